@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Cleanup attributes and the few macros that everybody uses. */
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define _cleanup_(f) __attribute__((cleanup(f)))
+#define _printf_(a, b) __attribute__((format(printf, a, b)))
+
+#define ELEMENTS(array) (sizeof(array) / sizeof((array)[0]))
+
+/* Defines f##p(), a cleanup handler for a variable that points to a type. */
+#define DEFINE_CLEANUP(type, f)                 \
+        static inline void f##p(type **p) {     \
+                if (*p)                         \
+                        f(*p);                  \
+        }
+
+/* The value moves on to a new owner; the variable holds nothing any more. */
+#define TAKE(variable, nothing)                         \
+        __extension__({                                 \
+                __typeof__(variable) _taken = (variable); \
+                (variable) = (nothing);                 \
+                _taken;                                 \
+        })
+#define TAKE_PTR(pointer) TAKE(pointer, NULL)
+#define TAKE_FD(fd) TAKE(fd, -EBADF)
+
+static inline void freep(void *p) {
+        free(*(void **) p);
+}
+
+/* Closes a descriptor, leaves errno alone, returns what the variable shall hold then. */
+static inline int close_fd(int fd) {
+        if (fd >= 0) {
+                int saved = errno;
+
+                (void) close(fd);
+                errno = saved;
+        }
+        return -EBADF;
+}
+
+static inline void close_fdp(int *fd) {
+        (void) close_fd(*fd);
+}
+
+#define _cleanup_free_ _cleanup_(freep)
+#define _cleanup_close_ _cleanup_(close_fdp)
+
+static inline bool streq(const char *a, const char *b) {
+        return strcmp(a, b) == 0;
+}

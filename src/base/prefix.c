@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <arpa/inet.h>
+
+#include "base/address.h"
+#include "base/macros.h"
+#include "base/prefix.h"
+
+static int length_parse(const char *s, unsigned max, unsigned *ret) {
+        unsigned value = 0;
+        size_t n;
+
+        n = strlen(s);
+        if (n == 0 || n > 3 || (n > 1 && s[0] == '0'))
+                return -EINVAL;
+
+        for (; *s; s++) {
+                if (*s < '0' || *s > '9')
+                        return -EINVAL;
+                value = value * 10 + (unsigned) (*s - '0');
+        }
+
+        if (value > max)
+                return -EINVAL;
+
+        *ret = value;
+        return 0;
+}
+
+int prefix_parse(const char *s, Prefix *ret) {
+        static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+        char literal[INET6_ADDRSTRLEN];
+        Prefix p = {};
+        unsigned bits;
+        const char *slash;
+        size_t length;
+        int r;
+
+        slash = strchr(s, '/');
+        length = slash ? (size_t) (slash - s) : strlen(s);
+        if (length >= sizeof(literal))
+                return -EINVAL;
+        memcpy(literal, s, length);
+        literal[length] = '\0';
+
+        if (inet_pton(AF_INET, literal, p.bytes) == 1)
+                p.family = AF_INET;
+        else if (inet_pton(AF_INET6, literal, p.bytes) == 1)
+                p.family = AF_INET6;
+        else
+                return -EINVAL;
+
+        bits = p.family == AF_INET ? 32 : 128;
+        if (slash) {
+                r = length_parse(slash + 1, bits, &bits);
+                if (r < 0)
+                        return r;
+        }
+
+        if (p.family == AF_INET6 && bits >= 96 && memcmp(p.bytes, mapped, sizeof(mapped)) == 0) {
+                p.family = AF_INET;
+                memmove(p.bytes, p.bytes + 12, 4);
+                memset(p.bytes + 4, 0, 12);
+                bits -= 96;
+        }
+
+        p.bits = (uint8_t) bits;
+        *ret = p;
+        return 0;
+}
+
+bool prefix_contains(const Prefix *prefix, const Address *address) {
+        const uint8_t *bytes;
+        unsigned whole, rest;
+
+        if (prefix->family != address->sa.sa_family)
+                return false;
+
+        bytes = prefix->family == AF_INET ? (const uint8_t *) &address->in.sin_addr
+                                          : address->in6.sin6_addr.s6_addr;
+        whole = prefix->bits / 8;
+        rest = prefix->bits % 8;
+
+        if (memcmp(prefix->bytes, bytes, whole) != 0)
+                return false;
+
+        return rest == 0 || ((prefix->bytes[whole] ^ bytes[whole]) >> (8 - rest)) == 0;
+}
+
+bool prefix_any_contains(const Prefix *prefixes, size_t n, const Address *address) {
+        for (size_t i = 0; i < n; i++)
+                if (prefix_contains(prefixes + i, address))
+                        return true;
+
+        return false;
+}

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <limits.h>
+#include <netinet/tcp.h>
+
+#include "base/macros.h"
+#include "base/socket.h"
+
+static int set_option(int fd, int level, int option, int value) {
+        return setsockopt(fd, level, option, &value, sizeof(value)) < 0 ? -errno : 0;
+}
+
+static int set_interface(int fd, const char *interface) {
+        unsigned index;
+
+        /* An interface that is not there is -ENODEV here, and so it is for setsockopt(), but that one cuts
+         * a long name short without a word. */
+        index = if_nametoindex(interface);
+        if (index == 0)
+                return -ENODEV;
+
+        return set_option(fd, SOL_SOCKET, SO_BINDTOIFINDEX, (int) index);
+}
+
+static int apply_settings(int fd, const SocketSettings *s, int family) {
+        int r;
+
+        /* On Linux this lets nobody share the port with a socket that listens; it is only what allows to
+         * listen again while connections of before are in TIME_WAIT. */
+        r = set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+        if (r < 0)
+                return r;
+
+        /* Always set: the default is a matter of net.ipv6.bindv6only. */
+        if (family == AF_INET6) {
+                r = set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, s->ipv6_only);
+                if (r < 0)
+                        return r;
+        }
+
+        if (s->interface) {
+                r = set_interface(fd, s->interface);
+                if (r < 0)
+                        return r;
+        }
+
+        if (s->no_delay) {
+                r = set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+                if (r < 0)
+                        return r;
+        }
+
+        if (s->keep_alive) {
+                r = set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+                if (r < 0)
+                        return r;
+        }
+
+        if (s->defer_accept > 0) {
+                r = set_option(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, (int) s->defer_accept);
+                if (r < 0)
+                        return r;
+        }
+
+        if (s->fast_open > 0) {
+                r = set_option(fd, IPPROTO_TCP, TCP_FASTOPEN, (int) s->fast_open);
+                if (r < 0)
+                        return r;
+        }
+
+        return 0;
+}
+
+static int listen_on(const SocketSettings *s, const Address *address) {
+        _cleanup_close_ int fd = -EBADF;
+        int r;
+
+        fd = socket(address->sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP);
+        if (fd < 0)
+                return -errno;
+
+        r = apply_settings(fd, s, address->sa.sa_family);
+        if (r < 0)
+                return r;
+
+        if (bind(fd, &address->sa, address->size) < 0)
+                return -errno;
+
+        /* The kernel lowers what is above net.core.somaxconn. */
+        if (listen(fd, s->backlog < 0 ? INT_MAX : s->backlog) < 0)
+                return -errno;
+
+        return TAKE_FD(fd);
+}
+
+int socket_listen(const SocketSettings *s) {
+        Address any;
+        int r;
+
+        r = listen_on(s, &s->address);
+        if (!s->fall_back_to_ipv4 || s->ipv6_only || (r != -EAFNOSUPPORT && r != -EADDRNOTAVAIL))
+                return r;
+
+        any = address_any(AF_INET);
+        address_set_port(&any, address_get_port(&s->address));
+        return listen_on(s, &any);
+}
+
+int socket_get_local_address(int fd, Address *ret) {
+        struct sockaddr_storage storage;
+        socklen_t size = sizeof(storage);
+
+        if (getsockname(fd, (struct sockaddr *) &storage, &size) < 0)
+                return -errno;
+
+        *ret = address_from_kernel(&storage);
+        return 0;
+}
+
+int socket_get_backlog(int fd, uint32_t *ret) {
+        struct tcp_info info = {};
+        socklen_t size = sizeof(info);
+
+        if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0)
+                return -errno;
+
+        /* Of a socket that listens, tcp_get_info() in the kernel reports the longest queue in this field. */
+        *ret = info.tcpi_sacked;
+        return 0;
+}
+
+AcceptError socket_classify_accept_error(int error) {
+        switch (error) {
+
+        case EAGAIN:
+                return ACCEPT_AGAIN;
+
+        case EMFILE:
+        case ENFILE:
+        case ENOBUFS:
+        case ENOMEM:
+                return ACCEPT_EXHAUSTED;
+
+        /* accept(2), "Error handling": errors of the network that were already pending on the new socket
+         * are returned by accept(), and so are refusals by a security module or a firewall. */
+        case ECONNABORTED:
+        case EHOSTDOWN:
+        case EHOSTUNREACH:
+        case EINTR:
+        case ENETDOWN:
+        case ENETUNREACH:
+        case ENONET:
+        case ENOPROTOOPT:
+        case EOPNOTSUPP:
+        case EPERM:
+        case EPROTO:
+        case ETIMEDOUT:
+                return ACCEPT_SKIP;
+
+        default:
+                return ACCEPT_BROKEN;
+        }
+}

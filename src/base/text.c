@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/text.h"
+
+/* Reads one character by RFC 3629. Returns its length in bytes, 0 if there is no valid one. */
+static size_t utf8_decode(const unsigned char *s, uint32_t *ret) {
+        static const uint32_t smallest[] = { 0, 0, 0x80, 0x800, 0x10000 };
+        size_t length;
+        uint32_t c;
+
+        if (s[0] < 0x80) {
+                *ret = s[0];
+                return 1;
+        }
+
+        if ((s[0] & 0xe0) == 0xc0) {
+                length = 2;
+                c = s[0] & 0x1f;
+        } else if ((s[0] & 0xf0) == 0xe0) {
+                length = 3;
+                c = s[0] & 0x0f;
+        } else if ((s[0] & 0xf8) == 0xf0) {
+                length = 4;
+                c = s[0] & 0x07;
+        } else
+                return 0;
+
+        for (size_t i = 1; i < length; i++) {
+                if ((s[i] & 0xc0) != 0x80)
+                        return 0;
+                c = c << 6 | (s[i] & 0x3f);
+        }
+
+        if (c < smallest[length] || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff))
+                return 0;
+
+        *ret = c;
+        return length;
+}
+
+static bool character_is_printable(uint32_t c) {
+        if (c < 0x20 || (c >= 0x7f && c < 0xa0))
+                return false; /* C0, DEL, C1 */
+        if (c >= 0x2028 && c <= 0x202e)
+                return false; /* separators, bidirectional embeddings and overrides */
+        if (c >= 0x2066 && c <= 0x2069)
+                return false; /* bidirectional isolates */
+        if (c == 0x061c || c == 0x200e || c == 0x200f)
+                return false; /* bidirectional marks */
+        return (c & 0xfffe) != 0xfffe && !(c >= 0xfdd0 && c <= 0xfdef); /* noncharacters */
+}
+
+bool text_is_printable(const char *s) {
+        const unsigned char *p = (const unsigned char *) s;
+
+        while (*p) {
+                size_t length;
+                uint32_t c;
+
+                length = utf8_decode(p, &c);
+                if (length == 0 || !character_is_printable(c))
+                        return false;
+                p += length;
+        }
+
+        return true;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "base/macros.h"
+#include "daemon/handoff.h"
+
+int handoff_new(int fd, const Address *peer, const Address *local, uint64_t serial, Handoff **ret) {
+        Handoff *handoff;
+
+        handoff = calloc(1, sizeof(*handoff));
+        if (!handoff) {
+                (void) close_fd(fd);
+                return -ENOMEM;
+        }
+
+        handoff->fd = fd;
+        handoff->serial = serial;
+        handoff->peer = *peer;
+        handoff->local = *local;
+
+        *ret = handoff;
+        return 0;
+}
+
+Handoff *handoff_free(Handoff *handoff) {
+        if (!handoff)
+                return NULL;
+
+        (void) close_fd(handoff->fd);
+        free(handoff);
+        return NULL;
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * One accepted connection, until it is its client's.
+ *
+ * The service keeps its descriptor all that time, so that nothing is lost when a message is. A handoff
+ * belongs to its listener's delivery; while its message is on the way it also stands in the outbox of the
+ * client. When the listener goes first, the outbox alone keeps it until the message's fate is known, because
+ * only then the bus has room again.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "base/address.h"
+
+typedef struct Delivery Delivery;
+typedef struct Handoff Handoff;
+
+struct Handoff {
+        Delivery *delivery; /* NULL: the listener is gone */
+        int fd;
+        uint64_t serial;    /* of the listener, 1 and up */
+        Address peer;
+        Address local;
+
+        bool sent;          /* stands in an outbox */
+        bool by_barrier;    /* the answer to a barrier confirms it, nothing else will */
+        uint64_t position;  /* in the outbox' order */
+
+        TAILQ_ENTRY(Handoff) delivery_link;
+        TAILQ_ENTRY(Handoff) outbox_link;
+};
+
+typedef TAILQ_HEAD(HandoffQueue, Handoff) HandoffQueue;
+
+/* Consumes fd, also on failure. */
+int handoff_new(int fd, const Address *peer, const Address *local, uint64_t serial, Handoff **ret);
+
+/* Closes the descriptor; the handoff stands in no queue any more. */
+Handoff *handoff_free(Handoff *handoff);

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "daemon/limits.h"
+
+void limits_set_defaults(Limits *limits) {
+        *limits = (Limits) {
+                .listeners = 16384,
+                .listeners_per_user = 1024,
+                .pending_requests_per_user = 64,
+                /* dbus-daemon stops reading from a sender of whose descriptors 64 are not yet written to
+                 * their receivers, on the system bus (max_incoming_unix_fds), and this service would stand
+                 * still for everybody. */
+                .unacknowledged = 48,
+                .unacknowledged_per_client = 8,
+        };
+}

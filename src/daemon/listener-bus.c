@@ -1,0 +1,482 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/log.h"
+#include "base/macros.h"
+#include "daemon/bus-error.h"
+#include "daemon/call-bus.h"
+#include "daemon/client.h"
+#include "daemon/listener-bus.h"
+#include "daemon/manager.h"
+#include "daemon/names.h"
+#include "daemon/options.h"
+
+/* At the end of the file. */
+static const sd_bus_vtable *get_listener_vtable(void);
+
+/* What a caller wants to do with a listener. */
+typedef enum Access {
+        ACCESS_USE,
+        ACCESS_CLOSE,
+        ACCESS_READ,
+} Access;
+
+static bool client_may(const Client *client, const Listener *l, Access access) {
+        if (l->owner == client)
+                return true;
+        if (l->options->persistent && client->uid == l->uid)
+                return true;
+
+        return access != ACCESS_USE && client->uid == 0;
+}
+
+static Listener *find_listener(Manager *m, const char *path) {
+        const char *number;
+        uint64_t id;
+        char *end;
+
+        number = strrchr(path, '/') + 1;
+        if (number - path != strlen(LISTENER_PREFIX) + 1 || *number < '1' || *number > '9')
+                return NULL;
+
+        errno = 0;
+        id = strtoull(number, &end, 10);
+        if (errno != 0 || *end != '\0')
+                return NULL;
+
+        return manager_find_listener(m, id);
+}
+
+/* The listener that a call is about, if the caller may do that with it. It is looked up by its path anew each
+ * time: it may have ended since the call came in. */
+static int call_get_listener(Call *call, Access access, Listener **ret, sd_bus_error *error) {
+        const char *path = sd_bus_message_get_path(call->message);
+        Listener *l;
+
+        l = find_listener(call->manager, path);
+        if (!l)
+                return sd_bus_error_setf(error, SD_BUS_ERROR_UNKNOWN_OBJECT, "There is no listener %s", path);
+        if (!client_may(call->client, l, access))
+                return bus_error_from_errno(error, -EACCES, "The listener %s belongs to somebody else", path);
+
+        *ret = l;
+        return 0;
+}
+
+static int act_close(Call *call, sd_bus_error *error) {
+        Listener *l;
+        int r;
+
+        r = call_get_listener(call, ACCESS_CLOSE, &l, error);
+        if (r < 0)
+                return r;
+
+        listener_close(l, client_may(call->client, l, ACCESS_USE) ? LISTENER_END_OWNER
+                                                                 : LISTENER_END_ADMINISTRATOR);
+        return sd_bus_reply_method_return(call->message, NULL);
+}
+
+static int method_close(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return call_start(userdata, m, CALL_ANYBODY, act_close, NULL, NULL);
+}
+
+static int act_adopt(Call *call, sd_bus_error *error) {
+        Listener *l;
+        int r;
+
+        r = call_get_listener(call, ACCESS_USE, &l, error);
+        if (r < 0)
+                return r;
+
+        if (l->owner)
+                return sd_bus_error_setf(error, ERROR_HAS_OWNER, "The listener %s has an owner, %s",
+                                         l->path, l->owner->name);
+
+        r = sd_bus_reply_method_return(call->message, NULL);
+        if (r < 0)
+                return r;
+
+        client_own(call->client, l);
+        return 0;
+}
+
+static int method_adopt(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return call_start(userdata, m, CALL_ANYBODY, act_adopt, NULL, NULL);
+}
+
+static int act_pause(Call *call, sd_bus_error *error) {
+        Listener *l;
+        int r;
+
+        r = call_get_listener(call, ACCESS_USE, &l, error);
+        if (r < 0)
+                return r;
+
+        listener_pause(l);
+        return sd_bus_reply_method_return(call->message, NULL);
+}
+
+static int method_pause(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return call_start(userdata, m, CALL_ANYBODY, act_pause, NULL, NULL);
+}
+
+static int act_resume(Call *call, sd_bus_error *error) {
+        Listener *l;
+        int r;
+
+        r = call_get_listener(call, ACCESS_USE, &l, error);
+        if (r < 0)
+                return r;
+
+        r = sd_bus_reply_method_return(call->message, NULL);
+        if (r < 0)
+                return r;
+
+        listener_resume(l);
+        return 0;
+}
+
+static int method_resume(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return call_start(userdata, m, CALL_ANYBODY, act_resume, NULL, NULL);
+}
+
+static int act_acknowledge(Call *call, sd_bus_error *error) {
+        uint64_t serial;
+        Listener *l;
+        int r;
+
+        r = call_get_listener(call, ACCESS_USE, &l, error);
+        if (r < 0)
+                return r;
+
+        r = sd_bus_message_read_basic(call->message, 't', &serial);
+        if (r < 0)
+                return r;
+
+        r = listener_acknowledge(l, serial);
+        if (r == -EOPNOTSUPP)
+                return sd_bus_error_setf(error, ERROR_WRONG_DELIVERY,
+                                         "The listener %s was not made with the option acknowledge", l->path);
+        if (r == -ERANGE)
+                return bus_error_from_errno(error, r,
+                                            "Argument serial is %llu; no connection with that serial was sent",
+                                            (unsigned long long) serial);
+        if (r < 0)
+                return r;
+
+        return sd_bus_reply_method_return(call->message, NULL);
+}
+
+static int method_acknowledge(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return call_start(userdata, m, CALL_ANYBODY, act_acknowledge, NULL, NULL);
+}
+
+static int property_get_address(sd_bus *bus, const char *path, const char *interface, const char *property,
+                                sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+        char address[ADDRESS_STRING_MAX];
+        Listener *l = userdata;
+
+        return sd_bus_message_append_basic(reply, 's', address_format(&l->address, address));
+}
+
+static int property_get_port(sd_bus *bus, const char *path, const char *interface, const char *property,
+                             sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+        Listener *l = userdata;
+
+        return sd_bus_message_append(reply, "q", address_get_port(&l->address));
+}
+
+static int property_get_option(sd_bus *bus, const char *path, const char *interface, const char *property,
+                               sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+        const ListenOptions *o = ((Listener *) userdata)->options;
+
+        if (streq(property, "Persistent"))
+                return sd_bus_message_append(reply, "b", o->persistent);
+        if (streq(property, "BinaryType"))
+                return sd_bus_message_append_basic(reply, 's', o->binary_type);
+        if (streq(property, "Delivery"))
+                return sd_bus_message_append_basic(reply, 's', o->delivery);
+
+        return sd_bus_message_append_basic(reply, 's', o->name);
+}
+
+static int property_get_owner(sd_bus *bus, const char *path, const char *interface, const char *property,
+                              sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+        Listener *l = userdata;
+
+        return sd_bus_message_append_basic(reply, 's', l->owner ? l->owner->name : "");
+}
+
+static int property_get_paused(sd_bus *bus, const char *path, const char *interface, const char *property,
+                               sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+        Listener *l = userdata;
+
+        return sd_bus_message_append(reply, "b", l->paused);
+}
+
+static const sd_bus_vtable *vtable_find_property(const char *name) {
+        for (const sd_bus_vtable *v = get_listener_vtable(); v->type != _SD_BUS_VTABLE_END; v++)
+                if (v->type == _SD_BUS_VTABLE_PROPERTY && (!name || streq(v->x.property.member, name)))
+                        return v;
+
+        return NULL;
+}
+
+/* Appends one property of the vtable as a variant. */
+static int append_property(sd_bus *bus, sd_bus_message *m, const sd_bus_vtable *v, Listener *l,
+                           sd_bus_error *error) {
+        int r;
+
+        r = sd_bus_message_open_container(m, 'v', v->x.property.signature);
+        if (r < 0)
+                return r;
+
+        if (v->x.property.get)
+                r = v->x.property.get(bus, l->path, LISTENER_INTERFACE, v->x.property.member, m, l, error);
+        else
+                r = sd_bus_message_append_basic(m, v->x.property.signature[0], (char *) l + v->x.property.offset);
+        if (r < 0)
+                return r;
+
+        return sd_bus_message_close_container(m);
+}
+
+int listener_bus_append_properties(sd_bus *bus, sd_bus_message *m, Listener *l, sd_bus_error *error) {
+        int r;
+
+        r = sd_bus_message_open_container(m, 'a', "{sv}");
+        if (r < 0)
+                return r;
+
+        for (const sd_bus_vtable *v = get_listener_vtable(); v->type != _SD_BUS_VTABLE_END; v++) {
+                if (v->type != _SD_BUS_VTABLE_PROPERTY)
+                        continue;
+
+                r = sd_bus_message_open_container(m, 'e', "sv");
+                if (r < 0)
+                        return r;
+                r = sd_bus_message_append_basic(m, 's', v->x.property.member);
+                if (r < 0)
+                        return r;
+                r = append_property(bus, m, v, l, error);
+                if (r < 0)
+                        return r;
+                r = sd_bus_message_close_container(m);
+                if (r < 0)
+                        return r;
+        }
+
+        return sd_bus_message_close_container(m);
+}
+
+static int act_get(Call *call, sd_bus_error *error) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        const char *interface, *name;
+        const sd_bus_vtable *v;
+        Listener *l;
+        int r;
+
+        r = call_get_listener(call, ACCESS_READ, &l, error);
+        if (r < 0)
+                return r;
+
+        r = sd_bus_message_read(call->message, "ss", &interface, &name);
+        if (r < 0)
+                return r;
+
+        v = vtable_find_property(name);
+        if (!v)
+                return sd_bus_error_setf(error, SD_BUS_ERROR_UNKNOWN_PROPERTY, "A listener has no property of that name");
+
+        r = sd_bus_message_new_method_return(call->message, &reply);
+        if (r < 0)
+                return r;
+        r = append_property(call->queue->bus, reply, v, l, error);
+        if (r < 0)
+                return r;
+
+        return sd_bus_send(call->queue->bus, reply, NULL);
+}
+
+static int act_get_all(Call *call, sd_bus_error *error) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        Listener *l;
+        int r;
+
+        r = call_get_listener(call, ACCESS_READ, &l, error);
+        if (r < 0)
+                return r;
+
+        r = sd_bus_message_new_method_return(call->message, &reply);
+        if (r < 0)
+                return r;
+        r = listener_bus_append_properties(call->queue->bus, reply, l, error);
+        if (r < 0)
+                return r;
+
+        return sd_bus_send(call->queue->bus, reply, NULL);
+}
+
+/* Sees every call of a listener before sd-bus looks for the method. sd-bus would say of a listener that is gone
+ * that it has no such method; and it would answer for properties at once and to everybody, but here the caller
+ * has to be identified first, and that takes a question to the bus. */
+static int on_call(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        const char *interface, *path = sd_bus_message_get_path(m);
+        CallQueue *calls = userdata;
+        CallHandler handler;
+        int r;
+
+        if (streq(path, LISTENER_PREFIX))
+                return 0;
+        if (!find_listener(calls->manager, path))
+                return sd_bus_error_setf(error, SD_BUS_ERROR_UNKNOWN_OBJECT, "There is no listener %s", path);
+
+        if (sd_bus_message_is_method_call(m, "org.freedesktop.DBus.Properties", "Get") > 0 &&
+            sd_bus_message_has_signature(m, "ss") > 0)
+                handler = act_get;
+        else if (sd_bus_message_is_method_call(m, "org.freedesktop.DBus.Properties", "GetAll") > 0 &&
+                 sd_bus_message_has_signature(m, "s") > 0)
+                handler = act_get_all;
+        else
+                return 0;
+
+        r = sd_bus_message_read_basic(m, 's', &interface);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_rewind(m, true);
+        if (r < 0)
+                return r;
+
+        /* An empty name stands for any interface. */
+        if (*interface != '\0' && !streq(interface, LISTENER_INTERFACE))
+                return 0;
+
+        return call_start(calls, m, CALL_ANYBODY, handler, NULL, NULL);
+}
+
+/* sd-bus asks this before it calls one of the methods. */
+static int find_object(sd_bus *bus, const char *path, const char *interface, void *userdata, void **ret_found,
+                       sd_bus_error *error) {
+        CallQueue *calls = userdata;
+
+        if (!find_listener(calls->manager, path))
+                return 0;
+
+        *ret_found = calls;
+        return 1;
+}
+
+/* Introspection shows each caller its own listeners, and root all of them. */
+static int enumerate(sd_bus *bus, const char *prefix, void *userdata, char ***ret_nodes, sd_bus_error *error) {
+        CallQueue *calls = userdata;
+        sd_bus_message *m = sd_bus_get_current_message(bus);
+        const char *sender = m ? sd_bus_message_get_sender(m) : NULL;
+        Client *client;
+        Listener *l;
+        char **nodes;
+        size_t n = 0;
+
+        client = sender ? manager_find_client(calls->manager, sender) : NULL;
+        if (!client || !client->identified)
+                return 0;
+
+        nodes = calloc(HASH_COUNT(calls->manager->listeners) + 1, sizeof(*nodes));
+        if (!nodes)
+                return -ENOMEM;
+
+        for (l = calls->manager->listeners; l; l = l->hh.next) {
+                if (!client_may(client, l, ACCESS_READ))
+                        continue;
+                nodes[n] = strdup(l->path);
+                if (!nodes[n]) {
+                        while (n > 0)
+                                free(nodes[--n]);
+                        free(nodes);
+                        return -ENOMEM;
+                }
+                n++;
+        }
+
+        *ret_nodes = nodes;
+        return 1;
+}
+
+int listener_bus_add(sd_bus *bus, CallQueue *calls, sd_bus_slot **ret_vtable, sd_bus_slot **ret_calls,
+                     sd_bus_slot **ret_enumerator) {
+        int r;
+
+        r = sd_bus_add_fallback(bus, ret_calls, LISTENER_PREFIX, on_call, calls);
+        if (r < 0)
+                return r;
+
+        r = sd_bus_add_fallback_vtable(bus, ret_vtable, LISTENER_PREFIX, LISTENER_INTERFACE,
+                                       get_listener_vtable(), find_object, calls);
+        if (r < 0)
+                return r;
+
+        return sd_bus_add_node_enumerator(bus, ret_enumerator, LISTENER_PREFIX, enumerate, calls);
+}
+
+static void emit_to_owner(sd_bus *bus, const Listener *l, const char *member, const char *types, ...) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        va_list arguments;
+        int r;
+
+        if (!l->owner)
+                return;
+
+        r = sd_bus_message_new_signal(bus, &m, MANAGER_PATH, MANAGER_INTERFACE, member);
+        if (r >= 0)
+                r = sd_bus_message_set_destination(m, l->owner->name);
+        if (r >= 0) {
+                va_start(arguments, types);
+                r = sd_bus_message_appendv(m, types, arguments);
+                va_end(arguments);
+        }
+        if (r >= 0)
+                r = sd_bus_send(bus, m, NULL);
+        if (r < 0)
+                log_warning("%s: cannot send %s to %s: %s", l->path, member, l->owner->name, strerror(-r));
+}
+
+void listener_bus_emit_error(sd_bus *bus, const Listener *l, const ListenerError *error) {
+        emit_to_owner(bus, l, "Error", "ossuu", l->path, error->message, error->file, error->line, UINT32_C(0));
+}
+
+void listener_bus_emit_closed(sd_bus *bus, const Listener *l, const char *reason) {
+        emit_to_owner(bus, l, "Closed", "os", l->path, reason);
+}
+
+static const sd_bus_vtable listener_vtable[] = {
+        SD_BUS_VTABLE_START(0),
+
+        SD_BUS_PROPERTY("LocalAddress", "s", property_get_address, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("LocalPort", "q", property_get_port, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("Backlog", "u", NULL, offsetof(Listener, backlog), SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("BinaryType", "s", property_get_option, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("Delivery", "s", property_get_option, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("Name", "s", property_get_option, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("Persistent", "b", property_get_option, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("OwnerUID", "u", NULL, offsetof(Listener, uid), SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("Owner", "s", property_get_owner, 0, 0),
+        SD_BUS_PROPERTY("Paused", "b", property_get_paused, 0, 0),
+        SD_BUS_PROPERTY("Accepted", "t", NULL, offsetof(Listener, accepted), 0),
+        SD_BUS_PROPERTY("Delivered", "t", NULL, offsetof(Listener, delivered), 0),
+        SD_BUS_PROPERTY("Refused", "t", NULL, offsetof(Listener, refused), 0),
+        SD_BUS_PROPERTY("Lost", "t", NULL, offsetof(Listener, lost), 0),
+
+        SD_BUS_METHOD("Close", NULL, NULL, method_close, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD("Adopt", NULL, NULL, method_adopt, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD("Pause", NULL, NULL, method_pause, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD("Resume", NULL, NULL, method_resume, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Acknowledge", SD_BUS_ARGS("t", serial), SD_BUS_NO_RESULT, method_acknowledge,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+
+        SD_BUS_VTABLE_END
+};
+
+static const sd_bus_vtable *get_listener_vtable(void) {
+        return listener_vtable;
+}

@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/epoll.h>
+#include <systemd/sd-event.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "base/macros.h"
+#include "base/prefix.h"
+#include "base/socket.h"
+#include "daemon/delivery-signal.h"
+#include "daemon/delivery.h"
+#include "daemon/listener.h"
+#include "daemon/names.h"
+#include "daemon/options.h"
+
+/* A listener with a long queue gives way to the others after so many. */
+#define ACCEPT_BATCH 16
+
+#define BACK_OFF_MIN_USEC (UINT64_C(50) * 1000)
+#define BACK_OFF_MAX_USEC (UINT64_C(1000) * 1000)
+#define EPISODE_QUIET_USEC (UINT64_C(1000) * 1000)
+
+const char *listener_end_to_string(ListenerEnd end) {
+        static const char *const names[] = {
+                [LISTENER_END_OWNER] = "owner",
+                [LISTENER_END_LIFETIME] = "lifetime",
+                [LISTENER_END_ADMINISTRATOR] = "administrator",
+                [LISTENER_END_ERROR] = "error",
+                [LISTENER_END_SHUTDOWN] = "shutdown",
+        };
+
+        return names[end];
+}
+
+static void listener_raise(Listener *l, const char *file, uint32_t line, const char *format, ...) _printf_(4, 5);
+
+static void listener_raise(Listener *l, const char *file, uint32_t line, const char *format, ...) {
+        char message[512];
+        va_list arguments;
+
+        va_start(arguments, format);
+        (void) vsnprintf(message, sizeof(message), format, arguments);
+        va_end(arguments);
+
+        log_message(LOG_WARNING, file, (int) line, "%s of uid %u: %s", l->path, (unsigned) l->uid, message);
+        l->events->error(l, &(ListenerError) { .message = message, .file = file, .line = line }, l->userdata);
+}
+
+/* Tells the log and the owner, with this very place in the source. */
+#define listener_error(l, ...) listener_raise(l, __FILE_NAME__, __LINE__, __VA_ARGS__)
+
+static uint64_t now_ns(void) {
+        struct timespec t;
+
+        (void) clock_gettime(CLOCK_MONOTONIC, &t);
+        return (uint64_t) t.tv_sec * UINT64_C(1000000000) + (uint64_t) t.tv_nsec;
+}
+
+static void listener_serve(Listener *l);
+
+static int on_hold_over(sd_event_source *s, uint64_t usec, void *userdata) {
+        Listener *l = userdata;
+
+        l->held = false;
+        listener_serve(l);
+        return 0;
+}
+
+/* Accepts nothing until a point in time on CLOCK_MONOTONIC. */
+static void listener_hold(Listener *l, uint64_t until_usec) {
+        int r;
+
+        l->held = true;
+
+        if (!l->hold_timer) {
+                r = sd_event_add_time(l->event, &l->hold_timer, CLOCK_MONOTONIC, until_usec, 1, on_hold_over, l);
+        } else {
+                r = sd_event_source_set_time(l->hold_timer, until_usec);
+                if (r >= 0)
+                        r = sd_event_source_set_enabled(l->hold_timer, SD_EVENT_ONESHOT);
+        }
+        if (r < 0) {
+                /* Only for want of memory. Better to go on too early than never. */
+                log_warning("%s: cannot set a timer: %s", l->path, strerror(-r));
+                l->held = false;
+        }
+}
+
+/* Out of descriptors or memory: tries again from time to time until it works. Tells once an episode, which is
+ * over when it has worked for a while: with one descriptor to spare it works and fails in turn. */
+static void listener_back_off(Listener *l, int error) {
+        uint64_t now = now_ns() / 1000;
+
+        if (now > l->episode_end_usec)
+                listener_error(l, "Connections have to wait, the service lacks resources: %s", strerror(error));
+
+        if (l->back_off_usec == 0)
+                l->back_off_usec = BACK_OFF_MIN_USEC;
+        else if (l->back_off_usec < BACK_OFF_MAX_USEC)
+                l->back_off_usec *= 2;
+
+        l->episode_end_usec = now + l->back_off_usec + EPISODE_QUIET_USEC;
+        listener_hold(l, now + l->back_off_usec);
+}
+
+/* Hands over what waits: it was just accepted, is for a new owner, or did not work the last time. */
+static void listener_push(Listener *l) {
+        int r;
+
+        if (l->delivery->n_waiting == 0 || (l->held && l->back_off_usec > 0))
+                return;
+
+        r = l->delivery->ops->push(l->delivery);
+        if (r < 0)
+                listener_back_off(l, -r);
+}
+
+/* Where the connection arrived: what the listener is bound to, unless it is bound to any address. */
+static int get_local_address(const Listener *l, int fd, Address *ret) {
+        if (address_is_any(&l->address))
+                return socket_get_local_address(fd, ret);
+
+        *ret = l->address;
+        return 0;
+}
+
+/* Consumes fd. Returns 0 or a negative errno: the connection is lost then. */
+static int listener_take(Listener *l, int fd, const Address *peer) {
+        Handoff *handoff;
+        Address local;
+        int r;
+
+        r = get_local_address(l, fd, &local);
+        if (r < 0) {
+                (void) close_fd(fd);
+                return r;
+        }
+
+        r = handoff_new(fd, peer, &local, l->accepted, &handoff);
+        if (r < 0)
+                return r;
+
+        delivery_add(l->delivery, handoff);
+        return 0;
+}
+
+static void listener_count_lost(Listener *l, const Address *peer, int error) {
+        char address[ADDRESS_STRING_MAX];
+
+        l->lost++;
+        listener_error(l, "The connection from %s port %u is lost: %s",
+                       address_format(peer, address), address_get_port(peer), strerror(error));
+}
+
+typedef enum AcceptResult {
+        ACCEPTED,  /* or refused, or skipped: the next one may follow */
+        EXHAUSTED, /* nothing more for now */
+        CLOSED,    /* the listener is gone */
+} AcceptResult;
+
+static AcceptResult listener_accept(Listener *l) {
+        struct sockaddr_storage storage;
+        socklen_t size = sizeof(storage);
+        Address peer;
+        int fd, r;
+
+        fd = accept4(l->fd, (struct sockaddr *) &storage, &size,
+                     SOCK_CLOEXEC | (l->options->non_blocking ? SOCK_NONBLOCK : 0));
+        if (fd < 0) {
+                int error = errno;
+
+                switch (socket_classify_accept_error(error)) {
+
+                case ACCEPT_AGAIN:
+                        return EXHAUSTED;
+
+                case ACCEPT_SKIP:
+                        log_debug("%s: a connection failed before it was accepted: %s", l->path, strerror(error));
+                        return ACCEPTED;
+
+                case ACCEPT_EXHAUSTED:
+                        listener_back_off(l, error);
+                        return EXHAUSTED;
+
+                default:
+                        listener_error(l, "The listener is closed, its socket failed: %s", strerror(error));
+                        listener_close(l, LISTENER_END_ERROR);
+                        return CLOSED;
+                }
+        }
+
+        l->back_off_usec = 0;
+        peer = address_from_kernel(&storage);
+
+        if (l->options->n_allow_from > 0 &&
+            !prefix_any_contains(l->options->allow_from, l->options->n_allow_from, &peer)) {
+                (void) close_fd(fd);
+                l->refused++;
+                return ACCEPTED;
+        }
+
+        l->accepted++;
+        if (l->pacer.interval_ns > 0)
+                pacer_count(&l->pacer, now_ns());
+
+        r = listener_take(l, fd, &peer);
+        if (r < 0)
+                listener_count_lost(l, &peer, -r);
+
+        return ACCEPTED;
+}
+
+/* Whether the next connection may be accepted now. */
+static bool listener_is_ready(Listener *l) {
+        uint64_t next;
+
+        if (l->paused || l->held || l->delivery->ops->get_room(l->delivery) == 0)
+                return false;
+
+        if (l->pacer.interval_ns > 0) {
+                next = pacer_get_next(&l->pacer);
+                if (next > now_ns()) {
+                        listener_hold(l, next / 1000 + 1);
+                        return !l->held;
+                }
+        }
+
+        return true;
+}
+
+/* Accepts and hands over what it may now, and sees to it that it is woken up for the rest. */
+static void listener_serve(Listener *l) {
+        int r;
+
+        listener_push(l);
+
+        for (unsigned n = 0; n < ACCEPT_BATCH && listener_is_ready(l); n++) {
+                AcceptResult result;
+
+                result = listener_accept(l);
+                if (result == CLOSED)
+                        return;
+                if (result == EXHAUSTED)
+                        break;
+        }
+
+        listener_push(l);
+
+        r = sd_event_source_set_enabled(l->accept_source, listener_is_ready(l) ? SD_EVENT_ON : SD_EVENT_OFF);
+        if (r < 0) {
+                listener_error(l, "The listener is closed, it cannot wait for connections: %s", strerror(-r));
+                listener_close(l, LISTENER_END_ERROR);
+        }
+}
+
+static int on_connection(sd_event_source *s, int fd, uint32_t revents, void *userdata) {
+        listener_serve(userdata);
+        return 0;
+}
+
+static int on_lifetime(sd_event_source *s, int fd, uint32_t revents, void *userdata) {
+        listener_close(userdata, LISTENER_END_LIFETIME);
+        return 0;
+}
+
+static void on_room(void *userdata) {
+        listener_serve(userdata);
+}
+
+static void on_delivered(uint32_t n, void *userdata) {
+        Listener *l = userdata;
+
+        l->delivered += n;
+}
+
+static void on_lost(const Handoff *handoff, int error, void *userdata) {
+        listener_count_lost(userdata, &handoff->peer, -error);
+}
+
+static const DeliveryEvents delivery_events = {
+        .room = on_room,
+        .delivered = on_delivered,
+        .lost = on_lost,
+};
+
+static int listener_open(Listener *l, const ListenOptions *o) {
+        int r;
+
+        l->fd = socket_listen(&(SocketSettings) {
+                .address = o->address,
+                .fall_back_to_ipv4 = !o->address_given,
+                .ipv6_only = o->ipv6_only,
+                .interface = o->interface,
+                .backlog = o->backlog,
+                .no_delay = o->no_delay,
+                .keep_alive = o->keep_alive,
+                .defer_accept = o->defer_accept,
+                .fast_open = o->fast_open,
+        });
+        if (l->fd < 0)
+                return l->fd;
+
+        r = socket_get_local_address(l->fd, &l->address);
+        if (r < 0)
+                return r;
+
+        return socket_get_backlog(l->fd, &l->backlog);
+}
+
+static int listener_add_sources(Listener *l, const ListenOptions *o) {
+        int r;
+
+        r = sd_event_add_io(l->event, &l->accept_source, l->fd, EPOLLIN, on_connection, l);
+        if (r < 0)
+                return r;
+
+        r = sd_event_source_set_enabled(l->accept_source, SD_EVENT_OFF);
+        if (r < 0)
+                return r;
+
+        if (o->lifetime < 0)
+                return 0;
+
+        /* Errors and hang-ups are always waited for, which is how the end of a pipe that can only be written
+         * to is seen. */
+        return sd_event_add_io(l->event, &l->lifetime_source, o->lifetime, EPOLLIN | EPOLLRDHUP, on_lifetime, l);
+}
+
+DEFINE_CLEANUP(Listener, listener_free)
+
+int listener_new(sd_event *event,
+                 uint64_t id,
+                 uid_t uid,
+                 ListenOptions *options,
+                 const ListenerEvents *events,
+                 void *userdata,
+                 Listener **ret) {
+        _cleanup_(listener_freep) Listener *l = NULL;
+        int r;
+
+        l = calloc(1, sizeof(*l));
+        if (!l)
+                return -ENOMEM;
+
+        l->id = id;
+        l->uid = uid;
+        l->fd = -EBADF;
+        l->events = events;
+        l->userdata = userdata;
+        l->event = sd_event_ref(event);
+        l->paused = options->paused;
+        pacer_init(&l->pacer, options->accept_rate);
+
+        if (asprintf(&l->path, LISTENER_PREFIX "/%llu", (unsigned long long) id) < 0)
+                return -ENOMEM;
+
+        r = listener_open(l, options);
+        if (r < 0)
+                return r;
+
+        r = listener_add_sources(l, options);
+        if (r < 0)
+                return r;
+
+        r = delivery_signal_new(l->path, options->binary_type, options->acknowledge, &delivery_events, l,
+                                &l->delivery);
+        if (r < 0)
+                return r;
+
+        l->options = options;
+        *ret = TAKE_PTR(l);
+        return 0;
+}
+
+static void listener_stop(Listener *l) {
+        l->accept_source = sd_event_source_disable_unref(l->accept_source);
+        l->lifetime_source = sd_event_source_disable_unref(l->lifetime_source);
+        l->hold_timer = sd_event_source_disable_unref(l->hold_timer);
+        l->fd = close_fd(l->fd);
+}
+
+void listener_close(Listener *l, ListenerEnd end) {
+        uint32_t n = delivery_get_in_flight(l->delivery);
+
+        log_message(n > 0 ? LOG_INFO : LOG_DEBUG, __FILE_NAME__, __LINE__,
+                    "%s of uid %u is closed (%s), with %u connections that nobody had confirmed yet",
+                    l->path, (unsigned) l->uid, listener_end_to_string(end), (unsigned) n);
+
+        listener_stop(l);
+        l->events->closed(l, end, l->userdata);
+        (void) listener_free(l);
+}
+
+Listener *listener_free(Listener *l) {
+        if (!l)
+                return NULL;
+
+        listener_stop(l);
+        if (l->delivery)
+                (void) l->delivery->ops->free(l->delivery);
+        quota_discharge(&l->charge);
+        (void) listen_options_free(l->options);
+        sd_event_unref(l->event);
+        free(l->path);
+        free(l);
+        return NULL;
+}
+
+void listener_set_outbox(Listener *l, Outbox *outbox) {
+        l->delivery->ops->set_outbox(l->delivery, outbox);
+
+        if (outbox)
+                listener_serve(l);
+        else
+                (void) sd_event_source_set_enabled(l->accept_source, SD_EVENT_OFF);
+}
+
+void listener_pause(Listener *l) {
+        l->paused = true;
+        (void) sd_event_source_set_enabled(l->accept_source, SD_EVENT_OFF);
+}
+
+void listener_resume(Listener *l) {
+        if (!l->paused)
+                return;
+
+        l->paused = false;
+        listener_serve(l);
+}
+
+int listener_acknowledge(Listener *l, uint64_t serial) {
+        return l->delivery->ops->acknowledge(l->delivery, serial);
+}

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * One bound socket: it accepts as fast as its delivery has room, and not at all otherwise, so that what is too
+ * much waits in the kernel's queue.
+ *
+ * A listener belongs to the manager. It ends with listener_close(), which tells why; errors of its own socket
+ * and the end of its lifetime lead there too.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <sys/types.h>
+
+#include "base/address.h"
+#include "base/hash.h"
+#include "base/pacer.h"
+#include "daemon/quota.h"
+
+typedef struct Client Client;
+typedef struct Delivery Delivery;
+typedef struct Handoff Handoff;
+typedef struct ListenOptions ListenOptions;
+typedef struct Listener Listener;
+typedef struct Outbox Outbox;
+typedef struct sd_event sd_event;
+typedef struct sd_event_source sd_event_source;
+
+/* Why a listener is closed; the names are those of the Closed signal. */
+typedef enum ListenerEnd {
+        LISTENER_END_OWNER,         /* its owner closed it, or left */
+        LISTENER_END_LIFETIME,
+        LISTENER_END_ADMINISTRATOR,
+        LISTENER_END_ERROR,
+        LISTENER_END_SHUTDOWN,
+} ListenerEnd;
+
+const char *listener_end_to_string(ListenerEnd end);
+
+/* What went wrong, and the place in the source that found out. */
+typedef struct ListenerError {
+        const char *message;
+        const char *file;
+        uint32_t line;
+} ListenerError;
+
+/* Told to the one who created it. */
+typedef struct ListenerEvents {
+        void (*error)(Listener *l, const ListenerError *error, void *userdata);
+        /* Its port is free, and it is freed right after the call. */
+        void (*closed)(Listener *l, ListenerEnd end, void *userdata);
+} ListenerEvents;
+
+struct Listener {
+        uint64_t id;
+        char *path;
+        uid_t uid;
+        ListenOptions *options;
+        Address address; /* as bound */
+        uint32_t backlog;
+
+        Client *owner;   /* NULL while a persistent listener has none; not used by the listener itself */
+        TAILQ_ENTRY(Listener) owner_link;
+        UT_hash_handle hh;
+        QuotaCharge charge;
+
+        const ListenerEvents *events;
+        void *userdata;
+        sd_event *event;
+
+        int fd;
+        sd_event_source *accept_source;
+        sd_event_source *lifetime_source;
+        sd_event_source *hold_timer;
+        bool paused;
+        bool held;              /* by the timer: out of descriptors, or faster than its rate */
+        uint64_t back_off_usec;    /* 0: the last attempt worked */
+        uint64_t episode_end_usec; /* until then, being out of descriptors is no news */
+        Pacer pacer;
+        Delivery *delivery;
+
+        uint64_t accepted;
+        uint64_t delivered;
+        uint64_t refused;
+        uint64_t lost;
+};
+
+/* Binds and listens, accepts nothing before listener_set_outbox(). Takes the options over on success. Returns
+ * what socket_listen() does. */
+int listener_new(sd_event *event,
+                 uint64_t id,
+                 uid_t uid,
+                 ListenOptions *options,
+                 const ListenerEvents *events,
+                 void *userdata,
+                 Listener **ret);
+
+/* Frees the port, tells the events, frees the listener. */
+void listener_close(Listener *l, ListenerEnd end);
+
+/* Frees it without telling anybody. */
+Listener *listener_free(Listener *l);
+
+/* Who gets its connections; NULL: nobody for the time being, it does not accept. */
+void listener_set_outbox(Listener *l, Outbox *outbox);
+
+void listener_pause(Listener *l);
+void listener_resume(Listener *l);
+
+/* See DeliveryOps.acknowledge. */
+int listener_acknowledge(Listener *l, uint64_t serial);

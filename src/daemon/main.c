@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* tcpserversocketd: the arguments, the loop, the exit status. */
+
+#include <getopt.h>
+#include <libintl.h>
+#include <locale.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <systemd/sd-bus.h>
+#include <systemd/sd-daemon.h>
+#include <systemd/sd-event.h>
+
+#include "base/log.h"
+#include "base/macros.h"
+#include "config.h"
+#include "daemon/manager-bus.h"
+
+#define _(text) gettext(text)
+
+/* How long the last words may take. */
+#define SHUT_DOWN_USEC (UINT64_C(2) * 1000 * 1000)
+
+static bool arg_user = false;
+
+DEFINE_CLEANUP(ManagerBus, manager_bus_free)
+
+static void help(void) {
+        printf(_("%s [OPTIONS...]\n"
+                 "\n"
+                 "Binds TCP ports for the clients of the bus and hands every accepted connection to them.\n"
+                 "\n"
+                 "  -h --help       Show this help\n"
+                 "     --version    Show the version\n"
+                 "     --system     Serve the system bus (default)\n"
+                 "     --user       Serve the session bus, for one user's own programs\n"),
+               program_invocation_short_name);
+}
+
+/* Returns 1 to go on, 0 if everything is said, -EINVAL. */
+static int parse_arguments(int argc, char *argv[]) {
+        enum { ARG_VERSION = 0x100, ARG_USER, ARG_SYSTEM };
+        static const struct option options[] = {
+                { "help",    no_argument, NULL, 'h'         },
+                { "version", no_argument, NULL, ARG_VERSION },
+                { "user",    no_argument, NULL, ARG_USER    },
+                { "system",  no_argument, NULL, ARG_SYSTEM  },
+                {}
+        };
+        int c;
+
+        while ((c = getopt_long(argc, argv, "h", options, NULL)) >= 0)
+                switch (c) {
+
+                case 'h':
+                        help();
+                        return 0;
+
+                case ARG_VERSION:
+                        puts("tcpserversocketd " PROJECT_VERSION);
+                        return 0;
+
+                case ARG_USER:
+                        arg_user = true;
+                        break;
+
+                case ARG_SYSTEM:
+                        arg_user = false;
+                        break;
+
+                default:
+                        return -EINVAL;
+                }
+
+        if (optind < argc) {
+                fprintf(stderr, _("%s takes no arguments.\n"), program_invocation_short_name);
+                return -EINVAL;
+        }
+
+        return 1;
+}
+
+/* Descriptors are what this service deals in: take as many as the administrator allows. */
+static void raise_descriptor_limit(void) {
+        struct rlimit limit;
+
+        if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+                return;
+
+        limit.rlim_cur = limit.rlim_max;
+        (void) setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static int add_signals(sd_event *event) {
+        sigset_t mask;
+        int r;
+
+        (void) sigemptyset(&mask);
+        (void) sigaddset(&mask, SIGTERM);
+        (void) sigaddset(&mask, SIGINT);
+        if (sigprocmask(SIG_BLOCK, &mask, NULL) < 0)
+                return -errno;
+
+        /* Without a handler, either one ends the loop with 0. */
+        r = sd_event_add_signal(event, NULL, SIGTERM, NULL, NULL);
+        if (r < 0)
+                return r;
+
+        return sd_event_add_signal(event, NULL, SIGINT, NULL, NULL);
+}
+
+static int run(void) {
+        _cleanup_(sd_event_unrefp) sd_event *event = NULL;
+        _cleanup_(sd_bus_close_unrefp) sd_bus *bus = NULL;
+        _cleanup_(manager_bus_freep) ManagerBus *b = NULL;
+        int r;
+
+        raise_descriptor_limit();
+
+        r = sd_event_default(&event);
+        if (r < 0) {
+                log_error("Cannot set up an event loop: %s", strerror(-r));
+                return r;
+        }
+
+        r = add_signals(event);
+        if (r < 0) {
+                log_error("Cannot wait for signals: %s", strerror(-r));
+                return r;
+        }
+
+        r = arg_user ? sd_bus_open_user(&bus) : sd_bus_open_system(&bus);
+        if (r < 0) {
+                log_error("Cannot connect to the %s bus: %s", arg_user ? "session" : "system", strerror(-r));
+                return r;
+        }
+
+        /* Without the bus there is no service: the loop ends with an error then, and whoever started us
+         * starts us again. */
+        r = sd_bus_set_exit_on_disconnect(bus, true);
+        if (r >= 0)
+                r = sd_bus_attach_event(bus, event, SD_EVENT_PRIORITY_NORMAL);
+        if (r >= 0)
+                r = manager_bus_new(event, bus, &b);
+        if (r < 0) {
+                log_error("Cannot set up the service on the bus: %s", strerror(-r));
+                return r;
+        }
+
+        r = sd_event_loop(event);
+        if (r != 0 && !sd_bus_is_open(bus))
+                log_error("The connection to the bus is lost");
+
+        (void) sd_notify(false, "STOPPING=1");
+        manager_bus_shut_down(b, SHUT_DOWN_USEC);
+        return r == 0 ? 0 : -EIO;
+}
+
+int main(int argc, char *argv[]) {
+        int r;
+
+        setlocale(LC_ALL, "");
+        (void) bindtextdomain(GETTEXT_PACKAGE, LOCALE_DIR);
+        (void) textdomain(GETTEXT_PACKAGE);
+
+        r = parse_arguments(argc, argv);
+        if (r > 0)
+                r = run();
+
+        return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <systemd/sd-bus.h>
+#include <systemd/sd-event.h>
+
+#include "base/macros.h"
+#include "daemon/client.h"
+#include "daemon/manager.h"
+#include "daemon/options.h"
+
+DEFINE_CLEANUP(Manager, manager_free)
+
+int manager_new(sd_event *event, sd_bus *bus, const ListenerEvents *events, void *userdata, Manager **ret) {
+        _cleanup_(manager_freep) Manager *m = NULL;
+        int r;
+
+        m = calloc(1, sizeof(*m));
+        if (!m)
+                return -ENOMEM;
+
+        m->event = sd_event_ref(event);
+        m->bus = sd_bus_ref(bus);
+        m->events = events;
+        m->userdata = userdata;
+        limits_set_defaults(&m->limits);
+        budget_init(&m->budget, m->limits.unacknowledged);
+
+        r = quota_new(&m->quota);
+        if (r < 0)
+                return r;
+
+        *ret = TAKE_PTR(m);
+        return 0;
+}
+
+void manager_close_all(Manager *m) {
+        while (m->listeners)
+                listener_close(m->listeners, LISTENER_END_SHUTDOWN);
+}
+
+Manager *manager_free(Manager *m) {
+        Listener *l, *next_listener;
+        Client *client, *next_client;
+
+        if (!m)
+                return NULL;
+
+        HASH_ITER(hh, m->listeners, l, next_listener) {
+                manager_forget_listener(m, l);
+                (void) listener_free(l);
+        }
+        HASH_ITER(hh, m->clients, client, next_client)
+                manager_remove_client(m, client);
+
+        m->quota = quota_free(m->quota);
+        sd_bus_unref(m->bus);
+        sd_event_unref(m->event);
+        free(m);
+        return NULL;
+}
+
+Client *manager_find_client(Manager *m, const char *name) {
+        Client *client;
+
+        HASH_FIND_STR(m->clients, name, client);
+        return client;
+}
+
+Listener *manager_find_listener(Manager *m, uint64_t id) {
+        Listener *l;
+
+        HASH_FIND(hh, m->listeners, &id, sizeof(id), l);
+        return l;
+}
+
+int manager_acquire_client(Manager *m, const char *name, Client **ret) {
+        Client *client;
+        int r;
+
+        client = manager_find_client(m, name);
+        if (!client) {
+                r = client_new(m->bus, name, &m->budget, m->limits.unacknowledged_per_client, &client);
+                if (r < 0)
+                        return r;
+                HASH_ADD_KEYPTR(hh, m->clients, client->name, strlen(client->name), client);
+                if (!hash_was_added(&client->hh)) {
+                        (void) client_free(client);
+                        return -ENOMEM;
+                }
+        }
+
+        *ret = client;
+        return 0;
+}
+
+void manager_remove_client(Manager *m, Client *client) {
+        HASH_DEL(m->clients, client);
+        (void) client_free(client);
+}
+
+int manager_listen(Manager *m, Client *client, ListenOptions *options, Listener **ret) {
+        QuotaCharge charge = {};
+        Listener *l;
+        int r;
+
+        if (HASH_COUNT(m->listeners) >= m->limits.listeners)
+                return MANAGER_E_LISTENERS;
+
+        r = quota_charge(m->quota, &charge, client->uid, QUOTA_LISTENERS, m->limits.listeners_per_user);
+        if (r == -EDQUOT)
+                return MANAGER_E_LISTENERS_PER_USER;
+        if (r < 0)
+                return r;
+
+        r = listener_new(m->event, m->last_id + 1, client->uid, options, m->events, m->userdata, &l);
+        if (r < 0) {
+                quota_discharge(&charge);
+                return r;
+        }
+
+        l->charge = charge;
+        HASH_ADD(hh, m->listeners, id, sizeof(l->id), l);
+        if (!hash_was_added(&l->hh)) {
+                l->options = NULL; /* still the caller's */
+                (void) listener_free(l);
+                return -ENOMEM;
+        }
+
+        m->last_id = l->id;
+
+        *ret = l;
+        return 0;
+}
+
+void manager_forget_listener(Manager *m, Listener *l) {
+        if (l->owner)
+                client_disown(l->owner, l);
+        HASH_DEL(m->listeners, l);
+}

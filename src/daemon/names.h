@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* The names under which the world knows the service. */
+
+#define BUS_NAME "org.example.TCPServerSocket"
+
+#define MANAGER_PATH "/org/example/TCPServerSocket"
+#define MANAGER_INTERFACE "org.example.TCPServerSocket"
+
+#define LISTENER_PREFIX "/org/example/TCPServerSocket/listener"
+#define LISTENER_INTERFACE "org.example.TCPServerSocket.Listener"
+
+#define ERROR_ADDRESS_NOT_AVAILABLE "org.example.TCPServerSocket.Error.AddressNotAvailable"
+#define ERROR_HAS_OWNER "org.example.TCPServerSocket.Error.HasOwner"
+#define ERROR_WRONG_DELIVERY "org.example.TCPServerSocket.Error.WrongDelivery"

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Method calls to the service. All are asynchronous underneath: while one waits, every other client is
+ * served.
+ *
+ * Options of Listen() are given as: key, type, value, …, NULL, where the type is one of b y n q i u x t s o
+ * h, or "as" with a NULL-terminated array. x and t take 64 bits: UINT64_C(1), not 1. */
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <systemd/sd-bus.h>
+
+#include "bus/client.h"
+
+typedef struct TestCall TestCall;
+
+/* Must succeed; returns the reply. types and the values are sd_bus_message_append()'s. */
+sd_bus_message *test_call(TestClient *client,
+                          const char *path,
+                          const char *interface,
+                          const char *member,
+                          const char *types,
+                          ...);
+/* Must fail; returns the error's name. ret_message may be NULL. */
+char *test_call_fails(TestClient *client,
+                      char **ret_message,
+                      const char *path,
+                      const char *interface,
+                      const char *member,
+                      const char *types,
+                      ...);
+
+/* Returns the listener's path. */
+char *test_listen(TestClient *client, int port, int backlog, ...) G_GNUC_NULL_TERMINATED;
+char *test_listen_fails(TestClient *client, char **ret_message, int port, int backlog, ...)
+                G_GNUC_NULL_TERMINATED;
+
+/* For members of the listener without arguments or results: Close, Adopt, Pause, Resume. */
+void test_listener_call(TestClient *client, const char *listener, const char *member);
+char *test_listener_call_fails(TestClient *client, const char *listener, const char *member);
+/* OpenChannel, TakeSocket. */
+int test_listener_call_fd(TestClient *client, const char *listener, const char *member);
+
+/* Properties of a listener. u64: of any integer type. */
+uint64_t test_get_u64(TestClient *client, const char *listener, const char *property);
+bool test_get_bool(TestClient *client, const char *listener, const char *property);
+char *test_get_string(TestClient *client, const char *listener, const char *property);
+uint16_t test_get_port(TestClient *client, const char *listener);
+
+/* A method of the bus itself, which must succeed. */
+void test_call_driver(TestClient *client, const char *member, const char *types, ...);
+
+/* The pieces, for calls that stay unanswered for a while, and for malformed ones. */
+sd_bus_message *test_message_new(TestClient *client,
+                                 const char *path,
+                                 const char *interface,
+                                 const char *member);
+void test_message_append_options(sd_bus_message *message, ...) G_GNUC_NULL_TERMINATED;
+/* Consumes the message. Works inside handlers and for stalled clients too. */
+TestCall *test_call_start(TestClient *client, sd_bus_message *message);
+bool test_call_is_done(TestCall *call);
+/* Waits for the reply, which may be an error; the call keeps it. */
+sd_bus_message *test_call_wait(TestCall *call);
+/* Of the reply: NULL when the call succeeded. */
+const char *test_call_error(TestCall *call);
+const char *test_call_error_message(TestCall *call);
+/* When the reply came, among all that the client has received. */
+unsigned test_call_order(TestCall *call);
+void test_call_free(TestCall *call);
+
+/* Reads "hsqa{sv}", an element of Accept()'s result. */
+TestAccepted *test_accepted_read(sd_bus_message *message);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(TestCall, test_call_free)

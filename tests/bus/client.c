@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "bus/client.h"
+
+#include <fcntl.h>
+#include <pwd.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/macros.h"
+#include "bus/call.h"
+#include "bus/loop.h"
+
+struct TestClient {
+        sd_bus *bus;
+        char *name;
+        unsigned order;
+
+        TestPings pings;
+        unsigned n_pings;
+        GQueue held_pings; /* sd_bus_message */
+
+        TestAcceptedHook hook;
+        void *hook_data;
+
+        GQueue accepted; /* TestAccepted */
+        GQueue errors;   /* TestError */
+        GQueue closed;   /* TestNotice */
+        GQueue pending;  /* TestNotice */
+
+        GHashTable *signals; /* member → count */
+        unsigned overheard;
+};
+
+void test_accepted_free(TestAccepted *accepted) {
+        if (!accepted)
+                return;
+        close_fd(accepted->socket);
+        g_free(accepted->listener);
+        g_free(accepted->remote_address);
+        g_free(accepted->local_address);
+        g_free(accepted->binary_type);
+        g_free(accepted);
+}
+
+void test_error_free(TestError *error) {
+        if (!error)
+                return;
+        g_free(error->listener);
+        g_free(error->message);
+        g_free(error->filename);
+        g_free(error);
+}
+
+void test_notice_free(TestNotice *notice) {
+        if (!notice)
+                return;
+        g_free(notice->listener);
+        g_free(notice->reason);
+        g_free(notice);
+}
+
+static void read_details(sd_bus_message *message, TestAccepted *accepted) {
+        const char *key, *text;
+
+        g_assert_cmpint(sd_bus_message_enter_container(message, 'a', "{sv}"), >, 0);
+        while (sd_bus_message_enter_container(message, 'e', "sv") > 0) {
+                g_assert_cmpint(sd_bus_message_read(message, "s", &key), >=, 0);
+                if (streq(key, "serial"))
+                        g_assert_cmpint(sd_bus_message_read(message, "v", "t", &accepted->serial), >=, 0);
+                else if (streq(key, "localPort"))
+                        g_assert_cmpint(sd_bus_message_read(message, "v", "q", &accepted->local_port), >=, 0);
+                else if (streq(key, "localAddress")) {
+                        g_assert_cmpint(sd_bus_message_read(message, "v", "s", &text), >=, 0);
+                        accepted->local_address = g_strdup(text);
+                } else if (streq(key, "binaryType")) {
+                        g_assert_cmpint(sd_bus_message_read(message, "v", "s", &text), >=, 0);
+                        accepted->binary_type = g_strdup(text);
+                } else
+                        g_assert_cmpint(sd_bus_message_skip(message, "v"), >=, 0);
+                g_assert_cmpint(sd_bus_message_exit_container(message), >=, 0);
+        }
+        g_assert_cmpint(sd_bus_message_exit_container(message), >=, 0);
+}
+
+TestAccepted *test_accepted_read(sd_bus_message *message) {
+        TestAccepted *accepted = g_new0(TestAccepted, 1);
+        const char *address;
+        int fd;
+
+        g_assert_cmpint(sd_bus_message_read(message, "hsq", &fd, &address, &accepted->remote_port), >=, 0);
+        accepted->remote_address = g_strdup(address);
+        /* The message closes its own. */
+        accepted->socket = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+        g_assert_no_errno(accepted->socket);
+        read_details(message, accepted);
+        return accepted;
+}
+
+static void record_accepted(TestClient *client, sd_bus_message *message) {
+        const char *listener;
+        TestAccepted *accepted;
+
+        g_assert_cmpstr(sd_bus_message_get_signature(message, true), ==, "ohsqa{sv}");
+        g_assert_cmpint(sd_bus_message_read(message, "o", &listener), >=, 0);
+        accepted = test_accepted_read(message);
+        accepted->listener = g_strdup(listener);
+        accepted->order = client->order;
+        g_queue_push_tail(&client->accepted, accepted);
+        if (client->hook)
+                client->hook(client, accepted, client->hook_data);
+}
+
+static void record_error(TestClient *client, sd_bus_message *message) {
+        TestError *error = g_new0(TestError, 1);
+        const char *listener, *text, *filename;
+
+        g_assert_cmpint(sd_bus_message_read(message, "ossuu", &listener, &text, &filename, &error->line,
+                                            &error->column),
+                        >=, 0);
+        error->listener = g_strdup(listener);
+        error->message = g_strdup(text);
+        error->filename = g_strdup(filename);
+        error->order = client->order;
+        g_queue_push_tail(&client->errors, error);
+}
+
+static void record_notice(TestClient *client, sd_bus_message *message, const char *types, GQueue *queue) {
+        TestNotice *notice = g_new0(TestNotice, 1);
+        const char *listener, *reason = NULL;
+
+        g_assert_cmpstr(sd_bus_message_get_signature(message, true), ==, types);
+        g_assert_cmpint(sd_bus_message_read(message, "o", &listener), >=, 0);
+        if (streq(types, "os"))
+                g_assert_cmpint(sd_bus_message_read(message, "s", &reason), >=, 0);
+        notice->listener = g_strdup(listener);
+        notice->reason = g_strdup(reason);
+        notice->order = client->order;
+        g_queue_push_tail(queue, notice);
+}
+
+static void record_signal(TestClient *client, sd_bus_message *message) {
+        const char *member = sd_bus_message_get_member(message);
+        unsigned count = GPOINTER_TO_UINT(g_hash_table_lookup(client->signals, member));
+
+        g_hash_table_insert(client->signals, g_strdup(member), GUINT_TO_POINTER(count + 1));
+        if (g_strcmp0(sd_bus_message_get_destination(message), client->name) != 0) {
+                client->overheard++;
+                return;
+        }
+
+        if (streq(member, "AcceptSocket"))
+                record_accepted(client, message);
+        else if (streq(member, "Error"))
+                record_error(client, message);
+        else if (streq(member, "Closed"))
+                record_notice(client, message, "os", &client->closed);
+        else if (streq(member, "Pending"))
+                record_notice(client, message, "o", &client->pending);
+}
+
+/* Before sd-bus's own answer. */
+static int handle_ping(TestClient *client, sd_bus_message *message) {
+        client->n_pings++;
+        switch (client->pings) {
+        case TEST_PINGS_ANSWER:
+                return 0;
+        case TEST_PINGS_REFUSE:
+                g_assert_cmpint(sd_bus_reply_method_errorf(message, SD_BUS_ERROR_UNKNOWN_METHOD,
+                                                           "No Ping here"),
+                                >=, 0);
+                return 1;
+        case TEST_PINGS_IGNORE:
+                return 1;
+        case TEST_PINGS_HOLD:
+                g_queue_push_tail(&client->held_pings, sd_bus_message_ref(message));
+                return 1;
+        }
+        g_assert_not_reached();
+}
+
+static int on_message(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        TestClient *client = userdata;
+
+        client->order++;
+        if (sd_bus_message_is_signal(message, TEST_MANAGER_INTERFACE, NULL) > 0)
+                record_signal(client, message);
+        else if (sd_bus_message_is_method_call(message, "org.freedesktop.DBus.Peer", "Ping") > 0)
+                return handle_ping(client, message);
+        return 0;
+}
+
+/* The bus asks the kernel who connect() was called by. The raw calls change this thread alone. */
+static void start_as(sd_bus *bus, uid_t uid) {
+        const struct passwd *user = getpwuid(uid);
+        gid_t gid = user ? user->pw_gid : (gid_t) uid;
+        uid_t own_uid = geteuid();
+        gid_t own_gid = getegid();
+        int r;
+
+        g_assert_no_errno(syscall(SYS_setresgid, -1, gid, -1));
+        g_assert_no_errno(syscall(SYS_setresuid, -1, uid, -1));
+        r = sd_bus_start(bus);
+        g_assert_no_errno(syscall(SYS_setresuid, -1, own_uid, -1));
+        g_assert_no_errno(syscall(SYS_setresgid, -1, own_gid, -1));
+        g_assert_cmpint(r, >=, 0);
+}
+
+TestClient *test_client_new_full(TestBus *bus, uid_t uid, TestClientFlags flags) {
+        TestClient *client = g_new0(TestClient, 1);
+        const char *name;
+
+        client->signals = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        g_assert_cmpint(sd_bus_new(&client->bus), >=, 0);
+        g_assert_cmpint(sd_bus_set_address(client->bus, test_bus_address(bus)), >=, 0);
+        g_assert_cmpint(sd_bus_set_bus_client(client->bus, true), >=, 0);
+        g_assert_cmpint(sd_bus_negotiate_fds(client->bus, !(flags & TEST_CLIENT_NO_FDS)), >=, 0);
+        if (uid == (uid_t) -1 || uid == geteuid())
+                g_assert_cmpint(sd_bus_start(client->bus), >=, 0);
+        else
+                start_as(client->bus, uid);
+        g_assert_cmpint(sd_bus_attach_event(client->bus, test_event(), SD_EVENT_PRIORITY_NORMAL), >=, 0);
+        g_assert_cmpint(sd_bus_add_filter(client->bus, NULL, on_message, client), >=, 0);
+
+        test_wait_for(sd_bus_is_ready(client->bus) > 0);
+        g_assert_cmpint(sd_bus_get_unique_name(client->bus, &name), >=, 0);
+        client->name = g_strdup(name);
+
+        if (!(flags & TEST_CLIENT_NO_MATCH))
+                test_call_driver(client, "AddMatch", "s",
+                                 "type='signal',sender='" TEST_BUS_NAME "',path='" TEST_MANAGER_PATH "'");
+        return client;
+}
+
+TestClient *test_client_new(TestBus *bus, uid_t uid) {
+        return test_client_new_full(bus, uid, 0);
+}
+
+static void unref_message(void *message) {
+        sd_bus_message_unref(message);
+}
+
+void test_client_disconnect(TestClient *client) {
+        g_queue_clear_full(&client->held_pings, unref_message);
+        client->bus = sd_bus_close_unref(client->bus);
+}
+
+void test_client_free(TestClient *client) {
+        if (!client)
+                return;
+        test_client_disconnect(client);
+        g_queue_clear_full(&client->accepted, (GDestroyNotify) test_accepted_free);
+        g_queue_clear_full(&client->errors, (GDestroyNotify) test_error_free);
+        g_queue_clear_full(&client->closed, (GDestroyNotify) test_notice_free);
+        g_queue_clear_full(&client->pending, (GDestroyNotify) test_notice_free);
+        g_hash_table_unref(client->signals);
+        g_free(client->name);
+        g_free(client);
+}
+
+uid_t test_other_uid(unsigned n) {
+        const struct passwd *user;
+        uid_t uid = 0;
+
+        setpwent();
+        while ((user = getpwent()))
+                if (user->pw_uid != 0 && user->pw_uid != geteuid() && n-- == 0) {
+                        uid = user->pw_uid;
+                        break;
+                }
+        endpwent();
+        g_assert_cmpuint(uid, !=, 0);
+        return uid;
+}
+
+sd_bus *test_client_bus(TestClient *client) {
+        return client->bus;
+}
+
+const char *test_client_name(TestClient *client) {
+        return client->name;
+}
+
+bool test_client_is_disconnected(TestClient *client) {
+        return sd_bus_is_open(client->bus) <= 0;
+}
+
+void test_client_set_stalled(TestClient *client, bool stalled) {
+        bool is_stalled = !sd_bus_get_event(client->bus);
+
+        if (stalled && !is_stalled)
+                g_assert_cmpint(sd_bus_detach_event(client->bus), >=, 0);
+        else if (!stalled && is_stalled)
+                g_assert_cmpint(sd_bus_attach_event(client->bus, test_event(), SD_EVENT_PRIORITY_NORMAL), >=,
+                                0);
+}
+
+void test_client_set_pings(TestClient *client, TestPings pings) {
+        client->pings = pings;
+}
+
+unsigned test_client_answer_pings(TestClient *client) {
+        unsigned n = 0;
+        sd_bus_message *ping;
+
+        for (; (ping = g_queue_pop_head(&client->held_pings)); n++) {
+                g_assert_cmpint(sd_bus_reply_method_return(ping, NULL), >=, 0);
+                sd_bus_message_unref(ping);
+        }
+        return n;
+}
+
+unsigned test_client_count_pings(TestClient *client) {
+        return client->n_pings;
+}
+
+void test_client_on_accepted(TestClient *client, TestAcceptedHook hook, void *data) {
+        client->hook = hook;
+        client->hook_data = data;
+}
+
+TestAccepted *test_client_wait_accepted(TestClient *client) {
+        test_wait_for(client->accepted.length > 0);
+        return g_queue_pop_head(&client->accepted);
+}
+
+TestError *test_client_wait_error(TestClient *client) {
+        test_wait_for(client->errors.length > 0);
+        return g_queue_pop_head(&client->errors);
+}
+
+TestNotice *test_client_wait_closed(TestClient *client) {
+        test_wait_for(client->closed.length > 0);
+        return g_queue_pop_head(&client->closed);
+}
+
+TestNotice *test_client_wait_pending(TestClient *client) {
+        test_wait_for(client->pending.length > 0);
+        return g_queue_pop_head(&client->pending);
+}
+
+unsigned test_client_count_accepted(TestClient *client) {
+        return client->accepted.length;
+}
+
+unsigned test_client_count_signals(TestClient *client, const char *member) {
+        GHashTableIter iterator;
+        void *count;
+        unsigned all = 0;
+
+        if (member)
+                return GPOINTER_TO_UINT(g_hash_table_lookup(client->signals, member));
+        g_hash_table_iter_init(&iterator, client->signals);
+        while (g_hash_table_iter_next(&iterator, NULL, &count))
+                all += GPOINTER_TO_UINT(count);
+        return all;
+}
+
+unsigned test_client_count_overheard(TestClient *client) {
+        return client->overheard;
+}
+
+void test_client_match_everything(TestClient *client) {
+        test_call_driver(client, "AddMatch", "s", "");
+}
+
+void test_client_sync(TestClient *client) {
+        /* The bus keeps the order of what it sends to one connection. */
+        test_call_driver(client, "GetId", "");
+}
+
+void test_client_sync_service(TestClient *client) {
+        sd_bus_message_unref(test_call(client, TEST_MANAGER_PATH, "org.freedesktop.DBus.Properties", "Get",
+                                       "ss", TEST_MANAGER_INTERFACE, "Version"));
+}
+
+unsigned test_client_next_order(TestClient *client) {
+        return ++client->order;
+}

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* A client of the service: a connection of the test process that may claim another uid, that records what it
+ * is sent, and that can misbehave. All clients share the test's event loop. */
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <systemd/sd-bus.h>
+
+#include "bus/message-bus.h"
+
+#define TEST_MANAGER_PATH "/org/example/TCPServerSocket"
+#define TEST_MANAGER_INTERFACE "org.example.TCPServerSocket"
+#define TEST_LISTENER_INTERFACE "org.example.TCPServerSocket.Listener"
+
+typedef struct TestClient TestClient;
+
+typedef enum TestClientFlags {
+        TEST_CLIENT_NO_FDS = 1 << 0,   /* does not negotiate that it takes descriptors */
+        TEST_CLIENT_NO_MATCH = 1 << 1, /* does not subscribe to the service's signals */
+} TestClientFlags;
+
+/* What it does with org.freedesktop.DBus.Peer.Ping, the service's barrier. */
+typedef enum TestPings {
+        TEST_PINGS_ANSWER,
+        TEST_PINGS_REFUSE, /* with an error */
+        TEST_PINGS_IGNORE, /* as jeepney does */
+        TEST_PINGS_HOLD,   /* until test_client_answer_pings() */
+} TestPings;
+
+typedef struct TestAccepted {
+        char *listener;
+        int socket;
+        char *remote_address;
+        uint16_t remote_port;
+        uint64_t serial;
+        char *local_address;
+        uint16_t local_port;
+        char *binary_type;
+        unsigned order; /* among all that this client has received */
+} TestAccepted;
+
+typedef struct TestError {
+        char *listener;
+        char *message;
+        char *filename;
+        uint32_t line;
+        uint32_t column;
+        unsigned order;
+} TestError;
+
+/* Closed; Pending too, with no reason. */
+typedef struct TestNotice {
+        char *listener;
+        char *reason;
+        unsigned order;
+} TestNotice;
+
+/* Runs inside the signal's handler: nothing that waits, so test_call_start() but not test_call(). */
+typedef void (*TestAcceptedHook)(TestClient *client, const TestAccepted *accepted, void *data);
+
+/* uid -1: who runs the test; another one needs root. */
+TestClient *test_client_new(TestBus *bus, uid_t uid);
+TestClient *test_client_new_full(TestBus *bus, uid_t uid, TestClientFlags flags);
+/* Ends the connection as the end of a process would. */
+void test_client_free(TestClient *client);
+/* The same, but what was recorded stays. */
+void test_client_disconnect(TestClient *client);
+
+/* The n-th user of this system that is neither root nor runs the test; dbus-daemon wants known ones. */
+uid_t test_other_uid(unsigned n);
+
+sd_bus *test_client_bus(TestClient *client);
+const char *test_client_name(TestClient *client);
+/* The bus has ended the connection. */
+bool test_client_is_disconnected(TestClient *client);
+
+/* Stalled: its socket is neither read nor are Pings answered, as in a process that hangs. It can still send.
+ */
+void test_client_set_stalled(TestClient *client, bool stalled);
+void test_client_set_pings(TestClient *client, TestPings pings);
+unsigned test_client_answer_pings(TestClient *client);
+unsigned test_client_count_pings(TestClient *client);
+void test_client_on_accepted(TestClient *client, TestAcceptedHook hook, void *data);
+
+/* Each takes the oldest that was not taken yet, and waits for it. */
+TestAccepted *test_client_wait_accepted(TestClient *client);
+TestError *test_client_wait_error(TestClient *client);
+TestNotice *test_client_wait_closed(TestClient *client);
+TestNotice *test_client_wait_pending(TestClient *client);
+/* How many wait to be taken. */
+unsigned test_client_count_accepted(TestClient *client);
+
+/* How many signals of the manager's interface it has received in all; member NULL: of any name. */
+unsigned test_client_count_signals(TestClient *client, const char *member);
+/* How many of these were not addressed to it. */
+unsigned test_client_count_overheard(TestClient *client);
+/* Asks the bus for every message that it may see. */
+void test_client_match_everything(TestClient *client);
+
+/* When it returns, the client has handled everything that the bus had for it when it was called. */
+void test_client_sync(TestClient *client);
+/* The same for all that the service had sent when it had handled what this client sent before. */
+void test_client_sync_service(TestClient *client);
+
+void test_accepted_free(TestAccepted *accepted);
+void test_error_free(TestError *error);
+void test_notice_free(TestNotice *notice);
+
+/* For call.c: the next number of what this client has received. */
+unsigned test_client_next_order(TestClient *client);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(TestClient, test_client_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(TestAccepted, test_accepted_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(TestError, test_error_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(TestNotice, test_notice_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(sd_bus_message, sd_bus_message_unref)

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What most bus tests start from: a bus, the service on it, one client. All of the harness in one include.
+ *
+ *     static void test_hands_over_a_connection(Fixture *f, const void *data) { … }
+ *
+ *     g_test_add("/listen/hands over a connection", Fixture, NULL, fixture_set_up,
+ *                test_hands_over_a_connection, fixture_tear_down);
+ */
+
+#include "bus/call.h"
+#include "bus/client.h"
+#include "bus/loop.h"
+#include "bus/message-bus.h"
+#include "bus/net.h"
+#include "bus/network.h"
+#include "bus/process.h"
+#include "bus/service.h"
+
+/* A test's data argument, or NULL. */
+typedef struct FixtureOptions {
+        const char *bus_xml; /* for test_bus_new() */
+        TestServiceOptions service;
+        uid_t client_uid; /* 0 means -1: who runs the test */
+} FixtureOptions;
+
+typedef struct Fixture {
+        TestBus *bus;
+        TestService *service;
+        TestClient *client;
+} Fixture;
+
+void fixture_set_up(Fixture *f, const void *data);
+/* Members that a test has freed itself must be NULL. */
+void fixture_tear_down(Fixture *f, const void *data);
+/* Ends the service by SIGTERM and starts it again. */
+void fixture_restart_service(Fixture *f, const TestServiceOptions *options);

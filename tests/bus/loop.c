@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "bus/loop.h"
+
+#include <fcntl.h>
+#include <glib.h>
+#include <glib/gstdio.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/macros.h"
+#include "bus/message-bus.h"
+#include "bus/process.h"
+
+/* How often a condition is looked at again that no event announces. */
+#define POLL_USEC (20 * 1000U)
+
+static struct {
+        sd_event *event;
+        char *directory;
+        unsigned n_directories;
+        unsigned multiplier;
+        int janitor;
+        char shown[16][160];
+} process = { .multiplier = 1, .janitor = -EBADF };
+
+/* After a failed assertion, g_error(), or the runner's time-out: system calls only. */
+static void on_end(int signal_number) {
+        for (size_t i = 0; i < ELEMENTS(process.shown); i++) {
+                _cleanup_close_ int fd = -EBADF;
+                char buffer[4096];
+                ssize_t n;
+
+                if (process.shown[i][0] == '\0')
+                        continue;
+
+                fd = open(process.shown[i], O_RDONLY | O_CLOEXEC);
+                if (fd < 0)
+                        continue;
+
+                (void) !write(STDERR_FILENO, "--- ", 4);
+                (void) !write(STDERR_FILENO, process.shown[i], strlen(process.shown[i]));
+                (void) !write(STDERR_FILENO, "\n", 1);
+                while ((n = read(fd, buffer, sizeof(buffer))) > 0)
+                        (void) !write(STDERR_FILENO, buffer, (size_t) n);
+        }
+
+        /* The handler is gone by now. */
+        (void) raise(signal_number);
+}
+
+static void show_logs_at_the_end(void) {
+        static const int ends[] = { SIGABRT, SIGTRAP, SIGTERM };
+        const struct sigaction action = { .sa_handler = on_end, .sa_flags = SA_RESETHAND };
+
+        for (size_t i = 0; i < ELEMENTS(ends); i++)
+                g_assert_no_errno(sigaction(ends[i], &action, NULL));
+}
+
+/* Removes the directory when this process is gone, killed or not: its end of the pipe closes then. */
+static void start_janitor(void) {
+        int ends[2];
+        pid_t pid;
+
+        g_assert_no_errno(pipe2(ends, O_CLOEXEC));
+        pid = fork();
+        g_assert_cmpint(pid, >=, 0);
+        if (pid == 0) {
+                int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+                /* Out of the group: Ctrl-C, or a runner that kills the group, is when it is needed. */
+                (void) setsid();
+                if (dup2(ends[0], STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0 ||
+                    dup2(null, STDERR_FILENO) < 0)
+                        _exit(1);
+                execl("/bin/sh", "sh", "-c", "read line; rm -rf \"$1\"", "sh", process.directory, NULL);
+                _exit(1);
+        }
+        close(ends[0]);
+        process.janitor = ends[1];
+}
+
+void test_init(int *argc, char ***argv) {
+        const char *multiplier = g_getenv("TEST_TIMEOUT_MULTIPLIER"), *reason;
+        bool tap;
+
+        /* Meson takes 77 of a TAP test for a failure. */
+        tap = *argc > 1 && streq((*argv)[1], "--tap");
+        g_test_init(argc, argv, NULL);
+
+        reason = test_bus_unavailable();
+        if (reason) {
+                printf("1..0 # SKIP %s\n", reason);
+                fflush(stdout);
+                /* The machine was booted to have it. */
+                exit(g_getenv("TEST_IN_MACHINE") ? 99 : tap ? 0 : 77);
+        }
+
+        if (multiplier)
+                process.multiplier = MAX(1U, (unsigned) g_ascii_strtoull(multiplier, NULL, 10));
+
+        g_assert_no_errno(signal(SIGPIPE, SIG_IGN) == SIG_ERR ? -1 : 0);
+        show_logs_at_the_end();
+
+        /* /tmp and not $TMPDIR: a socket's path has 108 bytes. */
+        process.directory = g_strdup("/tmp/tcpserversocket-test-XXXXXX");
+        g_assert_nonnull(g_mkdtemp(process.directory));
+        g_assert_no_errno(chmod(process.directory, 0755));
+        start_janitor();
+
+        g_assert_cmpint(sd_event_new(&process.event), >=, 0);
+}
+
+int test_run(void) {
+        int r;
+
+        r = g_test_run();
+
+        process.event = sd_event_unref(process.event);
+        test_run_command("rm", "-rf", process.directory, NULL);
+        process.janitor = close_fd(process.janitor);
+        while (wait(NULL) >= 0)
+                ;
+        g_clear_pointer(&process.directory, g_free);
+        return r;
+}
+
+bool test_require_root(void) {
+        if (geteuid() == 0)
+                return true;
+        g_test_skip("needs root");
+        return false;
+}
+
+sd_event *test_event(void) {
+        return process.event;
+}
+
+uint64_t test_now(void) {
+        struct timespec now;
+
+        g_assert_no_errno(clock_gettime(CLOCK_MONOTONIC, &now));
+        return (uint64_t) now.tv_sec * 1000000U + (uint64_t) now.tv_nsec / 1000U;
+}
+
+uint64_t test_deadline(unsigned milliseconds) {
+        return test_now() + (uint64_t) milliseconds * 1000U * process.multiplier;
+}
+
+void test_wait_step(uint64_t deadline, const char *what, const char *file, int line) {
+        uint64_t now = test_now();
+
+        if (now >= deadline) {
+                g_autofree char *message = g_strdup_printf("this did not happen in time: %s", what);
+
+                g_assertion_message(G_LOG_DOMAIN, file, line, G_STRFUNC, message);
+        }
+        g_assert_cmpint(sd_event_run(process.event, MIN(deadline - now, POLL_USEC)), >=, 0);
+}
+
+void test_process_pending(void) {
+        int r;
+
+        do {
+                r = sd_event_run(process.event, 0);
+                g_assert_cmpint(r, >=, 0);
+        } while (r > 0);
+}
+
+static int on_fd(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
+        *(uint32_t *) userdata = revents;
+        return 0;
+}
+
+uint32_t test_wait_fd(int fd, uint32_t events) {
+        sd_event_source *source = NULL;
+        uint32_t revents = 0;
+
+        /* EPOLLIN and its kin have the values of POLLIN and its kin. */
+        g_assert_cmpint(sd_event_add_io(process.event, &source, fd, events, on_fd, &revents), >=, 0);
+        test_wait_for(revents != 0);
+        sd_event_source_disable_unref(source);
+        return revents;
+}
+
+char *test_make_directory(const char *name) {
+        char *path = g_strdup_printf("%s/%s-%u", process.directory, name, process.n_directories++);
+
+        g_assert_no_errno(g_mkdir(path, 0755));
+        return path;
+}
+
+void test_show_on_failure(const char *path) {
+        for (size_t i = 0; i < ELEMENTS(process.shown); i++)
+                if (process.shown[i][0] == '\0') {
+                        g_assert_cmpuint(g_strlcpy(process.shown[i], path, sizeof(process.shown[i])), <,
+                                         sizeof(process.shown[i]));
+                        return;
+                }
+}
+
+void test_forget(const char *path) {
+        for (size_t i = 0; i < ELEMENTS(process.shown); i++)
+                if (strcmp(process.shown[i], path) == 0)
+                        process.shown[i][0] = '\0';
+}

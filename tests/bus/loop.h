@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* The test process: its one event loop, waiting with a deadline, its temporary directory. */
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <systemd/sd-event.h>
+
+/* Every bus test's main() is: test_init(&argc, &argv); g_test_add(…) …; return test_run(); */
+void test_init(int *argc, char ***argv);
+int test_run(void);
+
+/* For a set-up or test that needs it; when false it has called g_test_skip(). */
+bool test_require_root(void);
+
+/* Drives all clients that are not stalled, the buses' observers, and what was added to it. */
+sd_event *test_event(void);
+
+/* Fails when the condition does not become true within the usual deadline, and shows it. The condition is
+ * evaluated after every event, and now and then for those that no event announces (/proc). */
+#define test_wait_for(condition) test_wait_for_within(TEST_DEADLINE_MS, condition)
+#define test_wait_for_within(milliseconds, condition)                              \
+        do {                                                                       \
+                uint64_t _deadline = test_deadline(milliseconds);                  \
+                while (!(condition))                                               \
+                        test_wait_step(_deadline, #condition, __FILE__, __LINE__); \
+        } while (0)
+
+#define TEST_DEADLINE_MS 10000U
+
+/* In µs of CLOCK_MONOTONIC; stretched by TEST_TIMEOUT_MULTIPLIER. */
+uint64_t test_deadline(unsigned milliseconds);
+uint64_t test_now(void);
+void test_wait_step(uint64_t deadline, const char *what, const char *file, int line);
+
+/* Waits for poll(2) events of fd while the loop goes on; returns what poll() reported. */
+uint32_t test_wait_fd(int fd, uint32_t events);
+
+/* Handles everything that is there already, and returns. */
+void test_process_pending(void);
+
+/* A fresh directory that all users may enter; it goes with the process, however that ends. */
+char *test_make_directory(const char *name);
+
+/* What is in this file is shown when the test fails. */
+void test_show_on_failure(const char *path);
+void test_forget(const char *path);

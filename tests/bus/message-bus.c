@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "bus/message-bus.h"
+
+#include <poll.h>
+#include <pwd.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <systemd/sd-bus.h>
+#include <unistd.h>
+
+#include "base/macros.h"
+#include "bus/loop.h"
+#include "bus/process.h"
+
+struct TestBus {
+        char *directory;
+        char *address;
+        char *log;
+        TestChild *child;
+
+        sd_bus *observer;
+        char *owner;
+        unsigned owner_changes;
+        bool observing;
+        bool killed;
+};
+
+/* The rules of Debian's and Fedora's /usr/share/dbus-1/system.conf, without what belongs to the host. */
+static const char config_template[] =
+                "<!DOCTYPE busconfig PUBLIC \"-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN\"\n"
+                " \"http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd\">\n"
+                "<busconfig>\n"
+                "  <type>system</type>\n"
+                "  <auth>EXTERNAL</auth>\n"
+                "  <listen>unix:path=%s/bus</listen>\n"
+                "  <policy context=\"default\">\n"
+                "    <allow user=\"*\"/>\n"
+                "    <deny own=\"*\"/>\n"
+                "    <deny send_type=\"method_call\"/>\n"
+                "    <allow send_type=\"signal\"/>\n"
+                "    <allow send_requested_reply=\"true\" send_type=\"method_return\"/>\n"
+                "    <allow send_requested_reply=\"true\" send_type=\"error\"/>\n"
+                "    <allow receive_type=\"method_call\"/>\n"
+                "    <allow receive_type=\"method_return\"/>\n"
+                "    <allow receive_type=\"error\"/>\n"
+                "    <allow receive_type=\"signal\"/>\n"
+                "    <allow send_destination=\"org.freedesktop.DBus\""
+                " send_interface=\"org.freedesktop.DBus\"/>\n"
+                "    <allow send_destination=\"org.freedesktop.DBus\""
+                " send_interface=\"org.freedesktop.DBus.Introspectable\"/>\n"
+                "    <allow send_destination=\"org.freedesktop.DBus\""
+                " send_interface=\"org.freedesktop.DBus.Properties\"/>\n"
+                "    <deny send_destination=\"org.freedesktop.DBus\" send_interface=\"org.freedesktop.DBus\""
+                " send_member=\"UpdateActivationEnvironment\"/>\n"
+                "    <deny send_destination=\"org.freedesktop.DBus\""
+                " send_interface=\"org.freedesktop.DBus.Debug.Stats\"/>\n"
+                "  </policy>\n"
+                "  <policy user=\"root\">\n"
+                "    <allow send_destination=\"org.freedesktop.DBus\""
+                " send_interface=\"org.freedesktop.DBus.Monitoring\"/>\n"
+                "    <allow send_destination=\"org.freedesktop.DBus\""
+                " send_interface=\"org.freedesktop.DBus.Debug.Stats\"/>\n"
+                "  </policy>\n"
+                "  %s\n"
+                "  %s\n"
+                "</busconfig>\n";
+
+bool test_bus_is_broker(void) {
+        return g_strcmp0(g_getenv("TEST_BUS"), "broker") == 0;
+}
+
+const char *test_bus_unavailable(void) {
+        g_autofree char *daemon = g_find_program_in_path("dbus-daemon");
+        g_autofree char *broker = g_find_program_in_path("dbus-broker-launch");
+
+        if (!test_bus_is_broker())
+                return daemon ? NULL : "dbus-daemon is not installed";
+        if (!broker)
+                return "dbus-broker-launch is not installed";
+        if (geteuid() != 0)
+                return "dbus-broker-launch needs root";
+        /* It logs to the journal and asks PID 1 about activatable units, or does not start. */
+        if (access("/run/systemd/journal/socket", F_OK) < 0 || access("/run/systemd/private", F_OK) < 0)
+                return "dbus-broker-launch needs a running systemd; use tests/machine/run-in-machine";
+        return NULL;
+}
+
+static void write_file(const char *path, const char *content) {
+        g_autoptr(GError) error = NULL;
+
+        (void) g_file_set_contents(path, content, -1, &error);
+        g_assert_no_error(error);
+}
+
+/* The project's own policy is what is tested, so it is used as it is installed. */
+static char *write_policy(TestBus *bus, const char *service_user) {
+        const char *installed = g_getenv("TEST_POLICY_FILE"), *template = g_getenv("TEST_POLICY_TEMPLATE");
+        g_autofree char *content = NULL, *path = NULL;
+        g_autoptr(GError) error = NULL;
+
+        if (installed)
+                return g_strdup_printf("<include>%s</include>", installed);
+        if (!template)
+                return g_strdup("");
+
+        (void) g_file_get_contents(template, &content, NULL, &error);
+        g_assert_no_error(error);
+
+        g_auto(GStrv) parts = g_strsplit(content, "@SERVICE_USER@", -1);
+        g_autofree char *policy = g_strjoinv(service_user, parts);
+
+        path = g_build_filename(bus->directory, "policy.conf", NULL);
+        write_file(path, policy);
+        return g_strdup_printf("<include>%s</include>", path);
+}
+
+static char *write_config(TestBus *bus, const char *extra_xml, const char *service_user) {
+        g_autofree char *policy = write_policy(bus, service_user);
+        g_autofree char *config = NULL;
+        char *path = g_build_filename(bus->directory, "bus.conf", NULL);
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+        config = g_strdup_printf(config_template, bus->directory, policy, extra_xml ?: "");
+#pragma GCC diagnostic pop
+        write_file(path, config);
+        return path;
+}
+
+static int listen_unix(const char *path) {
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
+        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+        g_assert_no_errno(fd);
+        g_assert_cmpuint(g_strlcpy(address.sun_path, path, sizeof(address.sun_path)), <,
+                         sizeof(address.sun_path));
+        g_assert_no_errno(bind(fd, (struct sockaddr *) &address, sizeof(address)));
+        g_assert_no_errno(chmod(path, 0666));
+        g_assert_no_errno(listen(fd, SOMAXCONN));
+        return fd;
+}
+
+/* dbus-broker-launch only takes its socket as socket activation passes it. Nothing needs to wait for it: what
+ * connects meanwhile queues. */
+static void start_broker(TestBus *bus, const char *config) {
+        const char *argv[] = { "dbus-broker-launch", "--scope", "system", "--config-file", config, NULL };
+        g_autofree char *path = g_build_filename(bus->directory, "bus", NULL);
+        _cleanup_close_ int fd = listen_unix(path);
+        TestSpawn options = { .log = bus->log, .listen_fd = fd };
+
+        bus->child = test_child_new(argv, &options);
+}
+
+static void start_daemon(TestBus *bus, const char *config) {
+        g_autofree char *argument = g_strdup_printf("--config-file=%s", config);
+        const char *argv[] = { "dbus-daemon", argument,          "--nofork", "--nopidfile",
+                               "--nosyslog",  "--print-address", NULL };
+        TestSpawn options = { .log = bus->log };
+
+        bus->child = test_child_new(argv, &options);
+        /* It prints its address, to its log here, when it can be connected to. */
+        test_wait_for(test_child_has_exited(bus->child) || test_file_contains(bus->log, "unix:path="));
+}
+
+static int on_name_owner_changed(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        TestBus *bus = userdata;
+        const char *name, *old_owner, *new_owner;
+
+        g_assert_cmpint(sd_bus_message_read(message, "sss", &name, &old_owner, &new_owner), >=, 0);
+        g_clear_pointer(&bus->owner, g_free);
+        if (new_owner[0] != '\0')
+                bus->owner = g_strdup(new_owner);
+        bus->owner_changes++;
+        return 0;
+}
+
+static int on_match_installed(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        TestBus *bus = userdata;
+
+        g_assert_false(sd_bus_message_is_method_error(message, NULL));
+        bus->observing = true;
+        return 0;
+}
+
+static void start_observer(TestBus *bus) {
+        static const char match[] = "type='signal',sender='org.freedesktop.DBus',"
+                                    "member='NameOwnerChanged',arg0='" TEST_BUS_NAME "'";
+
+        g_assert_cmpint(sd_bus_new(&bus->observer), >=, 0);
+        g_assert_cmpint(sd_bus_set_address(bus->observer, bus->address), >=, 0);
+        g_assert_cmpint(sd_bus_set_bus_client(bus->observer, true), >=, 0);
+        g_assert_cmpint(sd_bus_start(bus->observer), >=, 0);
+        g_assert_cmpint(sd_bus_attach_event(bus->observer, test_event(), SD_EVENT_PRIORITY_NORMAL), >=, 0);
+        g_assert_cmpint(sd_bus_add_match_async(bus->observer, NULL, match, on_name_owner_changed,
+                                               on_match_installed, bus),
+                        >=, 0);
+        test_wait_for(bus->observing || test_child_has_exited(bus->child));
+        g_assert_true(bus->observing);
+}
+
+TestBus *test_bus_new_for_user(const char *extra_xml, const char *service_user) {
+        TestBus *bus = g_new0(TestBus, 1);
+        g_autofree char *config = NULL;
+
+        bus->directory = test_make_directory("bus");
+        bus->address = g_strdup_printf("unix:path=%s/bus", bus->directory);
+        bus->log = g_build_filename(bus->directory, "bus.log", NULL);
+        test_show_on_failure(bus->log);
+
+        config = write_config(bus, extra_xml, service_user);
+        if (test_bus_is_broker())
+                start_broker(bus, config);
+        else
+                start_daemon(bus, config);
+        start_observer(bus);
+        return bus;
+}
+
+TestBus *test_bus_new(const char *extra_xml) {
+        const struct passwd *user = getpwuid(geteuid());
+
+        g_assert_nonnull(user);
+        return test_bus_new_for_user(extra_xml, user->pw_name);
+}
+
+void test_bus_free(TestBus *bus) {
+        if (!bus)
+                return;
+
+        sd_bus_close_unref(bus->observer);
+        if (!bus->killed) {
+                /* dbus-broker ends with its launcher; both count as well-behaved only when asked to go. */
+                g_assert_false(test_child_has_exited(bus->child));
+                test_child_signal(bus->child, SIGTERM);
+                (void) test_child_wait(bus->child);
+        }
+        test_child_free(bus->child);
+        test_forget(bus->log);
+        g_free(bus->directory);
+        g_free(bus->address);
+        g_free(bus->log);
+        g_free(bus->owner);
+        g_free(bus);
+}
+
+const char *test_bus_address(TestBus *bus) {
+        return bus->address;
+}
+
+const char *test_bus_directory(TestBus *bus) {
+        return bus->directory;
+}
+
+const char *test_bus_service_owner(TestBus *bus) {
+        return bus->owner;
+}
+
+unsigned test_bus_owner_changes(TestBus *bus) {
+        return bus->owner_changes;
+}
+
+pid_t test_bus_pid(TestBus *bus) {
+        return bus->child->pid;
+}
+
+void test_bus_kill(TestBus *bus) {
+        bus->killed = true;
+        test_child_signal(bus->child, SIGKILL);
+        (void) test_child_wait(bus->child);
+}

@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "bus/net.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <glib.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/macros.h"
+#include "bus/loop.h"
+#include "bus/network.h"
+
+#define SILENCE_MS 1000U
+
+static void resolve(const char *address, uint16_t port, struct sockaddr_storage *ret, socklen_t *ret_length) {
+        struct addrinfo hints = { .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM },
+                        *info;
+        char service[8];
+        int r;
+
+        g_snprintf(service, sizeof(service), "%u", port);
+        r = getaddrinfo(address, service, &hints, &info);
+        if (r != 0)
+                g_error("%s: %s", address, gai_strerror(r));
+        memcpy(ret, info->ai_addr, info->ai_addrlen);
+        *ret_length = info->ai_addrlen;
+        freeaddrinfo(info);
+}
+
+int test_connect_start(const char *source, const char *address, uint16_t port) {
+        struct sockaddr_storage to, from;
+        socklen_t length;
+        int fd;
+
+        resolve(address, port, &to, &length);
+        fd = socket(to.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        g_assert_no_errno(fd);
+        if (source) {
+                socklen_t from_length;
+
+                resolve(source, 0, &from, &from_length);
+                g_assert_no_errno(bind(fd, (struct sockaddr *) &from, from_length));
+        }
+        if (connect(fd, (struct sockaddr *) &to, length) < 0 && errno != EINPROGRESS) {
+                int saved = errno;
+
+                close(fd);
+                errno = saved;
+                return -1;
+        }
+        return fd;
+}
+
+/* Consumes fd; returns a connected blocking socket, or -1 and errno. */
+static int finish_connect(int fd, unsigned milliseconds) {
+        uint64_t deadline = test_deadline(milliseconds);
+        struct pollfd poll_fd = { .fd = fd, .events = POLLOUT };
+        socklen_t length = sizeof(int);
+        int error = 0, n;
+
+        if (fd < 0)
+                return -1;
+        /* Most are done at once, without a turn of the loop. */
+        while ((n = poll(&poll_fd, 1, 0)) == 0 && test_now() < deadline)
+                g_assert_cmpint(sd_event_run(test_event(), 1000), >=, 0);
+        g_assert_no_errno(n);
+        if (n == 0)
+                error = ETIMEDOUT;
+        else
+                g_assert_no_errno(getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length));
+        if (error != 0) {
+                close(fd);
+                errno = error;
+                return -1;
+        }
+        g_assert_no_errno(fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK));
+        return fd;
+}
+
+int test_connect_from(const char *source, const char *address, uint16_t port) {
+        int fd = finish_connect(test_connect_start(source, address, port), TEST_DEADLINE_MS);
+
+        if (fd < 0)
+                g_error("cannot connect to %s port %u: %s", address, port, g_strerror(errno));
+        return fd;
+}
+
+int test_connect(const char *address, uint16_t port) {
+        return test_connect_from(NULL, address, port);
+}
+
+int test_connect_from_neighbour(const char *address, uint16_t port) {
+        int fd;
+
+        /* A socket stays in the namespace where it was made. */
+        test_network_visit_neighbour();
+        fd = test_connect_start(NULL, address, port);
+        test_network_return();
+        fd = finish_connect(fd, TEST_DEADLINE_MS);
+        g_assert_no_errno(fd);
+        return fd;
+}
+
+int test_connect_fails(const char *address, uint16_t port) {
+        int fd = finish_connect(test_connect_start(NULL, address, port), SILENCE_MS);
+
+        if (fd >= 0)
+                g_error("%s port %u could be connected to and should not", address, port);
+        return errno;
+}
+
+static uint16_t get_port(int fd, int (*get_name)(int, struct sockaddr *restrict, socklen_t *restrict)) {
+        struct sockaddr_storage address;
+        socklen_t length = sizeof(address);
+
+        g_assert_no_errno(get_name(fd, (struct sockaddr *) &address, &length));
+        return ntohs(address.ss_family == AF_INET6 ? ((struct sockaddr_in6 *) &address)->sin6_port
+                                                   : ((struct sockaddr_in *) &address)->sin_port);
+}
+
+uint16_t test_local_port(int fd) {
+        return get_port(fd, getsockname);
+}
+
+uint16_t test_remote_port(int fd) {
+        return get_port(fd, getpeername);
+}
+
+void test_send(int fd, const void *data, size_t size) {
+        while (size > 0) {
+                ssize_t n = send(fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+                if (n < 0 && errno == EAGAIN) {
+                        (void) test_wait_fd(fd, POLLOUT);
+                        continue;
+                }
+                g_assert_no_errno(n);
+                data = (const char *) data + n;
+                size -= (size_t) n;
+        }
+}
+
+void test_receive(int fd, void *buffer, size_t size) {
+        while (size > 0) {
+                ssize_t n = recv(fd, buffer, size, MSG_DONTWAIT);
+
+                if (n < 0 && errno == EAGAIN) {
+                        (void) test_wait_fd(fd, POLLIN);
+                        continue;
+                }
+                g_assert_no_errno(n);
+                g_assert_cmpint(n, >, 0);
+                buffer = (char *) buffer + n;
+                size -= (size_t) n;
+        }
+}
+
+void test_expect(int fd, const char *text) {
+        size_t size = strlen(text);
+        g_autofree char *received = g_malloc0(size + 1);
+
+        test_receive(fd, received, size);
+        g_assert_cmpstr(received, ==, text);
+}
+
+void test_assert_connected(int a, int b) {
+        test_send(a, "to b", 4);
+        test_expect(b, "to b");
+        test_send(b, "to a", 4);
+        test_expect(a, "to a");
+}
+
+int test_wait_end(int fd) {
+        char buffer[4096];
+
+        for (;;) {
+                ssize_t n = recv(fd, buffer, sizeof(buffer), MSG_DONTWAIT);
+
+                if (n == 0)
+                        return 0;
+                if (n < 0 && errno != EAGAIN)
+                        return errno;
+                if (n < 0)
+                        (void) test_wait_fd(fd, POLLIN);
+        }
+}
+
+int test_channel_receive(int channel, uint64_t *ret_serial) {
+        union {
+                struct cmsghdr header;
+                char space[CMSG_SPACE(sizeof(int))];
+        } control = {};
+        struct iovec payload = { .iov_base = ret_serial, .iov_len = sizeof(*ret_serial) };
+        struct msghdr message = {
+                .msg_iov = &payload,
+                .msg_iovlen = 1,
+                .msg_control = &control,
+                .msg_controllen = sizeof(control),
+        };
+        struct cmsghdr *rights;
+        ssize_t n;
+        int fd;
+
+        (void) test_wait_fd(channel, POLLIN);
+        n = recvmsg(channel, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+        g_assert_no_errno(n);
+        if (n == 0)
+                return -1;
+
+        g_assert_cmpint(n, ==, sizeof(*ret_serial));
+        g_assert_cmpint(message.msg_flags & (MSG_TRUNC | MSG_CTRUNC), ==, 0);
+        rights = CMSG_FIRSTHDR(&message);
+        g_assert_nonnull(rights);
+        g_assert_cmpint(rights->cmsg_type, ==, SCM_RIGHTS);
+        g_assert_cmpuint(rights->cmsg_len, ==, CMSG_LEN(sizeof(int)));
+        memcpy(&fd, CMSG_DATA(rights), sizeof(fd));
+        return fd;
+}
+
+static bool table_has_listener(const char *path, uint16_t port) {
+        g_autofree char *table = NULL;
+
+        /* No tcp6 where the kernel has no IPv6. */
+        if (!g_file_get_contents(path, &table, NULL, NULL))
+                return false;
+
+        g_auto(GStrv) lines = g_strsplit(table, "\n", -1);
+        for (char **line = lines; *line; line++) {
+                char local[64];
+                unsigned local_port, state;
+
+                if (sscanf(*line, " %*u: %63[0-9A-F]:%x %*[0-9A-F]:%*x %x", local, &local_port, &state) ==
+                                    3 &&
+                    local_port == port && state == 0x0A)
+                        return true;
+        }
+        return false;
+}
+
+bool test_is_listening(pid_t pid, uint16_t port) {
+        g_autofree char *tcp = g_strdup_printf("/proc/%d/net/tcp", (int) pid);
+        g_autofree char *tcp6 = g_strdup_printf("/proc/%d/net/tcp6", (int) pid);
+
+        return table_has_listener(tcp, port) || table_has_listener(tcp6, port);
+}
+
+uint16_t test_free_port(void) {
+        struct sockaddr_in6 address = { .sin6_family = AF_INET6 };
+        _cleanup_close_ int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+        g_assert_no_errno(fd);
+        g_assert_no_errno(bind(fd, (struct sockaddr *) &address, sizeof(address)));
+        return test_local_port(fd);
+}
+
+unsigned test_count_fds(pid_t pid) {
+        g_autofree char *path = g_strdup_printf("/proc/%d/fd", (int) pid);
+        g_autoptr(GDir) directory = g_dir_open(path, 0, NULL);
+        unsigned n = 0;
+
+        g_assert_nonnull(directory);
+        while (g_dir_read_name(directory))
+                n++;
+        return n;
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* TCP peers of the service, and looking at a process from outside. The event loop goes on while one waits. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* A blocking socket, connected. Addresses are literals, with a scope where needed. */
+int test_connect(const char *address, uint16_t port);
+/* From this local address, or any (NULL). */
+int test_connect_from(const char *source, const char *address, uint16_t port);
+/* From the other end of the cable: test_enter_private_network() was called. */
+int test_connect_from_neighbour(const char *address, uint16_t port);
+/* Must fail; returns the errno: ECONNREFUSED, or ETIMEDOUT when nothing was heard for a second. */
+int test_connect_fails(const char *address, uint16_t port);
+/* A socket whose connect() is under way: for many at once, or one that nobody will accept. */
+int test_connect_start(const char *source, const char *address, uint16_t port);
+
+uint16_t test_local_port(int fd);
+uint16_t test_remote_port(int fd);
+
+void test_send(int fd, const void *data, size_t size);
+void test_receive(int fd, void *buffer, size_t size);
+/* Receives that many bytes and compares. */
+void test_expect(int fd, const char *text);
+/* These are the two ends of one connection: proved by a few bytes each way. */
+void test_assert_connected(int a, int b);
+/* Waits until the other side has ended the connection: 0, or the errno (ECONNRESET). */
+int test_wait_end(int fd);
+
+/* From the socket of OpenChannel(): the connection, or -1 at the end. */
+int test_channel_receive(int channel, uint64_t *ret_serial);
+
+/* In the network namespace of that process. */
+bool test_is_listening(pid_t pid, uint16_t port);
+/* A port that nobody uses now, for a Listen() that wants a number. */
+uint16_t test_free_port(void);
+unsigned test_count_fds(pid_t pid);

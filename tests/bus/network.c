@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "bus/network.h"
+
+#include <fcntl.h>
+#include <glib.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include "base/macros.h"
+#include "bus/loop.h"
+#include "bus/process.h"
+
+static int home = -EBADF, neighbour = -EBADF;
+
+/* The words of a command of ip(8), run at that end. */
+static void ip(int netns, const char *words) {
+        g_autofree char *line = g_strdup_printf("ip %s", words);
+        g_auto(GStrv) argv = g_strsplit(line, " ", -1);
+
+        if (test_run_command_in(netns, (const char *const *) argv) != 0)
+                g_error("this command failed: %s", line);
+}
+
+static int new_namespace(void) {
+        int fd;
+
+        g_assert_no_errno(unshare(CLONE_NEWNET));
+        fd = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+        g_assert_no_errno(fd);
+        ip(fd, "link set lo up");
+        return fd;
+}
+
+bool test_enter_private_network(void) {
+        g_autofree char *program = g_find_program_in_path("ip");
+        g_autofree char *cable = NULL;
+
+        if (geteuid() != 0 || !program)
+                return false;
+
+        neighbour = new_namespace();
+        home = new_namespace();
+        cable = g_strdup_printf("link add " TEST_NEIGHBOUR_INTERFACE " type veth peer name " TEST_INTERFACE
+                                " netns %d",
+                                (int) getpid());
+        ip(neighbour, cable);
+
+        /* nodad: an address is usable at once, and not after a second of asking who else has it. */
+        ip(home, "addr add " TEST_IPV4 "/24 dev " TEST_INTERFACE);
+        ip(home, "addr add " TEST_IPV6 "/64 dev " TEST_INTERFACE " nodad");
+        ip(home, "addr add " TEST_LINK_LOCAL "/64 dev " TEST_INTERFACE " nodad");
+        ip(neighbour, "addr add " TEST_NEIGHBOUR_IPV4 "/24 dev " TEST_NEIGHBOUR_INTERFACE);
+        ip(neighbour, "addr add " TEST_NEIGHBOUR_IPV6 "/64 dev " TEST_NEIGHBOUR_INTERFACE " nodad");
+        ip(neighbour, "addr add " TEST_NEIGHBOUR_LINK_LOCAL "/64 dev " TEST_NEIGHBOUR_INTERFACE " nodad");
+        ip(home, "link set " TEST_INTERFACE " addrgenmode none up");
+        ip(neighbour, "link set " TEST_NEIGHBOUR_INTERFACE " addrgenmode none up");
+        return true;
+}
+
+bool test_require_private_network(void) {
+        if (home >= 0)
+                return true;
+        g_test_skip("needs root and ip(8)");
+        return false;
+}
+
+void test_network_visit_neighbour(void) {
+        g_assert_cmpint(neighbour, >=, 0);
+        g_assert_no_errno(setns(neighbour, CLONE_NEWNET));
+}
+
+void test_network_return(void) {
+        g_assert_no_errno(setns(home, CLONE_NEWNET));
+}

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "bus/process.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/macros.h"
+#include "bus/loop.h"
+
+#define LISTEN_FD 3
+
+static void set_variables(const char *const *environment) {
+        for (; environment && *environment; environment++) {
+                g_auto(GStrv) pair = g_strsplit(*environment, "=", 2);
+
+                if (pair[1])
+                        g_setenv(pair[0], pair[1], true);
+                else
+                        g_unsetenv(pair[0]);
+        }
+}
+
+static void pass_listen_fd(int fd) {
+        char pid[16];
+
+        /* dup2() onto itself would keep the flag. */
+        if (fd == LISTEN_FD)
+                g_assert_no_errno(fcntl(fd, F_SETFD, 0));
+        else
+                g_assert_no_errno(dup2(fd, LISTEN_FD));
+
+        g_snprintf(pid, sizeof(pid), "%d", (int) getpid());
+        g_setenv("LISTEN_PID", pid, true);
+        g_setenv("LISTEN_FDS", "1", true);
+}
+
+static void child_main(const char *const *argv, const TestSpawn *options) {
+        /* What the runner of the test has from its own service manager is not meant for its children. */
+        static const char *const unset[] = {
+                "NOTIFY_SOCKET",  "JOURNAL_STREAM", "INVOCATION_ID", "LISTEN_FDS",       "LISTEN_PID",
+                "LISTEN_FDNAMES", "WATCHDOG_USEC",  "WATCHDOG_PID",  "SYSTEMD_EXEC_PID", NULL,
+        };
+        sigset_t none;
+        int out = STDERR_FILENO;
+
+        sigemptyset(&none);
+        sigprocmask(SIG_SETMASK, &none, NULL);
+        signal(SIGPIPE, SIG_DFL);
+        /* A failed assertion on this side of exec() is for the parent to show, and a SIGTERM just ends it. */
+        signal(SIGABRT, SIG_DFL);
+        signal(SIGTRAP, SIG_DFL);
+        signal(SIGTERM, SIG_DFL);
+
+        if (options->log) {
+                out = open(options->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+                g_assert_no_errno(out);
+                g_assert_no_errno(dup2(out, STDERR_FILENO));
+        }
+        /* Standard output is the test's own, for TAP. */
+        g_assert_no_errno(dup2(out, STDOUT_FILENO));
+
+        set_variables(unset);
+        set_variables(options->environment);
+        if (options->listen_fd > 0)
+                pass_listen_fd(options->listen_fd);
+        if (options->setup)
+                options->setup(options->data);
+
+        /* After the set-up: a change of credentials clears it. */
+        g_assert_no_errno(prctl(PR_SET_PDEATHSIG, SIGKILL));
+        execvp(argv[0], (char *const *) argv);
+        fprintf(stderr, "cannot execute %s: %s\n", argv[0], g_strerror(errno));
+        _exit(127);
+}
+
+TestChild *test_child_new(const char *const *argv, const TestSpawn *options) {
+        static const TestSpawn none;
+        TestChild *child = g_new0(TestChild, 1);
+
+        /* What stdio still holds would be written twice. */
+        fflush(NULL);
+        child->pid = fork();
+        g_assert_no_errno(child->pid);
+        if (child->pid == 0)
+                child_main(argv, options ?: &none);
+
+        child->pidfd = (int) syscall(SYS_pidfd_open, child->pid, 0);
+        g_assert_no_errno(child->pidfd);
+        return child;
+}
+
+static void reap(TestChild *child, int flags) {
+        int status;
+        pid_t pid;
+
+        if (child->pid == 0)
+                return;
+        pid = waitpid(child->pid, &status, flags);
+        g_assert_no_errno(pid);
+        if (pid == 0)
+                return;
+        child->pid = 0;
+        child->status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+void test_child_free(TestChild *child) {
+        if (!child)
+                return;
+        test_child_signal(child, SIGKILL);
+        reap(child, 0);
+        close_fd(child->pidfd);
+        g_free(child);
+}
+
+bool test_child_has_exited(TestChild *child) {
+        reap(child, WNOHANG);
+        return child->pid == 0;
+}
+
+void test_child_signal(TestChild *child, int signal_number) {
+        if (!test_child_has_exited(child))
+                g_assert_no_errno(kill(child->pid, signal_number));
+}
+
+int test_child_wait(TestChild *child) {
+        if (!test_child_has_exited(child)) {
+                (void) test_wait_fd(child->pidfd, POLLIN);
+                reap(child, 0);
+        }
+        return child->status;
+}
+
+bool test_file_contains(const char *path, const char *text) {
+        g_autofree char *content = NULL;
+
+        return g_file_get_contents(path, &content, NULL, NULL) && strstr(content, text);
+}
+
+static void enter_netns(void *data) {
+        g_assert_no_errno(setns(*(int *) data, CLONE_NEWNET));
+}
+
+int test_run_command_in(int netns, const char *const *argv) {
+        TestSpawn options = { .setup = netns >= 0 ? enter_netns : NULL, .data = &netns };
+        TestChild *child = test_child_new(argv, &options);
+        int status;
+
+        reap(child, 0);
+        status = child->status;
+        test_child_free(child);
+        return status;
+}
+
+void test_run_command(const char *program, ...) {
+        g_autoptr(GPtrArray) argv = g_ptr_array_new();
+        g_autofree char *line = NULL;
+        va_list arguments;
+        char *argument = (char *) program;
+
+        va_start(arguments, program);
+        for (; argument; argument = va_arg(arguments, char *))
+                g_ptr_array_add(argv, argument);
+        va_end(arguments);
+        g_ptr_array_add(argv, NULL);
+
+        if (test_run_command_in(-1, (const char *const *) argv->pdata) != 0) {
+                line = g_strjoinv(" ", (char **) argv->pdata);
+                g_error("this command failed: %s", line);
+        }
+}

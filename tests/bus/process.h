@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Children of the test process. They die with it. */
+
+#include <glib.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+/* Runs in the child before exec(), to enter a namespace, to drop privileges, to install a filter. */
+typedef void (*TestChildSetup)(void *data);
+
+typedef struct TestSpawn {
+        const char *const *environment; /* "VARIABLE=VALUE" to set, "VARIABLE" to unset; NULL-terminated or
+                                           NULL */
+        const char *log; /* where standard output and error go; NULL: to the test's standard error */
+        int listen_fd;   /* above 0: passed as socket activation does */
+        TestChildSetup setup;
+        void *data;
+} TestSpawn;
+
+typedef struct TestChild {
+        pid_t pid;
+        int pidfd;
+        int status; /* the exit code, or 128 and the signal; valid once pid is 0 */
+} TestChild;
+
+TestChild *test_child_new(const char *const *argv, const TestSpawn *options);
+/* Kills it if it still runs. */
+void test_child_free(TestChild *child);
+
+bool test_child_has_exited(TestChild *child);
+void test_child_signal(TestChild *child, int signal_number);
+/* Waits while the loop goes on. */
+int test_child_wait(TestChild *child);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(TestChild, test_child_free)
+
+/* False too when there is no such file. */
+bool test_file_contains(const char *path, const char *text);
+
+/* Runs a command to its end, which must be a success; the loop does not go on. */
+void test_run_command(const char *program, ...) G_GNUC_NULL_TERMINATED;
+/* The same, but returns its exit status, and enters the network namespace first unless that is -1. */
+int test_run_command_in(int netns, const char *const *argv);

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The harness itself, on both buses and without the daemon: a client takes the service's name and its part.
+ * What other tests conclude from it (this client has that uid, this one is stalled) is proved here. */
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/macros.h"
+#include "bus/fixture.h"
+
+typedef struct Harness {
+        TestBus *bus;
+        TestClient *service;
+        TestClient *client;
+} Harness;
+
+static void set_up(Harness *h, const void *data) {
+        h->bus = test_bus_new(NULL);
+        h->service = test_client_new_full(h->bus, (uid_t) -1, TEST_CLIENT_NO_MATCH);
+        test_call_driver(h->service, "RequestName", "su", TEST_BUS_NAME, 0);
+        h->client = test_client_new(h->bus, (uid_t) -1);
+}
+
+static void tear_down(Harness *h, const void *data) {
+        test_client_free(h->client);
+        test_client_free(h->service);
+        test_bus_free(h->bus);
+}
+
+static void send_accepted(Harness *h, uint64_t serial, int fd) {
+        g_autoptr(sd_bus_message) signal = NULL;
+
+        g_assert_cmpint(sd_bus_message_new_signal(test_client_bus(h->service), &signal, TEST_MANAGER_PATH,
+                                                  TEST_MANAGER_INTERFACE, "AcceptSocket"),
+                        >=, 0);
+        g_assert_cmpint(sd_bus_message_append(signal, "ohsqa{sv}", TEST_MANAGER_PATH "/listener/1", fd,
+                                              "192.0.2.7", 4711, 4, "serial", "t", serial, "localAddress",
+                                              "s", "::", "localPort", "q", 80, "binaryType", "s", "string"),
+                        >=, 0);
+        g_assert_cmpint(sd_bus_send_to(test_client_bus(h->service), signal, test_client_name(h->client),
+                                       NULL),
+                        >=, 0);
+}
+
+static TestCall *ping(Harness *h) {
+        sd_bus_message *message = NULL;
+
+        g_assert_cmpint(sd_bus_message_new_method_call(test_client_bus(h->service), &message,
+                                                       test_client_name(h->client), "/",
+                                                       "org.freedesktop.DBus.Peer", "Ping"),
+                        >=, 0);
+        return test_call_start(h->service, message);
+}
+
+static void test_follows_the_owner_of_the_name(Harness *h, const void *data) {
+        test_wait_for(g_strcmp0(test_bus_service_owner(h->bus), test_client_name(h->service)) == 0);
+        test_call_driver(h->service, "ReleaseName", "s", TEST_BUS_NAME);
+        test_wait_for(!test_bus_service_owner(h->bus));
+        g_assert_cmpuint(test_bus_owner_changes(h->bus), ==, 2);
+}
+
+static void test_has_the_uid_it_claims(Harness *h, const void *data) {
+        g_autoptr(TestClient) other = NULL;
+        g_autoptr(TestCall) call = NULL;
+        sd_bus_message *message = NULL;
+        uint32_t uid;
+
+        if (!test_require_root())
+                return;
+
+        other = test_client_new(h->bus, test_other_uid(0));
+        g_assert_cmpint(sd_bus_message_new_method_call(test_client_bus(h->client), &message,
+                                                       "org.freedesktop.DBus", "/org/freedesktop/DBus",
+                                                       "org.freedesktop.DBus", "GetConnectionUnixUser"),
+                        >=, 0);
+        g_assert_cmpint(sd_bus_message_append(message, "s", test_client_name(other)), >=, 0);
+        call = test_call_start(h->client, message);
+        g_assert_cmpint(sd_bus_message_read(test_call_wait(call), "u", &uid), >=, 0);
+        g_assert_cmpuint(uid, ==, test_other_uid(0));
+        g_assert_cmpuint(geteuid(), ==, 0);
+}
+
+static void test_records_what_it_is_sent(Harness *h, const void *data) {
+        _cleanup_close_ int ours = -EBADF;
+        g_autoptr(TestAccepted) accepted = NULL;
+        int pair[2];
+
+        g_assert_no_errno(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
+        ours = pair[0];
+        send_accepted(h, 12, pair[1]);
+        close(pair[1]);
+
+        accepted = test_client_wait_accepted(h->client);
+        test_assert_connected(ours, accepted->socket);
+        g_assert_cmpstr(accepted->listener, ==, TEST_MANAGER_PATH "/listener/1");
+        g_assert_cmpstr(accepted->remote_address, ==, "192.0.2.7");
+        g_assert_cmpuint(accepted->remote_port, ==, 4711);
+        g_assert_cmpuint(accepted->serial, ==, 12);
+        g_assert_cmpstr(accepted->local_address, ==, "::");
+        g_assert_cmpuint(accepted->local_port, ==, 80);
+        g_assert_cmpstr(accepted->binary_type, ==, "string");
+        g_assert_cmpuint(test_client_count_signals(h->client, "AcceptSocket"), ==, 1);
+
+        g_clear_pointer(&accepted, test_accepted_free);
+        g_assert_cmpint(test_wait_end(ours), ==, 0);
+}
+
+static void test_does_not_overhear(Harness *h, const void *data) {
+        g_autoptr(TestClient) third = test_client_new(h->bus, (uid_t) -1);
+
+        test_client_match_everything(third);
+        send_accepted(h, 1, STDERR_FILENO);
+        test_client_sync(h->service);
+        test_client_sync(third);
+        test_accepted_free(test_client_wait_accepted(h->client));
+        g_assert_cmpuint(test_client_count_signals(third, NULL), ==, 0);
+}
+
+static void test_is_stalled(Harness *h, const void *data) {
+        g_autoptr(TestCall) first = NULL;
+
+        test_client_set_stalled(h->client, true);
+        send_accepted(h, 1, STDERR_FILENO);
+        first = ping(h);
+        /* Behind the Ping on the way to the bus, so the bus has passed that on. */
+        test_client_sync(h->service);
+        test_process_pending();
+        g_assert_cmpuint(test_client_count_accepted(h->client), ==, 0);
+        g_assert_false(test_call_is_done(first));
+
+        test_client_set_stalled(h->client, false);
+        test_accepted_free(test_client_wait_accepted(h->client));
+        g_assert_null(test_call_error(first));
+        g_assert_cmpuint(test_client_count_pings(h->client), ==, 1);
+}
+
+static void test_answers_pings_as_told(Harness *h, const void *data) {
+        g_autoptr(TestCall) refused = NULL, held = NULL, ignored = NULL;
+
+        test_client_set_pings(h->client, TEST_PINGS_REFUSE);
+        refused = ping(h);
+        g_assert_cmpstr(test_call_error(refused), ==, SD_BUS_ERROR_UNKNOWN_METHOD);
+
+        test_client_set_pings(h->client, TEST_PINGS_IGNORE);
+        ignored = ping(h);
+        test_wait_for(test_client_count_pings(h->client) == 2);
+        test_client_set_pings(h->client, TEST_PINGS_HOLD);
+        held = ping(h);
+        test_wait_for(test_client_count_pings(h->client) == 3);
+        g_assert_false(test_call_is_done(held));
+        g_assert_cmpuint(test_client_answer_pings(h->client), ==, 1);
+        g_assert_null(test_call_error(held));
+        g_assert_false(test_call_is_done(ignored));
+}
+
+static void test_cannot_take_fds(Harness *h, const void *data) {
+        test_client_free(h->client);
+        h->client = test_client_new_full(h->bus, (uid_t) -1, TEST_CLIENT_NO_FDS);
+        send_accepted(h, 1, STDERR_FILENO);
+        test_client_sync(h->service);
+        test_client_sync(h->client);
+        g_assert_cmpuint(test_client_count_signals(h->client, NULL), ==, 0);
+}
+
+static void test_connects_over_tcp(Harness *h, const void *data) {
+        static const char *const addresses[] = {
+                "127.0.0.1", TEST_IPV4, "::1", TEST_IPV6, TEST_LINK_LOCAL "%" TEST_INTERFACE,
+        };
+        struct sockaddr_in6 any = { .sin6_family = AF_INET6 };
+        _cleanup_close_ int listener = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        uint16_t port;
+
+        if (!test_require_private_network())
+                return;
+
+        g_assert_no_errno(bind(listener, (struct sockaddr *) &any, sizeof(any)));
+        port = test_local_port(listener);
+        g_assert_false(test_is_listening(getpid(), port));
+        g_assert_cmpint(test_connect_fails("::1", port), ==, ECONNREFUSED);
+        g_assert_no_errno(listen(listener, 16));
+        g_assert_true(test_is_listening(getpid(), port));
+
+        for (size_t i = 0; i < ELEMENTS(addresses); i++) {
+                _cleanup_close_ int peer = test_connect(addresses[i], port);
+                _cleanup_close_ int accepted = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+
+                test_assert_connected(peer, accepted);
+                g_assert_cmpuint(test_local_port(peer), ==, test_remote_port(accepted));
+        }
+
+        for (size_t i = 0; i < 2; i++) {
+                _cleanup_close_ int peer = test_connect_from_neighbour(i == 0 ? TEST_IPV4 : TEST_IPV6, port);
+                _cleanup_close_ int accepted = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+
+                test_assert_connected(peer, accepted);
+        }
+}
+
+static void test_sees_how_a_child_ends(Harness *h, const void *data) {
+        g_autoptr(TestChild) child = NULL;
+        g_autofree char *log = g_build_filename(test_bus_directory(h->bus), "child.log", NULL);
+        g_autofree char *content = NULL;
+        const char *const argv[] = { "sh", "-c", "echo $GREETING", NULL };
+        const char *const environment[] = { "GREETING=hello", "LISTEN_FDS", NULL };
+        TestSpawn options = { .log = log, .environment = environment };
+
+        child = test_child_new((const char *const[]) { "sh", "-c", "exit 42", NULL }, NULL);
+        g_assert_cmpint(test_child_wait(child), ==, 42);
+        g_clear_pointer(&child, test_child_free);
+
+        child = test_child_new((const char *const[]) { "sh", "-c", "kill -TERM $$", NULL }, NULL);
+        g_assert_cmpint(test_child_wait(child), ==, 128 + SIGTERM);
+        g_clear_pointer(&child, test_child_free);
+
+        child = test_child_new(argv, &options);
+        (void) test_child_wait(child);
+        g_assert_true(g_file_get_contents(log, &content, NULL, NULL));
+        g_assert_cmpstr(content, ==, "hello\n");
+}
+
+int main(int argc, char *argv[]) {
+        test_init(&argc, &argv);
+        (void) test_enter_private_network();
+
+#define ADD(name, function) g_test_add("/harness/" name, Harness, NULL, set_up, function, tear_down)
+        ADD("a bus follows the owner of the service's name", test_follows_the_owner_of_the_name);
+        ADD("a client has the uid it claims", test_has_the_uid_it_claims);
+        ADD("a client records what it is sent", test_records_what_it_is_sent);
+        ADD("a client does not overhear what is sent to another", test_does_not_overhear);
+        ADD("a stalled client neither reads nor answers", test_is_stalled);
+        ADD("a client answers Pings as it is told", test_answers_pings_as_told);
+        ADD("a client that takes no descriptors is sent none", test_cannot_take_fds);
+        ADD("peers connect over TCP", test_connects_over_tcp);
+        ADD("the end of a child is seen", test_sees_how_a_child_ends);
+#undef ADD
+        return test_run();
+}

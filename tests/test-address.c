@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <glib.h>
+
+#include "base/address.h"
+#include "base/prefix.h"
+
+static void assert_parses(const char *text, const char *expected) {
+        char buffer[ADDRESS_STRING_MAX];
+        Address a;
+
+        g_assert_cmpint(address_parse(text, &a), ==, 0);
+        g_assert_cmpstr(address_format(&a, buffer), ==, expected);
+}
+
+static void assert_refused(const char *text, int error) {
+        Address a = { .size = 4711 };
+
+        g_assert_cmpint(address_parse(text, &a), ==, -error);
+        g_assert_cmpint(a.size, ==, 4711);
+}
+
+static void test_parse(void) {
+        assert_parses("127.0.0.1", "127.0.0.1");
+        assert_parses("0.0.0.0", "0.0.0.0");
+        assert_parses("::", "::");
+        assert_parses("::1", "::1");
+        assert_parses("2001:DB8:0:0::1", "2001:db8::1");
+        assert_parses("::ffff:192.0.2.1", "192.0.2.1");
+        assert_parses("fe80::1", "fe80::1");
+        assert_parses("fe80::1%lo", "fe80::1%lo");
+        assert_parses("fe80::1%1", "fe80::1%lo");
+}
+
+static void test_parse_refuses(void) {
+        assert_refused("", EINVAL);
+        assert_refused("localhost", EINVAL);
+        assert_refused("127.0.0.1 ", EINVAL);
+        assert_refused("127.0.0", EINVAL);
+        assert_refused("127.0.0.256", EINVAL);
+        assert_refused("[::1]", EINVAL);
+        assert_refused("::1/64", EINVAL);
+        assert_refused("2001:db8::1%lo", EINVAL);
+        assert_refused("127.0.0.1%lo", EINVAL);
+        assert_refused("fe80::1%", EINVAL);
+        assert_refused("fe80::1%no-such-if", ENODEV);
+        assert_refused("fe80::1%999999999", ENODEV);
+        assert_refused("fe80::1%99999999999999999999", ENODEV);
+        assert_refused("1111:1111:1111:1111:1111:1111:1111:1111:1111:1111:1111", EINVAL);
+}
+
+static void test_kernel(void) {
+        struct sockaddr_storage storage = {};
+        struct sockaddr_in6 *in6 = (struct sockaddr_in6 *) &storage;
+        char buffer[ADDRESS_STRING_MAX];
+        Address a;
+
+        in6->sin6_family = AF_INET6;
+        in6->sin6_port = htons(4711);
+        g_assert_cmpint(inet_pton(AF_INET6, "::ffff:192.0.2.7", &in6->sin6_addr), ==, 1);
+
+        a = address_from_kernel(&storage);
+        g_assert_cmpstr(address_format(&a, buffer), ==, "192.0.2.7");
+        g_assert_cmpint(address_get_port(&a), ==, 4711);
+
+        /* An interface that went away meanwhile is written as its number. */
+        g_assert_cmpint(inet_pton(AF_INET6, "fe80::7", &in6->sin6_addr), ==, 1);
+        in6->sin6_scope_id = 999999999;
+        a = address_from_kernel(&storage);
+        g_assert_cmpstr(address_format(&a, buffer), ==, "fe80::7%999999999");
+        g_assert_cmpint(address_get_port(&a), ==, 4711);
+}
+
+static void test_any(void) {
+        Address a = address_any(AF_INET);
+
+        g_assert_true(address_is_any(&a));
+        a = address_any(AF_INET6);
+        g_assert_true(address_is_any(&a));
+        g_assert_cmpint(address_parse("::1", &a), ==, 0);
+        g_assert_false(address_is_any(&a));
+        g_assert_cmpint(address_parse("127.0.0.1", &a), ==, 0);
+        g_assert_false(address_is_any(&a));
+}
+
+static void assert_contains(const char *prefix, const char *address, bool expected) {
+        Address a;
+        Prefix p;
+
+        g_assert_cmpint(prefix_parse(prefix, &p), ==, 0);
+        g_assert_cmpint(address_parse(address, &a), ==, 0);
+        g_assert_cmpint(prefix_contains(&p, &a), ==, expected);
+}
+
+static void test_prefix(void) {
+        assert_contains("192.0.2.0/24", "192.0.2.255", true);
+        assert_contains("192.0.2.0/24", "192.0.3.0", false);
+        assert_contains("192.0.2.77/24", "192.0.2.1", true);
+        assert_contains("192.0.2.128/25", "192.0.2.127", false);
+        assert_contains("192.0.2.128/25", "192.0.2.128", true);
+        assert_contains("192.0.2.1", "192.0.2.1", true);
+        assert_contains("192.0.2.1", "192.0.2.2", false);
+        assert_contains("0.0.0.0/0", "255.255.255.255", true);
+        assert_contains("0.0.0.0/0", "::1", false);
+        assert_contains("::/0", "2001:db8::1", true);
+        assert_contains("::/0", "192.0.2.1", false);
+        assert_contains("2001:db8::/33", "2001:db8:7fff::1", true);
+        assert_contains("2001:db8::/33", "2001:db8:8000::1", false);
+        assert_contains("::ffff:192.0.2.0/120", "192.0.2.9", true);
+        assert_contains("::ffff:192.0.2.0/120", "192.0.3.9", false);
+        assert_contains("::1", "::1", true);
+}
+
+static void test_prefix_refuses(void) {
+        static const char *const texts[] = {
+                "", "/", "/8", "192.0.2.0/", "192.0.2.0/33", "192.0.2.0/-1", "192.0.2.0/ 8", "192.0.2.0/08",
+                "192.0.2.0/8/8", "192.0.2/24", "::/129", "::/1000", "fe80::%lo/64", "example.org", "::1 ",
+                "192.0.2.0/4294967304",
+        };
+        Prefix p = { .bits = 47 };
+
+        for (size_t i = 0; i < G_N_ELEMENTS(texts); i++) {
+                g_test_message("%s", texts[i]);
+                g_assert_cmpint(prefix_parse(texts[i], &p), ==, -EINVAL);
+                g_assert_cmpint(p.bits, ==, 47);
+        }
+}
+
+static void test_prefixes(void) {
+        Prefix prefixes[2];
+        Address a;
+
+        g_assert_cmpint(prefix_parse("192.0.2.0/24", prefixes + 0), ==, 0);
+        g_assert_cmpint(prefix_parse("::1", prefixes + 1), ==, 0);
+
+        g_assert_cmpint(address_parse("::1", &a), ==, 0);
+        g_assert_true(prefix_any_contains(prefixes, 2, &a));
+        g_assert_false(prefix_any_contains(prefixes, 1, &a));
+        g_assert_false(prefix_any_contains(prefixes, 0, &a));
+}
+
+int main(int argc, char *argv[]) {
+        g_test_init(&argc, &argv, NULL);
+
+        g_test_add_func("/address/reads literals and scopes", test_parse);
+        g_test_add_func("/address/refuses anything else and leaves the result alone", test_parse_refuses);
+        g_test_add_func("/address/from the kernel, mapped ones as IPv4", test_kernel);
+        g_test_add_func("/address/any", test_any);
+        g_test_add_func("/prefix/contains", test_prefix);
+        g_test_add_func("/prefix/refuses anything else and leaves the result alone", test_prefix_refuses);
+        g_test_add_func("/prefix/one of many", test_prefixes);
+
+        return g_test_run();
+}
