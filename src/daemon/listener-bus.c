@@ -78,8 +78,13 @@ static int act_close(Call *call, sd_bus_error *error) {
         return sd_bus_reply_method_return(call->message, NULL);
 }
 
+/* A method gets what find_object() found, a listener; but it has to look it up again when it acts. */
+static CallQueue *get_calls(sd_bus_message *m) {
+        return sd_bus_slot_get_userdata(sd_bus_get_current_slot(sd_bus_message_get_bus(m)));
+}
+
 static int method_close(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        return call_start(userdata, m, CALL_ANYBODY, act_close, NULL, NULL);
+        return call_start(get_calls(m), m, CALL_ANYBODY, act_close, NULL, NULL);
 }
 
 static int act_adopt(Call *call, sd_bus_error *error) {
@@ -103,7 +108,7 @@ static int act_adopt(Call *call, sd_bus_error *error) {
 }
 
 static int method_adopt(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        return call_start(userdata, m, CALL_ANYBODY, act_adopt, NULL, NULL);
+        return call_start(get_calls(m), m, CALL_ANYBODY, act_adopt, NULL, NULL);
 }
 
 static int act_pause(Call *call, sd_bus_error *error) {
@@ -119,7 +124,7 @@ static int act_pause(Call *call, sd_bus_error *error) {
 }
 
 static int method_pause(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        return call_start(userdata, m, CALL_ANYBODY, act_pause, NULL, NULL);
+        return call_start(get_calls(m), m, CALL_ANYBODY, act_pause, NULL, NULL);
 }
 
 static int act_resume(Call *call, sd_bus_error *error) {
@@ -139,7 +144,7 @@ static int act_resume(Call *call, sd_bus_error *error) {
 }
 
 static int method_resume(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        return call_start(userdata, m, CALL_ANYBODY, act_resume, NULL, NULL);
+        return call_start(get_calls(m), m, CALL_ANYBODY, act_resume, NULL, NULL);
 }
 
 static int act_acknowledge(Call *call, sd_bus_error *error) {
@@ -170,7 +175,7 @@ static int act_acknowledge(Call *call, sd_bus_error *error) {
 }
 
 static int method_acknowledge(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        return call_start(userdata, m, CALL_ANYBODY, act_acknowledge, NULL, NULL);
+        return call_start(get_calls(m), m, CALL_ANYBODY, act_acknowledge, NULL, NULL);
 }
 
 static int property_get_address(sd_bus *bus, const char *path, const char *interface, const char *property,
@@ -323,7 +328,7 @@ static int act_get_all(Call *call, sd_bus_error *error) {
  * that it has no such method; and it would answer for properties at once and to everybody, but here the caller
  * has to be identified first, and that takes a question to the bus. */
 static int on_call(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        const char *interface, *path = sd_bus_message_get_path(m);
+        const char *interface, *signature, *path = sd_bus_message_get_path(m);
         CallQueue *calls = userdata;
         CallHandler handler;
         int r;
@@ -333,14 +338,18 @@ static int on_call(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         if (!find_listener(calls->manager, path))
                 return sd_bus_error_setf(error, SD_BUS_ERROR_UNKNOWN_OBJECT, "There is no listener %s", path);
 
-        if (sd_bus_message_is_method_call(m, "org.freedesktop.DBus.Properties", "Get") > 0 &&
-            sd_bus_message_has_signature(m, "ss") > 0)
+        if (sd_bus_message_is_method_call(m, "org.freedesktop.DBus.Properties", "Get") > 0) {
                 handler = act_get;
-        else if (sd_bus_message_is_method_call(m, "org.freedesktop.DBus.Properties", "GetAll") > 0 &&
-                 sd_bus_message_has_signature(m, "s") > 0)
+                signature = "ss";
+        } else if (sd_bus_message_is_method_call(m, "org.freedesktop.DBus.Properties", "GetAll") > 0) {
                 handler = act_get_all;
-        else
+                signature = "s";
+        } else
                 return 0;
+
+        /* sd-bus would read what it needs, overlook the rest, and answer without asking who the caller is. */
+        if (sd_bus_message_has_signature(m, signature) <= 0)
+                return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS, "The arguments must be of type %s", signature);
 
         r = sd_bus_message_read_basic(m, 's', &interface);
         if (r < 0)
@@ -360,11 +369,13 @@ static int on_call(sd_bus_message *m, void *userdata, sd_bus_error *error) {
 static int find_object(sd_bus *bus, const char *path, const char *interface, void *userdata, void **ret_found,
                        sd_bus_error *error) {
         CallQueue *calls = userdata;
+        Listener *l;
 
-        if (!find_listener(calls->manager, path))
+        l = find_listener(calls->manager, path);
+        if (!l)
                 return 0;
 
-        *ret_found = calls;
+        *ret_found = l;
         return 1;
 }
 
