@@ -19,6 +19,7 @@ static void strv_freep(char ***strings) {
 
 /* Reads the value inside the variant and sets the option; 'strings' keeps what the value borrows. */
 static int read_value(sd_bus_message *m, const char *key, const char *signature, ListenOptions *o, char **ret_problem) {
+        static char *const none[] = { NULL };
         _cleanup_(strv_freep) char **strings = NULL;
         OptionValue value = {};
         int r, b;
@@ -44,7 +45,7 @@ static int read_value(sd_bus_message *m, const char *key, const char *signature,
 
         default:
                 r = sd_bus_message_read_strv(m, &strings);
-                value.as = strings ?: (char *const []) { NULL };
+                value.as = strings ?: none;
                 break;
         }
         if (r < 0)

@@ -117,7 +117,7 @@ static int set_lifetime(ListenOptions *o, OptionValue v, char **ret_problem) {
         int r;
 
         r = check_pollable(v.h);
-        if (r == -EPERM || r == -ELOOP || r == -EINVAL)
+        if (r == -EPERM || r == -ELOOP || r == -EINVAL || r == -EBADF /* opened with O_PATH */)
                 return problem(-EINVAL, ret_problem,
                                "Option lifetime is a descriptor that cannot be waited for; "
                                "a pipe, a socket, a pidfd or an eventfd can");
