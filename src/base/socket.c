@@ -139,10 +139,11 @@ AcceptError socket_classify_accept_error(int error) {
         case ENFILE:
         case ENOBUFS:
         case ENOMEM:
+        case EPERM: /* a security module refuses it and leaves the connection in the queue */
                 return ACCEPT_EXHAUSTED;
 
         /* accept(2), "Error handling": errors of the network that were already pending on the new socket
-         * are returned by accept(), and so are refusals by a security module or a firewall. */
+         * are returned by accept(). */
         case ECONNABORTED:
         case EHOSTDOWN:
         case EHOSTUNREACH:
@@ -152,7 +153,6 @@ AcceptError socket_classify_accept_error(int error) {
         case ENONET:
         case ENOPROTOOPT:
         case EOPNOTSUPP:
-        case EPERM:
         case EPROTO:
         case ETIMEDOUT:
                 return ACCEPT_SKIP;

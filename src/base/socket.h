@@ -33,7 +33,7 @@ int socket_get_backlog(int fd, uint32_t *ret);
 typedef enum AcceptError {
         ACCEPT_AGAIN,     /* nothing is waiting */
         ACCEPT_SKIP,      /* this one connection failed; the next may be fine */
-        ACCEPT_EXHAUSTED, /* out of descriptors or memory; later it may work */
+        ACCEPT_EXHAUSTED, /* out of descriptors or memory, or forbidden; later it may work */
         ACCEPT_BROKEN,    /* the listening socket itself is of no use any more */
 } AcceptError;
 

@@ -81,6 +81,12 @@ static int call_run(Call *call) {
         return 1;
 }
 
+static bool answer_is_the_drivers(sd_bus_message *answer) {
+        const char *sender = sd_bus_message_get_sender(answer);
+
+        return sender && streq(sender, "org.freedesktop.DBus");
+}
+
 static int on_identity(sd_bus_message *answer, void *userdata, sd_bus_error *ret_error) {
         _cleanup_call_ Call *call = userdata;
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
@@ -92,7 +98,7 @@ static int on_identity(sd_bus_message *answer, void *userdata, sd_bus_error *ret
         call->client = manager_find_client(manager, sd_bus_message_get_sender(call->message));
         call->client->n_calls--;
 
-        r = sd_bus_message_is_method_error(answer, NULL) ? -EACCES : sd_bus_message_read_basic(answer, 'u', &uid);
+        r = sd_bus_message_is_method_error(answer, NULL) || !answer_is_the_drivers(answer) ? -EACCES : sd_bus_message_read_basic(answer, 'u', &uid);
         if (r < 0) {
                 if (!call->client->identified && call->client->n_calls == 0)
                         manager_remove_client(manager, call->client);

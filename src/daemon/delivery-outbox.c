@@ -137,6 +137,8 @@ void outbox_give_back(Outbox *outbox, uint32_t n) {
 
 void outbox_orphan(Outbox *outbox, Handoff *handoff) {
         handoff->delivery = NULL;
+        /* The bus has a descriptor of its own. */
+        handoff->fd = close_fd(handoff->fd);
 
         if (!handoff->by_barrier) {
                 handoff->by_barrier = true;

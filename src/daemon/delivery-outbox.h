@@ -42,7 +42,7 @@ void outbox_flush(Outbox *outbox);
 void outbox_confirm(Outbox *outbox, Handoff *handoff);
 void outbox_give_back(Outbox *outbox, uint32_t n);
 
-/* Whose listener is gone: only the bus still has to let go of it, which a barrier tells. */
+/* Whose listener is gone: it is closed, only the bus still has to let go of it, which a barrier tells. */
 void outbox_orphan(Outbox *outbox, Handoff *handoff);
 
 /* It shall wait for another client. The client of this outbox has left. */

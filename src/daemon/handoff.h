@@ -6,8 +6,8 @@
  *
  * The service keeps its descriptor all that time, so that nothing is lost when a message is. A handoff
  * belongs to its listener's delivery; while its message is on the way it also stands in the outbox of the
- * client. When the listener goes first, the outbox alone keeps it until the message's fate is known, because
- * only then the bus has room again.
+ * client. When the listener goes first, the outbox alone keeps it, without the descriptor, until the message's
+ * fate is known, because only then the bus has room again.
  */
 
 #include <stdbool.h>

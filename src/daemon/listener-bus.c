@@ -324,6 +324,33 @@ static int act_get_all(Call *call, sd_bus_error *error) {
         return sd_bus_send(call->queue->bus, reply, NULL);
 }
 
+bool listener_bus_may_list(const Call *call, const Listener *l) {
+        return client_may(call->client, l, ACCESS_READ);
+}
+
+/* The node above the listeners. It shows each caller its own, and root all of them, so sd-bus cannot do it: the
+ * caller has to be identified first. */
+static int act_introspect_prefix(Call *call, sd_bus_error *error) {
+        _cleanup_free_ char *xml = NULL;
+        size_t size;
+        FILE *f;
+
+        f = open_memstream(&xml, &size);
+        if (!f)
+                return -errno;
+
+        fputs("<!DOCTYPE node PUBLIC \"-//freedesktop//DTD D-BUS Object Introspection 1.0//EN\"\n"
+              "\"http://www.freedesktop.org/standards/dbus/1.0/introspect.dtd\">\n<node>\n", f);
+        for (Listener *l = call->manager->listeners; l; l = l->hh.next)
+                if (listener_bus_may_list(call, l))
+                        fprintf(f, " <node name=\"%llu\"/>\n", (unsigned long long) l->id);
+        fputs("</node>\n", f);
+        if (fclose(f) == EOF)
+                return -ENOMEM;
+
+        return sd_bus_reply_method_return(call->message, "s", xml);
+}
+
 /* Sees every call of a listener before sd-bus looks for the method. sd-bus would say of a listener that is gone
  * that it has no such method; and it would answer for properties at once and to everybody, but here the caller
  * has to be identified first, and that takes a question to the bus. */
@@ -333,8 +360,11 @@ static int on_call(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         CallHandler handler;
         int r;
 
-        if (streq(path, LISTENER_PREFIX))
-                return 0;
+        if (streq(path, LISTENER_PREFIX)) {
+                if (sd_bus_message_is_method_call(m, "org.freedesktop.DBus.Introspectable", "Introspect") <= 0)
+                        return 0;
+                return call_start(calls, m, CALL_ANYBODY, act_introspect_prefix, NULL, NULL);
+        }
         if (!find_listener(calls->manager, path))
                 return sd_bus_error_setf(error, SD_BUS_ERROR_UNKNOWN_OBJECT, "There is no listener %s", path);
 
@@ -379,55 +409,15 @@ static int find_object(sd_bus *bus, const char *path, const char *interface, voi
         return 1;
 }
 
-/* Introspection shows each caller its own listeners, and root all of them. */
-static int enumerate(sd_bus *bus, const char *prefix, void *userdata, char ***ret_nodes, sd_bus_error *error) {
-        CallQueue *calls = userdata;
-        sd_bus_message *m = sd_bus_get_current_message(bus);
-        const char *sender = m ? sd_bus_message_get_sender(m) : NULL;
-        Client *client;
-        Listener *l;
-        char **nodes;
-        size_t n = 0;
-
-        client = sender ? manager_find_client(calls->manager, sender) : NULL;
-        if (!client || !client->identified)
-                return 0;
-
-        nodes = calloc(HASH_COUNT(calls->manager->listeners) + 1, sizeof(*nodes));
-        if (!nodes)
-                return -ENOMEM;
-
-        for (l = calls->manager->listeners; l; l = l->hh.next) {
-                if (!client_may(client, l, ACCESS_READ))
-                        continue;
-                nodes[n] = strdup(l->path);
-                if (!nodes[n]) {
-                        while (n > 0)
-                                free(nodes[--n]);
-                        free(nodes);
-                        return -ENOMEM;
-                }
-                n++;
-        }
-
-        *ret_nodes = nodes;
-        return 1;
-}
-
-int listener_bus_add(sd_bus *bus, CallQueue *calls, sd_bus_slot **ret_vtable, sd_bus_slot **ret_calls,
-                     sd_bus_slot **ret_enumerator) {
+int listener_bus_add(sd_bus *bus, CallQueue *calls, sd_bus_slot **ret_vtable, sd_bus_slot **ret_calls) {
         int r;
 
         r = sd_bus_add_fallback(bus, ret_calls, LISTENER_PREFIX, on_call, calls);
         if (r < 0)
                 return r;
 
-        r = sd_bus_add_fallback_vtable(bus, ret_vtable, LISTENER_PREFIX, LISTENER_INTERFACE,
-                                       get_listener_vtable(), find_object, calls);
-        if (r < 0)
-                return r;
-
-        return sd_bus_add_node_enumerator(bus, ret_enumerator, LISTENER_PREFIX, enumerate, calls);
+        return sd_bus_add_fallback_vtable(bus, ret_vtable, LISTENER_PREFIX, LISTENER_INTERFACE,
+                                          get_listener_vtable(), find_object, calls);
 }
 
 static void emit_to_owner(sd_bus *bus, const Listener *l, const char *member, const char *types, ...) {
@@ -435,7 +425,7 @@ static void emit_to_owner(sd_bus *bus, const Listener *l, const char *member, co
         va_list arguments;
         int r;
 
-        if (!l->owner)
+        if (!l->owner || !sd_bus_is_open(bus))
                 return;
 
         r = sd_bus_message_new_signal(bus, &m, MANAGER_PATH, MANAGER_INTERFACE, member);

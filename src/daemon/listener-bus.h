@@ -3,15 +3,19 @@
 
 /* The listener objects on the bus: org.example.TCPServerSocket.Listener. */
 
+#include <stdbool.h>
 #include <systemd/sd-bus.h>
 
+typedef struct Call Call;
 typedef struct CallQueue CallQueue;
 typedef struct Listener Listener;
 typedef struct ListenerError ListenerError;
 
 /* Adds the objects below LISTENER_PREFIX. */
-int listener_bus_add(sd_bus *bus, CallQueue *calls, sd_bus_slot **ret_vtable, sd_bus_slot **ret_calls,
-                     sd_bus_slot **ret_enumerator);
+int listener_bus_add(sd_bus *bus, CallQueue *calls, sd_bus_slot **ret_vtable, sd_bus_slot **ret_calls);
+
+/* Whether the caller may know of the listener. */
+bool listener_bus_may_list(const Call *call, const Listener *l);
 
 /* Appends all properties, "a{sv}". */
 int listener_bus_append_properties(sd_bus *bus, sd_bus_message *m, Listener *l, sd_bus_error *error);

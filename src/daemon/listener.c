@@ -6,6 +6,7 @@
 #include <systemd/sd-event.h>
 #include <time.h>
 
+#include "base/descriptors.h"
 #include "base/log.h"
 #include "base/macros.h"
 #include "base/prefix.h"
@@ -95,12 +96,14 @@ static void listener_back_off(Listener *l, int error) {
         uint64_t now = now_ns() / 1000;
 
         if (now > l->episode_end_usec)
-                listener_error(l, "Connections have to wait, the service lacks resources: %s", strerror(error));
+                listener_error(l, "Connections have to wait, the service cannot accept them: %s", strerror(error));
 
         if (l->back_off_usec == 0)
                 l->back_off_usec = BACK_OFF_MIN_USEC;
-        else if (l->back_off_usec < BACK_OFF_MAX_USEC)
+        else if (l->back_off_usec < BACK_OFF_MAX_USEC / 2)
                 l->back_off_usec *= 2;
+        else
+                l->back_off_usec = BACK_OFF_MAX_USEC;
 
         l->episode_end_usec = now + l->back_off_usec + EPISODE_QUIET_USEC;
         listener_hold(l, now + l->back_off_usec);
@@ -165,6 +168,7 @@ static AcceptResult listener_accept(Listener *l) {
         struct sockaddr_storage storage;
         socklen_t size = sizeof(storage);
         Address peer;
+        bool scarce;
         int fd, r;
 
         fd = accept4(l->fd, (struct sockaddr *) &storage, &size,
@@ -206,9 +210,18 @@ static AcceptResult listener_accept(Listener *l) {
         if (l->pacer.interval_ns > 0)
                 pacer_count(&l->pacer, now_ns());
 
+        /* Before the very last one is gone; what was accepted is handed over all the same. */
+        scarce = descriptor_is_in_reserve(fd);
+
         r = listener_take(l, fd, &peer);
         if (r < 0)
                 listener_count_lost(l, &peer, -r);
+
+        if (scarce) {
+                listener_push(l);
+                listener_back_off(l, EMFILE);
+                return EXHAUSTED;
+        }
 
         return ACCEPTED;
 }
@@ -302,6 +315,8 @@ static int listener_open(Listener *l, const ListenOptions *o) {
         });
         if (l->fd < 0)
                 return l->fd;
+        if (descriptor_is_in_reserve(l->fd))
+                return -EMFILE;
 
         r = socket_get_local_address(l->fd, &l->address);
         if (r < 0)

@@ -139,6 +139,9 @@ static int run(void) {
         /* Without the bus there is no service: the loop ends with an error then, and whoever started us
          * starts us again. */
         r = sd_bus_set_exit_on_disconnect(bus, true);
+        /* When the loop ends, there is still something to say. */
+        if (r >= 0)
+                r = sd_bus_set_close_on_exit(bus, false);
         if (r >= 0)
                 r = sd_bus_attach_event(bus, event, SD_EVENT_PRIORITY_NORMAL);
         if (r >= 0)

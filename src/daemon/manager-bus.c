@@ -27,7 +27,6 @@ struct ManagerBus {
         sd_bus_slot *manager_vtable;
         sd_bus_slot *listener_vtable;
         sd_bus_slot *listener_calls;
-        sd_bus_slot *listener_enumerator;
         sd_bus_slot *name_owner_match;
         sd_bus_slot *name_request;
 };
@@ -133,9 +132,7 @@ static int act_list_listeners(Call *call, sd_bus_error *error) {
                 return r;
 
         for (Listener *l = call->manager->listeners; l; l = l->hh.next) {
-                /* The caller's own, and for root everybody's. */
-                if (call->client->uid != 0 && l->owner != call->client &&
-                    !(l->options->persistent && l->uid == call->client->uid))
+                if (!listener_bus_may_list(call, l))
                         continue;
 
                 r = sd_bus_message_open_container(reply, 'r', "oa{sv}");
@@ -248,8 +245,7 @@ static int manager_bus_connect(ManagerBus *b) {
         if (r < 0)
                 return r;
 
-        r = listener_bus_add(b->bus, &b->calls, &b->listener_vtable, &b->listener_calls,
-                             &b->listener_enumerator);
+        r = listener_bus_add(b->bus, &b->calls, &b->listener_vtable, &b->listener_calls);
         if (r < 0)
                 return r;
 
@@ -293,7 +289,6 @@ static void manager_bus_withdraw(ManagerBus *b) {
         b->manager_vtable = sd_bus_slot_unref(b->manager_vtable);
         b->listener_vtable = sd_bus_slot_unref(b->listener_vtable);
         b->listener_calls = sd_bus_slot_unref(b->listener_calls);
-        b->listener_enumerator = sd_bus_slot_unref(b->listener_enumerator);
         b->name_owner_match = sd_bus_slot_unref(b->name_owner_match);
         b->name_request = sd_bus_slot_unref(b->name_request);
 }

@@ -48,8 +48,11 @@ static int read_value(sd_bus_message *m, const char *key, const char *signature,
                 value.as = strings ?: none;
                 break;
         }
-        if (r < 0)
+        if (r < 0) {
+                if (asprintf(ret_problem, "Option %s has a malformed value", key) < 0)
+                        return -ENOMEM;
                 return r;
+        }
 
         return listen_options_set(o, key, value, ret_problem);
 }
@@ -113,29 +116,23 @@ int listen_options_read(sd_bus_message *m, ListenOptions **ret, char **ret_probl
         int32_t port, backlog;
         int r;
 
-        /* The arguments around the dictionary come first, so that they are checked before it. */
         r = sd_bus_message_read_basic(m, 'i', &port);
         if (r < 0)
                 return r;
-        r = sd_bus_message_skip(m, "a{sv}");
-        if (r < 0)
-                return r;
-        r = sd_bus_message_read_basic(m, 'i', &backlog);
-        if (r < 0)
-                return r;
 
-        r = listen_options_new(port, backlog, &o, ret_problem);
-        if (r < 0)
-                return r;
-
-        r = sd_bus_message_rewind(m, true);
-        if (r < 0)
-                return r;
-        r = sd_bus_message_skip(m, "i");
+        r = listen_options_new(port, -1, &o, ret_problem);
         if (r < 0)
                 return r;
 
         r = read_options(m, o, ret_problem);
+        if (r < 0)
+                return r;
+
+        r = sd_bus_message_read_basic(m, 'i', &backlog);
+        if (r < 0)
+                return r;
+
+        r = listen_options_set_backlog(o, backlog, ret_problem);
         if (r < 0)
                 return r;
 

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/epoll.h>
+#include <sys/stat.h>
 
 #include "base/macros.h"
 #include "base/prefix.h"
@@ -99,11 +100,25 @@ static int set_paused(ListenOptions *o, OptionValue v, char **ret_problem) {
         return 0;
 }
 
-/* Whether a descriptor can tell that it became readable or that its other end closed: regular files and
- * directories cannot, and epoll refuses them. */
+/* Pipes, sockets, pidfds, eventfds and the like have no path, "pipe:[4711]" is what the kernel shows for it. */
+static bool descriptor_has_path(int fd) {
+        char link[32], target[2] = "";
+
+        (void) snprintf(link, sizeof(link), "/proc/self/fd/%i", fd);
+        return readlink(link, target, sizeof(target)) <= 0 || target[0] == '/';
+}
+
+/* Whether a descriptor can tell that it became readable or that its other end closed. */
 static int check_pollable(int fd) {
         struct epoll_event event = { .events = EPOLLIN };
         _cleanup_close_ int epoll = -EBADF;
+        struct statx stat;
+
+        /* Adding it to epoll asks the file how it is doing, and one on FUSE may take for ever to answer. A FIFO
+         * is the kernel's own wherever it lies; AT_STATX_DONT_SYNC asks no file system. */
+        if (descriptor_has_path(fd) &&
+            (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &stat) < 0 || !S_ISFIFO(stat.stx_mode)))
+                return -EPERM;
 
         epoll = epoll_create1(EPOLL_CLOEXEC);
         if (epoll < 0)
@@ -264,25 +279,35 @@ int listen_options_set(ListenOptions *o, const char *key, OptionValue value, cha
         return option_table[i].set(o, value, ret_problem);
 }
 
+int listen_options_set_backlog(ListenOptions *o, int32_t backlog, char **ret_problem) {
+        if (backlog < -1)
+                return problem(-EINVAL, ret_problem,
+                               "Argument backlog is %i; it must be 0 or more, or -1 for the default", backlog);
+
+        o->backlog = backlog;
+        return 0;
+}
+
 int listen_options_new(int32_t port, int32_t backlog, ListenOptions **ret, char **ret_problem) {
         _cleanup_options_ ListenOptions *o = NULL;
+        int r;
 
         if (port < -1 || port > UINT16_MAX)
                 return problem(-EINVAL, ret_problem,
                                "Argument localPort is %i; it must be a port from 1 to 65535, or -1 or 0 for "
                                "one that the kernel chooses", port);
-        if (backlog < -1)
-                return problem(-EINVAL, ret_problem,
-                               "Argument backlog is %i; it must be 0 or more, or -1 for the default", backlog);
 
         o = calloc(1, sizeof(*o));
         if (!o)
                 return -ENOMEM;
 
         o->port = port < 0 ? 0 : port;
-        o->backlog = backlog;
         o->address = address_any(AF_INET6);
         o->lifetime = -EBADF;
+
+        r = listen_options_set_backlog(o, backlog, ret_problem);
+        if (r < 0)
+                return r;
 
         *ret = TAKE_PTR(o);
         return 0;

@@ -63,6 +63,8 @@ typedef union OptionValue {
 int listen_options_new(int32_t port, int32_t backlog, ListenOptions **ret, char **ret_problem);
 ListenOptions *listen_options_free(ListenOptions *options);
 
+int listen_options_set_backlog(ListenOptions *options, int32_t backlog, char **ret_problem);
+
 /* "s", "b", "u", "h" or "as"; NULL if there is no such option. */
 const char *option_get_signature(const char *key);
 
