@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Which address a listener is bound to, who reaches it there, and how both ends are written. */
+
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <net/if.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/macros.h"
+#include "bus/fixture.h"
+
+#define NOT_AVAILABLE "org.example.TCPServerSocket.Error.AddressNotAvailable"
+#define BIND_V6_ONLY "/proc/sys/net/ipv6/bindv6only"
+
+/* Takes the connection of this peer, and compares what the client is told about its two ends. */
+static void assert_appears(Fixture *f, int peer, const char *remote, const char *local) {
+        g_autoptr(TestAccepted) accepted = test_client_wait_accepted(f->client);
+
+        g_assert_cmpstr(accepted->remote_address, ==, remote);
+        g_assert_cmpuint(accepted->remote_port, ==, test_local_port(peer));
+        g_assert_cmpstr(accepted->local_address, ==, local);
+        g_assert_cmpuint(accepted->local_port, ==, test_remote_port(peer));
+        test_assert_connected(peer, accepted->socket);
+}
+
+/* Over the loopback both ends have the same address. */
+static void assert_serves(Fixture *f, const char *listener, const char *address) {
+        _cleanup_close_ int peer = test_connect(address, test_get_port(f->client, listener));
+
+        assert_appears(f, peer, address, address);
+}
+
+static void assert_refuses(Fixture *f, const char *listener, const char *address) {
+        uint16_t port = test_get_port(f->client, listener);
+
+        g_assert_cmpint(test_connect_fails(address, port), ==, ECONNREFUSED);
+}
+
+static void assert_serves_neighbour(Fixture *f,
+                                    const char *listener,
+                                    const char *address,
+                                    const char *remote,
+                                    const char *local) {
+        _cleanup_close_ int peer = test_connect_from_neighbour(address, test_get_port(f->client, listener));
+
+        assert_appears(f, peer, remote, local);
+}
+
+static void assert_refuses_neighbour(Fixture *f, const char *listener, const char *address) {
+        uint16_t port = test_get_port(f->client, listener);
+        int error;
+
+        test_network_visit_neighbour();
+        error = test_connect_fails(address, port);
+        test_network_return();
+        g_assert_cmpint(error, ==, ECONNREFUSED);
+}
+
+static void assert_bound_to(Fixture *f, const char *listener, const char *address) {
+        g_autofree char *local = test_get_string(f->client, listener, "LocalAddress");
+
+        g_assert_cmpstr(local, ==, address);
+}
+
+/* The message names the option at fault. */
+static void assert_refused(const char *error, const char *message, const char *expected, const char *option) {
+        g_assert_cmpstr(error, ==, expected);
+        if (option && !strstr(message, option))
+                g_error("this does not name %s: %s", option, message);
+}
+
+static void test_writes_addresses_of_a_dual_stack_listener(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
+
+        assert_bound_to(f, listener, "::");
+        assert_serves(f, listener, "127.0.0.1");
+        assert_serves(f, listener, "::1");
+}
+
+static void test_writes_addresses_of_other_hosts(Fixture *f, const void *data) {
+        g_autofree char *listener = NULL;
+
+        if (!test_require_private_network())
+                return;
+
+        listener = test_listen(f->client, 0, -1, NULL);
+        assert_serves_neighbour(f, listener, TEST_IPV4, TEST_NEIGHBOUR_IPV4, TEST_IPV4);
+        assert_serves_neighbour(f, listener, TEST_IPV6, TEST_NEIGHBOUR_IPV6, TEST_IPV6);
+}
+
+static void test_keeps_scope_of_a_link_local_peer(Fixture *f, const void *data) {
+        g_autofree char *listener = NULL;
+
+        if (!test_require_private_network())
+                return;
+
+        listener = test_listen(f->client, 0, -1, NULL);
+        assert_serves_neighbour(f, listener, TEST_LINK_LOCAL "%" TEST_NEIGHBOUR_INTERFACE,
+                                TEST_NEIGHBOUR_LINK_LOCAL "%" TEST_INTERFACE,
+                                TEST_LINK_LOCAL "%" TEST_INTERFACE);
+}
+
+/* The three ways to say which interface it is. */
+static void test_binds_a_link_local_address(Fixture *f, const void *data) {
+        g_autofree char *numeric = NULL;
+
+        if (!test_require_private_network())
+                return;
+
+        numeric = g_strdup_printf(TEST_LINK_LOCAL "%%%u", if_nametoindex(TEST_INTERFACE));
+        for (unsigned i = 0; i < 3; i++) {
+                g_autofree char *listener = i == 0   ? test_listen(f->client, 0, -1, "localAddress", "s",
+                                                                   TEST_LINK_LOCAL "%" TEST_INTERFACE, NULL)
+                                            : i == 1 ? test_listen(f->client, 0, -1, "localAddress", "s",
+                                                                   numeric, NULL)
+                                                     : test_listen(f->client, 0, -1, "localAddress", "s",
+                                                                   TEST_LINK_LOCAL, "interface", "s",
+                                                                   TEST_INTERFACE, NULL);
+
+                assert_bound_to(f, listener, TEST_LINK_LOCAL "%" TEST_INTERFACE);
+                assert_serves_neighbour(f, listener, TEST_LINK_LOCAL "%" TEST_NEIGHBOUR_INTERFACE,
+                                        TEST_NEIGHBOUR_LINK_LOCAL "%" TEST_INTERFACE,
+                                        TEST_LINK_LOCAL "%" TEST_INTERFACE);
+                assert_refuses(f, listener, "::1");
+                assert_refuses_neighbour(f, listener, TEST_IPV6);
+        }
+}
+
+static void test_refuses_a_wrong_scope(Fixture *f, const void *data) {
+        static const struct {
+                const char *address, *interface, *error, *option;
+        } cases[] = {
+                { TEST_LINK_LOCAL, NULL, SD_BUS_ERROR_INVALID_ARGS, "localAddress" },
+                { TEST_LINK_LOCAL "%" TEST_INTERFACE, "lo", SD_BUS_ERROR_INVALID_ARGS, "localAddress" },
+                { TEST_LINK_LOCAL "%" TEST_INTERFACE, "lo", SD_BUS_ERROR_INVALID_ARGS, "interface" },
+                { TEST_LINK_LOCAL "%", NULL, SD_BUS_ERROR_INVALID_ARGS, "localAddress" },
+                { "::1%lo", NULL, SD_BUS_ERROR_INVALID_ARGS, "localAddress" },
+                { "127.0.0.1%lo", NULL, SD_BUS_ERROR_INVALID_ARGS, "localAddress" },
+                { TEST_LINK_LOCAL "%missing0", NULL, NOT_AVAILABLE, NULL },
+                { TEST_LINK_LOCAL, "missing0", NOT_AVAILABLE, NULL },
+                { "::", "missing0", NOT_AVAILABLE, NULL },
+                /* On this host, but not there. */
+                { TEST_LINK_LOCAL "%lo", NULL, NOT_AVAILABLE, NULL },
+        };
+
+        if (!test_require_private_network())
+                return;
+
+        for (size_t i = 0; i < ELEMENTS(cases); i++) {
+                g_autofree char *message = NULL;
+                g_autofree char *error = cases[i].interface ? test_listen_fails(f->client, &message, 80, -1,
+                                                                                "localAddress", "s",
+                                                                                cases[i].address, "interface",
+                                                                                "s", cases[i].interface, NULL)
+                                                            : test_listen_fails(f->client, &message, 80, -1,
+                                                                                "localAddress", "s",
+                                                                                cases[i].address, NULL);
+
+                assert_refused(error, message, cases[i].error, cases[i].option);
+                g_assert_false(test_service_is_listening(f->service, 80));
+        }
+}
+
+/* Two listeners on one port: each sees only what arrives on its interface. */
+static void test_accepts_from_its_interface(Fixture *f, const void *data) {
+        g_autofree char *inside = NULL, *outside = NULL;
+
+        if (!test_require_private_network())
+                return;
+
+        outside = test_listen(f->client, 80, -1, "interface", "s", TEST_INTERFACE, NULL);
+        assert_serves_neighbour(f, outside, TEST_IPV4, TEST_NEIGHBOUR_IPV4, TEST_IPV4);
+        assert_serves_neighbour(f, outside, TEST_IPV6, TEST_NEIGHBOUR_IPV6, TEST_IPV6);
+        assert_refuses(f, outside, "127.0.0.1");
+        assert_refuses(f, outside, "::1");
+
+        inside = test_listen(f->client, 80, -1, "interface", "s", "lo", NULL);
+        assert_serves(f, inside, "127.0.0.1");
+        assert_serves(f, inside, "::1");
+        test_listener_call(f->client, outside, "Close");
+        assert_refuses_neighbour(f, inside, TEST_IPV4);
+        assert_refuses_neighbour(f, inside, TEST_IPV6);
+}
+
+static void test_binds_one_ipv4_address(Fixture *f, const void *data) {
+        g_autofree char *listener = NULL;
+
+        if (!test_require_private_network())
+                return;
+
+        listener = test_listen(f->client, 0, -1, "localAddress", "s", "127.0.0.1", NULL);
+        assert_bound_to(f, listener, "127.0.0.1");
+        assert_serves(f, listener, "127.0.0.1");
+        assert_refuses(f, listener, TEST_IPV4);
+        assert_refuses(f, listener, "::1");
+}
+
+static void test_binds_all_ipv4_addresses(Fixture *f, const void *data) {
+        g_autofree char *listener = NULL;
+
+        if (!test_require_private_network())
+                return;
+
+        listener = test_listen(f->client, 0, -1, "localAddress", "s", "0.0.0.0", NULL);
+        assert_bound_to(f, listener, "0.0.0.0");
+        assert_serves(f, listener, "127.0.0.1");
+        assert_serves(f, listener, TEST_IPV4);
+        assert_refuses(f, listener, "::1");
+}
+
+static void test_takes_a_mapped_address_for_ipv4(Fixture *f, const void *data) {
+        g_autofree char *listener = NULL, *error = NULL, *message = NULL;
+
+        if (!test_require_private_network())
+                return;
+
+        listener = test_listen(f->client, 0, -1, "localAddress", "s", "::ffff:127.0.0.1", NULL);
+        assert_bound_to(f, listener, "127.0.0.1");
+        assert_serves(f, listener, "127.0.0.1");
+        assert_refuses(f, listener, TEST_IPV4);
+
+        error = test_listen_fails(f->client, &message, 80, -1, "localAddress", "s", "::ffff:127.0.0.1",
+                                  "ipv6Only", "b", true, NULL);
+        assert_refused(error, message, SD_BUS_ERROR_INVALID_ARGS, "ipv6Only");
+        g_assert_false(test_service_is_listening(f->service, 80));
+}
+
+static void set_sysctl(const char *path, const char *value) {
+        _cleanup_close_ int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+        g_assert_no_errno(fd);
+        g_assert_no_errno((int) write(fd, value, strlen(value)));
+}
+
+typedef enum Choice {
+        ABSENT,
+        FALSE_VALUE,
+        TRUE_VALUE,
+} Choice;
+
+static char *listen_with(Fixture *f, const char *address, Choice ipv6_only) {
+        if (ipv6_only == ABSENT)
+                return test_listen(f->client, 0, -1, "localAddress", "s", address, NULL);
+        return test_listen(f->client, 0, -1, "localAddress", "s", address, "ipv6Only", "b",
+                           ipv6_only == TRUE_VALUE, NULL);
+}
+
+/* host_default: net.ipv6.bindv6only, for sockets that do not say. */
+static void check_ipv6_only(Fixture *f, const char *host_default) {
+        static const struct {
+                const char *address;
+                Choice ipv6_only;
+                bool ipv4, ipv6;
+        } cases[] = {
+                { "::", ABSENT, true, true },        { "::", FALSE_VALUE, true, true },
+                { "::", TRUE_VALUE, false, true },   { "::1", ABSENT, false, true },
+                { "::1", FALSE_VALUE, false, true }, { "::1", TRUE_VALUE, false, true },
+                { "0.0.0.0", ABSENT, true, false },  { "0.0.0.0", FALSE_VALUE, true, false },
+        };
+        static const char *const ipv4_addresses[] = { "0.0.0.0", "127.0.0.1", TEST_IPV4 };
+        g_autofree char *by_default = NULL, *half = NULL, *other_half = NULL;
+
+        if (!test_require_private_network())
+                return;
+
+        set_sysctl(BIND_V6_ONLY, host_default);
+        for (size_t i = 0; i < ELEMENTS(cases); i++) {
+                g_autofree char *listener = listen_with(f, cases[i].address, cases[i].ipv6_only);
+
+                (cases[i].ipv4 ? assert_serves : assert_refuses)(f, listener, "127.0.0.1");
+                (cases[i].ipv6 ? assert_serves : assert_refuses)(f, listener, "::1");
+        }
+
+        by_default = test_listen(f->client, 0, -1, NULL);
+        assert_serves(f, by_default, "127.0.0.1");
+        assert_serves(f, by_default, "::1");
+
+        for (size_t i = 0; i < ELEMENTS(ipv4_addresses); i++) {
+                g_autofree char *message = NULL;
+                g_autofree char *error = test_listen_fails(f->client, &message, 80, -1, "localAddress", "s",
+                                                           ipv4_addresses[i], "ipv6Only", "b", true, NULL);
+
+                assert_refused(error, message, SD_BUS_ERROR_INVALID_ARGS, "ipv6Only");
+                g_assert_false(test_service_is_listening(f->service, 80));
+        }
+
+        /* What it leaves alone is free. */
+        half = test_listen(f->client, 80, -1, "ipv6Only", "b", true, NULL);
+        other_half = test_listen(f->client, 80, -1, "localAddress", "s", "0.0.0.0", NULL);
+        assert_serves(f, half, "::1");
+        assert_serves(f, other_half, "127.0.0.1");
+        set_sysctl(BIND_V6_ONLY, "0");
+}
+
+static void test_serves_ipv4_as_told(Fixture *f, const void *data) {
+        check_ipv6_only(f, "0");
+}
+
+static void test_serves_ipv4_whatever_the_host_prefers(Fixture *f, const void *data) {
+        check_ipv6_only(f, "1");
+}
+
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define LOW_HALF 0
+#else
+#define LOW_HALF 4
+#endif
+
+/* In the service's process, before it starts: as a kernel that was built without IPv6. */
+static void take_ipv6_away(void *data) {
+        struct sock_filter instructions[] = {
+                BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_socket, 0, 3),
+                BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0]) + LOW_HALF),
+                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_INET6, 0, 1),
+                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EAFNOSUPPORT),
+                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+        };
+        const struct sock_fprog program = { .len = ELEMENTS(instructions), .filter = instructions };
+
+        g_assert_no_errno(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+        g_assert_no_errno(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program));
+}
+
+static const FixtureOptions without_ipv6 = { .service.setup = take_ipv6_away };
+
+static void test_falls_back_to_ipv4(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
+        g_autofree char *harmless = test_listen(f->client, 0, -1, "ipv6Only", "b", false, NULL);
+        g_autofree char *given = test_listen(f->client, 0, -1, "localAddress", "s", "127.0.0.1", NULL);
+
+        assert_bound_to(f, listener, "0.0.0.0");
+        assert_bound_to(f, harmless, "0.0.0.0");
+        assert_serves(f, listener, "127.0.0.1");
+        assert_serves(f, harmless, "127.0.0.1");
+        assert_serves(f, given, "127.0.0.1");
+}
+
+/* What was asked for by name is not replaced by something else. */
+static void test_does_not_fall_back_from_what_was_named(Fixture *f, const void *data) {
+        static const char *const addresses[] = { "::", "::1", TEST_IPV6 };
+        g_autofree char *only = test_listen_fails(f->client, NULL, 0, -1, "ipv6Only", "b", true, NULL);
+
+        g_assert_cmpstr(only, ==, NOT_AVAILABLE);
+        for (size_t i = 0; i < ELEMENTS(addresses); i++) {
+                g_autofree char *error = test_listen_fails(f->client, NULL, 0, -1, "localAddress", "s",
+                                                           addresses[i], NULL);
+
+                g_assert_cmpstr(error, ==, NOT_AVAILABLE);
+        }
+}
+
+int main(int argc, char *argv[]) {
+        test_init(&argc, &argv);
+        (void) test_enter_private_network();
+
+#define ADD(name, data, function) \
+        g_test_add("/addresses/" name, Fixture, data, fixture_set_up, function, fixture_tear_down)
+        ADD("an IPv4 peer of a dual-stack listener has an IPv4 address", NULL,
+            test_writes_addresses_of_a_dual_stack_listener);
+        ADD("peers on other hosts have their addresses", NULL, test_writes_addresses_of_other_hosts);
+        ADD("a link-local peer keeps its scope", NULL, test_keeps_scope_of_a_link_local_peer);
+        ADD("a listener can be bound to a link-local address", NULL, test_binds_a_link_local_address);
+        ADD("a scope that is missing, wrong or contradicts is refused", NULL, test_refuses_a_wrong_scope);
+        ADD("a listener accepts what arrives on its interface", NULL, test_accepts_from_its_interface);
+        ADD("a listener can be bound to one IPv4 address", NULL, test_binds_one_ipv4_address);
+        ADD("a listener can be bound to all IPv4 addresses", NULL, test_binds_all_ipv4_addresses);
+        ADD("an IPv4-mapped address is an IPv4 address", NULL, test_takes_a_mapped_address_for_ipv4);
+        ADD("ipv6Only decides about IPv4", NULL, test_serves_ipv4_as_told);
+        ADD("ipv6Only decides about IPv4 where the host prefers otherwise", NULL,
+            test_serves_ipv4_whatever_the_host_prefers);
+        ADD("a host without IPv6 gets IPv4", &without_ipv6, test_falls_back_to_ipv4);
+        ADD("a host without IPv6 has no IPv6 addresses", &without_ipv6,
+            test_does_not_fall_back_from_what_was_named);
+#undef ADD
+        return test_run();
+}

@@ -1,0 +1,438 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* How owners, the service and the bus end, or do not do what they should, and what becomes of connections
+ * then. */
+
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/socket.h>
+
+#include "base/macros.h"
+#include "bus/fixture.h"
+
+#define PEERS 20
+
+/* ---- A client that is a process of its own: this program, as CLIENT_ARGUMENT. ---- */
+
+#define CLIENT_ARGUMENT "--be-a-client"
+
+static int on_accept_socket(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        /* Kept as long as the process lives, and with it the connection. */
+        sd_bus_message_ref(message);
+        puts("accepted");
+        return 0;
+}
+
+/* Standard output is what the test waits for. */
+static void be_a_client(bool acknowledge) {
+        g_autoptr(sd_bus_message) message = NULL, reply = NULL;
+        const char *listener;
+        uint16_t port;
+        sd_bus *bus;
+
+        (void) setvbuf(stdout, NULL, _IOLBF, 0);
+        g_assert_cmpint(sd_bus_open_system(&bus), >=, 0);
+        g_assert_cmpint(sd_bus_match_signal(bus, NULL, TEST_BUS_NAME, TEST_MANAGER_PATH,
+                                            TEST_MANAGER_INTERFACE, "AcceptSocket", on_accept_socket, NULL),
+                        >=, 0);
+        g_assert_cmpint(sd_bus_message_new_method_call(bus, &message, TEST_BUS_NAME, TEST_MANAGER_PATH,
+                                                       TEST_MANAGER_INTERFACE, "Listen"),
+                        >=, 0);
+        g_assert_cmpint(sd_bus_message_append(message, "ia{sv}i", 0, 1, "acknowledge", "b", acknowledge, -1),
+                        >=, 0);
+        g_assert_cmpint(sd_bus_call(bus, message, 0, NULL, &reply), >=, 0);
+        g_assert_cmpint(sd_bus_message_read(reply, "o", &listener), >=, 0);
+        g_assert_cmpint(sd_bus_get_property_trivial(bus, TEST_BUS_NAME, listener, TEST_LISTENER_INTERFACE,
+                                                    "LocalPort", NULL, 'q', &port),
+                        >=, 0);
+        printf("port %u.\n", port);
+
+        for (;;) {
+                int r = sd_bus_process(bus, NULL);
+
+                g_assert_cmpint(r, >=, 0);
+                if (r == 0)
+                        g_assert_cmpint(sd_bus_wait(bus, UINT64_MAX), >=, 0);
+        }
+}
+
+typedef struct Process {
+        TestChild *child;
+        char *log;
+        uint16_t port;
+} Process;
+
+static Process process_start(Fixture *f, bool acknowledge) {
+        g_autofree char *address = g_strdup_printf("DBUS_SYSTEM_BUS_ADDRESS=%s", test_bus_address(f->bus));
+        const char *const environment[] = { address, NULL };
+        const char *const argv[] = { "/proc/self/exe", CLIENT_ARGUMENT, acknowledge ? "acknowledge" : NULL,
+                                     NULL };
+        Process p = { .log = g_build_filename(test_bus_directory(f->bus), "client.log", NULL) };
+        const TestSpawn options = { .environment = environment, .log = p.log };
+        g_autofree char *output = NULL;
+
+        p.child = test_child_new(argv, &options);
+        test_wait_for(test_child_has_exited(p.child) || test_file_contains(p.log, ".\n"));
+        g_assert_false(test_child_has_exited(p.child));
+        g_assert_true(g_file_get_contents(p.log, &output, NULL, NULL));
+        g_assert_cmpint(sscanf(output, "port %hu.", &p.port), ==, 1);
+        return p;
+}
+
+static void process_done(Process *p) {
+        test_child_free(p->child);
+        g_free(p->log);
+}
+
+/* ---- What all of these tests look at. ---- */
+
+static void assert_is_free(Fixture *f, uint16_t port) {
+        test_wait_for(!test_service_is_listening(f->service, port));
+        g_assert_cmpint(test_connect_fails("::1", port), ==, ECONNREFUSED);
+}
+
+static void assert_carries(int peer, TestAccepted *accepted) {
+        test_assert_connected(peer, accepted->socket);
+}
+
+static void connect_all(uint16_t port, int peers[static PEERS]) {
+        for (size_t i = 0; i < PEERS; i++)
+                peers[i] = test_connect("::1", port);
+}
+
+static void close_all(int peers[static PEERS]) {
+        for (size_t i = 0; i < PEERS; i++)
+                close_fd(peers[i]);
+}
+
+/* So many connections may be with a client that has not confirmed one. */
+static unsigned get_window(Fixture *f) {
+        g_autoptr(sd_bus_message)
+                        reply = test_call(f->client, TEST_MANAGER_PATH, "org.freedesktop.DBus.Properties",
+                                          "Get", "ss", TEST_MANAGER_INTERFACE, "MaxUnacknowledgedPerClient");
+        unsigned window;
+
+        g_assert_cmpint(sd_bus_message_read(reply, "v", "u", &window), >=, 0);
+        g_assert_cmpuint(window, <, PEERS);
+        return window;
+}
+
+/* ---- Owners ---- */
+
+static void kill_a_process(Fixture *f, bool acknowledge) {
+        unsigned fds = test_service_count_fds(f->service);
+        Process p = process_start(f, acknowledge);
+        _cleanup_close_ int peer = test_connect("::1", p.port);
+
+        test_wait_for(test_file_contains(p.log, "accepted"));
+        test_child_signal(p.child, SIGKILL);
+        (void) test_wait_end(peer);
+        assert_is_free(f, p.port);
+        test_wait_for(test_service_count_fds(f->service) == fds);
+        process_done(&p);
+}
+
+static void test_frees_the_port_of_a_killed_owner(Fixture *f, const void *data) {
+        kill_a_process(f, false);
+}
+
+static void test_frees_unacknowledged_connections_of_a_killed_owner(Fixture *f, const void *data) {
+        kill_a_process(f, true);
+}
+
+static void test_frees_what_is_in_flight(Fixture *f, const void *data) {
+        unsigned fds = test_service_count_fds(f->service), window = get_window(f);
+        g_autofree char *listener = NULL;
+        TestClient *dying = test_client_new(f->bus, (uid_t) -1);
+        uint16_t port;
+        int peers[PEERS];
+
+        test_client_set_pings(dying, TEST_PINGS_HOLD);
+        listener = test_listen(dying, 0, -1, NULL);
+        port = test_get_port(dying, listener);
+        connect_all(port, peers);
+        test_wait_for(test_client_count_accepted(dying) == window);
+
+        test_client_free(dying);
+        for (size_t i = 0; i < PEERS; i++)
+                (void) test_wait_end(peers[i]);
+        assert_is_free(f, port);
+        test_wait_for(test_service_count_fds(f->service) == fds);
+        close_all(peers);
+}
+
+static void test_leaves_delivered_connections_alone(Fixture *f, const void *data) {
+        g_autofree char *closed = test_listen(f->client, 0, -1, NULL);
+        g_autofree char *left = test_listen(f->client, 0, -1, NULL);
+        uint16_t left_port = test_get_port(f->client, left);
+        _cleanup_close_ int a = test_connect("::1", test_get_port(f->client, closed));
+        g_autoptr(TestAccepted) of_closed = test_client_wait_accepted(f->client);
+        _cleanup_close_ int b = test_connect("::1", left_port);
+        g_autoptr(TestAccepted) of_left = test_client_wait_accepted(f->client);
+
+        test_listener_call(f->client, closed, "Close");
+        assert_carries(a, of_closed);
+        test_client_disconnect(f->client);
+        assert_is_free(f, left_port);
+        assert_carries(a, of_closed);
+        assert_carries(b, of_left);
+}
+
+/* Sent, but not known to have arrived, when the listener is closed. */
+static void test_leaves_connections_in_flight_alone(Fixture *f, const void *data) {
+        unsigned fds = test_service_count_fds(f->service);
+        g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
+        _cleanup_close_ int peer = -EBADF;
+        g_autoptr(TestAccepted) accepted = NULL;
+
+        test_client_set_pings(f->client, TEST_PINGS_HOLD);
+        peer = test_connect("::1", test_get_port(f->client, listener));
+        accepted = test_client_wait_accepted(f->client);
+        test_wait_for(test_client_count_pings(f->client) == 1);
+        test_listener_call(f->client, listener, "Close");
+        g_assert_cmpuint(test_service_count_fds(f->service), ==, fds);
+        assert_carries(peer, accepted);
+
+        g_assert_cmpuint(test_client_answer_pings(f->client), ==, 1);
+        test_client_sync_service(f->client);
+        assert_carries(peer, accepted);
+}
+
+/* The bus has them still, and its room is what the window is about. */
+static void test_counts_what_outlived_its_listener(Fixture *f, const void *data) {
+        unsigned window = get_window(f);
+        g_autofree char *closed = test_listen(f->client, 0, -1, NULL);
+        g_autofree char *next = test_listen(f->client, 0, -1, NULL);
+        uint16_t next_port = test_get_port(f->client, next);
+        _cleanup_close_ int peer = -EBADF;
+        int peers[PEERS];
+
+        test_client_set_pings(f->client, TEST_PINGS_HOLD);
+        connect_all(test_get_port(f->client, closed), peers);
+        test_wait_for(test_client_count_accepted(f->client) == window);
+        test_wait_for(test_client_count_pings(f->client) > 0);
+        test_listener_call(f->client, closed, "Close");
+        peer = test_connect("::1", next_port);
+        test_client_sync_service(f->client);
+        g_assert_cmpuint(test_get_u64(f->client, next, "Accepted"), ==, 0);
+
+        test_client_set_pings(f->client, TEST_PINGS_ANSWER);
+        (void) test_client_answer_pings(f->client);
+        test_wait_for(test_client_count_accepted(f->client) == window + 1);
+        close_all(peers);
+}
+
+/* Nothing of the listener is left to end it. */
+static void test_frees_what_outlived_its_listener(Fixture *f, const void *data) {
+        unsigned fds = test_service_count_fds(f->service);
+        TestClient *dying = test_client_new(f->bus, (uid_t) -1);
+        g_autofree char *listener = test_listen(dying, 0, -1, NULL);
+        _cleanup_close_ int peer = -EBADF;
+
+        test_client_set_pings(dying, TEST_PINGS_IGNORE);
+        peer = test_connect("::1", test_get_port(dying, listener));
+        test_wait_for(test_client_count_accepted(dying) == 1);
+        test_listener_call(dying, listener, "Close");
+        test_client_free(dying);
+        (void) test_wait_end(peer);
+        test_wait_for(test_service_count_fds(f->service) == fds);
+}
+
+/* The message may be lost on the way, and the connection must not be lost with it. */
+static void test_keeps_a_copy_until_the_barrier(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
+        _cleanup_close_ int peer = -EBADF;
+        g_autoptr(TestAccepted) accepted = NULL;
+        char byte;
+
+        test_client_set_pings(f->client, TEST_PINGS_HOLD);
+        peer = test_connect("::1", test_get_port(f->client, listener));
+        accepted = test_client_wait_accepted(f->client);
+        accepted->socket = close_fd(accepted->socket);
+        test_client_sync_service(f->client);
+        g_assert_cmpint((int) recv(peer, &byte, 1, MSG_DONTWAIT), ==, -1);
+        g_assert_cmpint(errno, ==, EAGAIN);
+
+        test_wait_for(test_client_count_pings(f->client) == 1);
+        g_assert_cmpuint(test_client_answer_pings(f->client), ==, 1);
+        g_assert_cmpint(test_wait_end(peer), ==, 0);
+        g_assert_cmpuint(test_get_u64(f->client, listener, "Delivered"), ==, 1);
+}
+
+/* ---- Owners that do not do what they should ---- */
+
+static void test_takes_an_error_for_an_answer(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
+        int peers[PEERS];
+
+        test_client_set_pings(f->client, TEST_PINGS_REFUSE);
+        connect_all(test_get_port(f->client, listener), peers);
+        test_wait_for(test_client_count_accepted(f->client) == PEERS);
+        test_wait_for(test_get_u64(f->client, listener, "Delivered") == PEERS);
+        g_assert_cmpuint(test_get_u64(f->client, listener, "Lost"), ==, 0);
+        close_all(peers);
+}
+
+static void test_sends_no_more_than_the_window(Fixture *f, const void *data) {
+        unsigned window = get_window(f), fds;
+        g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
+        int peers[PEERS];
+
+        fds = test_service_count_fds(f->service);
+        test_client_set_pings(f->client, TEST_PINGS_IGNORE);
+        connect_all(test_get_port(f->client, listener), peers);
+        test_wait_for(test_client_count_accepted(f->client) == window);
+        test_client_sync_service(f->client);
+
+        g_assert_cmpuint(test_get_u64(f->client, listener, "Accepted"), ==, window);
+        g_assert_cmpuint(test_get_u64(f->client, listener, "Delivered"), ==, 0);
+        g_assert_cmpuint(test_client_count_accepted(f->client), ==, window);
+        g_assert_cmpuint(test_service_count_fds(f->service), ==, fds + window);
+        close_all(peers);
+}
+
+static void test_is_not_delayed_by_others(Fixture *f, const void *data) {
+        enum {
+                STALLED = 4
+        };
+        g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
+        TestClient *stalled[STALLED];
+        int queued[STALLED][PEERS], peers[PEERS];
+
+        for (size_t i = 0; i < STALLED; i++) {
+                g_autofree char *its_listener = NULL;
+                uint16_t port;
+
+                stalled[i] = test_client_new(f->bus, (uid_t) -1);
+                its_listener = test_listen(stalled[i], 0, -1, NULL);
+                port = test_get_port(stalled[i], its_listener);
+                test_client_set_stalled(stalled[i], true);
+                connect_all(port, queued[i]);
+        }
+
+        connect_all(test_get_port(f->client, listener), peers);
+        for (size_t i = 0; i < PEERS; i++) {
+                g_autoptr(TestAccepted) accepted = test_client_wait_accepted(f->client);
+
+                g_assert_cmpuint(accepted->serial, ==, i + 1);
+                assert_carries(peers[i], accepted);
+        }
+
+        for (size_t i = 0; i < STALLED; i++) {
+                g_assert_cmpuint(test_client_count_accepted(stalled[i]), ==, 0);
+                test_client_set_stalled(stalled[i], false);
+        }
+        for (size_t i = 0; i < STALLED; i++) {
+                test_wait_for(test_client_count_accepted(stalled[i]) == PEERS);
+                test_client_free(stalled[i]);
+                close_all(queued[i]);
+        }
+        close_all(peers);
+}
+
+/* ---- The service ---- */
+
+static void shut_down(Fixture *f, int signal_number) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
+        g_autofree char *paused = test_listen(f->client, 0, -1, "paused", "b", true, NULL);
+        uint16_t port = test_get_port(f->client, listener), paused_port = test_get_port(f->client, paused);
+        _cleanup_close_ int peer = test_connect("::1", port), queued = test_connect("::1", paused_port);
+        g_autoptr(TestAccepted) accepted = test_client_wait_accepted(f->client);
+
+        g_assert_no_errno(kill(test_service_pid(f->service), signal_number));
+        g_assert_cmpint(test_service_wait_exit(f->service), ==, 0);
+        for (unsigned i = 0; i < 2; i++) {
+                g_autoptr(TestNotice) closed = test_client_wait_closed(f->client);
+
+                g_assert_true(streq(closed->listener, listener) || streq(closed->listener, paused));
+                g_assert_cmpstr(closed->reason, ==, "shutdown");
+        }
+        g_assert_cmpuint(test_client_count_signals(f->client, "Closed"), ==, 2);
+        g_assert_cmpint(test_connect_fails("::1", port), ==, ECONNREFUSED);
+        g_assert_cmpint(test_connect_fails("::1", paused_port), ==, ECONNREFUSED);
+        (void) test_wait_end(queued);
+        assert_carries(peer, accepted);
+}
+
+static void test_shuts_down_at_sigterm(Fixture *f, const void *data) {
+        shut_down(f, SIGTERM);
+}
+
+static void test_shuts_down_at_sigint(Fixture *f, const void *data) {
+        shut_down(f, SIGINT);
+}
+
+/* The connection was sent and nobody has confirmed it. */
+static void test_ends_with_the_bus(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
+        uint16_t port = test_get_port(f->client, listener);
+        _cleanup_close_ int peer = -EBADF;
+        g_autoptr(TestAccepted) accepted = NULL;
+        int status;
+
+        test_client_set_pings(f->client, TEST_PINGS_IGNORE);
+        peer = test_connect("::1", port);
+        accepted = test_client_wait_accepted(f->client);
+        test_bus_kill(f->bus);
+        test_wait_for_within(2000, test_service_has_exited(f->service));
+        status = test_service_wait_exit(f->service);
+        g_assert_cmpint(status, >, 0);
+        g_assert_cmpint(status, <, 128);
+        g_assert_true(test_service_has_logged(f->service, "bus"));
+        g_assert_cmpint(test_connect_fails("::1", port), ==, ECONNREFUSED);
+        assert_carries(peer, accepted);
+}
+
+static void test_does_not_take_a_name_that_is_taken(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
+        g_autofree char *owner = g_strdup(test_bus_service_owner(f->bus));
+        TestService *second = test_service_spawn(f->bus, NULL);
+        _cleanup_close_ int peer = -EBADF;
+        g_autoptr(TestAccepted) accepted = NULL;
+        int status = test_service_wait_exit(second);
+
+        g_assert_cmpint(status, >, 0);
+        g_assert_cmpint(status, <, 128);
+        g_assert_true(test_service_has_logged(second, TEST_BUS_NAME));
+        g_assert_true(test_service_has_logged(second, "taken"));
+        test_service_free(second);
+
+        g_assert_cmpstr(test_bus_service_owner(f->bus), ==, owner);
+        peer = test_connect("::1", test_get_port(f->client, listener));
+        accepted = test_client_wait_accepted(f->client);
+        assert_carries(peer, accepted);
+}
+
+int main(int argc, char *argv[]) {
+        if (argc > 1 && streq(argv[1], CLIENT_ARGUMENT)) {
+                be_a_client(argc > 2);
+                return EXIT_SUCCESS;
+        }
+
+        test_init(&argc, &argv);
+        (void) test_enter_private_network();
+
+#define ADD(name, function) \
+        g_test_add("/ends/" name, Fixture, NULL, fixture_set_up, function, fixture_tear_down)
+        ADD("the port of a killed owner is free", test_frees_the_port_of_a_killed_owner);
+        ADD("the unacknowledged connection of a killed owner ends",
+            test_frees_unacknowledged_connections_of_a_killed_owner);
+        ADD("connections in flight to an owner that dies end", test_frees_what_is_in_flight);
+        ADD("delivered connections outlive listener and owner", test_leaves_delivered_connections_alone);
+        ADD("a connection in flight outlives its listener", test_leaves_connections_in_flight_alone);
+        ADD("a connection in flight that outlived its listener counts",
+            test_counts_what_outlived_its_listener);
+        ADD("a connection in flight that outlived its listener ends with its client",
+            test_frees_what_outlived_its_listener);
+        ADD("a connection is kept until the client has it", test_keeps_a_copy_until_the_barrier);
+        ADD("an error is an answer to a Ping", test_takes_an_error_for_an_answer);
+        ADD("a client that never answers gets no more than its window", test_sends_no_more_than_the_window);
+        ADD("stalled clients do not delay another", test_is_not_delayed_by_others);
+        ADD("SIGTERM closes everything", test_shuts_down_at_sigterm);
+        ADD("SIGINT closes everything", test_shuts_down_at_sigint);
+        ADD("a lost bus is an error and no hang", test_ends_with_the_bus);
+        ADD("a second instance leaves the first alone", test_does_not_take_a_name_that_is_taken);
+#undef ADD
+        return test_run();
+}

@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* What goes wrong without anybody's call being to blame: the service runs out of descriptors, a listening
+ * socket fails. And what is left behind when nothing goes wrong. */
+
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+
+#include "base/macros.h"
+#include "bus/fixture.h"
+#include "bus/kernel.h"
+
+#define SECOND UINT64_C(1000000)
+
+static void settle(TestClient *client) {
+        for (unsigned i = 0; i < 3; i++)
+                test_client_sync_service(client);
+}
+
+/* One that says something to the person who reads it, and to the one who looks into the source. */
+static void assert_error_is_good(const TestError *error, const char *listener, const char *reason) {
+        const char *root = g_getenv("TEST_SOURCE_ROOT");
+        g_autofree char *path = NULL, *source = NULL;
+        g_autoptr(GError) failure = NULL;
+
+        g_assert_cmpstr(error->listener, ==, listener);
+        g_assert_cmpuint(error->column, ==, 0);
+        g_assert_cmpuint(error->line, >, 0);
+
+        g_assert_true(g_utf8_validate(error->message, -1, NULL));
+        g_assert_true(g_ascii_isupper(error->message[0]));
+        g_assert_cmpuint(strlen(error->message), >, 20);
+        g_assert_nonnull(strstr(error->message, reason));
+        g_assert_null(strstr(error->message, "errno"));
+        g_assert_null(strchr(error->message, '\n'));
+
+        g_assert_true(g_str_has_suffix(error->filename, ".c"));
+        g_assert_null(strchr(error->filename, '/'));
+        g_assert_nonnull(root);
+        path = g_build_filename(root, "src", "daemon", error->filename, NULL);
+        (void) g_file_get_contents(path, &source, NULL, &failure);
+        g_assert_no_error(failure);
+
+        g_auto(GStrv) lines = g_strsplit(source, "\n", -1);
+
+        g_assert_cmpuint(error->line, <=, g_strv_length(lines));
+        g_assert_nonnull(strstr(lines[error->line - 1], "listener_error("));
+}
+
+static void test_tells_once(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
+        uint16_t port = test_get_port(f->client, listener);
+        _cleanup_close_ int a = -EBADF, b = -EBADF;
+        g_autoptr(TestError) error = NULL;
+        g_autoptr(TestAccepted) first = NULL, second = NULL;
+        uint64_t start, cpu;
+        unsigned limit;
+
+        limit = test_service_spare_fds(f->service, 0);
+        a = test_connect("::1", port);
+        b = test_connect("::1", port);
+        test_send(a, "patience", 8);
+        error = test_client_wait_error(f->client);
+        assert_error_is_good(error, listener, "Too many open files");
+
+        /* All the while it has something to accept and cannot. */
+        start = test_now();
+        cpu = test_service_cpu_time(f->service);
+        test_wait_for(test_now() >= start + 2 * SECOND);
+        cpu = test_service_cpu_time(f->service) - cpu;
+        g_assert_cmpuint(cpu, <, SECOND / 4);
+        settle(f->client);
+        g_assert_cmpuint(test_client_count_signals(f->client, "Error"), ==, 1);
+        g_assert_cmpuint(test_client_count_signals(f->client, "Closed"), ==, 0);
+        g_assert_cmpuint(test_client_count_accepted(f->client), ==, 0);
+        g_assert_cmpuint(test_service_count_queued(f->service, port), ==, 2);
+
+        test_service_limit_fds(f->service, limit);
+        first = test_client_wait_accepted(f->client);
+        second = test_client_wait_accepted(f->client);
+        test_expect(first->socket, "patience");
+        test_assert_connected(a, first->socket);
+        test_assert_connected(b, second->socket);
+        settle(f->client);
+        g_assert_cmpuint(test_client_count_signals(f->client, "Error"), ==, 1);
+}
+
+static void test_tells_again(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
+        uint16_t port = test_get_port(f->client, listener);
+
+        for (unsigned episode = 1; episode <= 2; episode++) {
+                _cleanup_close_ int peer = -EBADF, quick = -EBADF;
+                g_autoptr(TestError) error = NULL;
+                unsigned limit;
+                uint64_t end;
+
+                test_wait_for(test_get_u64(f->client, listener, "Accepted") ==
+                              test_get_u64(f->client, listener, "Delivered"));
+                limit = test_service_spare_fds(f->service, 0);
+                peer = test_connect("::1", port);
+                error = test_client_wait_error(f->client);
+                assert_error_is_good(error, listener, "Too many open files");
+                test_service_limit_fds(f->service, limit);
+                test_accepted_free(test_client_wait_accepted(f->client));
+
+                /* In close succession it is still the same episode. */
+                test_wait_for(test_get_u64(f->client, listener, "Accepted") ==
+                              test_get_u64(f->client, listener, "Delivered"));
+                limit = test_service_spare_fds(f->service, 0);
+                quick = test_connect("::1", port);
+                test_wait_for(test_service_count_queued(f->service, port) == 1);
+                settle(f->client);
+                test_service_limit_fds(f->service, limit);
+                test_accepted_free(test_client_wait_accepted(f->client));
+                g_assert_cmpuint(test_client_count_signals(f->client, "Error"), ==, episode);
+
+                /* When it has worked for a second, it is over. */
+                end = test_now() + 2 * SECOND;
+                test_wait_for(episode == 2 || test_now() >= end);
+        }
+}
+
+/* Then to accept works and to send does not, or it works and fails in turn. */
+static void test_with_few_to_spare(Fixture *f, const void *data) {
+        for (unsigned spare = 1; spare <= 3; spare++) {
+                g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
+                uint16_t port = test_get_port(f->client, listener);
+                unsigned n_errors = test_client_count_signals(f->client, "Error"), n;
+                int peers[10];
+                unsigned limit;
+                uint64_t start, cpu;
+
+                limit = test_service_spare_fds(f->service, spare);
+                for (size_t i = 0; i < ELEMENTS(peers); i++) {
+                        peers[i] = test_connect("::1", port);
+                        test_send(peers[i], &i, sizeof(i));
+                }
+                start = test_now();
+                cpu = test_service_cpu_time(f->service);
+                test_wait_for(test_now() >= start + SECOND);
+                g_assert_cmpuint(test_service_cpu_time(f->service) - cpu, <, SECOND / 4);
+                settle(f->client);
+                n = test_client_count_signals(f->client, "Error") - n_errors;
+                g_assert_cmpuint(n, <=, 1);
+                if (spare == 1)
+                        g_assert_cmpuint(n, ==, 1);
+
+                test_service_limit_fds(f->service, limit);
+                for (size_t i = 0; i < ELEMENTS(peers); i++) {
+                        g_autoptr(TestAccepted) accepted = test_client_wait_accepted(f->client);
+                        size_t number;
+
+                        g_assert_cmpuint(accepted->serial, ==, i + 1);
+                        test_receive(accepted->socket, &number, sizeof(number));
+                        g_assert_cmpuint(number, ==, i);
+                        test_assert_connected(peers[i], accepted->socket);
+                        close_fd(peers[i]);
+                }
+                test_wait_for(test_get_u64(f->client, listener, "Delivered") == ELEMENTS(peers));
+                g_assert_cmpuint(test_get_u64(f->client, listener, "Lost"), ==, 0);
+                test_listener_call(f->client, listener, "Close");
+        }
+}
+
+static void test_everything_else_goes_on(Fixture *f, const void *data) {
+        g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
+        g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
+        g_autofree char *theirs = test_listen(other, 0, -1, NULL);
+        g_autofree char *listen = NULL, *text = NULL;
+        _cleanup_close_ int old = test_connect("::1", test_get_port(f->client, listener)), a = -EBADF,
+                            b = -EBADF;
+        g_autoptr(TestAccepted) accepted = test_client_wait_accepted(f->client);
+        g_autoptr(TestError) error = NULL, their_error = NULL;
+        unsigned limit;
+
+        test_wait_for(test_get_u64(f->client, listener, "Delivered") == 1);
+        limit = test_service_spare_fds(f->service, 0);
+        a = test_connect("::1", test_get_port(f->client, listener));
+        b = test_connect("::1", test_get_port(other, theirs));
+        error = test_client_wait_error(f->client);
+        their_error = test_client_wait_error(other);
+        assert_error_is_good(error, listener, "Too many open files");
+        assert_error_is_good(their_error, theirs, "Too many open files");
+
+        test_assert_connected(old, accepted->socket);
+        g_assert_true(test_get_bool(other, theirs, "Paused") == false);
+        listen = test_listen_fails(other, &text, 0, -1, NULL);
+        g_assert_cmpstr(listen, ==, SD_BUS_ERROR_LIMITS_EXCEEDED);
+
+        /* Back-off and Pause are not the same. */
+        test_listener_call(other, theirs, "Pause");
+        test_service_limit_fds(f->service, limit);
+        g_clear_pointer(&accepted, test_accepted_free);
+        accepted = test_client_wait_accepted(f->client);
+        test_assert_connected(a, accepted->socket);
+        g_assert_cmpuint(test_get_u64(other, theirs, "Accepted"), ==, 0);
+        test_listener_call(other, theirs, "Resume");
+        test_accepted_free(test_client_wait_accepted(other));
+}
+
+static void test_close_while_exhausted(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
+        uint16_t port = test_get_port(f->client, listener);
+        _cleanup_close_ int peer = -EBADF;
+        unsigned limit;
+
+        limit = test_service_spare_fds(f->service, 0);
+        peer = test_connect("::1", port);
+        test_error_free(test_client_wait_error(f->client));
+        test_listener_call(f->client, listener, "Close");
+        (void) test_wait_end(peer);
+        g_assert_false(test_service_is_listening(f->service, port));
+        test_service_limit_fds(f->service, limit);
+        g_free(test_listen(f->client, port, -1, NULL));
+}
+
+/* A message that brings descriptors when there is no room for them is the end of a connection to the bus. */
+static void test_keeps_some_for_the_bus(Fixture *f, const void *data) {
+        _cleanup_close_ int lifetime = eventfd(0, EFD_CLOEXEC), peer = -EBADF;
+        g_autoptr(TestAccepted) accepted = NULL;
+        g_autofree char *listener = test_listen(f->client, 0, -1, NULL), *last = NULL;
+        unsigned limit = test_service_spare_fds(f->service, 300), n_fds;
+        bool full = false;
+
+        g_assert_no_errno(lifetime);
+        for (unsigned i = 0; i < 300 && !full; i++) {
+                sd_bus_message *message = test_message_new(f->client, TEST_MANAGER_PATH,
+                                                           TEST_MANAGER_INTERFACE, "Listen");
+                g_autoptr(TestCall) call = NULL;
+
+                g_assert_cmpint(sd_bus_message_append(message, "ia{sv}i", 0, 0, -1), >=, 0);
+                call = test_call_start(f->client, message);
+                full = test_call_error(call) != NULL;
+                if (full)
+                        g_assert_cmpstr(test_call_error(call), ==, SD_BUS_ERROR_LIMITS_EXCEEDED);
+        }
+        g_assert_true(full);
+
+        settle(f->client);
+        n_fds = test_service_count_fds(f->service);
+        for (unsigned i = 0; i < 16; i++) {
+                g_autofree char *error = test_listen_fails(f->client, NULL, 0, -1, "lifetime", "h", lifetime,
+                                                           NULL);
+
+                g_assert_cmpstr(error, ==, SD_BUS_ERROR_LIMITS_EXCEEDED);
+        }
+        settle(f->client);
+        g_assert_cmpuint(test_service_count_fds(f->service), ==, n_fds);
+
+        test_service_limit_fds(f->service, limit);
+        last = test_listen(f->client, 0, -1, "lifetime", "h", lifetime, NULL);
+        peer = test_connect("::1", test_get_port(f->client, listener));
+        accepted = test_client_wait_accepted(f->client);
+        test_assert_connected(peer, accepted->socket);
+        g_assert_cmpuint(test_client_count_signals(f->client, "Closed"), ==, 0);
+}
+
+/* Somebody with the right to do so shuts down the service's own socket. */
+static void test_broken_socket(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
+        g_autofree char *other = test_listen(f->client, 0, -1, NULL);
+        uint16_t port = test_get_port(f->client, listener), other_port = test_get_port(f->client, other);
+        _cleanup_close_ int peer = test_connect("::1", port), copy = -EBADF, later = -EBADF;
+        g_autoptr(TestAccepted) accepted = test_client_wait_accepted(f->client), next = NULL;
+        g_autoptr(TestError) error = NULL;
+        g_autoptr(TestNotice) closed = NULL;
+        g_autofree char *gone = NULL;
+
+        copy = test_service_copy_listening_socket(f->service, port);
+        if (copy < 0)
+                return;
+        g_assert_no_errno(shutdown(copy, SHUT_RDWR));
+
+        error = test_client_wait_error(f->client);
+        assert_error_is_good(error, listener, "Invalid argument");
+        closed = test_client_wait_closed(f->client);
+        g_assert_cmpstr(closed->listener, ==, listener);
+        g_assert_cmpstr(closed->reason, ==, "error");
+        g_assert_cmpuint(error->order, <, closed->order);
+        gone = test_listener_call_fails(f->client, listener, "Close");
+        g_assert_cmpstr(gone, ==, SD_BUS_ERROR_UNKNOWN_OBJECT);
+
+        test_assert_connected(peer, accepted->socket);
+        later = test_connect("::1", other_port);
+        next = test_client_wait_accepted(f->client);
+        g_assert_cmpstr(next->listener, ==, other);
+        settle(f->client);
+        g_assert_cmpuint(test_client_count_signals(f->client, "Error"), ==, 1);
+        g_assert_cmpuint(test_client_count_signals(f->client, "Closed"), ==, 1);
+}
+
+static void test_nothing_is_left(Fixture *f, const void *data) {
+        g_autoptr(GHashTable) before = NULL, after = NULL;
+        GHashTableIter iterator;
+        void *number;
+
+        test_client_sync_service(f->client);
+        before = test_service_list_fds(f->service);
+
+        for (unsigned i = 0; i < 50; i++) {
+                g_autoptr(TestClient) owner = test_client_new(f->bus, (uid_t) -1);
+                g_autofree char *listener = test_listen(owner, 0, -1, "acknowledge", "b", i % 5 == 0, NULL);
+                uint16_t port = test_get_port(owner, listener);
+                int peers[20];
+
+                for (size_t j = 0; j < ELEMENTS(peers); j++)
+                        peers[j] = test_connect("::1", port);
+                /* Some end with everything delivered, some do not. */
+                for (size_t j = 0; j < (i % 5 == 0 ? 8 : ELEMENTS(peers)); j++) {
+                        g_autoptr(TestAccepted) accepted = test_client_wait_accepted(owner);
+
+                        if (j % 10 == 0)
+                                test_assert_connected(peers[j], accepted->socket);
+                }
+                if (i % 2 == 0)
+                        test_listener_call(owner, listener, "Close");
+                for (size_t j = 0; j < ELEMENTS(peers); j++)
+                        close_fd(peers[j]);
+        }
+
+        test_wait_for(test_service_count_fds(f->service) == g_hash_table_size(before));
+        after = test_service_list_fds(f->service);
+        g_hash_table_iter_init(&iterator, before);
+        while (g_hash_table_iter_next(&iterator, &number, NULL))
+                g_assert_true(g_hash_table_contains(after, number));
+        g_assert_cmpuint(test_client_count_signals(f->client, NULL), ==, 0);
+}
+
+int main(int argc, char *argv[]) {
+        test_init(&argc, &argv);
+        (void) test_enter_private_network();
+
+#define ADD(name, function) \
+        g_test_add("/errors/" name, Fixture, NULL, fixture_set_up, function, fixture_tear_down)
+        ADD("out of descriptors, it tells once, waits, and goes on by itself", test_tells_once);
+        ADD("the next time it tells again", test_tells_again);
+        ADD("with a few descriptors to spare, nothing is lost", test_with_few_to_spare);
+        ADD("out of descriptors, everything else goes on", test_everything_else_goes_on);
+        ADD("out of descriptors, a listener can be closed", test_close_while_exhausted);
+        ADD("the last descriptors are for the bus", test_keeps_some_for_the_bus);
+        ADD("a socket that fails ends its listener", test_broken_socket);
+        ADD("of a thousand connections and fifty listeners nothing is left", test_nothing_is_left);
+#undef ADD
+        return test_run();
+}

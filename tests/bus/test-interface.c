@@ -1,0 +1,430 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The interface description against the service itself: whatever stands in the one is in the other. */
+
+#include <gio/gio.h>
+#include <string.h>
+
+#include "base/macros.h"
+#include "bus/fixture.h"
+
+#define INTROSPECTABLE "org.freedesktop.DBus.Introspectable"
+#define PROPERTIES "org.freedesktop.DBus.Properties"
+#define PREFIX TEST_MANAGER_PATH "/listener"
+
+typedef struct Interface {
+        Fixture base;
+        char *path; /* of the description */
+        char *text; /* what is in it */
+        GDBusNodeInfo *described;
+        char *listener;
+} Interface;
+
+static void set_up(Interface *i, const void *data) {
+        const char *root = g_getenv("TEST_SOURCE_ROOT");
+        g_autoptr(GError) error = NULL;
+
+        g_assert_nonnull(root);
+        i->path = g_build_filename(root, "data", TEST_BUS_NAME ".xml", NULL);
+        (void) g_file_get_contents(i->path, &i->text, NULL, &error);
+        g_assert_no_error(error);
+        i->described = g_dbus_node_info_new_for_xml(i->text, &error);
+        g_assert_no_error(error);
+
+        fixture_set_up(&i->base, NULL);
+        i->listener = test_listen(i->base.client, 0, -1, NULL);
+}
+
+static void tear_down(Interface *i, const void *data) {
+        fixture_tear_down(&i->base, NULL);
+        g_free(i->listener);
+        g_dbus_node_info_unref(i->described);
+        g_free(i->text);
+        g_free(i->path);
+}
+
+/* What code generators are told does not concern the service. */
+static void list_annotations(GPtrArray *lines, const char *of, GDBusAnnotationInfo *const *annotations) {
+        for (; annotations && *annotations; annotations++)
+                if (!g_str_has_prefix((*annotations)->key, "org.gtk."))
+                        g_ptr_array_add(lines, g_strdup_printf("%s: %s=%s", of, (*annotations)->key,
+                                                               (*annotations)->value));
+}
+
+static void list_arguments(GPtrArray *lines,
+                           const char *of,
+                           const char *direction,
+                           GDBusArgInfo *const *arguments) {
+        for (unsigned n = 0; arguments && arguments[n]; n++) {
+                g_autofree char *line = g_strdup_printf("%s: %s %u: %s %s", of, direction, n,
+                                                        arguments[n]->signature,
+                                                        arguments[n]->name ?: "without a name");
+
+                list_annotations(lines, line, arguments[n]->annotations);
+                g_ptr_array_add(lines, g_steal_pointer(&line));
+        }
+}
+
+static int compare_lines(const void *a, const void *b) {
+        return strcmp(*(const char *const *) a, *(const char *const *) b);
+}
+
+/* A line for everything that one can rely on, in an order of its own. */
+static char *list_members(GDBusInterfaceInfo *interface) {
+        g_autoptr(GPtrArray) lines = g_ptr_array_new_with_free_func(g_free);
+
+        g_assert_nonnull(interface);
+        list_annotations(lines, "interface", interface->annotations);
+        for (GDBusMethodInfo **m = interface->methods; m && *m; m++) {
+                g_autofree char *line = g_strdup_printf("method %s", (*m)->name);
+
+                list_annotations(lines, line, (*m)->annotations);
+                list_arguments(lines, line, "in", (*m)->in_args);
+                list_arguments(lines, line, "out", (*m)->out_args);
+                g_ptr_array_add(lines, g_steal_pointer(&line));
+        }
+        for (GDBusSignalInfo **s = interface->signals; s && *s; s++) {
+                g_autofree char *line = g_strdup_printf("signal %s", (*s)->name);
+
+                list_annotations(lines, line, (*s)->annotations);
+                list_arguments(lines, line, "out", (*s)->args);
+                g_ptr_array_add(lines, g_steal_pointer(&line));
+        }
+        for (GDBusPropertyInfo **p = interface->properties; p && *p; p++) {
+                g_autofree char *line = g_strdup_printf("property %s %s %x", (*p)->name, (*p)->signature,
+                                                        (*p)->flags);
+
+                list_annotations(lines, line, (*p)->annotations);
+                g_ptr_array_add(lines, g_steal_pointer(&line));
+        }
+
+        g_ptr_array_sort(lines, compare_lines);
+        g_ptr_array_add(lines, NULL);
+        return g_strjoinv("\n", (char **) lines->pdata);
+}
+
+static GDBusNodeInfo *introspect(Interface *i, const char *path) {
+        g_autoptr(sd_bus_message) reply = test_call(i->base.client, path, INTROSPECTABLE, "Introspect", "");
+        g_autoptr(GError) error = NULL;
+        GDBusNodeInfo *info;
+        const char *xml;
+
+        g_assert_cmpint(sd_bus_message_read(reply, "s", &xml), >, 0);
+        info = g_dbus_node_info_new_for_xml(xml, &error);
+        g_assert_no_error(error);
+        return info;
+}
+
+static void assert_as_described(Interface *i,
+                                const char *path,
+                                const char *interface,
+                                const char *must_have) {
+        GDBusNodeInfo *live = introspect(i, path);
+        g_autofree char *described = list_members(g_dbus_node_info_lookup_interface(i->described, interface));
+        g_autofree char *found = list_members(g_dbus_node_info_lookup_interface(live, interface));
+
+        g_assert_cmpstr(found, ==, described);
+        g_assert_nonnull(strstr(found, must_have));
+        g_dbus_node_info_unref(live);
+}
+
+static void test_manager(Interface *i, const void *data) {
+        assert_as_described(i, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE,
+                            "method Listen: in 1: a{sv} options");
+        assert_as_described(i, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE,
+                            "signal AcceptSocket: out 1: h socket");
+}
+
+static void test_listener(Interface *i, const void *data) {
+        g_autofree char *persistent = test_listen(i->base.client, 0, -1, "persistent", "b", true,
+                                                  "acknowledge", "b", true, NULL);
+
+        assert_as_described(i, i->listener, TEST_LISTENER_INTERFACE, "property LocalPort q");
+        assert_as_described(i, persistent, TEST_LISTENER_INTERFACE, "method Acknowledge: in 0: t serial");
+}
+
+static bool is_standard(const char *interface) {
+        return g_str_has_prefix(interface, "org.freedesktop.DBus.");
+}
+
+/* Nothing is offered that is not described, and the other way round. */
+static void test_interfaces(Interface *i, const void *data) {
+        const char *const paths[] = { TEST_MANAGER_PATH, i->listener };
+        const char *const interfaces[] = { TEST_MANAGER_INTERFACE, TEST_LISTENER_INTERFACE };
+
+        for (size_t n = 0; n < ELEMENTS(paths); n++) {
+                GDBusNodeInfo *live = introspect(i, paths[n]);
+                unsigned own = 0;
+
+                for (GDBusInterfaceInfo **one = live->interfaces; *one; one++)
+                        if (!is_standard((*one)->name)) {
+                                g_assert_cmpstr((*one)->name, ==, interfaces[n]);
+                                own++;
+                        }
+                g_assert_cmpuint(own, ==, 1);
+                g_dbus_node_info_unref(live);
+        }
+        for (GDBusInterfaceInfo **one = i->described->interfaces; *one; one++)
+                g_assert_true(g_strv_contains((const char *const[]) { interfaces[0], interfaces[1], NULL },
+                                              (*one)->name));
+}
+
+/* The values have the types that are described, and all are there. Enters and leaves "a{sv}". */
+static void assert_properties(sd_bus_message *message, GDBusInterfaceInfo *interface) {
+        unsigned n = 0, n_described = 0;
+        const char *name, *contents;
+
+        while (interface->properties[n_described])
+                n_described++;
+
+        g_assert_cmpint(sd_bus_message_enter_container(message, 'a', "{sv}"), >, 0);
+        while (sd_bus_message_enter_container(message, 'e', "sv") > 0) {
+                GDBusPropertyInfo *property;
+
+                g_assert_cmpint(sd_bus_message_read(message, "s", &name), >, 0);
+                property = g_dbus_interface_info_lookup_property(interface, name);
+                g_assert_nonnull(property);
+                g_assert_cmpint(sd_bus_message_peek_type(message, NULL, &contents), >, 0);
+                g_assert_cmpstr(contents, ==, property->signature);
+                g_assert_cmpint(sd_bus_message_skip(message, "v"), >=, 0);
+                g_assert_cmpint(sd_bus_message_exit_container(message), >=, 0);
+                n++;
+        }
+        g_assert_cmpint(sd_bus_message_exit_container(message), >=, 0);
+        g_assert_cmpuint(n, ==, n_described);
+}
+
+static void test_values(Interface *i, const void *data) {
+        static const char *const interfaces[] = { TEST_MANAGER_INTERFACE, TEST_LISTENER_INTERFACE };
+        const char *const paths[] = { TEST_MANAGER_PATH, i->listener };
+        g_autoptr(sd_bus_message) list = NULL;
+        const char *path;
+
+        for (size_t n = 0; n < ELEMENTS(paths); n++) {
+                GDBusInterfaceInfo *described = g_dbus_node_info_lookup_interface(i->described,
+                                                                                  interfaces[n]);
+                g_autoptr(sd_bus_message) all = test_call(i->base.client, paths[n], PROPERTIES, "GetAll", "s",
+                                                          interfaces[n]);
+
+                assert_properties(all, described);
+                for (GDBusPropertyInfo **p = described->properties; *p; p++) {
+                        g_autoptr(sd_bus_message) one = test_call(i->base.client, paths[n], PROPERTIES, "Get",
+                                                                  "ss", interfaces[n], (*p)->name);
+                        const char *contents;
+
+                        g_assert_cmpint(sd_bus_message_peek_type(one, NULL, &contents), >, 0);
+                        g_assert_cmpstr(contents, ==, (*p)->signature);
+                }
+        }
+
+        list = test_call(i->base.client, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE, "ListListeners", "");
+        g_assert_cmpint(sd_bus_message_enter_container(list, 'a', "(oa{sv})"), >, 0);
+        g_assert_cmpint(sd_bus_message_enter_container(list, 'r', "oa{sv}"), >, 0);
+        g_assert_cmpint(sd_bus_message_read(list, "o", &path), >, 0);
+        g_assert_cmpstr(path, ==, i->listener);
+        assert_properties(list, g_dbus_node_info_lookup_interface(i->described, TEST_LISTENER_INTERFACE));
+}
+
+static void assert_set_fails(Interface *i,
+                             const char *path,
+                             const char *interface,
+                             const char *property,
+                             const char *type) {
+        sd_bus_message *message = test_message_new(i->base.client, path, PROPERTIES, "Set");
+        g_autoptr(TestCall) call = NULL;
+
+        g_assert_cmpint(sd_bus_message_append(message, "ss", interface, property), >=, 0);
+        if (streq(type, "s"))
+                g_assert_cmpint(sd_bus_message_append(message, "v", type, "x"), >=, 0);
+        else if (streq(type, "t"))
+                g_assert_cmpint(sd_bus_message_append(message, "v", type, UINT64_C(1)), >=, 0);
+        else
+                g_assert_cmpint(sd_bus_message_append(message, "v", type, 1), >=, 0);
+        call = test_call_start(i->base.client, message);
+        g_assert_cmpstr(test_call_error(call), ==, SD_BUS_ERROR_PROPERTY_READ_ONLY);
+}
+
+static void test_read_only(Interface *i, const void *data) {
+        static const char *const interfaces[] = { TEST_MANAGER_INTERFACE, TEST_LISTENER_INTERFACE };
+        const char *const paths[] = { TEST_MANAGER_PATH, i->listener };
+
+        for (size_t n = 0; n < ELEMENTS(paths); n++) {
+                GDBusInterfaceInfo *described = g_dbus_node_info_lookup_interface(i->described,
+                                                                                  interfaces[n]);
+
+                for (GDBusPropertyInfo **p = described->properties; *p; p++)
+                        assert_set_fails(i, paths[n], interfaces[n], (*p)->name, (*p)->signature);
+        }
+        g_assert_false(test_get_bool(i->base.client, i->listener, "Paused"));
+}
+
+static void assert_call_fails(Interface *i,
+                              const char *expected,
+                              const char *path,
+                              const char *interface,
+                              const char *member,
+                              const char *argument,
+                              const char *second) {
+        g_autofree char *message = NULL, *error = NULL;
+
+        if (second)
+                error = test_call_fails(i->base.client, &message, path, interface, member, "ss", argument,
+                                        second);
+        else if (argument)
+                error = test_call_fails(i->base.client, &message, path, interface, member, "s", argument);
+        else
+                error = test_call_fails(i->base.client, &message, path, interface, member, "");
+        g_assert_cmpstr(error, ==, expected);
+        g_assert_cmpstr(message, !=, "");
+}
+
+static void test_unknown_members(Interface *i, const void *data) {
+        assert_call_fails(i, SD_BUS_ERROR_UNKNOWN_PROPERTY, TEST_MANAGER_PATH, PROPERTIES, "Get",
+                          TEST_MANAGER_INTERFACE, "NoSuchOne");
+        assert_call_fails(i, SD_BUS_ERROR_UNKNOWN_PROPERTY, i->listener, PROPERTIES, "Get",
+                          TEST_LISTENER_INTERFACE, "NoSuchOne");
+        assert_call_fails(i, SD_BUS_ERROR_UNKNOWN_PROPERTY, i->listener, PROPERTIES, "Get",
+                          TEST_LISTENER_INTERFACE, "Close");
+        assert_call_fails(i, SD_BUS_ERROR_UNKNOWN_METHOD, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE,
+                          "NoSuchOne", NULL, NULL);
+        assert_call_fails(i, SD_BUS_ERROR_UNKNOWN_METHOD, i->listener, TEST_LISTENER_INTERFACE, "NoSuchOne",
+                          NULL, NULL);
+        assert_call_fails(i, SD_BUS_ERROR_INVALID_ARGS, i->listener, TEST_LISTENER_INTERFACE, "Close", "s",
+                          NULL);
+}
+
+static void assert_absent(Interface *i, const char *path) {
+        static const char *const members[] = { "Close", "Adopt", "Pause", "Resume", "NoSuchOne" };
+
+        for (size_t n = 0; n < ELEMENTS(members); n++)
+                assert_call_fails(i, SD_BUS_ERROR_UNKNOWN_OBJECT, path, TEST_LISTENER_INTERFACE, members[n],
+                                  NULL, NULL);
+        assert_call_fails(i, SD_BUS_ERROR_UNKNOWN_OBJECT, path, INTROSPECTABLE, "Introspect", NULL, NULL);
+        assert_call_fails(i, SD_BUS_ERROR_UNKNOWN_OBJECT, path, PROPERTIES, "Get", TEST_LISTENER_INTERFACE,
+                          "LocalPort");
+        assert_call_fails(i, SD_BUS_ERROR_UNKNOWN_OBJECT, path, PROPERTIES, "GetAll", TEST_LISTENER_INTERFACE,
+                          NULL);
+}
+
+static void test_absent_listeners(Interface *i, const void *data) {
+        static const char *const absent[] = {
+                PREFIX "/2",
+                PREFIX "/0",
+                PREFIX "/01",
+                PREFIX "/1x",
+                PREFIX "/x",
+                PREFIX "/1/1",
+                PREFIX "/_",
+                PREFIX "/18446744073709551616",
+                PREFIX "/18446744073709551617",
+        };
+
+        g_assert_cmpstr(i->listener, ==, PREFIX "/1");
+        for (size_t n = 0; n < ELEMENTS(absent); n++)
+                assert_absent(i, absent[n]);
+        g_assert_cmpuint(test_get_port(i->base.client, i->listener), >, 0);
+
+        test_listener_call(i->base.client, i->listener, "Close");
+        assert_absent(i, i->listener);
+}
+
+static void test_listeners_are_found(Interface *i, const void *data) {
+        GDBusNodeInfo *node = introspect(i, PREFIX);
+
+        g_assert_nonnull(node->nodes[0]);
+        g_assert_cmpstr(node->nodes[0]->path, ==, "1");
+        g_assert_null(node->nodes[1]);
+        g_dbus_node_info_unref(node);
+}
+
+/* gdbus-codegen takes the documentation from a comment in front of each member, in a form of its own. */
+static void assert_documented(Interface *i, const char *name, GDBusArgInfo *const *arguments) {
+        g_autofree char *heading = g_strdup_printf("\n        %s:\n", name);
+        const char *start = strstr(i->text, heading), *end;
+
+        if (!start)
+                g_error("%s is not documented", name);
+        end = strstr(start, "-->");
+        g_assert_nonnull(end);
+        for (; arguments && *arguments; arguments++) {
+                g_autofree char *argument = g_strdup_printf("\n        @%s: ", (*arguments)->name);
+
+                if (!g_strstr_len(start, end - start, argument))
+                        g_error("%s of %s is not documented", (*arguments)->name, name);
+        }
+}
+
+static void test_documentation(Interface *i, const void *data) {
+        for (GDBusInterfaceInfo **one = i->described->interfaces; *one; one++) {
+                for (GDBusMethodInfo **m = (*one)->methods; m && *m; m++) {
+                        assert_documented(i, (*m)->name, (*m)->in_args);
+                        assert_documented(i, (*m)->name, (*m)->out_args);
+                }
+                for (GDBusSignalInfo **s = (*one)->signals; s && *s; s++)
+                        assert_documented(i, (*s)->name, (*s)->args);
+                for (GDBusPropertyInfo **p = (*one)->properties; p && *p; p++)
+                        assert_documented(i, (*p)->name, NULL);
+        }
+}
+
+static bool require_program(const char *name) {
+        g_autofree char *path = g_find_program_in_path(name);
+
+        if (path)
+                return true;
+        g_test_skip("a program is not installed");
+        return false;
+}
+
+static void assert_generated(const char *path) {
+        if (!test_file_contains(path, "Listen"))
+                g_error("%s was not generated", path);
+}
+
+static void test_code_generator(Interface *i, const void *data) {
+        g_autofree char *directory = test_make_directory("generated");
+        g_autofree char *header = g_build_filename(directory, "generated.h", NULL);
+        g_autofree char *body = g_build_filename(directory, "generated.c", NULL);
+        g_autofree char *book = g_build_filename(directory, "book", NULL);
+        g_autofree char *chapter = g_strdup_printf("%s-%s.xml", book, TEST_MANAGER_INTERFACE);
+        g_autofree char *next = g_strdup_printf("%s-%s.xml", book, TEST_LISTENER_INTERFACE);
+
+        if (!require_program("gdbus-codegen"))
+                return;
+        test_run_command("gdbus-codegen", "--header", "--output", header, i->path, NULL);
+        test_run_command("gdbus-codegen", "--body", "--output", body, i->path, NULL);
+        test_run_command("gdbus-codegen", "--generate-docbook", book, i->path, NULL);
+        assert_generated(header);
+        assert_generated(body);
+        assert_generated(chapter);
+        assert_generated(next);
+
+        if (!require_program("xmllint"))
+                return;
+        test_run_command("xmllint", "--noout", "--nonet", chapter, next, NULL);
+}
+
+static void test_well_formed(Interface *i, const void *data) {
+        if (require_program("xmllint"))
+                test_run_command("xmllint", "--noout", "--nonet", i->path, NULL);
+}
+
+int main(int argc, char *argv[]) {
+        test_init(&argc, &argv);
+        (void) test_enter_private_network();
+
+#define ADD(name, function) g_test_add("/interface/" name, Interface, NULL, set_up, function, tear_down)
+        ADD("the manager is what is described", test_manager);
+        ADD("a listener is what is described", test_listener);
+        ADD("there are no other interfaces", test_interfaces);
+        ADD("properties have the types that are described", test_values);
+        ADD("properties cannot be set", test_read_only);
+        ADD("unknown members are unknown", test_unknown_members);
+        ADD("an absent listener is an unknown object", test_absent_listeners);
+        ADD("listeners are found from above", test_listeners_are_found);
+        ADD("each member is documented, and each argument", test_documentation);
+        ADD("gdbus-codegen makes code and documentation of it", test_code_generator);
+        ADD("xmllint has nothing to say", test_well_formed);
+#undef ADD
+        return test_run();
+}

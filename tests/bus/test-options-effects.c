@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* What the options of Listen do, looked at from the other side: the descriptor that the client got, the
+ * kernel's view of the service's own, and how peers fare. */
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/macros.h"
+#include "bus/fixture.h"
+#include "bus/kernel.h"
+
+/* Everything that the service was sent before, by whomever, it has handled after two turns of its loop. */
+static void settle(Fixture *f) {
+        for (unsigned i = 0; i < 3; i++)
+                test_client_sync_service(f->client);
+}
+
+/* Nothing of what has connected was accepted. */
+static void assert_nothing_accepted(Fixture *f, const char *listener) {
+        settle(f);
+        g_assert_cmpuint(test_client_count_accepted(f->client), ==, 0);
+        g_assert_cmpuint(test_get_u64(f->client, listener, "Accepted"), ==, 0);
+}
+
+/* A peer connects and its connection is handed over. */
+static TestAccepted *accept_one(Fixture *f, const char *listener) {
+        _cleanup_close_ int peer = test_connect("::1", test_get_port(f->client, listener));
+        TestAccepted *accepted = test_client_wait_accepted(f->client);
+
+        g_assert_cmpstr(accepted->listener, ==, listener);
+        test_assert_connected(peer, accepted->socket);
+        return accepted;
+}
+
+static int get_no_delay(int fd) {
+        return test_get_socket_option(fd, IPPROTO_TCP, TCP_NODELAY);
+}
+
+static int get_keep_alive(int fd) {
+        return test_get_socket_option(fd, SOL_SOCKET, SO_KEEPALIVE);
+}
+
+static int get_non_blocking(int fd) {
+        int flags = fcntl(fd, F_GETFL);
+
+        g_assert_no_errno(flags);
+        return (flags & O_NONBLOCK) != 0;
+}
+
+static const struct {
+        const char *key;
+        int (*get)(int fd);
+} flags[] = {
+        { "noDelay", get_no_delay },
+        { "keepAlive", get_keep_alive },
+        { "nonBlocking", get_non_blocking },
+};
+
+static void test_defaults(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, -1, -1, NULL);
+        g_autoptr(TestAccepted) accepted = NULL;
+        static const struct {
+                const char *property;
+                const char *value;
+        } texts[] = {
+                { "LocalAddress", "::" },
+                { "BinaryType", "string" },
+                { "Delivery", "signal" },
+                { "Name", "" },
+        };
+        static const char *const counters[] = { "Accepted", "Delivered", "Refused", "Lost" };
+        g_autofree char *owner = test_get_string(f->client, listener, "Owner");
+
+        for (size_t i = 0; i < ELEMENTS(texts); i++) {
+                g_autofree char *value = test_get_string(f->client, listener, texts[i].property);
+
+                g_assert_cmpstr(value, ==, texts[i].value);
+        }
+        for (size_t i = 0; i < ELEMENTS(counters); i++)
+                g_assert_cmpuint(test_get_u64(f->client, listener, counters[i]), ==, 0);
+        g_assert_false(test_get_bool(f->client, listener, "Paused"));
+        g_assert_false(test_get_bool(f->client, listener, "Persistent"));
+        g_assert_cmpuint(test_get_u64(f->client, listener, "OwnerUID"), ==, geteuid());
+        g_assert_cmpstr(owner, ==, test_client_name(f->client));
+
+        accepted = accept_one(f, listener);
+        g_assert_cmpstr(accepted->binary_type, ==, "string");
+        for (size_t i = 0; i < ELEMENTS(flags); i++)
+                g_assert_cmpint(flags[i].get(accepted->socket), ==, 0);
+}
+
+static void test_flags(Fixture *f, const void *data) {
+        for (size_t i = 0; i < ELEMENTS(flags); i++)
+                for (int value = 0; value < 2; value++) {
+                        g_autofree char *listener = test_listen(f->client, 0, -1, flags[i].key, "b", value,
+                                                                NULL);
+                        g_autoptr(TestAccepted) accepted = accept_one(f, listener);
+
+                        for (size_t j = 0; j < ELEMENTS(flags); j++)
+                                g_assert_cmpint(flags[j].get(accepted->socket), ==, i == j ? value : 0);
+                }
+}
+
+static void test_flags_together(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, "nonBlocking", "b", true, "noDelay", "b",
+                                                true, "keepAlive", "b", true, NULL);
+        g_autoptr(TestAccepted) accepted = accept_one(f, listener);
+
+        for (size_t i = 0; i < ELEMENTS(flags); i++)
+                g_assert_cmpint(flags[i].get(accepted->socket), ==, 1);
+}
+
+static void test_close_on_exec(Fixture *f, const void *data) {
+        g_autoptr(GHashTable) before = test_service_list_fds(f->service), after = NULL;
+        _cleanup_close_ int lifetime = eventfd(0, EFD_CLOEXEC), peer = -EBADF;
+        g_autofree char *listener = test_listen(f->client, 0, -1, "acknowledge", "b", true, "lifetime", "h",
+                                                lifetime, NULL);
+        g_autoptr(TestAccepted) accepted = NULL;
+        GHashTableIter iterator;
+        unsigned n_new = 0;
+        void *number;
+
+        /* Until it is acknowledged, the service keeps its own. */
+        peer = test_connect("::1", test_get_port(f->client, listener));
+        accepted = test_client_wait_accepted(f->client);
+
+        settle(f);
+        after = test_service_list_fds(f->service);
+        g_hash_table_iter_init(&iterator, after);
+        while (g_hash_table_iter_next(&iterator, &number, NULL)) {
+                if (g_hash_table_contains(before, number))
+                        continue;
+                n_new++;
+                g_assert_cmpint(test_service_get_fd_flags(f->service, GPOINTER_TO_INT(number)) & O_CLOEXEC,
+                                ==, O_CLOEXEC);
+        }
+        /* The socket that listens, the connection, the lifetime. */
+        g_assert_cmpuint(n_new, ==, 3);
+}
+
+static void test_binary_type(Fixture *f, const void *data) {
+        static const char *const types[] = { "string", "arraybuffer" };
+
+        for (size_t i = 0; i < ELEMENTS(types); i++) {
+                g_autofree char *listener = test_listen(f->client, 0, -1, "binaryType", "s", types[i], NULL);
+                g_autoptr(TestAccepted) accepted = accept_one(f, listener);
+                g_autofree char *property = test_get_string(f->client, listener, "BinaryType");
+
+                g_assert_cmpstr(accepted->binary_type, ==, types[i]);
+                g_assert_cmpstr(property, ==, types[i]);
+        }
+}
+
+static void test_delivery_signal(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, "delivery", "s", "signal", NULL);
+        g_autofree char *delivery = test_get_string(f->client, listener, "Delivery");
+
+        g_assert_cmpstr(delivery, ==, "signal");
+        test_accepted_free(accept_one(f, listener));
+}
+
+/* Root sees everybody's, and whoever else runs the tests these. */
+static char *get_name_in_list(Fixture *f, const char *wanted) {
+        g_autoptr(sd_bus_message) reply = test_call(f->client, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE,
+                                                    "ListListeners", "");
+        char *name = NULL;
+        const char *listener, *key, *value;
+
+        g_assert_cmpint(sd_bus_message_enter_container(reply, 'a', "(oa{sv})"), >, 0);
+        while (sd_bus_message_enter_container(reply, 'r', "oa{sv}") > 0) {
+                g_assert_cmpint(sd_bus_message_read(reply, "o", &listener), >, 0);
+                g_assert_cmpint(sd_bus_message_enter_container(reply, 'a', "{sv}"), >, 0);
+                while (sd_bus_message_enter_container(reply, 'e', "sv") > 0) {
+                        g_assert_cmpint(sd_bus_message_read(reply, "s", &key), >, 0);
+                        if (streq(key, "Name") && streq(listener, wanted)) {
+                                g_assert_null(name);
+                                g_assert_cmpint(sd_bus_message_read(reply, "v", "s", &value), >, 0);
+                                name = g_strdup(value);
+                        } else
+                                g_assert_cmpint(sd_bus_message_skip(reply, "v"), >=, 0);
+                        g_assert_cmpint(sd_bus_message_exit_container(reply), >=, 0);
+                }
+                g_assert_cmpint(sd_bus_message_exit_container(reply), >=, 0);
+                g_assert_cmpint(sd_bus_message_exit_container(reply), >=, 0);
+        }
+        return name;
+}
+
+static void test_name(Fixture *f, const void *data) {
+        g_autofree char *longest = g_strnfill(255, 'n');
+        const char *const names[] = { "", "shop", "Büro, 端口 \"9\" <&>%s", longest };
+
+        for (size_t i = 0; i < ELEMENTS(names); i++) {
+                g_autofree char *listener = test_listen(f->client, 0, -1, "name", "s", names[i], NULL);
+                g_autofree char *property = test_get_string(f->client, listener, "Name");
+                g_autofree char *listed = get_name_in_list(f, listener);
+
+                g_assert_cmpstr(property, ==, names[i]);
+                g_assert_cmpstr(listed, ==, names[i]);
+        }
+}
+
+static void test_paused(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, "paused", "b", true, NULL);
+        uint16_t port = test_get_port(f->client, listener);
+        _cleanup_close_ int first = test_connect("::1", port), second = -EBADF;
+        g_autoptr(TestAccepted) accepted = NULL, later = NULL;
+
+        g_assert_true(test_get_bool(f->client, listener, "Paused"));
+        assert_nothing_accepted(f, listener);
+        g_assert_cmpuint(test_service_count_queued(f->service, port), ==, 1);
+
+        test_listener_call(f->client, listener, "Resume");
+        accepted = test_client_wait_accepted(f->client);
+        test_assert_connected(first, accepted->socket);
+        g_assert_false(test_get_bool(f->client, listener, "Paused"));
+        /* Twice is once. */
+        test_listener_call(f->client, listener, "Resume");
+
+        test_listener_call(f->client, listener, "Pause");
+        test_listener_call(f->client, listener, "Pause");
+        g_assert_true(test_get_bool(f->client, listener, "Paused"));
+        second = test_connect("::1", port);
+        settle(f);
+        g_assert_cmpuint(test_client_count_accepted(f->client), ==, 0);
+        g_assert_cmpuint(test_service_count_queued(f->service, port), ==, 1);
+        test_assert_connected(first, accepted->socket);
+
+        test_listener_call(f->client, listener, "Resume");
+        later = test_client_wait_accepted(f->client);
+        test_assert_connected(second, later->socket);
+}
+
+static void test_not_paused(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, "paused", "b", false, NULL);
+
+        g_assert_false(test_get_bool(f->client, listener, "Paused"));
+        test_accepted_free(accept_one(f, listener));
+}
+
+static void test_defer_accept(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, "deferAccept", "u", 30, NULL);
+        uint16_t port = test_get_port(f->client, listener);
+        _cleanup_close_ int silent = test_connect("::1", port), talking = test_connect("::1", port);
+        g_autoptr(TestAccepted) accepted = NULL;
+
+        assert_nothing_accepted(f, listener);
+        g_assert_cmpuint(test_service_count_queued(f->service, port), ==, 0);
+
+        test_send(talking, "hello", 5);
+        accepted = test_client_wait_accepted(f->client);
+        g_assert_cmpuint(accepted->remote_port, ==, test_local_port(talking));
+        test_expect(accepted->socket, "hello");
+        test_assert_connected(talking, accepted->socket);
+
+        settle(f);
+        g_assert_cmpuint(test_get_u64(f->client, listener, "Accepted"), ==, 1);
+        test_send(silent, "me too", 6);
+        g_clear_pointer(&accepted, test_accepted_free);
+        accepted = test_client_wait_accepted(f->client);
+        test_expect(accepted->socket, "me too");
+}
+
+static void test_without_defer_accept(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, "deferAccept", "u", 0, NULL);
+        _cleanup_close_ int peer = test_connect("::1", test_get_port(f->client, listener));
+        g_autoptr(TestAccepted) accepted = test_client_wait_accepted(f->client);
+
+        test_assert_connected(peer, accepted->socket);
+}
+
+/* Listens and asks the kernel about that socket. */
+static int listen_and_get(Fixture *f, const char *key, uint32_t value, int option) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, key, "u", value, NULL);
+        _cleanup_close_ int fd = test_service_copy_listening_socket(f->service,
+                                                                    test_get_port(f->client, listener));
+
+        test_listener_call(f->client, listener, "Close");
+        return fd < 0 ? -1 : test_get_socket_option(fd, IPPROTO_TCP, option);
+}
+
+static void test_kernel_settings(Fixture *f, const void *data) {
+        g_autofree char *somaxconn = NULL;
+
+        g_assert_true(g_file_get_contents("/proc/sys/net/core/somaxconn", &somaxconn, NULL, NULL));
+
+        /* It was skipped then. */
+        if (listen_and_get(f, "fastOpen", 0, TCP_FASTOPEN) < 0)
+                return;
+
+        g_assert_cmpint(listen_and_get(f, "fastOpen", 0, TCP_FASTOPEN), ==, 0);
+        g_assert_cmpint(listen_and_get(f, "fastOpen", 5, TCP_FASTOPEN), ==, 5);
+        g_assert_cmpint(listen_and_get(f, "fastOpen", INT32_MAX, TCP_FASTOPEN), ==, atoi(somaxconn));
+
+        /* The kernel counts retransmissions, and rounds up. */
+        g_assert_cmpint(listen_and_get(f, "deferAccept", 0, TCP_DEFER_ACCEPT), ==, 0);
+        g_assert_cmpint(listen_and_get(f, "deferAccept", 1, TCP_DEFER_ACCEPT), ==, 1);
+        g_assert_cmpint(listen_and_get(f, "deferAccept", 5, TCP_DEFER_ACCEPT), >=, 5);
+        g_assert_cmpint(listen_and_get(f, "deferAccept", 3600, TCP_DEFER_ACCEPT), >=, 3600);
+}
+
+/* Both sides, without cookies; in the test's own network. */
+static bool enable_fast_open(void) {
+        FILE *file = fopen("/proc/sys/net/ipv4/tcp_fastopen", "we");
+
+        if (file && fputs("519", file) >= 0 && fclose(file) == 0)
+                return true;
+        g_test_skip("needs to change net.ipv4.tcp_fastopen");
+        return false;
+}
+
+/* A peer's first bytes come along with its SYN, if the listener agrees; they arrive anyway. */
+static bool connect_with_data(Fixture *f, const char *listener) {
+        _cleanup_close_ int peer = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        struct sockaddr_in6 to = {
+                .sin6_family = AF_INET6,
+                .sin6_addr = IN6ADDR_LOOPBACK_INIT,
+                .sin6_port = htons(test_get_port(f->client, listener)),
+        };
+        g_autoptr(TestAccepted) accepted = NULL;
+        struct tcp_info info = {};
+        socklen_t size = sizeof(info);
+
+        g_assert_cmpint(sendto(peer, "early", 5, MSG_FASTOPEN, (struct sockaddr *) &to, sizeof(to)), ==, 5);
+        accepted = test_client_wait_accepted(f->client);
+        test_expect(accepted->socket, "early");
+        g_assert_no_errno(getsockopt(accepted->socket, IPPROTO_TCP, TCP_INFO, &info, &size));
+        return (info.tcpi_options & TCPI_OPT_SYN_DATA) != 0;
+}
+
+static void test_fast_open(Fixture *f, const void *data) {
+        g_autofree char *with = NULL, *without = NULL;
+
+        if (!test_require_private_network() || !enable_fast_open())
+                return;
+        without = test_listen(f->client, 0, -1, NULL);
+        g_assert_false(connect_with_data(f, without));
+        with = test_listen(f->client, 0, -1, "fastOpen", "u", 16, NULL);
+        g_assert_true(connect_with_data(f, with));
+}
+
+static void test_interface(Fixture *f, const void *data) {
+        g_autofree char *outside = NULL, *inside = NULL;
+        _cleanup_close_ int neighbour = -EBADF, local = -EBADF, refused = -EBADF;
+        g_autoptr(TestAccepted) from_neighbour = NULL, from_here = NULL;
+        uint16_t port;
+
+        if (!test_require_private_network())
+                return;
+
+        outside = test_listen(f->client, 0, -1, "interface", "s", TEST_INTERFACE, NULL);
+        port = test_get_port(f->client, outside);
+        neighbour = test_connect_from_neighbour(TEST_IPV4, port);
+        from_neighbour = test_client_wait_accepted(f->client);
+        test_assert_connected(neighbour, from_neighbour->socket);
+        g_assert_cmpint(test_connect_fails("127.0.0.1", port), ==, ECONNREFUSED);
+        g_assert_cmpint(test_connect_fails("::1", port), ==, ECONNREFUSED);
+
+        /* Another interface is another port. */
+        inside = test_listen(f->client, port, -1, "interface", "s", "lo", NULL);
+        local = test_connect("::1", port);
+        from_here = test_client_wait_accepted(f->client);
+        g_assert_cmpstr(from_here->listener, ==, inside);
+        test_assert_connected(local, from_here->socket);
+
+        test_listener_call(f->client, outside, "Close");
+        test_network_visit_neighbour();
+        refused = test_connect_start(NULL, TEST_IPV4, port);
+        test_network_return();
+        g_assert_no_errno(refused);
+        (void) test_wait_fd(refused, POLLOUT);
+        g_assert_cmpint(test_get_socket_option(refused, SOL_SOCKET, SO_ERROR), ==, ECONNREFUSED);
+}
+
+int main(int argc, char *argv[]) {
+        test_init(&argc, &argv);
+        (void) test_enter_private_network();
+
+#define ADD(name, function) \
+        g_test_add("/options/" name, Fixture, NULL, fixture_set_up, function, fixture_tear_down)
+        ADD("without any, all are at their defaults", test_defaults);
+        ADD("noDelay, keepAlive, nonBlocking set one flag each", test_flags);
+        ADD("noDelay, keepAlive, nonBlocking go together", test_flags_together);
+        ADD("whatever the service holds for them is close-on-exec", test_close_on_exec);
+        ADD("binaryType is kept and carried", test_binary_type);
+        ADD("delivery can be signal", test_delivery_signal);
+        ADD("name is shown and listed", test_name);
+        ADD("paused queues until Resume", test_paused);
+        ADD("paused can be false", test_not_paused);
+        ADD("deferAccept waits for the first bytes", test_defer_accept);
+        ADD("deferAccept 0 waits for nothing", test_without_defer_accept);
+        ADD("deferAccept and fastOpen reach the kernel", test_kernel_settings);
+        ADD("fastOpen takes data with the first packet", test_fast_open);
+        ADD("interface leaves out all others", test_interface);
+#undef ADD
+        return test_run();
+}

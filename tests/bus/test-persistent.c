@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Listeners that outlive their owners' connections. */
+
+#include "base/macros.h"
+#include "bus/fixture.h"
+
+#define HAS_OWNER "org.example.TCPServerSocket.Error.HasOwner"
+
+static bool is_owned_by(TestClient *client, const char *listener, const char *name) {
+        g_autofree char *owner = test_get_string(client, listener, "Owner");
+
+        return streq(owner, name);
+}
+
+/* The fixture's client leaves; somebody else of its uid is there. */
+static TestClient *replace_client(Fixture *f, const char *listener) {
+        TestClient *next = test_client_new(f->bus, (uid_t) -1);
+
+        g_clear_pointer(&f->client, test_client_free);
+        test_wait_for(is_owned_by(next, listener, ""));
+        return f->client = next;
+}
+
+static int connect_and_say(uint16_t port, const char *text) {
+        int peer = test_connect("::1", port);
+
+        test_send(peer, text, strlen(text));
+        return peer;
+}
+
+/* The next connection is this peer's. */
+static void assert_next(Fixture *f, int peer, uint64_t serial, const char *text) {
+        g_autoptr(TestAccepted) accepted = test_client_wait_accepted(f->client);
+
+        g_assert_cmpuint(accepted->remote_port, ==, test_local_port(peer));
+        g_assert_cmpuint(accepted->serial, ==, serial);
+        test_expect(accepted->socket, text);
+        test_assert_connected(peer, accepted->socket);
+}
+
+static void test_stays_when_its_owner_leaves(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
+        uint16_t port = test_get_port(f->client, listener);
+
+        g_assert_true(test_get_bool(f->client, listener, "Persistent"));
+        g_assert_true(is_owned_by(f->client, listener, test_client_name(f->client)));
+
+        replace_client(f, listener);
+        g_assert_cmpuint(test_get_port(f->client, listener), ==, port);
+        g_assert_true(test_service_is_listening(f->service, port));
+}
+
+static void test_does_not_stay_by_default(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", false, NULL);
+        uint16_t port = test_get_port(f->client, listener);
+
+        g_assert_false(test_get_bool(f->client, listener, "Persistent"));
+        test_client_disconnect(f->client);
+        test_wait_for(!test_service_is_listening(f->service, port));
+}
+
+static void test_is_adopted_with_its_queue(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
+        uint16_t port = test_get_port(f->client, listener);
+        unsigned fds = test_service_count_fds(f->service);
+
+        /* More than once: an adopter is an owner like the first. */
+        for (unsigned round = 0; round < 3; round++) {
+                _cleanup_close_ int a = -EBADF, b = -EBADF, c = -EBADF, later = -EBADF;
+
+                replace_client(f, listener);
+                a = connect_and_say(port, "first");
+                b = connect_and_say(port, "second");
+                c = connect_and_say(port, "third");
+                test_client_sync_service(f->client);
+                g_assert_cmpuint(test_get_u64(f->client, listener, "Accepted"), ==, 4 * round);
+                g_assert_cmpuint(test_service_count_fds(f->service), ==, fds);
+                g_assert_cmpuint(test_client_count_signals(f->client, NULL), ==, 0);
+
+                test_listener_call(f->client, listener, "Adopt");
+                g_assert_true(is_owned_by(f->client, listener, test_client_name(f->client)));
+                assert_next(f, a, 4 * round + 1, "first");
+                assert_next(f, b, 4 * round + 2, "second");
+                assert_next(f, c, 4 * round + 3, "third");
+                later = connect_and_say(port, "later");
+                assert_next(f, later, 4 * round + 4, "later");
+                test_wait_for(test_get_u64(f->client, listener, "Delivered") == 4 * round + 4);
+        }
+}
+
+/* Sent to an owner that never said it had them. */
+static void test_hands_out_again_what_was_not_confirmed(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
+        uint16_t port = test_get_port(f->client, listener);
+        _cleanup_close_ int a = -EBADF, b = -EBADF, queued = -EBADF;
+
+        test_client_set_pings(f->client, TEST_PINGS_HOLD);
+        a = connect_and_say(port, "first");
+        b = connect_and_say(port, "second");
+        test_wait_for(test_client_count_accepted(f->client) == 2);
+
+        replace_client(f, listener);
+        queued = connect_and_say(port, "queued");
+        test_listener_call(f->client, listener, "Adopt");
+        assert_next(f, a, 1, "first");
+        assert_next(f, b, 2, "second");
+        assert_next(f, queued, 3, "queued");
+        test_wait_for(test_get_u64(f->client, listener, "Delivered") == 3);
+        g_assert_cmpuint(test_get_u64(f->client, listener, "Accepted"), ==, 3);
+        g_assert_cmpuint(test_get_u64(f->client, listener, "Lost"), ==, 0);
+}
+
+static void test_hands_out_again_what_was_not_acknowledged(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, "acknowledge", "b",
+                                                true, NULL);
+        uint16_t port = test_get_port(f->client, listener);
+        _cleanup_close_ int a = connect_and_say(port, "first"), b = connect_and_say(port, "second"),
+                            c = connect_and_say(port, "third");
+
+        assert_next(f, a, 1, "first");
+        test_wait_for(test_client_count_accepted(f->client) == 2);
+        sd_bus_message_unref(test_call(f->client, listener, TEST_LISTENER_INTERFACE, "Acknowledge", "t",
+                                       UINT64_C(1)));
+        g_assert_cmpuint(test_get_u64(f->client, listener, "Delivered"), ==, 1);
+
+        replace_client(f, listener);
+        g_assert_cmpint(test_wait_end(a), ==, 0);
+        test_listener_call(f->client, listener, "Adopt");
+        assert_next(f, b, 2, "second");
+        assert_next(f, c, 3, "third");
+        sd_bus_message_unref(test_call(f->client, listener, TEST_LISTENER_INTERFACE, "Acknowledge", "t",
+                                       UINT64_C(3)));
+        g_assert_cmpuint(test_get_u64(f->client, listener, "Delivered"), ==, 3);
+}
+
+static void test_has_one_owner(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
+        g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
+        g_autofree char *by_other = NULL, *by_owner = NULL;
+        _cleanup_close_ int peer = -EBADF;
+
+        by_other = test_listener_call_fails(other, listener, "Adopt");
+        g_assert_cmpstr(by_other, ==, HAS_OWNER);
+        by_owner = test_listener_call_fails(f->client, listener, "Adopt");
+        g_assert_cmpstr(by_owner, ==, HAS_OWNER);
+
+        peer = connect_and_say(test_get_port(f->client, listener), "for the owner");
+        assert_next(f, peer, 1, "for the owner");
+        g_assert_cmpuint(test_client_count_signals(other, NULL), ==, 0);
+}
+
+static void test_is_adopted_once(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
+        g_autoptr(TestClient) late = test_client_new(f->bus, (uid_t) -1);
+        g_autofree char *error = NULL;
+
+        replace_client(f, listener);
+        test_listener_call(f->client, listener, "Adopt");
+        error = test_listener_call_fails(late, listener, "Adopt");
+        g_assert_cmpstr(error, ==, HAS_OWNER);
+        g_assert_true(is_owned_by(late, listener, test_client_name(f->client)));
+}
+
+static void test_is_adopted_by_its_uid_alone(Fixture *f, const void *data) {
+        static const char *const members[] = { "Adopt", "Pause", "Resume", "Close" };
+        g_autofree char *listener = NULL, *get = NULL;
+        g_autoptr(TestClient) stranger = NULL;
+
+        if (!test_require_root())
+                return;
+
+        listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
+        stranger = test_client_new(f->bus, test_other_uid(0));
+        replace_client(f, listener);
+        for (size_t i = 0; i < ELEMENTS(members); i++) {
+                g_autofree char *error = test_listener_call_fails(stranger, listener, members[i]);
+
+                g_assert_cmpstr(error, ==, SD_BUS_ERROR_ACCESS_DENIED);
+        }
+        get = test_call_fails(stranger, NULL, listener, "org.freedesktop.DBus.Properties", "Get", "ss",
+                              TEST_LISTENER_INTERFACE, "LocalPort");
+        g_assert_cmpstr(get, ==, SD_BUS_ERROR_ACCESS_DENIED);
+        g_assert_true(is_owned_by(f->client, listener, ""));
+        g_assert_false(test_get_bool(f->client, listener, "Paused"));
+}
+
+static void test_is_closed_by_its_uid(Fixture *f, const void *data) {
+        g_autofree char *owned = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
+        g_autofree char *left = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
+        uint16_t owned_port = test_get_port(f->client, owned), left_port = test_get_port(f->client, left);
+        g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
+        g_autoptr(TestNotice) closed = NULL;
+
+        test_listener_call(other, owned, "Close");
+        g_assert_false(test_service_is_listening(f->service, owned_port));
+        closed = test_client_wait_closed(f->client);
+        g_assert_cmpstr(closed->listener, ==, owned);
+        g_assert_cmpstr(closed->reason, ==, "owner");
+
+        replace_client(f, left);
+        test_listener_call(f->client, left, "Close");
+        g_assert_false(test_service_is_listening(f->service, left_port));
+        test_client_sync_service(f->client);
+        g_assert_cmpuint(test_client_count_signals(f->client, NULL), ==, 0);
+}
+
+static void test_is_paused_by_its_uid(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
+        uint16_t port = test_get_port(f->client, listener);
+        _cleanup_close_ int peer = -EBADF;
+
+        replace_client(f, listener);
+        test_listener_call(f->client, listener, "Pause");
+        peer = connect_and_say(port, "patience");
+        test_listener_call(f->client, listener, "Adopt");
+        test_client_sync_service(f->client);
+        g_assert_true(test_get_bool(f->client, listener, "Paused"));
+        g_assert_cmpuint(test_get_u64(f->client, listener, "Accepted"), ==, 0);
+        g_assert_cmpuint(test_client_count_signals(f->client, NULL), ==, 0);
+
+        test_listener_call(f->client, listener, "Resume");
+        assert_next(f, peer, 1, "patience");
+}
+
+/* An ownerless listener accepts nothing, whoever resumes it. */
+static void test_waits_for_an_owner(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, "paused", "b",
+                                                true, NULL);
+        _cleanup_close_ int peer = connect_and_say(test_get_port(f->client, listener), "patience");
+
+        replace_client(f, listener);
+        test_listener_call(f->client, listener, "Resume");
+        test_client_sync_service(f->client);
+        g_assert_cmpuint(test_get_u64(f->client, listener, "Accepted"), ==, 0);
+        test_listener_call(f->client, listener, "Adopt");
+        assert_next(f, peer, 1, "patience");
+}
+
+/* Runs a tool that calls Listen() and ends; returns what it printed between these two. */
+static char *call_once(Fixture *f, const char *const *argv, const char *before, const char *after) {
+        g_autofree char *address = g_strdup_printf("DBUS_SYSTEM_BUS_ADDRESS=%s", test_bus_address(f->bus));
+        g_autofree char *log = g_build_filename(test_bus_directory(f->bus), "tool.log", NULL), *output = NULL;
+        const char *const environment[] = { address, NULL };
+        const TestSpawn options = { .environment = environment, .log = log };
+        g_autoptr(TestChild) child = test_child_new(argv, &options);
+        int status = test_child_wait(child);
+        char *from, *to;
+
+        g_assert_true(g_file_get_contents(log, &output, NULL, NULL));
+        if (status != 0)
+                g_error("%s ended with status %d: %s", argv[0], status, output);
+        from = strstr(output, before);
+        g_assert_nonnull(from);
+        from += strlen(before);
+        to = strstr(from, after);
+        g_assert_nonnull(to);
+        return g_strndup(from, (size_t) (to - from));
+}
+
+static void assert_stays(Fixture *f, const char *listener) {
+        uint16_t port;
+        _cleanup_close_ int peer = -EBADF;
+
+        test_wait_for(is_owned_by(f->client, listener, ""));
+        port = test_get_port(f->client, listener);
+        g_assert_true(test_service_is_listening(f->service, port));
+        peer = connect_and_say(port, "one-shot");
+        test_listener_call(f->client, listener, "Adopt");
+        assert_next(f, peer, 1, "one-shot");
+}
+
+static void test_is_made_by_busctl(Fixture *f, const void *data) {
+        const char *const argv[] = {
+                "busctl",
+                "--system",
+                "--",
+                "call",
+                TEST_BUS_NAME,
+                TEST_MANAGER_PATH,
+                TEST_MANAGER_INTERFACE,
+                "Listen",
+                "ia{sv}i",
+                "0",
+                "1",
+                "persistent",
+                "b",
+                "true",
+                "-1",
+                NULL,
+        };
+        g_autofree char *program = g_find_program_in_path("busctl");
+        g_autofree char *listener = NULL;
+
+        if (!program) {
+                g_test_skip("needs busctl");
+                return;
+        }
+        listener = call_once(f, argv, "o \"", "\"");
+        assert_stays(f, listener);
+}
+
+static void test_is_made_by_gdbus(Fixture *f, const void *data) {
+        const char *const argv[] = {
+                "gdbus",
+                "call",
+                "--system",
+                "--dest",
+                TEST_BUS_NAME,
+                "--object-path",
+                TEST_MANAGER_PATH,
+                "--method",
+                TEST_MANAGER_INTERFACE ".Listen",
+                "--",
+                "0",
+                "{'persistent': <true>}",
+                "-1",
+                NULL,
+        };
+        g_autofree char *program = g_find_program_in_path("gdbus");
+        g_autofree char *listener = NULL;
+
+        if (!program) {
+                g_test_skip("needs gdbus");
+                return;
+        }
+        listener = call_once(f, argv, "objectpath '", "'");
+        assert_stays(f, listener);
+}
+
+int main(int argc, char *argv[]) {
+        test_init(&argc, &argv);
+        (void) test_enter_private_network();
+
+#define ADD(name, function) \
+        g_test_add("/persistent/" name, Fixture, NULL, fixture_set_up, function, fixture_tear_down)
+        ADD("the port stays when the owner leaves", test_stays_when_its_owner_leaves);
+        ADD("the port does not stay without the option", test_does_not_stay_by_default);
+        ADD("another connection adopts it and gets what has queued", test_is_adopted_with_its_queue);
+        ADD("unconfirmed connections are handed out again", test_hands_out_again_what_was_not_confirmed);
+        ADD("unacknowledged connections are handed out again",
+            test_hands_out_again_what_was_not_acknowledged);
+        ADD("it has one owner", test_has_one_owner);
+        ADD("it is adopted once", test_is_adopted_once);
+        ADD("another uid may do nothing with it", test_is_adopted_by_its_uid_alone);
+        ADD("another connection may close it", test_is_closed_by_its_uid);
+        ADD("another connection may pause it", test_is_paused_by_its_uid);
+        ADD("nothing is accepted without an owner", test_waits_for_an_owner);
+        ADD("a call of busctl leaves it behind", test_is_made_by_busctl);
+        ADD("a call of gdbus leaves it behind", test_is_made_by_gdbus);
+#undef ADD
+        return test_run();
+}

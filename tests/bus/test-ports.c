@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Ports, backlogs, and who cannot have one. */
+
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/macros.h"
+#include "bus/fixture.h"
+#include "bus/kernel.h"
+
+#define NOT_AVAILABLE "org.example.TCPServerSocket.Error.AddressNotAvailable"
+
+/* What the service has of everything, when nothing is bound. */
+static unsigned count_fds(Fixture *f) {
+        test_client_sync_service(f->client);
+        return test_service_count_fds(f->service);
+}
+
+static void assert_names(const char *text, const char *word) {
+        if (!strstr(text, word))
+                g_error("\"%s\" does not name %s", text, word);
+}
+
+static void assert_error(Fixture *f,
+                         const char *error,
+                         const char *expected,
+                         const char *text,
+                         const char *word) {
+        g_assert_cmpstr(error, ==, expected);
+        assert_names(text, word);
+        g_assert_cmpstr(text, !=, "");
+}
+
+static void assert_serves(TestClient *client, const char *listener, const char *address, uint16_t port) {
+        _cleanup_close_ int peer = test_connect(address, port);
+        g_autoptr(TestAccepted) accepted = test_client_wait_accepted(client);
+
+        g_assert_cmpstr(accepted->listener, ==, listener);
+        g_assert_cmpuint(accepted->local_port, ==, port);
+        test_assert_connected(peer, accepted->socket);
+}
+
+static void test_chosen_by_the_kernel(Fixture *f, const void *data) {
+        for (int requested = -1; requested <= 0; requested++) {
+                g_autofree char *listener = test_listen(f->client, requested, -1, NULL);
+                uint16_t port = test_get_port(f->client, listener);
+
+                g_assert_cmpuint(port, >, 0);
+                g_assert_true(test_service_is_listening(f->service, port));
+                assert_serves(f->client, listener, "::1", port);
+                assert_serves(f->client, listener, "127.0.0.1", port);
+        }
+}
+
+static void test_chosen_by_the_caller(Fixture *f, const void *data) {
+        static const uint16_t ports[] = { 1, 80, 65535 };
+        g_autofree char *listener = NULL;
+        uint16_t free_port = test_free_port();
+
+        listener = test_listen(f->client, free_port, -1, NULL);
+        g_assert_cmpuint(test_get_port(f->client, listener), ==, free_port);
+        assert_serves(f->client, listener, "::1", free_port);
+
+        /* Here these are nobody else's. */
+        if (!test_require_private_network())
+                return;
+        for (size_t i = 0; i < ELEMENTS(ports); i++) {
+                g_free(listener);
+                listener = test_listen(f->client, ports[i], -1, NULL);
+                g_assert_cmpuint(test_get_port(f->client, listener), ==, ports[i]);
+                assert_serves(f->client, listener, "::1", ports[i]);
+        }
+}
+
+static void test_out_of_range(Fixture *f, const void *data) {
+        static const int ports[] = { -2, 65536, INT32_MIN, INT32_MAX, 65536 + 80 };
+        static const int backlogs[] = { -2, INT32_MIN };
+        unsigned n_fds = count_fds(f);
+
+        for (size_t i = 0; i < ELEMENTS(ports); i++) {
+                g_autofree char *text = NULL;
+                g_autofree char *error = test_listen_fails(f->client, &text, ports[i], -1, NULL);
+
+                assert_error(f, error, SD_BUS_ERROR_INVALID_ARGS, text, "localPort");
+                g_assert_cmpuint(count_fds(f), ==, n_fds);
+        }
+        for (size_t i = 0; i < ELEMENTS(backlogs); i++) {
+                uint16_t port = test_free_port();
+                g_autofree char *text = NULL;
+                g_autofree char *error = test_listen_fails(f->client, &text, port, backlogs[i], NULL);
+
+                assert_error(f, error, SD_BUS_ERROR_INVALID_ARGS, text, "backlog");
+                g_assert_false(test_service_is_listening(f->service, port));
+                g_assert_cmpuint(count_fds(f), ==, n_fds);
+        }
+}
+
+static int get_somaxconn(void) {
+        g_autofree char *content = NULL;
+
+        g_assert_true(g_file_get_contents("/proc/sys/net/core/somaxconn", &content, NULL, NULL));
+        return atoi(content);
+}
+
+static void test_backlogs(Fixture *f, const void *data) {
+        int most = get_somaxconn();
+        const struct {
+                int requested;
+                int in_force;
+        } backlogs[] = {
+                { -1, most },        { 0, 0 }, { 1, 1 }, { 5, 5 }, { most, most }, { most + 1, most },
+                { INT32_MAX, most },
+        };
+
+        g_assert_cmpint(most, >, 5);
+        for (size_t i = 0; i < ELEMENTS(backlogs); i++) {
+                g_autofree char *listener = test_listen(f->client, 0, backlogs[i].requested, NULL);
+                uint16_t port = test_get_port(f->client, listener);
+
+                g_assert_cmpuint(test_get_u64(f->client, listener, "Backlog"), ==, backlogs[i].in_force);
+                g_assert_cmpuint(test_service_get_backlog(f->service, port), ==, backlogs[i].in_force);
+                assert_serves(f->client, listener, "::1", port);
+        }
+}
+
+/* The next one that is handed over is this peer's. */
+static void take(Fixture *f, int peer) {
+        g_autoptr(TestAccepted) accepted = test_client_wait_accepted(f->client);
+
+        test_assert_connected(peer, accepted->socket);
+}
+
+/* The kernel lets in one more than it is told. */
+static void test_full_backlog(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, 2, "paused", "b", true, NULL);
+        uint16_t port = test_get_port(f->client, listener);
+        _cleanup_close_ int a = test_connect("::1", port), b = test_connect("::1", port);
+        _cleanup_close_ int c = test_connect("::1", port);
+
+        g_assert_cmpuint(test_service_count_queued(f->service, port), ==, 3);
+        g_assert_cmpint(test_connect_fails("::1", port), ==, ETIMEDOUT);
+
+        test_listener_call(f->client, listener, "Resume");
+        take(f, a);
+        take(f, b);
+        take(f, c);
+}
+
+static void test_queue_before_resume(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, -1, 5, "paused", "b", true, NULL);
+        uint16_t port = test_get_port(f->client, listener);
+        int peers[5];
+
+        for (size_t i = 0; i < ELEMENTS(peers); i++) {
+                g_autofree char *text = g_strdup_printf("peer %zu", i);
+
+                peers[i] = test_connect("::1", port);
+                test_send(peers[i], text, strlen(text));
+        }
+        g_assert_cmpuint(test_service_count_queued(f->service, port), ==, 5);
+        g_assert_cmpuint(test_client_count_accepted(f->client), ==, 0);
+
+        test_listener_call(f->client, listener, "Resume");
+        for (size_t i = 0; i < ELEMENTS(peers); i++) {
+                g_autoptr(TestAccepted) accepted = test_client_wait_accepted(f->client);
+                g_autofree char *text = g_strdup_printf("peer %zu", i);
+
+                g_assert_cmpuint(accepted->serial, ==, i + 1);
+                g_assert_cmpuint(accepted->remote_port, ==, test_local_port(peers[i]));
+                test_expect(accepted->socket, text);
+                test_assert_connected(peers[i], accepted->socket);
+                close(peers[i]);
+        }
+}
+
+static void assert_in_use(Fixture *f, TestClient *client, const char *address, uint16_t port) {
+        unsigned n_fds = count_fds(f);
+        g_autofree char *text = NULL, *number = g_strdup_printf("%u", port);
+        g_autofree char *error = test_listen_fails(client, &text, port, -1, "localAddress", "s", address,
+                                                   NULL);
+
+        assert_error(f, error, SD_BUS_ERROR_ADDRESS_IN_USE, text, number);
+        assert_names(text, address);
+        g_assert_cmpuint(count_fds(f), ==, n_fds);
+}
+
+static void test_in_use_by_a_listener(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
+        uint16_t port = test_get_port(f->client, listener);
+        g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
+        g_autofree char *again = NULL;
+        _cleanup_close_ int before = test_connect("::1", port);
+        g_autoptr(TestAccepted) accepted = test_client_wait_accepted(f->client);
+
+        test_wait_for(test_get_u64(f->client, listener, "Delivered") == 1);
+        assert_in_use(f, other, "::", port);
+        assert_in_use(f, f->client, "::", port);
+        assert_in_use(f, other, "0.0.0.0", port);
+        assert_in_use(f, other, "127.0.0.1", port);
+        assert_in_use(f, other, "::1", port);
+
+        test_assert_connected(before, accepted->socket);
+        assert_serves(f->client, listener, "::1", port);
+        assert_serves(f->client, listener, "127.0.0.1", port);
+        test_client_sync(other);
+        g_assert_cmpuint(test_client_count_signals(other, NULL), ==, 0);
+
+        test_listener_call(f->client, listener, "Close");
+        again = test_listen(other, port, -1, NULL);
+        assert_serves(other, again, "::1", port);
+        g_assert_cmpuint(test_client_count_accepted(f->client), ==, 0);
+}
+
+static void test_in_use_by_a_stranger(Fixture *f, const void *data) {
+        _cleanup_close_ int stranger = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0), peer = -EBADF;
+        struct sockaddr_in6 any = { .sin6_family = AF_INET6 };
+        _cleanup_close_ int accepted = -EBADF;
+        uint16_t port;
+
+        g_assert_no_errno(bind(stranger, (struct sockaddr *) &any, sizeof(any)));
+        g_assert_no_errno(listen(stranger, 1));
+        port = test_local_port(stranger);
+        assert_in_use(f, f->client, "::", port);
+        assert_in_use(f, f->client, "127.0.0.1", port);
+
+        peer = test_connect("::1", port);
+        accepted = accept4(stranger, NULL, NULL, SOCK_CLOEXEC);
+        test_assert_connected(peer, accepted);
+}
+
+static void assert_not_available(Fixture *f, const char *word, const char *key, const char *value) {
+        uint16_t port = test_free_port();
+        unsigned n_fds = count_fds(f);
+        g_autofree char *text = NULL;
+        g_autofree char *error = test_listen_fails(f->client, &text, port, -1, key, "s", value, NULL);
+
+        assert_error(f, error, NOT_AVAILABLE, text, word);
+        g_assert_false(test_service_is_listening(f->service, port));
+        g_assert_cmpuint(count_fds(f), ==, n_fds);
+}
+
+static void test_not_available(Fixture *f, const void *data) {
+        assert_not_available(f, "192.0.2.77", "localAddress", "192.0.2.77");
+        assert_not_available(f, "2001:db8::77", "localAddress", "2001:db8::77");
+        assert_not_available(f, "198.51.100.1", "localAddress", "::ffff:198.51.100.1");
+        assert_not_available(f, "localAddress", "localAddress", "fe80::1%no-such-one");
+        assert_not_available(f, "no-such-one", "interface", "no-such-one");
+}
+
+static uint32_t get_limit(Fixture *f, const char *name) {
+        g_autoptr(sd_bus_message)
+                        reply = test_call(f->client, TEST_MANAGER_PATH, "org.freedesktop.DBus.Properties",
+                                          "Get", "ss", TEST_MANAGER_INTERFACE, name);
+        uint32_t limit;
+
+        g_assert_cmpint(sd_bus_message_read(reply, "v", "u", &limit), >, 0);
+        return limit;
+}
+
+static void test_limit_per_user(Fixture *f, const void *data) {
+        uint32_t limit = get_limit(f, "MaxListenersPerUser");
+        g_autofree char *number = g_strdup_printf("%u", limit), *listener = NULL, *path = NULL;
+        g_autoptr(TestClient) second = test_client_new(f->bus, (uid_t) -1);
+
+        /* Over all of the user's connections. */
+        for (uint32_t i = 0; i < limit; i++) {
+                g_free(listener);
+                listener = test_listen(i % 2 == 0 ? f->client : second, 0, -1, NULL);
+        }
+
+        for (unsigned i = 0; i < 2; i++) {
+                TestClient *client = i == 0 ? f->client : second;
+                unsigned n_fds = count_fds(f);
+                uint16_t port = test_free_port();
+                g_autofree char *text = NULL;
+                g_autofree char *error = test_listen_fails(client, &text, port, -1, NULL);
+
+                assert_error(f, error, SD_BUS_ERROR_LIMITS_EXCEEDED, text, "MaxListenersPerUser");
+                assert_names(text, number);
+                g_assert_false(test_service_is_listening(f->service, port));
+                g_assert_cmpuint(count_fds(f), ==, n_fds);
+        }
+
+        test_listener_call(second, listener, "Close");
+        path = test_listen(f->client, 0, -1, NULL);
+        assert_serves(f->client, path, "::1", test_get_port(f->client, path));
+        g_free(test_listen_fails(f->client, NULL, 0, -1, NULL));
+
+        /* The end of a client gives back everything. */
+        g_clear_pointer(&second, test_client_free);
+        for (uint32_t i = 0; i < limit / 2 - 1; i++)
+                g_free(test_listen(f->client, 0, -1, NULL));
+}
+
+/* What was refused for another reason counts for nothing. */
+static void test_failures_do_not_count(Fixture *f, const void *data) {
+        uint32_t limit = get_limit(f, "MaxListenersPerUser");
+        g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
+        uint16_t port = test_get_port(f->client, listener);
+
+        for (uint32_t i = 0; i < limit; i++) {
+                g_autofree char *error = test_listen_fails(f->client, NULL, port, -1, NULL);
+
+                g_assert_cmpstr(error, ==, SD_BUS_ERROR_ADDRESS_IN_USE);
+        }
+        g_free(test_listen(f->client, 0, -1, NULL));
+}
+
+static void test_denied(Fixture *f, const void *data) {
+        g_autoptr(TestClient) stranger = NULL;
+        g_autofree char *error = NULL, *text = NULL, *invalid = NULL, *listener = NULL;
+        uint16_t port = test_free_port();
+        unsigned n_fds;
+
+        if (!test_require_root())
+                return;
+
+        stranger = test_client_new(f->bus, test_other_uid(0));
+        n_fds = count_fds(f);
+        error = test_listen_fails(stranger, &text, port, -1, NULL);
+        g_assert_cmpstr(error, ==, SD_BUS_ERROR_ACCESS_DENIED);
+        g_assert_cmpstr(text, !=, "");
+        g_assert_false(test_service_is_listening(f->service, port));
+        g_assert_cmpuint(count_fds(f), ==, n_fds);
+
+        /* Somebody else's port or a foreign address is nothing that a stranger finds out by asking. */
+        listener = test_listen(f->client, port, -1, NULL);
+        g_free(error);
+        error = test_listen_fails(stranger, NULL, port, -1, NULL);
+        g_assert_cmpstr(error, ==, SD_BUS_ERROR_ACCESS_DENIED);
+        g_free(error);
+        error = test_listen_fails(stranger, NULL, 0, -1, "localAddress", "s", "192.0.2.77", NULL);
+        g_assert_cmpstr(error, ==, SD_BUS_ERROR_ACCESS_DENIED);
+
+        invalid = test_listen_fails(stranger, NULL, -2, -1, NULL);
+        g_assert_cmpstr(invalid, ==, SD_BUS_ERROR_INVALID_ARGS);
+        assert_serves(f->client, listener, "::1", port);
+}
+
+int main(int argc, char *argv[]) {
+        test_init(&argc, &argv);
+        (void) test_enter_private_network();
+
+#define ADD(name, function) \
+        g_test_add("/ports/" name, Fixture, NULL, fixture_set_up, function, fixture_tear_down)
+        ADD("-1 and 0 let the kernel choose", test_chosen_by_the_kernel);
+        ADD("any other is the one that is bound", test_chosen_by_the_caller);
+        ADD("ports and backlogs out of range are refused", test_out_of_range);
+        ADD("the backlog is what the kernel made of it", test_backlogs);
+        ADD("a full backlog takes no more", test_full_backlog);
+        ADD("what queued before Resume arrives in order", test_queue_before_resume);
+        ADD("another listener's port is in use", test_in_use_by_a_listener);
+        ADD("a stranger's port is in use", test_in_use_by_a_stranger);
+        ADD("an address of another host is not available", test_not_available);
+        ADD("a user has so many and no more", test_limit_per_user);
+        ADD("what fails does not count", test_failures_do_not_count);
+        ADD("another user is denied", test_denied);
+#undef ADD
+        return test_run();
+}

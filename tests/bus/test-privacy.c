@@ -1,0 +1,389 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* A listener is its owner's alone. The service runs as an ordinary user here, so that there are, apart from
+ * the owner: another connection of its uid, somebody else, and root. */
+
+#include <grp.h>
+#include <pwd.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/macros.h"
+#include "bus/fixture.h"
+
+#define LISTENERS TEST_MANAGER_PATH "/listener"
+
+typedef struct Privacy {
+        TestBus *bus;
+        TestService *service;
+        TestClient *owner, *sibling, *stranger, *root;
+        uid_t uid; /* the service's */
+        gid_t gid;
+        char *program; /* of the service, where other users may execute it */
+} Privacy;
+
+static void become(void *data) {
+        const struct passwd *user = data;
+
+        g_assert_no_errno(setgroups(0, NULL));
+        g_assert_no_errno(setresgid(user->pw_gid, user->pw_gid, user->pw_gid));
+        g_assert_no_errno(setresuid(user->pw_uid, user->pw_uid, user->pw_uid));
+}
+
+/* The build directory may be where only root can go. */
+static void copy_program(Privacy *p) {
+        g_autofree char *directory = test_make_directory("program"), *contents = NULL;
+        g_autoptr(GError) error = NULL;
+        size_t size;
+
+        p->program = g_build_filename(directory, "tcpserversocketd", NULL);
+        (void) g_file_get_contents(g_getenv("TEST_SERVICE"), &contents, &size, &error);
+        g_assert_no_error(error);
+        (void) g_file_set_contents_full(p->program, contents, (ssize_t) size, G_FILE_SET_CONTENTS_NONE, 0755,
+                                        &error);
+        g_assert_no_error(error);
+}
+
+static void set_up(Privacy *p, const void *data) {
+        g_autofree char *original = g_strdup(g_getenv("TEST_SERVICE"));
+        struct passwd user;
+
+        if (geteuid() != 0)
+                return;
+
+        user = *getpwuid(test_other_uid(0));
+        user.pw_name = g_strdup(user.pw_name);
+        p->uid = user.pw_uid;
+        p->gid = user.pw_gid;
+        copy_program(p);
+        p->bus = test_bus_new_for_user(NULL, user.pw_name);
+        g_setenv("TEST_SERVICE", p->program, true);
+        p->service = test_service_new(p->bus, &(TestServiceOptions) { .setup = become, .data = &user });
+        g_setenv("TEST_SERVICE", original, true);
+        p->owner = test_client_new(p->bus, user.pw_uid);
+        p->sibling = test_client_new(p->bus, user.pw_uid);
+        p->stranger = test_client_new(p->bus, test_other_uid(1));
+        p->root = test_client_new(p->bus, 0);
+        g_free(user.pw_name);
+}
+
+static void tear_down(Privacy *p, const void *data) {
+        test_client_free(p->owner);
+        test_client_free(p->sibling);
+        test_client_free(p->stranger);
+        test_client_free(p->root);
+        test_service_free(p->service);
+        test_bus_free(p->bus);
+        g_free(p->program);
+}
+
+static void serve_one(Privacy *p, const char *listener) {
+        _cleanup_close_ int peer = test_connect("127.0.0.1", test_get_port(p->owner, listener));
+        g_autoptr(TestAccepted) accepted = test_client_wait_accepted(p->owner);
+
+        test_assert_connected(peer, accepted->socket);
+}
+
+/* ---- Signals ---- */
+
+/* To set another user's limits takes that user, or more than root has in most containers. */
+static void limit_fds(Privacy *p, unsigned limit) {
+        g_assert_no_errno(syscall(SYS_setresgid, p->gid, -1, -1));
+        g_assert_no_errno(syscall(SYS_setresuid, p->uid, -1, -1));
+        test_service_limit_fds(p->service, limit);
+        g_assert_no_errno(syscall(SYS_setresuid, 0, -1, -1));
+        g_assert_no_errno(syscall(SYS_setresgid, 0, -1, -1));
+}
+
+/* The number that the service's next descriptor gets. */
+static unsigned next_fd(Privacy *p) {
+        for (unsigned fd = 0;; fd++) {
+                g_autofree char *path = g_strdup_printf("/proc/%d/fd/%u", (int) test_service_pid(p->service),
+                                                        fd);
+
+                if (!g_file_test(path, G_FILE_TEST_IS_SYMLINK))
+                        return fd;
+        }
+}
+
+/* No descriptor is left for the connection: an Error, and the connection once there is one. */
+static void provoke_error(Privacy *p, const char *listener) {
+        _cleanup_close_ int peer = -EBADF;
+        g_autoptr(TestError) error = NULL;
+        g_autoptr(TestAccepted) accepted = NULL;
+
+        test_wait_for(test_get_u64(p->owner, listener, "Delivered") == 1);
+        limit_fds(p, next_fd(p));
+        peer = test_connect("127.0.0.1", test_get_port(p->owner, listener));
+        error = test_client_wait_error(p->owner);
+        g_assert_cmpstr(error->listener, ==, listener);
+        limit_fds(p, 256);
+        accepted = test_client_wait_accepted(p->owner);
+        test_assert_connected(peer, accepted->socket);
+}
+
+static void test_tells_the_owner_alone(Privacy *p, const void *data) {
+        g_autofree char *listener = NULL;
+        TestClient *others[] = { p->sibling, p->stranger, p->root };
+        g_autoptr(TestNotice) closed = NULL;
+
+        if (!test_require_root())
+                return;
+
+        for (size_t i = 0; i < ELEMENTS(others); i++)
+                test_client_match_everything(others[i]);
+
+        listener = test_listen(p->owner, 0, -1, NULL);
+        serve_one(p, listener);
+        provoke_error(p, listener);
+        test_listener_call(p->owner, listener, "Close");
+        closed = test_client_wait_closed(p->owner);
+
+        for (size_t i = 0; i < ELEMENTS(others); i++) {
+                test_client_sync(others[i]);
+                g_assert_cmpuint(test_client_count_signals(others[i], NULL), ==, 0);
+        }
+        g_assert_cmpuint(test_client_count_overheard(p->owner), ==, 0);
+}
+
+/* ---- Calls ---- */
+
+static void assert_denied(char *error) {
+        g_assert_cmpstr(error, ==, SD_BUS_ERROR_ACCESS_DENIED);
+        g_free(error);
+}
+
+static void assert_may_not_use(TestClient *client, const char *listener) {
+        static const char *const members[] = { "Adopt", "Pause", "Resume" };
+
+        for (size_t i = 0; i < ELEMENTS(members); i++)
+                assert_denied(test_listener_call_fails(client, listener, members[i]));
+        assert_denied(test_call_fails(client, NULL, listener, TEST_LISTENER_INTERFACE, "Acknowledge", "t",
+                                      UINT64_C(1)));
+}
+
+static void assert_may_not_close(TestClient *client, const char *listener) {
+        assert_denied(test_listener_call_fails(client, listener, "Close"));
+}
+
+static void assert_may_not_read(TestClient *client, const char *listener) {
+        static const char *const interfaces[] = { TEST_LISTENER_INTERFACE, "" };
+
+        for (size_t i = 0; i < ELEMENTS(interfaces); i++) {
+                assert_denied(test_call_fails(client, NULL, listener, "org.freedesktop.DBus.Properties",
+                                              "Get", "ss", interfaces[i], "LocalPort"));
+                assert_denied(test_call_fails(client, NULL, listener, "org.freedesktop.DBus.Properties",
+                                              "GetAll", "s", interfaces[i]));
+        }
+}
+
+static void test_obeys_the_owner_alone(Privacy *p, const void *data) {
+        g_autofree char *listener = NULL, *acknowledged = NULL;
+
+        if (!test_require_root())
+                return;
+
+        listener = test_listen(p->owner, 0, -1, NULL);
+        acknowledged = test_listen(p->owner, 0, -1, "acknowledge", "b", true, NULL);
+        serve_one(p, acknowledged);
+        for (unsigned i = 0; i < 2; i++) {
+                TestClient *other = i == 0 ? p->sibling : p->stranger;
+
+                assert_may_not_use(other, listener);
+                assert_may_not_use(other, acknowledged);
+                assert_may_not_close(other, listener);
+                assert_may_not_read(other, listener);
+        }
+
+        g_assert_false(test_get_bool(p->owner, listener, "Paused"));
+        g_assert_cmpuint(test_get_u64(p->owner, acknowledged, "Delivered"), ==, 0);
+        serve_one(p, listener);
+}
+
+/* The first thing that a connection ever asks for is refused as well: nobody knows yet who it is. */
+static void test_denies_newcomers(Privacy *p, const void *data) {
+        g_autofree char *listener = NULL;
+
+        if (!test_require_root())
+                return;
+
+        listener = test_listen(p->owner, 0, -1, NULL);
+        assert_may_not_close(p->sibling, listener);
+        assert_may_not_read(p->stranger, listener);
+        serve_one(p, listener);
+}
+
+static void test_lets_root_look_and_close(Privacy *p, const void *data) {
+        g_autofree char *listener = NULL, *name = NULL;
+        g_autoptr(TestNotice) closed = NULL;
+
+        if (!test_require_root())
+                return;
+
+        listener = test_listen(p->owner, 0, -1, "name", "s", "mine", NULL);
+        assert_may_not_use(p->root, listener);
+        name = test_get_string(p->root, listener, "Name");
+        g_assert_cmpstr(name, ==, "mine");
+        serve_one(p, listener);
+
+        test_listener_call(p->root, listener, "Close");
+        closed = test_client_wait_closed(p->owner);
+        g_assert_cmpstr(closed->listener, ==, listener);
+        g_assert_cmpstr(closed->reason, ==, "administrator");
+        g_assert_cmpuint(test_client_count_signals(p->root, NULL), ==, 0);
+}
+
+static bool has_owner(Privacy *p, const char *listener) {
+        g_autofree char *owner = test_get_string(p->sibling, listener, "Owner");
+
+        return !streq(owner, "");
+}
+
+static void test_lets_root_not_adopt(Privacy *p, const void *data) {
+        g_autofree char *listener = NULL;
+
+        if (!test_require_root())
+                return;
+
+        listener = test_listen(p->owner, 0, -1, "persistent", "b", true, NULL);
+        assert_may_not_use(p->root, listener);
+        assert_may_not_use(p->stranger, listener);
+        assert_may_not_close(p->stranger, listener);
+        assert_may_not_read(p->stranger, listener);
+
+        test_client_disconnect(p->owner);
+        test_wait_for(!has_owner(p, listener));
+        assert_may_not_use(p->root, listener);
+        assert_may_not_use(p->stranger, listener);
+        assert_may_not_close(p->stranger, listener);
+        assert_may_not_read(p->stranger, listener);
+        test_listener_call(p->sibling, listener, "Adopt");
+}
+
+static void test_lets_strangers_not_listen(Privacy *p, const void *data) {
+        g_autofree char *error = NULL;
+
+        if (!test_require_root())
+                return;
+
+        error = test_listen_fails(p->stranger, NULL, 0, -1, NULL);
+        g_assert_cmpstr(error, ==, SD_BUS_ERROR_ACCESS_DENIED);
+}
+
+/* ---- Listings ---- */
+
+/* These paths, up to NULL, and no others. */
+G_GNUC_NULL_TERMINATED static void assert_lists(TestClient *client, ...) {
+        g_autoptr(sd_bus_message) reply = test_call(client, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE,
+                                                    "ListListeners", "");
+        g_autoptr(GHashTable) listed = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        const char *path;
+        va_list expected;
+        unsigned n = 0;
+
+        g_assert_cmpint(sd_bus_message_enter_container(reply, 'a', "(oa{sv})"), >, 0);
+        while (sd_bus_message_enter_container(reply, 'r', "oa{sv}") > 0) {
+                g_assert_cmpint(sd_bus_message_read(reply, "o", &path), >, 0);
+                g_assert_cmpint(sd_bus_message_skip(reply, "a{sv}"), >=, 0);
+                g_assert_cmpint(sd_bus_message_exit_container(reply), >=, 0);
+                g_assert_true(g_hash_table_add(listed, g_strdup(path)));
+        }
+
+        va_start(expected, client);
+        for (; (path = va_arg(expected, const char *)); n++)
+                g_assert_true(g_hash_table_contains(listed, path));
+        va_end(expected);
+        g_assert_cmpuint(g_hash_table_size(listed), ==, n);
+}
+
+/* The same by introspection. */
+G_GNUC_NULL_TERMINATED static void assert_finds(TestClient *client, ...) {
+        g_autoptr(sd_bus_message) reply = test_call(client, LISTENERS, "org.freedesktop.DBus.Introspectable",
+                                                    "Introspect", "");
+        const char *xml, *path;
+        va_list expected;
+        unsigned n = 0;
+
+        g_assert_cmpint(sd_bus_message_read(reply, "s", &xml), >, 0);
+        g_auto(GStrv) parts = g_strsplit(xml, "<node name=", -1);
+
+        va_start(expected, client);
+        for (; (path = va_arg(expected, const char *)); n++) {
+                g_autofree char *node = g_strdup_printf("<node name=\"%s\"", path + strlen(LISTENERS "/"));
+
+                if (!strstr(xml, node))
+                        g_error("%s is not in: %s", node, xml);
+        }
+        va_end(expected);
+        g_assert_cmpuint(g_strv_length(parts) - 1, ==, n);
+}
+
+static void test_lists_what_is_ones_own(Privacy *p, const void *data) {
+        g_autofree char *first = NULL, *second = NULL, *persistent = NULL, *siblings = NULL;
+
+        if (!test_require_root())
+                return;
+
+        first = test_listen(p->owner, 0, -1, NULL);
+        second = test_listen(p->owner, 0, -1, NULL);
+        siblings = test_listen(p->sibling, 0, -1, NULL);
+        assert_lists(p->owner, first, second, NULL);
+        assert_lists(p->sibling, siblings, NULL);
+        assert_lists(p->stranger, NULL);
+        assert_lists(p->root, first, second, siblings, NULL);
+
+        /* What a whole uid may use, all its connections see. */
+        persistent = test_listen(p->owner, 0, -1, "persistent", "b", true, NULL);
+        assert_lists(p->owner, first, second, persistent, NULL);
+        assert_lists(p->sibling, siblings, persistent, NULL);
+        assert_lists(p->stranger, NULL);
+
+        test_listener_call(p->owner, first, "Close");
+        assert_lists(p->owner, second, persistent, NULL);
+}
+
+static void test_introspects_what_is_ones_own(Privacy *p, const void *data) {
+        g_autofree char *first = NULL, *second = NULL, *siblings = NULL;
+
+        if (!test_require_root())
+                return;
+
+        first = test_listen(p->owner, 0, -1, NULL);
+        second = test_listen(p->owner, 0, -1, NULL);
+        siblings = test_listen(p->sibling, 0, -1, NULL);
+        test_client_sync_service(p->stranger);
+        assert_lists(p->stranger, NULL);
+        assert_finds(p->owner, first, second, NULL);
+        assert_finds(p->sibling, siblings, NULL);
+        assert_finds(p->stranger, NULL);
+}
+
+/* As "busctl tree" does: it asks for nothing else before. */
+static void test_introspects_everything_for_root(Privacy *p, const void *data) {
+        g_autofree char *listener = NULL, *siblings = NULL;
+
+        if (!test_require_root())
+                return;
+
+        listener = test_listen(p->owner, 0, -1, NULL);
+        siblings = test_listen(p->sibling, 0, -1, NULL);
+        assert_finds(p->root, listener, siblings, NULL);
+}
+
+int main(int argc, char *argv[]) {
+        test_init(&argc, &argv);
+        (void) test_enter_private_network();
+
+#define ADD(name, function) g_test_add("/privacy/" name, Privacy, NULL, set_up, function, tear_down)
+        ADD("signals reach the owner alone", test_tells_the_owner_alone);
+        ADD("a listener obeys its owner alone", test_obeys_the_owner_alone);
+        ADD("the first call of a connection is denied too", test_denies_newcomers);
+        ADD("root may look and close, and no more", test_lets_root_look_and_close);
+        ADD("a persistent listener belongs to its uid alone", test_lets_root_not_adopt);
+        ADD("only root and the service's own user may listen", test_lets_strangers_not_listen);
+        ADD("a list shows what is the caller's own", test_lists_what_is_ones_own);
+        ADD("introspection shows what is the caller's own", test_introspects_what_is_ones_own);
+        ADD("introspection shows everything to root", test_introspects_everything_for_root);
+#undef ADD
+        return test_run();
+}

@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* allowFrom, acceptRate, and the counters that tell what became of every connection. */
+
+#include "base/macros.h"
+#include "bus/fixture.h"
+#include "bus/kernel.h"
+
+/* So many µs early the service may be, once, for what it is late at other times. */
+#define EARLY 10000U
+
+typedef struct Counters {
+        uint64_t accepted;
+        uint64_t delivered;
+        uint64_t refused;
+        uint64_t lost;
+} Counters;
+
+static Counters get_counters(TestClient *client, const char *listener) {
+        return (Counters) {
+                .accepted = test_get_u64(client, listener, "Accepted"),
+                .delivered = test_get_u64(client, listener, "Delivered"),
+                .refused = test_get_u64(client, listener, "Refused"),
+                .lost = test_get_u64(client, listener, "Lost"),
+        };
+}
+
+static void assert_counters(TestClient *client, const char *listener, Counters expected) {
+        Counters c = get_counters(client, listener);
+
+        g_assert_cmpuint(c.accepted, ==, expected.accepted);
+        g_assert_cmpuint(c.delivered, ==, expected.delivered);
+        g_assert_cmpuint(c.refused, ==, expected.refused);
+        g_assert_cmpuint(c.lost, ==, expected.lost);
+}
+
+static void settle(TestClient *client) {
+        for (unsigned i = 0; i < 3; i++)
+                test_client_sync_service(client);
+}
+
+typedef struct Visit {
+        const char *from; /* NULL: the neighbour */
+        const char *to;
+        bool allowed;
+} Visit;
+
+static void visit(Fixture *f, const char *listener, const Visit *v, Counters *c) {
+        uint16_t port = test_get_port(f->client, listener);
+        _cleanup_close_ int peer = v->from ? test_connect_from(v->from, v->to, port)
+                                           : test_connect_from_neighbour(v->to, port);
+
+        if (v->allowed) {
+                g_autoptr(TestAccepted) accepted = test_client_wait_accepted(f->client);
+
+                test_assert_connected(peer, accepted->socket);
+                c->accepted++;
+                test_wait_for(test_get_u64(f->client, listener, "Delivered") == c->accepted);
+                c->delivered = c->accepted;
+        } else {
+                (void) test_wait_end(peer);
+                c->refused++;
+                settle(f->client);
+                g_assert_cmpuint(test_client_count_accepted(f->client), ==, 0);
+        }
+        assert_counters(f->client, listener, *c);
+}
+
+static void assert_allows(Fixture *f, const char *const *prefixes, const Visit *visits, size_t n_visits) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, "allowFrom", "as", prefixes, NULL);
+        Counters c = {};
+
+        for (size_t i = 0; i < n_visits; i++)
+                visit(f, listener, visits + i, &c);
+        test_listener_call(f->client, listener, "Close");
+}
+
+#define ASSERT_ALLOWS(f, prefixes, visits) assert_allows(f, prefixes, visits, ELEMENTS(visits))
+#define PREFIXES(...) ((const char *const[]) { __VA_ARGS__ __VA_OPT__(, ) NULL })
+
+static void test_allow_everybody(Fixture *f, const void *data) {
+        static const Visit visits[] = {
+                { "127.0.0.1", "127.0.0.1", true },
+                { "::1", "::1", true },
+        };
+
+        ASSERT_ALLOWS(f, PREFIXES(), visits);
+        ASSERT_ALLOWS(f, PREFIXES("0.0.0.0/0", "::/0"), visits);
+}
+
+static void test_allow_ipv4(Fixture *f, const void *data) {
+        static const Visit one[] = {
+                { "127.0.0.1", "127.0.0.1", true },
+                { "127.0.0.2", "127.0.0.1", false },
+                { "127.0.0.1", "127.0.0.2", true }, /* who comes, not where to */
+                { "::1", "::1", false },
+                { "127.0.0.1", "127.0.0.1", true },
+        };
+        static const Visit some[] = {
+                { "127.0.1.4", "127.0.0.1", true },  { "127.0.1.7", "127.0.0.1", true },
+                { "127.0.1.3", "127.0.0.1", false }, { "127.0.1.8", "127.0.0.1", false },
+                { "127.0.0.5", "127.0.0.1", false },
+        };
+        static const Visit all[] = {
+                { "127.0.0.1", "127.0.0.1", true },
+                { "127.255.255.254", "127.0.0.1", true },
+                { "::1", "::1", false },
+        };
+
+        ASSERT_ALLOWS(f, PREFIXES("127.0.0.1"), one);
+        ASSERT_ALLOWS(f, PREFIXES("127.0.0.1/32"), one);
+        ASSERT_ALLOWS(f, PREFIXES("127.0.1.4/30"), some);
+        ASSERT_ALLOWS(f, PREFIXES("127.0.0.0/8"), all);
+        ASSERT_ALLOWS(f, PREFIXES("0.0.0.0/0"), all);
+}
+
+static void test_allow_ipv6(Fixture *f, const void *data) {
+        static const Visit visits[] = {
+                { "::1", "::1", true },
+                { "127.0.0.1", "127.0.0.1", false },
+        };
+
+        ASSERT_ALLOWS(f, PREFIXES("::1"), visits);
+        ASSERT_ALLOWS(f, PREFIXES("::/127"), visits);
+        ASSERT_ALLOWS(f, PREFIXES("::/0"), visits);
+}
+
+/* Mapped into IPv6 or not, it is the same address: of the peer and of the prefix. */
+static void test_allow_mapped(Fixture *f, const void *data) {
+        static const Visit visits[] = {
+                { "127.0.0.1", "127.0.0.1", true },
+                { "127.0.0.2", "127.0.0.1", false },
+                { "::1", "::1", false },
+        };
+
+        ASSERT_ALLOWS(f, PREFIXES("::ffff:127.0.0.1"), visits);
+        ASSERT_ALLOWS(f, PREFIXES("::ffff:127.0.0.0/127"), visits);
+}
+
+static void test_allow_neighbours(Fixture *f, const void *data) {
+        static const Visit visits[] = {
+                { NULL, TEST_IPV4, true },
+                { NULL, TEST_IPV6, true },
+                { NULL, TEST_LINK_LOCAL "%" TEST_NEIGHBOUR_INTERFACE, false },
+                { "127.0.0.1", "127.0.0.1", false },
+                { TEST_IPV6, TEST_IPV6, false },
+        };
+
+        if (!test_require_private_network())
+                return;
+        ASSERT_ALLOWS(f, PREFIXES("198.51.100.0/24", "192.0.2.2", "2001:db8::2/127"), visits);
+}
+
+/* A refused one is neither held back by the client's credit nor by the rate of the others. */
+static void test_refusals_are_free(Fixture *f, const void *data) {
+        const char *const prefixes[] = { "::1", NULL };
+        g_autofree char *listener = test_listen(f->client, 0, -1, "allowFrom", "as", prefixes, "acknowledge",
+                                                "b", true, "acceptRate", "u", 1, NULL);
+        uint16_t port = test_get_port(f->client, listener);
+        uint64_t start = test_now();
+
+        for (unsigned i = 0; i < 50; i++) {
+                _cleanup_close_ int peer = test_connect("127.0.0.1", port);
+
+                (void) test_wait_end(peer);
+        }
+        g_assert_cmpuint(test_now() - start, <, 10 * 1000000U);
+        settle(f->client);
+        assert_counters(f->client, listener, (Counters) { .refused = 50 });
+}
+
+/* How long it takes, in µs, until all have arrived, each with its own bytes. */
+static uint64_t measure(Fixture *f, const char *listener, unsigned n) {
+        uint16_t port = test_get_port(f->client, listener);
+        g_autofree int *peers = g_new(int, n);
+        uint64_t start = test_now(), end;
+
+        for (unsigned i = 0; i < n; i++) {
+                peers[i] = test_connect("::1", port);
+                test_send(peers[i], &i, sizeof(i));
+        }
+        test_wait_for(test_client_count_accepted(f->client) == n);
+        end = test_now();
+
+        for (unsigned i = 0; i < n; i++) {
+                g_autoptr(TestAccepted) accepted = test_client_wait_accepted(f->client);
+                unsigned number;
+
+                g_assert_cmpuint(accepted->serial, ==, i + 1);
+                test_receive(accepted->socket, &number, sizeof(number));
+                g_assert_cmpuint(number, ==, i);
+                test_assert_connected(peers[i], accepted->socket);
+                close_fd(peers[i]);
+        }
+        test_wait_for(test_get_u64(f->client, listener, "Delivered") == n);
+        assert_counters(f->client, listener, (Counters) { .accepted = n, .delivered = n });
+        return end - start;
+}
+
+static void test_accept_rate(Fixture *f, const void *data) {
+        static const struct {
+                uint32_t rate;
+                unsigned n;
+        } rates[] = {
+                { 1, 2 },
+                { 10, 6 },
+                { 50, 31 },
+        };
+
+        for (size_t i = 0; i < ELEMENTS(rates); i++) {
+                g_autofree char *listener = test_listen(f->client, 0, -1, "acceptRate", "u", rates[i].rate,
+                                                        NULL);
+                uint64_t least = UINT64_C(1000000) * (rates[i].n - 1) / rates[i].rate;
+
+                g_assert_cmpuint(measure(f, listener, rates[i].n), >=, least - EARLY);
+                test_listener_call(f->client, listener, "Close");
+        }
+}
+
+static void test_no_accept_rate(Fixture *f, const void *data) {
+        g_autofree char *unlimited = test_listen(f->client, 0, -1, "acceptRate", "u", 0, NULL);
+        g_autofree char *highest = test_listen(f->client, 0, -1, "acceptRate", "u", UINT32_MAX, NULL);
+
+        (void) measure(f, unlimited, 100);
+        (void) measure(f, highest, 100);
+}
+
+/* The next one that is handed over is this peer's. */
+static void take(Fixture *f, int peer) {
+        g_autoptr(TestAccepted) accepted = test_client_wait_accepted(f->client);
+
+        test_assert_connected(peer, accepted->socket);
+}
+
+/* Stopping and going on gains nothing. */
+static void test_accept_rate_and_pause(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, "acceptRate", "u", 5, NULL);
+        uint16_t port = test_get_port(f->client, listener);
+        uint64_t start = test_now();
+        _cleanup_close_ int a = test_connect("::1", port), b = test_connect("::1", port);
+        _cleanup_close_ int c = test_connect("::1", port);
+
+        take(f, a);
+        for (unsigned i = 0; i < 20; i++) {
+                test_listener_call(f->client, listener, "Pause");
+                test_listener_call(f->client, listener, "Resume");
+        }
+        take(f, b);
+        take(f, c);
+        g_assert_cmpuint(test_now() - start, >=, 2 * 200000 - EARLY);
+}
+
+static void test_accept_rate_and_close(Fixture *f, const void *data) {
+        unsigned n_fds = test_service_count_fds(f->service);
+        g_autofree char *listener = test_listen(f->client, 0, -1, "acceptRate", "u", 1, NULL);
+        uint16_t port = test_get_port(f->client, listener);
+        _cleanup_close_ int a = test_connect("::1", port), b = test_connect("::1", port);
+
+        test_accepted_free(test_client_wait_accepted(f->client));
+        test_listener_call(f->client, listener, "Close");
+        (void) test_wait_end(a);
+        (void) test_wait_end(b);
+        g_assert_false(test_service_is_listening(f->service, port));
+        test_wait_for(test_service_count_fds(f->service) == n_fds);
+}
+
+/* One that waits for its turn is none of the others' business. */
+static void test_accept_rate_and_others(Fixture *f, const void *data) {
+        g_autofree char *slow = test_listen(f->client, 0, -1, "acceptRate", "u", 1, NULL);
+        g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
+        g_autofree char *quick = test_listen(f->client, 0, -1, NULL),
+                        *theirs = test_listen(other, 0, -1, NULL);
+        uint16_t slow_port = test_get_port(f->client, slow), port = test_get_port(f->client, quick);
+        _cleanup_close_ int a = test_connect("::1", slow_port), b = test_connect("::1", slow_port);
+
+        take(f, a);
+        for (unsigned i = 0; i < 10; i++) {
+                _cleanup_close_ int ours = test_connect("::1", port);
+                _cleanup_close_ int another = test_connect("::1", test_get_port(other, theirs));
+                g_autoptr(TestAccepted) accepted = test_client_wait_accepted(f->client);
+                g_autoptr(TestAccepted) their_accepted = test_client_wait_accepted(other);
+
+                /* This loop may take a second itself. */
+                if (streq(accepted->listener, slow)) {
+                        test_assert_connected(b, accepted->socket);
+                        test_accepted_free(accepted);
+                        accepted = test_client_wait_accepted(f->client);
+                }
+                test_assert_connected(ours, accepted->socket);
+                test_assert_connected(another, their_accepted->socket);
+        }
+}
+
+/* Of the listener's owner, who does not answer at the time: root, or another connection of a persistent one's
+ * user, may look. */
+static void test_counters_of_a_stalled_client(Fixture *f, const void *data) {
+        g_autoptr(TestClient) observer = test_client_new(f->bus, (uid_t) -1);
+        g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
+        uint16_t port = test_get_port(f->client, listener);
+        int peers[12];
+
+        test_client_set_stalled(f->client, true);
+        for (size_t i = 0; i < ELEMENTS(peers); i++)
+                peers[i] = test_connect("::1", port);
+        settle(observer);
+        /* The window is 8; the kernel has the rest. */
+        assert_counters(observer, listener, (Counters) { .accepted = 8 });
+        g_assert_cmpuint(test_service_count_queued(f->service, port), ==, 4);
+
+        test_client_set_stalled(f->client, false);
+        for (size_t i = 0; i < ELEMENTS(peers); i++) {
+                g_autoptr(TestAccepted) accepted = test_client_wait_accepted(f->client);
+
+                test_assert_connected(peers[i], accepted->socket);
+                close_fd(peers[i]);
+        }
+        test_wait_for(test_get_u64(observer, listener, "Delivered") == ELEMENTS(peers));
+        assert_counters(observer, listener,
+                        (Counters) { .accepted = ELEMENTS(peers), .delivered = ELEMENTS(peers) });
+}
+
+/* Who has received and does not say so is no better: sent is not delivered. */
+static void test_counters_without_an_answer(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
+        uint16_t port = test_get_port(f->client, listener);
+        uint64_t delivered = 0;
+        int peers[20];
+
+        test_client_set_pings(f->client, TEST_PINGS_HOLD);
+        for (size_t i = 0; i < ELEMENTS(peers); i++)
+                peers[i] = test_connect("::1", port);
+        test_wait_for(test_client_count_accepted(f->client) == 8);
+        settle(f->client);
+        assert_counters(f->client, listener, (Counters) { .accepted = 8 });
+        g_assert_cmpuint(test_client_count_signals(f->client, "AcceptSocket"), ==, 8);
+
+        while (delivered < ELEMENTS(peers)) {
+                Counters c;
+
+                test_wait_for(test_client_answer_pings(f->client) > 0);
+                settle(f->client);
+                c = get_counters(f->client, listener);
+                g_assert_cmpuint(c.delivered, >, delivered);
+                g_assert_cmpuint(c.accepted - c.delivered, <=, 8);
+                g_assert_cmpuint(c.lost + c.refused, ==, 0);
+                delivered = c.delivered;
+        }
+        assert_counters(f->client, listener,
+                        (Counters) { .accepted = ELEMENTS(peers), .delivered = ELEMENTS(peers) });
+        for (size_t i = 0; i < ELEMENTS(peers); i++)
+                close_fd(peers[i]);
+}
+
+/* No library answers so, but an error proves as much. */
+static void test_counters_with_an_error(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
+
+        test_client_set_pings(f->client, TEST_PINGS_REFUSE);
+        (void) measure(f, listener, 20);
+}
+
+int main(int argc, char *argv[]) {
+        test_init(&argc, &argv);
+        (void) test_enter_private_network();
+
+#define ADD(name, function) g_test_add(name, Fixture, NULL, fixture_set_up, function, fixture_tear_down)
+        ADD("/allow-from/nothing in particular allows everybody", test_allow_everybody);
+        ADD("/allow-from/IPv4 prefixes", test_allow_ipv4);
+        ADD("/allow-from/IPv6 prefixes", test_allow_ipv6);
+        ADD("/allow-from/mapped addresses are IPv4 addresses", test_allow_mapped);
+        ADD("/allow-from/any of several will do", test_allow_neighbours);
+        ADD("/allow-from/refusing waits for nothing", test_refusals_are_free);
+        ADD("/accept-rate/holds back and loses nothing", test_accept_rate);
+        ADD("/accept-rate/unlimited or as good as", test_no_accept_rate);
+        ADD("/accept-rate/is not gained on by Pause and Resume", test_accept_rate_and_pause);
+        ADD("/accept-rate/does not delay Close", test_accept_rate_and_close);
+        ADD("/accept-rate/does not delay others", test_accept_rate_and_others);
+        ADD("/counters/a stalled client's are in flight", test_counters_of_a_stalled_client);
+        ADD("/counters/sent is not delivered", test_counters_without_an_answer);
+        ADD("/counters/any answer to a Ping will do", test_counters_with_an_error);
+#undef ADD
+        return test_run();
+}

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The service as a program: its arguments, its exit status, its streams, what it tells its service manager.
+ */
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+#include "base/macros.h"
+#include "bus/fixture.h"
+
+#define NO_BUS "unix:path=/nonexistent/bus"
+
+/* Runs it to its end, on no bus at all. */
+typedef struct Run {
+        char *out, *err;
+        int status;
+} Run;
+
+static Run run(const char *first, const char *second) {
+        const char *argv[] = { g_getenv("TEST_SERVICE"), first, second, NULL };
+        g_auto(GStrv) environment = g_get_environ();
+        g_autoptr(GError) error = NULL;
+        Run r = {};
+
+        environment = g_environ_setenv(environment, "DBUS_SYSTEM_BUS_ADDRESS", NO_BUS, true);
+        environment = g_environ_setenv(environment, "DBUS_SESSION_BUS_ADDRESS", NO_BUS, true);
+        environment = g_environ_setenv(environment, "LC_ALL", "C", true);
+        (void) g_spawn_sync(NULL, (char **) argv, environment, G_SPAWN_DEFAULT, NULL, NULL, &r.out, &r.err,
+                            &r.status, &error);
+        g_assert_no_error(error);
+        g_assert_true(WIFEXITED(r.status));
+        r.status = WEXITSTATUS(r.status);
+        return r;
+}
+
+static void run_done(Run *r) {
+        g_free(r->out);
+        g_free(r->err);
+}
+
+static void assert_contains(const char *text, const char *part) {
+        if (!strstr(text, part))
+                g_error("\"%s\" is not in: %s", part, text);
+}
+
+static void test_shows_help(void) {
+        static const char *const spellings[] = { "--help", "-h" };
+
+        for (size_t i = 0; i < ELEMENTS(spellings); i++) {
+                Run r = run(spellings[i], NULL);
+
+                g_assert_cmpint(r.status, ==, 0);
+                g_assert_cmpstr(r.err, ==, "");
+                assert_contains(r.out, "tcpserversocketd [");
+                assert_contains(r.out, "--help");
+                assert_contains(r.out, "--version");
+                assert_contains(r.out, "--user");
+                run_done(&r);
+        }
+}
+
+static void assert_usage_error(const char *first, const char *second, const char *said) {
+        Run r = run(first, second);
+
+        g_assert_cmpint(r.status, !=, 0);
+        g_assert_cmpstr(r.out, ==, "");
+        assert_contains(r.err, said);
+        /* That there is no bus here is not what was wrong. */
+        g_assert_null(strstr(r.err, "Cannot connect"));
+        run_done(&r);
+}
+
+static void test_refuses_unknown_arguments(void) {
+        assert_usage_error("--nonsense", NULL, "--nonsense");
+        assert_usage_error("-x", NULL, "x");
+        assert_usage_error("--user=me", NULL, "--user");
+        assert_usage_error("word", NULL, "tcpserversocketd");
+        assert_usage_error("--user", "word", "tcpserversocketd");
+}
+
+static void assert_misses(const char *first, const char *second, const char *bus) {
+        Run r = run(first, second);
+
+        g_assert_cmpint(r.status, !=, 0);
+        g_assert_cmpstr(r.out, ==, "");
+        assert_contains(r.err, bus);
+        run_done(&r);
+}
+
+static void test_says_when_there_is_no_bus(void) {
+        assert_misses(NULL, NULL, "system bus");
+        assert_misses("--system", NULL, "system bus");
+        assert_misses("--user", NULL, "session bus");
+        assert_misses("--user", "--system", "system bus");
+}
+
+static void test_has_one_version(Fixture *f, const void *data) {
+        g_autoptr(sd_bus_message)
+                        reply = test_call(f->client, TEST_MANAGER_PATH, "org.freedesktop.DBus.Properties",
+                                          "Get", "ss", TEST_MANAGER_INTERFACE, "Version");
+        g_autofree char *expected = NULL;
+        const char *version;
+        Run r = run("--version", NULL);
+
+        g_assert_cmpint(sd_bus_message_read(reply, "v", "s", &version), >=, 0);
+        expected = g_strdup_printf("tcpserversocketd %s\n", version);
+        g_assert_cmpint(r.status, ==, 0);
+        g_assert_cmpstr(r.out, ==, expected);
+        g_assert_cmpstr(r.err, ==, "");
+        run_done(&r);
+}
+
+/* A day without trouble leaves nothing in the log. */
+static void test_is_quiet(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
+        _cleanup_close_ int peer = test_connect("::1", test_get_port(f->client, listener));
+        g_autoptr(TestAccepted) accepted = test_client_wait_accepted(f->client);
+        g_autofree char *log = NULL;
+
+        test_assert_connected(peer, accepted->socket);
+        test_wait_for(test_get_u64(f->client, listener, "Delivered") == 1);
+        test_listener_call(f->client, listener, "Close");
+        g_assert_cmpint(test_service_stop(f->service), ==, 0);
+        log = test_service_log(f->service);
+        g_assert_cmpstr(log, ==, "");
+}
+
+/* The rules of a session bus, which know nothing of the service. */
+static const char session_xml[] = "<type>session</type>"
+                                  "<policy context=\"default\">"
+                                  "<allow send_destination=\"*\"/><allow receive_type=\"method_call\"/>"
+                                  "<allow send_type=\"signal\"/><allow own=\"*\"/>"
+                                  "</policy>";
+
+static void set_up_session(Fixture *f, const void *data) {
+        static const char *const arguments[] = { "--user", NULL };
+        g_autofree char *address = NULL;
+
+        f->bus = test_bus_new_for_user(session_xml, "nobody");
+        address = g_strdup_printf("DBUS_SESSION_BUS_ADDRESS=%s", test_bus_address(f->bus));
+        f->service = test_service_new(
+                        f->bus,
+                        &(TestServiceOptions) {
+                                        .arguments = arguments,
+                                        .environment =
+                                                        (const char *const[]) {
+                                                                        address,
+                                                                        "DBUS_SYSTEM_BUS_ADDRESS=" NO_BUS,
+                                                                        NULL,
+                                                        },
+                        });
+        f->client = test_client_new(f->bus, (uid_t) -1);
+}
+
+static void test_serves_a_session_bus(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
+        uint16_t port = test_get_port(f->client, listener);
+        _cleanup_close_ int peer = test_connect("::1", port);
+        g_autoptr(TestAccepted) accepted = test_client_wait_accepted(f->client);
+        g_autoptr(TestNotice) closed = NULL;
+
+        test_assert_connected(peer, accepted->socket);
+        test_wait_for(test_get_u64(f->client, listener, "Delivered") == 1);
+        g_assert_cmpint(test_service_stop(f->service), ==, 0);
+        closed = test_client_wait_closed(f->client);
+        g_assert_cmpstr(closed->reason, ==, "shutdown");
+        g_assert_cmpint(test_connect_fails("::1", port), ==, ECONNREFUSED);
+        test_assert_connected(peer, accepted->socket);
+}
+
+/* ---- The service manager ---- */
+
+static int new_notify_socket(const char *path) {
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
+        int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+        g_assert_no_errno(fd);
+        g_assert_cmpuint(g_strlcpy(address.sun_path, path, sizeof(address.sun_path)), <,
+                         sizeof(address.sun_path));
+        g_assert_no_errno(bind(fd, (struct sockaddr *) &address, sizeof(address)));
+        return fd;
+}
+
+static void expect_notification(int fd, const char *text) {
+        char received[64] = "";
+
+        (void) test_wait_fd(fd, POLLIN);
+        g_assert_no_errno((int) recv(fd, received, sizeof(received) - 1, 0));
+        g_assert_cmpstr(received, ==, text);
+}
+
+static void test_tells_when_it_is_ready(Fixture *f, const void *data) {
+        g_autofree char *path = g_build_filename(test_bus_directory(f->bus), "notify", NULL);
+        g_autofree char *variable = g_strdup_printf("NOTIFY_SOCKET=%s", path);
+        _cleanup_close_ int fd = new_notify_socket(path);
+
+        fixture_restart_service(f, &(TestServiceOptions) {
+                                                   .environment = (const char *const[]) { variable, NULL },
+                                   });
+        expect_notification(fd, "READY=1");
+        g_assert_cmpint(test_service_stop(f->service), ==, 0);
+        expect_notification(fd, "STOPPING=1");
+}
+
+static void set_low_limit(void *data) {
+        g_assert_no_errno(setrlimit(RLIMIT_NOFILE, &(struct rlimit) { .rlim_cur = 64, .rlim_max = 256 }));
+}
+
+static const FixtureOptions low_limit = { .service.setup = set_low_limit };
+
+static void test_raises_its_descriptor_limit(Fixture *f, const void *data) {
+        struct rlimit limit;
+
+        if (g_getenv("TEST_SERVICE_WRAPPER")) {
+                g_test_skip("the limits are the wrapper's");
+                return;
+        }
+        g_assert_no_errno(prlimit(test_service_pid(f->service), RLIMIT_NOFILE, NULL, &limit));
+        g_assert_cmpuint(limit.rlim_cur, ==, 256);
+        g_assert_cmpuint(limit.rlim_max, ==, 256);
+}
+
+int main(int argc, char *argv[]) {
+        test_init(&argc, &argv);
+
+        g_test_add_func("/service/shows its help", test_shows_help);
+        g_test_add_func("/service/refuses what it does not know", test_refuses_unknown_arguments);
+        g_test_add_func("/service/says when there is no bus", test_says_when_there_is_no_bus);
+#define ADD(name, data, set_up, function) \
+        g_test_add("/service/" name, Fixture, data, set_up, function, fixture_tear_down)
+        ADD("has one version", NULL, fixture_set_up, test_has_one_version);
+        ADD("logs nothing that is normal", NULL, fixture_set_up, test_is_quiet);
+        ADD("serves a session bus", NULL, set_up_session, test_serves_a_session_bus);
+        ADD("tells its manager when it is ready", NULL, fixture_set_up, test_tells_when_it_is_ready);
+        ADD("raises its limit of descriptors", &low_limit, fixture_set_up, test_raises_its_descriptor_limit);
+#undef ADD
+        return test_run();
+}

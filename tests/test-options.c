@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The options of Listen without a bus: what is taken, what is refused, and who owns what afterwards. */
+
+#include <fcntl.h>
+#include <glib.h>
+#include <sys/eventfd.h>
+
+#include "base/macros.h"
+#include "base/prefix.h"
+#include "daemon/options.h"
+
+#define VALUE(...) ((OptionValue) { __VA_ARGS__ })
+
+static ListenOptions *new_options(void) {
+        g_autofree char *problem = NULL;
+        ListenOptions *o = NULL;
+
+        g_assert_cmpint(listen_options_new(-1, -1, &o, &problem), ==, 0);
+        g_assert_null(problem);
+        return o;
+}
+
+static void assert_set(ListenOptions *o, const char *key, OptionValue value) {
+        g_autofree char *problem = NULL;
+
+        g_assert_cmpint(listen_options_set(o, key, value, &problem), ==, 0);
+        g_assert_null(problem);
+}
+
+static void assert_finished(ListenOptions *o) {
+        g_autofree char *problem = NULL;
+
+        g_assert_cmpint(listen_options_finish(o, &problem), ==, 0);
+        g_assert_null(problem);
+}
+
+static void assert_names(const char *problem, const char *word) {
+        g_assert_nonnull(problem);
+        if (!strstr(problem, word))
+                g_error("\"%s\" does not name %s", problem, word);
+}
+
+/* Alone, on fresh options. */
+static void assert_refused(const char *key, OptionValue value, int error) {
+        ListenOptions *o = new_options();
+        g_autofree char *problem = NULL;
+
+        g_assert_cmpint(listen_options_set(o, key, value, &problem), ==, error);
+        assert_names(problem, key);
+        g_assert_null(listen_options_free(o));
+}
+
+static void assert_taken(const char *key, OptionValue value) {
+        ListenOptions *o = new_options();
+
+        assert_set(o, key, value);
+        assert_finished(o);
+        g_assert_null(listen_options_free(o));
+}
+
+static void test_defaults(void) {
+        ListenOptions *o = new_options();
+
+        assert_finished(o);
+        g_assert_cmpint(o->port, ==, 0);
+        g_assert_cmpint(o->backlog, ==, -1);
+        g_assert_cmpstr(o->binary_type, ==, "string");
+        g_assert_cmpint(o->address.sa.sa_family, ==, AF_INET6);
+        g_assert_true(address_is_any(&o->address));
+        g_assert_false(o->address_given);
+        g_assert_false(o->ipv6_only);
+        g_assert_null(o->interface);
+        g_assert_cmpstr(o->delivery, ==, "signal");
+        g_assert_false(o->acknowledge);
+        g_assert_false(o->paused);
+        g_assert_cmpint(o->lifetime, <, 0);
+        g_assert_false(o->persistent);
+        g_assert_false(o->non_blocking);
+        g_assert_false(o->no_delay);
+        g_assert_false(o->keep_alive);
+        g_assert_cmpuint(o->defer_accept, ==, 0);
+        g_assert_cmpuint(o->fast_open, ==, 0);
+        g_assert_cmpuint(o->n_allow_from, ==, 0);
+        g_assert_cmpuint(o->accept_rate, ==, 0);
+        g_assert_cmpstr(o->name, ==, "");
+        listen_options_free(o);
+
+        g_assert_null(listen_options_free(NULL));
+}
+
+static void test_signatures(void) {
+        static const char *const signatures[][2] = {
+                { "binaryType", "s" },  { "localAddress", "s" }, { "ipv6Only", "b" },
+                { "interface", "s" },   { "delivery", "s" },     { "acknowledge", "b" },
+                { "paused", "b" },      { "lifetime", "h" },     { "persistent", "b" },
+                { "nonBlocking", "b" }, { "noDelay", "b" },      { "keepAlive", "b" },
+                { "deferAccept", "u" }, { "fastOpen", "u" },     { "allowFrom", "as" },
+                { "acceptRate", "u" },  { "name", "s" },         { "Name", NULL },
+                { "", NULL },           { "nam", NULL },         { "backlog", NULL },
+                { "localPort", NULL },  { "binaryType ", NULL },
+        };
+
+        for (size_t i = 0; i < ELEMENTS(signatures); i++)
+                g_assert_cmpstr(option_get_signature(signatures[i][0]), ==, signatures[i][1]);
+}
+
+static void test_port_and_backlog(void) {
+        static const int32_t ports[] = { -2, 65536, INT32_MIN, INT32_MAX };
+        static const int32_t backlogs[] = { -2, INT32_MIN };
+        ListenOptions untouched, *o = &untouched;
+
+        for (size_t i = 0; i < ELEMENTS(ports); i++) {
+                g_autofree char *problem = NULL;
+
+                g_assert_cmpint(listen_options_new(ports[i], -1, &o, &problem), ==, -EINVAL);
+                assert_names(problem, "localPort");
+        }
+        for (size_t i = 0; i < ELEMENTS(backlogs); i++) {
+                g_autofree char *problem = NULL;
+
+                g_assert_cmpint(listen_options_new(0, backlogs[i], &o, &problem), ==, -EINVAL);
+                assert_names(problem, "backlog");
+        }
+        g_assert_true(o == &untouched);
+
+        g_assert_cmpint(listen_options_new(65535, INT32_MAX, &o, NULL), ==, 0);
+        assert_finished(o);
+        g_assert_cmpint(o->port, ==, 65535);
+        g_assert_cmpint(o->backlog, ==, INT32_MAX);
+        g_assert_cmpuint(address_get_port(&o->address), ==, 65535);
+        listen_options_free(o);
+
+        g_assert_cmpint(listen_options_new(0, 0, &o, NULL), ==, 0);
+        assert_finished(o);
+        g_assert_cmpint(o->backlog, ==, 0);
+        listen_options_free(o);
+}
+
+static void test_values_are_stored(void) {
+        ListenOptions *o = new_options();
+        char text[] = "arraybuffer", name[] = "shop", interface[] = "eth0";
+        char *prefixes[] = { (char *) "192.0.2.0/24", (char *) "2001:db8::/32", NULL };
+
+        assert_set(o, "binaryType", VALUE(.s = text));
+        assert_set(o, "name", VALUE(.s = name));
+        assert_set(o, "interface", VALUE(.s = interface));
+        assert_set(o, "delivery", VALUE(.s = "signal"));
+        assert_set(o, "localAddress", VALUE(.s = "2001:db8::1"));
+        assert_set(o, "ipv6Only", VALUE(.b = true));
+        assert_set(o, "acknowledge", VALUE(.b = true));
+        assert_set(o, "paused", VALUE(.b = true));
+        assert_set(o, "persistent", VALUE(.b = true));
+        assert_set(o, "nonBlocking", VALUE(.b = true));
+        assert_set(o, "noDelay", VALUE(.b = true));
+        assert_set(o, "keepAlive", VALUE(.b = true));
+        assert_set(o, "deferAccept", VALUE(.u = 7));
+        assert_set(o, "fastOpen", VALUE(.u = 8));
+        assert_set(o, "acceptRate", VALUE(.u = UINT32_MAX));
+        assert_set(o, "allowFrom", VALUE(.as = prefixes));
+        /* Nothing is borrowed. */
+        memset(text, 'x', sizeof(text) - 1);
+        memset(name, 'x', sizeof(name) - 1);
+        memset(interface, 'x', sizeof(interface) - 1);
+        assert_finished(o);
+
+        g_assert_cmpstr(o->binary_type, ==, "arraybuffer");
+        g_assert_cmpstr(o->name, ==, "shop");
+        g_assert_cmpstr(o->interface, ==, "eth0");
+        g_assert_true(o->address_given);
+        g_assert_false(address_is_any(&o->address));
+        g_assert_true(o->ipv6_only && o->acknowledge && o->paused && o->persistent);
+        g_assert_true(o->non_blocking && o->no_delay && o->keep_alive);
+        g_assert_cmpuint(o->defer_accept, ==, 7);
+        g_assert_cmpuint(o->fast_open, ==, 8);
+        g_assert_cmpuint(o->accept_rate, ==, UINT32_MAX);
+        g_assert_cmpuint(o->n_allow_from, ==, 2);
+        g_assert_cmpint(o->allow_from[0].family, ==, AF_INET);
+        g_assert_cmpint(o->allow_from[1].family, ==, AF_INET6);
+        listen_options_free(o);
+}
+
+static void test_limits(void) {
+        g_autofree char *longest = g_strnfill(OPTION_NAME_MAX, 'n');
+        g_autofree char *too_long = g_strnfill(OPTION_NAME_MAX + 1, 'n');
+        char *prefixes[OPTION_ALLOW_FROM_MAX + 2] = {}, *none[] = { NULL };
+        char *broken[] = { (char *) "192.0.2.0/24", (char *) "192.0.2.0/33", NULL };
+
+        assert_taken("name", VALUE(.s = longest));
+        assert_taken("name", VALUE(.s = ""));
+        assert_taken("name", VALUE(.s = "Büro, 端口"));
+        assert_refused("name", VALUE(.s = too_long), -EINVAL);
+        assert_refused("name", VALUE(.s = "a\nb"), -EINVAL);
+        assert_refused("name", VALUE(.s = "\x7f"), -EINVAL);
+        assert_refused("name", VALUE(.s = "\xe2\x80\xae"), -EINVAL);
+        assert_refused("name", VALUE(.s = "\xff"), -EINVAL);
+
+        assert_taken("interface", VALUE(.s = "fifteen-letters"));
+        assert_refused("interface", VALUE(.s = "sixteen-letters-"), -EINVAL);
+        assert_refused("interface", VALUE(.s = ""), -EINVAL);
+        assert_refused("interface", VALUE(.s = "a/b"), -EINVAL);
+        assert_refused("interface", VALUE(.s = "a\tb"), -EINVAL);
+
+        assert_taken("deferAccept", VALUE(.u = 0));
+        assert_taken("deferAccept", VALUE(.u = OPTION_DEFER_ACCEPT_MAX));
+        assert_refused("deferAccept", VALUE(.u = OPTION_DEFER_ACCEPT_MAX + 1), -EINVAL);
+        assert_taken("fastOpen", VALUE(.u = 0));
+        assert_taken("fastOpen", VALUE(.u = INT32_MAX));
+        assert_refused("fastOpen", VALUE(.u = (uint32_t) INT32_MAX + 1), -EINVAL);
+
+        for (size_t i = 0; i < OPTION_ALLOW_FROM_MAX; i++)
+                prefixes[i] = (char *) "::1";
+        assert_taken("allowFrom", VALUE(.as = prefixes));
+        assert_taken("allowFrom", VALUE(.as = none));
+        prefixes[OPTION_ALLOW_FROM_MAX] = (char *) "::1";
+        assert_refused("allowFrom", VALUE(.as = prefixes), -EINVAL);
+        assert_refused("allowFrom", VALUE(.as = broken), -EINVAL);
+}
+
+static void test_words(void) {
+        assert_taken("binaryType", VALUE(.s = "string"));
+        assert_refused("binaryType", VALUE(.s = ""), -EINVAL);
+        assert_refused("binaryType", VALUE(.s = "String"), -EINVAL);
+        assert_refused("binaryType", VALUE(.s = "blob"), -EINVAL);
+
+        assert_refused("delivery", VALUE(.s = "pull"), -EOPNOTSUPP);
+        assert_refused("delivery", VALUE(.s = "channel"), -EOPNOTSUPP);
+        assert_refused("delivery", VALUE(.s = "socket"), -EOPNOTSUPP);
+        assert_refused("delivery", VALUE(.s = "signals"), -EINVAL);
+
+        assert_refused("localAddress", VALUE(.s = "localhost"), -EINVAL);
+        assert_refused("localAddress", VALUE(.s = ""), -EINVAL);
+        assert_refused("localAddress", VALUE(.s = "::1%lo"), -EINVAL);
+        assert_refused("localAddress", VALUE(.s = "fe80::1%no-such-one"), -ENODEV);
+}
+
+static void test_unknown(void) {
+        static const char *const keys[] = { "", "Paused", "noDeley", "port" };
+        ListenOptions *o = new_options();
+        g_autofree char *long_key = g_strnfill(5000, 'k'), *problem = NULL;
+
+        for (size_t i = 0; i < ELEMENTS(keys); i++)
+                assert_refused(keys[i], VALUE(.b = true), -EINVAL);
+
+        /* It goes back over the bus and into a log: not all of it. */
+        g_assert_cmpint(listen_options_set(o, long_key, VALUE(.b = true), &problem), ==, -EINVAL);
+        g_assert_cmpuint(strlen(problem), <, 200);
+        g_clear_pointer(&problem, g_free);
+        g_assert_cmpint(listen_options_set(o, "\x1b[2J", VALUE(.b = true), &problem), ==, -EINVAL);
+        g_assert_null(strchr(problem, '\x1b'));
+        listen_options_free(o);
+}
+
+static void test_twice(void) {
+        ListenOptions *o = new_options();
+        g_autofree char *problem = NULL, *again = NULL;
+
+        assert_set(o, "name", VALUE(.s = "first"));
+        assert_set(o, "paused", VALUE(.b = true));
+        g_assert_cmpint(listen_options_set(o, "name", VALUE(.s = "second"), &problem), ==, -EINVAL);
+        assert_names(problem, "name");
+        g_assert_cmpint(listen_options_set(o, "paused", VALUE(.b = true), &again), ==, -EINVAL);
+        assert_names(again, "paused");
+        g_assert_cmpstr(o->name, ==, "first");
+        listen_options_free(o);
+}
+
+static void assert_contradictory(const char *key,
+                                 OptionValue value,
+                                 const char *other,
+                                 OptionValue other_value) {
+        for (int swapped = 0; swapped < 2; swapped++) {
+                ListenOptions *o = new_options();
+                g_autofree char *problem = NULL;
+
+                if (!swapped)
+                        assert_set(o, key, value);
+                assert_set(o, other, other_value);
+                if (swapped)
+                        assert_set(o, key, value);
+                g_assert_cmpint(listen_options_finish(o, &problem), ==, -EINVAL);
+                assert_names(problem, key);
+                assert_names(problem, other);
+                listen_options_free(o);
+        }
+}
+
+static void test_contradictions(void) {
+        ListenOptions *o;
+        g_autofree char *problem = NULL, *unknown = NULL;
+
+        assert_contradictory("ipv6Only", VALUE(.b = true), "localAddress", VALUE(.s = "192.0.2.1"));
+        assert_contradictory("ipv6Only", VALUE(.b = true), "localAddress", VALUE(.s = "::ffff:192.0.2.1"));
+
+        o = new_options();
+        assert_set(o, "ipv6Only", VALUE(.b = false));
+        assert_set(o, "localAddress", VALUE(.s = "192.0.2.1"));
+        assert_finished(o);
+        listen_options_free(o);
+
+        o = new_options();
+        assert_set(o, "localAddress", VALUE(.s = "fe80::1"));
+        g_assert_cmpint(listen_options_finish(o, &problem), ==, -EINVAL);
+        assert_names(problem, "localAddress");
+        listen_options_free(o);
+
+        o = new_options();
+        assert_set(o, "localAddress", VALUE(.s = "fe80::1"));
+        assert_set(o, "interface", VALUE(.s = "no-such-one"));
+        g_assert_cmpint(listen_options_finish(o, &unknown), ==, -ENODEV);
+        assert_names(unknown, "interface");
+        listen_options_free(o);
+
+        if (if_nametoindex("lo") == 0)
+                return;
+
+        o = new_options();
+        assert_set(o, "localAddress", VALUE(.s = "fe80::1"));
+        assert_set(o, "interface", VALUE(.s = "lo"));
+        assert_finished(o);
+        g_assert_cmpuint(o->address.in6.sin6_scope_id, ==, if_nametoindex("lo"));
+        listen_options_free(o);
+}
+
+static void test_lifetime(void) {
+        _cleanup_close_ int ours = eventfd(0, EFD_CLOEXEC);
+        ListenOptions *o = new_options();
+        g_autofree char *problem = NULL;
+        int copy;
+
+        assert_set(o, "lifetime", VALUE(.h = ours));
+        copy = o->lifetime;
+        g_assert_cmpint(copy, >, 2);
+        g_assert_cmpint(copy, !=, ours);
+        g_assert_cmpint(fcntl(copy, F_GETFD), ==, FD_CLOEXEC);
+        g_assert_cmpint(listen_options_set(o, "lifetime", VALUE(.h = ours), &problem), ==, -EINVAL);
+        g_assert_cmpint(o->lifetime, ==, copy);
+
+        listen_options_free(o);
+        g_assert_cmpint(fcntl(copy, F_GETFD), <, 0);
+        g_assert_no_errno(fcntl(ours, F_GETFD));
+}
+
+static void test_unpollable_lifetimes(void) {
+        static const struct {
+                const char *path;
+                int flags;
+        } files[] = {
+                { "/proc/self/exe", O_RDONLY },
+                { "/", O_RDONLY | O_DIRECTORY },
+                { "/dev/null", O_RDWR },
+                { "/", O_PATH },
+        };
+
+        for (size_t i = 0; i < ELEMENTS(files); i++) {
+                _cleanup_close_ int fd = open(files[i].path, files[i].flags | O_CLOEXEC);
+
+                g_assert_no_errno(fd);
+                assert_refused("lifetime", VALUE(.h = fd), -EINVAL);
+        }
+}
+
+int main(int argc, char *argv[]) {
+        g_test_init(&argc, &argv, NULL);
+
+        g_test_add_func("/options/have their defaults", test_defaults);
+        g_test_add_func("/options/have their types", test_signatures);
+        g_test_add_func("/options/port and backlog have their ranges", test_port_and_backlog);
+        g_test_add_func("/options/values are stored and nothing is borrowed", test_values_are_stored);
+        g_test_add_func("/options/values have their limits", test_limits);
+        g_test_add_func("/options/words and addresses are checked", test_words);
+        g_test_add_func("/options/unknown ones are refused", test_unknown);
+        g_test_add_func("/options/a key counts once", test_twice);
+        g_test_add_func("/options/contradictions are refused in any order", test_contradictions);
+        g_test_add_func("/options/lifetime is a copy that ends with them", test_lifetime);
+        g_test_add_func("/options/lifetime must be something that ends", test_unpollable_lifetimes);
+
+        return g_test_run();
+}
