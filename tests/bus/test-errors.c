@@ -220,10 +220,17 @@ static void test_keeps_some_for_the_bus(Fixture *f, const void *data) {
         _cleanup_close_ int lifetime = eventfd(0, EFD_CLOEXEC), peer = -EBADF;
         g_autoptr(TestAccepted) accepted = NULL;
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL), *last = NULL;
-        unsigned limit = test_service_spare_fds(f->service, 300), n_fds;
+        const char *wrapper = g_getenv("TEST_SERVICE_WRAPPER");
+        unsigned limit, n_fds;
         bool full = false;
 
+        if (wrapper && wrapper[0] != '\0') {
+                g_test_skip("a wrapper such as valgrind may have limits of its own");
+                return;
+        }
+
         g_assert_no_errno(lifetime);
+        limit = test_service_spare_fds(f->service, 300);
         for (unsigned i = 0; i < 300 && !full; i++) {
                 sd_bus_message *message = test_message_new(f->client, TEST_MANAGER_PATH,
                                                            TEST_MANAGER_INTERFACE, "Listen");

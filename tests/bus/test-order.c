@@ -29,6 +29,8 @@ static void test_numbers_connections(Fixture *f, const void *data) {
                 _cleanup_close_ int b = test_connect("::1", second_port);
                 g_autoptr(TestAccepted) of_second = test_client_wait_accepted(f->client);
 
+                test_assert_connected(a, of_first->socket);
+                test_assert_connected(b, of_second->socket);
                 g_assert_cmpstr(of_first->listener, ==, first);
                 g_assert_cmpuint(of_first->serial, ==, i);
                 g_assert_cmpstr(of_second->listener, ==, second);

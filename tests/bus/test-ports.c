@@ -264,6 +264,7 @@ static void test_limit_per_user(Fixture *f, const void *data) {
         uint32_t limit = get_limit(f, "MaxListenersPerUser");
         g_autofree char *number = g_strdup_printf("%u", limit), *listener = NULL, *path = NULL;
         g_autoptr(TestClient) second = test_client_new(f->bus, (uid_t) -1);
+        unsigned n_fds;
 
         /* Over all of the user's connections. */
         for (uint32_t i = 0; i < limit; i++) {
@@ -273,10 +274,11 @@ static void test_limit_per_user(Fixture *f, const void *data) {
 
         for (unsigned i = 0; i < 2; i++) {
                 TestClient *client = i == 0 ? f->client : second;
-                unsigned n_fds = count_fds(f);
                 uint16_t port = test_free_port();
-                g_autofree char *text = NULL;
-                g_autofree char *error = test_listen_fails(client, &text, port, -1, NULL);
+                g_autofree char *text = NULL, *error = NULL;
+
+                n_fds = count_fds(f);
+                error = test_listen_fails(client, &text, port, -1, NULL);
 
                 assert_error(f, error, SD_BUS_ERROR_LIMITS_EXCEEDED, text, "MaxListenersPerUser");
                 assert_names(text, number);
@@ -290,7 +292,9 @@ static void test_limit_per_user(Fixture *f, const void *data) {
         g_free(test_listen_fails(f->client, NULL, 0, -1, NULL));
 
         /* The end of a client gives back everything. */
+        n_fds = count_fds(f);
         g_clear_pointer(&second, test_client_free);
+        test_wait_for(test_service_count_fds(f->service) == n_fds - (limit / 2 - 1));
         for (uint32_t i = 0; i < limit / 2 - 1; i++)
                 g_free(test_listen(f->client, 0, -1, NULL));
 }
