@@ -190,9 +190,14 @@ static const ListenerEvents listener_events = {
  * its call is acted on, and each would be one more for the bus to go through. */
 static int on_name_gone(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         ManagerBus *b = userdata;
-        const char *name;
+        const char *name, *sender = sd_bus_message_get_sender(m);
         Client *client;
         int r;
+
+        /* Everybody may send signals, and sd-bus cannot tell whether a unique name owns the well-known one of a
+         * match: it lets them all pass. */
+        if (!sender || !streq(sender, "org.freedesktop.DBus"))
+                return 0;
 
         r = sd_bus_message_read_basic(m, 's', &name);
         if (r < 0)

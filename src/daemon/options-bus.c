@@ -17,9 +17,37 @@ static void strv_freep(char ***strings) {
         free(*strings);
 }
 
+/* Reads an array of strings, as far as somebody will look at it. sd_bus_message_read_strv() takes a time that grows
+ * with the square of the length, and a message has room for millions. */
+static int read_strings(sd_bus_message *m, char ***ret) {
+        _cleanup_(strv_freep) char **strings = NULL;
+        const char *s;
+        size_t n = 0;
+        int r;
+
+        strings = calloc(OPTION_ALLOW_FROM_MAX + 2, sizeof(*strings));
+        if (!strings)
+                return -ENOMEM;
+
+        r = sd_bus_message_enter_container(m, 'a', "s");
+        if (r < 0)
+                return r;
+
+        while (n <= OPTION_ALLOW_FROM_MAX && (r = sd_bus_message_read_basic(m, 's', &s)) > 0) {
+                strings[n] = strdup(s);
+                if (!strings[n++])
+                        return -ENOMEM;
+        }
+        if (r < 0)
+                return r;
+
+        *ret = TAKE_PTR(strings);
+        /* One too many is refused, so that nothing that follows is read. */
+        return n > OPTION_ALLOW_FROM_MAX ? 0 : sd_bus_message_exit_container(m);
+}
+
 /* Reads the value inside the variant and sets the option; 'strings' keeps what the value borrows. */
 static int read_value(sd_bus_message *m, const char *key, const char *signature, ListenOptions *o, char **ret_problem) {
-        static char *const none[] = { NULL };
         _cleanup_(strv_freep) char **strings = NULL;
         OptionValue value = {};
         int r, b;
@@ -44,8 +72,8 @@ static int read_value(sd_bus_message *m, const char *key, const char *signature,
                 break;
 
         default:
-                r = sd_bus_message_read_strv(m, &strings);
-                value.as = strings ?: none;
+                r = read_strings(m, &strings);
+                value.as = strings;
                 break;
         }
         if (r < 0) {

@@ -146,6 +146,28 @@ static void test_tells_the_owner_alone(Privacy *p, const void *data) {
         g_assert_cmpuint(test_client_count_overheard(p->owner), ==, 0);
 }
 
+/* Everybody may send signals to everybody, in the bus' own words too. */
+static void test_believes_the_bus_alone(Privacy *p, const void *data) {
+        g_autofree char *listener = NULL;
+        sd_bus_message *m = NULL;
+
+        if (!test_require_root())
+                return;
+
+        listener = test_listen(p->owner, 0, -1, NULL);
+
+        g_assert_cmpint(sd_bus_message_new_signal(test_client_bus(p->stranger), &m, "/org/freedesktop/DBus",
+                                                  "org.freedesktop.DBus", "NameOwnerChanged"), >=, 0);
+        g_assert_cmpint(sd_bus_message_set_destination(m, test_bus_service_owner(p->bus)), >=, 0);
+        g_assert_cmpint(sd_bus_message_append(m, "sss", test_client_name(p->owner), test_client_name(p->owner), ""),
+                        >=, 0);
+        g_assert_cmpint(sd_bus_send(test_client_bus(p->stranger), m, NULL), >=, 0);
+        sd_bus_message_unref(m);
+        test_client_sync_service(p->stranger);
+
+        serve_one(p, listener);
+}
+
 /* ---- Calls ---- */
 
 static void assert_denied(char *error) {
@@ -376,6 +398,7 @@ int main(int argc, char *argv[]) {
 
 #define ADD(name, function) g_test_add("/privacy/" name, Privacy, NULL, set_up, function, tear_down)
         ADD("signals reach the owner alone", test_tells_the_owner_alone);
+        ADD("who has left is the bus' to say alone", test_believes_the_bus_alone);
         ADD("a listener obeys its owner alone", test_obeys_the_owner_alone);
         ADD("the first call of a connection is denied too", test_denies_newcomers);
         ADD("root may look and close, and no more", test_lets_root_look_and_close);
