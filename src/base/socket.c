@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <fcntl.h>
 #include <limits.h>
 #include <netinet/tcp.h>
 
@@ -126,6 +127,30 @@ int socket_get_backlog(int fd, uint32_t *ret) {
 
         /* Of a socket that listens, tcp_get_info() in the kernel reports the longest queue in this field. */
         *ret = info.tcpi_sacked;
+        return 0;
+}
+
+int socket_get_unprivileged_port_start(uint32_t *ret) {
+        _cleanup_close_ int fd = -EBADF;
+        char text[16];
+        unsigned long value;
+        ssize_t n;
+        char *end;
+
+        fd = open("/proc/sys/net/ipv4/ip_unprivileged_port_start", O_RDONLY | O_CLOEXEC);
+        if (fd < 0)
+                return -errno;
+
+        n = read(fd, text, sizeof(text) - 1);
+        if (n < 0)
+                return -errno;
+        text[n] = '\0';
+
+        value = strtoul(text, &end, 10);
+        if (end == text || value > UINT16_MAX + 1)
+                return -EBADMSG;
+
+        *ret = (uint32_t) value;
         return 0;
 }
 

@@ -30,6 +30,9 @@ int socket_get_local_address(int fd, Address *ret);
 /* The backlog in force, after the kernel has lowered what was asked for. */
 int socket_get_backlog(int fd, uint32_t *ret);
 
+/* The first port that needs no privilege to bind, net.ipv4.ip_unprivileged_port_start. It counts for IPv6 too. */
+int socket_get_unprivileged_port_start(uint32_t *ret);
+
 typedef enum AcceptError {
         ACCEPT_AGAIN,     /* nothing is waiting */
         ACCEPT_SKIP,      /* this one connection failed; the next may be fine */

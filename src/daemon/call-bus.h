@@ -5,61 +5,75 @@
  * A method call that has to wait before it is acted on: who is the caller, and may it?
  *
  * What the call's message says is read first and kept in the call. Then the bus is asked for the caller's
- * uid, once for each client, without waiting for the answer; then the caller is authorized. Only then the
- * handler acts, with a client looked up anew: by then the caller may be gone, or a limit reached. Whatever
- * fails on the way denies the call.
+ * uid, once for each client, without waiting for the answer. Then the method says what its caller needs an
+ * authorization for, and polkit is asked. Only then the method acts, once, with everything looked up anew: by
+ * then the caller may be gone, or a limit reached. Whatever fails on the way denies the call.
  */
 
 #include <sys/queue.h>
 #include <systemd/sd-bus.h>
 
+#include "base/address.h"
+#include "daemon/polkit-bus.h"
+#include "daemon/quota.h"
+
 typedef struct Call Call;
 typedef struct Client Client;
 typedef struct Manager Manager;
 
-typedef enum CallAction {
-        CALL_ANYBODY, /* the handler decides, by the caller's uid */
-        CALL_LISTEN,
-} CallAction;
+/* What polkit has to allow before the method may act. */
+typedef struct CallNeed {
+        PolkitQuestion question; /* action NULL: nothing */
+        bool optional;           /* the method acts either way, and looks at Call.authorized */
+        char port[8];            /* room for details */
+        char address[ADDRESS_STRING_MAX];
+} CallNeed;
 
-/* Acts and replies; or returns a negative errno and sets the error, which is replied then. */
-typedef int (*CallHandler)(Call *call, sd_bus_error *error);
-
-typedef void (*CallDataFree)(void *data);
+typedef struct CallMethod {
+        /* NULL: nothing is needed. It changes nothing, and may be called again. */
+        void (*need)(Call *call, CallNeed *need);
+        /* Acts and replies; or returns a negative errno and sets the error, which is replied then. */
+        int (*act)(Call *call, sd_bus_error *error);
+        /* Frees Call.data; NULL: there is none. */
+        void (*free_data)(void *data);
+} CallMethod;
 
 /* Embedded where the calls come in. */
 typedef struct CallQueue {
         sd_bus *bus;
         Manager *manager;
+        Polkit *polkit;
         TAILQ_HEAD(, Call) calls;
 } CallQueue;
 
 struct Call {
         CallQueue *queue;
         Manager *manager;
-        Client *client; /* only for the handler */
         sd_bus_message *message;
-
-        CallAction action;
-        CallHandler handler;
+        const CallMethod *method;
         void *data;
-        CallDataFree free_data;
 
-        sd_bus_slot *slot;
+        Client *client;   /* for the method; found anew after each wait */
+        bool authorized;  /* polkit allows what was needed */
+
+        sd_bus_slot *slot;  /* waits for the caller's uid */
+        PolkitQuery *query; /* waits for polkit */
+        CallNeed need;
+        QuotaCharge charge;
         TAILQ_ENTRY(Call) link;
 };
 
-void call_queue_init(CallQueue *queue, sd_bus *bus, Manager *manager);
+int call_queue_init(CallQueue *queue, sd_bus *bus, Manager *manager);
 void call_queue_done(CallQueue *queue);
 
-/* The caller has left: its calls are forgotten. */
+/* The caller has left: its calls are forgotten, and what polkit was asked for them is taken back. */
 void call_queue_cancel(CallQueue *queue, const char *sender);
 
 /* Consumes data, also on failure. Replies in any case, now or later, and returns what a method handler
  * returns. */
-int call_start(CallQueue *queue,
-               sd_bus_message *message,
-               CallAction action,
-               CallHandler handler,
-               void *data,
-               CallDataFree free_data);
+int call_start(CallQueue *queue, sd_bus_message *message, const CallMethod *method, void *data);
+
+/* For methods: refuse, and tell the log. 'action' is polkit's, or empty where the configuration forbids it to
+ * everybody. The first returns the errno to be returned. */
+int call_set_limit_error(const Call *call, const char *limit, uint32_t value, const char *what, sd_bus_error *error);
+void call_log_denied(const Call *call, const char *action, uint16_t port, const char *why);

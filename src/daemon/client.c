@@ -52,6 +52,7 @@ Client *client_free(Client *client) {
 
 void client_own(Client *client, Listener *l) {
         l->owner = client;
+        l->owner_name = client->name;
         TAILQ_INSERT_TAIL(&client->listeners, l, owner_link);
         listener_set_outbox(l, client->outbox);
 }
@@ -59,4 +60,5 @@ void client_own(Client *client, Listener *l) {
 void client_disown(Client *client, Listener *l) {
         TAILQ_REMOVE(&client->listeners, l, owner_link);
         l->owner = NULL;
+        l->owner_name = NULL;
 }

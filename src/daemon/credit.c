@@ -33,6 +33,11 @@ static void budget_wake(Budget *budget) {
         }
 }
 
+void budget_set_limit(Budget *budget, uint32_t limit) {
+        budget->limit = limit;
+        budget_wake(budget);
+}
+
 void credit_init(Credit *credit, Budget *budget, uint32_t window, CreditCallback callback, void *userdata) {
         *credit = (Credit) {
                 .budget = budget,
@@ -47,6 +52,14 @@ void credit_done(Credit *credit) {
         credit->budget->used -= credit->used;
         credit->used = 0;
         budget_wake(credit->budget);
+}
+
+void credit_set_window(Credit *credit, uint32_t window) {
+        bool more = window > credit->window;
+
+        credit->window = window;
+        if (more)
+                credit->callback(credit->userdata);
 }
 
 uint32_t credit_get_room(Credit *credit) {

@@ -38,10 +38,16 @@ struct Credit {
 
 void budget_init(Budget *budget, uint32_t limit);
 
+/* Wakes up who waited, if there is more now. */
+void budget_set_limit(Budget *budget, uint32_t limit);
+
 void credit_init(Credit *credit, Budget *budget, uint32_t window, CreditCallback callback, void *userdata);
 
 /* Gives everything back and forgets the client. */
 void credit_done(Credit *credit);
+
+/* What is above it now comes back by itself. */
+void credit_set_window(Credit *credit, uint32_t window);
 
 /* How many may be sent now. Who is told 0 will be called when it is more. */
 uint32_t credit_get_room(Credit *credit);

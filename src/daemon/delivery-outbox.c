@@ -85,6 +85,10 @@ Outbox *outbox_free(Outbox *outbox) {
         return NULL;
 }
 
+void outbox_set_window(Outbox *outbox, uint32_t window) {
+        credit_set_window(&outbox->credit, window);
+}
+
 sd_bus *outbox_get_bus(Outbox *outbox) {
         return outbox->bus;
 }
@@ -238,7 +242,7 @@ void outbox_flush(Outbox *outbox) {
 
         r = outbox_send_barrier(outbox);
         if (r < 0) {
-                log_warning("Cannot ask %s whether it has its connections: %s", outbox->destination, strerror(-r));
+                log_debug("Cannot ask %s whether it has its connections: %s", outbox->destination, strerror(-r));
                 outbox_retry_later(outbox);
         }
 }

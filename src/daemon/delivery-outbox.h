@@ -25,6 +25,9 @@ int outbox_new(sd_bus *bus, const char *destination, Budget *budget, uint32_t wi
 /* The client has left the bus. No delivery uses the outbox any more. */
 Outbox *outbox_free(Outbox *outbox);
 
+/* How many connections may be on the way to the client. */
+void outbox_set_window(Outbox *outbox, uint32_t window);
+
 sd_bus *outbox_get_bus(Outbox *outbox);
 const char *outbox_get_destination(Outbox *outbox);
 

@@ -8,6 +8,7 @@
 #include "daemon/bus-error.h"
 #include "daemon/call-bus.h"
 #include "daemon/client.h"
+#include "daemon/i18n.h"
 #include "daemon/listener-bus.h"
 #include "daemon/manager.h"
 #include "daemon/names.h"
@@ -18,18 +19,19 @@ static const sd_bus_vtable *get_listener_vtable(void);
 
 /* What a caller wants to do with a listener. */
 typedef enum Access {
-        ACCESS_USE,
-        ACCESS_CLOSE,
-        ACCESS_READ,
+        ACCESS_USE,    /* its owner's business */
+        ACCESS_MANAGE, /* see it, close it: an administrator's too */
 } Access;
 
-static bool client_may(const Client *client, const Listener *l, Access access) {
-        if (l->owner == client)
-                return true;
-        if (l->options->persistent && client->uid == l->uid)
+static bool client_owns(const Client *client, const Listener *l) {
+        return l->owner == client || (l->options->persistent && client->uid == l->uid);
+}
+
+static bool call_may(const Call *call, const Listener *l, Access access) {
+        if (client_owns(call->client, l))
                 return true;
 
-        return access != ACCESS_USE && client->uid == 0;
+        return access == ACCESS_MANAGE && (call->client->uid == 0 || call->authorized);
 }
 
 static Listener *find_listener(Manager *m, const char *path) {
@@ -49,6 +51,25 @@ static Listener *find_listener(Manager *m, const char *path) {
         return manager_find_listener(m, id);
 }
 
+/* Whoever wants to manage a listener that is not its own needs an administrator's authorization. */
+static void need_manage(Call *call, CallNeed *need, const char *message, bool may_ask) {
+        Listener *l;
+
+        l = find_listener(call->manager, sd_bus_message_get_path(call->message));
+        if (!l || client_owns(call->client, l))
+                return;
+
+        need->question.action = ACTION_MANAGE;
+        need->question.may_ask =
+                may_ask && sd_bus_message_get_allow_interactive_authorization(call->message) > 0;
+        (void) snprintf(need->port, sizeof(need->port), "%u", address_get_port(&l->address));
+        polkit_question_add(&need->question, "port", need->port);
+        polkit_question_add(&need->question, "address", address_format(&l->address, need->address));
+        polkit_question_add(&need->question, "name", l->options->name);
+        polkit_question_add(&need->question, "polkit.message", message);
+        polkit_question_add(&need->question, "polkit.gettext_domain", GETTEXT_PACKAGE);
+}
+
 /* The listener that a call is about, if the caller may do that with it. It is looked up by its path anew each
  * time: it may have ended since the call came in. */
 static int call_get_listener(Call *call, Access access, Listener **ret, sd_bus_error *error) {
@@ -58,23 +79,28 @@ static int call_get_listener(Call *call, Access access, Listener **ret, sd_bus_e
         l = find_listener(call->manager, path);
         if (!l)
                 return sd_bus_error_setf(error, SD_BUS_ERROR_UNKNOWN_OBJECT, "There is no listener %s", path);
-        if (!client_may(call->client, l, access))
+        if (!call_may(call, l, access))
                 return bus_error_from_errno(error, -EACCES, "The listener %s belongs to somebody else", path);
 
         *ret = l;
         return 0;
 }
 
+static void need_close(Call *call, CallNeed *need) {
+        need_manage(call, need,
+                    N_("Authentication is required to close another user's listener on port $(port)."),
+                    true);
+}
+
 static int act_close(Call *call, sd_bus_error *error) {
         Listener *l;
         int r;
 
-        r = call_get_listener(call, ACCESS_CLOSE, &l, error);
+        r = call_get_listener(call, ACCESS_MANAGE, &l, error);
         if (r < 0)
                 return r;
 
-        listener_close(l, client_may(call->client, l, ACCESS_USE) ? LISTENER_END_OWNER
-                                                                 : LISTENER_END_ADMINISTRATOR);
+        listener_close(l, client_owns(call->client, l) ? LISTENER_END_OWNER : LISTENER_END_ADMINISTRATOR);
         return sd_bus_reply_method_return(call->message, NULL);
 }
 
@@ -84,7 +110,9 @@ static CallQueue *get_calls(sd_bus_message *m) {
 }
 
 static int method_close(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        return call_start(get_calls(m), m, CALL_ANYBODY, act_close, NULL, NULL);
+        static const CallMethod method = { .need = need_close, .act = act_close };
+
+        return call_start(get_calls(m), m, &method, NULL);
 }
 
 static int act_adopt(Call *call, sd_bus_error *error) {
@@ -108,7 +136,9 @@ static int act_adopt(Call *call, sd_bus_error *error) {
 }
 
 static int method_adopt(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        return call_start(get_calls(m), m, CALL_ANYBODY, act_adopt, NULL, NULL);
+        static const CallMethod method = { .act = act_adopt };
+
+        return call_start(get_calls(m), m, &method, NULL);
 }
 
 static int act_pause(Call *call, sd_bus_error *error) {
@@ -124,7 +154,9 @@ static int act_pause(Call *call, sd_bus_error *error) {
 }
 
 static int method_pause(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        return call_start(get_calls(m), m, CALL_ANYBODY, act_pause, NULL, NULL);
+        static const CallMethod method = { .act = act_pause };
+
+        return call_start(get_calls(m), m, &method, NULL);
 }
 
 static int act_resume(Call *call, sd_bus_error *error) {
@@ -144,7 +176,9 @@ static int act_resume(Call *call, sd_bus_error *error) {
 }
 
 static int method_resume(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        return call_start(get_calls(m), m, CALL_ANYBODY, act_resume, NULL, NULL);
+        static const CallMethod method = { .act = act_resume };
+
+        return call_start(get_calls(m), m, &method, NULL);
 }
 
 static int act_acknowledge(Call *call, sd_bus_error *error) {
@@ -175,7 +209,9 @@ static int act_acknowledge(Call *call, sd_bus_error *error) {
 }
 
 static int method_acknowledge(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        return call_start(get_calls(m), m, CALL_ANYBODY, act_acknowledge, NULL, NULL);
+        static const CallMethod method = { .act = act_acknowledge };
+
+        return call_start(get_calls(m), m, &method, NULL);
 }
 
 static int property_get_address(sd_bus *bus, const char *path, const char *interface, const char *property,
@@ -276,6 +312,13 @@ int listener_bus_append_properties(sd_bus *bus, sd_bus_message *m, Listener *l, 
         return sd_bus_message_close_container(m);
 }
 
+/* Nobody is asked for a password just because a program looks at a property. */
+static void need_get(Call *call, CallNeed *need) {
+        need_manage(call, need,
+                    N_("Authentication is required to see another user's listener on port $(port)."),
+                    false);
+}
+
 static int act_get(Call *call, sd_bus_error *error) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
         const char *interface, *name;
@@ -283,7 +326,7 @@ static int act_get(Call *call, sd_bus_error *error) {
         Listener *l;
         int r;
 
-        r = call_get_listener(call, ACCESS_READ, &l, error);
+        r = call_get_listener(call, ACCESS_MANAGE, &l, error);
         if (r < 0)
                 return r;
 
@@ -310,7 +353,7 @@ static int act_get_all(Call *call, sd_bus_error *error) {
         Listener *l;
         int r;
 
-        r = call_get_listener(call, ACCESS_READ, &l, error);
+        r = call_get_listener(call, ACCESS_MANAGE, &l, error);
         if (r < 0)
                 return r;
 
@@ -325,10 +368,19 @@ static int act_get_all(Call *call, sd_bus_error *error) {
 }
 
 bool listener_bus_may_list(const Call *call, const Listener *l) {
-        return client_may(call->client, l, ACCESS_READ);
+        return call_may(call, l, ACCESS_MANAGE);
 }
 
-/* The node above the listeners. It shows each caller its own, and root all of them, so sd-bus cannot do it: the
+void listener_bus_need_list(Call *call, CallNeed *need) {
+        for (const Listener *l = call->manager->listeners; l; l = l->hh.next)
+                if (!client_owns(call->client, l)) {
+                        need->question.action = ACTION_MANAGE;
+                        need->optional = true;
+                        return;
+                }
+}
+
+/* The node above the listeners. It shows each caller its own, and an administrator all of them, so sd-bus cannot do it: the
  * caller has to be identified first. */
 static int act_introspect_prefix(Call *call, sd_bus_error *error) {
         _cleanup_free_ char *xml = NULL;
@@ -356,23 +408,26 @@ static int act_introspect_prefix(Call *call, sd_bus_error *error) {
  * has to be identified first, and that takes a question to the bus. */
 static int on_call(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         const char *interface, *signature, *path = sd_bus_message_get_path(m);
+        static const CallMethod get = { .need = need_get, .act = act_get };
+        static const CallMethod get_all = { .need = need_get, .act = act_get_all };
+        static const CallMethod introspect = { .need = listener_bus_need_list, .act = act_introspect_prefix };
         CallQueue *calls = userdata;
-        CallHandler handler;
+        const CallMethod *method;
         int r;
 
         if (streq(path, LISTENER_PREFIX)) {
                 if (sd_bus_message_is_method_call(m, "org.freedesktop.DBus.Introspectable", "Introspect") <= 0)
                         return 0;
-                return call_start(calls, m, CALL_ANYBODY, act_introspect_prefix, NULL, NULL);
+                return call_start(calls, m, &introspect, NULL);
         }
         if (!find_listener(calls->manager, path))
                 return sd_bus_error_setf(error, SD_BUS_ERROR_UNKNOWN_OBJECT, "There is no listener %s", path);
 
         if (sd_bus_message_is_method_call(m, "org.freedesktop.DBus.Properties", "Get") > 0) {
-                handler = act_get;
+                method = &get;
                 signature = "ss";
         } else if (sd_bus_message_is_method_call(m, "org.freedesktop.DBus.Properties", "GetAll") > 0) {
-                handler = act_get_all;
+                method = &get_all;
                 signature = "s";
         } else
                 return 0;
@@ -392,7 +447,7 @@ static int on_call(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         if (*interface != '\0' && !streq(interface, LISTENER_INTERFACE))
                 return 0;
 
-        return call_start(calls, m, CALL_ANYBODY, handler, NULL, NULL);
+        return call_start(calls, m, method, NULL);
 }
 
 /* sd-bus asks this before it calls one of the methods. */
@@ -439,7 +494,14 @@ static void emit_to_owner(sd_bus *bus, const Listener *l, const char *member, co
         if (r >= 0)
                 r = sd_bus_send(bus, m, NULL);
         if (r < 0)
-                log_warning("%s: cannot send %s to %s: %s", l->path, member, l->owner->name, strerror(-r));
+                log_event(LOG_WARNING, NULL,
+                          &(LogFields) {
+                                  .listener = l->path,
+                                  .owner = l->owner->name,
+                                  .has_owner_uid = true,
+                                  .owner_uid = l->uid,
+                          },
+                          "%s: cannot send %s to %s: %s", l->path, member, l->owner->name, strerror(-r));
 }
 
 void listener_bus_emit_error(sd_bus *bus, const Listener *l, const ListenerError *error) {

@@ -7,6 +7,7 @@
 #include <systemd/sd-bus.h>
 
 typedef struct Call Call;
+typedef struct CallNeed CallNeed;
 typedef struct CallQueue CallQueue;
 typedef struct Listener Listener;
 typedef struct ListenerError ListenerError;
@@ -14,7 +15,9 @@ typedef struct ListenerError ListenerError;
 /* Adds the objects below LISTENER_PREFIX. */
 int listener_bus_add(sd_bus *bus, CallQueue *calls, sd_bus_slot **ret_vtable, sd_bus_slot **ret_calls);
 
-/* Whether the caller may know of the listener. */
+/* For calls that list listeners: everybody may know of its own, an administrator of all. Nobody is asked for a
+ * password for it. */
+void listener_bus_need_list(Call *call, CallNeed *need);
 bool listener_bus_may_list(const Call *call, const Listener *l);
 
 /* Appends all properties, "a{sv}". */

@@ -9,6 +9,7 @@
 #include "base/descriptors.h"
 #include "base/log.h"
 #include "base/macros.h"
+#include "base/message-ids.h"
 #include "base/prefix.h"
 #include "base/socket.h"
 #include "daemon/delivery-signal.h"
@@ -36,9 +37,32 @@ const char *listener_end_to_string(ListenerEnd end) {
         return names[end];
 }
 
-static void listener_raise(Listener *l, const char *file, uint32_t line, const char *format, ...) _printf_(4, 5);
+static LogFields listener_log_fields(const Listener *l) {
+        return (LogFields) {
+                .listener = l->path,
+                .owner = l->owner_name,
+                .has_owner_uid = true,
+                .owner_uid = l->uid,
+                .port = address_get_port(&l->address),
+        };
+}
 
-static void listener_raise(Listener *l, const char *file, uint32_t line, const char *format, ...) {
+static void listener_raise(Listener *l,
+                           const char *message_id,
+                           const char *peer,
+                           const char *file,
+                           uint32_t line,
+                           const char *format,
+                           ...) _printf_(6, 7);
+
+static void listener_raise(Listener *l,
+                           const char *message_id,
+                           const char *peer,
+                           const char *file,
+                           uint32_t line,
+                           const char *format,
+                           ...) {
+        LogFields fields = listener_log_fields(l);
         char message[512];
         va_list arguments;
 
@@ -46,12 +70,15 @@ static void listener_raise(Listener *l, const char *file, uint32_t line, const c
         (void) vsnprintf(message, sizeof(message), format, arguments);
         va_end(arguments);
 
-        log_message(LOG_WARNING, file, (int) line, "%s of uid %u: %s", l->path, (unsigned) l->uid, message);
+        fields.peer = peer;
+        log_event_at(LOG_WARNING, message_id, file, (int) line, &fields, "%s of user %u: %s",
+                     l->path, (unsigned) l->uid, message);
         l->events->error(l, &(ListenerError) { .message = message, .file = file, .line = line }, l->userdata);
 }
 
 /* Tells the log and the owner, with this very place in the source. */
-#define listener_error(l, ...) listener_raise(l, __FILE_NAME__, __LINE__, __VA_ARGS__)
+#define listener_error(l, message_id, peer, ...) \
+        listener_raise(l, message_id, peer, __FILE_NAME__, __LINE__, __VA_ARGS__)
 
 static uint64_t now_ns(void) {
         struct timespec t;
@@ -96,7 +123,8 @@ static void listener_back_off(Listener *l, int error) {
         uint64_t now = now_ns() / 1000;
 
         if (now > l->episode_end_usec)
-                listener_error(l, "Connections have to wait, the service cannot accept them: %s", strerror(error));
+                listener_error(l, MESSAGE_EXHAUSTED_STR, NULL,
+                               "Connections have to wait, the service cannot accept them: %s", strerror(error));
 
         if (l->back_off_usec == 0)
                 l->back_off_usec = BACK_OFF_MIN_USEC;
@@ -154,8 +182,9 @@ static void listener_count_lost(Listener *l, const Address *peer, int error) {
         char address[ADDRESS_STRING_MAX];
 
         l->lost++;
-        listener_error(l, "The connection from %s port %u is lost: %s",
-                       address_format(peer, address), address_get_port(peer), strerror(error));
+        (void) address_format(peer, address);
+        listener_error(l, MESSAGE_CONNECTION_LOST_STR, address, "The connection from %s port %u is lost: %s",
+                       address, address_get_port(peer), strerror(error));
 }
 
 typedef enum AcceptResult {
@@ -190,7 +219,8 @@ static AcceptResult listener_accept(Listener *l) {
                         return EXHAUSTED;
 
                 default:
-                        listener_error(l, "The listener is closed, its socket failed: %s", strerror(error));
+                        listener_error(l, MESSAGE_LISTENER_FAILED_STR, NULL,
+                                       "The listener is closed, its socket failed: %s", strerror(error));
                         listener_close(l, LISTENER_END_ERROR);
                         return CLOSED;
                 }
@@ -264,7 +294,8 @@ static void listener_serve(Listener *l) {
 
         r = sd_event_source_set_enabled(l->accept_source, listener_is_ready(l) ? SD_EVENT_ON : SD_EVENT_OFF);
         if (r < 0) {
-                listener_error(l, "The listener is closed, it cannot wait for connections: %s", strerror(-r));
+                listener_error(l, MESSAGE_LISTENER_FAILED_STR, NULL,
+                               "The listener is closed, it cannot wait for connections: %s", strerror(-r));
                 listener_close(l, LISTENER_END_ERROR);
         }
 }
@@ -399,10 +430,11 @@ static void listener_stop(Listener *l) {
 
 void listener_close(Listener *l, ListenerEnd end) {
         uint32_t n = delivery_get_in_flight(l->delivery);
+        LogFields fields = listener_log_fields(l);
 
-        log_message(n > 0 ? LOG_INFO : LOG_DEBUG, __FILE_NAME__, __LINE__,
-                    "%s of uid %u is closed (%s), with %u connections that nobody had confirmed yet",
-                    l->path, (unsigned) l->uid, listener_end_to_string(end), (unsigned) n);
+        log_event(LOG_DEBUG, NULL, &fields,
+                  "%s of user %u is closed (%s), with %u connections that nobody had confirmed yet",
+                  l->path, (unsigned) l->uid, listener_end_to_string(end), (unsigned) n);
 
         listener_stop(l);
         l->events->closed(l, end, l->userdata);

@@ -61,7 +61,8 @@ struct Listener {
         Address address; /* as bound */
         uint32_t backlog;
 
-        Client *owner;   /* NULL while a persistent listener has none; not used by the listener itself */
+        Client *owner;          /* NULL while a persistent listener has none; not used by the listener itself */
+        const char *owner_name; /* the client's, for the log; or NULL */
         TAILQ_ENTRY(Listener) owner_link;
         UT_hash_handle hh;
         QuotaCharge charge;

@@ -3,7 +3,6 @@
 /* tcpserversocketd: the arguments, the loop, the exit status. */
 
 #include <getopt.h>
-#include <libintl.h>
 #include <locale.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,16 +14,17 @@
 #include "base/log.h"
 #include "base/macros.h"
 #include "config.h"
-#include "daemon/manager-bus.h"
-
-#define _(text) gettext(text)
+#include "daemon/i18n.h"
+#include "daemon/service-bus.h"
+#include "daemon/settings.h"
 
 /* How long the last words may take. */
 #define SHUT_DOWN_USEC (UINT64_C(2) * 1000 * 1000)
 
 static bool arg_user = false;
 
-DEFINE_CLEANUP(ManagerBus, manager_bus_free)
+DEFINE_CLEANUP(Service, service_free)
+DEFINE_CLEANUP(Settings, settings_free)
 
 static void help(void) {
         printf(_("%s [OPTIONS...]\n"
@@ -99,6 +99,7 @@ static int add_signals(sd_event *event) {
         (void) sigemptyset(&mask);
         (void) sigaddset(&mask, SIGTERM);
         (void) sigaddset(&mask, SIGINT);
+        (void) sigaddset(&mask, SIGHUP);
         if (sigprocmask(SIG_BLOCK, &mask, NULL) < 0)
                 return -errno;
 
@@ -110,10 +111,32 @@ static int add_signals(sd_event *event) {
         return sd_event_add_signal(event, NULL, SIGINT, NULL, NULL);
 }
 
+static int on_reload(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
+        Service *service = userdata;
+        Settings *settings;
+        int r;
+
+        (void) sd_notify(false, "RELOADING=1");
+
+        r = settings_load("", &settings);
+        if (r == 0)
+                service_set_settings(service, settings);
+        else {
+                log_error("Cannot read the configuration, going on with what was: %s",
+                          r < 0 ? strerror(-r) : "not everything could be read");
+                if (r > 0)
+                        (void) settings_free(settings);
+        }
+
+        (void) sd_notify(false, "READY=1");
+        return 0;
+}
+
 static int run(void) {
+        _cleanup_(settings_freep) Settings *settings = NULL;
         _cleanup_(sd_event_unrefp) sd_event *event = NULL;
         _cleanup_(sd_bus_close_unrefp) sd_bus *bus = NULL;
-        _cleanup_(manager_bus_freep) ManagerBus *b = NULL;
+        _cleanup_(service_freep) Service *s = NULL;
         int r;
 
         raise_descriptor_limit();
@@ -130,6 +153,14 @@ static int run(void) {
                 return r;
         }
 
+        r = settings_load("", &settings);
+        if (r < 0) {
+                log_error("Cannot read the configuration: %s", strerror(-r));
+                return r;
+        }
+        if (r > 0)
+                log_error("Not all of the configuration could be read, so what it does not allow is not allowed");
+
         r = arg_user ? sd_bus_open_user(&bus) : sd_bus_open_system(&bus);
         if (r < 0) {
                 log_error("Cannot connect to the %s bus: %s", arg_user ? "session" : "system", strerror(-r));
@@ -145,7 +176,11 @@ static int run(void) {
         if (r >= 0)
                 r = sd_bus_attach_event(bus, event, SD_EVENT_PRIORITY_NORMAL);
         if (r >= 0)
-                r = manager_bus_new(event, bus, &b);
+                r = service_new(event, bus, settings, &s);
+        if (r >= 0) {
+                settings = NULL; /* the service's now */
+                r = sd_event_add_signal(event, NULL, SIGHUP, on_reload, s);
+        }
         if (r < 0) {
                 log_error("Cannot set up the service on the bus: %s", strerror(-r));
                 return r;
@@ -156,7 +191,7 @@ static int run(void) {
                 log_error("The connection to the bus is lost");
 
         (void) sd_notify(false, "STOPPING=1");
-        manager_bus_shut_down(b, SHUT_DOWN_USEC);
+        service_shut_down(s, SHUT_DOWN_USEC);
         return r == 0 ? 0 : -EIO;
 }
 
@@ -168,8 +203,11 @@ int main(int argc, char *argv[]) {
         (void) textdomain(GETTEXT_PACKAGE);
 
         r = parse_arguments(argc, argv);
-        if (r > 0)
+        if (r > 0) {
+                log_open("tcpserversocketd");
                 r = run();
+                log_close();
+        }
 
         return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

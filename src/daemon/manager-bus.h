@@ -1,20 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The service on the bus: its name, the manager object, and who leaves. */
+/* The manager object on the bus: org.example.TCPServerSocket. */
 
-#include <stdint.h>
+#include <systemd/sd-bus.h>
 
-typedef struct ManagerBus ManagerBus;
-typedef struct sd_bus sd_bus;
-typedef struct sd_event sd_event;
+typedef struct Manager Manager;
 
-/* Puts the service on a bus that is attached to the event loop, and asks for the name. The loop ends with an
- * error if the name is not to be had. */
-int manager_bus_new(sd_event *event, sd_bus *bus, ManagerBus **ret);
+/* Adds the object. The manager's userdata is the CallQueue that its calls go into. */
+int manager_bus_add(sd_bus *bus, Manager *manager, sd_bus_slot **ret);
 
-/* Closes all listeners, with reason "shutdown", and answers nobody any more. Returns when the last words are
- * on the bus, or after timeout_usec. */
-void manager_bus_shut_down(ManagerBus *b, uint64_t timeout_usec);
-
-ManagerBus *manager_bus_free(ManagerBus *b);
+/* The settings are other ones now. They are no secret: everybody is told. */
+void manager_bus_emit_settings(sd_bus *bus);

@@ -5,12 +5,19 @@
 
 #include "base/macros.h"
 #include "daemon/client.h"
+#include "daemon/delivery-outbox.h"
 #include "daemon/manager.h"
 #include "daemon/options.h"
+#include "daemon/settings.h"
 
 DEFINE_CLEANUP(Manager, manager_free)
 
-int manager_new(sd_event *event, sd_bus *bus, const ListenerEvents *events, void *userdata, Manager **ret) {
+int manager_new(sd_event *event,
+                sd_bus *bus,
+                Settings *settings,
+                const ListenerEvents *events,
+                void *userdata,
+                Manager **ret) {
         _cleanup_(manager_freep) Manager *m = NULL;
         int r;
 
@@ -22,15 +29,25 @@ int manager_new(sd_event *event, sd_bus *bus, const ListenerEvents *events, void
         m->bus = sd_bus_ref(bus);
         m->events = events;
         m->userdata = userdata;
-        limits_set_defaults(&m->limits);
-        budget_init(&m->budget, m->limits.unacknowledged);
+        budget_init(&m->budget, settings->limits.unacknowledged);
 
         r = quota_new(&m->quota);
         if (r < 0)
                 return r;
 
+        manager_set_settings(m, settings);
         *ret = TAKE_PTR(m);
         return 0;
+}
+
+void manager_set_settings(Manager *m, Settings *settings) {
+        (void) settings_free(m->settings);
+        m->settings = settings;
+        m->limits = settings->limits;
+
+        for (Client *client = m->clients; client; client = client->hh.next)
+                outbox_set_window(client->outbox, m->limits.unacknowledged_per_client);
+        budget_set_limit(&m->budget, m->limits.unacknowledged);
 }
 
 void manager_close_all(Manager *m) {
@@ -53,6 +70,7 @@ Manager *manager_free(Manager *m) {
                 manager_remove_client(m, client);
 
         m->quota = quota_free(m->quota);
+        m->settings = settings_free(m->settings);
         sd_bus_unref(m->bus);
         sd_event_unref(m->event);
         free(m);
@@ -98,10 +116,24 @@ void manager_remove_client(Manager *m, Client *client) {
         (void) client_free(client);
 }
 
+int manager_check_settings(const Manager *m, const ListenOptions *options) {
+        if (!settings_allow_port(m->settings, (uint16_t) options->port))
+                return MANAGER_E_PORT;
+
+        if (!settings_allow_address(m->settings, &options->address, options->ipv6_only))
+                return MANAGER_E_ADDRESS;
+
+        return 0;
+}
+
 int manager_listen(Manager *m, Client *client, ListenOptions *options, Listener **ret) {
         QuotaCharge charge = {};
         Listener *l;
         int r;
+
+        r = manager_check_settings(m, options);
+        if (r != 0)
+                return r;
 
         if (HASH_COUNT(m->listeners) >= m->limits.listeners)
                 return MANAGER_E_LISTENERS;
@@ -119,6 +151,14 @@ int manager_listen(Manager *m, Client *client, ListenOptions *options, Listener 
         }
 
         l->charge = charge;
+
+        /* The kernel's choice: the range that it has may not be the one that it had when the settings were read. */
+        if (!settings_allow_port(m->settings, address_get_port(&l->address))) {
+                l->options = NULL; /* still the caller's */
+                (void) listener_free(l);
+                return MANAGER_E_PORT;
+        }
+
         HASH_ADD(hh, m->listeners, id, sizeof(l->id), l);
         if (!hash_was_added(&l->hh)) {
                 l->options = NULL; /* still the caller's */

@@ -14,6 +14,7 @@ typedef struct Client Client;
 typedef struct ListenOptions ListenOptions;
 typedef struct Manager Manager;
 typedef struct Quota Quota;
+typedef struct Settings Settings;
 typedef struct sd_bus sd_bus;
 typedef struct sd_event sd_event;
 
@@ -23,7 +24,8 @@ struct Manager {
         const ListenerEvents *events;
         void *userdata;
 
-        Limits limits;
+        Settings *settings;
+        Limits limits;       /* of the settings, where the properties of the object find them */
         Budget budget;
         Quota *quota;
 
@@ -32,13 +34,24 @@ struct Manager {
         uint64_t last_id;
 };
 
-/* The limits of MANAGER_LISTEN that a call can meet, beside what listener_new() returns. */
+/* What the settings have against a call of Listen. */
 enum {
         MANAGER_E_LISTENERS = 1,      /* limits.listeners */
         MANAGER_E_LISTENERS_PER_USER, /* limits.listeners_per_user */
+        MANAGER_E_PORT,               /* not among the settings' ports */
+        MANAGER_E_ADDRESS,            /* not among their addresses */
 };
 
-int manager_new(sd_event *event, sd_bus *bus, const ListenerEvents *events, void *userdata, Manager **ret);
+/* Takes the settings over on success. */
+int manager_new(sd_event *event,
+                sd_bus *bus,
+                Settings *settings,
+                const ListenerEvents *events,
+                void *userdata,
+                Manager **ret);
+
+/* Takes them over. What was bound under the old ones stays. */
+void manager_set_settings(Manager *m, Settings *settings);
 
 /* Closes all listeners and tells their owners. */
 void manager_close_all(Manager *m);
@@ -53,6 +66,9 @@ Listener *manager_find_listener(Manager *m, uint64_t id);
 int manager_acquire_client(Manager *m, const char *name, Client **ret);
 
 void manager_remove_client(Manager *m, Client *client);
+
+/* Whether the settings allow anybody to listen there: 0 or MANAGER_E_*. */
+int manager_check_settings(const Manager *m, const ListenOptions *options);
 
 /* Binds a port for the client. Takes the options over on success. Nothing is accepted before the listener is
  * given to its owner. Returns 0, a positive MANAGER_E_*, or a negative errno of listener_new(). */

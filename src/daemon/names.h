@@ -14,3 +14,8 @@
 #define ERROR_ADDRESS_NOT_AVAILABLE "org.example.TCPServerSocket.Error.AddressNotAvailable"
 #define ERROR_HAS_OWNER "org.example.TCPServerSocket.Error.HasOwner"
 #define ERROR_WRONG_DELIVERY "org.example.TCPServerSocket.Error.WrongDelivery"
+
+/* polkit's actions. */
+#define ACTION_LISTEN "org.example.TCPServerSocket.listen"
+#define ACTION_LISTEN_PRIVILEGED "org.example.TCPServerSocket.listen-privileged"
+#define ACTION_MANAGE "org.example.TCPServerSocket.manage"

@@ -20,6 +20,10 @@ bool test_bus_is_broker(void);
 TestBus *test_bus_new(const char *extra_xml);
 /* service_user: who may own the service's name; NULL: who runs the test. */
 TestBus *test_bus_new_for_user(const char *extra_xml, const char *service_user);
+/* The machine's own system bus, which is there already and stays. */
+TestBus *test_bus_new_system(void);
+/* One that somebody else has started and that this address leads to. */
+TestBus *test_bus_new_for_address(const char *address);
 void test_bus_free(TestBus *bus);
 
 const char *test_bus_address(TestBus *bus);
@@ -29,7 +33,7 @@ const char *test_bus_directory(TestBus *bus);
 const char *test_bus_service_owner(TestBus *bus);
 /* How often the service's name has changed hands. */
 unsigned test_bus_owner_changes(TestBus *bus);
-/* The bus's own process: dbus-daemon, or dbus-broker-launch. */
+/* The bus's own process: dbus-daemon, or dbus-broker-launch; of a bus that the test has started. */
 pid_t test_bus_pid(TestBus *bus);
 /* Ends it as a crash would. */
 void test_bus_kill(TestBus *bus);

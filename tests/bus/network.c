@@ -21,28 +21,34 @@ static void ip(int netns, const char *words) {
                 g_error("this command failed: %s", line);
 }
 
+static int open_namespace(void) {
+        int fd = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+
+        g_assert_no_errno(fd);
+        return fd;
+}
+
 static int new_namespace(void) {
         int fd;
 
         g_assert_no_errno(unshare(CLONE_NEWNET));
-        fd = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
-        g_assert_no_errno(fd);
+        fd = open_namespace();
         ip(fd, "link set lo up");
         return fd;
 }
 
-bool test_enter_private_network(void) {
+static bool may_make_networks(void) {
         g_autofree char *program = g_find_program_in_path("ip");
-        g_autofree char *cable = NULL;
 
-        if (geteuid() != 0 || !program)
-                return false;
+        return geteuid() == 0 && program;
+}
 
-        neighbour = new_namespace();
-        home = new_namespace();
-        cable = g_strdup_printf("link add " TEST_NEIGHBOUR_INTERFACE " type veth peer name " TEST_INTERFACE
-                                " netns %d",
-                                (int) getpid());
+/* The process is at home. */
+static void lay_cable(void) {
+        g_autofree char *cable = g_strdup_printf("link add " TEST_NEIGHBOUR_INTERFACE
+                                                 " type veth peer name " TEST_INTERFACE " netns %d",
+                                                 (int) getpid());
+
         ip(neighbour, cable);
 
         /* nodad: an address is usable at once, and not after a second of asking who else has it. */
@@ -54,6 +60,26 @@ bool test_enter_private_network(void) {
         ip(neighbour, "addr add " TEST_NEIGHBOUR_LINK_LOCAL "/64 dev " TEST_NEIGHBOUR_INTERFACE " nodad");
         ip(home, "link set " TEST_INTERFACE " addrgenmode none up");
         ip(neighbour, "link set " TEST_NEIGHBOUR_INTERFACE " addrgenmode none up");
+}
+
+bool test_enter_private_network(void) {
+        if (!may_make_networks())
+                return false;
+
+        neighbour = new_namespace();
+        home = new_namespace();
+        lay_cable();
+        return true;
+}
+
+bool test_add_neighbour(void) {
+        if (!may_make_networks())
+                return false;
+
+        home = open_namespace();
+        neighbour = new_namespace();
+        test_network_return();
+        lay_cable();
         return true;
 }
 

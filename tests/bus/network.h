@@ -20,6 +20,8 @@
  * not. Tests then skip themselves by test_require_private_network(). */
 bool test_enter_private_network(void);
 bool test_require_private_network(void);
+/* The same, but our end is in the network that the process is in, for one that has a machine for itself. */
+bool test_add_neighbour(void);
 
 /* Everything until the return happens at the other end of the cable: making sockets, above all. */
 void test_network_visit_neighbour(void);

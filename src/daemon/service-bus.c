@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <systemd/sd-bus.h>
+#include <systemd/sd-daemon.h>
+#include <systemd/sd-event.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "base/macros.h"
+#include "daemon/call-bus.h"
+#include "daemon/client.h"
+#include "daemon/idle.h"
+#include "daemon/listener-bus.h"
+#include "daemon/log-control-bus.h"
+#include "daemon/manager-bus.h"
+#include "daemon/manager.h"
+#include "daemon/names.h"
+#include "daemon/service-bus.h"
+#include "daemon/settings.h"
+
+/* While it has to go on although it said it would stop: see on_name_released(). */
+#define LINGER_USEC (UINT64_C(30) * 1000 * 1000)
+#define UNIT "tcpserversocketd.service"
+#define LINGER_CHECK_USEC (UINT64_C(1) * 1000 * 1000)
+
+struct Service {
+        sd_event *event;
+        sd_bus *bus;
+        Manager *manager;
+        CallQueue calls;
+
+        Idle *idle;
+
+        sd_event_source *linger; /* has said that it stops, and asks for more time again and again */
+        sd_bus_slot *linger_answer;
+
+        sd_bus_slot *manager_object;
+        sd_bus_slot *log_control;
+        sd_bus_slot *log_control_calls;
+        sd_bus_slot *listener_methods;
+        sd_bus_slot *listener_calls;
+        sd_bus_slot *name_owner_match;
+        sd_bus_slot *name_answer; /* it was requested, or released */
+};
+
+DEFINE_CLEANUP(Service, service_free)
+
+static void on_listener_error(Listener *l, const ListenerError *error, void *userdata) {
+        CallQueue *calls = userdata;
+
+        listener_bus_emit_error(calls->bus, l, error);
+}
+
+static void on_listener_closed(Listener *l, ListenerEnd end, void *userdata) {
+        CallQueue *calls = userdata;
+
+        listener_bus_emit_closed(calls->bus, l, listener_end_to_string(end));
+        manager_forget_listener(calls->manager, l);
+}
+
+static const ListenerEvents listener_events = {
+        .error = on_listener_error,
+        .closed = on_listener_closed,
+};
+
+/* Somebody has left the bus. The match covers everybody: one for each client would have to be added before
+ * its call is acted on, and each would be one more for the bus to go through. */
+static int on_name_gone(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        Service *s = userdata;
+        const char *name, *sender = sd_bus_message_get_sender(m);
+        Client *client;
+        int r;
+
+        /* Everybody may send signals, and sd-bus cannot tell whether a unique name owns the well-known one of a
+         * match: it lets them all pass. */
+        if (!sender || !streq(sender, "org.freedesktop.DBus"))
+                return 0;
+
+        r = sd_bus_message_read_basic(m, 's', &name);
+        if (r < 0)
+                return r;
+
+        client = manager_find_client(s->manager, name);
+        if (!client)
+                return 0;
+
+        call_queue_cancel(&s->calls, name);
+        manager_remove_client(s->manager, client);
+        return 0;
+}
+
+static int on_match_added(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        Service *s = userdata;
+
+        if (!sd_bus_message_is_method_error(m, NULL))
+                return 0;
+
+        log_error("The bus does not tell who leaves: %s", sd_bus_message_get_error(m)->message);
+        return sd_event_exit(s->event, -EIO);
+}
+
+static int on_name_requested(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        Service *s = userdata;
+        uint32_t result = 0;
+
+        s->name_answer = sd_bus_slot_unref(s->name_answer);
+
+        if (sd_bus_message_is_method_error(m, NULL)) {
+                log_error("Cannot take the name " BUS_NAME ": %s", sd_bus_message_get_error(m)->message);
+                return sd_event_exit(s->event, -EACCES);
+        }
+
+        (void) sd_bus_message_read_basic(m, 'u', &result);
+        if (result != 1 /* primary owner, says the D-Bus specification, "RequestName" */) {
+                log_error("The name " BUS_NAME " is taken, is another instance running?");
+                return sd_event_exit(s->event, -EEXIST);
+        }
+
+        log_debug("Ready as " BUS_NAME);
+        (void) sd_notify(false, "READY=1");
+        return 0;
+}
+
+static int service_request_name(Service *s) {
+        return sd_bus_request_name_async(s->bus, &s->name_answer, BUS_NAME, 0, on_name_requested, s);
+}
+
+static bool service_is_busy(void *userdata) {
+        Service *s = userdata;
+
+        return s->manager->listeners || !TAILQ_EMPTY(&s->calls.calls) || s->manager->budget.used > 0;
+}
+
+static int on_unit_listed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        Service *s = userdata;
+        const char *job;
+
+        s->linger_answer = sd_bus_slot_unref(s->linger_answer);
+
+        if (sd_bus_message_is_method_error(m, NULL) ||
+            sd_bus_message_enter_container(m, 'a', "(ssssssouso)") < 0 ||
+            sd_bus_message_read(m, "(ssssssouso)", NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, &job, NULL) <= 0)
+                return 0;
+
+        /* The others, "start" above all, wait for the end of this process and need not be hurried. */
+        if (!streq(job, "stop") && !streq(job, "restart"))
+                return 0;
+
+        return sd_event_exit(s->event, 0);
+}
+
+/* The service manager takes this process for one that stops. So it sends no SIGTERM when an administrator wants it
+ * to, and would wait for as long as it is asked to: it has to be asked whether that is so. */
+static void service_ask_for_job(Service *s) {
+        if (s->linger_answer)
+                return;
+
+        (void) sd_bus_call_method_async(s->bus, &s->linger_answer, "org.freedesktop.systemd1",
+                                        "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager",
+                                        "ListUnitsByNames", on_unit_listed, s, "as", 1, UNIT);
+}
+
+static int on_linger(sd_event_source *source, uint64_t usec, void *userdata) {
+        (void) sd_notifyf(false, "EXTEND_TIMEOUT_USEC=%llu", (unsigned long long) LINGER_USEC);
+        service_ask_for_job(userdata);
+
+        (void) sd_event_source_set_time_relative(source, LINGER_CHECK_USEC);
+        return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+/* Whoever called before the name was released has been served by now, in the order of the messages. Usually that
+ * is nobody, and the service ends. But if there is a listener again, it has to stay, and to be found: it takes
+ * the name back, and asks the service manager, which has been told that it stops, for as long as it takes. */
+static int on_name_released(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        Service *s = userdata;
+        int r;
+
+        s->name_answer = sd_bus_slot_unref(s->name_answer);
+
+        if (!service_is_busy(s))
+                return sd_event_exit(s->event, 0);
+
+        log_debug("Going on, somebody called at the last moment");
+        if (!s->linger) {
+                r = sd_event_add_time_relative(s->event, &s->linger, CLOCK_MONOTONIC, 0, 0, on_linger, s);
+                if (r < 0)
+                        return sd_event_exit(s->event, r);
+        }
+
+        r = service_request_name(s);
+        return r < 0 ? sd_event_exit(s->event, r) : 0;
+}
+
+/* First the service manager hears that we stop: it then starts a new instance for whoever calls from now on,
+ * instead of taking us for running. Then the name is released, and all calls that came before are served. */
+static void on_idle(void *userdata) {
+        Service *s = userdata;
+        int r;
+
+        if (s->name_answer)
+                return; /* an answer about the name is on its way already */
+
+        log_debug("Nothing to do, leaving");
+        (void) sd_notify(false, "STOPPING=1");
+
+        r = sd_bus_release_name_async(s->bus, &s->name_answer, BUS_NAME, on_name_released, s);
+        if (r < 0)
+                (void) sd_event_exit(s->event, r);
+}
+
+static const IdleEvents idle_events = {
+        .is_busy = service_is_busy,
+        .idle = on_idle,
+};
+
+static int service_connect(Service *s) {
+        int r;
+
+        r = manager_bus_add(s->bus, s->manager, &s->manager_object);
+        if (r < 0)
+                return r;
+
+        r = log_control_bus_add(s->bus, &s->calls, &s->log_control, &s->log_control_calls);
+        if (r < 0)
+                return r;
+
+        r = listener_bus_add(s->bus, &s->calls, &s->listener_methods, &s->listener_calls);
+        if (r < 0)
+                return r;
+
+        /* Before the name, so that nobody can have called us and left unnoticed. */
+        r = sd_bus_add_match_async(s->bus, &s->name_owner_match,
+                                   "type='signal',sender='org.freedesktop.DBus',path='/org/freedesktop/DBus',"
+                                   "interface='org.freedesktop.DBus',member='NameOwnerChanged',arg2=''",
+                                   on_name_gone, on_match_added, s);
+        if (r < 0)
+                return r;
+
+        return service_request_name(s);
+}
+
+static uint64_t get_idle_timeout(const Settings *settings) {
+        return settings->idle_timeout_usec == UINT64_MAX ? 0 : settings->idle_timeout_usec;
+}
+
+int service_new(sd_event *event, sd_bus *bus, Settings *settings, Service **ret) {
+        _cleanup_(service_freep) Service *s = NULL;
+        int r;
+
+        s = calloc(1, sizeof(*s));
+        if (!s)
+                return -ENOMEM;
+
+        s->event = sd_event_ref(event);
+        s->bus = sd_bus_ref(bus);
+
+        r = idle_new(event, get_idle_timeout(settings), &idle_events, s, &s->idle);
+        if (r < 0)
+                return r;
+
+        r = manager_new(event, bus, settings, &listener_events, &s->calls, &s->manager);
+        if (r < 0)
+                return r;
+
+        r = call_queue_init(&s->calls, bus, s->manager);
+        if (r >= 0)
+                r = service_connect(s);
+        if (r < 0) {
+                s->manager->settings = NULL; /* still the caller's */
+                return r;
+        }
+
+        *ret = TAKE_PTR(s);
+        return 0;
+}
+
+void service_set_settings(Service *s, Settings *settings) {
+        manager_set_settings(s->manager, settings);
+        idle_set_timeout(s->idle, get_idle_timeout(settings));
+        manager_bus_emit_settings(s->bus);
+}
+
+static void service_withdraw(Service *s) {
+        s->idle = idle_free(s->idle);
+        s->linger = sd_event_source_disable_unref(s->linger);
+        s->linger_answer = sd_bus_slot_unref(s->linger_answer);
+        call_queue_done(&s->calls);
+        s->manager_object = sd_bus_slot_unref(s->manager_object);
+        s->log_control = sd_bus_slot_unref(s->log_control);
+        s->log_control_calls = sd_bus_slot_unref(s->log_control_calls);
+        s->listener_methods = sd_bus_slot_unref(s->listener_methods);
+        s->listener_calls = sd_bus_slot_unref(s->listener_calls);
+        s->name_owner_match = sd_bus_slot_unref(s->name_owner_match);
+        s->name_answer = sd_bus_slot_unref(s->name_answer);
+}
+
+static uint64_t now_usec(void) {
+        struct timespec t;
+
+        (void) clock_gettime(CLOCK_MONOTONIC, &t);
+        return (uint64_t) t.tv_sec * UINT64_C(1000000) + (uint64_t) t.tv_nsec / 1000;
+}
+
+void service_shut_down(Service *s, uint64_t timeout_usec) {
+        uint64_t queued, now, end = now_usec() + timeout_usec;
+
+        manager_close_all(s->manager);
+        service_withdraw(s);
+
+        /* sd_bus_flush() would wait without end for a bus that does not read. */
+        while (sd_bus_get_n_queued_write(s->bus, &queued) >= 0 && queued > 0 && (now = now_usec()) < end) {
+                int r;
+
+                r = sd_bus_process(s->bus, NULL);
+                if (r == 0)
+                        r = sd_bus_wait(s->bus, end - now);
+                if (r < 0)
+                        break;
+        }
+}
+
+Service *service_free(Service *s) {
+        if (!s)
+                return NULL;
+
+        if (s->calls.manager)
+                service_withdraw(s);
+        s->manager = manager_free(s->manager);
+        sd_bus_unref(s->bus);
+        sd_event_unref(s->event);
+        free(s);
+        return NULL;
+}

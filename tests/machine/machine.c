@@ -1,0 +1,427 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "machine/machine.h"
+
+#include <fcntl.h>
+#include <glib/gstdio.h>
+#include <grp.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <systemd/sd-journal.h>
+#include <unistd.h>
+
+#include "base/macros.h"
+
+#define DROP_IN "/run/tcpserversocket/tcpserversocketd.conf.d/50-test.conf"
+#define UNIT_DROP_IN "/run/systemd/system/" MACHINE_UNIT ".d/50-test.conf"
+#define LOG "/run/machine-journal"
+#define RULE "/etc/polkit-1/rules.d/10-test.rules"
+
+static GHashTable *written; /* path → what was there before, or NULL */
+static bool unit_is_configured, rule_is_set;
+
+/* ------------------------------------------------------------------------------------------ commands */
+
+static void become(void *data) {
+        const struct passwd *user = data;
+
+        if (!user)
+                return;
+        g_assert_no_errno(initgroups(user->pw_name, user->pw_gid));
+        g_assert_no_errno(setgid(user->pw_gid));
+        g_assert_no_errno(setuid(user->pw_uid));
+}
+
+static struct passwd *find_user(const char *name) {
+        struct passwd *user = getpwnam(name);
+
+        if (!user)
+                g_error("there is no user %s", name);
+        return user;
+}
+
+uid_t machine_uid(const char *user) {
+        return find_user(user)->pw_uid;
+}
+
+TestChild *machine_start_as(const char *user, const char *log, const char *const *argv) {
+        const char *const environment[] = { "LC_ALL=C.UTF-8", "SYSTEMD_PAGER=", NULL };
+        TestSpawn options = {
+                .environment = environment,
+                .log = log,
+                .setup = become,
+                .data = user ? find_user(user) : NULL,
+        };
+        _cleanup_close_ int fd = -EBADF;
+
+        /* Before it is another user who opens it. */
+        if (log) {
+                fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+                g_assert_no_errno(fd);
+        }
+        return test_child_new(argv, &options);
+}
+
+static char *run(const char *user, int *ret_status, const char *const *argv) {
+        static unsigned number;
+        g_autofree char *name = g_strdup_printf("/run/machine-output-%u", number++);
+        g_autoptr(TestChild) child = machine_start_as(user, name, argv);
+        g_autoptr(GError) error = NULL;
+        char *output = NULL;
+
+        *ret_status = test_child_wait(child);
+        (void) g_file_get_contents(name, &output, NULL, &error);
+        g_assert_no_error(error);
+        (void) g_unlink(name);
+        return g_strchomp(output);
+}
+
+static GPtrArray *collect(const char *program, va_list arguments) {
+        GPtrArray *argv = g_ptr_array_new();
+
+        for (char *argument = (char *) program; argument; argument = va_arg(arguments, char *))
+                g_ptr_array_add(argv, argument);
+        g_ptr_array_add(argv, NULL);
+        return argv;
+}
+
+char *machine_run(const char *program, ...) {
+        g_autoptr(GPtrArray) argv = NULL;
+        g_autofree char *line = NULL;
+        va_list arguments;
+        char *output;
+        int status;
+
+        va_start(arguments, program);
+        argv = collect(program, arguments);
+        va_end(arguments);
+
+        output = run(NULL, &status, (const char *const *) argv->pdata);
+        if (status != 0) {
+                line = g_strjoinv(" ", (char **) argv->pdata);
+                g_error("this command failed with status %d: %s\n%s", status, line, output);
+        }
+        return output;
+}
+
+char *machine_run_as(const char *user, int *ret_status, const char *program, ...) {
+        g_autoptr(GPtrArray) argv = NULL;
+        va_list arguments;
+
+        va_start(arguments, program);
+        argv = collect(program, arguments);
+        va_end(arguments);
+        return run(user, ret_status, (const char *const *) argv->pdata);
+}
+
+/* ---------------------------------------------------------------------------------------------- unit */
+
+char *machine_get_unit(const char *property) {
+        return machine_run("systemctl", "show", "--property", property, "--value", MACHINE_UNIT, NULL);
+}
+
+bool machine_unit_is(const char *active_state) {
+        g_autofree char *state = machine_get_unit("ActiveState");
+
+        return streq(state, active_state);
+}
+
+pid_t machine_service_pid(void) {
+        g_autofree char *pid = machine_get_unit("MainPID");
+
+        g_assert_cmpstr(pid, !=, "0");
+        return (pid_t) g_ascii_strtoll(pid, NULL, 10);
+}
+
+void machine_stop_service(void) {
+        g_free(machine_run("systemctl", "stop", MACHINE_UNIT, NULL));
+}
+
+/* --------------------------------------------------------------------------------------------- files */
+
+static void prepare(const char *path) {
+        g_autofree char *directory = g_path_get_dirname(path);
+        char *original = NULL;
+
+        g_assert_no_errno(g_mkdir_with_parents(directory, 0755));
+        if (g_hash_table_contains(written, path))
+                return;
+        (void) g_file_get_contents(path, &original, NULL, NULL);
+        g_hash_table_insert(written, g_strdup(path), original);
+}
+
+static void write_file(const char *path, const char *content) {
+        g_autoptr(GError) error = NULL;
+
+        (void) g_file_set_contents_full(path, content, -1, G_FILE_SET_CONTENTS_CONSISTENT, 0644, &error);
+        g_assert_no_error(error);
+}
+
+void machine_write(const char *path, const char *content) {
+        prepare(path);
+        write_file(path, content);
+}
+
+void machine_link(const char *target, const char *path) {
+        prepare(path);
+        (void) g_unlink(path);
+        g_assert_no_errno(symlink(target, path));
+}
+
+void machine_remove(const char *path) {
+        prepare(path);
+        g_assert_no_errno(g_unlink(path));
+}
+
+void machine_configure(const char *lines) {
+        g_autofree char *content = g_strdup_printf("[TCPServerSocket]\n%s\n", lines);
+
+        machine_write(DROP_IN, content);
+}
+
+void machine_reconfigure(const char *lines) {
+        machine_configure(lines);
+        g_free(machine_run("systemctl", "reload", MACHINE_UNIT, NULL));
+}
+
+void machine_configure_unit(const char *lines) {
+        g_autofree char *content = g_strdup_printf("[Service]\n%s\n", lines);
+
+        machine_write(UNIT_DROP_IN, content);
+        unit_is_configured = true;
+        g_free(machine_run("systemctl", "daemon-reload", NULL));
+}
+
+void machine_set_rule(const char *rule) {
+        machine_write(RULE, rule);
+        rule_is_set = true;
+        /* It would read them by itself, but does not tell when it has. */
+        g_free(machine_run("systemctl", "restart", MACHINE_POLKIT, NULL));
+}
+
+/* ----------------------------------------------------------------------------------------------- bus */
+
+TestClient *machine_client_new(Machine *m, const char *user) {
+        return test_client_new(m->bus, user ? machine_uid(user) : (uid_t) -1);
+}
+
+static sd_bus_message *get_property(TestClient *client, const char *property, char *ret_type) {
+        sd_bus_message *reply = test_call(client, TEST_MANAGER_PATH, "org.freedesktop.DBus.Properties", "Get",
+                                          "ss", TEST_MANAGER_INTERFACE, property);
+        const char *contents;
+
+        g_assert_cmpint(sd_bus_message_peek_type(reply, NULL, &contents), >, 0);
+        g_assert_cmpint(sd_bus_message_enter_container(reply, 'v', contents), >, 0);
+        *ret_type = contents[0];
+        return reply;
+}
+
+uint64_t machine_get_u64(TestClient *client, const char *property) {
+        g_autoptr(sd_bus_message) reply = NULL;
+        uint32_t u;
+        uint64_t t;
+        char type;
+
+        reply = get_property(client, property, &type);
+        if (type == 'u') {
+                g_assert_cmpint(sd_bus_message_read_basic(reply, type, &u), >, 0);
+                return u;
+        }
+        g_assert_cmpint(type, ==, 't');
+        g_assert_cmpint(sd_bus_message_read_basic(reply, type, &t), >, 0);
+        return t;
+}
+
+bool machine_get_bool(TestClient *client, const char *property) {
+        g_autoptr(sd_bus_message) reply = NULL;
+        char type;
+        int b;
+
+        reply = get_property(client, property, &type);
+        g_assert_cmpint(type, ==, 'b');
+        g_assert_cmpint(sd_bus_message_read_basic(reply, type, &b), >, 0);
+        return b;
+}
+
+/* ------------------------------------------------------------------------------------------- journal */
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(sd_journal, sd_journal_close)
+
+static sd_journal *open_journal(const char *const *matches) {
+        sd_journal *journal;
+
+        /* Everything that was sent before is in the files then. */
+        test_run_command("journalctl", "--sync", NULL);
+        g_assert_cmpint(sd_journal_open(&journal, SD_JOURNAL_LOCAL_ONLY), >=, 0);
+        for (; matches && *matches; matches++)
+                g_assert_cmpint(sd_journal_add_match(journal, *matches, 0), >=, 0);
+        return journal;
+}
+
+char *machine_journal_end(void) {
+        g_autoptr(sd_journal) journal = open_journal(NULL);
+        char *cursor;
+
+        g_assert_cmpint(sd_journal_seek_tail(journal), >=, 0);
+        g_assert_cmpint(sd_journal_previous(journal), >, 0);
+        g_assert_cmpint(sd_journal_get_cursor(journal, &cursor), >=, 0);
+        return cursor;
+}
+
+/* The entries of the unit itself after the cursor. */
+static sd_journal *open_unit_journal(const char *since, va_list matches) {
+        sd_journal *journal;
+        const char *match;
+
+        journal = open_journal((const char *const[]) { "_SYSTEMD_UNIT=" MACHINE_UNIT, NULL });
+        while ((match = va_arg(matches, const char *)))
+                g_assert_cmpint(sd_journal_add_match(journal, match, 0), >=, 0);
+        g_assert_cmpint(sd_journal_seek_cursor(journal, since), >=, 0);
+        return journal;
+}
+
+static bool journal_step(sd_journal *journal, const char *since) {
+        int r;
+
+        r = sd_journal_next(journal);
+        g_assert_cmpint(r, >=, 0);
+        if (r > 0 && sd_journal_test_cursor(journal, since) > 0)
+                r = sd_journal_next(journal);
+        return r > 0;
+}
+
+unsigned machine_journal_count(const char *since, ...) {
+        g_autoptr(sd_journal) journal = NULL;
+        unsigned n = 0;
+        va_list matches;
+
+        va_start(matches, since);
+        journal = open_unit_journal(since, matches);
+        va_end(matches);
+        while (journal_step(journal, since))
+                n++;
+        return n;
+}
+
+static bool find_entry(const char *since, const char *field, va_list matches, char **ret) {
+        g_autoptr(sd_journal) journal = NULL;
+        const char *data;
+        va_list copy;
+        size_t size;
+
+        va_copy(copy, matches);
+        journal = open_unit_journal(since, copy);
+        va_end(copy);
+        if (!journal_step(journal, since))
+                return false;
+        *ret = NULL;
+        if (sd_journal_get_data(journal, field, (const void **) &data, &size) >= 0)
+                *ret = g_strndup(data + strlen(field) + 1, size - strlen(field) - 1);
+        return true;
+}
+
+char *machine_journal_get(const char *since, const char *field, ...) {
+        char *value = NULL;
+        va_list matches;
+
+        va_start(matches, field);
+        test_wait_for(find_entry(since, field, matches, &value));
+        va_end(matches);
+        return value;
+}
+
+unsigned machine_count_logged(const char *text) {
+        g_autoptr(sd_journal) journal = open_journal(NULL);
+        unsigned n = 0;
+
+        while (sd_journal_next(journal) > 0) {
+                const char *data;
+                size_t size;
+
+                if (sd_journal_get_data(journal, "MESSAGE", (const void **) &data, &size) >= 0 &&
+                    memmem(data, size, text, strlen(text)))
+                        n++;
+        }
+        return n;
+}
+
+/* ------------------------------------------------------------------------------------------- fixture */
+
+static void set_up(Machine *m, const void *data) {
+        m->bus = test_bus_new_system();
+        m->root = machine_client_new(m, NULL);
+        m->user = machine_client_new(m, MACHINE_USER);
+}
+
+static void clean_files(void) {
+        GHashTableIter iterator;
+        void *path, *original;
+
+        g_hash_table_iter_init(&iterator, written);
+        while (g_hash_table_iter_next(&iterator, &path, &original))
+                if (original)
+                        write_file(path, original);
+                else
+                        (void) g_unlink(path);
+        g_hash_table_remove_all(written);
+
+        if (unit_is_configured)
+                g_free(machine_run("systemctl", "daemon-reload", NULL));
+        if (rule_is_set)
+                g_free(machine_run("systemctl", "restart", MACHINE_POLKIT, NULL));
+        unit_is_configured = rule_is_set = false;
+}
+
+static void tear_down(Machine *m, const void *data) {
+        g_autofree char *result = NULL;
+
+        g_clear_pointer(&m->user, test_client_free);
+        g_clear_pointer(&m->root, test_client_free);
+        machine_stop_service();
+        g_clear_pointer(&m->bus, test_bus_free);
+
+        result = machine_get_unit("Result");
+        g_assert_cmpstr(result, ==, "success");
+        g_assert_true(machine_unit_is("inactive"));
+        clean_files();
+}
+
+void machine_add(const char *path, MachineTest test) {
+        g_test_add(path, Machine, NULL, set_up, test, tear_down);
+}
+
+static bool is_machine(void) {
+        return g_getenv("TEST_IN_MACHINE") && access("/run/systemd/system", F_OK) == 0;
+}
+
+/* What was logged is what one wants to see of a test that failed. The reader ends with the machine. */
+static void show_journal(void) {
+        g_free(machine_run("sh", "-c", "journalctl --follow --no-tail --quiet --no-hostname >" LOG " 2>&1 &",
+                           NULL));
+        test_show_on_failure(LOG);
+}
+
+void machine_init(int *argc, char ***argv) {
+        if (!is_machine()) {
+                printf("1..0 # SKIP needs a machine; tests/machine/run-in-machine\n");
+                fflush(stdout);
+                exit(0);
+        }
+
+        test_init(argc, argv);
+        written = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+        test_run_command("ip", "link", "set", "lo", "up", NULL);
+        /* Tests restart it more often than systemd takes for sane. */
+        machine_write("/run/systemd/system/" MACHINE_POLKIT ".d/50-test.conf",
+                      "[Unit]\nStartLimitIntervalSec=0\n");
+        g_hash_table_remove_all(written);
+        g_free(machine_run("systemctl", "daemon-reload", NULL));
+        g_free(machine_run("useradd", "--create-home", MACHINE_USER, NULL));
+        g_free(machine_run("groupadd", MACHINE_WEB_GROUP, NULL));
+        g_free(machine_run("useradd", "--create-home", "--groups", MACHINE_WEB_GROUP, MACHINE_WEB_USER,
+                           NULL));
+        g_free(machine_run("sh", "-c", "echo 'root:" MACHINE_ROOT_PASSWORD "' | chpasswd", NULL));
+        show_journal();
+}

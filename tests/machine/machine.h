@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* A booted machine in which the project is installed (run-in-machine --install): its system bus, its users,
+ * the service as a unit, the journal. One such test has the whole machine for itself.
+ *
+ *     static void test_starts_when_called(Machine *m, const void *data) { … }
+ *
+ *     machine_add("/activation/starts when it is called", test_starts_when_called);
+ */
+
+#include "bus/call.h"
+#include "bus/client.h"
+#include "bus/loop.h"
+#include "bus/message-bus.h"
+#include "bus/net.h"
+#include "bus/network.h"
+#include "bus/process.h"
+
+#define MACHINE_UNIT "tcpserversocketd.service"
+#define MACHINE_POLKIT "polkit.service"
+
+/* Users that machine_init() makes: the two are ordinary ones, and only the latter is in the group. */
+#define MACHINE_USER "alice"
+#define MACHINE_WEB_USER "bob"
+#define MACHINE_WEB_GROUP "web"
+#define MACHINE_ROOT_PASSWORD "correct horse"
+
+/* Each test begins with the service stopped, polkit running, and everything configured as installed. */
+typedef struct Machine {
+        TestBus *bus;
+        TestClient *root;
+        TestClient *user; /* MACHINE_USER's */
+} Machine;
+
+typedef void (*MachineTest)(Machine *m, const void *data);
+
+/* In place of test_init(). */
+void machine_init(int *argc, char ***argv);
+void machine_add(const char *path, MachineTest test);
+
+TestClient *machine_client_new(Machine *m, const char *user);
+uid_t machine_uid(const char *user);
+
+/* Runs a command while the loop goes on. It must succeed; returns what it has written to standard output and
+ * error, without a newline at the end. */
+char *machine_run(const char *program, ...) G_GNUC_NULL_TERMINATED;
+/* The same, but as another user (NULL: root) and whatever its exit status is, which ret_status gets. */
+char *machine_run_as(const char *user, int *ret_status, const char *program, ...) G_GNUC_NULL_TERMINATED;
+/* Starts it and does not wait. The output goes to the file. */
+TestChild *machine_start_as(const char *user, const char *log, const char *const *argv);
+
+/* A property of the unit, as "systemctl show" writes it. */
+char *machine_get_unit(const char *property);
+bool machine_unit_is(const char *active_state);
+pid_t machine_service_pid(void);
+void machine_stop_service(void);
+
+/* After the test, files are again as they were before. Directories are made as needed. */
+void machine_write(const char *path, const char *content);
+/* A symbolic link; "/dev/null" masks. */
+void machine_link(const char *target, const char *path);
+void machine_remove(const char *path);
+/* Makes this the configuration, by a drop-in, for a service that is not running. */
+void machine_configure(const char *lines);
+/* The same for one that runs. systemctl returns when the service has been told; what shows is up to it. */
+void machine_reconfigure(const char *lines);
+/* Adds to the unit, in its section [Service]. */
+void machine_configure_unit(const char *lines);
+/* Makes this a rule of polkit, in JavaScript, and waits until it is in force. */
+void machine_set_rule(const char *rule);
+
+/* ListenListeners and other members of the manager, and its properties. u64: of any integer type. */
+uint64_t machine_get_u64(TestClient *client, const char *property);
+bool machine_get_bool(TestClient *client, const char *property);
+
+/* Where the journal ends now. */
+char *machine_journal_end(void);
+/* How many entries of the unit since then have these fields: "FIELD=value", …, NULL; none: all. */
+unsigned machine_journal_count(const char *since, ...) G_GNUC_NULL_TERMINATED;
+/* Waits for the first of these entries and returns one of its fields, or NULL where it lacks that. */
+char *machine_journal_get(const char *since, const char *field, ...) G_GNUC_NULL_TERMINATED;
+/* How often this is in what anybody has logged. */
+unsigned machine_count_logged(const char *text);

@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The service comes when it is called and goes when nobody needs it, and nobody notices. */
+
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <systemd/sd-bus.h>
+#include <unistd.h>
+
+#include "base/macros.h"
+#include "machine/machine.h"
+
+#define MANAGER "org.example.TCPServerSocket", "/org/example/TCPServerSocket", "org.example.TCPServerSocket"
+
+static void test_busctl_starts_it(Machine *m, const void *data) {
+        g_autofree char *output = NULL, *kind = NULL;
+
+        g_assert_true(machine_unit_is("inactive"));
+        output = machine_run("busctl", "call", MANAGER, "Listen", "ia{sv}i", "0", "1", "name", "s", "script",
+                             "--", "-1", NULL);
+        g_assert_cmpstr(output, ==, "o \"/org/example/TCPServerSocket/listener/1\"");
+        g_assert_true(machine_unit_is("active"));
+        kind = machine_get_unit("Type");
+        g_assert_cmpstr(kind, ==, "notify");
+}
+
+static void test_gdbus_starts_it(Machine *m, const void *data) {
+        g_autofree char *output = NULL;
+
+        g_assert_true(machine_unit_is("inactive"));
+        output = machine_run("gdbus", "call", "--system", "--dest", "org.example.TCPServerSocket",
+                             "--object-path", "/org/example/TCPServerSocket", "--method",
+                             "org.example.TCPServerSocket.Listen", "0", "{'persistent': <true>}", "--", "-1",
+                             NULL);
+        g_assert_cmpstr(output, ==, "(objectpath '/org/example/TCPServerSocket/listener/1',)");
+        g_assert_true(machine_unit_is("active"));
+}
+
+static void test_an_ordinary_user_starts_it(Machine *m, const void *data) {
+        g_autofree char *output = NULL;
+        int status;
+
+        output = machine_run_as(MACHINE_USER, &status, "busctl", "get-property", MANAGER, "Version", NULL);
+        g_assert_cmpint(status, ==, 0);
+        g_assert_true(g_str_has_prefix(output, "s \""));
+        g_assert_true(machine_unit_is("active"));
+}
+
+/* What systemctl says is true: the unit is started when the name is there. */
+static void test_is_ready_when_started(Machine *m, const void *data) {
+        g_free(machine_run("systemctl", "start", MACHINE_UNIT, NULL));
+        g_free(machine_run("busctl", "--auto-start=no", "get-property", MANAGER, "Version", NULL));
+}
+
+static void test_nothing_is_enabled(Machine *m, const void *data) {
+        g_autofree char *state = NULL;
+        int status;
+
+        state = machine_run_as(NULL, &status, "systemctl", "is-enabled", MACHINE_UNIT, NULL);
+        g_assert_cmpstr(state, ==, "static");
+}
+
+/* Four times what would be enough for it to go. */
+static void let_pass(unsigned milliseconds) {
+        uint64_t end = test_deadline(milliseconds);
+
+        test_wait_for(test_now() >= end);
+}
+
+static void test_goes_when_idle(Machine *m, const void *data) {
+        g_autofree char *listener = NULL;
+
+        machine_configure("IdleTimeoutSec=50ms");
+        test_client_sync_service(m->user);
+        test_wait_for(test_bus_service_owner(m->bus));
+        test_wait_for(!test_bus_service_owner(m->bus));
+        test_wait_for(machine_unit_is("inactive"));
+
+        /* Each thing that it still has to do keeps it: it would be gone after the first of them. */
+        listener = test_listen(m->user, 0, -1, NULL);
+        let_pass(200);
+        g_assert_cmpuint(test_bus_owner_changes(m->bus), ==, 3);
+        test_listener_call(m->user, listener, "Close");
+        test_wait_for(!test_bus_service_owner(m->bus));
+        test_wait_for(machine_unit_is("inactive"));
+}
+
+static void test_goes_when_the_last_client_has_left(Machine *m, const void *data) {
+        machine_configure("IdleTimeoutSec=50ms");
+        g_free(test_listen(m->user, 0, -1, NULL));
+        g_free(test_listen(m->root, 0, -1, NULL));
+        g_clear_pointer(&m->user, test_client_free);
+        test_client_sync_service(m->root);
+        g_clear_pointer(&m->root, test_client_free);
+        test_wait_for(!test_bus_service_owner(m->bus));
+        test_wait_for(machine_unit_is("inactive"));
+}
+
+static void test_does_not_go_with_an_undelivered_connection(Machine *m, const void *data) {
+        g_autofree char *listener = NULL;
+        _cleanup_close_ int peer = -EBADF;
+        g_autoptr(TestAccepted) accepted = NULL;
+
+        machine_configure("IdleTimeoutSec=50ms");
+        test_client_set_pings(m->user, TEST_PINGS_HOLD);
+        listener = test_listen(m->user, 0, -1, NULL);
+        peer = test_connect("::1", test_get_port(m->user, listener));
+        accepted = test_client_wait_accepted(m->user);
+        test_assert_connected(peer, accepted->socket);
+        test_wait_for(test_client_count_pings(m->user) > 0);
+        let_pass(200);
+        g_assert_cmpuint(test_bus_owner_changes(m->bus), ==, 1);
+
+        test_client_set_pings(m->user, TEST_PINGS_ANSWER);
+        g_assert_cmpuint(test_client_answer_pings(m->user), >, 0);
+        test_listener_call(m->user, listener, "Close");
+        test_wait_for(!test_bus_service_owner(m->bus));
+}
+
+static void test_stays_when_told(Machine *m, const void *data) {
+        machine_configure("IdleTimeoutSec=0");
+        test_client_sync_service(m->user);
+        let_pass(200);
+        g_assert_nonnull(test_bus_service_owner(m->bus));
+        g_assert_cmpuint(machine_get_u64(m->user, "IdleTimeoutUSec"), ==, UINT64_MAX);
+}
+
+static void test_sigterm_ends_it_well(Machine *m, const void *data) {
+        g_autofree char *listener = test_listen(m->user, 0, -1, NULL);
+        g_autoptr(TestNotice) closed = NULL;
+
+        machine_stop_service();
+        closed = test_client_wait_closed(m->user);
+        g_assert_cmpstr(closed->listener, ==, listener);
+        g_assert_cmpstr(closed->reason, ==, "shutdown");
+}
+
+static void test_comes_back_after_a_crash(Machine *m, const void *data) {
+        test_client_sync_service(m->user);
+        test_wait_for(test_bus_service_owner(m->bus));
+        g_assert_no_errno(kill(machine_service_pid(), SIGKILL));
+        test_wait_for(!test_bus_service_owner(m->bus));
+        test_wait_for(test_bus_service_owner(m->bus));
+        test_client_sync_service(m->user);
+}
+
+/* A call made at the very moment of the exit is answered, by the one that goes or by the one that comes. */
+
+#define ROUNDS 50
+#define CALLERS 20
+#define IDLE_USEC 5000
+
+typedef struct Caller {
+        TestClient *client;
+        sd_event_source *timer;
+        TestCall *call;
+} Caller;
+
+static TestCall *start_listen(TestClient *client) {
+        sd_bus_message *message = test_message_new(client, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE,
+                                                   "Listen");
+
+        g_assert_cmpint(sd_bus_message_append(message, "i", 0), >=, 0);
+        test_message_append_options(message, NULL);
+        g_assert_cmpint(sd_bus_message_append(message, "i", -1), >=, 0);
+        return test_call_start(client, message);
+}
+
+static TestCall *start_get(TestClient *client) {
+        sd_bus_message *message = test_message_new(client, TEST_MANAGER_PATH,
+                                                   "org.freedesktop.DBus.Properties", "Get");
+
+        g_assert_cmpint(sd_bus_message_append(message, "ss", TEST_MANAGER_INTERFACE, "Version"), >=, 0);
+        return test_call_start(client, message);
+}
+
+static int on_moment(sd_event_source *source, uint64_t usec, void *userdata) {
+        Caller *caller = userdata;
+
+        caller->call = start_get(caller->client);
+        return 0;
+}
+
+static void assert_answered(TestCall *call) {
+        sd_bus_message *reply = test_call_wait(call);
+
+        if (test_call_error(call))
+                g_error("%s: %s", test_call_error(call), test_call_error_message(call));
+        g_assert_true(sd_bus_message_is_method_call(reply, NULL, NULL) == 0);
+}
+
+/* The callers' moments are spread from before the exit to after it, and one more calls when the name goes. */
+static void test_no_call_is_lost_at_the_exit(Machine *m, const void *data) {
+        Caller callers[CALLERS - 1] = {};
+        unsigned n_calls = 0, n_exits;
+
+        machine_configure("IdleTimeoutSec=5ms");
+        for (size_t i = 0; i < ELEMENTS(callers); i++)
+                callers[i].client = machine_client_new(m, NULL);
+
+        test_client_sync_service(m->root);
+        for (unsigned round = 0; round < ROUNDS; round++) {
+                uint64_t now = test_now();
+
+                for (size_t i = 0; i < ELEMENTS(callers); i++) {
+                        /* -0.8 to +2.4 ms, in steps of about 3 µs over all rounds */
+                        uint64_t offset = (i * ROUNDS + round) * 3200 / (ELEMENTS(callers) * ROUNDS);
+
+                        g_assert_cmpint(sd_event_add_time(test_event(), &callers[i].timer, CLOCK_MONOTONIC,
+                                                          now + IDLE_USEC - 800 + offset, 1, on_moment,
+                                                          &callers[i]),
+                                        >=, 0);
+                }
+                for (size_t i = 0; i < ELEMENTS(callers); i++) {
+                        test_wait_for(callers[i].call);
+                        assert_answered(callers[i].call);
+                        g_clear_pointer(&callers[i].call, test_call_free);
+                        callers[i].timer = sd_event_source_disable_unref(callers[i].timer);
+                        n_calls++;
+                }
+
+                /* Listen() is the one that would leave something behind. */
+                test_wait_for(!test_bus_service_owner(m->bus));
+                g_autoptr(TestCall) call = start_listen(m->root);
+                const char *listener;
+
+                assert_answered(call);
+                g_assert_cmpint(sd_bus_message_read(test_call_wait(call), "o", &listener), >, 0);
+                g_assert_cmpuint(test_get_port(m->root, listener), >, 0);
+                test_listener_call(m->root, listener, "Close");
+                n_calls++;
+        }
+
+        n_exits = test_bus_owner_changes(m->bus) / 2;
+        g_test_message("%u calls around %u exits", n_calls, n_exits);
+        g_assert_cmpuint(n_calls, ==, 1000);
+        g_assert_cmpuint(n_exits, >=, ROUNDS);
+        for (size_t i = 0; i < ELEMENTS(callers); i++)
+                test_client_free(callers[i].client);
+}
+
+/* Not the machine's own one, which is what is seen before the namespace is made. */
+static bool is_other_bus(const char *path) {
+        struct stat own, other;
+
+        return stat("/run/dbus/system_bus_socket", &own) >= 0 && stat(path, &other) >= 0 &&
+               own.st_dev != other.st_dev;
+}
+
+/* Without systemd, the bus itself starts the service, by its helper: the configuration is the system's own,
+ * in a mount namespace where the socket is not there yet. */
+static void test_a_bus_without_systemd_starts_it(Machine *m, const void *data) {
+        static const char *const argv[] = {
+                "unshare",
+                "--mount",
+                "sh",
+                "-c",
+                "mount -t tmpfs -o mode=0755 tmpfs /run/dbus && "
+                "exec dbus-daemon --system --nofork --nopidfile --nosyslog",
+                NULL,
+        };
+        g_autofree char *log = g_build_filename(test_bus_directory(m->bus), "other-bus.log", NULL);
+        g_autofree char *address = NULL, *path = NULL, *listener = NULL;
+        g_autoptr(TestChild) child = NULL;
+        g_autoptr(TestAccepted) accepted = NULL;
+        g_autoptr(TestClient) client = NULL;
+        _cleanup_close_ int peer = -EBADF;
+        TestBus *bus;
+
+        machine_configure("IdleTimeoutSec=50ms");
+        test_show_on_failure(log);
+        child = machine_start_as(NULL, log, argv);
+        path = g_strdup_printf("/proc/%d/root/run/dbus/system_bus_socket", (int) child->pid);
+        address = g_strdup_printf("unix:path=%s", path);
+        test_wait_for(is_other_bus(path) || test_child_has_exited(child));
+
+        bus = test_bus_new_for_address(address);
+        client = test_client_new(bus, (uid_t) -1);
+        listener = test_listen(client, 0, -1, NULL);
+        peer = test_connect("::1", test_get_port(client, listener));
+        accepted = test_client_wait_accepted(client);
+        test_assert_connected(peer, accepted->socket);
+        g_assert_true(machine_unit_is("inactive"));
+
+        g_clear_pointer(&client, test_client_free);
+        test_wait_for(!test_bus_service_owner(bus));
+        client = test_client_new(bus, (uid_t) -1);
+        test_client_sync_service(client);
+        g_clear_pointer(&client, test_client_free);
+        test_bus_free(bus);
+        test_forget(log);
+}
+
+int main(int argc, char *argv[]) {
+        machine_init(&argc, &argv);
+
+        machine_add("/activation/busctl starts it", test_busctl_starts_it);
+        machine_add("/activation/gdbus starts it", test_gdbus_starts_it);
+        machine_add("/activation/an ordinary user starts it", test_an_ordinary_user_starts_it);
+        machine_add("/activation/is ready when it is started", test_is_ready_when_started);
+        machine_add("/activation/nothing is enabled", test_nothing_is_enabled);
+        machine_add("/activation/goes when it is idle", test_goes_when_idle);
+        machine_add("/activation/goes when the last client has left",
+                    test_goes_when_the_last_client_has_left);
+        machine_add("/activation/does not go with an undelivered connection",
+                    test_does_not_go_with_an_undelivered_connection);
+        machine_add("/activation/stays when it is told to", test_stays_when_told);
+        machine_add("/activation/SIGTERM ends it well", test_sigterm_ends_it_well);
+        machine_add("/activation/comes back after a crash", test_comes_back_after_a_crash);
+        machine_add("/activation/no call is lost at the exit", test_no_call_is_lost_at_the_exit);
+        /* dbus-broker does not run without it. */
+        if (!test_bus_is_broker())
+                machine_add("/activation/a bus without systemd starts it", test_a_bus_without_systemd_starts_it);
+        return test_run();
+}

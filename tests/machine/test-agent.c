@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* People who are asked: polkit's own agent, pkttyagent, on a terminal of its own, and PAM behind it. */
+
+#include <fcntl.h>
+#include <poll.h>
+#include <pty.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/macros.h"
+#include "machine/machine.h"
+
+#define GATE "/run/test-gate"
+#define OUTPUT "/run/test-output"
+#define GIVEN_UP "FAILED to authenticate"
+
+static void write_text(int fd, const char *text) {
+        ssize_t n = write(fd, text, strlen(text));
+
+        g_assert_no_errno(n);
+        g_assert_cmpint(n, ==, strlen(text));
+}
+
+/* ------------------------------------------------------------------------------------------- the agent */
+
+typedef struct Agent {
+        TestChild *child;
+        int terminal;
+        GString *shown; /* all that was on the terminal */
+} Agent;
+
+static void take_terminal(void *data) {
+        g_assert_no_errno(setsid());
+        g_assert_no_errno(ioctl(*(int *) data, TIOCSCTTY, 0));
+}
+
+/* The process's user is asked, whenever polkit wants to know something about the process, in the language of
+ * the locale. */
+static Agent *agent_new_with_locale(pid_t pid, const char *locale) {
+        Agent *agent = g_new0(Agent, 1);
+        g_autofree char *process = g_strdup_printf("%d", (int) pid);
+        _cleanup_close_ int line = -EBADF;
+        g_autofree char *notify = NULL;
+        int ends[2];
+
+        g_assert_no_errno(openpty(&agent->terminal, &line, NULL, NULL, NULL));
+        g_assert_no_errno(fcntl(agent->terminal, F_SETFD, FD_CLOEXEC));
+        g_assert_no_errno(fcntl(agent->terminal, F_SETFL, O_NONBLOCK));
+        g_assert_no_errno(pipe(ends));
+        notify = g_strdup_printf("%d", ends[1]);
+
+        g_autofree char *variable = g_strdup_printf("LANG=%s", locale);
+        const char *const environment[] = { variable, "LC_ALL", NULL };
+        TestSpawn options = { .environment = environment, .setup = take_terminal, .data = &line };
+
+        g_assert_no_errno(fcntl(ends[0], F_SETFD, FD_CLOEXEC));
+        agent->child = test_child_new((const char *const[]) { "pkttyagent", "--process", process,
+                                                              "--notify-fd", notify, NULL },
+                                      &options);
+        agent->shown = g_string_new(NULL);
+        close(ends[1]);
+        /* It closes it when polkit knows it. */
+        (void) test_wait_fd(ends[0], POLLIN);
+        g_assert_false(test_child_has_exited(agent->child));
+        close(ends[0]);
+        return agent;
+}
+
+static Agent *agent_new(pid_t pid) {
+        return agent_new_with_locale(pid, "C.UTF-8");
+}
+
+static void agent_free(Agent *agent) {
+        if (!agent)
+                return;
+        test_child_free(agent->child);
+        close(agent->terminal);
+        g_string_free(agent->shown, true);
+        g_free(agent);
+}
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Agent, agent_free)
+
+static bool agent_shows(Agent *agent, const char *text) {
+        char buffer[512];
+        ssize_t n;
+
+        while ((n = read(agent->terminal, buffer, sizeof(buffer))) > 0)
+                g_string_append_len(agent->shown, buffer, n);
+        return strstr(agent->shown->str, text);
+}
+
+static void agent_answer(Agent *agent, const char *password) {
+        g_autofree char *line = g_strdup_printf("%s\n", password);
+
+        test_wait_for(agent_shows(agent, "Password: "));
+        /* What comes next is asked and told anew. */
+        g_string_truncate(agent->shown, 0);
+        write_text(agent->terminal, line);
+}
+
+/* ------------------------------------------------------------------------------------------ the caller */
+
+typedef struct Caller {
+        TestChild *child;
+        int gate;
+} Caller;
+
+/* busctl as MACHINE_USER, up to the call. */
+static Caller *caller_new(const char *port) {
+        const char *const argv[] = {
+                "sh",
+                "-c",
+                "read -r go <\"$0\" && exec \"$@\"",
+                GATE,
+                "busctl",
+                "--timeout=120",
+                "call",
+                "org.example.TCPServerSocket",
+                "/org/example/TCPServerSocket",
+                "org.example.TCPServerSocket",
+                "Listen",
+                "ia{sv}i",
+                port,
+                "1",
+                "persistent",
+                "b",
+                "true",
+                "--",
+                "-1",
+                NULL,
+        };
+        Caller *caller = g_new0(Caller, 1);
+
+        (void) unlink(GATE);
+        (void) unlink(OUTPUT);
+        g_assert_no_errno(mkfifo(GATE, 0666));
+        g_assert_no_errno(chmod(GATE, 0666));
+        caller->gate = open(GATE, O_RDWR | O_CLOEXEC);
+        g_assert_no_errno(caller->gate);
+        caller->child = machine_start_as(MACHINE_USER, OUTPUT, argv);
+        return caller;
+}
+
+static void caller_call(Caller *caller) {
+        write_text(caller->gate, "go\n");
+}
+
+static void caller_free(Caller *caller) {
+        if (!caller)
+                return;
+        test_child_free(caller->child);
+        close(caller->gate);
+        g_free(caller);
+}
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Caller, caller_free)
+
+static unsigned count_listed(TestClient *client) {
+        g_autoptr(sd_bus_message) reply = test_call(client, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE,
+                                                    "ListListeners", "");
+        unsigned n = 0;
+
+        g_assert_cmpint(sd_bus_message_enter_container(reply, 'a', "(oa{sv})"), >, 0);
+        while (sd_bus_message_skip(reply, "(oa{sv})") > 0)
+                n++;
+        return n;
+}
+
+static void assert_serves(TestClient *client) {
+        g_autofree char *listener = test_listen(client, 0, -1, NULL);
+        _cleanup_close_ int peer = test_connect("127.0.0.1", test_get_port(client, listener));
+        g_autoptr(TestAccepted) accepted = test_client_wait_accepted(client);
+
+        test_assert_connected(peer, accepted->socket);
+        test_listener_call(client, listener, "Close");
+}
+
+/* ------------------------------------------------------------------------------------------- the tests */
+
+static void test_the_right_password(Machine *m, const void *data) {
+        g_autoptr(Caller) caller = caller_new("80");
+        g_autoptr(Agent) agent = agent_new(caller->child->pid);
+
+        caller_call(caller);
+        /* What is asked is a sentence with the port in it. */
+        test_wait_for(agent_shows(agent, "Password: "));
+        g_assert_true(agent_shows(agent, "org.example.TCPServerSocket.listen-privileged"));
+        g_assert_true(agent_shows(agent, "port 80"));
+        g_assert_false(agent_shows(agent, "$(port)"));
+        agent_answer(agent, MACHINE_ROOT_PASSWORD);
+
+        g_assert_cmpint(test_child_wait(caller->child), ==, 0);
+        g_assert_true(test_file_contains(OUTPUT, "o \"/org/example/TCPServerSocket/listener/1\""));
+        g_assert_true(test_is_listening(machine_service_pid(), 80));
+}
+
+static void test_the_persons_language(Machine *m, const void *data) {
+        g_autoptr(Caller) caller = caller_new("80");
+        g_autoptr(Agent) agent = NULL;
+
+        if (access("/usr/share/i18n/locales/de_DE", F_OK) < 0) {
+                g_test_skip("needs the sources of a locale");
+                return;
+        }
+
+        g_free(machine_run("localedef", "-i", "de_DE", "-f", "UTF-8", "de_DE.UTF-8", NULL));
+        /* A process that has looked for locales before does not see a new one. */
+        g_free(machine_run("systemctl", "restart", MACHINE_POLKIT, NULL));
+        agent = agent_new_with_locale(caller->child->pid, "de_DE.UTF-8");
+        caller_call(caller);
+        test_wait_for(agent_shows(agent, "um Netzwerkverbindungen auf Port 80 zu empfangen."));
+}
+
+static void test_the_wrong_password(Machine *m, const void *data) {
+        g_autoptr(Caller) caller = caller_new("80");
+        g_autoptr(Agent) agent = agent_new(caller->child->pid);
+
+        caller_call(caller);
+        agent_answer(agent, "no idea");
+        g_assert_cmpint(test_child_wait(caller->child), ==, 1);
+        g_assert_true(test_file_contains(OUTPUT, "Access denied"));
+        g_assert_cmpuint(count_listed(m->root), ==, 0);
+        g_assert_false(test_is_listening(machine_service_pid(), 80));
+}
+
+static void test_one_answer_is_for_one_call(Machine *m, const void *data) {
+        g_autoptr(Caller) first = caller_new("80"), second = NULL;
+        g_autoptr(Agent) agent = agent_new(first->child->pid);
+
+        caller_call(first);
+        agent_answer(agent, MACHINE_ROOT_PASSWORD);
+        g_assert_cmpint(test_child_wait(first->child), ==, 0);
+        g_clear_pointer(&agent, agent_free);
+
+        second = caller_new("81");
+        agent = agent_new(second->child->pid);
+        caller_call(second);
+        test_wait_for(agent_shows(agent, "port 81"));
+        g_assert_false(test_child_has_exited(second->child));
+}
+
+static void test_no_answer(Machine *m, const void *data) {
+        g_autoptr(Caller) caller = caller_new("80");
+        g_autoptr(Agent) agent = agent_new(caller->child->pid);
+        g_autoptr(TestClient) web = machine_client_new(m, MACHINE_WEB_USER);
+        unsigned n_cancelled;
+
+        caller_call(caller);
+        test_wait_for(agent_shows(agent, "Password: "));
+        /* Meanwhile others are served, by polkit's leave too. */
+        for (unsigned i = 0; i < 10; i++) {
+                assert_serves(m->root);
+                assert_serves(web);
+                assert_serves(m->user);
+        }
+        g_assert_false(test_child_has_exited(caller->child));
+
+        /* The caller gives up: nobody is asked any longer. polkitd says so; the agent itself only sees it
+         * after the line that it reads. */
+        n_cancelled = machine_count_logged(GIVEN_UP);
+        test_child_signal(caller->child, SIGKILL);
+        test_wait_for(machine_count_logged(GIVEN_UP) > n_cancelled);
+        g_assert_cmpuint(count_listed(m->root), ==, 0);
+        g_assert_false(test_is_listening(machine_service_pid(), 80));
+}
+
+static void test_an_answer_that_comes_too_late(Machine *m, const void *data) {
+        g_autoptr(Caller) caller = caller_new("80");
+        g_autoptr(Agent) agent = agent_new(caller->child->pid);
+        g_autofree char *listener = NULL;
+
+        caller_call(caller);
+        test_wait_for(agent_shows(agent, "Password: "));
+        listener = test_listen(m->root, 80, -1, NULL);
+        agent_answer(agent, MACHINE_ROOT_PASSWORD);
+        g_assert_cmpint(test_child_wait(caller->child), ==, 1);
+        g_assert_true(test_file_contains(OUTPUT, "in use"));
+        g_assert_cmpuint(count_listed(m->root), ==, 1);
+}
+
+static void test_the_service_goes_while_it_asks(Machine *m, const void *data) {
+        g_autoptr(Caller) caller = caller_new("80");
+        g_autoptr(Agent) agent = agent_new(caller->child->pid);
+        unsigned n_cancelled;
+
+        caller_call(caller);
+        test_wait_for(agent_shows(agent, "Password: "));
+        n_cancelled = machine_count_logged(GIVEN_UP);
+        machine_stop_service();
+        g_assert_cmpint(test_child_wait(caller->child), ==, 1);
+        test_wait_for(machine_count_logged(GIVEN_UP) > n_cancelled);
+}
+
+/* All of one user, whom one agent asks one after the other. */
+#define MANY 60
+
+static TestCall *start_listen(TestClient *client, int port) {
+        sd_bus_message *message = test_message_new(client, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE,
+                                                   "Listen");
+
+        g_assert_cmpint(sd_bus_message_set_allow_interactive_authorization(message, true), >=, 0);
+        g_assert_cmpint(sd_bus_message_append(message, "ia{sv}i", port, 0, -1), >=, 0);
+        return test_call_start(client, message);
+}
+
+static void test_sixty_at_once(Machine *m, const void *data) {
+        g_autoptr(TestClient) web = machine_client_new(m, MACHINE_WEB_USER);
+        g_autoptr(Agent) agent = agent_new(getpid());
+        TestClient *clients[MANY];
+        TestCall *calls[MANY];
+        unsigned n_pending = 0, n_served = 0, n_cancelled;
+        uint64_t start;
+
+        for (size_t i = 0; i < ELEMENTS(clients); i++) {
+                clients[i] = machine_client_new(m, MACHINE_USER);
+                calls[i] = start_listen(clients[i], 100 + (int) i);
+        }
+        test_wait_for(agent_shows(agent, "Password: "));
+
+        start = test_now();
+        while (n_served < 50) {
+                assert_serves(web);
+                assert_serves(m->root);
+                assert_serves(m->user);
+                n_served++;
+        }
+        g_test_message("%u rounds in %u ms", n_served, (unsigned) ((test_now() - start) / 1000));
+
+        for (size_t i = 0; i < ELEMENTS(calls); i++)
+                n_pending += !test_call_is_done(calls[i]);
+        g_assert_cmpuint(n_pending, ==, MANY);
+
+        /* They leave as they came, all at once. */
+        n_cancelled = machine_count_logged(GIVEN_UP);
+        for (size_t i = 0; i < ELEMENTS(calls); i++) {
+                test_call_free(calls[i]);
+                test_client_free(clients[i]);
+        }
+        test_wait_for(machine_count_logged(GIVEN_UP) > n_cancelled);
+        assert_serves(m->user);
+        g_assert_cmpuint(count_listed(m->root), ==, 0);
+}
+
+static void test_a_user_who_is_asked_keeps_no_other_from_it(Machine *m, const void *data) {
+        g_autoptr(Caller) caller = caller_new("80");
+        g_autoptr(Agent) agent = agent_new(caller->child->pid), own = agent_new(getpid());
+        TestClient *clients[MANY];
+        TestCall *calls[MANY];
+
+        for (size_t i = 0; i < ELEMENTS(clients); i++) {
+                clients[i] = machine_client_new(m, MACHINE_WEB_USER);
+                calls[i] = start_listen(clients[i], 100 + (int) i);
+        }
+        test_wait_for(agent_shows(own, "Password: "));
+
+        caller_call(caller);
+        agent_answer(agent, MACHINE_ROOT_PASSWORD);
+        g_assert_cmpint(test_child_wait(caller->child), ==, 0);
+
+        for (size_t i = 0; i < ELEMENTS(calls); i++) {
+                test_call_free(calls[i]);
+                test_client_free(clients[i]);
+        }
+}
+
+int main(int argc, char *argv[]) {
+        machine_init(&argc, &argv);
+        test_show_on_failure(OUTPUT);
+
+        machine_add("/agent/the right password", test_the_right_password);
+        machine_add("/agent/the person's language", test_the_persons_language);
+        machine_add("/agent/the wrong password", test_the_wrong_password);
+        machine_add("/agent/one answer is for one call", test_one_answer_is_for_one_call);
+        machine_add("/agent/no answer, and the caller gives up", test_no_answer);
+        machine_add("/agent/an answer that comes too late", test_an_answer_that_comes_too_late);
+        machine_add("/agent/the service goes while it asks", test_the_service_goes_while_it_asks);
+        machine_add("/agent/sixty callers at once", test_sixty_at_once);
+        machine_add("/agent/a user who is asked keeps no other from it",
+                    test_a_user_who_is_asked_keeps_no_other_from_it);
+        return test_run();
+}

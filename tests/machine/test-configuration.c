@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The configuration: where it comes from, what it changes, and that no mistake in it is fatal. */
+
+#include <string.h>
+#include <unistd.h>
+
+#include "base/macros.h"
+#include "base/message-ids.h"
+#include "machine/machine.h"
+
+#define NAME "tcpserversocket/tcpserversocketd.conf"
+#define CONFIGURATION "MESSAGE_ID=" MESSAGE_CONFIGURATION_STR
+#define MAIN "/etc/" NAME
+
+static char *get(const char *property) {
+        return machine_run("busctl", "get-property", TEST_BUS_NAME, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE,
+                           property, NULL);
+}
+
+static void assert_defaults(void) {
+        static const struct {
+                const char *property;
+                const char *value;
+        } defaults[] = {
+                { "MaxListeners", "u 16384" },           { "MaxListenersPerUser", "u 1024" },
+                { "MaxPendingRequestsPerUser", "u 64" }, { "MaxUnacknowledged", "u 48" },
+                { "MaxUnacknowledgedPerClient", "u 8" }, { "IdleTimeoutUSec", "t 30000000" },
+                { "AllowSocketDelivery", "b true" },
+        };
+        g_autofree char *ports = get("AllowedPorts"), *addresses = get("AllowedAddresses");
+
+        for (size_t i = 0; i < ELEMENTS(defaults); i++) {
+                g_autofree char *value = get(defaults[i].property);
+
+                g_assert_cmpstr(value, ==, defaults[i].value);
+        }
+        g_assert_true(g_str_has_suffix(ports, " 0"));
+        g_assert_true(g_str_has_suffix(addresses, " 0"));
+}
+
+static void test_has_defaults(Machine *m, const void *data) {
+        g_autofree char *end = machine_journal_end();
+
+        assert_defaults();
+        g_assert_cmpuint(machine_journal_count(end, CONFIGURATION, NULL), ==, 0);
+}
+
+/* The lines that are commented out in the installed file say what is so without them. */
+static void test_the_installed_file_shows_them(Machine *m, const void *data) {
+        g_autofree char *end = machine_journal_end(), *content = NULL;
+        g_auto(GStrv) lines = NULL;
+        unsigned n = 0;
+
+        g_assert_true(g_file_get_contents(MAIN, &content, NULL, NULL));
+        lines = g_strsplit(content, "\n", -1);
+        for (char **line = lines; *line; line++)
+                if ((*line)[0] == '#' && g_ascii_isupper((*line)[1]) && strchr(*line, '=')) {
+                        (*line)[0] = ' ';
+                        g_strchug(*line);
+                        n++;
+                }
+        g_assert_cmpuint(n, ==, 9);
+
+        g_autofree char *changed = g_strjoinv("\n", lines);
+
+        machine_write(MAIN, changed);
+        assert_defaults();
+        g_assert_cmpuint(machine_journal_count(end, CONFIGURATION, NULL), ==, 0);
+}
+
+static void test_drop_ins_take_precedence(Machine *m, const void *data) {
+        machine_write(MAIN, "[TCPServerSocket]\nMaxListeners=11\nMaxListenersPerUser=11\n"
+                            "MaxPendingRequestsPerUser=11\n");
+        /* Of one name, that in etc, then run, then usr/lib is read; all of them by their names. */
+        machine_write("/usr/lib/" NAME ".d/10-a.conf", "[TCPServerSocket]\nMaxListeners=12\n");
+        machine_write("/run/" NAME ".d/10-a.conf", "[TCPServerSocket]\nMaxListeners=13\n");
+        machine_write("/usr/lib/" NAME ".d/30-c.conf", "[TCPServerSocket]\nMaxListenersPerUser=14\n");
+        machine_write("/etc/" NAME ".d/20-b.conf", "[TCPServerSocket]\nMaxListenersPerUser=15\n");
+        machine_write("/run/" NAME ".d/40-d.conf", "[TCPServerSocket]\nMaxPendingRequestsPerUser=16\n");
+        machine_link("/dev/null", "/etc/" NAME ".d/40-d.conf");
+        /* Not one of them. */
+        machine_write("/etc/" NAME ".d/50-e.conf.disabled", "[TCPServerSocket]\nMaxListeners=17\n");
+
+        g_assert_cmpuint(machine_get_u64(m->user, "MaxListeners"), ==, 13);
+        g_assert_cmpuint(machine_get_u64(m->user, "MaxListenersPerUser"), ==, 14);
+        g_assert_cmpuint(machine_get_u64(m->user, "MaxPendingRequestsPerUser"), ==, 11);
+}
+
+static void test_does_without_any_file(Machine *m, const void *data) {
+        g_autofree char *end = machine_journal_end();
+
+        machine_remove(MAIN);
+        assert_defaults();
+        g_assert_cmpuint(machine_journal_count(end, CONFIGURATION, NULL), ==, 0);
+}
+
+static void test_is_reloaded(Machine *m, const void *data) {
+        pid_t pid;
+
+        machine_configure("MaxListeners=20");
+        g_assert_cmpuint(machine_get_u64(m->user, "MaxListeners"), ==, 20);
+        pid = machine_service_pid();
+        for (unsigned i = 21; i < 25; i++) {
+                g_autofree char *line = g_strdup_printf("MaxListeners=%u", i);
+
+                machine_reconfigure(line);
+                test_wait_for(machine_get_u64(m->user, "MaxListeners") == i);
+        }
+        g_assert_cmpint(machine_service_pid(), ==, pid);
+        test_wait_for(machine_unit_is("active"));
+}
+
+static void test_limits_what_a_user_has(Machine *m, const void *data) {
+        g_autoptr(TestClient) other = machine_client_new(m, MACHINE_WEB_USER);
+        g_autofree char *first = NULL, *second = NULL, *message = NULL, *error = NULL;
+
+        machine_configure("MaxListenersPerUser=2");
+        first = test_listen(m->user, 0, -1, NULL);
+        second = test_listen(m->user, 0, -1, NULL);
+        error = test_listen_fails(m->user, &message, 0, -1, NULL);
+        g_assert_cmpstr(error, ==, SD_BUS_ERROR_LIMITS_EXCEEDED);
+        g_assert_nonnull(strstr(message, "MaxListenersPerUser"));
+        g_assert_nonnull(strstr(message, "2"));
+        g_free(test_listen(other, 0, -1, NULL));
+
+        /* Less than is there already: that stays. */
+        machine_reconfigure("MaxListenersPerUser=1");
+        test_wait_for(machine_get_u64(m->user, "MaxListenersPerUser") == 1);
+        g_assert_cmpuint(test_get_port(m->user, first), >, 0);
+        test_listener_call(m->user, second, "Close");
+        g_free(test_listen_fails(m->user, NULL, 0, -1, NULL));
+
+        machine_reconfigure("MaxListenersPerUser=3");
+        test_wait_for(machine_get_u64(m->user, "MaxListenersPerUser") == 3);
+        g_free(test_listen(m->user, 0, -1, NULL));
+        g_free(test_listen(m->user, 0, -1, NULL));
+}
+
+static void test_limits_what_all_have(Machine *m, const void *data) {
+        g_autofree char *message = NULL, *error = NULL;
+
+        machine_configure("MaxListeners=2");
+        g_free(test_listen(m->user, 0, -1, NULL));
+        g_free(test_listen(m->root, 0, -1, NULL));
+        error = test_listen_fails(m->user, &message, 0, -1, NULL);
+        g_assert_cmpstr(error, ==, SD_BUS_ERROR_LIMITS_EXCEEDED);
+        g_assert_nonnull(strstr(message, "MaxListeners"));
+        g_clear_pointer(&m->root, test_client_free);
+        test_client_sync(m->user);
+        test_client_sync_service(m->user);
+        g_free(test_listen(m->user, 0, -1, NULL));
+}
+
+static void assert_denied(TestClient *client, int port, const char *address) {
+        g_autofree char *error = test_listen_fails(client, NULL, port, -1, "localAddress", "s", address,
+                                                   NULL);
+
+        g_assert_cmpstr(error, ==, SD_BUS_ERROR_ACCESS_DENIED);
+}
+
+static void assert_allowed(TestClient *client, int port, const char *address) {
+        g_autofree char *listener = test_listen(client, port, -1, "localAddress", "s", address, NULL);
+
+        test_listener_call(client, listener, "Close");
+}
+
+static unsigned port_count(void) {
+        g_autofree char *ports = get("AllowedPorts");
+        unsigned n = 0;
+
+        g_assert_cmpint(sscanf(ports, "%*s %u", &n), ==, 1);
+        return n;
+}
+
+static void test_allows_ports(Machine *m, const void *data) {
+        machine_configure("AllowedPorts=8000-8010 9000\nAllowedPorts=80");
+        assert_allowed(m->user, 8000, "::");
+        assert_allowed(m->user, 8010, "::");
+        assert_allowed(m->user, 9000, "::");
+        assert_allowed(m->root, 80, "::");
+        assert_denied(m->user, 7999, "::");
+        assert_denied(m->user, 8011, "::");
+        assert_denied(m->user, 0, "::");
+        /* It holds for everybody. */
+        assert_denied(m->root, 8011, "::");
+
+        machine_reconfigure("AllowedPorts=80\nAllowedPorts=\nAllowedPorts=1024-65535");
+        test_wait_for(port_count() == 1);
+        assert_allowed(m->user, 7999, "::");
+        assert_allowed(m->user, 0, "::");
+        assert_denied(m->root, 80, "::");
+}
+
+static void test_allows_addresses(Machine *m, const void *data) {
+        machine_configure("AllowedAddresses=127.0.0.0/8 ::1");
+        assert_allowed(m->user, 0, "127.0.0.1");
+        assert_allowed(m->user, 0, "127.1.2.3");
+        assert_allowed(m->user, 0, "::1");
+        assert_denied(m->user, 0, "::");
+        assert_denied(m->user, 0, "0.0.0.0");
+        assert_denied(m->root, 0, "::");
+}
+
+static void assert_reported(const char *since, const char *file, unsigned line) {
+        g_autofree char *file_field = g_strdup_printf("CONFIG_FILE=%s", file);
+        g_autofree char *line_field = g_strdup_printf("CONFIG_LINE=%u", line);
+        g_autofree char *text = NULL, *place = NULL;
+
+        text = machine_journal_get(since, "MESSAGE", CONFIGURATION, file_field, line_field, NULL);
+        g_assert_true(g_str_has_prefix(text, file));
+        if (line > 0) {
+                place = g_strdup_printf("%s:%u: ", file, line);
+                g_assert_true(g_str_has_prefix(text, place));
+        }
+}
+
+static void test_reports_wrong_lines_and_goes_on(Machine *m, const void *data) {
+        static const char file[] = "/etc/" NAME ".d/50-wrong.conf";
+        g_autofree char *end = machine_journal_end();
+
+        machine_write(file, "MaxListeners=1\n"         /* 1: in no section */
+                            "[TCPServerSocket]\n"      /* 2 */
+                            "MaxListeners=many\n"      /* 3 */
+                            "MaxListenersPerUser=77\n" /* 4: right */
+                            "MaxUnacknowledged=57\n"   /* 5: too many */
+                            "Nonsense=yes\n"           /* 6 */
+                            "no assignment\n"          /* 7 */
+                            "AllowedPorts=70000 80\n"  /* 8: one word of it */
+                            "AllowedAddresses=all\n"   /* 9 */
+                            "IdleTimeoutSec=soon\n"    /* 10 */
+                            "AllowSocketDelivery=ja\n" /* 11 */
+                            "[Other]\n"                /* 12: with all that follows */
+                            "MaxListeners=2\n");
+
+        g_assert_cmpuint(machine_get_u64(m->user, "MaxListenersPerUser"), ==, 77);
+        g_assert_cmpuint(machine_get_u64(m->user, "MaxListeners"), ==, 16384);
+        g_assert_cmpuint(machine_get_u64(m->user, "MaxUnacknowledged"), ==, 48);
+        g_assert_cmpuint(machine_get_u64(m->user, "IdleTimeoutUSec"), ==, 30000000);
+        g_assert_true(machine_get_bool(m->user, "AllowSocketDelivery"));
+        assert_denied(m->root, 81, "::1");
+
+        for (unsigned line = 1; line <= 13; line++)
+                if (line != 2 && line != 4 && line != 13)
+                        assert_reported(end, file, line);
+        g_assert_cmpuint(machine_journal_count(end, CONFIGURATION, "CONFIG_LINE=4", NULL), ==, 0);
+}
+
+static void test_reports_a_file_that_is_none(Machine *m, const void *data) {
+        static const char path[] = "/run/" NAME ".d/50-directory.conf";
+        g_autofree char *end = machine_journal_end();
+
+        test_run_command("mkdir", "-p", path, NULL);
+        /* It may have been a restriction. */
+        assert_denied(m->root, 8000, "::1");
+        assert_reported(end, path, 0);
+        test_run_command("rmdir", path, NULL);
+}
+
+/* A reload of what is wrong changes nothing but what is right in it. */
+static void test_survives_a_wrong_reload(Machine *m, const void *data) {
+        g_autofree char *listener = test_listen(m->user, 0, -1, NULL);
+
+        machine_reconfigure("MaxListeners=\x01\xff\nMaxListenersPerUser=5\n[[[\n=\n=x\nMaxListeners");
+        test_wait_for(machine_get_u64(m->user, "MaxListenersPerUser") == 5);
+        g_assert_cmpuint(machine_get_u64(m->user, "MaxListeners"), ==, 16384);
+        g_assert_cmpuint(test_get_port(m->user, listener), >, 0);
+}
+
+int main(int argc, char *argv[]) {
+        machine_init(&argc, &argv);
+
+        machine_add("/configuration/has defaults", test_has_defaults);
+        machine_add("/configuration/the installed file shows them", test_the_installed_file_shows_them);
+        machine_add("/configuration/drop-ins take precedence", test_drop_ins_take_precedence);
+        machine_add("/configuration/does without any file", test_does_without_any_file);
+        machine_add("/configuration/is reloaded", test_is_reloaded);
+        machine_add("/configuration/limits what a user has", test_limits_what_a_user_has);
+        machine_add("/configuration/limits what all have", test_limits_what_all_have);
+        machine_add("/configuration/allows ports", test_allows_ports);
+        machine_add("/configuration/allows addresses", test_allows_addresses);
+        machine_add("/configuration/reports wrong lines and goes on", test_reports_wrong_lines_and_goes_on);
+        machine_add("/configuration/reports a file that is none", test_reports_a_file_that_is_none);
+        machine_add("/configuration/survives a wrong reload", test_survives_a_wrong_reload);
+        return test_run();
+}

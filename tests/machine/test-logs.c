@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* What administrators find in the journal, and what nobody can fill it with. */
+
+#include <string.h>
+#include <unistd.h>
+
+#include "base/macros.h"
+#include "base/message-ids.h"
+#include "machine/machine.h"
+
+#define ID(name) "MESSAGE_ID=" MESSAGE_##name##_STR
+
+#define DENY                                                                 \
+        "polkit.addRule(function(action, subject) {"                         \
+        "  if (action.id == 'org.example.TCPServerSocket.listen-privileged'" \
+        "      && subject.user != 'root')"                                   \
+        "    return polkit.Result.NO;"                                       \
+        "});"
+
+static char *uid_field(const char *user) {
+        return g_strdup_printf("OWNER_UID=%u", machine_uid(user));
+}
+
+static void assert_field(const char *since, const char *id, const char *field, const char *expected) {
+        g_autofree char *value = machine_journal_get(since, field, id, NULL);
+
+        g_assert_cmpstr(value, ==, expected);
+}
+
+static void test_tells_of_denied_ports(Machine *m, const void *data) {
+        g_autofree char *end = NULL, *uid = g_strdup_printf("%u", machine_uid(MACHINE_USER));
+
+        machine_set_rule(DENY);
+        end = machine_journal_end();
+        g_free(test_listen_fails(m->user, NULL, 80, -1, NULL));
+        assert_field(end, ID(REQUEST_DENIED), "PORT", "80");
+        assert_field(end, ID(REQUEST_DENIED), "OWNER", test_client_name(m->user));
+        assert_field(end, ID(REQUEST_DENIED), "OWNER_UID", uid);
+        assert_field(end, ID(REQUEST_DENIED), "ACTION", "org.example.TCPServerSocket.listen-privileged");
+        assert_field(end, ID(REQUEST_DENIED), "SYSLOG_IDENTIFIER", "tcpserversocketd");
+        assert_field(end, ID(REQUEST_DENIED), "PRIORITY", "5");
+}
+
+static void test_tells_of_reached_limits(Machine *m, const void *data) {
+        g_autofree char *end = machine_journal_end(), *uid = g_strdup_printf("%u", machine_uid(MACHINE_USER));
+
+        machine_configure("MaxListenersPerUser=1");
+        g_free(test_listen(m->user, 0, -1, NULL));
+        g_free(test_listen_fails(m->user, NULL, 0, -1, NULL));
+        assert_field(end, ID(LIMIT_REACHED), "LIMIT", "MaxListenersPerUser");
+        assert_field(end, ID(LIMIT_REACHED), "OWNER", test_client_name(m->user));
+        assert_field(end, ID(LIMIT_REACHED), "OWNER_UID", uid);
+}
+
+/* Listeners use up the descriptors, and none is left to accept with. */
+static void test_tells_of_exhaustion(Machine *m, const void *data) {
+        g_autofree char *end = NULL, *first = NULL;
+        g_autoptr(GPtrArray) listeners = g_ptr_array_new_with_free_func(g_free);
+        g_autoptr(TestError) error = NULL;
+        g_autoptr(TestAccepted) accepted = NULL;
+        _cleanup_close_ int peer = -EBADF;
+
+        machine_configure_unit("SystemCallErrorNumber=kill\nLimitNOFILE=256");
+        end = machine_journal_end();
+        first = test_listen(m->root, 0, -1, NULL);
+        for (;;) {
+                g_autoptr(TestCall) call = NULL;
+                sd_bus_message *message = test_message_new(m->root, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE,
+                                                           "Listen");
+                const char *path;
+
+                g_assert_cmpint(sd_bus_message_append(message, "ia{sv}i", 0, 0, -1), >=, 0);
+                call = test_call_start(m->root, message);
+                if (test_call_error(call)) {
+                        g_assert_cmpstr(test_call_error(call), ==, SD_BUS_ERROR_LIMITS_EXCEEDED);
+                        break;
+                }
+                g_assert_cmpint(sd_bus_message_read(test_call_wait(call), "o", &path), >, 0);
+                g_ptr_array_add(listeners, g_strdup(path));
+        }
+        g_assert_cmpuint(listeners->len, >, 4);
+
+        peer = test_connect("::1", test_get_port(m->root, first));
+        error = test_client_wait_error(m->root);
+        g_assert_cmpstr(error->listener, ==, first);
+        assert_field(end, ID(EXHAUSTED), "LISTENER", first);
+
+        for (unsigned i = 0; i < 4; i++)
+                test_listener_call(m->root, listeners->pdata[i], "Close");
+        accepted = test_client_wait_accepted(m->root);
+        test_assert_connected(peer, accepted->socket);
+}
+
+static void test_explains_itself(Machine *m, const void *data) {
+        static const char *const english[] = {
+                "Subject: A request for a port was denied",
+                "Defined-By: tcpserversocket",
+                "asked for port 443",
+                "\"org.example.TCPServerSocket.listen-privileged\"",
+        };
+        g_autofree char *end = NULL, *output = NULL;
+
+        machine_set_rule(DENY);
+        end = machine_journal_end();
+        g_free(test_listen_fails(m->user, NULL, 443, -1, NULL));
+        g_free(machine_journal_get(end, "MESSAGE", ID(REQUEST_DENIED), NULL));
+
+        output = machine_run("journalctl", "--no-pager", "--catalog", "--unit", MACHINE_UNIT,
+                             ID(REQUEST_DENIED), "PORT=443", NULL);
+        for (size_t i = 0; i < ELEMENTS(english); i++)
+                if (!strstr(output, english[i]))
+                        g_error("\"%s\" is not in: %s", english[i], output);
+
+        g_clear_pointer(&output, g_free);
+        output = machine_run("journalctl", "--no-pager", "--output=json", "--unit", MACHINE_UNIT,
+                             ID(REQUEST_DENIED), "PORT=443", NULL);
+        g_assert_nonnull(strstr(output, "\"ACTION\":\"org.example.TCPServerSocket.listen-privileged\""));
+}
+
+static void test_explains_everything_in_two_languages(Machine *m, const void *data) {
+        static const char *const ids[] = {
+                MESSAGE_EXHAUSTED_STR,     MESSAGE_CONNECTION_LOST_STR, MESSAGE_LISTENER_FAILED_STR,
+                MESSAGE_LIMIT_REACHED_STR, MESSAGE_REQUEST_DENIED_STR,  MESSAGE_CONFIGURATION_STR,
+        };
+        g_autofree char *german = NULL, *english = NULL;
+
+        g_assert_true(g_file_get_contents("/usr/lib/systemd/catalog/tcpserversocketd.de.catalog", &german,
+                                          NULL, NULL));
+        for (size_t i = 0; i < ELEMENTS(ids); i++) {
+                g_autofree char *header = g_strdup_printf("\n-- %s\n", ids[i]);
+
+                g_free(machine_run("journalctl", "--dump-catalog", ids[i], NULL));
+                g_assert_nonnull(strstr(german, header));
+        }
+
+        /* journalctl speaks the language of its locale, where that can be had. */
+        if (access("/usr/share/i18n/locales/de_DE", F_OK) < 0)
+                return;
+        g_free(machine_run("localedef", "-i", "de_DE", "-f", "UTF-8", "de_DE.UTF-8", NULL));
+        english = machine_run("journalctl", "--dump-catalog", MESSAGE_EXHAUSTED_STR, NULL);
+        g_assert_nonnull(strstr(english, "No connections can be accepted"));
+        g_clear_pointer(&german, g_free);
+        german = machine_run("env", "LC_ALL=de_DE.UTF-8", "journalctl", "--dump-catalog",
+                             MESSAGE_EXHAUSTED_STR, NULL);
+        g_assert_nonnull(strstr(german, "Aus Mangel an Ressourcen"));
+}
+
+static void test_its_level_is_set(Machine *m, const void *data) {
+        g_autofree char *end = NULL, *level = NULL, *target = NULL;
+
+        test_client_sync_service(m->user);
+        level = machine_run("systemctl", "service-log-level", MACHINE_UNIT, NULL);
+        g_assert_cmpstr(level, ==, "info");
+        target = machine_run("systemctl", "service-log-target", MACHINE_UNIT, NULL);
+        g_assert_cmpstr(target, ==, "auto");
+
+        end = machine_journal_end();
+        g_free(test_listen(m->user, 0, -1, NULL));
+        test_client_sync_service(m->user);
+        g_assert_cmpuint(machine_journal_count(end, "PRIORITY=7", NULL), ==, 0);
+
+        g_free(machine_run("systemctl", "service-log-level", MACHINE_UNIT, "debug", NULL));
+        g_free(test_listen(m->user, 0, -1, NULL));
+        test_wait_for(machine_journal_count(end, "PRIORITY=7", NULL) > 0);
+
+        g_free(machine_run("systemctl", "service-log-level", MACHINE_UNIT, "warning", NULL));
+        g_clear_pointer(&level, g_free);
+        level = machine_run("systemctl", "service-log-level", MACHINE_UNIT, NULL);
+        g_assert_cmpstr(level, ==, "warning");
+}
+
+/* Everything that a user can do to be logged, as fast as it can. */
+static void test_no_user_can_flood_it(Machine *m, const void *data) {
+        g_autoptr(TestClient) other = machine_client_new(m, MACHINE_WEB_USER);
+        g_autofree char *end = NULL, *uid = uid_field(MACHINE_USER), *other_uid = uid_field(MACHINE_WEB_USER);
+        unsigned n;
+
+        machine_set_rule(DENY);
+        machine_configure("MaxListenersPerUser=1");
+        end = machine_journal_end();
+        g_free(test_listen(m->user, 0, -1, NULL));
+        for (unsigned i = 0; i < 500; i++) {
+                g_free(test_listen_fails(m->user, NULL, 80, -1, NULL));
+                g_free(test_listen_fails(m->user, NULL, 0, -1, NULL));
+                g_free(test_listen_fails(m->user, NULL, 0, -1, "nonsense", "b", true, NULL));
+        }
+        n = machine_journal_count(end, uid, NULL);
+        g_test_message("%u entries for 1500 refused calls", n);
+        g_assert_cmpuint(n, >, 0);
+        g_assert_cmpuint(n, <=, 50);
+        g_assert_cmpuint(machine_journal_count(end, NULL), <=, 60);
+
+        /* That hides nobody else. */
+        g_free(test_listen_fails(other, NULL, 80, -1, NULL));
+        test_wait_for(machine_journal_count(end, other_uid, ID(REQUEST_DENIED), NULL) == 1);
+
+        /* And how much it was is told in the end. */
+        machine_stop_service();
+        test_wait_for(machine_count_logged(" were suppressed") == 1);
+}
+
+/* Lines of its own cannot be faked by way of a name. */
+static void test_no_user_can_forge_a_line(Machine *m, const void *data) {
+        g_autofree char *error = test_listen_fails(m->user, NULL, 0, -1, "name", "s", "x\nMESSAGE_ID=1",
+                                                   NULL);
+        g_autofree char *error_of_key = NULL;
+
+        g_assert_cmpstr(error, ==, SD_BUS_ERROR_INVALID_ARGS);
+        error_of_key = test_listen_fails(m->user, NULL, 0, -1, "\n-- MARK --\n", "b", true, NULL);
+        g_assert_cmpstr(error_of_key, ==, SD_BUS_ERROR_INVALID_ARGS);
+        g_assert_cmpuint(machine_count_logged("-- MARK --"), ==, 0);
+}
+
+/* The journal hangs, and nobody notices. */
+static void test_does_not_wait_for_the_journal(Machine *m, const void *data) {
+        g_free(machine_run("systemctl", "kill", "--signal=SIGSTOP", "systemd-journald.service", NULL));
+        machine_configure("AllowedPorts=1024-65535");
+        for (unsigned i = 0; i < 100; i++) {
+                g_autofree char *listener = test_listen(m->root, 0, -1, NULL);
+                _cleanup_close_ int peer = test_connect("::1", test_get_port(m->root, listener));
+                g_autoptr(TestAccepted) accepted = test_client_wait_accepted(m->root);
+
+                test_assert_connected(peer, accepted->socket);
+                g_free(test_listen_fails(m->root, NULL, 80, -1, NULL));
+                test_listener_call(m->root, listener, "Close");
+        }
+        g_free(machine_run("systemctl", "kill", "--signal=SIGCONT", "systemd-journald.service", NULL));
+}
+
+int main(int argc, char *argv[]) {
+        machine_init(&argc, &argv);
+
+        machine_add("/logs/tell of denied ports", test_tells_of_denied_ports);
+        machine_add("/logs/tell of reached limits", test_tells_of_reached_limits);
+        machine_add("/logs/tell of exhaustion", test_tells_of_exhaustion);
+        machine_add("/logs/explain themselves", test_explains_itself);
+        machine_add("/logs/explain everything in two languages", test_explains_everything_in_two_languages);
+        machine_add("/logs/have a level that is set", test_its_level_is_set);
+        machine_add("/logs/no user can flood them", test_no_user_can_flood_it);
+        machine_add("/logs/no user can forge a line", test_no_user_can_forge_a_line);
+        machine_add("/logs/a journal that hangs stops nobody", test_does_not_wait_for_the_journal);
+        return test_run();
+}

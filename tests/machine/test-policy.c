@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* What the bus lets through, with its own policy and the project's: what is needed, and nothing else. */
+
+#include <string.h>
+
+#include "base/macros.h"
+#include "machine/machine.h"
+
+/* Calls without arguments. Returns the error's name, or NULL. */
+static char *call(TestClient *client,
+                  const char *destination,
+                  const char *path,
+                  const char *interface,
+                  const char *member) {
+        g_autoptr(TestCall) waiting = NULL;
+        sd_bus_message *message = NULL;
+
+        g_assert_cmpint(sd_bus_message_new_method_call(test_client_bus(client), &message, destination, path,
+                                                       interface, member),
+                        >=, 0);
+        waiting = test_call_start(client, message);
+        return g_strdup(test_call_error(waiting));
+}
+
+static void assert_denied(TestClient *client,
+                          const char *destination,
+                          const char *path,
+                          const char *interface,
+                          const char *member) {
+        g_autofree char *error = call(client, destination, path, interface, member);
+
+        g_assert_cmpstr(error, ==, SD_BUS_ERROR_ACCESS_DENIED);
+}
+
+static char *request_name(TestClient *client) {
+        g_autoptr(TestCall) waiting = NULL;
+        sd_bus_message *message = NULL;
+
+        g_assert_cmpint(sd_bus_message_new_method_call(test_client_bus(client), &message,
+                                                       "org.freedesktop.DBus", "/org/freedesktop/DBus",
+                                                       "org.freedesktop.DBus", "RequestName"),
+                        >=, 0);
+        g_assert_cmpint(sd_bus_message_append(message, "su", TEST_BUS_NAME, 0), >=, 0);
+        waiting = test_call_start(client, message);
+        return g_strdup(test_call_error(waiting));
+}
+
+static void test_only_the_services_user_owns_the_name(Machine *m, const void *data) {
+        g_autoptr(TestClient) service = machine_client_new(m, "tcpserversocket");
+        g_autofree char *user = request_name(m->user), *root = request_name(m->root), *own = NULL;
+
+        g_assert_cmpstr(user, ==, SD_BUS_ERROR_ACCESS_DENIED);
+        g_assert_cmpstr(root, ==, SD_BUS_ERROR_ACCESS_DENIED);
+        own = request_name(service);
+        g_assert_null(own);
+}
+
+static void test_everyone_may_call(Machine *m, const void *data) {
+        g_autofree char *ping = NULL, *introspect = NULL, *list = NULL, *close = NULL;
+
+        ping = call(m->user, TEST_BUS_NAME, "/", "org.freedesktop.DBus.Peer", "Ping");
+        g_assert_null(ping);
+        introspect = call(m->user, TEST_BUS_NAME, TEST_MANAGER_PATH, "org.freedesktop.DBus.Introspectable",
+                          "Introspect");
+        g_assert_null(introspect);
+        list = call(m->user, TEST_BUS_NAME, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE, "ListListeners");
+        g_assert_null(list);
+        close = call(m->user, TEST_BUS_NAME, TEST_MANAGER_PATH "/listener/4711", TEST_LISTENER_INTERFACE,
+                     "Close");
+        g_assert_cmpstr(close, ==, SD_BUS_ERROR_UNKNOWN_OBJECT);
+}
+
+static void test_nothing_else(Machine *m, const void *data) {
+        test_client_sync_service(m->user);
+        assert_denied(m->user, TEST_BUS_NAME, TEST_MANAGER_PATH, "org.example.Other", "Listen");
+        assert_denied(m->user, TEST_BUS_NAME, TEST_MANAGER_PATH, "org.freedesktop.DBus.ObjectManager",
+                      "GetManagedObjects");
+        /* Nor does it open the bus for others to call each other. */
+        assert_denied(m->user, test_client_name(m->root), "/", "org.freedesktop.DBus.Peer", "Ping");
+        assert_denied(m->root, test_client_name(m->user), "/", TEST_MANAGER_INTERFACE, "Listen");
+}
+
+static void test_the_service_may_ping_and_no_more(Machine *m, const void *data) {
+        g_autoptr(TestClient) service = machine_client_new(m, "tcpserversocket");
+        g_autofree char *ping = NULL;
+
+        ping = call(service, test_client_name(m->user), "/", "org.freedesktop.DBus.Peer", "Ping");
+        g_assert_null(ping);
+        assert_denied(service, test_client_name(m->user), "/", "org.freedesktop.DBus.Peer", "GetMachineId");
+        assert_denied(service, test_client_name(m->user), "/", "org.freedesktop.DBus.Introspectable",
+                      "Introspect");
+}
+
+static void send_forged(TestClient *from, TestClient *to) {
+        g_autoptr(sd_bus_message) signal = NULL;
+
+        g_assert_cmpint(sd_bus_message_new_signal(test_client_bus(from), &signal, TEST_MANAGER_PATH,
+                                                  TEST_MANAGER_INTERFACE, "Closed"),
+                        >=, 0);
+        g_assert_cmpint(sd_bus_message_append(signal, "os", TEST_MANAGER_PATH "/listener/1", "owner"), >=, 0);
+        g_assert_cmpint(sd_bus_send_to(test_client_bus(from), signal, test_client_name(to), NULL), >=, 0);
+        test_client_sync(from);
+        test_client_sync(to);
+}
+
+static void test_nobody_forges_signals(Machine *m, const void *data) {
+        g_autoptr(TestClient) service = machine_client_new(m, "tcpserversocket");
+
+        test_client_match_everything(m->user);
+        send_forged(m->root, m->user);
+        g_assert_cmpuint(test_client_count_signals(m->user, NULL), ==, 0);
+        /* What was denied would have arrived. */
+        send_forged(service, m->user);
+        g_assert_cmpuint(test_client_count_signals(m->user, NULL), >, 0);
+}
+
+static void test_logging_is_roots(Machine *m, const void *data) {
+        g_autofree char *get = NULL, *set = NULL, *level = NULL;
+        int status;
+
+        get = machine_run_as(MACHINE_USER, &status, "busctl", "get-property", TEST_BUS_NAME,
+                             "/org/freedesktop/LogControl1", "org.freedesktop.LogControl1", "LogLevel", NULL);
+        g_assert_cmpint(status, !=, 0);
+        g_assert_nonnull(strstr(get, "Access denied"));
+        set = machine_run_as(MACHINE_USER, &status, "busctl", "set-property", TEST_BUS_NAME,
+                             "/org/freedesktop/LogControl1", "org.freedesktop.LogControl1", "LogLevel", "s",
+                             "debug", NULL);
+        g_assert_cmpint(status, !=, 0);
+        g_assert_nonnull(strstr(set, "Access denied"));
+        level = machine_run("busctl", "get-property", TEST_BUS_NAME, "/org/freedesktop/LogControl1",
+                            "org.freedesktop.LogControl1", "LogLevel", NULL);
+        g_assert_cmpstr(level, ==, "s \"info\"");
+}
+
+int main(int argc, char *argv[]) {
+        machine_init(&argc, &argv);
+
+        machine_add("/policy/only the service's user owns the name",
+                    test_only_the_services_user_owns_the_name);
+        machine_add("/policy/everyone may call", test_everyone_may_call);
+        machine_add("/policy/and nothing else", test_nothing_else);
+        machine_add("/policy/the service may ping and no more", test_the_service_may_ping_and_no_more);
+        machine_add("/policy/nobody forges signals", test_nobody_forges_signals);
+        machine_add("/policy/logging is root's", test_logging_is_roots);
+        return test_run();
+}

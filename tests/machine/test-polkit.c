@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Who may listen where, as the real polkitd decides it by its rules; test-agent.c has the people whom it
+ * asks. */
+
+#include <signal.h>
+#include <string.h>
+
+#include "base/macros.h"
+#include "machine/machine.h"
+
+#define INTERACTIVE_REQUIRED SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED
+
+static TestCall *start_listen(TestClient *client, int port) {
+        sd_bus_message *message = test_message_new(client, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE,
+                                                   "Listen");
+
+        g_assert_cmpint(sd_bus_message_append(message, "i", port), >=, 0);
+        test_message_append_options(message, NULL);
+        g_assert_cmpint(sd_bus_message_append(message, "i", -1), >=, 0);
+        return test_call_start(client, message);
+}
+
+static void assert_denied(TestClient *client, int port, const char *name) {
+        g_autofree char *error = test_listen_fails(client, NULL, port, -1, NULL);
+
+        g_assert_cmpstr(error, ==, name);
+}
+
+/* Bound, and a connection comes through. */
+static void assert_serves(TestClient *client, const char *listener) {
+        _cleanup_close_ int peer = test_connect("127.0.0.1", test_get_port(client, listener));
+        g_autoptr(TestAccepted) accepted = test_client_wait_accepted(client);
+
+        g_assert_cmpstr(accepted->listener, ==, listener);
+        test_assert_connected(peer, accepted->socket);
+}
+
+static void assert_listens(TestClient *client, int port) {
+        g_autofree char *listener = test_listen(client, port, -1, NULL);
+
+        if (port > 0)
+                g_assert_cmpuint(test_get_port(client, listener), ==, port);
+        assert_serves(client, listener);
+        test_listener_call(client, listener, "Close");
+}
+
+static unsigned count_listed(TestClient *client) {
+        g_autoptr(sd_bus_message) reply = test_call(client, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE,
+                                                    "ListListeners", "");
+        unsigned n = 0;
+
+        g_assert_cmpint(sd_bus_message_enter_container(reply, 'a', "(oa{sv})"), >, 0);
+        while (sd_bus_message_skip(reply, "(oa{sv})") > 0)
+                n++;
+        return n;
+}
+
+static void test_everyone_has_the_unprivileged_ports(Machine *m, const void *data) {
+        assert_listens(m->user, 0);
+        assert_listens(m->user, -1);
+        assert_listens(m->user, test_free_port());
+        assert_listens(m->user, 1024);
+}
+
+static void test_not_the_privileged_ones(Machine *m, const void *data) {
+        g_autofree char *message = NULL, *error = NULL;
+        g_autoptr(TestCall) call = NULL;
+        sd_bus_message *listen;
+
+        error = test_listen_fails(m->user, &message, 80, -1, NULL);
+        g_assert_cmpstr(error, ==, INTERACTIVE_REQUIRED);
+        assert_denied(m->user, 1023, INTERACTIVE_REQUIRED);
+        assert_denied(m->user, 1, INTERACTIVE_REQUIRED);
+        g_assert_cmpint(test_connect_fails("127.0.0.1", 80), ==, ECONNREFUSED);
+
+        /* It would take part in being asked, but nobody is there to ask it. */
+        listen = test_message_new(m->user, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE, "Listen");
+        g_assert_cmpint(sd_bus_message_set_allow_interactive_authorization(listen, true), >=, 0);
+        g_assert_cmpint(sd_bus_message_append(listen, "ia{sv}i", 80, 0, -1), >=, 0);
+        call = test_call_start(m->user, listen);
+        g_assert_cmpstr(test_call_error(call), ==, SD_BUS_ERROR_ACCESS_DENIED);
+}
+
+static void test_the_kernel_says_which_are_privileged(Machine *m, const void *data) {
+        g_free(machine_run("sysctl", "-q", "-w", "net.ipv4.ip_unprivileged_port_start=80", NULL));
+        assert_listens(m->user, 80);
+        assert_denied(m->user, 79, INTERACTIVE_REQUIRED);
+        g_free(machine_run("sysctl", "-q", "-w", "net.ipv4.ip_unprivileged_port_start=1024", NULL));
+        assert_denied(m->user, 80, INTERACTIVE_REQUIRED);
+}
+
+static void test_a_rule_can_forbid(Machine *m, const void *data) {
+        g_autoptr(TestClient) other = machine_client_new(m, MACHINE_WEB_USER);
+
+        machine_set_rule("polkit.addRule(function(action, subject) {"
+                         "  if (action.id.indexOf('org.example.TCPServerSocket.') == 0 &&"
+                         "      subject.user != '" MACHINE_WEB_USER "')"
+                         "    return polkit.Result.NO;"
+                         "});");
+        assert_denied(m->user, 0, SD_BUS_ERROR_ACCESS_DENIED);
+        assert_denied(m->user, 80, SD_BUS_ERROR_ACCESS_DENIED);
+        assert_listens(other, 0);
+        /* Nobody asks polkit about root. */
+        assert_listens(m->root, 0);
+        assert_listens(m->root, 80);
+}
+
+/* The rule that the documentation gives. */
+static void test_a_rule_allows_one_port_to_one_group(Machine *m, const void *data) {
+        g_autoptr(TestClient) web = machine_client_new(m, MACHINE_WEB_USER);
+
+        machine_set_rule("polkit.addRule(function(action, subject) {"
+                         "  if (action.id == 'org.example.TCPServerSocket.listen-privileged' &&"
+                         "      action.lookup('port') == '80' && subject.isInGroup('" MACHINE_WEB_GROUP "'))"
+                         "    return polkit.Result.YES;"
+                         "});");
+        assert_listens(web, 80);
+        assert_denied(web, 81, INTERACTIVE_REQUIRED);
+        assert_denied(web, 443, INTERACTIVE_REQUIRED);
+        assert_denied(m->user, 80, INTERACTIVE_REQUIRED);
+        g_assert_cmpuint(count_listed(web), ==, 0);
+}
+
+static void test_a_rule_sees_the_details(Machine *m, const void *data) {
+        g_autofree char *listener = NULL;
+
+        machine_set_rule(
+                        "polkit.addRule(function(action, subject) {"
+                        "  if (action.id == 'org.example.TCPServerSocket.listen-privileged' &&"
+                        "      action.lookup('port') == '843' && action.lookup('address') == '127.0.0.1' &&"
+                        "      action.lookup('interface') == 'lo' && action.lookup('delivery') == 'signal' &&"
+                        "      action.lookup('name') == 'my shop')"
+                        "    return polkit.Result.YES;"
+                        "});");
+        listener = test_listen(m->user, 843, -1, "localAddress", "s", "127.0.0.1", "interface", "s", "lo",
+                               "name", "s", "my shop", NULL);
+        assert_serves(m->user, listener);
+        test_listener_call(m->user, listener, "Close");
+
+        g_free(test_listen_fails(m->user, NULL, 843, -1, "localAddress", "s", "127.0.0.1", "interface", "s",
+                                 "lo", "name", "s", "my shoe", NULL));
+        g_free(test_listen_fails(m->user, NULL, 843, -1, "localAddress", "s", "127.0.0.2", "interface", "s",
+                                 "lo", "name", "s", "my shop", NULL));
+        g_free(test_listen_fails(m->user, NULL, 843, -1, "localAddress", "s", "127.0.0.1", "name", "s",
+                                 "my shop", NULL));
+}
+
+static void test_others_listeners_are_for_managers(Machine *m, const void *data) {
+        g_autoptr(TestClient) web = machine_client_new(m, MACHINE_WEB_USER);
+        g_autoptr(TestNotice) closed = NULL;
+        g_autofree char *own = NULL, *others = NULL, *error = NULL;
+
+        machine_set_rule("polkit.addRule(function(action, subject) {"
+                         "  if (action.id == 'org.example.TCPServerSocket.manage' &&"
+                         "      subject.isInGroup('" MACHINE_WEB_GROUP "'))"
+                         "    return polkit.Result.YES;"
+                         "});");
+        others = test_listen(m->root, 0, -1, NULL);
+        own = test_listen(m->user, 0, -1, NULL);
+
+        g_assert_cmpuint(count_listed(m->user), ==, 1);
+        g_assert_cmpuint(count_listed(web), ==, 2);
+        g_assert_cmpuint(count_listed(m->root), ==, 2);
+
+        error = test_listener_call_fails(m->user, others, "Close");
+        g_assert_cmpstr(error, ==, INTERACTIVE_REQUIRED);
+        g_clear_pointer(&error, g_free);
+        error = test_listener_call_fails(web, others, "Pause");
+        g_assert_cmpstr(error, ==, SD_BUS_ERROR_ACCESS_DENIED);
+        test_listener_call(web, others, "Close");
+        closed = test_client_wait_closed(m->root);
+        g_assert_cmpstr(closed->listener, ==, others);
+        g_assert_cmpstr(closed->reason, ==, "administrator");
+        assert_serves(m->user, own);
+}
+
+static void test_without_polkit_root_and_the_service_remain(Machine *m, const void *data) {
+        g_autoptr(TestClient) service = machine_client_new(m, "tcpserversocket");
+
+        g_free(machine_run("systemctl", "mask", "--runtime", "--now", MACHINE_POLKIT, NULL));
+        assert_denied(m->user, 0, SD_BUS_ERROR_ACCESS_DENIED);
+        assert_denied(m->user, 80, SD_BUS_ERROR_ACCESS_DENIED);
+        assert_listens(m->root, 80);
+        assert_listens(service, 80);
+        assert_listens(service, 0);
+
+        g_free(machine_run("systemctl", "unmask", "--runtime", MACHINE_POLKIT, NULL));
+        assert_listens(m->user, 0);
+}
+
+/* polkitd is stopped in its tracks, so that it has been asked and has not answered. */
+static void stop_polkit(bool stop) {
+        g_free(machine_run("systemctl", "kill", "--signal", stop ? "SIGSTOP" : "SIGCONT", MACHINE_POLKIT,
+                           NULL));
+}
+
+static void test_a_polkit_that_hangs_stops_nobody_else(Machine *m, const void *data) {
+        g_autoptr(TestCall) call = NULL;
+
+        assert_listens(m->user, 0);
+        stop_polkit(true);
+        call = start_listen(m->user, 0);
+        for (unsigned i = 0; i < 20; i++)
+                assert_listens(m->root, 0);
+        g_assert_false(test_call_is_done(call));
+        g_assert_cmpuint(count_listed(m->root), ==, 0);
+        stop_polkit(false);
+        g_assert_null(test_call_error(call));
+        g_assert_cmpuint(count_listed(m->root), ==, 1);
+}
+
+static void test_a_caller_that_leaves_gets_nothing(Machine *m, const void *data) {
+        uint16_t port = test_free_port();
+        g_autoptr(TestClient) other = machine_client_new(m, MACHINE_WEB_USER);
+        TestCall *call;
+
+        assert_listens(m->user, 0);
+        stop_polkit(true);
+        call = start_listen(m->user, port);
+        test_client_sync_service(m->root);
+        g_clear_pointer(&call, test_call_free);
+        g_clear_pointer(&m->user, test_client_free);
+        stop_polkit(false);
+
+        /* polkit answers in order, so that answer has come when this one does. */
+        assert_listens(other, 0);
+        g_assert_cmpuint(count_listed(m->root), ==, 0);
+        g_assert_false(test_is_listening(machine_service_pid(), port));
+}
+
+static void test_a_users_requests_are_bounded(Machine *m, const void *data) {
+        g_autoptr(TestClient) web = machine_client_new(m, MACHINE_WEB_USER);
+        g_autoptr(TestCall) others = NULL;
+        g_autofree char *message = NULL, *error = NULL;
+        TestCall *calls[4];
+
+        machine_configure("MaxPendingRequestsPerUser=4");
+        assert_listens(m->user, 0);
+        stop_polkit(true);
+        for (size_t i = 0; i < ELEMENTS(calls); i++)
+                calls[i] = start_listen(m->user, 0);
+        error = test_listen_fails(m->user, &message, 0, -1, NULL);
+        g_assert_cmpstr(error, ==, SD_BUS_ERROR_LIMITS_EXCEEDED);
+        g_assert_nonnull(strstr(message, "MaxPendingRequestsPerUser"));
+        g_assert_nonnull(strstr(message, "4"));
+
+        others = start_listen(web, 0);
+        stop_polkit(false);
+        g_assert_null(test_call_error(others));
+        for (size_t i = 0; i < ELEMENTS(calls); i++) {
+                g_assert_null(test_call_error(calls[i]));
+                test_call_free(calls[i]);
+        }
+        assert_listens(m->user, 0);
+}
+
+static void test_a_crash_of_polkit_denies(Machine *m, const void *data) {
+        g_autoptr(TestCall) call = NULL;
+
+        assert_listens(m->user, 0);
+        stop_polkit(true);
+        call = start_listen(m->user, 0);
+        test_client_sync_service(m->root);
+        g_free(machine_run("systemctl", "kill", "--signal", "SIGKILL", MACHINE_POLKIT, NULL));
+        g_assert_cmpstr(test_call_error(call), ==, SD_BUS_ERROR_ACCESS_DENIED);
+        /* The bus starts it again. */
+        assert_listens(m->user, 0);
+}
+
+static void test_the_messages_are_translated(Machine *m, const void *data) {
+        g_autofree char *policy = NULL;
+        unsigned n = 0;
+
+        g_assert_true(g_file_get_contents("/usr/share/polkit-1/actions/org.example.TCPServerSocket.policy",
+                                          &policy, NULL, NULL));
+        for (const char *p = policy; (p = strstr(p, "<message xml:lang=\"de\">")); p++)
+                n++;
+        g_assert_cmpuint(n, ==, 3);
+}
+
+int main(int argc, char *argv[]) {
+        machine_init(&argc, &argv);
+
+        machine_add("/polkit/everyone has the unprivileged ports", test_everyone_has_the_unprivileged_ports);
+        machine_add("/polkit/and not the privileged ones", test_not_the_privileged_ones);
+        machine_add("/polkit/the kernel says which are privileged",
+                    test_the_kernel_says_which_are_privileged);
+        machine_add("/polkit/a rule can forbid", test_a_rule_can_forbid);
+        machine_add("/polkit/a rule allows one port to one group", test_a_rule_allows_one_port_to_one_group);
+        machine_add("/polkit/a rule sees the details", test_a_rule_sees_the_details);
+        machine_add("/polkit/others' listeners are for managers", test_others_listeners_are_for_managers);
+        machine_add("/polkit/without polkit, root and the service itself remain",
+                    test_without_polkit_root_and_the_service_remain);
+        machine_add("/polkit/a polkit that hangs stops nobody else",
+                    test_a_polkit_that_hangs_stops_nobody_else);
+        machine_add("/polkit/a caller that leaves gets nothing", test_a_caller_that_leaves_gets_nothing);
+        machine_add("/polkit/a user's requests are bounded", test_a_users_requests_are_bounded);
+        machine_add("/polkit/a crash of polkit denies", test_a_crash_of_polkit_denies);
+        machine_add("/polkit/the messages are translated", test_the_messages_are_translated);
+        return test_run();
+}

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The unit takes from the service whatever it does not need, and nothing that it needs. */
+
+#include <string.h>
+#include <unistd.h>
+
+#include "base/macros.h"
+#include "machine/machine.h"
+
+/* What it must not do kills it here, in place of an error that it might be able to live with. */
+static void forbid_the_rest(void) {
+        machine_configure_unit("SystemCallErrorNumber=kill");
+}
+
+static char *get_status(const char *field) {
+        g_autofree char *path = g_strdup_printf("/proc/%d/status", (int) machine_service_pid());
+        g_autofree char *content = NULL;
+        const char *line;
+
+        g_assert_true(g_file_get_contents(path, &content, NULL, NULL));
+        line = strstr(content, field);
+        g_assert_nonnull(line);
+        line += strlen(field) + 2;
+        return g_strndup(line, strcspn(line, "\n"));
+}
+
+static void assert_status(const char *field, const char *expected) {
+        g_autofree char *value = get_status(field);
+
+        g_assert_cmpstr(value, ==, expected);
+}
+
+static void test_is_hardly_exposed(Machine *m, const void *data) {
+        /* 1.3 */
+        g_free(machine_run("systemd-analyze", "security", "--no-pager", "--threshold=13", MACHINE_UNIT,
+                           NULL));
+}
+
+static void test_is_what_systemd_understands(Machine *m, const void *data) {
+        g_autofree char *complaints = machine_run("systemd-analyze", "verify", "--man=no", MACHINE_UNIT,
+                                                  NULL);
+
+        g_assert_cmpstr(complaints, ==, "");
+}
+
+static void test_has_one_capability(Machine *m, const void *data) {
+        static const char *const sets[] = { "\nCapInh", "\nCapPrm", "\nCapEff", "\nCapBnd", "\nCapAmb" };
+        g_autofree char *uid = g_strdup_printf("%u\t%u\t%u\t%u", machine_uid("tcpserversocket"),
+                                               machine_uid("tcpserversocket"), machine_uid("tcpserversocket"),
+                                               machine_uid("tcpserversocket"));
+
+        test_client_sync_service(m->user);
+        for (size_t i = 0; i < ELEMENTS(sets); i++)
+                assert_status(sets[i], "0000000000000400"); /* CAP_NET_BIND_SERVICE */
+        assert_status("\nUid", uid);
+        assert_status("\nNoNewPrivs", "1");
+        assert_status("\nSeccomp", "2");
+}
+
+static void test_has_descriptors_for_its_limits(Machine *m, const void *data) {
+        g_autofree char *limit = machine_get_unit("LimitNOFILE"), *soft = machine_get_unit("LimitNOFILESoft");
+
+        /* What the process itself has is less where the machine may not raise it. */
+        g_assert_cmpstr(limit, ==, soft);
+        g_assert_cmpuint(g_ascii_strtoull(limit, NULL, 10), >=, 4 * machine_get_u64(m->user, "MaxListeners"));
+}
+
+/* ----------------------------------------------------------------------- what clients ask of it works */
+
+static void assert_serves(TestClient *client, const char *listener, const char *address) {
+        _cleanup_close_ int peer = test_connect(address, test_get_port(client, listener));
+        g_autoptr(TestAccepted) accepted = test_client_wait_accepted(client);
+
+        g_assert_cmpstr(accepted->listener, ==, listener);
+        test_assert_connected(peer, accepted->socket);
+}
+
+static void test_serves_link_local_addresses(Machine *m, const void *data) {
+        g_autofree char *listener = NULL, *address = NULL;
+        _cleanup_close_ int peer = -EBADF;
+        g_autoptr(TestAccepted) accepted = NULL;
+
+        forbid_the_rest();
+        listener = test_listen(m->user, 0, -1, "localAddress", "s", TEST_LINK_LOCAL "%" TEST_INTERFACE, NULL);
+        address = test_get_string(m->user, listener, "LocalAddress");
+        g_assert_cmpstr(address, ==, TEST_LINK_LOCAL "%" TEST_INTERFACE);
+        peer = test_connect_from_neighbour(TEST_LINK_LOCAL "%" TEST_NEIGHBOUR_INTERFACE,
+                                           test_get_port(m->user, listener));
+        accepted = test_client_wait_accepted(m->user);
+        test_assert_connected(peer, accepted->socket);
+        g_assert_cmpstr(accepted->remote_address, ==, TEST_NEIGHBOUR_LINK_LOCAL "%" TEST_INTERFACE);
+        g_assert_cmpstr(accepted->local_address, ==, TEST_LINK_LOCAL "%" TEST_INTERFACE);
+}
+
+static void test_serves_one_interface(Machine *m, const void *data) {
+        static const char *const addresses[] = { TEST_IPV4, TEST_IPV6 };
+        g_autofree char *listener = NULL;
+        uint16_t port;
+
+        forbid_the_rest();
+        listener = test_listen(m->user, 0, -1, "interface", "s", TEST_INTERFACE, NULL);
+        port = test_get_port(m->user, listener);
+        for (size_t i = 0; i < ELEMENTS(addresses); i++) {
+                _cleanup_close_ int peer = test_connect_from_neighbour(addresses[i], port);
+                g_autoptr(TestAccepted) accepted = test_client_wait_accepted(m->user);
+
+                test_assert_connected(peer, accepted->socket);
+        }
+        g_assert_cmpint(test_connect_fails("127.0.0.1", port), ==, ECONNREFUSED);
+        g_assert_cmpint(test_connect_fails("::1", port), ==, ECONNREFUSED);
+}
+
+static void test_takes_every_option(Machine *m, const void *data) {
+        static const char *const prefixes[] = { "127.0.0.0/8", "::1", NULL };
+        g_autofree char *listener = NULL;
+        g_autoptr(TestNotice) closed = NULL;
+        int ends[2];
+
+        forbid_the_rest();
+        g_assert_no_errno(pipe(ends));
+        listener = test_listen(m->user, 0, 16, "binaryType", "s", "arraybuffer", "localAddress", "s",
+                               "::", "ipv6Only", "b", false, "delivery", "s", "signal", "acknowledge", "b",
+                               true, "paused", "b", true, "lifetime", "h", ends[0], "nonBlocking", "b", true,
+                               "noDelay", "b", true, "keepAlive", "b", true, "fastOpen", "u", 8, "allowFrom",
+                               "as", prefixes, "acceptRate", "u", 1000, "name", "s", "every one", NULL);
+        close(ends[0]);
+        test_listener_call(m->user, listener, "Resume");
+        assert_serves(m->user, listener, "127.0.0.1");
+        assert_serves(m->user, listener, "::1");
+        sd_bus_message_unref(test_call(m->user, listener, TEST_LISTENER_INTERFACE, "Acknowledge", "t",
+                                       UINT64_C(2)));
+        test_listener_call(m->user, listener, "Pause");
+
+        close(ends[1]);
+        closed = test_client_wait_closed(m->user);
+        g_assert_cmpstr(closed->reason, ==, "lifetime");
+}
+
+static void test_serves_both_families(Machine *m, const void *data) {
+        g_autofree char *ipv4 = NULL, *ipv6 = NULL;
+
+        forbid_the_rest();
+        ipv4 = test_listen(m->user, 0, -1, "localAddress", "s", "127.0.0.1", "deferAccept", "u", 1, NULL);
+        ipv6 = test_listen(m->user, 0, -1, "localAddress", "s", "::1", "ipv6Only", "b", true, NULL);
+        assert_serves(m->user, ipv6, "::1");
+        test_listener_call(m->user, ipv4, "Close");
+}
+
+static bool has_owner(TestClient *client, const char *listener) {
+        g_autofree char *owner = test_get_string(client, listener, "Owner");
+
+        return owner[0] != '\0';
+}
+
+static void test_keeps_what_is_persistent(Machine *m, const void *data) {
+        g_autoptr(TestClient) next = NULL;
+        g_autofree char *listener = NULL;
+        _cleanup_close_ int peer = -EBADF;
+        g_autoptr(TestAccepted) accepted = NULL;
+
+        forbid_the_rest();
+        listener = test_listen(m->user, 0, -1, "persistent", "b", true, NULL);
+        peer = test_connect("::1", test_get_port(m->user, listener));
+        test_accepted_free(test_client_wait_accepted(m->user));
+        test_wait_for(test_get_u64(m->user, listener, "Delivered") == 1);
+        g_clear_pointer(&m->user, test_client_free);
+
+        next = machine_client_new(m, MACHINE_USER);
+        test_wait_for(!has_owner(next, listener));
+        close(peer);
+        peer = test_connect("::1", test_get_port(next, listener));
+        test_listener_call(next, listener, "Adopt");
+        accepted = test_client_wait_accepted(next);
+        test_assert_connected(peer, accepted->socket);
+}
+
+static void test_is_managed(Machine *m, const void *data) {
+        g_autofree char *end = machine_journal_end();
+
+        forbid_the_rest();
+        test_client_sync_service(m->user);
+        g_free(machine_run("systemctl", "service-log-level", MACHINE_UNIT, "debug", NULL));
+        g_free(test_listen(m->user, 0, -1, NULL));
+        g_free(test_listen_fails(m->user, NULL, 80, -1, NULL));
+        test_wait_for(machine_journal_count(end, "PRIORITY=7", NULL) > 0);
+
+        machine_configure("MaxListeners=7\nNonsense=1");
+        g_free(machine_run("systemctl", "reload", MACHINE_UNIT, NULL));
+        test_wait_for(machine_get_u64(m->user, "MaxListeners") == 7);
+        g_free(machine_run("busctl", "introspect", "org.example.TCPServerSocket",
+                           "/org/example/TCPServerSocket", NULL));
+}
+
+int main(int argc, char *argv[]) {
+        machine_init(&argc, &argv);
+        g_assert_true(test_add_neighbour());
+
+        machine_add("/unit/is hardly exposed", test_is_hardly_exposed);
+        machine_add("/unit/is what systemd understands", test_is_what_systemd_understands);
+        machine_add("/unit/has one capability", test_has_one_capability);
+        machine_add("/unit/has descriptors for its limits", test_has_descriptors_for_its_limits);
+        machine_add("/unit/serves link-local addresses", test_serves_link_local_addresses);
+        machine_add("/unit/serves one interface", test_serves_one_interface);
+        machine_add("/unit/takes every option", test_takes_every_option);
+        machine_add("/unit/serves both families", test_serves_both_families);
+        machine_add("/unit/keeps what is persistent", test_keeps_what_is_persistent);
+        machine_add("/unit/is managed", test_is_managed);
+        return test_run();
+}

@@ -1,0 +1,489 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Where the log goes, what it says there, and that nobody can flood it. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glib.h>
+#include <glib/gstdio.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <termios.h>
+
+#include "base/journal.h"
+#include "base/log.h"
+#include "base/rate-limit.h"
+
+/* stderr is a pipe, and there is a journal that only we read. */
+typedef struct Fixture {
+        int stderr_copy;
+        int pipe[2];
+
+        char *directory;
+        char *socket_path;
+        int journal;
+        struct stat stream;
+} Fixture;
+
+static int make_journal(const char *path) {
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
+        int fd;
+
+        g_assert_cmpint(g_strlcpy(address.sun_path, path, sizeof(address.sun_path)), <,
+                        sizeof(address.sun_path));
+        fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        g_assert_cmpint(fd, >=, 0);
+        g_assert_cmpint(bind(fd, (struct sockaddr *) &address, sizeof(address)), ==, 0);
+        return fd;
+}
+
+static void set_up(Fixture *f, const void *data) {
+        g_assert_cmpint(pipe2(f->pipe, O_CLOEXEC), ==, 0);
+        g_assert_cmpint(fcntl(f->pipe[0], F_SETFL, O_NONBLOCK), ==, 0);
+        f->stderr_copy = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+        g_assert_cmpint(f->stderr_copy, >=, 0);
+        g_assert_cmpint(dup2(f->pipe[1], STDERR_FILENO), ==, STDERR_FILENO);
+
+        f->directory = g_dir_make_tmp("test-log-XXXXXX", NULL);
+        g_assert_nonnull(f->directory);
+        f->socket_path = g_build_filename(f->directory, "socket", NULL);
+        f->journal = make_journal(f->socket_path);
+}
+
+static void tear_down(Fixture *f, const void *data) {
+        log_close();
+        log_set_level(LOG_INFO);
+        log_set_target(LOG_TARGET_AUTO);
+        g_unsetenv("JOURNAL_STREAM");
+
+        g_assert_cmpint(dup2(f->stderr_copy, STDERR_FILENO), ==, STDERR_FILENO);
+        close(f->stderr_copy);
+        close(f->pipe[0]);
+        close(f->pipe[1]);
+        close(f->journal);
+        (void) g_unlink(f->socket_path);
+        (void) g_rmdir(f->directory);
+        g_free(f->socket_path);
+        g_free(f->directory);
+}
+
+/* What has been written to stderr since the last time. */
+static char *take_lines(Fixture *f) {
+        g_autoptr(GString) lines = g_string_new(NULL);
+        char buffer[4096];
+        ssize_t n;
+
+        while ((n = read(f->pipe[0], buffer, sizeof(buffer))) > 0)
+                g_string_append_len(lines, buffer, n);
+
+        return g_string_free(TAKE_PTR(lines), false);
+}
+
+/* The next entry of the journal, or NULL. It begins with a newline, so that each field can be searched for as
+ * "\nFIELD=value\n". */
+static char *take_entry(Fixture *f) {
+        char buffer[8192] = "\n";
+        ssize_t n;
+
+        n = recv(f->journal, buffer + 1, sizeof(buffer) - 2, 0);
+        if (n < 0)
+                return NULL;
+
+        buffer[n + 1] = '\0';
+        g_assert_cmpint(strlen(buffer), ==, n + 1);
+        return g_strdup(buffer);
+}
+
+#define assert_lines(f, expected)                        \
+        do {                                             \
+                g_autofree char *_lines = take_lines(f); \
+                g_assert_cmpstr(_lines, ==, expected);   \
+        } while (0)
+
+#define assert_has(entry, field) g_assert_nonnull(strstr(entry, "\n" field "\n"))
+#define assert_has_not(entry, field) g_assert_null(strstr(entry, "\n" field))
+
+static void test_lines(Fixture *f, const void *data) {
+        log_error("one %i", 1);
+        log_warning("two");
+        log_notice("three");
+        log_info("four");
+        log_debug("nobody wants to know");
+        assert_lines(f, "<3>one 1\n<4>two\n<5>three\n<6>four\n");
+
+        log_set_level(LOG_DEBUG);
+        log_debug("somebody does");
+        log_set_level(LOG_EMERG);
+        log_error("nobody does");
+        assert_lines(f, "<7>somebody does\n");
+}
+
+static void test_terminal(Fixture *f, const void *data) {
+        char buffer[256] = "";
+        int master, terminal;
+
+        master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+        g_assert_cmpint(master, >=, 0);
+        g_assert_cmpint(grantpt(master), ==, 0);
+        g_assert_cmpint(unlockpt(master), ==, 0);
+        terminal = open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC);
+        g_assert_cmpint(terminal, >=, 0);
+        g_assert_cmpint(dup2(terminal, STDERR_FILENO), ==, STDERR_FILENO);
+
+        log_error("plain");
+        g_assert_cmpint(read(master, buffer, sizeof(buffer) - 1), ==, strlen("plain\r\n"));
+        g_assert_cmpstr(buffer, ==, "plain\r\n");
+
+        /* Somebody has pressed Ctrl-S. */
+        g_assert_cmpint(tcflow(terminal, TCOOFF), ==, 0);
+        log_error("does not wait");
+        g_assert_cmpint(tcflow(terminal, TCOON), ==, 0);
+
+        close(terminal);
+        close(master);
+}
+
+static void test_one_line(Fixture *f, const void *data) {
+        g_autofree char *entry = NULL;
+
+        log_error("a\nb\tc\x1b[31m\x7f");
+        log_error("caf\xc3\xa9");
+        log_error("reversed \xe2\x80\xae, and \xc3\xa9"); /* a bidirectional override */
+        log_error("cut \xc3");
+        assert_lines(f, "<3>a?b?c?[31m?\n<3>caf\xc3\xa9\n<3>reversed ???, and ??\n<3>cut ?\n");
+
+        log_open_journal(f->socket_path);
+        log_event(LOG_ERR, NULL, &(LogFields) { .peer = "x\nMESSAGE_ID=fake" }, "a\nPRIORITY=0");
+        entry = take_entry(f);
+        assert_has(entry, "MESSAGE=a?PRIORITY=0");
+        assert_has(entry, "PEER=x?MESSAGE_ID=fake");
+        assert_has_not(entry, "MESSAGE_ID=");
+}
+
+static void test_long(Fixture *f, const void *data) {
+        g_autofree char *text = g_strnfill(100000, 'x'), *line = NULL, *entry = NULL;
+
+        log_error("%s", text);
+        line = take_lines(f);
+        g_assert_cmpint(strlen(line), >, 1000);
+        g_assert_cmpint(strlen(line), <, 4096); /* that much goes into a pipe without waiting */
+        g_assert_true(g_str_has_suffix(line, "x\n"));
+
+        log_open_journal(f->socket_path);
+        log_event(LOG_ERR, NULL, &(LogFields) { .listener = text, .peer = "still there" }, "%s", text);
+        entry = take_entry(f);
+        assert_has(entry, "PEER=still there");
+        assert_has_not(entry, "LISTENER=");
+}
+
+static void test_errno(Fixture *f, const void *data) {
+        errno = ENODEV;
+        log_error("%m");
+        g_assert_cmpint(errno, ==, ENODEV);
+
+        /* The last reader is gone: no error, no SIGPIPE, no other errno. */
+        close(TAKE_FD(f->pipe[0]));
+        f->pipe[0] = fcntl(f->stderr_copy, F_DUPFD_CLOEXEC, 3);
+        log_error("nobody reads this");
+        g_assert_cmpint(errno, ==, ENODEV);
+}
+
+static void test_full_pipe(Fixture *f, const void *data) {
+        char page[4096] = "";
+
+        g_assert_cmpint(fcntl(f->pipe[1], F_SETFL, O_NONBLOCK), ==, 0);
+        while (write(f->pipe[1], page, sizeof(page)) > 0)
+                ;
+        g_assert_cmpint(fcntl(f->pipe[1], F_SETFL, 0), ==, 0);
+
+        log_error("nobody reads this, and nobody waits");
+}
+
+static void test_journal(Fixture *f, const void *data) {
+        g_autofree char *entry = NULL, *bare = NULL;
+
+        log_open_journal(f->socket_path);
+
+        log_event_at(LOG_WARNING, "73f256fae4c64df1a4db4fd1db8b54e8", "place.c", 12,
+                     &(LogFields) {
+                                     .listener = "/org/example/TCPServerSocket/listener/7",
+                                     .owner = ":1.23",
+                                     .has_owner_uid = true,
+                                     .owner_uid = 0,
+                                     .port = 65535,
+                                     .peer = "2001:db8::1",
+                                     .limit = "MaxListeners",
+                                     .action = "",
+                                     .config_file = "/etc/x",
+                                     .error = ENOBUFS,
+                     },
+                     "Lost %i", 1);
+        entry = take_entry(f);
+        g_assert_nonnull(entry);
+        assert_has(entry, "MESSAGE=Lost 1");
+        assert_has(entry, "PRIORITY=4");
+        assert_has(entry, "SYSLOG_FACILITY=3");
+        assert_has(entry, "SYSLOG_IDENTIFIER=tcpserversocketd");
+        assert_has(entry, "MESSAGE_ID=73f256fae4c64df1a4db4fd1db8b54e8");
+        assert_has(entry, "CODE_FILE=place.c");
+        assert_has(entry, "CODE_LINE=12");
+        assert_has(entry, "LISTENER=/org/example/TCPServerSocket/listener/7");
+        assert_has(entry, "OWNER=:1.23");
+        assert_has(entry, "OWNER_UID=0");
+        assert_has(entry, "PORT=65535");
+        assert_has(entry, "PEER=2001:db8::1");
+        assert_has(entry, "LIMIT=MaxListeners");
+        assert_has(entry, "ACTION=");
+        assert_has(entry, "CONFIG_FILE=/etc/x");
+        assert_has(entry, "CONFIG_LINE=0");
+        assert_has(entry, "ERRNO=105");
+
+        log_info("Nothing more");
+        bare = take_entry(f);
+        assert_has(bare, "MESSAGE=Nothing more");
+        assert_has(bare, "CODE_FILE=test-log.c");
+        assert_has_not(bare, "MESSAGE_ID=");
+        assert_has_not(bare, "LISTENER=");
+        assert_has_not(bare, "OWNER");
+        assert_has_not(bare, "PORT=");
+        assert_has_not(bare, "ACTION=");
+        assert_has_not(bare, "CONFIG_");
+        assert_has_not(bare, "ERRNO=");
+
+        assert_lines(f, "");
+}
+
+static void test_target(Fixture *f, const void *data) {
+        g_autofree char *entry = NULL, *again = NULL;
+
+        log_open_journal(f->socket_path);
+        log_info("auto");
+        entry = take_entry(f);
+        assert_has(entry, "MESSAGE=auto");
+
+        log_set_target(LOG_TARGET_CONSOLE);
+        log_info("console");
+        g_assert_null(take_entry(f));
+        assert_lines(f, "<6>console\n");
+
+        log_set_target(LOG_TARGET_JOURNAL);
+        log_info("journal");
+        again = take_entry(f);
+        assert_has(again, "MESSAGE=journal");
+
+        /* Without a journal it is better said somewhere than nowhere. */
+        (void) g_unlink(f->socket_path);
+        log_info("elsewhere");
+        assert_lines(f, "<6>elsewhere\n");
+}
+
+static void test_journal_stalls(Fixture *f, const void *data) {
+        g_autofree char *entry = NULL, *lost = NULL;
+        unsigned n = 0;
+
+        log_open_journal(f->socket_path);
+
+        /* Far more than its queue holds. */
+        for (int i = 0; i < 10000; i++)
+                log_info("%i", i);
+        while ((entry = take_entry(f))) {
+                g_clear_pointer(&entry, g_free);
+                n++;
+        }
+        g_assert_cmpint(n, >, 0);
+        g_assert_cmpint(n, <, 10000);
+        assert_lines(f, "");
+
+        log_info("It reads again");
+        entry = take_entry(f);
+        assert_has(entry, "MESSAGE=It reads again");
+        g_clear_pointer(&entry, g_free);
+
+        lost = g_strdup_printf("\nMESSAGE=%u messages before this one were lost\n", 10000 - n);
+        entry = take_entry(f);
+        g_assert_nonnull(strstr(entry, lost));
+        g_assert_null(take_entry(f));
+}
+
+static void set_stream(const struct stat *st, const char *suffix) {
+        g_autofree char *stream = g_strdup_printf("%llu:%llu%s", (unsigned long long) st->st_dev,
+                                                  (unsigned long long) st->st_ino, suffix);
+
+        g_setenv("JOURNAL_STREAM", stream, true);
+}
+
+static void test_stream(Fixture *f, const void *data) {
+        struct stat st;
+
+        g_assert_cmpint(fstat(STDERR_FILENO, &st), ==, 0);
+
+        g_unsetenv("JOURNAL_STREAM");
+        g_assert_false(journal_has_stream(STDERR_FILENO));
+        set_stream(&st, "");
+        g_assert_true(journal_has_stream(STDERR_FILENO));
+        g_assert_false(journal_has_stream(STDIN_FILENO));
+        set_stream(&st, "0");
+        g_assert_false(journal_has_stream(STDERR_FILENO));
+        set_stream(&st, "x");
+        g_assert_false(journal_has_stream(STDERR_FILENO));
+        st.st_dev++;
+        set_stream(&st, "");
+        g_assert_false(journal_has_stream(STDERR_FILENO));
+        g_setenv("JOURNAL_STREAM", "", true);
+        g_assert_false(journal_has_stream(STDERR_FILENO));
+
+        log_open("test-log");
+        g_assert_cmpstr(log_get_identifier(), ==, "test-log");
+        log_info("not the journal's");
+        assert_lines(f, "<6>not the journal's\n");
+        log_open("tcpserversocketd");
+}
+
+static void test_names(void) {
+        static const char *const levels[] = { "emerg",   "alert",  "crit", "err",
+                                              "warning", "notice", "info", "debug" };
+        static const char *const targets[] = { "auto", "journal", "console" };
+
+        for (int i = 0; i < (int) G_N_ELEMENTS(levels); i++) {
+                g_assert_cmpint(log_level_from_string(levels[i]), ==, i);
+                g_assert_cmpstr(log_level_to_string(i), ==, levels[i]);
+        }
+        for (int i = 0; i < (int) G_N_ELEMENTS(targets); i++) {
+                g_assert_cmpint(log_target_from_string(targets[i]), ==, i);
+                g_assert_cmpstr(log_target_to_string((LogTarget) i), ==, targets[i]);
+        }
+
+        g_assert_cmpint(log_level_from_string(""), ==, -EINVAL);
+        g_assert_cmpint(log_level_from_string("Debug"), ==, -EINVAL);
+        g_assert_cmpint(log_level_from_string("7"), ==, -EINVAL);
+        g_assert_cmpint(log_target_from_string("kmsg"), ==, -EINVAL);
+}
+
+static unsigned count_lines(const char *lines, const char *prefix) {
+        g_auto(GStrv) list = g_strsplit(lines, "\n", 0);
+        unsigned n = 0;
+
+        for (char **line = list; *line; line++)
+                n += g_str_has_prefix(*line, prefix);
+
+        return n;
+}
+
+static void test_flood(Fixture *f, const void *data) {
+        const LogFields alice = { .has_owner_uid = true, .owner_uid = 1000 };
+        const LogFields bob = { .has_owner_uid = true, .owner_uid = 1001 };
+        g_autofree char *lines = NULL, *debug = NULL;
+
+        for (int i = 0; i < 500; i++)
+                log_event(LOG_WARNING, NULL, &alice, "alice %i", i);
+        log_event(LOG_WARNING, NULL, &bob, "bob");
+        for (int i = 0; i < 100; i++)
+                log_event(LOG_WARNING, NULL, NULL, "service");
+        lines = take_lines(f);
+        g_assert_cmpint(count_lines(lines, "<4>alice"), ==, RATE_LIMIT_BURST);
+        g_assert_cmpint(count_lines(lines, "<4>bob"), ==, 1);
+        g_assert_cmpint(count_lines(lines, "<4>service"), ==, 100);
+
+        /* Messages that nobody sees do not count, and those for whoever looks for an error are all there. */
+        log_event(LOG_DEBUG, NULL, &alice, "not seen");
+        log_set_level(LOG_DEBUG);
+        for (int i = 0; i < 100; i++)
+                log_event(LOG_DEBUG, NULL, &alice, "debug");
+        debug = take_lines(f);
+        g_assert_cmpint(count_lines(debug, "<7>debug"), ==, 100);
+
+        log_close();
+        g_free(lines);
+        lines = take_lines(f);
+        g_assert_cmpint(count_lines(lines, "<5>"), ==, 1);
+        g_assert_nonnull(strstr(lines, "470 messages about user 1000 were suppressed"));
+
+        log_event(LOG_WARNING, NULL, &alice, "alice again");
+        assert_lines(f, "<4>alice again\n");
+}
+
+#define START_USEC UINT64_C(1000000)
+
+static unsigned admit(RateLimit *limit, uid_t uid, unsigned n, uint64_t now) {
+        unsigned admitted = 0;
+
+        for (unsigned i = 0; i < n; i++)
+                admitted += rate_limit_admit(limit, uid, now);
+
+        return admitted;
+}
+
+static void test_window(void) {
+        RateLimit limit = {};
+        RateLimitReport report;
+        uint64_t now = START_USEC, end = START_USEC + RATE_LIMIT_WINDOW_USEC;
+
+        g_assert_cmpint(admit(&limit, 1, RATE_LIMIT_BURST - 1, now), ==, RATE_LIMIT_BURST - 1);
+        g_assert_cmpint(admit(&limit, 1, 5, now + 1), ==, 1);
+        g_assert_cmpint(admit(&limit, 2, 5, now + 2), ==, 5);
+
+        g_assert_false(rate_limit_take_report(&limit, end - 1, &report));
+        g_assert_cmpint(admit(&limit, 1, 5, end - 1), ==, 0);
+
+        g_assert_true(rate_limit_take_report(&limit, end, &report));
+        g_assert_false(report.others);
+        g_assert_cmpint(report.uid, ==, 1);
+        g_assert_cmpint(report.n_suppressed, ==, 9);
+        g_assert_false(rate_limit_take_report(&limit, end, &report));
+
+        g_assert_cmpint(admit(&limit, 1, 100, end), ==, RATE_LIMIT_BURST);
+        g_assert_true(rate_limit_take_report(&limit, UINT64_MAX, &report));
+        g_assert_cmpint(report.n_suppressed, ==, 100 - RATE_LIMIT_BURST);
+        g_assert_false(rate_limit_take_report(&limit, UINT64_MAX, &report));
+        g_assert_cmpint(limit.n_users, ==, 0);
+}
+
+static void test_many_users(void) {
+        RateLimit limit = {};
+        RateLimitReport report;
+        uint64_t now = START_USEC, end = START_USEC + RATE_LIMIT_WINDOW_USEC;
+        unsigned n = 0;
+
+        g_assert_cmpint(admit(&limit, 0, 100, now), ==, RATE_LIMIT_BURST);
+
+        /* One who has more uids than there are places has no more than one place more. */
+        for (uid_t uid = 100000; uid < 165536; uid++)
+                n += admit(&limit, uid, RATE_LIMIT_BURST, now);
+        g_assert_cmpint(n, ==, RATE_LIMIT_USERS * RATE_LIMIT_BURST);
+        g_assert_cmpint(admit(&limit, 0, 1, now), ==, 0);
+
+        g_assert_true(rate_limit_take_report(&limit, end, &report));
+        g_assert_false(report.others);
+        g_assert_cmpint(report.uid, ==, 0);
+        g_assert_cmpint(report.n_suppressed, ==, 101 - RATE_LIMIT_BURST);
+        g_assert_true(rate_limit_take_report(&limit, end, &report));
+        g_assert_true(report.others);
+        g_assert_cmpint(report.n_suppressed, ==, (65536 - RATE_LIMIT_USERS) * RATE_LIMIT_BURST);
+        g_assert_false(rate_limit_take_report(&limit, end, &report));
+
+        g_assert_cmpint(admit(&limit, 200000, 100, end), ==, RATE_LIMIT_BURST);
+}
+
+int main(int argc, char *argv[]) {
+        g_test_init(&argc, &argv, NULL);
+
+#define add(path, function) g_test_add(path, Fixture, NULL, set_up, function, tear_down)
+        add("/log/lines with their levels", test_lines);
+        add("/log/plain lines on a terminal, which may be stopped", test_terminal);
+        add("/log/a message is one printable line", test_one_line);
+        add("/log/a message is not too long", test_long);
+        add("/log/errno stays, whatever fails", test_errno);
+        add("/log/does not wait for who reads stderr", test_full_pipe);
+        add("/log/fields in the journal", test_journal);
+        add("/log/goes where it is told to", test_target);
+        add("/log/does not wait for the journal", test_journal_stalls);
+        add("/log/knows the journal's stream", test_stream);
+        g_test_add_func("/log/names of levels and targets", test_names);
+        add("/log/a user cannot flood it", test_flood);
+        g_test_add_func("/rate limit/a burst in a window", test_window);
+        g_test_add_func("/rate limit/more users than places", test_many_users);
+
+        return g_test_run();
+}
