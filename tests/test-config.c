@@ -114,9 +114,11 @@ static void assert_defaults(Fixture *f) {
 
         g_assert_cmpint(s->limits.listeners, ==, 16384);
         g_assert_cmpint(s->limits.listeners_per_user, ==, 1024);
+        g_assert_cmpint(s->limits.channels, ==, 512);
+        g_assert_cmpint(s->limits.channels_per_user, ==, 64);
         g_assert_cmpint(s->limits.pending_requests_per_user, ==, 64);
         g_assert_cmpint(s->limits.unacknowledged, ==, 48);
-        g_assert_cmpint(s->limits.unacknowledged_per_client, ==, 8);
+        g_assert_cmpint(s->limits.unacknowledged_per_client, ==, 16);
         g_assert_cmpint(s->idle_timeout_usec, ==, 30 * G_USEC_PER_SEC);
         g_assert_true(s->allow_socket_delivery);
         g_assert_null(s->allowed_ports);
@@ -338,6 +340,8 @@ static void test_wrong_values(Fixture *f, const void *data) {
                 NUMBER("MaxListeners", "1000000", "many"),
                 NUMBER("MaxListeners", "1000000", "infinity"),
                 NUMBER("MaxListenersPerUser", "1000000", "0"),
+                NUMBER("MaxChannels", "1000000", "0"),
+                NUMBER("MaxChannelsPerUser", "1000000", "0"),
                 NUMBER("MaxPendingRequestsPerUser", "10000", "10001"),
                 NUMBER("MaxUnacknowledged", "56", "57"),
                 NUMBER("MaxUnacknowledgedPerClient", "56", "57"),

@@ -10,13 +10,15 @@
 
 typedef struct Taker {
         Credit credit;
-        uint32_t wants; /* takes that much as soon as it is woken up */
+        CreditPool pools[64]; /* what it has, oldest first */
+        unsigned n;
+        unsigned wants; /* takes that much as soon as it is woken up */
         unsigned woken;
 } Taker;
 
 static void taker_take(Taker *t) {
         while (t->wants > 0 && credit_get_room(&t->credit) > 0) {
-                credit_take(&t->credit);
+                t->pools[t->n++] = credit_take(&t->credit);
                 t->wants--;
         }
 }
@@ -28,80 +30,171 @@ static void on_available(void *userdata) {
         taker_take(t);
 }
 
-static void taker_init(Taker *t, Budget *budget, uint32_t window, uint32_t wants) {
+static void taker_init(Taker *t, Budget *budget, uid_t uid, uint32_t window, unsigned wants) {
         *t = (Taker) { .wants = wants };
-        credit_init(&t->credit, budget, window, on_available, t);
+        g_assert_cmpint(credit_init(&t->credit, budget, uid, 16, on_available, t), ==, 0);
+        while (t->credit.window < window)
+                credit_grow(&t->credit);
         taker_take(t);
+}
+
+/* The client answers for the n oldest. */
+static void taker_answer(Taker *t, unsigned n) {
+        for (unsigned i = 0; i < n; i++)
+                credit_return(&t->credit, t->pools[i]);
+        memmove(t->pools, t->pools + n, (t->n - n) * sizeof(t->pools[0]));
+        t->n -= n;
+        credit_wake(&t->credit);
 }
 
 static void test_window(void) {
         Budget budget;
         Taker t;
 
-        budget_init(&budget, 100);
-        taker_init(&t, &budget, 4, 6);
-        g_assert_cmpint(t.wants, ==, 2);
-        g_assert_cmpint(budget.used, ==, 4);
+        budget_init(&budget, 48);
+        taker_init(&t, &budget, 1000, 1, 100);
+        g_assert_cmpint(t.n, ==, 1);
+        g_assert_true(credit_is_full(&t.credit));
 
-        credit_give_back(&t.credit, 1);
-        g_assert_cmpint(t.woken, ==, 1);
-        g_assert_cmpint(t.wants, ==, 1);
-        g_assert_cmpint(budget.used, ==, 4);
+        for (unsigned window = 2; window <= 16; window *= 2) {
+                credit_grow(&t.credit);
+                taker_answer(&t, t.n);
+                g_assert_cmpint(t.n, ==, window);
+        }
+
+        /* That is the most. */
+        credit_grow(&t.credit);
+        taker_answer(&t, t.n);
+        g_assert_cmpint(t.n, ==, 16);
+        g_assert_cmpint(budget_get_used(&budget), ==, 16);
+
+        credit_set_window_max(&t.credit, 2);
+        taker_answer(&t, t.n);
+        g_assert_cmpint(t.n, ==, 2);
 
         credit_done(&t.credit);
-        g_assert_cmpint(budget.used, ==, 0);
+        g_assert_cmpint(budget_get_used(&budget), ==, 0);
+        budget_done(&budget);
 }
 
-static void test_budget(void) {
+/* Whatever others do, and however many they are, each user has a share. */
+static void test_shares(void) {
+        Taker greedy[10], poor;
+        Budget budget;
+
+        budget_init(&budget, 48);
+        for (unsigned i = 0; i < G_N_ELEMENTS(greedy) - 1; i++)
+                taker_init(&greedy[i], &budget, 1000 + i, 16, 100);
+        /* Those who have answered before, all that is not set aside and their shares. */
+        g_assert_cmpint(budget.used[CREDIT_FAST], ==, 16);
+        g_assert_cmpint(budget.used[CREDIT_BASE], ==, 9 * 2);
+
+        taker_init(&poor, &budget, 2000, 1, 1);
+        g_assert_cmpint(poor.n, ==, 1);
+
+        /* No client has all of its user's share, but more clients do not have more. */
+        taker_init(&greedy[9], &budget, 1000, 4, 4);
+        g_assert_cmpint(greedy[9].n, ==, 1);
+
+        for (unsigned i = 0; i < G_N_ELEMENTS(greedy); i++)
+                credit_done(&greedy[i].credit);
+        credit_done(&poor.credit);
+        g_assert_cmpint(budget_get_used(&budget), ==, 0);
+        budget_done(&budget);
+}
+
+/* Clients that never answered may use half of what is not set aside, so that others of their user can begin. */
+static void test_fast_lane(void) {
+        Taker newcomers[20], proven;
+        Budget budget;
+        unsigned n = 0;
+
+        budget_init(&budget, 48);
+        for (unsigned i = 0; i < G_N_ELEMENTS(newcomers); i++) {
+                taker_init(&newcomers[i], &budget, 1000, 1, 1);
+                n += newcomers[i].n;
+        }
+        g_assert_cmpint(n, ==, 3 + 8);
+
+        taker_init(&proven, &budget, 1000, 16, 16);
+        g_assert_cmpint(proven.n, ==, 8);
+        g_assert_cmpint(budget.used[CREDIT_BASE], ==, 3);
+
+        for (unsigned i = 0; i < G_N_ELEMENTS(newcomers); i++)
+                credit_done(&newcomers[i].credit);
+        credit_done(&proven.credit);
+        budget_done(&budget);
+}
+
+static void test_wake_up_in_turn(void) {
         Taker a, b, c;
         Budget budget;
 
-        budget_init(&budget, 4);
-        taker_init(&a, &budget, 4, 6);
-        taker_init(&b, &budget, 4, 3);
-        taker_init(&c, &budget, 4, 3);
-        g_assert_cmpint(a.wants, ==, 2);
-        g_assert_cmpint(b.wants, ==, 3);
-        g_assert_cmpint(c.wants, ==, 3);
+        budget_init(&budget, 3); /* a base of two, one for each user, and one beyond */
+        taker_init(&a, &budget, 1, 2, 3);
+        g_assert_cmpint(a.n, ==, 2);
+        taker_init(&b, &budget, 1, 2, 3);
+        taker_init(&c, &budget, 1, 2, 3);
+        g_assert_cmpint(b.n + c.n, ==, 0);
 
         /* The one who gives back does not get it again: others wait for it, in turn. */
-        credit_give_back(&a.credit, 1);
-        g_assert_cmpint(b.wants, ==, 2);
-        g_assert_cmpint(a.wants, ==, 2);
-        credit_give_back(&a.credit, 1);
-        g_assert_cmpint(c.wants, ==, 2);
-        g_assert_cmpint(budget.used, ==, 4);
+        taker_answer(&a, 1);
+        g_assert_cmpint(b.n, ==, 1);
+        taker_answer(&a, 1);
+        g_assert_cmpint(c.n, ==, 1);
+        g_assert_cmpint(a.n, ==, 0);
 
         /* Who leaves frees all that it had. */
-        credit_done(&a.credit);
-        g_assert_cmpint(budget.used, ==, 4);
-        g_assert_cmpint(b.wants + c.wants, ==, 2);
-
         credit_done(&b.credit);
-        g_assert_cmpint(c.wants, ==, 0);
+        g_assert_cmpint(a.n + c.n, ==, 2);
+
+        credit_done(&a.credit);
         credit_done(&c.credit);
-        g_assert_cmpint(budget.used, ==, 0);
         g_assert_true(TAILQ_EMPTY(&budget.starved));
+        budget_done(&budget);
 }
 
-static void test_wake_up(void) {
+static void test_nobody_sleeps(void) {
         Taker a, b, c;
         Budget budget;
 
         budget_init(&budget, 1);
-        taker_init(&a, &budget, 1, 1);
-        taker_init(&b, &budget, 1, 1);
-        taker_init(&c, &budget, 1, 1);
+        taker_init(&a, &budget, 1, 1, 1);
+        taker_init(&b, &budget, 1, 1, 1);
+        taker_init(&c, &budget, 1, 1, 1);
 
         /* The first in the queue has no use for it any more; it must not keep the others asleep. */
         b.wants = 0;
-        credit_give_back(&a.credit, 1);
+        taker_answer(&a, 1);
         g_assert_cmpint(b.woken, ==, 1);
-        g_assert_cmpint(c.wants, ==, 0);
+        g_assert_cmpint(c.n, ==, 1);
 
         credit_done(&a.credit);
         credit_done(&b.credit);
         credit_done(&c.credit);
+        budget_done(&budget);
+}
+
+static void test_extra(void) {
+        Budget budget;
+        CreditPool pool;
+        Taker a, b;
+
+        budget_init(&budget, 1);
+        taker_init(&a, &budget, 1, 1, 0);
+        taker_init(&b, &budget, 1, 1, 0);
+
+        g_assert_true(credit_take_extra(&a.credit, false, &pool));
+        g_assert_cmpint(budget_get_used(&budget), ==, 1);
+        g_assert_false(credit_take_extra(&b.credit, false, &pool));
+        credit_return_extra(&a.credit, false, pool);
+        credit_wake(&a.credit);
+        g_assert_cmpint(b.woken, ==, 1);
+        g_assert_cmpint(budget_get_used(&budget), ==, 0);
+
+        credit_done(&a.credit);
+        credit_done(&b.credit);
+        budget_done(&budget);
 }
 
 static void test_quota(void) {
@@ -135,9 +228,12 @@ static void test_quota(void) {
 int main(int argc, char *argv[]) {
         g_test_init(&argc, &argv, NULL);
 
-        g_test_add_func("/credit/a window of one's own", test_window);
-        g_test_add_func("/credit/a budget for all, in turn", test_budget);
-        g_test_add_func("/credit/nobody sleeps while there is room", test_wake_up);
+        g_test_add_func("/credit/a window that begins at one and grows", test_window);
+        g_test_add_func("/credit/a share for each user", test_shares);
+        g_test_add_func("/credit/the fast lane is mainly for those who have answered", test_fast_lane);
+        g_test_add_func("/credit/those who wait get it in turn", test_wake_up_in_turn);
+        g_test_add_func("/credit/nobody sleeps while there is room", test_nobody_sleeps);
+        g_test_add_func("/credit/descriptors that are no connections", test_extra);
         g_test_add_func("/quota/charges users apart from each other", test_quota);
 
         return g_test_run();

@@ -223,9 +223,11 @@ static void test_words(void) {
         assert_refused("binaryType", VALUE(.s = "String"), -EINVAL);
         assert_refused("binaryType", VALUE(.s = "blob"), -EINVAL);
 
-        assert_refused("delivery", VALUE(.s = "pull"), -EOPNOTSUPP);
-        assert_refused("delivery", VALUE(.s = "channel"), -EOPNOTSUPP);
-        assert_refused("delivery", VALUE(.s = "socket"), -EOPNOTSUPP);
+        assert_taken("delivery", VALUE(.s = "signal"));
+        assert_taken("delivery", VALUE(.s = "pull"));
+        assert_taken("delivery", VALUE(.s = "channel"));
+        assert_taken("delivery", VALUE(.s = "socket"));
+        assert_refused("delivery", VALUE(.s = ""), -EINVAL);
         assert_refused("delivery", VALUE(.s = "signals"), -EINVAL);
 
         assert_refused("localAddress", VALUE(.s = "localhost"), -EINVAL);
@@ -322,6 +324,38 @@ static void test_contradictions(void) {
         listen_options_free(o);
 }
 
+static void assert_goes_together(const char *key, OptionValue value, const char *delivery) {
+        ListenOptions *o = new_options();
+
+        assert_set(o, key, value);
+        assert_set(o, "delivery", VALUE(.s = delivery));
+        assert_finished(o);
+        g_assert_cmpstr(o->delivery, ==, delivery);
+        listen_options_free(o);
+}
+
+static void test_deliveries(void) {
+        static const char *const others[] = { "pull", "channel", "socket" };
+        char *prefixes[] = { (char *) "192.0.2.0/24", NULL }, *none[] = { NULL };
+
+        assert_goes_together("acknowledge", VALUE(.b = true), "signal");
+        for (size_t i = 0; i < ELEMENTS(others); i++) {
+                assert_contradictory("acknowledge", VALUE(.b = true), "delivery", VALUE(.s = others[i]));
+                assert_goes_together("acknowledge", VALUE(.b = false), others[i]);
+        }
+
+        assert_contradictory("paused", VALUE(.b = true), "delivery", VALUE(.s = "socket"));
+        assert_contradictory("allowFrom", VALUE(.as = prefixes), "delivery", VALUE(.s = "socket"));
+        assert_contradictory("acceptRate", VALUE(.u = 1), "delivery", VALUE(.s = "socket"));
+        assert_goes_together("paused", VALUE(.b = false), "socket");
+        assert_goes_together("allowFrom", VALUE(.as = none), "socket");
+        assert_goes_together("acceptRate", VALUE(.u = 0), "socket");
+        assert_goes_together("nonBlocking", VALUE(.b = true), "socket");
+        assert_goes_together("paused", VALUE(.b = true), "pull");
+        assert_goes_together("allowFrom", VALUE(.as = prefixes), "channel");
+        assert_goes_together("acceptRate", VALUE(.u = 1), "channel");
+}
+
 static void test_lifetime(void) {
         _cleanup_close_ int ours = eventfd(0, EFD_CLOEXEC);
         ListenOptions *o = new_options();
@@ -372,6 +406,7 @@ int main(int argc, char *argv[]) {
         g_test_add_func("/options/unknown ones are refused", test_unknown);
         g_test_add_func("/options/a key counts once", test_twice);
         g_test_add_func("/options/contradictions are refused in any order", test_contradictions);
+        g_test_add_func("/options/deliveries keep what they promise", test_deliveries);
         g_test_add_func("/options/lifetime is a copy that ends with them", test_lifetime);
         g_test_add_func("/options/lifetime must be something that ends", test_unpollable_lifetimes);
 

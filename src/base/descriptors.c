@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <errno.h>
 #include <sys/resource.h>
 
 #include "base/descriptors.h"
@@ -7,6 +8,10 @@
 /* Each connection on its way to a client takes two for a moment, and there may be 56 of them; a message brings
  * 16 at the most on dbus-daemon's system bus. The rest is for the process itself. */
 #define RESERVE 192
+
+bool errno_is_transient(int r) {
+        return r == -EMFILE || r == -ENFILE || r == -ENOBUFS || r == -ENOMEM || r == -ETOOMANYREFS || r == -ENOSPC;
+}
 
 bool descriptor_is_in_reserve(int fd) {
         struct rlimit limit;

@@ -11,5 +11,8 @@
 
 #include <stdbool.h>
 
+/* Whether this negative errno says that descriptors, memory or buffers are short, and that it may work later. */
+bool errno_is_transient(int r);
+
 /* Whether this descriptor, just obtained, is one of the reserve. */
 bool descriptor_is_in_reserve(int fd);

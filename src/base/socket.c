@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 
 #include "base/macros.h"
 #include "base/socket.h"
@@ -128,6 +129,12 @@ int socket_get_backlog(int fd, uint32_t *ret) {
         /* Of a socket that listens, tcp_get_info() in the kernel reports the longest queue in this field. */
         *ret = info.tcpi_sacked;
         return 0;
+}
+
+bool socket_has_input(int fd) {
+        struct pollfd p = { .fd = fd, .events = POLLIN };
+
+        return poll(&p, 1, 0) > 0;
 }
 
 int socket_get_unprivileged_port_start(uint32_t *ret) {

@@ -30,6 +30,9 @@ int socket_get_local_address(int fd, Address *ret);
 /* The backlog in force, after the kernel has lowered what was asked for. */
 int socket_get_backlog(int fd, uint32_t *ret);
 
+/* Whether a connection waits, or something can be read. */
+bool socket_has_input(int fd);
+
 /* The first port that needs no privilege to bind, net.ipv4.ip_unprivileged_port_start. It counts for IPv6 too. */
 int socket_get_unprivileged_port_start(uint32_t *ret);
 

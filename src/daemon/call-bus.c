@@ -231,8 +231,11 @@ static int on_identity(sd_bus_message *answer, void *userdata, sd_bus_error *ret
                 return 0;
         }
 
-        call->client->uid = uid;
-        call->client->identified = true;
+        r = manager_identify_client(call->manager, call->client, uid);
+        if (r < 0) {
+                (void) call_reply_error(call, r, &error);
+                return 0;
+        }
 
         if (call_authorize(call) == 0)
                 call = NULL; /* waits in the queue */

@@ -8,9 +8,8 @@
 
 DEFINE_CLEANUP(Client, client_free)
 
-int client_new(sd_bus *bus, const char *name, Budget *budget, uint32_t window, Client **ret) {
+int client_new(const char *name, Client **ret) {
         _cleanup_(client_freep) Client *client = NULL;
-        int r;
 
         client = calloc(1, sizeof(*client));
         if (!client)
@@ -22,11 +21,22 @@ int client_new(sd_bus *bus, const char *name, Budget *budget, uint32_t window, C
         if (!client->name)
                 return -ENOMEM;
 
-        r = outbox_new(bus, name, budget, window, &client->outbox);
+        *ret = TAKE_PTR(client);
+        return 0;
+}
+
+int client_identify(Client *client, uid_t uid, Traffic *traffic, uint32_t window_max) {
+        int r;
+
+        if (client->identified)
+                return 0;
+
+        r = outbox_new(traffic, client->name, uid, window_max, &client->outbox);
         if (r < 0)
                 return r;
 
-        *ret = TAKE_PTR(client);
+        client->uid = uid;
+        client->identified = true;
         return 0;
 }
 
@@ -38,10 +48,15 @@ Client *client_free(Client *client) {
 
         while ((l = TAILQ_FIRST(&client->listeners))) {
                 client_disown(client, l);
-                listener_set_outbox(l, NULL);
+                l->owner_name = client->name; /* in what is logged of its end */
+                listener_set_owner(l, NULL);
 
-                if (!l->options->persistent)
+                if (l->options->persistent)
+                        l->owner_name = NULL;
+                else {
+                        listener_lose_all(l);
                         listener_close(l, LISTENER_END_OWNER);
+                }
         }
 
         client->outbox = outbox_free(client->outbox);
@@ -54,7 +69,7 @@ void client_own(Client *client, Listener *l) {
         l->owner = client;
         l->owner_name = client->name;
         TAILQ_INSERT_TAIL(&client->listeners, l, owner_link);
-        listener_set_outbox(l, client->outbox);
+        listener_set_owner(l, client->outbox);
 }
 
 void client_disown(Client *client, Listener *l) {

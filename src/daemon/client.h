@@ -10,23 +10,25 @@
 
 #include "base/hash.h"
 
-typedef struct Budget Budget;
 typedef struct Client Client;
 typedef struct Listener Listener;
 typedef struct Outbox Outbox;
-typedef struct sd_bus sd_bus;
+typedef struct Traffic Traffic;
 
 struct Client {
         char *name;
         bool identified;
         uid_t uid;         /* once it is identified */
         uint32_t n_calls;  /* of its calls, how many wait for it to be identified */
-        Outbox *outbox;
+        Outbox *outbox;    /* once it is identified */
         TAILQ_HEAD(, Listener) listeners;
         UT_hash_handle hh;
 };
 
-int client_new(sd_bus *bus, const char *name, Budget *budget, uint32_t window, Client **ret);
+int client_new(const char *name, Client **ret);
+
+/* Who it is, says the bus. */
+int client_identify(Client *client, uid_t uid, Traffic *traffic, uint32_t window_max);
 
 /* The client has left: its persistent listeners wait for another owner, the others are closed. */
 Client *client_free(Client *client);

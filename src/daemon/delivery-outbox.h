@@ -9,47 +9,107 @@
  * proves that everything before it has left the bus, and its descriptors no longer count there. One barrier
  * is under way at a time and stands for all that went before it: a busy client costs a fraction of a barrier
  * for each connection, and no client more than one of the few calls that dbus-daemon lets us wait for.
+ *
+ * Where no answer can be had, since the client's library answers no Pings or its program waits for a reply in a
+ * blocking call, a descriptor goes along as a receipt: it is closed when the message has been read and freed.
+ *
+ * The first message, before any connection is accepted, is a Ping with such a receipt. The bus refuses it if the
+ * client has not negotiated to take descriptors; a signal with one would just not arrive.
  */
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/queue.h>
+#include <sys/types.h>
 
-typedef struct sd_bus sd_bus;
-typedef struct Budget Budget;
+#include "daemon/credit.h"
+
 typedef struct Delivery Delivery;
 typedef struct Handoff Handoff;
 typedef struct Outbox Outbox;
+typedef struct Receipt Receipt;
+typedef struct sd_bus sd_bus;
+typedef struct sd_bus_message sd_bus_message;
+typedef struct sd_bus_slot sd_bus_slot;
 
-int outbox_new(sd_bus *bus, const char *destination, Budget *budget, uint32_t window, Outbox **ret);
+/* All outboxes together: what is under way on the bus. */
+typedef struct Traffic {
+        sd_bus *bus;
+        Budget budget;
+        TAILQ_HEAD(, Outbox) outboxes; /* those with something under way */
+        sd_bus_slot *errors;
+        uint64_t test_cookie;
+        bool tells_refusals;           /* an error comes back for a signal that could not be passed on */
 
-/* The client has left the bus. No delivery uses the outbox any more. */
+        TAILQ_HEAD(, Receipt) hung; /* receipts that hung up: read, or thrown away unread with their client */
+        uint64_t n_hung;
+        uint64_t check_until;       /* all up to here it stands for */
+        unsigned check_rounds;
+        sd_bus_slot *check;
+} Traffic;
+
+/* Something that waits for room in an outbox. Embedded. */
+typedef struct OutboxWaiter {
+        Outbox *outbox; /* NULL: does not wait */
+        /* There is room; takes at once what it has use for. */
+        void (*room)(struct OutboxWaiter *waiter);
+        /* This client will never take a descriptor. */
+        void (*refused)(struct OutboxWaiter *waiter);
+        TAILQ_ENTRY(OutboxWaiter) link;
+} OutboxWaiter;
+
+/* Something that ends when the client leaves. Embedded. */
+typedef struct OutboxGuest {
+        Outbox *outbox;
+        void (*left)(struct OutboxGuest *guest);
+        TAILQ_ENTRY(OutboxGuest) link;
+} OutboxGuest;
+
+int traffic_init(Traffic *traffic, sd_bus *bus, uint32_t limit);
+void traffic_done(Traffic *traffic);
+
+int outbox_new(Traffic *traffic, const char *destination, uid_t uid, uint32_t window_max, Outbox **ret);
+
+/* The client has left the bus. What it did not confirm waits in its deliveries again. */
 Outbox *outbox_free(Outbox *outbox);
 
-/* How many connections may be on the way to the client. */
-void outbox_set_window(Outbox *outbox, uint32_t window);
+void outbox_set_window_max(Outbox *outbox, uint32_t window_max);
 
 sd_bus *outbox_get_bus(Outbox *outbox);
 const char *outbox_get_destination(Outbox *outbox);
 
-/* How many connections may be sent now. If it is 0, the delivery's room event will follow. */
-uint32_t outbox_get_room(Outbox *outbox, Delivery *delivery);
+/* How many connections may be sent now. If it is 0, the waiter is called later. */
+uint32_t outbox_get_room(Outbox *outbox, OutboxWaiter *waiter);
+void outbox_stop_waiting(OutboxWaiter *waiter);
 
-/* Takes one of the room. 'by_barrier': a barrier's answer confirms the connection; otherwise the client does
- * so itself, through outbox_confirm(). */
-void outbox_add(Outbox *outbox, Handoff *handoff, bool by_barrier);
+/* There is no room yet, but that is up to the bus and not to the client. */
+bool outbox_is_being_probed(const Outbox *outbox);
+
+void outbox_add_guest(Outbox *outbox, OutboxGuest *guest);
+void outbox_remove_guest(OutboxGuest *guest);
+
+/* Sends a message that carries connections. The cookie is for outbox_add(). */
+int outbox_send(Outbox *outbox, sd_bus_message *message, uint64_t *ret_cookie);
+
+/* A connection that was in the message with that cookie. 'by_barrier': that the message has been read confirms it to
+ * its delivery; otherwise only the client itself does. */
+void outbox_add(Outbox *outbox, Handoff *handoff, uint64_t cookie, bool by_barrier);
+
+/* For a message that carries its own receipt: the descriptor to be put into it, which the caller closes. Then either
+ * the message is not sent, and the receipt detached, or its connections are added, and the receipt sealed: it stands
+ * for them. Returns 0 if there is no room for another descriptor; the waiter is called later. */
+int outbox_attach_receipt(Outbox *outbox, OutboxWaiter *waiter, int *ret_fd);
+void outbox_detach_receipt(Outbox *outbox);
+void outbox_seal_receipt(Outbox *outbox);
+
+/* A descriptor in the message with that cookie that is no connection. Flushes. */
+int outbox_add_descriptor(Outbox *outbox, uint64_t cookie);
 
 /* Sends a barrier if something needs one and none is under way. */
 void outbox_flush(Outbox *outbox);
 
-/* The client has it: tells the delivery, frees the handoff. Its room comes back with outbox_give_back(). */
-void outbox_confirm(Outbox *outbox, Handoff *handoff);
-void outbox_give_back(Outbox *outbox, uint32_t n);
+/* Those who wait for room get what there is. */
+void outbox_wake(Outbox *outbox);
 
 /* Whose listener is gone: it is closed, only the bus still has to let go of it, which a barrier tells. */
 void outbox_orphan(Outbox *outbox, Handoff *handoff);
-
-/* It shall wait for another client. The client of this outbox has left. */
-void outbox_recall(Outbox *outbox, Handoff *handoff);
-
-/* The delivery uses this outbox no more. */
-void outbox_forget(Outbox *outbox, Delivery *delivery);

@@ -2,41 +2,38 @@
 
 #include <systemd/sd-bus.h>
 
+#include "base/descriptors.h"
 #include "base/macros.h"
+#include "daemon/delivery-message.h"
 #include "daemon/delivery-outbox.h"
 #include "daemon/delivery-signal.h"
 #include "daemon/delivery.h"
 #include "daemon/names.h"
+#include "daemon/options.h"
+
+/* How many a client that acknowledges by itself may leave unacknowledged. They no longer burden the bus, only
+ * the service. */
+#define UNACKNOWLEDGED_MAX 16
 
 typedef struct DeliverySignal {
         Delivery delivery; /* first, so that one pointer is the other */
-        const char *path;
-        const char *binary_type;
-        bool acknowledge;
         Outbox *outbox;
+        OutboxWaiter waiter;
 } DeliverySignal;
 
 static DeliverySignal *from_delivery(Delivery *d) {
         return (DeliverySignal *) d;
 }
 
-static int append_details(sd_bus_message *m, const Handoff *handoff, const char *binary_type) {
-        char address[ADDRESS_STRING_MAX];
-
-        return sd_bus_message_append(m, "a{sv}", 4,
-                                     "serial", "t", handoff->serial,
-                                     "localAddress", "s", address_format(&handoff->local, address),
-                                     "localPort", "q", address_get_port(&handoff->local),
-                                     "binaryType", "s", binary_type);
+static DeliverySignal *from_waiter(OutboxWaiter *waiter) {
+        return (DeliverySignal *) ((char *) waiter - offsetof(DeliverySignal, waiter));
 }
 
-static int send_accept_socket(DeliverySignal *s, const Handoff *handoff) {
+static int send_accept_socket(DeliverySignal *s, const Handoff *handoff, int receipt, uint64_t *ret_cookie) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
-        sd_bus *bus = outbox_get_bus(s->outbox);
-        char address[ADDRESS_STRING_MAX];
         int r;
 
-        r = sd_bus_message_new_signal(bus, &m, MANAGER_PATH, MANAGER_INTERFACE, "AcceptSocket");
+        r = sd_bus_message_new_signal(outbox_get_bus(s->outbox), &m, MANAGER_PATH, MANAGER_INTERFACE, "AcceptSocket");
         if (r < 0)
                 return r;
 
@@ -44,141 +41,159 @@ static int send_accept_socket(DeliverySignal *s, const Handoff *handoff) {
         if (r < 0)
                 return r;
 
-        r = sd_bus_message_append(m, "ohsq", s->path, handoff->fd,
-                                  address_format(&handoff->peer, address), address_get_port(&handoff->peer));
+        r = sd_bus_message_append_basic(m, 'o', s->delivery.parameters.path);
         if (r < 0)
                 return r;
 
-        r = append_details(m, handoff, s->binary_type);
+        r = delivery_message_append(m, handoff, &s->delivery.parameters, receipt);
         if (r < 0)
                 return r;
 
-        return sd_bus_send(bus, m, NULL);
+        return outbox_send(s->outbox, m, ret_cookie);
 }
 
-static uint32_t signal_get_room(Delivery *d) {
-        DeliverySignal *s = from_delivery(d);
+/* Hands over the first that waits. Returns 0 if there is no room after all. Who acknowledges by itself need not answer
+ * Pings; a receipt tells instead when the bus is rid of the message. */
+static int signal_push_one(DeliverySignal *s) {
+        bool acknowledge = s->delivery.parameters.options->acknowledge;
+        Handoff *handoff = TAILQ_FIRST(&s->delivery.waiting);
+        _cleanup_close_ int receipt = -EBADF;
+        uint64_t cookie;
+        int r;
+
+        if (acknowledge) {
+                r = outbox_attach_receipt(s->outbox, &s->waiter, &receipt);
+                if (r <= 0)
+                        return r;
+        }
+
+        r = send_accept_socket(s, handoff, receipt, &cookie);
+        if (r < 0) {
+                outbox_detach_receipt(s->outbox);
+                return r;
+        }
+
+        delivery_mark_sent(&s->delivery);
+        outbox_add(s->outbox, handoff, cookie, !acknowledge);
+        if (acknowledge)
+                outbox_seal_receipt(s->outbox);
+        return 1;
+}
+
+static uint32_t signal_get_send_room(DeliverySignal *s) {
         uint32_t room;
 
         if (!s->outbox)
                 return 0;
 
-        room = outbox_get_room(s->outbox, d);
+        room = outbox_get_room(s->outbox, &s->waiter);
+        if (!s->delivery.parameters.options->acknowledge)
+                return room;
+        if (s->delivery.n_sent >= UNACKNOWLEDGED_MAX)
+                return 0;
+
+        return room < UNACKNOWLEDGED_MAX - s->delivery.n_sent ? room : UNACKNOWLEDGED_MAX - s->delivery.n_sent;
+}
+
+static uint32_t signal_get_room(Delivery *d) {
+        uint32_t room = signal_get_send_room(from_delivery(d));
+
         return room > d->n_waiting ? room - d->n_waiting : 0;
 }
 
 static int signal_push(Delivery *d) {
         DeliverySignal *s = from_delivery(d);
-        Handoff *handoff;
         int r = 0;
 
-        if (!s->outbox)
-                return 0;
-
-        while ((handoff = TAILQ_FIRST(&d->waiting)) && outbox_get_room(s->outbox, d) > 0) {
-                r = send_accept_socket(s, handoff);
-                if (r == -EMFILE || r == -ENFILE || r == -ENOBUFS || r == -ENOMEM)
+        while (d->n_waiting > 0 && signal_get_send_room(s) > 0) {
+                r = signal_push_one(s);
+                if (r == 0 || errno_is_transient(r))
                         break; /* the message needed a copy of the descriptor, or memory; later */
-                if (r < 0) {
-                        delivery_lose(d, r);
-                        r = 0;
-                        continue;
-                }
-
-                delivery_mark_sent(d);
-                outbox_add(s->outbox, handoff, !s->acknowledge);
+                if (r < 0)
+                        delivery_lose(d, TAILQ_FIRST(&d->waiting), -r);
         }
 
-        outbox_flush(s->outbox);
-        return r;
+        if (s->outbox)
+                outbox_flush(s->outbox);
+        return errno_is_transient(r) ? r : 0;
 }
 
 static int signal_acknowledge(Delivery *d, uint64_t serial) {
-        DeliverySignal *s = from_delivery(d);
         Handoff *handoff;
-        uint32_t n = 0;
 
-        if (!s->acknowledge)
+        if (!d->parameters.options->acknowledge)
                 return -EOPNOTSUPP;
-
         if (serial == 0 || serial > d->last_sent)
                 return -ERANGE;
 
-        if (!s->outbox)
-                return 0; /* it was handed over to one who has left, and waits again */
+        /* Serials can be guessed, so that this proves nothing about the bus. */
+        while ((handoff = TAILQ_FIRST(&d->sent)) && handoff->serial <= serial)
+                delivery_confirm(d, handoff);
 
-        while ((handoff = TAILQ_FIRST(&d->sent)) && handoff->serial <= serial) {
-                outbox_confirm(s->outbox, handoff);
-                n++;
-        }
-
-        outbox_give_back(s->outbox, n);
+        delivery_tell_room(d); /* the listener may end in it */
         return 0;
 }
 
-static void signal_set_outbox(Delivery *d, Outbox *outbox) {
+static void signal_set_owner(Delivery *d, Outbox *outbox) {
         DeliverySignal *s = from_delivery(d);
-        Handoff *handoff;
+        Handoff *handoff, *previous;
 
-        if (s->outbox) {
-                while ((handoff = TAILQ_LAST(&d->sent, HandoffQueue))) {
-                        delivery_recall(d, handoff);
-                        outbox_recall(s->outbox, handoff);
-                }
-                outbox_forget(s->outbox, d);
-        }
-
+        outbox_stop_waiting(&s->waiter);
         s->outbox = outbox;
+
+        /* What the last owner had, but never acknowledged, and is no longer on the bus. */
+        if (!outbox)
+                for (handoff = TAILQ_LAST(&d->sent, HandoffQueue); handoff; handoff = previous) {
+                        previous = TAILQ_PREV(handoff, HandoffQueue, delivery_link);
+                        if (!handoff->outbox)
+                                delivery_recall(d, handoff);
+                }
 }
 
-static Delivery *signal_free(Delivery *d) {
-        DeliverySignal *s = from_delivery(d);
-        Handoff *handoff;
-
-        while ((handoff = TAILQ_FIRST(&d->sent))) {
-                TAILQ_REMOVE(&d->sent, handoff, delivery_link);
-                outbox_orphan(s->outbox, handoff);
-        }
-        while ((handoff = TAILQ_FIRST(&d->waiting))) {
-                TAILQ_REMOVE(&d->waiting, handoff, delivery_link);
-                (void) handoff_free(handoff);
-        }
-
-        if (s->outbox) {
-                outbox_forget(s->outbox, d);
-                outbox_flush(s->outbox);
-        }
-
-        free(s);
-        return NULL;
+static void on_room(OutboxWaiter *waiter) {
+        delivery_tell_room(&from_waiter(waiter)->delivery);
 }
 
-static const DeliveryOps signal_ops = {
-        .name = "signal",
-        .get_room = signal_get_room,
-        .push = signal_push,
-        .acknowledge = signal_acknowledge,
-        .set_outbox = signal_set_outbox,
-        .free = signal_free,
-};
+static void on_refused(OutboxWaiter *waiter) {
+        Delivery *d = &from_waiter(waiter)->delivery;
 
-int delivery_signal_new(const char *path,
-                        const char *binary_type,
-                        bool acknowledge,
-                        const DeliveryEvents *events,
-                        void *userdata,
-                        Delivery **ret) {
+        d->parameters.events->failed("The listener is closed, its owner's connection to the bus does not take file "
+                                     "descriptors", d->parameters.userdata);
+}
+
+static int signal_new(const DeliveryParameters *parameters, Delivery **ret) {
         DeliverySignal *s;
 
         s = calloc(1, sizeof(*s));
         if (!s)
                 return -ENOMEM;
 
-        delivery_init(&s->delivery, &signal_ops, events, userdata);
-        s->path = path;
-        s->binary_type = binary_type;
-        s->acknowledge = acknowledge;
+        delivery_init(&s->delivery, &delivery_signal_ops, parameters);
+        s->waiter = (OutboxWaiter) { .room = on_room, .refused = on_refused };
 
         *ret = &s->delivery;
         return 0;
 }
+
+static Delivery *signal_free(Delivery *d) {
+        DeliverySignal *s = from_delivery(d);
+
+        delivery_done(d);
+        outbox_stop_waiting(&s->waiter);
+        if (s->outbox)
+                outbox_flush(s->outbox);
+        free(s);
+        return NULL;
+}
+
+const DeliveryOps delivery_signal_ops = {
+        .name = "signal",
+        .can_acknowledge = true,
+        .accepts = true,
+        .new = signal_new,
+        .free = signal_free,
+        .set_owner = signal_set_owner,
+        .get_room = signal_get_room,
+        .push = signal_push,
+        .acknowledge = signal_acknowledge,
+};

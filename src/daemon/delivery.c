@@ -1,11 +1,59 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include "base/macros.h"
+#include "daemon/delivery-channel.h"
+#include "daemon/delivery-outbox.h"
+#include "daemon/delivery-pull.h"
+#include "daemon/delivery-signal.h"
+#include "daemon/delivery-socket.h"
 #include "daemon/delivery.h"
 
-void delivery_init(Delivery *d, const DeliveryOps *ops, const DeliveryEvents *events, void *userdata) {
-        *d = (Delivery) { .ops = ops, .events = events, .userdata = userdata };
+const DeliveryOps *delivery_ops_from_name(const char *name) {
+        static const DeliveryOps *const all[] = {
+                &delivery_signal_ops,
+                &delivery_pull_ops,
+                &delivery_channel_ops,
+                &delivery_socket_ops,
+        };
+
+        for (size_t i = 0; i < ELEMENTS(all); i++)
+                if (streq(all[i]->name, name))
+                        return all[i];
+
+        return NULL;
+}
+
+void delivery_init(Delivery *d, const DeliveryOps *ops, const DeliveryParameters *parameters) {
+        *d = (Delivery) { .ops = ops, .parameters = *parameters };
         TAILQ_INIT(&d->waiting);
         TAILQ_INIT(&d->sent);
+}
+
+static void delivery_remove(Delivery *d, Handoff *handoff, bool sent) {
+        if (sent) {
+                TAILQ_REMOVE(&d->sent, handoff, delivery_link);
+                d->n_sent--;
+        } else {
+                TAILQ_REMOVE(&d->waiting, handoff, delivery_link);
+                d->n_waiting--;
+        }
+}
+
+void delivery_done(Delivery *d) {
+        Handoff *handoff;
+
+        while ((handoff = TAILQ_FIRST(&d->sent))) {
+                delivery_remove(d, handoff, true);
+                if (handoff->outbox)
+                        outbox_orphan(handoff->outbox, handoff);
+                else
+                        (void) handoff_free(handoff);
+        }
+
+        while ((handoff = TAILQ_FIRST(&d->waiting))) {
+                delivery_remove(d, handoff, false);
+                (void) handoff_free(handoff);
+        }
 }
 
 void delivery_add(Delivery *d, Handoff *handoff) {
@@ -14,31 +62,19 @@ void delivery_add(Delivery *d, Handoff *handoff) {
         d->n_waiting++;
 }
 
-static Handoff *delivery_take_waiting(Delivery *d) {
+void delivery_mark_sent(Delivery *d) {
         Handoff *handoff = TAILQ_FIRST(&d->waiting);
 
-        TAILQ_REMOVE(&d->waiting, handoff, delivery_link);
-        d->n_waiting--;
-        return handoff;
-}
-
-static void delivery_take_sent(Delivery *d, Handoff *handoff) {
-        TAILQ_REMOVE(&d->sent, handoff, delivery_link);
-        d->n_sent--;
-}
-
-void delivery_mark_sent(Delivery *d) {
-        Handoff *handoff = delivery_take_waiting(d);
-
+        delivery_remove(d, handoff, false);
         TAILQ_INSERT_TAIL(&d->sent, handoff, delivery_link);
         d->n_sent++;
-        d->last_sent = handoff->serial;
+        d->last_sent = handoff->serial > d->last_sent ? handoff->serial : d->last_sent;
 }
 
 void delivery_recall(Delivery *d, Handoff *handoff) {
         Handoff *later;
 
-        delivery_take_sent(d, handoff);
+        delivery_remove(d, handoff, true);
 
         TAILQ_FOREACH(later, &d->waiting, delivery_link)
                 if (later->serial > handoff->serial)
@@ -51,14 +87,36 @@ void delivery_recall(Delivery *d, Handoff *handoff) {
 }
 
 void delivery_confirm(Delivery *d, Handoff *handoff) {
-        delivery_take_sent(d, handoff);
-        handoff->delivery = NULL;
-        d->events->delivered(1, d->userdata);
+        delivery_remove(d, handoff, true);
+        if (handoff->outbox)
+                outbox_orphan(handoff->outbox, handoff);
+        else
+                (void) handoff_free(handoff);
+        d->parameters.events->delivered(1, d->parameters.userdata);
 }
 
-void delivery_lose(Delivery *d, int error) {
-        Handoff *handoff = delivery_take_waiting(d);
+void delivery_lose_all(Delivery *d, int error) {
+        Handoff *handoff;
 
-        d->events->lost(handoff, error, d->userdata);
+        while ((handoff = TAILQ_FIRST(&d->waiting)))
+                delivery_lose(d, handoff, error);
+
+        while ((handoff = TAILQ_FIRST(&d->sent))) {
+                Address peer = handoff->peer;
+
+                delivery_remove(d, handoff, true);
+                if (handoff->outbox)
+                        outbox_orphan(handoff->outbox, handoff);
+                else
+                        (void) handoff_free(handoff);
+                d->parameters.events->lost(&peer, error, d->parameters.userdata);
+        }
+}
+
+void delivery_lose(Delivery *d, Handoff *handoff, int error) {
+        Address peer = handoff->peer;
+
+        delivery_remove(d, handoff, false);
         (void) handoff_free(handoff);
+        d->parameters.events->lost(&peer, error, d->parameters.userdata);
 }

@@ -5,12 +5,16 @@
  * How accepted connections reach the client: what all the ways have in common.
  *
  * The listener asks for room before it accepts, adds what it has accepted and pushes. What happens to it
- * from there on it learns through the events.
+ * from there on it learns through the events. Each way is one DeliveryOps, in a file of its own.
  */
 
 #include "daemon/handoff.h"
 
+typedef struct DeliveryOps DeliveryOps;
+typedef struct ListenOptions ListenOptions;
 typedef struct Outbox Outbox;
+typedef struct sd_bus_message sd_bus_message;
+typedef struct sd_event sd_event;
 
 /* Told to the listener; userdata is what it gave to the delivery. */
 typedef struct DeliveryEvents {
@@ -19,11 +23,42 @@ typedef struct DeliveryEvents {
         /* The client has so many more. */
         void (*delivered)(uint32_t n, void *userdata);
         /* This one will never reach the client; it is closed after the call. */
-        void (*lost)(const Handoff *handoff, int error, void *userdata);
+        void (*lost)(const Address *peer, int error, void *userdata);
+        /* The client cannot or will not take any. The listener ends. */
+        void (*failed)(const char *message, void *userdata);
 } DeliveryEvents;
 
-typedef struct DeliveryOps {
+typedef struct DeliveryParameters {
+        sd_event *event;
+        const char *path; /* the listener's; these two last as long as the delivery */
+        const ListenOptions *options;
+        const DeliveryEvents *events;
+        void *userdata;
+} DeliveryParameters;
+
+struct Delivery {
+        const DeliveryOps *ops;
+        DeliveryParameters parameters;
+
+        HandoffQueue waiting; /* accepted, not handed over; both in the order of serials */
+        HandoffQueue sent;    /* handed over, not confirmed */
+        uint32_t n_waiting;
+        uint32_t n_sent;
+        uint64_t last_sent;   /* serial */
+};
+
+/* What an operation that is NULL would do, the listener's caller is told: it is the wrong one for the delivery. */
+struct DeliveryOps {
         const char *name;
+        bool can_acknowledge; /* goes with the option acknowledge */
+        bool accepts;         /* it is the service that accepts; otherwise what is asked of accepting cannot be kept */
+
+        int (*new)(const DeliveryParameters *parameters, Delivery **ret);
+        Delivery *(*free)(Delivery *d);
+
+        /* Who owns the listener from now on; NULL: nobody, it has left. What was on the way to it waits again when
+         * its outbox is freed. */
+        void (*set_owner)(Delivery *d, Outbox *outbox);
 
         /* How many more connections may be accepted now. After a 0, the room event follows. */
         uint32_t (*get_room)(Delivery *d);
@@ -32,32 +67,34 @@ typedef struct DeliveryOps {
          * this time; it still waits then, and the next push tries again. */
         int (*push)(Delivery *d);
 
-        /* The client has everything up to this serial. Returns -EOPNOTSUPP where it need not say so, -ERANGE
-         * if nothing with that serial was handed over. */
+        /* Whether it wants to know that a connection waits though there is no room; and it does. May be NULL. */
+        bool (*wants_notice)(Delivery *d);
+        void (*notice)(Delivery *d);
+
+        /* Acknowledge: the client has everything up to this serial. Returns -EOPNOTSUPP where it need not say so,
+         * -ERANGE if nothing with that serial was handed over. */
         int (*acknowledge)(Delivery *d, uint64_t serial);
 
-        /* Who gets the connections from now on; NULL: nobody, and what was on the way waits again. */
-        void (*set_outbox)(Delivery *d, Outbox *outbox);
+        /* Accept: the call is answered when there is something, or after timeout_ms. -EDQUOT: too many wait. */
+        int (*accept)(Delivery *d, Outbox *caller, sd_bus_message *call, uint32_t maximum, uint32_t timeout_ms);
 
-        Delivery *(*free)(Delivery *d);
-} DeliveryOps;
+        /* OpenChannel. Returns a descriptor that the caller closes; -EALREADY. */
+        int (*open_channel)(Delivery *d);
 
-struct Delivery {
-        const DeliveryOps *ops;
-        const DeliveryEvents *events;
-        void *userdata;
+        /* TakeSocket. The same. */
+        int (*take_socket)(Delivery *d, int listening_fd);
 
-        HandoffQueue waiting; /* accepted, not handed over; both in the order of serials */
-        HandoffQueue sent;    /* handed over, not confirmed */
-        uint32_t n_waiting;
-        uint32_t n_sent;
-        uint64_t last_sent;   /* serial */
-
-        bool hungry;          /* wants to know when its outbox has room */
-        TAILQ_ENTRY(Delivery) hungry_link;
+        /* The listener ends: the socket must be of no use to anybody. May be NULL. */
+        void (*revoke)(Delivery *d, int listening_fd);
 };
 
-void delivery_init(Delivery *d, const DeliveryOps *ops, const DeliveryEvents *events, void *userdata);
+/* NULL if there is none of that name. */
+const DeliveryOps *delivery_ops_from_name(const char *name);
+
+void delivery_init(Delivery *d, const DeliveryOps *ops, const DeliveryParameters *parameters);
+
+/* Closes and orphans all that has not been confirmed. */
+void delivery_done(Delivery *d);
 
 /* Consumes the handoff. */
 void delivery_add(Delivery *d, Handoff *handoff);
@@ -68,13 +105,20 @@ void delivery_mark_sent(Delivery *d);
 /* What was handed over waits again, in its old order. */
 void delivery_recall(Delivery *d, Handoff *handoff);
 
-/* It is the client's; the handoff no longer stands in the delivery. */
+/* It is the client's; only the bus may still have to let go of it. */
 void delivery_confirm(Delivery *d, Handoff *handoff);
 
-/* The first that waits cannot be handed over, ever. */
-void delivery_lose(Delivery *d, int error);
+/* It cannot be handed over, ever; frees the handoff. */
+void delivery_lose(Delivery *d, Handoff *handoff, int error);
+
+/* The client has gone, and nobody else will get them. */
+void delivery_lose_all(Delivery *d, int error);
 
 /* Connections accepted and not the client's yet. */
 static inline uint32_t delivery_get_in_flight(const Delivery *d) {
         return d->n_waiting + d->n_sent;
+}
+
+static inline void delivery_tell_room(Delivery *d) {
+        d->parameters.events->room(d->parameters.userdata);
 }

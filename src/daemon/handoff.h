@@ -5,7 +5,7 @@
  * One accepted connection, until it is its client's.
  *
  * The service keeps its descriptor all that time, so that nothing is lost when a message is. A handoff
- * belongs to its listener's delivery; while its message is on the way it also stands in the outbox of the
+ * belongs to its listener's delivery; while its message is on the bus it also stands in the outbox of the
  * client. When the listener goes first, the outbox alone keeps it, without the descriptor, until the message's
  * fate is known, because only then the bus has room again.
  */
@@ -16,9 +16,11 @@
 #include <sys/queue.h>
 
 #include "base/address.h"
+#include "daemon/credit.h"
 
 typedef struct Delivery Delivery;
 typedef struct Handoff Handoff;
+typedef struct Outbox Outbox;
 
 struct Handoff {
         Delivery *delivery; /* NULL: the listener is gone */
@@ -26,12 +28,15 @@ struct Handoff {
         uint64_t serial;    /* of the listener, 1 and up */
         Address peer;
         Address local;
-
-        bool sent;          /* stands in an outbox */
-        bool by_barrier;    /* the answer to a barrier confirms it, nothing else will */
-        uint64_t position;  /* in the outbox' order */
-
         TAILQ_ENTRY(Handoff) delivery_link;
+
+        Outbox *outbox;     /* NULL: not on the bus */
+        bool by_barrier;    /* that its message was read confirms it */
+        bool receipt;       /* its message carries one */
+        bool returned;      /* to the pool already */
+        CreditPool pool;    /* that it is charged to */
+        uint64_t cookie;    /* of its message */
+        uint64_t position;  /* in the outbox' order */
         TAILQ_ENTRY(Handoff) outbox_link;
 };
 

@@ -12,7 +12,6 @@
 #include "base/message-ids.h"
 #include "base/prefix.h"
 #include "base/socket.h"
-#include "daemon/delivery-signal.h"
 #include "daemon/delivery.h"
 #include "daemon/listener.h"
 #include "daemon/names.h"
@@ -189,11 +188,11 @@ static void listener_count_lost(Listener *l, const Address *peer, int error) {
 
 typedef enum AcceptResult {
         ACCEPTED,  /* or refused, or skipped: the next one may follow */
-        EXHAUSTED, /* nothing more for now */
+        NOTHING,   /* for now */
         CLOSED,    /* the listener is gone */
 } AcceptResult;
 
-static AcceptResult listener_accept(Listener *l) {
+static AcceptResult listener_accept_one(Listener *l) {
         struct sockaddr_storage storage;
         socklen_t size = sizeof(storage);
         Address peer;
@@ -208,7 +207,7 @@ static AcceptResult listener_accept(Listener *l) {
                 switch (socket_classify_accept_error(error)) {
 
                 case ACCEPT_AGAIN:
-                        return EXHAUSTED;
+                        return NOTHING;
 
                 case ACCEPT_SKIP:
                         log_debug("%s: a connection failed before it was accepted: %s", l->path, strerror(error));
@@ -216,7 +215,7 @@ static AcceptResult listener_accept(Listener *l) {
 
                 case ACCEPT_EXHAUSTED:
                         listener_back_off(l, error);
-                        return EXHAUSTED;
+                        return NOTHING;
 
                 default:
                         listener_error(l, MESSAGE_LISTENER_FAILED_STR, NULL,
@@ -250,7 +249,7 @@ static AcceptResult listener_accept(Listener *l) {
         if (scarce) {
                 listener_push(l);
                 listener_back_off(l, EMFILE);
-                return EXHAUSTED;
+                return NOTHING;
         }
 
         return ACCEPTED;
@@ -274,25 +273,24 @@ static bool listener_is_ready(Listener *l) {
         return true;
 }
 
-/* Accepts and hands over what it may now, and sees to it that it is woken up for the rest. */
-static void listener_serve(Listener *l) {
+/* Whether the client wants to know that a connection waits, though there is no room for it. */
+static bool listener_wants_notice(Listener *l) {
+        const DeliveryOps *ops = l->delivery->ops;
+
+        return !l->paused && !l->held && ops->wants_notice && ops->wants_notice(l->delivery);
+}
+
+/* Gives notice of what was already accepted, for an owner who is gone. What is in the queue still, the event
+ * source will tell. */
+static void listener_notice_waiting(Listener *l) {
+        if (l->delivery->n_waiting > 0 && listener_wants_notice(l))
+                l->delivery->ops->notice(l->delivery);
+}
+
+static void listener_watch(Listener *l, bool watch) {
         int r;
 
-        listener_push(l);
-
-        for (unsigned n = 0; n < ACCEPT_BATCH && listener_is_ready(l); n++) {
-                AcceptResult result;
-
-                result = listener_accept(l);
-                if (result == CLOSED)
-                        return;
-                if (result == EXHAUSTED)
-                        break;
-        }
-
-        listener_push(l);
-
-        r = sd_event_source_set_enabled(l->accept_source, listener_is_ready(l) ? SD_EVENT_ON : SD_EVENT_OFF);
+        r = sd_event_source_set_enabled(l->accept_source, watch ? SD_EVENT_ON : SD_EVENT_OFF);
         if (r < 0) {
                 listener_error(l, MESSAGE_LISTENER_FAILED_STR, NULL,
                                "The listener is closed, it cannot wait for connections: %s", strerror(-r));
@@ -300,8 +298,34 @@ static void listener_serve(Listener *l) {
         }
 }
 
+/* Accepts and hands over what it may now, and sees to it that it is woken up for the rest. */
+static void listener_serve(Listener *l) {
+        listener_push(l);
+        listener_notice_waiting(l);
+
+        for (unsigned n = 0; n < ACCEPT_BATCH && listener_is_ready(l); n++) {
+                AcceptResult result;
+
+                result = listener_accept_one(l);
+                if (result == CLOSED)
+                        return;
+                if (result == NOTHING)
+                        break;
+        }
+
+        listener_push(l);
+
+        listener_watch(l, listener_is_ready(l) || listener_wants_notice(l));
+}
+
 static int on_connection(sd_event_source *s, int fd, uint32_t revents, void *userdata) {
-        listener_serve(userdata);
+        Listener *l = userdata;
+
+        /* Somebody else may have taken it since the kernel told. */
+        if (listener_wants_notice(l) && !listener_is_ready(l) && socket_has_input(l->fd))
+                l->delivery->ops->notice(l->delivery);
+
+        listener_serve(l);
         return 0;
 }
 
@@ -320,14 +344,23 @@ static void on_delivered(uint32_t n, void *userdata) {
         l->delivered += n;
 }
 
-static void on_lost(const Handoff *handoff, int error, void *userdata) {
-        listener_count_lost(userdata, &handoff->peer, -error);
+static void on_lost(const Address *peer, int error, void *userdata) {
+        listener_count_lost(userdata, peer, error);
+}
+
+static void on_failed(const char *message, void *userdata) {
+        Listener *l = userdata;
+
+        if (message)
+                listener_error(l, MESSAGE_LISTENER_FAILED_STR, NULL, "%s", message);
+        listener_close(l, message ? LISTENER_END_ERROR : LISTENER_END_OWNER);
 }
 
 static const DeliveryEvents delivery_events = {
         .room = on_room,
         .delivered = on_delivered,
         .lost = on_lost,
+        .failed = on_failed,
 };
 
 static int listener_open(Listener *l, const ListenOptions *o) {
@@ -411,8 +444,15 @@ int listener_new(sd_event *event,
         if (r < 0)
                 return r;
 
-        r = delivery_signal_new(l->path, options->binary_type, options->acknowledge, &delivery_events, l,
-                                &l->delivery);
+        r = delivery_ops_from_name(options->delivery)->new(
+                        &(DeliveryParameters) {
+                                .event = event,
+                                .path = l->path,
+                                .options = options,
+                                .events = &delivery_events,
+                                .userdata = l,
+                        },
+                        &l->delivery);
         if (r < 0)
                 return r;
 
@@ -425,10 +465,16 @@ static void listener_stop(Listener *l) {
         l->accept_source = sd_event_source_disable_unref(l->accept_source);
         l->lifetime_source = sd_event_source_disable_unref(l->lifetime_source);
         l->hold_timer = sd_event_source_disable_unref(l->hold_timer);
+        if (l->fd >= 0 && l->delivery && l->delivery->ops->revoke)
+                l->delivery->ops->revoke(l->delivery, l->fd);
         l->fd = close_fd(l->fd);
 }
 
 void listener_close(Listener *l, ListenerEnd end) {
+        /* Its owner's wish ends the others as well. */
+        if (end == LISTENER_END_SHUTDOWN)
+                listener_lose_all(l);
+
         uint32_t n = delivery_get_in_flight(l->delivery);
         LogFields fields = listener_log_fields(l);
 
@@ -449,6 +495,7 @@ Listener *listener_free(Listener *l) {
         if (l->delivery)
                 (void) l->delivery->ops->free(l->delivery);
         quota_discharge(&l->charge);
+        quota_discharge(&l->channel_charge);
         (void) listen_options_free(l->options);
         sd_event_unref(l->event);
         free(l->path);
@@ -456,13 +503,17 @@ Listener *listener_free(Listener *l) {
         return NULL;
 }
 
-void listener_set_outbox(Listener *l, Outbox *outbox) {
-        l->delivery->ops->set_outbox(l->delivery, outbox);
+void listener_set_owner(Listener *l, Outbox *outbox) {
+        l->delivery->ops->set_owner(l->delivery, outbox);
+        listener_serve(l);
+}
 
-        if (outbox)
-                listener_serve(l);
-        else
-                (void) sd_event_source_set_enabled(l->accept_source, SD_EVENT_OFF);
+void listener_lose_all(Listener *l) {
+        delivery_lose_all(l->delivery, ENOTCONN);
+}
+
+bool listener_accepts(const Listener *l) {
+        return l->delivery->ops->accepts;
 }
 
 void listener_pause(Listener *l) {
@@ -478,6 +529,25 @@ void listener_resume(Listener *l) {
         listener_serve(l);
 }
 
+void listener_go_on(Listener *l) {
+        listener_serve(l);
+}
+
 int listener_acknowledge(Listener *l, uint64_t serial) {
-        return l->delivery->ops->acknowledge(l->delivery, serial);
+        return l->delivery->ops->acknowledge ? l->delivery->ops->acknowledge(l->delivery, serial) : -EOPNOTSUPP;
+}
+
+int listener_accept(Listener *l, Outbox *caller, sd_bus_message *call, uint32_t maximum, uint32_t timeout_ms) {
+        if (!l->delivery->ops->accept)
+                return -EOPNOTSUPP;
+
+        return l->delivery->ops->accept(l->delivery, caller, call, maximum, timeout_ms);
+}
+
+int listener_open_channel(Listener *l) {
+        return l->delivery->ops->open_channel ? l->delivery->ops->open_channel(l->delivery) : -EOPNOTSUPP;
+}
+
+int listener_take_socket(Listener *l) {
+        return l->delivery->ops->take_socket ? l->delivery->ops->take_socket(l->delivery, l->fd) : -EOPNOTSUPP;
 }

@@ -25,6 +25,7 @@ typedef struct Handoff Handoff;
 typedef struct ListenOptions ListenOptions;
 typedef struct Listener Listener;
 typedef struct Outbox Outbox;
+typedef struct sd_bus_message sd_bus_message;
 typedef struct sd_event sd_event;
 typedef struct sd_event_source sd_event_source;
 
@@ -66,6 +67,7 @@ struct Listener {
         TAILQ_ENTRY(Listener) owner_link;
         UT_hash_handle hh;
         QuotaCharge charge;
+        QuotaCharge channel_charge;
 
         const ListenerEvents *events;
         void *userdata;
@@ -88,7 +90,7 @@ struct Listener {
         uint64_t lost;
 };
 
-/* Binds and listens, accepts nothing before listener_set_outbox(). Takes the options over on success. Returns
+/* Binds and listens, accepts nothing before listener_set_owner(). Takes the options over on success. Returns
  * what socket_listen() does. */
 int listener_new(sd_event *event,
                  uint64_t id,
@@ -104,11 +106,23 @@ void listener_close(Listener *l, ListenerEnd end);
 /* Frees it without telling anybody. */
 Listener *listener_free(Listener *l);
 
-/* Who gets its connections; NULL: nobody for the time being, it does not accept. */
-void listener_set_outbox(Listener *l, Outbox *outbox);
+/* Who gets its connections; NULL: nobody for the time being. May close the listener, as all that follow may. */
+void listener_set_owner(Listener *l, Outbox *outbox);
+
+/* Its client has left for good: what was on its way is counted and told as lost. */
+void listener_lose_all(Listener *l);
+
+/* Whether it is the service that accepts. */
+bool listener_accepts(const Listener *l);
 
 void listener_pause(Listener *l);
 void listener_resume(Listener *l);
 
-/* See DeliveryOps.acknowledge. */
+/* After listener_open_channel(), when the descriptor is on its way: accepts. */
+void listener_go_on(Listener *l);
+
+/* These do as DeliveryOps says; -EOPNOTSUPP if the listener's delivery knows no such thing. */
 int listener_acknowledge(Listener *l, uint64_t serial);
+int listener_accept(Listener *l, Outbox *caller, sd_bus_message *call, uint32_t maximum, uint32_t timeout_ms);
+int listener_open_channel(Listener *l);
+int listener_take_socket(Listener *l);

@@ -47,6 +47,11 @@ static int set_listen_error(Call *call, int r, const ListenOptions *o, sd_bus_er
                 return bus_error_from_errno(error, -EACCES, "The service's configuration does not allow address %s",
                                             address);
 
+        case MANAGER_E_DELIVERY:
+                call_log_denied(call, "", (uint16_t) o->port, "the configuration does not allow it");
+                return bus_error_from_errno(error, -EACCES,
+                                            "The service's configuration does not allow delivery \"%s\"", o->delivery);
+
         case -EADDRINUSE:
                 return bus_error_from_errno(error, r, "Port %i of %s is in use", o->port, address);
 
@@ -254,7 +259,8 @@ void manager_bus_emit_settings(sd_bus *bus) {
         int r;
 
         r = sd_bus_emit_properties_changed(bus, MANAGER_PATH, MANAGER_INTERFACE, "MaxListeners",
-                                           "MaxListenersPerUser", "MaxPendingRequestsPerUser",
+                                           "MaxListenersPerUser", "MaxChannels", "MaxChannelsPerUser",
+                                           "MaxPendingRequestsPerUser",
                                            "MaxUnacknowledged", "MaxUnacknowledgedPerClient", "IdleTimeoutUSec",
                                            "AllowedPorts", "AllowedAddresses", "AllowSocketDelivery", NULL);
         if (r < 0)
@@ -272,6 +278,10 @@ static const sd_bus_vtable manager_vtable[] = {
         SD_BUS_PROPERTY("MaxListeners", "u", NULL, offsetof(Manager, limits.listeners),
                         SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("MaxListenersPerUser", "u", NULL, offsetof(Manager, limits.listeners_per_user),
+                        SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("MaxChannels", "u", NULL, offsetof(Manager, limits.channels),
+                        SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("MaxChannelsPerUser", "u", NULL, offsetof(Manager, limits.channels_per_user),
                         SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("MaxPendingRequestsPerUser", "u", NULL, offsetof(Manager, limits.pending_requests_per_user),
                         SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
@@ -299,6 +309,9 @@ static const sd_bus_vtable manager_vtable[] = {
         SD_BUS_SIGNAL_WITH_ARGS("AcceptSocket",
                                 SD_BUS_ARGS("o", listener, "h", socket, "s", remoteAddress, "q", remotePort,
                                             "a{sv}", details),
+                                0),
+        SD_BUS_SIGNAL_WITH_ARGS("Pending",
+                                SD_BUS_ARGS("o", listener),
                                 0),
         SD_BUS_SIGNAL_WITH_ARGS("Error",
                                 SD_BUS_ARGS("o", listener, "s", message, "s", filename, "u", lineNumber,

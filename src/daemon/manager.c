@@ -6,6 +6,7 @@
 #include "base/macros.h"
 #include "daemon/client.h"
 #include "daemon/delivery-outbox.h"
+#include "daemon/delivery.h"
 #include "daemon/manager.h"
 #include "daemon/options.h"
 #include "daemon/settings.h"
@@ -29,7 +30,9 @@ int manager_new(sd_event *event,
         m->bus = sd_bus_ref(bus);
         m->events = events;
         m->userdata = userdata;
-        budget_init(&m->budget, settings->limits.unacknowledged);
+        r = traffic_init(&m->traffic, bus, settings->limits.unacknowledged);
+        if (r < 0)
+                return r;
 
         r = quota_new(&m->quota);
         if (r < 0)
@@ -46,8 +49,9 @@ void manager_set_settings(Manager *m, Settings *settings) {
         m->limits = settings->limits;
 
         for (Client *client = m->clients; client; client = client->hh.next)
-                outbox_set_window(client->outbox, m->limits.unacknowledged_per_client);
-        budget_set_limit(&m->budget, m->limits.unacknowledged);
+                if (client->outbox)
+                        outbox_set_window_max(client->outbox, m->limits.unacknowledged_per_client);
+        budget_set_limit(&m->traffic.budget, m->limits.unacknowledged);
 }
 
 void manager_close_all(Manager *m) {
@@ -69,6 +73,7 @@ Manager *manager_free(Manager *m) {
         HASH_ITER(hh, m->clients, client, next_client)
                 manager_remove_client(m, client);
 
+        traffic_done(&m->traffic);
         m->quota = quota_free(m->quota);
         m->settings = settings_free(m->settings);
         sd_bus_unref(m->bus);
@@ -97,7 +102,7 @@ int manager_acquire_client(Manager *m, const char *name, Client **ret) {
 
         client = manager_find_client(m, name);
         if (!client) {
-                r = client_new(m->bus, name, &m->budget, m->limits.unacknowledged_per_client, &client);
+                r = client_new(name, &client);
                 if (r < 0)
                         return r;
                 HASH_ADD_KEYPTR(hh, m->clients, client->name, strlen(client->name), client);
@@ -111,6 +116,10 @@ int manager_acquire_client(Manager *m, const char *name, Client **ret) {
         return 0;
 }
 
+int manager_identify_client(Manager *m, Client *client, uid_t uid) {
+        return client_identify(client, uid, &m->traffic, m->limits.unacknowledged_per_client);
+}
+
 void manager_remove_client(Manager *m, Client *client) {
         HASH_DEL(m->clients, client);
         (void) client_free(client);
@@ -122,6 +131,9 @@ int manager_check_settings(const Manager *m, const ListenOptions *options) {
 
         if (!settings_allow_address(m->settings, &options->address, options->ipv6_only))
                 return MANAGER_E_ADDRESS;
+
+        if (!m->settings->allow_socket_delivery && !delivery_ops_from_name(options->delivery)->accepts)
+                return MANAGER_E_DELIVERY;
 
         return 0;
 }
@@ -170,6 +182,27 @@ int manager_listen(Manager *m, Client *client, ListenOptions *options, Listener 
 
         *ret = l;
         return 0;
+}
+
+int manager_open_channel(Manager *m, Listener *l) {
+        QuotaCharge charge = {};
+        int fd, r;
+
+        if (quota_get_total(m->quota, QUOTA_CHANNELS) >= m->limits.channels)
+                return -ENOSPC;
+
+        r = quota_charge(m->quota, &charge, l->uid, QUOTA_CHANNELS, m->limits.channels_per_user);
+        if (r < 0)
+                return r;
+
+        fd = listener_open_channel(l);
+        if (fd < 0) {
+                quota_discharge(&charge);
+                return fd;
+        }
+
+        l->channel_charge = charge;
+        return fd;
 }
 
 void manager_forget_listener(Manager *m, Listener *l) {

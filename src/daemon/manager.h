@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "daemon/credit.h"
+#include "daemon/delivery-outbox.h"
 #include "daemon/limits.h"
 #include "daemon/listener.h"
 
@@ -26,7 +26,7 @@ struct Manager {
 
         Settings *settings;
         Limits limits;       /* of the settings, where the properties of the object find them */
-        Budget budget;
+        Traffic traffic;
         Quota *quota;
 
         Client *clients;     /* by name */
@@ -40,6 +40,7 @@ enum {
         MANAGER_E_LISTENERS_PER_USER, /* limits.listeners_per_user */
         MANAGER_E_PORT,               /* not among the settings' ports */
         MANAGER_E_ADDRESS,            /* not among their addresses */
+        MANAGER_E_DELIVERY,           /* they do not offer it */
 };
 
 /* Takes the settings over on success. */
@@ -64,6 +65,7 @@ Listener *manager_find_listener(Manager *m, uint64_t id);
 
 /* Finds the client or makes one that is not identified yet. */
 int manager_acquire_client(Manager *m, const char *name, Client **ret);
+int manager_identify_client(Manager *m, Client *client, uid_t uid);
 
 void manager_remove_client(Manager *m, Client *client);
 
@@ -73,6 +75,10 @@ int manager_check_settings(const Manager *m, const ListenOptions *options);
 /* Binds a port for the client. Takes the options over on success. Nothing is accepted before the listener is
  * given to its owner. Returns 0, a positive MANAGER_E_*, or a negative errno of listener_new(). */
 int manager_listen(Manager *m, Client *client, ListenOptions *options, Listener **ret);
+
+/* Opens the channel of a listener: a descriptor, -EDQUOT if its user has too many, -ENOSPC if there are too many in
+ * all, or what listener_open_channel() returns. */
+int manager_open_channel(Manager *m, Listener *l);
 
 /* To be called when a listener is closed: the manager and the owner know it no longer. */
 void manager_forget_listener(Manager *m, Listener *l);

@@ -12,6 +12,7 @@
 #define LISTENER_INTERFACE "org.example.TCPServerSocket.Listener"
 
 #define ERROR_ADDRESS_NOT_AVAILABLE "org.example.TCPServerSocket.Error.AddressNotAvailable"
+#define ERROR_ALREADY_TAKEN "org.example.TCPServerSocket.Error.AlreadyTaken"
 #define ERROR_HAS_OWNER "org.example.TCPServerSocket.Error.HasOwner"
 #define ERROR_WRONG_DELIVERY "org.example.TCPServerSocket.Error.WrongDelivery"
 

@@ -10,6 +10,7 @@
 #include "base/macros.h"
 #include "base/prefix.h"
 #include "base/text.h"
+#include "daemon/delivery.h"
 #include "daemon/options.h"
 
 DEFINE_CLEANUP(ListenOptions, listen_options_free)
@@ -80,10 +81,7 @@ static int set_interface(ListenOptions *o, OptionValue v, char **ret_problem) {
 }
 
 static int set_delivery(ListenOptions *o, OptionValue v, char **ret_problem) {
-        if (streq(v.s, "pull") || streq(v.s, "channel") || streq(v.s, "socket"))
-                return problem(-EOPNOTSUPP, ret_problem,
-                               "Option delivery: \"%s\" is not supported by this version, only \"signal\" is", v.s);
-        if (!streq(v.s, "signal"))
+        if (!delivery_ops_from_name(v.s))
                 return problem(-EINVAL, ret_problem,
                                "Option delivery is none of \"signal\", \"pull\", \"channel\", \"socket\"");
 
@@ -352,6 +350,23 @@ static int check_interface(ListenOptions *o, char **ret_problem) {
         return 0;
 }
 
+/* What cannot be kept is not promised: if the client accepts by itself, the service has no part in it. */
+static int check_delivery(const ListenOptions *o, char **ret_problem) {
+        const DeliveryOps *delivery = delivery_ops_from_name(o->delivery);
+
+        if (o->acknowledge && !delivery->can_acknowledge)
+                return problem(-EINVAL, ret_problem, "Option acknowledge contradicts option delivery, \"%s\"",
+                               o->delivery);
+        if (delivery->accepts)
+                return 0;
+
+        if (o->paused || o->n_allow_from > 0 || o->accept_rate > 0)
+                return problem(-EINVAL, ret_problem, "Option %s contradicts option delivery, \"%s\"",
+                               o->paused ? "paused" : o->n_allow_from > 0 ? "allowFrom" : "acceptRate", o->delivery);
+
+        return 0;
+}
+
 static int set_default(char **option, const char *value) {
         return *option ? 0 : copy_string(option, value);
 }
@@ -374,6 +389,10 @@ int listen_options_finish(ListenOptions *o, char **ret_problem) {
         if (r < 0)
                 return r;
         r = set_default(&o->name, "");
+        if (r < 0)
+                return r;
+
+        r = check_delivery(o, ret_problem);
         if (r < 0)
                 return r;
 

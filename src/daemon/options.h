@@ -57,8 +57,7 @@ typedef union OptionValue {
 } OptionValue;
 
 /* All functions below return a negative errno and, if it is what the caller did wrong, a sentence for it in
- * *ret_problem, which the caller frees: -EINVAL a bad argument, -ENODEV a scope that this host does not have,
- * -EOPNOTSUPP a delivery that this version does not have. */
+ * *ret_problem, which the caller frees: -EINVAL a bad argument, -ENODEV a scope that this host does not have. */
 
 int listen_options_new(int32_t port, int32_t backlog, ListenOptions **ret, char **ret_problem);
 ListenOptions *listen_options_free(ListenOptions *options);

@@ -13,6 +13,7 @@ struct QuotaUser {
 
 struct Quota {
         QuotaUser *users; /* who has anything at all */
+        uint32_t total[_QUOTA_KIND_MAX];
 };
 
 int quota_new(Quota **ret) {
@@ -64,8 +65,13 @@ int quota_charge(Quota *quota, QuotaCharge *charge, uid_t uid, QuotaKind kind, u
         }
 
         user->used[kind]++;
+        quota->total[kind]++;
         *charge = (QuotaCharge) { .user = user, .kind = kind };
         return 0;
+}
+
+uint32_t quota_get_total(const Quota *quota, QuotaKind kind) {
+        return quota->total[kind];
 }
 
 void quota_discharge(QuotaCharge *charge) {
@@ -76,6 +82,7 @@ void quota_discharge(QuotaCharge *charge) {
                 return;
 
         user->used[charge->kind]--;
+        user->quota->total[charge->kind]--;
 
         for (size_t i = 0; i < ELEMENTS(user->used); i++)
                 if (user->used[i] > 0)

@@ -16,6 +16,7 @@ typedef struct QuotaUser QuotaUser;
 
 typedef enum QuotaKind {
         QUOTA_LISTENERS,
+        QUOTA_CHANNELS,
         QUOTA_REQUESTS,
         _QUOTA_KIND_MAX,
 } QuotaKind;
@@ -30,6 +31,9 @@ Quota *quota_free(Quota *quota);
 
 /* Charges one of a kind to a user. Returns -EDQUOT if the user has 'limit' of them already. */
 int quota_charge(Quota *quota, QuotaCharge *charge, uid_t uid, QuotaKind kind, uint32_t limit);
+
+/* How many of a kind all users have. */
+uint32_t quota_get_total(const Quota *quota, QuotaKind kind);
 
 /* Gives back what was charged, if anything was. */
 void quota_discharge(QuotaCharge *charge);

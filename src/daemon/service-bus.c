@@ -128,7 +128,7 @@ static int service_request_name(Service *s) {
 static bool service_is_busy(void *userdata) {
         Service *s = userdata;
 
-        return s->manager->listeners || !TAILQ_EMPTY(&s->calls.calls) || s->manager->budget.used > 0;
+        return s->manager->listeners || !TAILQ_EMPTY(&s->calls.calls) || budget_get_used(&s->manager->traffic.budget) > 0;
 }
 
 static int on_unit_listed(sd_bus_message *m, void *userdata, sd_bus_error *error) {

@@ -223,6 +223,8 @@ static int read_addresses(const Key *key, const ConfigAssignment *a, Reading *re
 static const Key keys[] = {
         { "MaxListeners", read_number, offsetof(Settings, limits.listeners), 1, 1000000 },
         { "MaxListenersPerUser", read_number, offsetof(Settings, limits.listeners_per_user), 1, 1000000 },
+        { "MaxChannels", read_number, offsetof(Settings, limits.channels), 1, 1000000 },
+        { "MaxChannelsPerUser", read_number, offsetof(Settings, limits.channels_per_user), 1, 1000000 },
         { "MaxPendingRequestsPerUser", read_number, offsetof(Settings, limits.pending_requests_per_user), 1,
           10000 },
         { "MaxUnacknowledged", read_number, offsetof(Settings, limits.unacknowledged), 1,

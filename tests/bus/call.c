@@ -307,3 +307,9 @@ char *test_get_string(TestClient *client, const char *listener, const char *prop
 uint16_t test_get_port(TestClient *client, const char *listener) {
         return (uint16_t) test_get_u64(client, listener, "LocalPort");
 }
+
+bool test_has_owner(TestClient *client, const char *listener) {
+        g_autofree char *owner = test_get_string(client, listener, "Owner");
+
+        return owner[0] != '\0';
+}

@@ -48,6 +48,7 @@ uint64_t test_get_u64(TestClient *client, const char *listener, const char *prop
 bool test_get_bool(TestClient *client, const char *listener, const char *property);
 char *test_get_string(TestClient *client, const char *listener, const char *property);
 uint16_t test_get_port(TestClient *client, const char *listener);
+bool test_has_owner(TestClient *client, const char *listener);
 
 /* A method of the bus itself, which must succeed. */
 void test_call_driver(TestClient *client, const char *member, const char *types, ...);

@@ -17,6 +17,7 @@
 #include "bus/network.h"
 #include "bus/process.h"
 #include "bus/service.h"
+#include "bus/window.h"
 
 /* A test's data argument, or NULL. */
 typedef struct FixtureOptions {

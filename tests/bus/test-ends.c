@@ -106,16 +106,13 @@ static void close_all(int peers[static PEERS]) {
                 close_fd(peers[i]);
 }
 
-/* So many connections may be with a client that has not confirmed one. */
-static unsigned get_window(Fixture *f) {
-        g_autoptr(sd_bus_message)
-                        reply = test_call(f->client, TEST_MANAGER_PATH, "org.freedesktop.DBus.Properties",
-                                          "Get", "ss", TEST_MANAGER_INTERFACE, "MaxUnacknowledgedPerClient");
-        unsigned window;
+/* One of whom the service knows that it takes descriptors and answers. */
+static char *listen_and_answer(TestClient *client) {
+        char *listener = test_listen(client, 0, -1, NULL);
 
-        g_assert_cmpint(sd_bus_message_read(reply, "v", "u", &window), >=, 0);
-        g_assert_cmpuint(window, <, PEERS);
-        return window;
+        test_client_sync_service(client);
+        g_assert_cmpuint(test_client_count_pings(client), ==, 1);
+        return listener;
 }
 
 /* ---- Owners ---- */
@@ -142,12 +139,14 @@ static void test_frees_unacknowledged_connections_of_a_killed_owner(Fixture *f, 
 }
 
 static void test_frees_what_is_in_flight(Fixture *f, const void *data) {
-        unsigned fds = test_service_count_fds(f->service), window = get_window(f);
+        unsigned fds = test_service_count_fds(f->service), window = test_get_window(f->client);
         g_autofree char *listener = NULL;
         TestClient *dying = test_client_new(f->bus, (uid_t) -1);
         uint16_t port;
         int peers[PEERS];
 
+        g_assert_cmpuint(window, <, PEERS);
+        test_open_window(dying);
         test_client_set_pings(dying, TEST_PINGS_HOLD);
         listener = test_listen(dying, 0, -1, NULL);
         port = test_get_port(dying, listener);
@@ -182,14 +181,14 @@ static void test_leaves_delivered_connections_alone(Fixture *f, const void *data
 /* Sent, but not known to have arrived, when the listener is closed. */
 static void test_leaves_connections_in_flight_alone(Fixture *f, const void *data) {
         unsigned fds = test_service_count_fds(f->service);
-        g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
+        g_autofree char *listener = listen_and_answer(f->client);
         _cleanup_close_ int peer = -EBADF;
         g_autoptr(TestAccepted) accepted = NULL;
 
         test_client_set_pings(f->client, TEST_PINGS_HOLD);
         peer = test_connect("::1", test_get_port(f->client, listener));
         accepted = test_client_wait_accepted(f->client);
-        test_wait_for(test_client_count_pings(f->client) == 1);
+        test_wait_for(test_client_count_pings(f->client) == 2);
         test_listener_call(f->client, listener, "Close");
         g_assert_cmpuint(test_service_count_fds(f->service), ==, fds);
         assert_carries(peer, accepted);
@@ -201,17 +200,20 @@ static void test_leaves_connections_in_flight_alone(Fixture *f, const void *data
 
 /* The bus has them still, and its room is what the window is about. */
 static void test_counts_what_outlived_its_listener(Fixture *f, const void *data) {
-        unsigned window = get_window(f);
+        unsigned window = test_get_window(f->client), pings;
         g_autofree char *closed = test_listen(f->client, 0, -1, NULL);
         g_autofree char *next = test_listen(f->client, 0, -1, NULL);
         uint16_t next_port = test_get_port(f->client, next);
         _cleanup_close_ int peer = -EBADF;
         int peers[PEERS];
 
+        g_assert_cmpuint(window, <, PEERS);
+        test_open_window(f->client);
+        pings = test_client_count_pings(f->client);
         test_client_set_pings(f->client, TEST_PINGS_HOLD);
         connect_all(test_get_port(f->client, closed), peers);
         test_wait_for(test_client_count_accepted(f->client) == window);
-        test_wait_for(test_client_count_pings(f->client) > 0);
+        test_wait_for(test_client_count_pings(f->client) == pings + 1);
         test_listener_call(f->client, closed, "Close");
         peer = test_connect("::1", next_port);
         test_client_sync_service(f->client);
@@ -241,7 +243,7 @@ static void test_frees_what_outlived_its_listener(Fixture *f, const void *data) 
 
 /* The message may be lost on the way, and the connection must not be lost with it. */
 static void test_keeps_a_copy_until_the_barrier(Fixture *f, const void *data) {
-        g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
+        g_autofree char *listener = listen_and_answer(f->client);
         _cleanup_close_ int peer = -EBADF;
         g_autoptr(TestAccepted) accepted = NULL;
         char byte;
@@ -254,7 +256,7 @@ static void test_keeps_a_copy_until_the_barrier(Fixture *f, const void *data) {
         g_assert_cmpint((int) recv(peer, &byte, 1, MSG_DONTWAIT), ==, -1);
         g_assert_cmpint(errno, ==, EAGAIN);
 
-        test_wait_for(test_client_count_pings(f->client) == 1);
+        test_wait_for(test_client_count_pings(f->client) == 2);
         g_assert_cmpuint(test_client_answer_pings(f->client), ==, 1);
         g_assert_cmpint(test_wait_end(peer), ==, 0);
         g_assert_cmpuint(test_get_u64(f->client, listener, "Delivered"), ==, 1);
@@ -275,10 +277,12 @@ static void test_takes_an_error_for_an_answer(Fixture *f, const void *data) {
 }
 
 static void test_sends_no_more_than_the_window(Fixture *f, const void *data) {
-        unsigned window = get_window(f), fds;
+        unsigned window = test_get_window(f->client), fds;
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         int peers[PEERS];
 
+        g_assert_cmpuint(window, <, PEERS);
+        test_open_window(f->client);
         fds = test_service_count_fds(f->service);
         test_client_set_pings(f->client, TEST_PINGS_IGNORE);
         connect_all(test_get_port(f->client, listener), peers);
@@ -427,7 +431,8 @@ int main(int argc, char *argv[]) {
             test_frees_what_outlived_its_listener);
         ADD("a connection is kept until the client has it", test_keeps_a_copy_until_the_barrier);
         ADD("an error is an answer to a Ping", test_takes_an_error_for_an_answer);
-        ADD("a client that never answers gets no more than its window", test_sends_no_more_than_the_window);
+        ADD("a client that no longer answers gets no more than its window",
+            test_sends_no_more_than_the_window);
         ADD("stalled clients do not delay another", test_is_not_delayed_by_others);
         ADD("SIGTERM closes everything", test_shuts_down_at_sigterm);
         ADD("SIGINT closes everything", test_shuts_down_at_sigint);

@@ -56,6 +56,7 @@ static void test_tells_once(Fixture *f, const void *data) {
         uint64_t start, cpu;
         unsigned limit;
 
+        settle(f->client); /* the first question whether it takes descriptors is over */
         limit = test_service_spare_fds(f->service, 0);
         a = test_connect("::1", port);
         b = test_connect("::1", port);
@@ -97,6 +98,7 @@ static void test_tells_again(Fixture *f, const void *data) {
 
                 test_wait_for(test_get_u64(f->client, listener, "Accepted") ==
                               test_get_u64(f->client, listener, "Delivered"));
+                settle(f->client); /* the first question whether it takes descriptors is over */
                 limit = test_service_spare_fds(f->service, 0);
                 peer = test_connect("::1", port);
                 error = test_client_wait_error(f->client);
@@ -107,6 +109,7 @@ static void test_tells_again(Fixture *f, const void *data) {
                 /* In close succession it is still the same episode. */
                 test_wait_for(test_get_u64(f->client, listener, "Accepted") ==
                               test_get_u64(f->client, listener, "Delivered"));
+                settle(f->client); /* the first question whether it takes descriptors is over */
                 limit = test_service_spare_fds(f->service, 0);
                 quick = test_connect("::1", port);
                 test_wait_for(test_service_count_queued(f->service, port) == 1);
@@ -131,6 +134,7 @@ static void test_with_few_to_spare(Fixture *f, const void *data) {
                 unsigned limit;
                 uint64_t start, cpu;
 
+                settle(f->client); /* the first question whether it takes descriptors is over */
                 limit = test_service_spare_fds(f->service, spare);
                 for (size_t i = 0; i < ELEMENTS(peers); i++) {
                         peers[i] = test_connect("::1", port);
@@ -175,6 +179,7 @@ static void test_everything_else_goes_on(Fixture *f, const void *data) {
         unsigned limit;
 
         test_wait_for(test_get_u64(f->client, listener, "Delivered") == 1);
+        settle(f->client); /* the first question whether it takes descriptors is over */
         limit = test_service_spare_fds(f->service, 0);
         a = test_connect("::1", test_get_port(f->client, listener));
         b = test_connect("::1", test_get_port(other, theirs));
@@ -205,6 +210,7 @@ static void test_close_while_exhausted(Fixture *f, const void *data) {
         _cleanup_close_ int peer = -EBADF;
         unsigned limit;
 
+        settle(f->client); /* the first question whether it takes descriptors is over */
         limit = test_service_spare_fds(f->service, 0);
         peer = test_connect("::1", port);
         test_error_free(test_client_wait_error(f->client));

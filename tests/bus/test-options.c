@@ -101,9 +101,21 @@ static void test_words(Fixture *f, const void *data) {
                 assert_invalid(f, "delivery", "delivery", "s", words[i]);
         }
         assert_invalid(f, "delivery", "delivery", "s", "Signal");
-        assert_fails(f, SD_BUS_ERROR_NOT_SUPPORTED, "delivery", "delivery", "s", "pull");
-        assert_fails(f, SD_BUS_ERROR_NOT_SUPPORTED, "delivery", "delivery", "s", "channel");
-        assert_fails(f, SD_BUS_ERROR_NOT_SUPPORTED, "delivery", "delivery", "s", "socket");
+        assert_invalid(f, "delivery", "delivery", "s", "sockets");
+}
+
+static void test_deliveries(Fixture *f, const void *data) {
+        static const char *const deliveries[] = { "signal", "pull", "channel", "socket" };
+
+        for (size_t i = 0; i < ELEMENTS(deliveries); i++) {
+                g_autofree char *listener = test_listen(f->client, 0, -1, "delivery", "s", deliveries[i],
+                                                        NULL);
+                g_autofree char *delivery = test_get_string(f->client, listener, "Delivery");
+
+                g_assert_cmpstr(delivery, ==, deliveries[i]);
+                g_assert_true(test_service_is_listening(f->service, test_get_port(f->client, listener)));
+                test_listener_call(f->client, listener, "Close");
+        }
 }
 
 static void test_addresses(Fixture *f, const void *data) {
@@ -211,6 +223,35 @@ static void test_contradictions(Fixture *f, const void *data) {
                        TEST_LINK_LOCAL "%" TEST_INTERFACE);
 }
 
+/* What the client does by itself, the service cannot promise. */
+static void test_contradictions_of_deliveries(Fixture *f, const void *data) {
+        static const char *const others[] = { "pull", "channel", "socket" };
+        const char *prefixes[] = { "192.0.2.0/24", NULL }, *none[] = { NULL };
+        g_autofree char *harmless = NULL;
+
+        for (size_t i = 0; i < ELEMENTS(others); i++) {
+                g_autofree char *listener = NULL;
+
+                assert_invalid(f, "acknowledge", "delivery", "s", others[i], "acknowledge", "b", true);
+                assert_invalid(f, "delivery", "acknowledge", "b", true, "delivery", "s", others[i]);
+                listener = test_listen(f->client, 0, -1, "delivery", "s", others[i], "acknowledge", "b",
+                                       false, NULL);
+                if (streq(others[i], "socket"))
+                        continue;
+                g_free(test_listen(f->client, 0, -1, "delivery", "s", others[i], "paused", "b", true,
+                                   "allowFrom", "as", prefixes, "acceptRate", "u", 7, NULL));
+        }
+
+        assert_invalid(f, "paused", "delivery", "s", "socket", "paused", "b", true);
+        assert_invalid(f, "delivery", "paused", "b", true, "delivery", "s", "socket");
+        assert_invalid(f, "allowFrom", "delivery", "s", "socket", "allowFrom", "as", prefixes);
+        assert_invalid(f, "delivery", "allowFrom", "as", prefixes, "delivery", "s", "socket");
+        assert_invalid(f, "acceptRate", "delivery", "s", "socket", "acceptRate", "u", 1);
+        assert_invalid(f, "delivery", "acceptRate", "u", 1, "delivery", "s", "socket");
+        harmless = test_listen(f->client, 0, -1, "delivery", "s", "socket", "paused", "b", false, "allowFrom",
+                               "as", none, "acceptRate", "u", 0, NULL);
+}
+
 static void test_unknown_keys(Fixture *f, const void *data) {
         static const char *const keys[] = { "Paused", "nodelay", "noDeley", "localPort", "backlog" };
         g_autofree char *long_key = g_strnfill(5000, 'k');
@@ -234,7 +275,7 @@ static void test_keys_given_twice(Fixture *f, const void *data) {
         assert_invalid(f, "binaryType", "binaryType", "s", "string", "binaryType", "s", "string");
         assert_invalid(f, "deferAccept", "deferAccept", "u", 0, "deferAccept", "u", 0);
         assert_invalid(f, "allowFrom", "allowFrom", "as", none, "allowFrom", "as", none);
-        /* The bus lets no call with two descriptors pass. */
+        /* The bus passes on no call with two descriptors. */
         assert_fails(f, SD_BUS_ERROR_ACCESS_DENIED, "", "lifetime", "h", fd, "lifetime", "h", fd);
 }
 
@@ -319,6 +360,7 @@ int main(int argc, char *argv[]) {
         g_test_add("/options/" name, Fixture, NULL, fixture_set_up, function, fixture_tear_down)
         ADD("a wrong type is refused, whatever the option", test_wrong_types);
         ADD("binaryType and delivery know their words", test_words);
+        ADD("delivery has four", test_deliveries);
         ADD("localAddress is a literal", test_addresses);
         ADD("interface is the name of one", test_interfaces);
         ADD("numbers have their ranges", test_numbers);
@@ -327,6 +369,7 @@ int main(int argc, char *argv[]) {
         ADD("lifetime must be something that ends", test_lifetimes);
         ADD("lifetime is not merely a path", test_lifetime_by_path);
         ADD("contradictions are refused", test_contradictions);
+        ADD("contradictions of delivery are refused", test_contradictions_of_deliveries);
         ADD("unknown keys are refused", test_unknown_keys);
         ADD("a key counts once", test_keys_given_twice);
         ADD("a late refusal keeps nothing of what came before", test_late_refusals);

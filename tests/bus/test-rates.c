@@ -297,15 +297,18 @@ static void test_counters_of_a_stalled_client(Fixture *f, const void *data) {
         g_autoptr(TestClient) observer = test_client_new(f->bus, (uid_t) -1);
         g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
         uint16_t port = test_get_port(f->client, listener);
-        int peers[12];
+        unsigned window = test_get_window(f->client);
+        int peers[24];
 
+        g_assert_cmpuint(window, <, ELEMENTS(peers));
+        test_open_window(f->client);
         test_client_set_stalled(f->client, true);
         for (size_t i = 0; i < ELEMENTS(peers); i++)
                 peers[i] = test_connect("::1", port);
         settle(observer);
-        /* The window is 8; the kernel has the rest. */
-        assert_counters(observer, listener, (Counters) { .accepted = 8 });
-        g_assert_cmpuint(test_service_count_queued(f->service, port), ==, 4);
+        /* The kernel has the rest. */
+        assert_counters(observer, listener, (Counters) { .accepted = window });
+        g_assert_cmpuint(test_service_count_queued(f->service, port), ==, ELEMENTS(peers) - window);
 
         test_client_set_stalled(f->client, false);
         for (size_t i = 0; i < ELEMENTS(peers); i++) {
@@ -323,16 +326,20 @@ static void test_counters_of_a_stalled_client(Fixture *f, const void *data) {
 static void test_counters_without_an_answer(Fixture *f, const void *data) {
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         uint16_t port = test_get_port(f->client, listener);
+        unsigned window = test_get_window(f->client), before;
         uint64_t delivered = 0;
-        int peers[20];
+        int peers[24];
 
+        g_assert_cmpuint(window, <, ELEMENTS(peers));
+        test_open_window(f->client);
+        before = test_client_count_signals(f->client, "AcceptSocket");
         test_client_set_pings(f->client, TEST_PINGS_HOLD);
         for (size_t i = 0; i < ELEMENTS(peers); i++)
                 peers[i] = test_connect("::1", port);
-        test_wait_for(test_client_count_accepted(f->client) == 8);
+        test_wait_for(test_client_count_accepted(f->client) == window);
         settle(f->client);
-        assert_counters(f->client, listener, (Counters) { .accepted = 8 });
-        g_assert_cmpuint(test_client_count_signals(f->client, "AcceptSocket"), ==, 8);
+        assert_counters(f->client, listener, (Counters) { .accepted = window });
+        g_assert_cmpuint(test_client_count_signals(f->client, "AcceptSocket"), ==, before + window);
 
         while (delivered < ELEMENTS(peers)) {
                 Counters c;
@@ -341,7 +348,7 @@ static void test_counters_without_an_answer(Fixture *f, const void *data) {
                 settle(f->client);
                 c = get_counters(f->client, listener);
                 g_assert_cmpuint(c.delivered, >, delivered);
-                g_assert_cmpuint(c.accepted - c.delivered, <=, 8);
+                g_assert_cmpuint(c.accepted - c.delivered, <=, window);
                 g_assert_cmpuint(c.lost + c.refused, ==, 0);
                 delivered = c.delivered;
         }

@@ -388,8 +388,12 @@ static void tear_down(Machine *m, const void *data) {
         clean_files();
 }
 
+void machine_add_full(const char *path, MachineTest test, const void *data) {
+        g_test_add(path, Machine, data, set_up, test, tear_down);
+}
+
 void machine_add(const char *path, MachineTest test) {
-        g_test_add(path, Machine, NULL, set_up, test, tear_down);
+        machine_add_full(path, test, NULL);
 }
 
 static bool is_machine(void) {

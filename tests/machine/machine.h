@@ -38,6 +38,7 @@ typedef void (*MachineTest)(Machine *m, const void *data);
 /* In place of test_init(). */
 void machine_init(int *argc, char ***argv);
 void machine_add(const char *path, MachineTest test);
+void machine_add_full(const char *path, MachineTest test, const void *data);
 
 TestClient *machine_client_new(Machine *m, const char *user);
 uid_t machine_uid(const char *user);

@@ -23,9 +23,10 @@ static void assert_defaults(void) {
                 const char *property;
                 const char *value;
         } defaults[] = {
+                { "MaxChannels", "u 512" },              { "MaxChannelsPerUser", "u 64" },
                 { "MaxListeners", "u 16384" },           { "MaxListenersPerUser", "u 1024" },
                 { "MaxPendingRequestsPerUser", "u 64" }, { "MaxUnacknowledged", "u 48" },
-                { "MaxUnacknowledgedPerClient", "u 8" }, { "IdleTimeoutUSec", "t 30000000" },
+                { "MaxUnacknowledgedPerClient", "u 16" }, { "IdleTimeoutUSec", "t 30000000" },
                 { "AllowSocketDelivery", "b true" },
         };
         g_autofree char *ports = get("AllowedPorts"), *addresses = get("AllowedAddresses");
@@ -60,7 +61,7 @@ static void test_the_installed_file_shows_them(Machine *m, const void *data) {
                         g_strchug(*line);
                         n++;
                 }
-        g_assert_cmpuint(n, ==, 9);
+        g_assert_cmpuint(n, ==, 11);
 
         g_autofree char *changed = g_strjoinv("\n", lines);
 

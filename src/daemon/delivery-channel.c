@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <linux/sockios.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <systemd/sd-event.h>
+
+#include "base/log.h"
+#include "base/macros.h"
+#include "daemon/delivery-channel.h"
+#include "daemon/delivery.h"
+#include "daemon/options.h"
+
+/* So many packets may wait in a channel. It bounds what a client that does not read can pile up, of which the
+ * kernel allows one user, ours, as many as RLIMIT_NOFILE. */
+#define UNREAD_MAX 64
+
+typedef struct DeliveryChannel {
+        Delivery delivery;   /* first, so that one pointer is the other. 'sent': in the channel, not yet read */
+        bool has_owner;
+        int ours;
+        sd_event_source *source;
+        unsigned packet_size; /* what the kernel accounts for one */
+} DeliveryChannel;
+
+static DeliveryChannel *from_delivery(Delivery *d) {
+        return (DeliveryChannel *) d;
+}
+
+/* What has been read has left the channel. The kernel tells how much memory the rest takes, and all packets take
+ * the same. */
+static void channel_count_read(DeliveryChannel *c) {
+        Delivery *d = &c->delivery;
+        uint32_t unread;
+        int size;
+
+        if (d->n_sent == 0 || ioctl(c->ours, SIOCOUTQ, &size) < 0)
+                return;
+
+        /* Rounded down: the kernel lets go of a packet that was read in two steps, and tells after the first. */
+        unread = (unsigned) size / c->packet_size;
+        while (d->n_sent > unread)
+                delivery_confirm(d, TAILQ_FIRST(&d->sent));
+}
+
+static int send_packet(int socket, int fd, uint64_t serial) {
+        union {
+                struct cmsghdr header;
+                char space[CMSG_SPACE(sizeof(int))];
+        } control = {};
+        struct iovec iov = { .iov_base = &serial, .iov_len = sizeof(serial) };
+        struct msghdr message = {
+                .msg_iov = &iov,
+                .msg_iovlen = 1,
+                .msg_control = &control,
+                .msg_controllen = sizeof(control.space),
+        };
+
+        control.header = (struct cmsghdr) {
+                .cmsg_level = SOL_SOCKET,
+                .cmsg_type = SCM_RIGHTS,
+                .cmsg_len = CMSG_LEN(sizeof(int)),
+        };
+        memcpy(CMSG_DATA(&control.header), &fd, sizeof(int));
+
+        return sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+static uint32_t channel_get_room(Delivery *d) {
+        DeliveryChannel *c = from_delivery(d);
+        uint32_t used = d->n_sent + d->n_waiting;
+
+        if (c->ours < 0 || !c->has_owner)
+                return 0;
+
+        return used < UNREAD_MAX ? UNREAD_MAX - used : 0;
+}
+
+static int channel_push(Delivery *d) {
+        DeliveryChannel *c = from_delivery(d);
+        Handoff *handoff;
+        int r;
+
+        if (c->ours < 0 || !c->has_owner)
+                return 0;
+
+        while ((handoff = TAILQ_FIRST(&d->waiting)) && d->n_sent < UNREAD_MAX) {
+                r = send_packet(c->ours, handoff->fd, handoff->serial);
+                if (r == -EAGAIN || r == -EPIPE || r == -ECONNRESET)
+                        return 0; /* full, or closed: the event source says so too */
+                if (r < 0)
+                        return r; /* ETOOMANYREFS, ENOBUFS, ENOMEM: later */
+
+                delivery_mark_sent(d);
+                /* It is in their channel: the descriptor there is enough. */
+                handoff->fd = close_fd(handoff->fd);
+        }
+
+        return 0;
+}
+
+/* Nobody can read any more. What was not read is lost, unless the kernel says that nothing was left. */
+static void channel_end(DeliveryChannel *c) {
+        Delivery *d = &c->delivery;
+        socklen_t size = sizeof(int);
+        Handoff *handoff;
+        int error = 0;
+
+        (void) getsockopt(c->ours, SOL_SOCKET, SO_ERROR, &error, &size);
+
+        while ((handoff = TAILQ_LAST(&d->sent, HandoffQueue))) {
+                if (error != ECONNRESET) {
+                        delivery_confirm(d, handoff);
+                        continue;
+                }
+                delivery_recall(d, handoff);
+        }
+
+        while ((handoff = TAILQ_FIRST(&d->waiting)))
+                delivery_lose(d, handoff, EPIPE);
+}
+
+static int on_channel(sd_event_source *s, int fd, uint32_t revents, void *userdata) {
+        DeliveryChannel *c = userdata;
+        Delivery *d = &c->delivery;
+
+        if (revents & (EPOLLHUP | EPOLLERR | EPOLLRDHUP)) {
+                c->source = sd_event_source_disable_unref(c->source);
+                channel_end(c);
+                c->ours = close_fd(c->ours);
+
+                /* The program has ended, and another one may open a channel. */
+                if (!d->parameters.options->persistent)
+                        d->parameters.events->failed(NULL, d->parameters.userdata);
+                return 0;
+        }
+
+        channel_count_read(c);
+        delivery_tell_room(d);
+        return 0;
+}
+
+/* Finds out what the kernel accounts for a packet, as long as nobody else can read one. */
+static int measure_packet(const int pair[static 2], unsigned *ret) {
+        char buffer[sizeof(uint64_t)];
+        int r, size;
+
+        r = send_packet(pair[0], pair[0], 0);
+        if (r < 0)
+                return r;
+        if (ioctl(pair[0], SIOCOUTQ, &size) < 0 || size <= 0)
+                return -EIO;
+
+        /* Without room for the descriptor the kernel closes it. */
+        if (recv(pair[1], buffer, sizeof(buffer), 0) < 0)
+                return -errno;
+
+        *ret = (unsigned) size;
+        return 0;
+}
+
+static int channel_open(Delivery *d) {
+        DeliveryChannel *c = from_delivery(d);
+        int pair[2], r;
+
+        if (c->ours >= 0)
+                return -EALREADY;
+
+        if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+                return -errno;
+
+        /* Each read wakes us up, so that it is known at any time what was not read; but under load many
+         * reads come in one. */
+        r = measure_packet(pair, &c->packet_size);
+        if (r >= 0)
+                r = sd_event_add_io(d->parameters.event, &c->source, pair[0], EPOLLOUT | EPOLLRDHUP | EPOLLET, on_channel, c);
+        if (r < 0) {
+                (void) close_fd(pair[0]);
+                (void) close_fd(pair[1]);
+                return r;
+        }
+
+        c->ours = pair[0];
+        return pair[1];
+}
+
+static void channel_set_owner(Delivery *d, Outbox *outbox) {
+        DeliveryChannel *c = from_delivery(d);
+
+        channel_count_read(c);
+        c->has_owner = outbox;
+}
+
+static int channel_new(const DeliveryParameters *parameters, Delivery **ret) {
+        DeliveryChannel *c;
+
+        c = calloc(1, sizeof(*c));
+        if (!c)
+                return -ENOMEM;
+
+        delivery_init(&c->delivery, &delivery_channel_ops, parameters);
+        c->ours = -EBADF;
+
+        *ret = &c->delivery;
+        return 0;
+}
+
+static Delivery *channel_free(Delivery *d) {
+        DeliveryChannel *c = from_delivery(d);
+
+        sd_event_source_disable_unref(c->source);
+        (void) close_fd(c->ours);
+        delivery_done(d);
+        free(c);
+        return NULL;
+}
+
+const DeliveryOps delivery_channel_ops = {
+        .name = "channel",
+        .accepts = true,
+        .new = channel_new,
+        .free = channel_free,
+        .set_owner = channel_set_owner,
+        .get_room = channel_get_room,
+        .push = channel_push,
+        .open_channel = channel_open,
+};

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <sys/socket.h>
+
+#include "base/log.h"
+#include "base/macros.h"
+#include "daemon/delivery-socket.h"
+#include "daemon/delivery.h"
+#include "daemon/options.h"
+
+typedef struct DeliverySocket {
+        Delivery delivery; /* first, so that one pointer is the other */
+        bool taken;
+} DeliverySocket;
+
+static DeliverySocket *from_delivery(Delivery *d) {
+        return (DeliverySocket *) d;
+}
+
+static uint32_t socket_get_room(Delivery *d) {
+        return 0;
+}
+
+static int socket_push(Delivery *d) {
+        return 0;
+}
+
+static void socket_set_owner(Delivery *d, Outbox *outbox) {
+        /* The next owner may take it again: a program that restarts has lost it. */
+        from_delivery(d)->taken = false;
+}
+
+static int socket_take(Delivery *d, int listening_fd) {
+        DeliverySocket *s = from_delivery(d);
+        int flags, fd;
+
+        if (s->taken)
+                return -EALREADY;
+
+        /* The flag is shared with the copy, and the service does not use the socket any more. */
+        flags = fcntl(listening_fd, F_GETFL);
+        if (flags < 0)
+                return -errno;
+        flags = d->parameters.options->non_blocking ? flags | O_NONBLOCK : flags & ~O_NONBLOCK;
+        if (fcntl(listening_fd, F_SETFL, flags) < 0)
+                return -errno;
+
+        fd = fcntl(listening_fd, F_DUPFD_CLOEXEC, 3);
+        if (fd < 0)
+                return -errno;
+
+        s->taken = true;
+        return fd;
+}
+
+/* The client may have copies. What is left to them is a socket that takes no packet, for good: a filter that drops
+ * all cannot be removed once it is locked, and survives another listen(). */
+static void socket_revoke(Delivery *d, int listening_fd) {
+        struct sock_filter drop = { .code = BPF_RET | BPF_K, .k = 0 };
+        struct sock_fprog program = { .len = 1, .filter = &drop };
+        int one = 1;
+
+        if (setsockopt(listening_fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0 ||
+            setsockopt(listening_fd, SOL_SOCKET, SO_LOCK_FILTER, &one, sizeof(one)) < 0)
+                log_warning("%s: cannot lock the socket: %s", d->parameters.path, strerror(errno));
+
+        (void) shutdown(listening_fd, SHUT_RDWR);
+}
+
+static int socket_new(const DeliveryParameters *parameters, Delivery **ret) {
+        DeliverySocket *s;
+
+        s = calloc(1, sizeof(*s));
+        if (!s)
+                return -ENOMEM;
+
+        delivery_init(&s->delivery, &delivery_socket_ops, parameters);
+
+        *ret = &s->delivery;
+        return 0;
+}
+
+static Delivery *socket_free(Delivery *d) {
+        delivery_done(d);
+        free(from_delivery(d));
+        return NULL;
+}
+
+const DeliveryOps delivery_socket_ops = {
+        .name = "socket",
+        .new = socket_new,
+        .free = socket_free,
+        .set_owner = socket_set_owner,
+        .get_room = socket_get_room,
+        .push = socket_push,
+        .take_socket = socket_take,
+        .revoke = socket_revoke,
+};

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "base/log.h"
+#include "base/macros.h"
+#include "daemon/bus-error.h"
+#include "daemon/call-bus.h"
+#include "daemon/client.h"
+#include "daemon/delivery-outbox.h"
+#include "daemon/descriptor-reply-bus.h"
+#include "daemon/manager.h"
+
+typedef struct DescriptorReply {
+        Call call; /* a copy: the one that brought us here ends */
+        DescriptorGet get;
+        DescriptorSent sent;
+        OutboxWaiter waiter;
+        OutboxGuest guest;
+        QuotaCharge charge;
+} DescriptorReply;
+
+static void reply_free(DescriptorReply *reply) {
+        outbox_stop_waiting(&reply->waiter);
+        outbox_remove_guest(&reply->guest);
+        quota_discharge(&reply->charge);
+        sd_bus_message_unref(reply->call.message);
+        free(reply);
+}
+
+static int reply_send(DescriptorReply *reply, sd_bus_error *error) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        Outbox *outbox = reply->call.client->outbox;
+        _cleanup_close_ int fd = -EBADF;
+        uint64_t cookie;
+        int r;
+
+        fd = reply->get(&reply->call, error);
+        if (fd < 0)
+                return fd;
+
+        r = sd_bus_message_new_method_return(reply->call.message, &m);
+        if (r >= 0)
+                r = sd_bus_message_append_basic(m, 'h', &fd);
+        if (r >= 0)
+                r = outbox_send(outbox, m, &cookie);
+        if (r >= 0)
+                r = outbox_add_descriptor(outbox, cookie);
+
+        return r;
+}
+
+static void on_room(OutboxWaiter *waiter) {
+        DescriptorReply *reply = (DescriptorReply *) ((char *) waiter - offsetof(DescriptorReply, waiter));
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        int r;
+
+        r = reply_send(reply, &error);
+        if (r < 0) {
+                if (!sd_bus_error_is_set(&error))
+                        (void) bus_error_from_errno(&error, r, "The call failed: %s", strerror(-r));
+                (void) sd_bus_reply_method_error(reply->call.message, &error);
+        } else if (reply->sent)
+                reply->sent(&reply->call);
+
+        reply_free(reply);
+}
+
+static void on_refused(OutboxWaiter *waiter) {
+        DescriptorReply *reply = (DescriptorReply *) ((char *) waiter - offsetof(DescriptorReply, waiter));
+
+        (void) sd_bus_reply_method_errorf(reply->call.message, SD_BUS_ERROR_NOT_SUPPORTED,
+                                          "The caller's connection to the bus does not take file descriptors");
+        reply_free(reply);
+}
+
+static void on_left(OutboxGuest *guest) {
+        reply_free((DescriptorReply *) ((char *) guest - offsetof(DescriptorReply, guest)));
+}
+
+int descriptor_reply_start(Call *call, DescriptorGet get, DescriptorSent sent) {
+        DescriptorReply *reply;
+        int r;
+
+        reply = calloc(1, sizeof(*reply));
+        if (!reply)
+                return -ENOMEM;
+
+        r = quota_charge(call->manager->quota, &reply->charge, call->client->uid, QUOTA_REQUESTS,
+                         call->manager->limits.pending_requests_per_user);
+        if (r < 0) {
+                free(reply);
+                return r;
+        }
+
+        reply->call = (Call) {
+                .queue = call->queue,
+                .manager = call->manager,
+                .client = call->client, /* as a guest it ends before the client does */
+                .message = sd_bus_message_ref(call->message),
+        };
+        reply->get = get;
+        reply->sent = sent;
+        reply->waiter = (OutboxWaiter) { .room = on_room, .refused = on_refused };
+        reply->guest = (OutboxGuest) { .left = on_left };
+        outbox_add_guest(call->client->outbox, &reply->guest);
+
+        if (outbox_get_room(call->client->outbox, &reply->waiter) > 0)
+                on_room(&reply->waiter);
+        return 0;
+}

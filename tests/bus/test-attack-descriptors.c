@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* A dbus-daemon that is short of descriptors. When it cannot take one that comes with a message, it ends the
+ * connection that the message came from: ours. Nothing of that is silent. */
+
+#include <poll.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+#include "base/macros.h"
+#include "bus/fixture.h"
+
+#define BUS_LIMIT 200U
+#define LISTENERS 10U
+#define PEERS 10U
+
+typedef struct Short {
+        GPtrArray *clients;
+        GPtrArray *idle;
+        char *listeners[LISTENERS];
+        uint16_t ports[LISTENERS];
+        int peers[LISTENERS * PEERS];
+        unsigned n_peers;
+} Short;
+
+static void limit_bus(Fixture *f, unsigned limit) {
+        g_assert_no_errno(prlimit(test_bus_pid(f->bus), RLIMIT_NOFILE, &(struct rlimit) { limit, limit },
+                                  NULL));
+}
+
+static void set_up(Fixture *f, const void *data) {
+        fixture_set_up(f, data);
+        if (!test_bus_is_broker())
+                limit_bus(f, BUS_LIMIT);
+}
+
+static bool is_for_daemon(void) {
+        if (!test_bus_is_broker())
+                return true;
+        g_test_skip("dbus-broker sets its own limit");
+        return false;
+}
+
+static void answer(TestClient *client, const TestAccepted *accepted, void *data) {
+        test_send(accepted->socket, "!", 1);
+        test_accepted_free(test_client_wait_accepted(client));
+}
+
+/* Clients that behave, and so many others that the bus can open only that many more. */
+static void short_init(Short *s, Fixture *f, unsigned n_spare) {
+        *s = (Short) {
+                .clients = g_ptr_array_new_with_free_func((GDestroyNotify) test_client_free),
+                .idle = g_ptr_array_new_with_free_func((GDestroyNotify) test_client_free),
+        };
+        for (unsigned i = 0; i < LISTENERS; i++) {
+                TestClient *client = test_client_new(f->bus, (uid_t) -1);
+
+                g_ptr_array_add(s->clients, client);
+                test_client_on_accepted(client, answer, NULL);
+                s->listeners[i] = test_listen(client, 0, -1, NULL);
+                s->ports[i] = test_get_port(client, s->listeners[i]);
+        }
+        while (test_count_fds(test_bus_pid(f->bus)) < BUS_LIMIT - n_spare)
+                g_ptr_array_add(s->idle, test_client_new_full(f->bus, (uid_t) -1, TEST_CLIENT_NO_MATCH));
+        /* What is open stays open. */
+        if (n_spare == 0)
+                limit_bus(f, 3);
+}
+
+static void short_done(Short *s) {
+        g_ptr_array_unref(s->clients);
+        g_ptr_array_unref(s->idle);
+        for (size_t i = 0; i < LISTENERS; i++)
+                g_free(s->listeners[i]);
+}
+
+/* They may be refused: the service may have ended by now. */
+static void short_connect(Short *s, unsigned n) {
+        for (unsigned i = 0; i < n; i++)
+                s->peers[i] = test_connect_start(NULL, "::1", s->ports[i % LISTENERS]);
+        s->n_peers = n;
+}
+
+/* Each has been served or has come to its end; returns how many were served. */
+static unsigned short_wait_peers(Short *s) {
+        unsigned served = 0;
+
+        for (unsigned i = 0; i < s->n_peers; i++) {
+                char byte;
+
+                if (s->peers[i] < 0)
+                        continue;
+                (void) test_wait_fd(s->peers[i], POLLIN);
+                served += recv(s->peers[i], &byte, 1, MSG_DONTWAIT) == 1;
+                close_fd(s->peers[i]);
+        }
+        return served;
+}
+
+/* What is served one after the other, or nearly, does not need many. */
+static void test_enough(Fixture *f, const void *data) {
+        Short s;
+
+        if (!is_for_daemon())
+                return;
+        short_init(&s, f, 30);
+        short_connect(&s, LISTENERS * PEERS);
+        g_assert_cmpuint(short_wait_peers(&s), ==, LISTENERS * PEERS);
+        for (unsigned i = 0; i < LISTENERS; i++)
+                test_wait_for(test_get_u64(s.clients->pdata[i], s.listeners[i], "Delivered") == PEERS);
+        short_done(&s);
+}
+
+/* With none to spare, the very first one is too much. */
+static void test_none(Fixture *f, const void *data) {
+        g_autofree char *log = NULL, *lost = NULL;
+        Short s;
+
+        if (!is_for_daemon())
+                return;
+        short_init(&s, f, 0);
+        s.peers[0] = test_connect("::1", s.ports[0]);
+        s.n_peers = 1;
+        lost = g_strdup_printf("The connection from ::1 port %u is lost", test_local_port(s.peers[0]));
+        g_assert_cmpuint(short_wait_peers(&s), ==, 0);
+        /* systemd starts it again then. */
+        g_assert_cmpint(test_service_wait_exit(f->service), ==, 1);
+        log = test_service_log(f->service);
+        g_assert_nonnull(strstr(log, "The connection to the bus is lost"));
+        g_assert_nonnull(strstr(log, lost));
+        test_wait_for(!test_bus_service_owner(f->bus));
+        short_done(&s);
+}
+
+/* Between the two either may happen, but nothing else. */
+static void test_few(Fixture *f, const void *data) {
+        g_autofree char *log = NULL;
+        unsigned served;
+        Short s;
+
+        if (!is_for_daemon())
+                return;
+        short_init(&s, f, 3);
+        short_connect(&s, LISTENERS * PEERS);
+        served = short_wait_peers(&s);
+        g_test_message("%u of %u were served", served, LISTENERS * PEERS);
+        if (served < LISTENERS * PEERS) {
+                g_assert_cmpint(test_service_wait_exit(f->service), ==, 1);
+                log = test_service_log(f->service);
+                g_assert_nonnull(strstr(log, "The connection to the bus is lost"));
+        }
+        short_done(&s);
+}
+
+int main(int argc, char *argv[]) {
+        test_init(&argc, &argv);
+
+#define ADD(name, function) g_test_add("/attack/" name, Fixture, NULL, set_up, function, fixture_tear_down)
+        ADD("a bus with descriptors enough", test_enough);
+        ADD("a bus with few descriptors", test_few);
+        ADD("a bus without descriptors", test_none);
+#undef ADD
+        return test_run();
+}

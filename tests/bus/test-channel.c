@@ -1,0 +1,444 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Delivery "channel". */
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include "base/macros.h"
+#include "bus/fixture.h"
+#include "bus/kernel.h"
+
+#define ALREADY_TAKEN "org.example.TCPServerSocket.Error.AlreadyTaken"
+#define WRONG_DELIVERY "org.example.TCPServerSocket.Error.WrongDelivery"
+
+#define CHANNEL "delivery", "s", "channel"
+
+/* So many packets a channel holds. */
+#define UNREAD_MAX 64U
+
+/* One that has an open channel. */
+typedef struct Channel {
+        Fixture *f;
+        char *listener;
+        uint16_t port;
+        int fd;
+        int peers[256];
+        unsigned n_peers;
+        unsigned n_received;
+} Channel;
+
+static void channel_listen(Channel *c, Fixture *f) {
+        *c = (Channel) { .f = f, .fd = -EBADF, .listener = test_listen(f->client, 0, -1, CHANNEL, NULL) };
+        c->port = test_get_port(f->client, c->listener);
+}
+
+static void channel_open(Channel *c, Fixture *f) {
+        channel_listen(c, f);
+        c->fd = test_listener_call_fd(f->client, c->listener, "OpenChannel");
+}
+
+/* Each says its number. */
+static void channel_connect(Channel *c, unsigned n) {
+        g_assert_cmpuint(c->n_peers + n, <=, ELEMENTS(c->peers));
+        for (; n > 0; n--) {
+                int fd = test_connect("::1", c->port);
+
+                test_send(fd, &c->n_peers, sizeof(c->n_peers));
+                c->peers[c->n_peers++] = fd;
+        }
+}
+
+/* The next n, each its peer's. */
+static void channel_receive(Channel *c, unsigned n) {
+        for (; n > 0; n--) {
+                uint64_t serial = 0;
+                _cleanup_close_ int fd = test_channel_receive(c->fd, &serial);
+                unsigned number;
+
+                g_assert_cmpint(fd, >=, 0);
+                g_assert_cmpuint(serial, ==, c->n_received + 1);
+                test_receive(fd, &number, sizeof(number));
+                g_assert_cmpuint(number, ==, c->n_received);
+                test_assert_connected(fd, c->peers[number]);
+                c->n_received++;
+        }
+}
+
+static void channel_assert_end(Channel *c) {
+        uint64_t serial;
+
+        g_assert_cmpint(test_channel_receive(c->fd, &serial), ==, -1);
+}
+
+static void channel_assert_counters(Channel *c, uint64_t accepted, uint64_t delivered) {
+        test_wait_for(test_get_u64(c->f->client, c->listener, "Accepted") >= accepted &&
+                      test_get_u64(c->f->client, c->listener, "Delivered") >= delivered);
+        for (unsigned i = 0; i < 3; i++)
+                test_client_sync_service(c->f->client);
+        g_assert_cmpuint(test_get_u64(c->f->client, c->listener, "Accepted"), ==, accepted);
+        g_assert_cmpuint(test_get_u64(c->f->client, c->listener, "Delivered"), ==, delivered);
+        g_assert_cmpuint(test_get_u64(c->f->client, c->listener, "Lost"), ==, 0);
+}
+
+static void assert_closed(Channel *c, const char *reason) {
+        g_autoptr(TestNotice) closed = test_client_wait_closed(c->f->client);
+
+        g_assert_cmpstr(closed->listener, ==, c->listener);
+        g_assert_cmpstr(closed->reason, ==, reason);
+        g_assert_false(test_service_is_listening(c->f->service, c->port));
+}
+
+static void channel_done(Channel *c) {
+        close_fd(c->fd);
+        for (unsigned i = 0; i < c->n_peers; i++)
+                close_fd(c->peers[i]);
+        g_free(c->listener);
+}
+
+/* With room for more than there must be. */
+static int receive_packet(int channel, uint64_t *ret_serial) {
+        union {
+                struct cmsghdr header;
+                char space[256];
+        } control = {};
+        char payload[64];
+        struct iovec iov = { .iov_base = payload, .iov_len = sizeof(payload) };
+        struct msghdr message = {
+                .msg_iov = &iov,
+                .msg_iovlen = 1,
+                .msg_control = &control,
+                .msg_controllen = sizeof(control),
+        };
+        struct cmsghdr *rights;
+        int fd;
+
+        (void) test_wait_fd(channel, POLLIN);
+        g_assert_cmpint(recvmsg(channel, &message, MSG_DONTWAIT), ==, sizeof(*ret_serial));
+        memcpy(ret_serial, payload, sizeof(*ret_serial));
+
+        rights = CMSG_FIRSTHDR(&message);
+        g_assert_nonnull(rights);
+        g_assert_cmpint(rights->cmsg_level, ==, SOL_SOCKET);
+        g_assert_cmpint(rights->cmsg_type, ==, SCM_RIGHTS);
+        g_assert_cmpuint(rights->cmsg_len, ==, CMSG_LEN(sizeof(int)));
+        g_assert_null(CMSG_NXTHDR(&message, rights));
+        memcpy(&fd, CMSG_DATA(rights), sizeof(fd));
+        return fd;
+}
+
+static void test_packets(Fixture *f, const void *data) {
+        for (int non_blocking = 0; non_blocking <= 1; non_blocking++) {
+                Channel c = { .f = f };
+                _cleanup_close_ int fd = -EBADF;
+                unsigned number;
+                uint64_t serial;
+
+                c.listener = test_listen(f->client, 0, -1, CHANNEL, "nonBlocking", "b", non_blocking, NULL);
+                c.port = test_get_port(f->client, c.listener);
+                c.fd = test_listener_call_fd(f->client, c.listener, "OpenChannel");
+                g_assert_cmpint(test_get_socket_option(c.fd, SOL_SOCKET, SO_DOMAIN), ==, AF_UNIX);
+                g_assert_cmpint(test_get_socket_option(c.fd, SOL_SOCKET, SO_TYPE), ==, SOCK_SEQPACKET);
+                g_assert_cmpint(fcntl(c.fd, F_GETFL) & O_NONBLOCK, ==, 0);
+
+                channel_connect(&c, 1);
+                fd = receive_packet(c.fd, &serial);
+                g_assert_cmpuint(serial, ==, 1);
+                g_assert_cmpint(fcntl(fd, F_GETFL) & O_NONBLOCK, ==, non_blocking ? O_NONBLOCK : 0);
+                test_receive(fd, &number, sizeof(number));
+                test_assert_connected(c.peers[0], fd);
+                channel_done(&c);
+        }
+}
+
+static void test_closes_on_exec(Fixture *f, const void *data) {
+        GHashTable *before = test_service_list_fds(f->service), *fds;
+        GHashTableIter iterator;
+        unsigned n = 0;
+        void *number;
+        Channel c;
+
+        channel_open(&c, f);
+        channel_connect(&c, 3);
+        channel_assert_counters(&c, 3, 0);
+        fds = test_service_list_fds(f->service);
+        g_hash_table_iter_init(&iterator, fds);
+        while (g_hash_table_iter_next(&iterator, &number, NULL))
+                if (!g_hash_table_contains(before, number)) {
+                        int flags = test_service_get_fd_flags(f->service, GPOINTER_TO_INT(number));
+
+                        g_assert_cmpint(flags & O_CLOEXEC, ==, O_CLOEXEC);
+                        n++;
+                }
+        /* The listening socket and its end of the channel. */
+        g_assert_cmpuint(n, >=, 2);
+        g_hash_table_unref(fds);
+        g_hash_table_unref(before);
+        channel_done(&c);
+}
+
+static void test_waits_to_be_opened(Fixture *f, const void *data) {
+        Channel c;
+
+        channel_listen(&c, f);
+        channel_connect(&c, 5);
+        channel_assert_counters(&c, 0, 0);
+        g_assert_cmpuint(test_service_count_queued(f->service, c.port), ==, 5);
+
+        c.fd = test_listener_call_fd(f->client, c.listener, "OpenChannel");
+        channel_receive(&c, 5);
+        channel_assert_counters(&c, 5, 5);
+        channel_done(&c);
+}
+
+static void test_is_opened_once(Fixture *f, const void *data) {
+        g_autofree char *signal = test_listen(f->client, 0, -1, NULL);
+        g_autofree char *wrong = test_listener_call_fails(f->client, signal, "OpenChannel");
+        g_autofree char *again = NULL, *socket = NULL, *after = NULL;
+        Channel c;
+
+        g_assert_cmpstr(wrong, ==, WRONG_DELIVERY);
+        channel_open(&c, f);
+        again = test_listener_call_fails(f->client, c.listener, "OpenChannel");
+        g_assert_cmpstr(again, ==, ALREADY_TAKEN);
+        socket = test_listener_call_fails(f->client, c.listener, "TakeSocket");
+        g_assert_cmpstr(socket, ==, WRONG_DELIVERY);
+        channel_connect(&c, 1);
+        channel_receive(&c, 1);
+        after = test_listener_call_fails(f->client, c.listener, "OpenChannel");
+        g_assert_cmpstr(after, ==, ALREADY_TAKEN);
+        channel_done(&c);
+}
+
+/* The kernel has what the channel has no room for. */
+static void test_full(Fixture *f, const void *data) {
+        unsigned fds;
+        Channel c;
+
+        channel_open(&c, f);
+        fds = test_service_count_fds(f->service);
+        channel_connect(&c, UNREAD_MAX + 36);
+        channel_assert_counters(&c, UNREAD_MAX, 0);
+        g_assert_cmpuint(test_service_count_queued(f->service, c.port), ==, 36);
+        g_assert_cmpuint(test_service_count_fds(f->service), <=, fds);
+
+        /* One read, one more accepted: no more, no less. */
+        for (unsigned i = 1; i <= 3; i++) {
+                channel_receive(&c, 1);
+                channel_assert_counters(&c, UNREAD_MAX + i, i);
+        }
+        channel_receive(&c, 20);
+        channel_assert_counters(&c, UNREAD_MAX + 23, 23);
+        g_assert_cmpuint(test_service_count_queued(f->service, c.port), ==, 13);
+
+        channel_connect(&c, 100);
+        channel_receive(&c, 177);
+        channel_assert_counters(&c, 200, 200);
+        channel_done(&c);
+}
+
+/* It needs no bus, and so no answers to Pings. */
+static void test_without_the_bus(Fixture *f, const void *data) {
+        Channel c;
+
+        channel_open(&c, f);
+        test_client_set_stalled(f->client, true);
+        for (unsigned i = 0; i < 10; i++) {
+                channel_connect(&c, 20);
+                channel_receive(&c, 20);
+        }
+        test_client_set_stalled(f->client, false);
+        channel_assert_counters(&c, 200, 200);
+        g_assert_cmpuint(test_client_count_signals(f->client, NULL), ==, 0);
+        channel_done(&c);
+}
+
+static void test_paused(Fixture *f, const void *data) {
+        Channel c;
+
+        channel_open(&c, f);
+        channel_connect(&c, 2);
+        channel_receive(&c, 2);
+        test_listener_call(f->client, c.listener, "Pause");
+        channel_connect(&c, 4);
+        channel_assert_counters(&c, 2, 2);
+        g_assert_cmpuint(test_service_count_queued(f->service, c.port), ==, 4);
+        test_listener_call(f->client, c.listener, "Resume");
+        channel_receive(&c, 4);
+        channel_assert_counters(&c, 6, 6);
+        channel_done(&c);
+}
+
+/* What a client writes is nobody's business. */
+static void test_writing(Fixture *f, const void *data) {
+        uint64_t before;
+        Channel c;
+
+        channel_open(&c, f);
+        for (unsigned i = 0; i < 50; i++)
+                g_assert_cmpint(send(c.fd, "hello", 5, MSG_DONTWAIT), ==, 5);
+        before = test_service_cpu_time(f->service);
+        channel_connect(&c, 20);
+        channel_receive(&c, 20);
+        channel_assert_counters(&c, 20, 20);
+        g_assert_cmpuint(test_service_cpu_time(f->service) - before, <, 1000000);
+        channel_done(&c);
+}
+
+/* ---- Ends ---- */
+
+static void test_closed_by_the_client(Fixture *f, const void *data) {
+        unsigned fds = test_service_count_fds(f->service);
+        uint64_t serial;
+        _cleanup_close_ int taken = -EBADF;
+        Channel c;
+
+        channel_open(&c, f);
+        channel_connect(&c, 10);
+        taken = test_channel_receive(c.fd, &serial);
+        c.n_received++;
+        channel_receive(&c, 2);
+        channel_assert_counters(&c, 10, 3);
+        c.fd = close_fd(c.fd);
+
+        /* Each of those that were not read is told, and closed. */
+        for (unsigned i = 0; i < 7; i++) {
+                g_autoptr(TestError) error = test_client_wait_error(f->client);
+
+                g_assert_cmpstr(error->listener, ==, c.listener);
+                g_assert_nonnull(strstr(error->message, "::1"));
+        }
+        assert_closed(&c, "owner");
+        g_assert_cmpuint(test_client_count_signals(f->client, "Error"), ==, 7);
+        for (unsigned i = 3; i < 10; i++)
+                (void) test_wait_end(c.peers[i]);
+        test_receive(taken, &serial, sizeof(unsigned));
+        test_assert_connected(taken, c.peers[0]);
+        test_wait_for(test_service_count_fds(f->service) == fds);
+        channel_done(&c);
+}
+
+static void test_closed_when_all_was_read(Fixture *f, const void *data) {
+        Channel c;
+
+        channel_open(&c, f);
+        channel_connect(&c, 5);
+        channel_receive(&c, 5);
+        /* At once: the service may not know yet that they were read. */
+        c.fd = close_fd(c.fd);
+        assert_closed(&c, "owner");
+        g_assert_cmpuint(test_client_count_signals(f->client, "Error"), ==, 0);
+        channel_done(&c);
+}
+
+static void test_closed_before_anything_came(Fixture *f, const void *data) {
+        Channel closed, shut_down;
+
+        channel_open(&closed, f);
+        closed.fd = close_fd(closed.fd);
+        assert_closed(&closed, "owner");
+        channel_open(&shut_down, f);
+        g_assert_no_errno(shutdown(shut_down.fd, SHUT_RDWR));
+        assert_closed(&shut_down, "owner");
+        g_assert_cmpuint(test_client_count_signals(f->client, "Error"), ==, 0);
+        channel_done(&closed);
+        channel_done(&shut_down);
+}
+
+static void test_closed_by_close(Fixture *f, const void *data) {
+        Channel c;
+
+        channel_open(&c, f);
+        channel_connect(&c, 6);
+        channel_receive(&c, 1);
+        channel_assert_counters(&c, 6, 1);
+        test_listener_call(f->client, c.listener, "Close");
+        assert_closed(&c, "owner");
+        channel_receive(&c, 5);
+        channel_assert_end(&c);
+        g_assert_cmpuint(test_client_count_signals(f->client, "Error"), ==, 0);
+        channel_done(&c);
+}
+
+static void test_closed_by_shutdown(Fixture *f, const void *data) {
+        Channel c;
+
+        channel_open(&c, f);
+        channel_connect(&c, 6);
+        channel_assert_counters(&c, 6, 0);
+        g_assert_cmpint(test_service_stop(f->service), ==, 0);
+        channel_receive(&c, 6);
+        channel_assert_end(&c);
+        channel_done(&c);
+}
+
+static void test_closed_by_the_owners_end(Fixture *f, const void *data) {
+        unsigned fds = test_service_count_fds(f->service);
+        Channel c;
+
+        channel_open(&c, f);
+        channel_connect(&c, 2);
+        channel_receive(&c, 2);
+        g_clear_pointer(&f->client, test_client_free);
+        channel_assert_end(&c);
+        test_wait_for(!test_service_is_listening(f->service, c.port));
+        test_wait_for(test_service_count_fds(f->service) <= fds);
+        /* It has read both. */
+        g_assert_false(test_service_has_logged(f->service, "is lost"));
+        channel_done(&c);
+}
+
+/* A program that restarts: its port stays, and the next one opens a channel of its own. */
+static void test_persistent(Fixture *f, const void *data) {
+        Channel c = { .f = f,
+                      .listener = test_listen(f->client, 0, -1, CHANNEL, "persistent", "b", true, NULL) };
+
+        c.port = test_get_port(f->client, c.listener);
+        c.fd = test_listener_call_fd(f->client, c.listener, "OpenChannel");
+        for (unsigned i = 0; i < 3; i++) {
+                channel_connect(&c, 2);
+                channel_receive(&c, 2);
+                channel_assert_counters(&c, c.n_peers, c.n_peers);
+
+                /* In the order in which the kernel closes what a process leaves, and in the other. */
+                if (i % 2 == 0)
+                        c.fd = close_fd(c.fd);
+                test_client_free(f->client);
+                c.fd = close_fd(c.fd);
+                f->client = test_client_new(f->bus, (uid_t) -1);
+                test_wait_for(!test_has_owner(f->client, c.listener));
+
+                channel_connect(&c, 2);
+                channel_assert_counters(&c, c.n_peers - 2, c.n_peers - 2);
+                test_listener_call(f->client, c.listener, "Adopt");
+                c.fd = test_listener_call_fd(f->client, c.listener, "OpenChannel");
+                channel_receive(&c, 2);
+        }
+        channel_done(&c);
+}
+
+int main(int argc, char *argv[]) {
+        test_init(&argc, &argv);
+        (void) test_enter_private_network();
+
+#define ADD(name, function) \
+        g_test_add("/channel/" name, Fixture, NULL, fixture_set_up, function, fixture_tear_down)
+        ADD("a packet is a serial and a connection", test_packets);
+        ADD("nothing of it survives exec", test_closes_on_exec);
+        ADD("nothing is accepted before it is open", test_waits_to_be_opened);
+        ADD("it is opened once", test_is_opened_once);
+        ADD("when it is full, accepting stops until it is read", test_full);
+        ADD("it needs no bus", test_without_the_bus);
+        ADD("it can be paused", test_paused);
+        ADD("what is written into it is ignored", test_writing);
+        ADD("who closes it closes the listener, and loses what was not read", test_closed_by_the_client);
+        ADD("who has read all loses nothing", test_closed_when_all_was_read);
+        ADD("who closes it at once closes the listener", test_closed_before_anything_came);
+        ADD("after Close it can be read to its end", test_closed_by_close);
+        ADD("after a shutdown it can be read to its end", test_closed_by_shutdown);
+        ADD("it ends with its owner", test_closed_by_the_owners_end);
+        ADD("a persistent listener outlives its channel", test_persistent);
+#undef ADD
+        return test_run();
+}

@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Delivery "pull" with several callers: turns, and who hangs, leaves, or may not. */
+
+#include "base/macros.h"
+#include "bus/fixture.h"
+#include "bus/kernel.h"
+#include "bus/pull.h"
+
+static int connect_and_say(uint16_t port, const char *text) {
+        int peer = test_connect("::1", port);
+
+        test_send(peer, text, strlen(text));
+        return peer;
+}
+
+/* The next call's only connection is this peer's. */
+static void assert_got(GPtrArray *batch, int peer, uint64_t serial, const char *text) {
+        TestAccepted *accepted;
+
+        g_assert_cmpuint(batch->len, ==, 1);
+        accepted = g_ptr_array_index(batch, 0);
+        g_assert_cmpuint(accepted->serial, ==, serial);
+        g_assert_cmpuint(accepted->remote_port, ==, test_local_port(peer));
+        test_expect(accepted->socket, text);
+        test_assert_connected(peer, accepted->socket);
+}
+
+static void assert_gets(TestClient *client,
+                        const char *listener,
+                        int peer,
+                        uint64_t serial,
+                        const char *text) {
+        g_autoptr(GPtrArray) batch = test_accept(client, listener, 1, TEST_ACCEPT_TIMEOUT_MAX);
+
+        assert_got(batch, peer, serial, text);
+}
+
+/* The client hangs, with a call that has been answered. */
+static void stall_with_an_answer(TestClient *hanging,
+                                 TestClient *other,
+                                 const char *listener,
+                                 uint32_t maximum,
+                                 uint64_t accepted) {
+        test_client_set_stalled(hanging, true);
+        /* Nobody will look at the answer. */
+        test_call_free(test_accept_start(hanging, listener, maximum, TEST_ACCEPT_TIMEOUT_MAX));
+        test_wait_for(test_get_u64(other, listener, "Accepted") == accepted);
+        g_assert_cmpuint(test_get_u64(other, listener, "Delivered"), <, accepted);
+}
+
+static void test_in_turn(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT_PULL, NULL);
+        uint16_t port = test_get_port(f->client, listener);
+        g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
+        TestClient *const callers[] = { f->client, other, other, f->client, other, f->client };
+        TestCall *calls[ELEMENTS(callers)];
+
+        /* Both are known to take descriptors. */
+        test_open_window(f->client);
+        test_open_window(other);
+        for (size_t i = 0; i < ELEMENTS(callers); i++) {
+                calls[i] = test_accept_start(callers[i], listener, 1, TEST_ACCEPT_TIMEOUT_MAX);
+                test_client_sync_service(callers[i]);
+        }
+
+        for (size_t i = 0; i < ELEMENTS(callers); i++) {
+                g_autofree char *text = g_strdup_printf("turn %zu", i);
+                _cleanup_close_ int peer = connect_and_say(port, text);
+                g_autoptr(GPtrArray) batch = test_accept_finish(calls[i]);
+
+                assert_got(batch, peer, i + 1, text);
+                test_client_sync_service(f->client);
+                test_client_sync_service(other);
+                for (size_t j = i + 1; j < ELEMENTS(callers); j++)
+                        g_assert_false(test_call_is_done(calls[j]));
+        }
+        test_wait_for(test_get_u64(f->client, listener, "Delivered") == ELEMENTS(callers));
+}
+
+static void test_caller_that_leaves_before(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT_PULL, NULL);
+        TestClient *leaving = test_client_new(f->bus, (uid_t) -1);
+        TestCall *first, *second;
+        _cleanup_close_ int peer = -EBADF;
+        g_autoptr(GPtrArray) batch = NULL;
+
+        test_open_window(leaving);
+        first = test_accept_start(leaving, listener, 1, TEST_ACCEPT_TIMEOUT_MAX);
+        test_client_sync_service(leaving);
+        second = test_accept_start(f->client, listener, 1, TEST_ACCEPT_TIMEOUT_MAX);
+        test_client_sync_service(f->client);
+        test_call_free(first);
+        test_client_free(leaving);
+
+        peer = connect_and_say(test_get_port(f->client, listener), "for who is left");
+        batch = test_accept_finish(second);
+        assert_got(batch, peer, 1, "for who is left");
+        g_assert_cmpuint(test_get_u64(f->client, listener, "Lost"), ==, 0);
+}
+
+/* Its answer was on the way, and nobody has read it. */
+static void test_caller_that_leaves_after(Fixture *f, const void *data) {
+        enum {
+                ROUNDS = 30
+        };
+        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT_PULL, NULL);
+        uint16_t port = test_get_port(f->client, listener);
+        unsigned fds = test_service_count_fds(f->service);
+
+        /* Who notices first, the bus or the service, is different each time. */
+        for (unsigned i = 0; i < ROUNDS; i++) {
+                TestClient *leaving = test_client_new(f->bus, (uid_t) -1);
+                _cleanup_close_ int peer = connect_and_say(port, "not lost");
+
+                test_open_window(leaving);
+                stall_with_an_answer(leaving, f->client, listener, 1, i + 1);
+                test_client_free(leaving);
+                assert_gets(f->client, listener, peer, i + 1, "not lost");
+        }
+        test_wait_for(test_get_u64(f->client, listener, "Delivered") == ROUNDS);
+        g_assert_cmpuint(test_get_u64(f->client, listener, "Accepted"), ==, ROUNDS);
+        g_assert_cmpuint(test_get_u64(f->client, listener, "Lost"), ==, 0);
+        test_wait_for(test_service_count_fds(f->service) <= fds + 1);
+}
+
+/* Several in one answer, and what came later waits behind them. */
+static void test_order_after_a_caller_left(Fixture *f, const void *data) {
+        static const char *const texts[] = { "one", "two", "three", "four", "five", "six" };
+        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT_PULL, NULL);
+        uint16_t port = test_get_port(f->client, listener);
+        TestClient *leaving = test_client_new(f->bus, (uid_t) -1);
+        int peers[ELEMENTS(texts)];
+
+        test_open_window(leaving);
+        for (size_t i = 0; i < ELEMENTS(texts); i++)
+                peers[i] = connect_and_say(port, texts[i]);
+        stall_with_an_answer(leaving, f->client, listener, 4, 4);
+        assert_gets(f->client, listener, peers[4], 5, texts[4]);
+
+        test_client_free(leaving);
+        for (size_t i = 0; i < 4; i++) {
+                g_autoptr(GPtrArray) batch = NULL;
+
+                if (i == 0)
+                        test_notice_free(test_client_wait_pending(f->client));
+                batch = test_accept(f->client, listener, 1, TEST_ACCEPT_TIMEOUT_MAX);
+                /* Before the others are back, the sixth is the first. */
+                if (i == 0 && ((TestAccepted *) g_ptr_array_index(batch, 0))->serial == 6) {
+                        assert_got(batch, peers[5], 6, texts[5]);
+                        peers[5] = close_fd(peers[5]);
+                        i--;
+                        continue;
+                }
+                assert_got(batch, peers[i], i + 1, texts[i]);
+        }
+        if (peers[5] >= 0)
+                assert_gets(f->client, listener, peers[5], 6, texts[5]);
+        test_wait_for(test_get_u64(f->client, listener, "Delivered") == ELEMENTS(texts));
+        g_assert_cmpuint(test_get_u64(f->client, listener, "Lost"), ==, 0);
+        for (size_t i = 0; i < ELEMENTS(texts); i++)
+                close_fd(peers[i]);
+}
+
+static void test_owner_that_leaves(Fixture *f, const void *data) {
+        unsigned fds = test_service_count_fds(f->service);
+        TestClient *leaving = test_client_new(f->bus, (uid_t) -1);
+        g_autofree char *listener = NULL;
+        uint16_t port;
+        int peers[3];
+
+        test_open_window(leaving);
+        listener = test_listen(leaving, 0, -1, TEST_PULL, NULL);
+        port = test_get_port(leaving, listener);
+        for (size_t i = 0; i < ELEMENTS(peers); i++)
+                peers[i] = connect_and_say(port, "hello");
+        test_client_set_stalled(leaving, true);
+        test_call_free(test_accept_start(leaving, listener, 2, TEST_ACCEPT_TIMEOUT_MAX));
+        test_call_free(test_accept_start(leaving, listener, 16, TEST_ACCEPT_TIMEOUT_MAX));
+        test_wait_for(test_service_count_queued(f->service, port) == 0);
+        test_client_free(leaving);
+        for (size_t i = 0; i < ELEMENTS(peers); i++) {
+                (void) test_wait_end(peers[i]);
+                close_fd(peers[i]);
+        }
+        g_assert_false(test_service_is_listening(f->service, port));
+        test_wait_for(test_service_count_fds(f->service) == fds);
+}
+
+/* Its calls are first in the queue, and it does not take what it was sent before. */
+static void test_caller_that_hangs(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT_PULL, NULL);
+        uint16_t port = test_get_port(f->client, listener);
+        unsigned most = test_get_window(f->client);
+        g_autoptr(TestClient) hanging = test_client_new(f->bus, (uid_t) -1);
+        g_autofree int *peers = g_new(int, most);
+        uint64_t n_accepted, n_hung;
+
+        test_open_window(hanging);
+        test_client_set_stalled(hanging, true);
+        for (unsigned i = 0; i < 40; i++)
+                test_call_free(test_accept_start(hanging, listener, 16, TEST_ACCEPT_TIMEOUT_MAX));
+        for (unsigned i = 0; i < most; i++)
+                peers[i] = connect_and_say(port, "hung");
+        /* These go to it, and the others do not. */
+        n_hung = 0;
+        do {
+                n_accepted = n_hung;
+                test_client_sync_service(f->client);
+                n_hung = test_get_u64(f->client, listener, "Accepted");
+        } while (n_hung > n_accepted);
+        g_assert_cmpuint(n_hung, >, 0);
+
+        for (unsigned i = 0; i < 100; i++) {
+                _cleanup_close_ int peer = connect_and_say(port, "mine");
+                g_autoptr(GPtrArray) batch = test_accept(f->client, listener, 1, TEST_ACCEPT_TIMEOUT_MAX);
+
+                g_assert_cmpuint(batch->len, ==, 1);
+        }
+        for (unsigned i = 0; i < most; i++)
+                close_fd(peers[i]);
+}
+
+static void test_without_an_owner(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT_PULL, NULL);
+        uint16_t port = test_get_port(f->client, listener);
+        TestClient *next = test_client_new(f->bus, (uid_t) -1);
+        _cleanup_close_ int first = -EBADF, second = -EBADF;
+        g_autofree char *nobody = NULL;
+
+        test_client_free(f->client);
+        f->client = next;
+        test_wait_for(!test_has_owner(next, listener));
+        first = connect_and_say(port, "first");
+        test_client_sync_service(next);
+        g_assert_cmpuint(test_get_u64(next, listener, "Accepted"), ==, 0);
+        g_assert_cmpuint(test_client_count_signals(next, NULL), ==, 0);
+
+        assert_gets(next, listener, first, 1, "first");
+        g_assert_false(test_has_owner(next, listener));
+        second = connect_and_say(port, "second");
+        test_client_sync_service(next);
+        g_assert_cmpuint(test_client_count_signals(next, NULL), ==, 0);
+
+        /* An owner is told what waits already. */
+        test_listener_call(next, listener, "Adopt");
+        test_notice_free(test_client_wait_pending(next));
+        assert_gets(next, listener, second, 2, "second");
+        g_assert_cmpuint(test_client_count_signals(next, "Pending"), ==, 1);
+}
+
+/* The owner is told, even if others call. */
+static void test_pending_is_the_owners(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT_PULL, NULL);
+        uint16_t port = test_get_port(f->client, listener);
+        g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
+        _cleanup_close_ int first = connect_and_say(port, "first"), second = -EBADF;
+
+        test_notice_free(test_client_wait_pending(f->client));
+        assert_gets(other, listener, first, 1, "first");
+        second = connect_and_say(port, "second");
+        test_notice_free(test_client_wait_pending(f->client));
+        assert_gets(other, listener, second, 2, "second");
+        test_client_sync_service(other);
+        g_assert_cmpuint(test_client_count_signals(other, NULL), ==, 0);
+}
+
+static void assert_denied(TestClient *client, const char *listener) {
+        g_autoptr(TestCall) call = test_accept_start(client, listener, 1, 0);
+
+        g_assert_cmpstr(test_call_error(call), ==, SD_BUS_ERROR_ACCESS_DENIED);
+}
+
+static void test_strangers(Fixture *f, const void *data) {
+        g_autofree char *persistent = test_listen(f->client, 0, -1, TEST_PERSISTENT_PULL, NULL);
+        g_autofree char *own = test_listen(f->client, 0, -1, TEST_PULL, NULL);
+        g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
+        g_autoptr(TestClient) stranger = NULL;
+
+        assert_denied(other, own);
+        if (!test_require_root())
+                return;
+        stranger = test_client_new(f->bus, test_other_uid(0));
+        assert_denied(stranger, own);
+        assert_denied(stranger, persistent);
+}
+
+static void test_caller_without_descriptors(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT_PULL, NULL);
+        uint16_t port = test_get_port(f->client, listener);
+        g_autoptr(TestClient) poor = test_client_new_full(f->bus, (uid_t) -1, TEST_CLIENT_NO_FDS);
+        g_autoptr(TestCall) early = test_accept_start(poor, listener, 1, TEST_ACCEPT_TIMEOUT_MAX);
+        g_autoptr(TestCall) late = NULL;
+        _cleanup_close_ int peer = connect_and_say(port, "for who can");
+
+        g_assert_cmpstr(test_call_error(early), ==, SD_BUS_ERROR_NOT_SUPPORTED);
+        late = test_accept_start(poor, listener, 16, 0);
+        g_assert_cmpstr(test_call_error(late), ==, SD_BUS_ERROR_NOT_SUPPORTED);
+        g_assert_true(test_service_is_listening(f->service, port));
+
+        assert_gets(f->client, listener, peer, 1, "for who can");
+        g_assert_cmpuint(test_get_u64(f->client, listener, "Lost"), ==, 0);
+}
+
+int main(int argc, char *argv[]) {
+        test_init(&argc, &argv);
+        (void) test_enter_private_network();
+
+#define ADD(name, function) \
+        g_test_add("/pull/" name, Fixture, NULL, fixture_set_up, function, fixture_tear_down)
+        ADD("calls are answered in the order they came", test_in_turn);
+        ADD("a caller that leaves before its answer takes nothing along", test_caller_that_leaves_before);
+        ADD("a caller that leaves without reading its answer takes nothing along",
+            test_caller_that_leaves_after);
+        ADD("what a caller left behind comes first", test_order_after_a_caller_left);
+        ADD("an owner that leaves ends its connections", test_owner_that_leaves);
+        ADD("a caller that hangs does not stand in the way", test_caller_that_hangs);
+        ADD("nobody needs to own it", test_without_an_owner);
+        ADD("Pending is told to the owner alone", test_pending_is_the_owners);
+        ADD("strangers may not call", test_strangers);
+        ADD("a caller without descriptors is refused and takes nothing along",
+            test_caller_without_descriptors);
+#undef ADD
+        return test_run();
+}

@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Delivery "socket": the client accepts by itself, until the listener ends, whatever it has kept. */
+
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+
+#include "base/macros.h"
+#include "bus/fixture.h"
+#include "bus/kernel.h"
+
+#define ALREADY_TAKEN "org.example.TCPServerSocket.Error.AlreadyTaken"
+#define WRONG_DELIVERY "org.example.TCPServerSocket.Error.WrongDelivery"
+
+#define SOCKET "delivery", "s", "socket"
+
+static int take_socket(TestClient *client, const char *listener) {
+        return test_listener_call_fd(client, listener, "TakeSocket");
+}
+
+static int accept_one(int socket) {
+        int fd;
+
+        (void) test_wait_fd(socket, POLLIN);
+        fd = accept4(socket, NULL, NULL, SOCK_CLOEXEC);
+        g_assert_no_errno(fd);
+        return fd;
+}
+
+static void assert_accepts(int socket, uint16_t port) {
+        _cleanup_close_ int peer = test_connect("::1", port);
+        _cleanup_close_ int fd = accept_one(socket);
+
+        test_assert_connected(peer, fd);
+}
+
+/* Before its end, a copy of the socket accepts; afterwards it is good for nothing, whatever one tries. */
+typedef struct Copy {
+        int socket;
+        uint16_t port;
+        int peer, accepted; /* a connection of before */
+        int queued;         /* one that nobody accepted */
+} Copy;
+
+static Copy copy_new(TestClient *client, const char *listener) {
+        Copy c = { .socket = take_socket(client, listener), .port = test_get_port(client, listener) };
+
+        c.peer = test_connect("::1", c.port);
+        c.accepted = accept_one(c.socket);
+        test_assert_connected(c.peer, c.accepted);
+        c.queued = test_connect("::1", c.port);
+        return c;
+}
+
+/* Whatever the peer: refused, or not a sound for a second. */
+static void assert_unreachable(uint16_t port) {
+        static const char *const addresses[] = { "::1", "127.0.0.1" };
+        int fds[ELEMENTS(addresses)];
+        uint64_t deadline;
+
+        for (size_t i = 0; i < ELEMENTS(fds); i++)
+                fds[i] = test_connect_start(NULL, addresses[i], port);
+        deadline = test_deadline(1000);
+        for (size_t i = 0; i < ELEMENTS(fds); i++) {
+                struct pollfd poll_fd = { .fd = fds[i], .events = POLLOUT };
+
+                if (fds[i] < 0)
+                        continue;
+                while (poll(&poll_fd, 1, 0) == 0 && test_now() < deadline)
+                        g_assert_cmpint(sd_event_run(test_event(), 1000), >=, 0);
+                if (poll_fd.revents != 0)
+                        g_assert_cmpint(test_get_socket_option(fds[i], SOL_SOCKET, SO_ERROR), ==,
+                                        ECONNREFUSED);
+                close_fd(fds[i]);
+        }
+}
+
+static void assert_accepts_nothing(int socket) {
+        g_assert_no_errno(fcntl(socket, F_SETFL, fcntl(socket, F_GETFL) | O_NONBLOCK));
+        g_assert_cmpint(accept(socket, NULL, NULL), ==, -1);
+        g_assert_true(errno == EINVAL || errno == EAGAIN);
+}
+
+static void copy_assert_revoked(Copy *c) {
+        struct sock_filter pass = { .code = BPF_RET | BPF_K, .k = UINT32_MAX };
+        struct sock_fprog program = { .len = 1, .filter = &pass };
+        int none = 0;
+
+        (void) test_wait_end(c->queued);
+        assert_accepts_nothing(c->socket);
+        assert_unreachable(c->port);
+
+        /* What locks it up stays. */
+        g_assert_cmpint(setsockopt(c->socket, SOL_SOCKET, SO_DETACH_FILTER, &none, sizeof(none)), ==, -1);
+        g_assert_cmpint(setsockopt(c->socket, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)), ==,
+                        -1);
+        g_assert_cmpint(setsockopt(c->socket, SOL_SOCKET, SO_LOCK_FILTER, &none, sizeof(none)), ==, -1);
+
+        /* It may call listen(), to no effect: on that port, or where the kernel has forgotten it, on another.
+         */
+        for (unsigned i = 0; i < 2; i++) {
+                (void) listen(c->socket, 16);
+                assert_unreachable(c->port);
+                if (test_local_port(c->socket) != c->port)
+                        assert_unreachable(test_local_port(c->socket));
+                assert_accepts_nothing(c->socket);
+                (void) connect(c->socket, &(struct sockaddr) { .sa_family = AF_UNSPEC },
+                               sizeof(struct sockaddr));
+        }
+
+        test_assert_connected(c->peer, c->accepted);
+}
+
+static void copy_done(Copy *c) {
+        close_fd(c->socket);
+        close_fd(c->peer);
+        close_fd(c->accepted);
+        close_fd(c->queued);
+}
+
+/* ---- Taking ---- */
+
+static void test_accepts_by_itself(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, SOCKET, NULL);
+        uint16_t port = test_get_port(f->client, listener);
+        _cleanup_close_ int early = test_connect("::1", port), socket = -EBADF, fd = -EBADF;
+
+        for (unsigned i = 0; i < 3; i++)
+                test_client_sync_service(f->client);
+        g_assert_cmpuint(test_service_count_queued(f->service, port), ==, 1);
+
+        socket = take_socket(f->client, listener);
+        g_assert_cmpint(test_get_socket_option(socket, SOL_SOCKET, SO_ACCEPTCONN), ==, 1);
+        g_assert_cmpuint(test_local_port(socket), ==, port);
+        fd = accept_one(socket);
+        test_assert_connected(early, fd);
+        for (unsigned i = 0; i < 20; i++)
+                assert_accepts(socket, port);
+        g_assert_cmpuint(test_get_u64(f->client, listener, "Accepted"), ==, 0);
+        g_assert_cmpuint(test_get_u64(f->client, listener, "Delivered"), ==, 0);
+        g_assert_cmpuint(test_client_count_signals(f->client, NULL), ==, 0);
+}
+
+static void test_blocking(Fixture *f, const void *data) {
+        g_autofree char *blocking = test_listen(f->client, 0, -1, SOCKET, NULL);
+        g_autofree char *non_blocking = test_listen(f->client, 0, -1, SOCKET, "nonBlocking", "b", true, NULL);
+        _cleanup_close_ int a = take_socket(f->client, blocking), b = take_socket(f->client, non_blocking);
+
+        g_assert_cmpint(fcntl(a, F_GETFL) & O_NONBLOCK, ==, 0);
+        g_assert_cmpint(fcntl(b, F_GETFL) & O_NONBLOCK, ==, O_NONBLOCK);
+}
+
+static void test_options_hold(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, 7, SOCKET, "localAddress", "s", "127.0.0.1",
+                                                "noDelay", "b", true, "keepAlive", "b", true, NULL);
+        uint16_t port = test_get_port(f->client, listener);
+        _cleanup_close_ int socket = take_socket(f->client, listener), peer = -EBADF, fd = -EBADF;
+
+        peer = test_connect("127.0.0.1", port);
+        fd = accept_one(socket);
+        g_assert_cmpint(test_get_socket_option(fd, IPPROTO_TCP, TCP_NODELAY), !=, 0);
+        g_assert_cmpint(test_get_socket_option(fd, SOL_SOCKET, SO_KEEPALIVE), !=, 0);
+        g_assert_cmpuint(test_service_get_backlog(f->service, port), ==, 7);
+}
+
+static void test_is_taken_once(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, SOCKET, NULL), *again = NULL, *after = NULL;
+        _cleanup_close_ int socket = take_socket(f->client, listener);
+
+        again = test_listener_call_fails(f->client, listener, "TakeSocket");
+        g_assert_cmpstr(again, ==, ALREADY_TAKEN);
+        assert_accepts(socket, test_get_port(f->client, listener));
+        socket = close_fd(socket);
+        after = test_listener_call_fails(f->client, listener, "TakeSocket");
+        g_assert_cmpstr(after, ==, ALREADY_TAKEN);
+}
+
+static void test_wrong_delivery(Fixture *f, const void *data) {
+        static const char *const others[] = { "signal", "pull", "channel" };
+        static const char *const members[] = { "OpenChannel", "Pause", "Resume" };
+        g_autofree char *listener = test_listen(f->client, 0, -1, SOCKET, NULL);
+
+        for (size_t i = 0; i < ELEMENTS(others); i++) {
+                g_autofree char *other = test_listen(f->client, 0, -1, "delivery", "s", others[i], NULL);
+                g_autofree char *error = test_listener_call_fails(f->client, other, "TakeSocket");
+
+                g_assert_cmpstr(error, ==, WRONG_DELIVERY);
+        }
+        /* It is not the service that accepts. */
+        for (size_t i = 0; i < ELEMENTS(members); i++) {
+                g_autofree char *error = test_listener_call_fails(f->client, listener, members[i]);
+
+                g_assert_cmpstr(error, ==, WRONG_DELIVERY);
+        }
+}
+
+static void test_other_clients(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, SOCKET, NULL), *denied = NULL;
+        g_autofree char *persistent = test_listen(f->client, 0, -1, SOCKET, "persistent", "b", true, NULL);
+        g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
+        _cleanup_close_ int socket = -EBADF;
+
+        denied = test_listener_call_fails(other, listener, "TakeSocket");
+        g_assert_cmpstr(denied, ==, SD_BUS_ERROR_ACCESS_DENIED);
+        socket = take_socket(other, persistent);
+        assert_accepts(socket, test_get_port(other, persistent));
+}
+
+/* A program that restarts takes it again, with what has queued meanwhile. */
+static void test_persistent(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, SOCKET, "persistent", "b", true, NULL);
+        uint16_t port = test_get_port(f->client, listener);
+        _cleanup_close_ int socket = take_socket(f->client, listener), peer = -EBADF, fd = -EBADF;
+
+        assert_accepts(socket, port);
+        socket = close_fd(socket);
+        test_client_free(f->client);
+        f->client = test_client_new(f->bus, (uid_t) -1);
+        test_wait_for(!test_has_owner(f->client, listener));
+        peer = test_connect("::1", port);
+        test_listener_call(f->client, listener, "Adopt");
+        socket = take_socket(f->client, listener);
+        fd = accept_one(socket);
+        test_assert_connected(peer, fd);
+        assert_accepts(socket, port);
+}
+
+/* ---- Revoking ---- */
+
+static void test_revoked_by_close(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, test_free_port(), -1, SOCKET, NULL);
+        Copy c = copy_new(f->client, listener);
+        g_autoptr(TestNotice) closed = NULL;
+
+        test_listener_call(f->client, listener, "Close");
+        closed = test_client_wait_closed(f->client);
+        g_assert_cmpstr(closed->reason, ==, "owner");
+        copy_assert_revoked(&c);
+        copy_done(&c);
+}
+
+static void test_revoked_by_the_owners_end(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, SOCKET, NULL);
+        Copy c = copy_new(f->client, listener);
+
+        g_clear_pointer(&f->client, test_client_free);
+        test_wait_for(!test_service_is_listening(f->service, c.port));
+        copy_assert_revoked(&c);
+        copy_done(&c);
+}
+
+static void test_revoked_by_lifetime(Fixture *f, const void *data) {
+        _cleanup_close_ int lifetime = eventfd(0, EFD_CLOEXEC);
+        g_autofree char *listener = test_listen(f->client, test_free_port(), -1, SOCKET, "lifetime", "h",
+                                                lifetime, NULL);
+        Copy c = copy_new(f->client, listener);
+        g_autoptr(TestNotice) closed = NULL;
+
+        g_assert_no_errno(eventfd_write(lifetime, 1));
+        closed = test_client_wait_closed(f->client);
+        g_assert_cmpstr(closed->reason, ==, "lifetime");
+        copy_assert_revoked(&c);
+        copy_done(&c);
+}
+
+static void test_revoked_by_shutdown(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, SOCKET, NULL);
+        Copy c = copy_new(f->client, listener);
+
+        g_assert_cmpint(test_service_stop(f->service), ==, 0);
+        copy_assert_revoked(&c);
+        copy_done(&c);
+}
+
+static void test_revoked_by_root(Fixture *f, const void *data) {
+        g_autoptr(TestClient) owner = NULL;
+        g_autofree char *listener = NULL;
+        g_autoptr(TestNotice) closed = NULL;
+        Copy c;
+
+        if (!test_require_root())
+                return;
+        /* Both persistent and not, an administrator may. */
+        listener = test_listen(f->client, 0, -1, SOCKET, "persistent", "b", true, NULL);
+        c = copy_new(f->client, listener);
+        owner = test_client_new(f->bus, (uid_t) -1);
+        test_listener_call(owner, listener, "Close");
+        closed = test_client_wait_closed(f->client);
+        g_assert_cmpstr(closed->listener, ==, listener);
+        copy_assert_revoked(&c);
+        copy_done(&c);
+}
+
+/* A copy is not in the way of the next one. */
+static void test_port_is_free(Fixture *f, const void *data) {
+        for (unsigned i = 0; i < 3; i++) {
+                uint16_t port = test_free_port();
+                g_autofree char *listener = test_listen(f->client, port, -1, SOCKET, NULL), *next = NULL;
+                Copy c = copy_new(f->client, listener);
+                _cleanup_close_ int peer = -EBADF;
+                g_autoptr(TestAccepted) accepted = NULL;
+
+                test_listener_call(f->client, listener, "Close");
+                next = test_listen(f->client, port, -1, NULL);
+                peer = test_connect("::1", port);
+                accepted = test_client_wait_accepted(f->client);
+                g_assert_cmpstr(accepted->listener, ==, next);
+                test_assert_connected(peer, accepted->socket);
+                assert_accepts_nothing(c.socket);
+                /* Nor can it get into the way later. */
+                g_assert_cmpint(listen(c.socket, 16), ==, -1);
+                test_listener_call(f->client, next, "Close");
+                copy_done(&c);
+        }
+}
+
+/* All that it can do is to keep the number from others, as long as it is there. */
+static void test_port_is_held(Fixture *f, const void *data) {
+        uint16_t port = test_free_port();
+        g_autofree char *listener = test_listen(f->client, port, -1, SOCKET, NULL), *next = NULL,
+                        *error = NULL;
+        Copy c = copy_new(f->client, listener);
+        _cleanup_close_ int peer = -EBADF;
+        g_autoptr(TestAccepted) accepted = NULL;
+
+        test_listener_call(f->client, listener, "Close");
+        g_assert_no_errno(listen(c.socket, 16));
+        error = test_listen_fails(f->client, NULL, port, -1, NULL);
+        g_assert_cmpstr(error, ==, SD_BUS_ERROR_ADDRESS_IN_USE);
+        assert_unreachable(port);
+
+        copy_done(&c);
+        next = test_listen(f->client, port, -1, NULL);
+        peer = test_connect("::1", port);
+        accepted = test_client_wait_accepted(f->client);
+        test_assert_connected(peer, accepted->socket);
+}
+
+int main(int argc, char *argv[]) {
+        test_init(&argc, &argv);
+        (void) test_enter_private_network();
+
+#define ADD(name, function) \
+        g_test_add("/socket/" name, Fixture, NULL, fixture_set_up, function, fixture_tear_down)
+        ADD("who takes it accepts by itself", test_accepts_by_itself);
+        ADD("nonBlocking is the socket's", test_blocking);
+        ADD("options hold for what is accepted", test_options_hold);
+        ADD("it is taken once", test_is_taken_once);
+        ADD("nothing else is for it, and it is for nothing else", test_wrong_delivery);
+        ADD("a persistent one is for others of the user", test_other_clients);
+        ADD("a persistent one is taken again by the next owner", test_persistent);
+        ADD("Close revokes it", test_revoked_by_close);
+        ADD("the owner's end revokes it", test_revoked_by_the_owners_end);
+        ADD("the end of its lifetime revokes it", test_revoked_by_lifetime);
+        ADD("a shutdown revokes it", test_revoked_by_shutdown);
+        ADD("another connection's Close revokes it", test_revoked_by_root);
+        ADD("a revoked copy leaves the port free", test_port_is_free);
+        ADD("a revoked copy that listens again holds the port's number and no more", test_port_is_held);
+#undef ADD
+        return test_run();
+}

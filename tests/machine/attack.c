@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "machine/attack.h"
+
+#include <linux/sockios.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include "base/macros.h"
+
+/* A socket's buffer takes some 200 KiB on every kernel and with every setting that one meets. */
+#define OWN_MESSAGE_SIZE (16U * 1024)
+#define OWN_MESSAGES 64U
+#define FULL (100 * 1024)
+
+#define VISITS 100U
+#define LISTENS 9U
+
+/* So much worse than before is not what else the machine had to do, or not so often in a row. */
+#define NOTICED 3U
+#define ATTEMPTS 6U
+
+/* Pages that are half full, and in another way each time. */
+#define MEMORY_SLACK (128U * 1024)
+
+void attack_init(int *argc, char ***argv) {
+        machine_init(argc, argv);
+        for (unsigned i = 0; i < ATTACK_USERS; i++) {
+                g_autofree char *name = g_strdup_printf("attack-%u", i);
+
+                g_free(machine_run("useradd", name, NULL));
+        }
+}
+
+static uid_t get_uid(unsigned n) {
+        g_autofree char *name = g_strdup_printf("attack-%u", n);
+
+        return machine_uid(name);
+}
+
+TestClient *attack_client_new(Machine *m, unsigned n) {
+        return test_client_new(m->bus, get_uid(n % ATTACKERS_UIDS));
+}
+
+TestClient *attack_bystander_new(Machine *m) {
+        return test_client_new(m->bus, get_uid(ATTACKERS_UIDS));
+}
+
+uid_t attack_newcomer_uid(void) {
+        return get_uid(ATTACKERS_UIDS + 1);
+}
+
+/* ----------------------------------------------------------------------------------------- attackers */
+
+Attacker *attacker_new(Machine *m, unsigned n, const char *delivery) {
+        Attacker *a = g_new0(Attacker, 1);
+
+        a->client = attack_client_new(m, n);
+        a->delivery = delivery;
+        a->listener = test_listen(a->client, 0, -1, "delivery", "s", delivery, NULL);
+        a->port = test_get_port(a->client, a->listener);
+        a->peers = g_array_new(false, false, sizeof(int));
+        a->channel = -EBADF;
+        return a;
+}
+
+static void close_peers(Attacker *a) {
+        for (unsigned i = 0; i < a->peers->len; i++)
+                close_fd(g_array_index(a->peers, int, i));
+        g_array_set_size(a->peers, 0);
+}
+
+void attacker_free(Attacker *a) {
+        if (!a)
+                return;
+        test_client_free(a->client);
+        close_fd(a->channel);
+        close_peers(a);
+        g_array_unref(a->peers);
+        g_free(a->listener);
+        g_free(a);
+}
+
+void attackers_leave(Machine *m, GPtrArray *attackers, unsigned n_fds) {
+        g_ptr_array_set_free_func(attackers, (GDestroyNotify) attacker_free);
+        g_ptr_array_unref(attackers);
+        test_wait_for(attack_count_fds(m) <= n_fds);
+}
+
+void attacker_open_channel(Attacker *a) {
+        a->channel = test_listener_call_fd(a->client, a->listener, "OpenChannel");
+}
+
+void attacker_connect(Attacker *a, unsigned n) {
+        for (; n > 0; n--) {
+                int peer = test_connect("127.0.0.1", a->port);
+
+                g_array_append_val(a->peers, peer);
+        }
+}
+
+static unsigned pull(Attacker *a, unsigned n) {
+        g_autoptr(sd_bus_message) reply = test_call(a->client, a->listener, TEST_LISTENER_INTERFACE, "Accept",
+                                                    "uu", n, TEST_DEADLINE_MS);
+        unsigned taken = 0;
+
+        g_assert_cmpint(sd_bus_message_enter_container(reply, 'a', "(hsqa{sv})"), >=, 0);
+        for (; sd_bus_message_skip(reply, "(hsqa{sv})") > 0; taken++)
+                ;
+        return taken;
+}
+
+void attacker_take(Attacker *a, unsigned n) {
+        attacker_connect(a, n);
+        while (n > 0)
+                if (streq(a->delivery, "pull"))
+                        n -= pull(a, n);
+                else {
+                        test_accepted_free(test_client_wait_accepted(a->client));
+                        n--;
+                }
+        test_wait_for(test_get_u64(a->client, a->listener, "Delivered") == a->peers->len);
+        close_peers(a);
+}
+
+static int count_unread(TestClient *client) {
+        int size = 0;
+
+        g_assert_no_errno(ioctl(sd_bus_get_fd(test_client_bus(client)), SIOCINQ, &size));
+        return size;
+}
+
+void attacker_fill_buffer(Attacker *a) {
+        sd_bus *bus = test_client_bus(a->client);
+        g_autofree char *text = g_strnfill(OWN_MESSAGE_SIZE, 'x');
+
+        test_client_set_stalled(a->client, true);
+        for (unsigned i = 0; i < OWN_MESSAGES; i++) {
+                g_autoptr(sd_bus_message) message = NULL;
+
+                g_assert_cmpint(sd_bus_message_new_signal(bus, &message, "/", "org.example.Self", "Sent"), >=,
+                                0);
+                g_assert_cmpint(sd_bus_message_append(message, "s", text), >=, 0);
+                g_assert_cmpint(sd_bus_send_to(bus, message, test_client_name(a->client), NULL), >=, 0);
+                g_assert_cmpint(sd_bus_flush(bus), >=, 0);
+        }
+        test_wait_for(count_unread(a->client) > FULL);
+}
+
+void attack_call_blindly(TestClient *client, sd_bus_message *message) {
+        uint64_t cookie;
+
+        /* Without a place for the cookie sd-bus says that it wants no reply. */
+        g_assert_cmpint(sd_bus_send(test_client_bus(client), message, &cookie), >=, 0);
+        g_assert_cmpint(sd_bus_flush(test_client_bus(client)), >=, 0);
+        sd_bus_message_unref(message);
+}
+
+uint64_t attacker_get(Machine *m, Attacker *a, const char *property) {
+        return test_get_u64(m->root, a->listener, property);
+}
+
+void attacker_wait_peers_end(Attacker *a) {
+        for (unsigned i = 0; i < a->peers->len; i++)
+                (void) test_wait_end(g_array_index(a->peers, int, i));
+}
+
+/* --------------------------------------------------------------------------------------------- times */
+
+void series_init(Series *s) {
+        s->values = g_array_new(false, false, sizeof(uint64_t));
+}
+
+void series_done(Series *s) {
+        g_clear_pointer(&s->values, g_array_unref);
+}
+
+void series_add(Series *s, uint64_t microseconds) {
+        g_array_append_val(s->values, microseconds);
+}
+
+static int compare(const void *a, const void *b) {
+        uint64_t x = *(const uint64_t *) a, y = *(const uint64_t *) b;
+
+        return x < y ? -1 : x > y;
+}
+
+uint64_t series_get(const Series *s, unsigned percent) {
+        unsigned n = s->values->len;
+
+        g_assert_cmpuint(n, >, 0);
+        g_array_sort(s->values, compare);
+        return g_array_index(s->values, uint64_t, MIN(n * percent / 100, n - 1));
+}
+
+uint64_t attack_visit(TestClient *client, uint16_t port) {
+        uint64_t start = test_now();
+        _cleanup_close_ int peer = test_connect("127.0.0.1", port);
+        g_autoptr(TestAccepted) accepted = test_client_wait_accepted(client);
+
+        test_send(accepted->socket, "!", 1);
+        test_expect(peer, "!");
+        return test_now() - start;
+}
+
+uint64_t attack_listen(Machine *m, uid_t uid) {
+        g_autoptr(TestClient) client = test_client_new(m->bus, uid);
+        g_autofree char *listener = NULL;
+        uint64_t start, end;
+
+        start = test_now();
+        listener = test_listen(client, 0, -1, NULL);
+        end = test_now();
+        /* What it was given works, too. */
+        (void) attack_visit(client, test_get_port(client, listener));
+        return end - start;
+}
+
+void attack_look_on(Machine *m, TestClient *bystander, uint16_t port, Series *visits, Series *listens) {
+        /* The first few find the caches cold. */
+        for (unsigned i = 0; i < VISITS / 10; i++)
+                (void) attack_visit(bystander, port);
+
+        for (unsigned i = 0; i < VISITS; i++)
+                series_add(visits, attack_visit(bystander, port));
+        for (unsigned i = 0; i < LISTENS; i++)
+                series_add(listens, attack_listen(m, attack_newcomer_uid()));
+}
+
+/* --------------------------------------------------------------------------------------------- usage */
+
+uint64_t attack_get_memory(void) {
+        pid_t pid = machine_service_pid();
+        g_autofree char *path = g_strdup_printf("/proc/%d/status", (int) pid), *content = NULL;
+        g_autoptr(GError) error = NULL;
+        const char *line;
+
+        (void) g_file_get_contents(path, &content, NULL, &error);
+        g_assert_no_error(error);
+        line = strstr(content, "RssAnon:");
+        g_assert_nonnull(line);
+        return g_ascii_strtoull(line + strlen("RssAnon:"), NULL, 10) * 1024;
+}
+
+unsigned attack_count_fds(Machine *m) {
+        test_client_sync_service(m->root);
+        return test_count_fds(machine_service_pid());
+}
+
+typedef struct AttackTest {
+        MachineTest run;
+        const void *data;
+} AttackTest;
+
+static void run_twice(Machine *m, const void *data) {
+        const AttackTest *test = data;
+        uint64_t memory;
+        pid_t pid;
+
+        test->run(m, test->data);
+        pid = machine_service_pid();
+        memory = attack_get_memory();
+
+        test->run(m, test->data);
+        g_assert_cmpint(machine_service_pid(), ==, pid);
+        g_test_message("memory: %" G_GUINT64_FORMAT " KiB, and after another time %" G_GUINT64_FORMAT " KiB",
+                       memory / 1024, attack_get_memory() / 1024);
+        g_assert_cmpuint(attack_get_memory(), <=, memory + MEMORY_SLACK);
+}
+
+void attack_add(const char *path, MachineTest test, const void *data) {
+        static AttackTest tests[16];
+        static unsigned n_tests;
+
+        g_assert_cmpuint(n_tests, <, ELEMENTS(tests));
+        tests[n_tests] = (AttackTest) { .run = test, .data = data };
+        machine_add_full(path, run_twice, tests + n_tests++);
+}
+
+/* --------------------------------------------------------------------------------------------- watch */
+
+void watch_init(Watch *w, Machine *m) {
+        *w = (Watch) { .bystander = attack_bystander_new(m), .listen_factor = NOTICED };
+        w->listener = test_listen(w->bystander, 0, -1, NULL);
+        w->port = test_get_port(w->bystander, w->listener);
+        series_init(&w->visits);
+        series_init(&w->listens);
+        attack_look_on(m, w->bystander, w->port, &w->visits, &w->listens);
+        w->n_fds = attack_count_fds(m);
+}
+
+static bool is_unnoticed(Watch *w, Machine *m) {
+        uint64_t visit[2], listen[2];
+        Series visits, listens;
+
+        series_init(&visits);
+        series_init(&listens);
+        attack_look_on(m, w->bystander, w->port, &visits, &listens);
+        visit[0] = series_get(&w->visits, 50);
+        visit[1] = series_get(&visits, 50);
+        listen[0] = series_get(&w->listens, 25);
+        listen[1] = series_get(&listens, 25);
+        series_done(&visits);
+        series_done(&listens);
+
+        g_test_message("connect to first byte: %" G_GUINT64_FORMAT " us, was %" G_GUINT64_FORMAT
+                       "; Listen: %" G_GUINT64_FORMAT " us, was %" G_GUINT64_FORMAT,
+                       visit[1], visit[0], listen[1], listen[0]);
+        return visit[1] <= visit[0] * NOTICED && listen[1] <= listen[0] * w->listen_factor;
+}
+
+void watch_assert_unnoticed(Watch *w, Machine *m) {
+        unsigned attempts = 1;
+
+        while (!is_unnoticed(w, m))
+                g_assert_cmpuint(attempts++, <, ATTEMPTS);
+}
+
+void watch_done(Watch *w, Machine *m) {
+        test_wait_for(attack_count_fds(m) <= w->n_fds);
+        g_assert_cmpuint(test_get_u64(w->bystander, w->listener, "Lost"), ==, 0);
+        test_client_free(w->bystander);
+        g_free(w->listener);
+        series_done(&w->visits);
+        series_done(&w->listens);
+}

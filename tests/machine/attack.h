@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What the tests of attacks share: users, clients that misbehave and the peers that connect to them, and two
+ * who must not notice: a bystander, who has a listener all the time, and a newcomer, who makes one.
+ *
+ * Times are compared with those of the same run, a moment before the attack. */
+
+#include "machine/machine.h"
+
+/* Each has its own uid; the last two are the bystander and the newcomer. */
+#define ATTACK_USERS 10U
+#define ATTACKERS_UIDS (ATTACK_USERS - 2)
+
+typedef struct Attacker {
+        TestClient *client;
+        const char *delivery;
+        char *listener;
+        uint16_t port;
+        GArray *peers; /* int */
+        int channel;   /* if it has opened it */
+} Attacker;
+
+/* Times in µs. */
+typedef struct Series {
+        GArray *values;
+} Series;
+
+/* In place of machine_init() and machine_add(). Each test runs twice, and the service must not need more
+ * memory after the second time than after the first. */
+void attack_init(int *argc, char ***argv);
+void attack_add(const char *path, MachineTest test, const void *data);
+
+/* The n-th user's; any n, they take turns. */
+TestClient *attack_client_new(Machine *m, unsigned n);
+TestClient *attack_bystander_new(Machine *m);
+uid_t attack_newcomer_uid(void);
+
+/* delivery: of its listener. The client needs not be of use any more then. */
+Attacker *attacker_new(Machine *m, unsigned n, const char *delivery);
+void attacker_free(Attacker *a);
+/* When all have left, and the service has cleaned up after them. */
+void attackers_leave(Machine *m, GPtrArray *attackers, unsigned n_fds);
+/* It never reads it. */
+void attacker_open_channel(Attacker *a);
+/* So many more peers connect. */
+void attacker_connect(Attacker *a, unsigned n);
+/* Takes n connections and answers, so that its window grows. */
+void attacker_take(Attacker *a, unsigned n);
+/* Calls a method and never looks at the answer. Consumes the message. */
+void attack_call_blindly(TestClient *client, sd_bus_message *message);
+/* Neither reads nor answers any more, and what is sent to it has to wait in the bus: it has sent messages to
+ * itself until its socket was full. */
+void attacker_fill_buffer(Attacker *a);
+/* What root sees of its listener. */
+uint64_t attacker_get(Machine *m, Attacker *a, const char *property);
+/* How the connections of its peers have ended, once all have. */
+void attacker_wait_peers_end(Attacker *a);
+
+void series_init(Series *s);
+void series_done(Series *s);
+void series_add(Series *s, uint64_t microseconds);
+uint64_t series_get(const Series *s, unsigned percent);
+
+/* One connection to the listener, with a byte from its client; how long that took. */
+uint64_t attack_visit(TestClient *client, uint16_t port);
+/* One Listen of a client of this uid that is new to the service; how long it took. */
+uint64_t attack_listen(Machine *m, uid_t uid);
+
+/* The bystander gets a number of connections and the newcomer its listener. */
+void attack_look_on(Machine *m, TestClient *bystander, uint16_t port, Series *visits, Series *listens);
+
+/* A bystander, and how it is when nobody attacks. */
+typedef struct Watch {
+        TestClient *bystander;
+        char *listener;
+        uint16_t port;
+        unsigned n_fds;
+        Series visits;
+        Series listens;
+        unsigned listen_factor; /* how much longer a Listen may take */
+} Watch;
+
+void watch_init(Watch *w, Machine *m);
+/* Neither the bystander nor the newcomer notices a thing. */
+void watch_assert_unnoticed(Watch *w, Machine *m);
+/* Nobody attacks any more. The service has all descriptors back. */
+void watch_done(Watch *w, Machine *m);
+
+/* Of the service, when it has done what it was told before. */
+unsigned attack_count_fds(Machine *m);
+/* In bytes, its own and not shared. */
+uint64_t attack_get_memory(void);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Attacker, attacker_free)

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Clients that are not fit to take connections, or leave at the wrong time: each comes to its documented end,
+ * and nobody else notices. */
+
+#include <grp.h>
+#include <poll.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/macros.h"
+#include "base/message-ids.h"
+#include "machine/attack.h"
+
+#define PEERS 20U
+#define LOST "MESSAGE_ID=" MESSAGE_CONNECTION_LOST_STR
+
+static void test_without_descriptors(Machine *m, const void *data) {
+        g_autoptr(TestClient) client = NULL;
+        g_autofree char *listener = NULL;
+        g_autoptr(TestError) error = NULL;
+        g_autoptr(TestNotice) closed = NULL;
+        Watch watch;
+
+        watch_init(&watch, m);
+        client = test_client_new_full(m->bus, machine_uid(MACHINE_USER), TEST_CLIENT_NO_FDS);
+        listener = test_listen(client, 0, -1, "acceptRate", "u", 1000, NULL);
+        error = test_client_wait_error(client);
+        g_assert_cmpstr(error->listener, ==, listener);
+        g_assert_nonnull(strstr(error->message, "descriptors"));
+        closed = test_client_wait_closed(client);
+        g_assert_cmpstr(closed->listener, ==, listener);
+        g_assert_cmpstr(closed->reason, ==, "error");
+        watch_assert_unnoticed(&watch, m);
+        test_client_free(g_steal_pointer(&client));
+        watch_done(&watch, m);
+}
+
+static void test_without_answers(Machine *m, const void *data) {
+        g_autoptr(Attacker) a = NULL;
+        Watch watch;
+
+        watch_init(&watch, m);
+        a = attacker_new(m, 0, "signal");
+        test_client_set_pings(a->client, TEST_PINGS_IGNORE);
+        attacker_connect(a, PEERS);
+        /* It has one, which it may use, and the others wait for an answer. */
+        test_accepted_free(test_client_wait_accepted(a->client));
+        watch_assert_unnoticed(&watch, m);
+        g_assert_cmpuint(attacker_get(m, a, "Delivered"), ==, 0);
+        g_assert_cmpuint(attacker_get(m, a, "Accepted"), ==,
+                         test_client_count_signals(a->client, "AcceptSocket"));
+        g_assert_cmpuint(attacker_get(m, a, "Accepted"), <, 3);
+        g_assert_cmpuint(attacker_get(m, a, "Lost"), ==, 0);
+
+        test_client_free(g_steal_pointer(&a->client));
+        attacker_wait_peers_end(a);
+        watch_done(&watch, m);
+}
+
+/* It says that it has what it was sent, and does not answer the Ping that asks for it. dbus-daemon lets the
+ * service wait for 128 answers in all, polkit's included. */
+static void test_acknowledging_without_answers(Machine *m, const void *data) {
+        g_autoptr(GPtrArray) clients = g_ptr_array_new_with_free_func((GDestroyNotify) test_client_free);
+        unsigned n = 0;
+        Watch watch;
+
+        watch_init(&watch, m);
+        for (unsigned i = 0; i < 140; i++) {
+                TestClient *client = attack_client_new(m, 0);
+                g_autofree char *listener = NULL;
+                _cleanup_close_ int peer = -EBADF;
+                g_autoptr(TestAccepted) accepted = NULL;
+
+                g_ptr_array_add(clients, client);
+                test_client_set_pings(client, TEST_PINGS_IGNORE);
+                listener = test_listen(client, 0, -1, "acknowledge", "b", true, NULL);
+                peer = test_connect("127.0.0.1", test_get_port(client, listener));
+                /* What its predecessors have left of their uid's share may be nothing. */
+                for (unsigned j = 0; j < 4; j++)
+                        test_client_sync_service(client);
+                if (test_client_count_accepted(client) == 0)
+                        continue;
+                n++;
+                accepted = test_client_wait_accepted(client);
+                sd_bus_message_unref(test_call(client, listener, TEST_LISTENER_INTERFACE, "Acknowledge", "t",
+                                               accepted->serial));
+                test_listener_call(client, listener, "Close");
+        }
+        g_test_message("%u of them got a connection", n);
+        g_assert_cmpuint(n, >, 0);
+        watch_assert_unnoticed(&watch, m);
+        g_clear_pointer(&clients, g_ptr_array_unref);
+        watch_done(&watch, m);
+}
+
+/* ------------------------------------------------------------------------- one that closes nothing */
+
+static int on_hoarded(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        const char *listener;
+        int fd;
+
+        if (sd_bus_message_read(message, "oh", &listener, &fd) < 0)
+                return 0;
+        (void) sd_bus_message_ref(message);
+        (void) !write(fd, "!", 1);
+        printf("took one\n");
+        fflush(stdout);
+        return 0;
+}
+
+/* Another process: it has its own descriptors. */
+static int hoard(void) {
+        g_autoptr(sd_bus_message) reply = NULL;
+        const char *listener;
+        sd_bus *bus = NULL;
+        uint16_t port;
+        int r;
+
+        r = sd_bus_open_system(&bus);
+        if (r >= 0)
+                r = sd_bus_match_signal(bus, NULL, TEST_BUS_NAME, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE,
+                                        "AcceptSocket", on_hoarded, NULL);
+        if (r >= 0)
+                r = sd_bus_call_method(bus, TEST_BUS_NAME, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE,
+                                       "Listen", NULL, &reply, "ia{sv}i", 0, 0, -1);
+        if (r >= 0)
+                r = sd_bus_message_read(reply, "o", &listener);
+        if (r >= 0)
+                r = sd_bus_get_property_trivial(bus, TEST_BUS_NAME, listener, TEST_LISTENER_INTERFACE,
+                                                "LocalPort", NULL, 'q', &port);
+        if (r >= 0)
+                printf("listens on %u as %s\n", port, listener);
+        fflush(stdout);
+        while (r >= 0) {
+                r = sd_bus_process(bus, NULL);
+                if (r == 0)
+                        r = sd_bus_wait(bus, UINT64_MAX);
+        }
+        printf("ends: %s\n", strerror(-r));
+        return 3;
+}
+
+static void become_hoarder(void *data) {
+        const struct passwd *user = getpwnam(MACHINE_USER);
+
+        g_assert_no_errno(setrlimit(RLIMIT_NOFILE, &(struct rlimit) { 40, 40 }));
+        g_assert_no_errno(initgroups(user->pw_name, user->pw_gid));
+        g_assert_no_errno(setgid(user->pw_gid));
+        g_assert_no_errno(setuid(user->pw_uid));
+}
+
+static unsigned count(const char *text, const char *word) {
+        unsigned n = 0;
+
+        for (; (text = strstr(text, word)); text++)
+                n++;
+        return n;
+}
+
+static void test_out_of_descriptors(Machine *m, const void *data) {
+        static const char *const argv[] = { "/proc/self/exe", "--hoard", NULL };
+        g_autofree char *directory = test_make_directory("hoarder"), *output = NULL;
+        g_autofree char *log = g_build_filename(directory, "output", NULL);
+        TestSpawn options = { .log = log, .setup = become_hoarder };
+        g_autoptr(TestChild) child = NULL;
+        unsigned served = 0, port;
+        int peers[60];
+        Watch watch;
+
+        watch_init(&watch, m);
+        child = test_child_new(argv, &options);
+        test_show_on_failure(log);
+        test_wait_for(test_file_contains(log, " as "));
+        g_assert_true(g_file_get_contents(log, &output, NULL, NULL));
+        g_assert_cmpint(sscanf(output, "listens on %u", &port), ==, 1);
+
+        for (size_t i = 0; i < ELEMENTS(peers); i++)
+                peers[i] = test_connect("127.0.0.1", (uint16_t) port);
+        watch_assert_unnoticed(&watch, m);
+        /* The bus cannot give it any more, and it finds that out. */
+        g_assert_cmpint(test_child_wait(child), ==, 3);
+
+        for (size_t i = 0; i < ELEMENTS(peers); i++) {
+                char byte;
+
+                (void) test_wait_fd(peers[i], POLLIN);
+                served += recv(peers[i], &byte, 1, MSG_DONTWAIT) == 1;
+                (void) test_wait_end(peers[i]);
+                close_fd(peers[i]);
+        }
+        g_clear_pointer(&output, g_free);
+        g_assert_true(g_file_get_contents(log, &output, NULL, NULL));
+        g_test_message("it took %u", served);
+        g_assert_cmpuint(served, ==, count(output, "took one"));
+        g_assert_cmpuint(served, >, 10);
+        g_assert_cmpuint(served, <, 40);
+        test_forget(log);
+        watch_done(&watch, m);
+}
+
+/* ---------------------------------------------------------------------------------------------------- */
+
+static void test_leaves_mid_delivery(Machine *m, const void *data) {
+        g_autofree char *since = machine_journal_end(), *owner = NULL;
+        g_autoptr(Attacker) a = NULL;
+        static unsigned user;
+        uint64_t in_flight;
+        Watch watch;
+
+        watch_init(&watch, m);
+        /* Another one each time: the log names 30 of one user in a minute. */
+        a = attacker_new(m, user++, "signal");
+        attacker_take(a, PEERS);
+        test_client_set_stalled(a->client, true);
+        attacker_connect(a, PEERS);
+        watch_assert_unnoticed(&watch, m);
+        in_flight = attacker_get(m, a, "Accepted") - attacker_get(m, a, "Delivered");
+        g_assert_cmpuint(in_flight, >, 1);
+        owner = g_strdup_printf("OWNER=%s", test_client_name(a->client));
+
+        test_client_free(g_steal_pointer(&a->client));
+        attacker_wait_peers_end(a);
+        watch_done(&watch, m);
+        g_assert_cmpuint(machine_journal_count(since, LOST, owner, NULL), ==, in_flight);
+}
+
+/* A part of what it had in flight is left over for the next one of its uid, and nothing else. */
+static void test_leaves_a_persistent_one(Machine *m, const void *data) {
+        g_autoptr(TestClient) first = NULL, next = NULL;
+        g_autofree char *listener = NULL;
+        Watch watch;
+        int peers[PEERS];
+
+        watch_init(&watch, m);
+        first = attack_client_new(m, 0);
+        listener = test_listen(first, 0, -1, "persistent", "b", true, NULL);
+        test_client_set_stalled(first, true);
+        for (size_t i = 0; i < PEERS; i++)
+                peers[i] = test_connect("127.0.0.1", test_get_port(m->root, listener));
+        watch_assert_unnoticed(&watch, m);
+        test_client_free(g_steal_pointer(&first));
+        watch_assert_unnoticed(&watch, m);
+
+        next = attack_client_new(m, 0);
+        test_listener_call(next, listener, "Adopt");
+        for (size_t i = 0; i < PEERS; i++) {
+                g_autoptr(TestAccepted) accepted = test_client_wait_accepted(next);
+
+                g_assert_cmpuint(accepted->serial, ==, i + 1);
+                test_assert_connected(peers[i], accepted->socket);
+                close_fd(peers[i]);
+        }
+        test_wait_for(test_get_u64(next, listener, "Delivered") == PEERS);
+        g_assert_cmpuint(test_get_u64(next, listener, "Accepted"), ==, PEERS);
+        g_assert_cmpuint(test_get_u64(next, listener, "Lost"), ==, 0);
+        test_listener_call(next, listener, "Close");
+        test_client_free(g_steal_pointer(&next));
+        watch_done(&watch, m);
+}
+
+int main(int argc, char *argv[]) {
+        if (argc > 1 && streq(argv[1], "--hoard"))
+                return hoard();
+
+        attack_init(&argc, &argv);
+        attack_add("/attack/a client that takes no descriptors", test_without_descriptors, NULL);
+        attack_add("/attack/one that answers no Ping", test_without_answers, NULL);
+        attack_add("/attack/140 that acknowledge and answer no Ping", test_acknowledging_without_answers,
+                   NULL);
+        attack_add("/attack/one that closes nothing", test_out_of_descriptors, NULL);
+        attack_add("/attack/one that leaves mid-delivery", test_leaves_mid_delivery, NULL);
+        attack_add("/attack/one that leaves a persistent listener mid-delivery", test_leaves_a_persistent_one,
+                   NULL);
+        return test_run();
+}
