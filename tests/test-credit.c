@@ -86,7 +86,7 @@ static void test_shares(void) {
         for (unsigned i = 0; i < G_N_ELEMENTS(greedy) - 1; i++)
                 taker_init(&greedy[i], &budget, 1000 + i, 16, 100);
         /* Those who have answered before, all that is not set aside and their shares. */
-        g_assert_cmpint(budget.used[CREDIT_FAST], ==, 16);
+        g_assert_cmpint(budget.used[CREDIT_FAST], ==, 24);
         g_assert_cmpint(budget.used[CREDIT_BASE], ==, 9 * 2);
 
         taker_init(&poor, &budget, 2000, 1, 1);
@@ -114,10 +114,10 @@ static void test_fast_lane(void) {
                 taker_init(&newcomers[i], &budget, 1000, 1, 1);
                 n += newcomers[i].n;
         }
-        g_assert_cmpint(n, ==, 3 + 8);
+        g_assert_cmpint(n, ==, 3 + 12);
 
         taker_init(&proven, &budget, 1000, 16, 16);
-        g_assert_cmpint(proven.n, ==, 8);
+        g_assert_cmpint(proven.n, ==, 12);
         g_assert_cmpint(budget.used[CREDIT_BASE], ==, 3);
 
         for (unsigned i = 0; i < G_N_ELEMENTS(newcomers); i++)

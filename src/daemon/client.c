@@ -48,14 +48,12 @@ Client *client_free(Client *client) {
 
         while ((l = TAILQ_FIRST(&client->listeners))) {
                 client_disown(client, l);
-                l->owner_name = client->name; /* in what is logged of its end */
-                listener_set_owner(l, NULL);
 
                 if (l->options->persistent)
-                        l->owner_name = NULL;
+                        listener_set_owner(l, NULL);
                 else {
-                        listener_lose_all(l);
-                        listener_close(l, LISTENER_END_OWNER);
+                        l->owner_name = client->name; /* in what is logged of its end */
+                        listener_end_with_owner(l);
                 }
         }
 

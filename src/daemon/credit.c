@@ -22,9 +22,9 @@ static uint32_t smaller(uint32_t a, uint32_t b) {
 }
 
 static void budget_divide(Budget *budget, uint32_t limit) {
-        /* Two thirds are the base, and ten users have a share of it; at least one for each. */
-        budget->limit[CREDIT_FAST] = limit / 3;
-        budget->limit[CREDIT_BASE] = limit - limit / 3;
+        /* Half is the base, and nine users have a share of it; at least one for each. */
+        budget->limit[CREDIT_FAST] = limit / 2;
+        budget->limit[CREDIT_BASE] = limit - limit / 2;
         budget->share = limit >= 16 ? limit / 16 : 1;
 }
 
@@ -174,6 +174,10 @@ void credit_done(Credit *credit) {
 void credit_set_window_max(Credit *credit, uint32_t window_max) {
         credit->window_max = window_max;
         credit->window = smaller(credit->window, window_max);
+}
+
+uint32_t credit_get_window(const Credit *credit) {
+        return credit->window;
 }
 
 bool credit_is_full(const Credit *credit) {

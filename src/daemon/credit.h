@@ -76,6 +76,8 @@ void credit_set_window_max(Credit *credit, uint32_t window_max);
 /* It has not answered yet. */
 bool credit_is_new(const Credit *credit);
 
+uint32_t credit_get_window(const Credit *credit);
+
 /* Nothing of the window is left. */
 bool credit_is_full(const Credit *credit);
 

@@ -77,7 +77,7 @@ static uint32_t channel_get_room(Delivery *d) {
         return used < UNREAD_MAX ? UNREAD_MAX - used : 0;
 }
 
-static int channel_push(Delivery *d) {
+static int channel_push(Delivery *d, bool more) {
         DeliveryChannel *c = from_delivery(d);
         Handoff *handoff;
         int r;

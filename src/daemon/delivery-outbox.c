@@ -14,6 +14,12 @@
 #define RETRY_USEC (UINT64_C(250) * 1000)
 #define CHECK_ROUNDS 2
 
+/* The first stands for whatever there is. While it is under way, a second is sent for half a window, so that the client
+ * takes the one half while we see to the other. No client with a small window has two, for dbus-daemon lets us wait for
+ * few answers in all. */
+#define BARRIERS_MAX 2
+#define SECOND_BARRIER_MIN 8
+
 /* Whether the client has negotiated to take descriptors. */
 typedef enum OutboxState {
         OUTBOX_NEW,
@@ -38,6 +44,13 @@ struct Receipt {
         TAILQ_ENTRY(Receipt) hung_link;
 };
 
+/* A Ping that is under way. */
+typedef struct Barrier {
+        Outbox *outbox;
+        sd_bus_slot *call;
+        uint64_t position; /* all up to here it stands for */
+} Barrier;
+
 struct Outbox {
         Traffic *traffic;
         char *destination;
@@ -53,8 +66,8 @@ struct Outbox {
         sd_bus_slot *probe_call;   /* the probe, where it wants an answer */
         sd_bus_slot *probe_answer; /* the bus has dealt with the probe */
 
-        sd_bus_slot *barrier;      /* a call that is under way */
-        uint64_t barrier_position; /* all up to here it stands for */
+        Barrier barriers[BARRIERS_MAX];
+        uint64_t barrier_position; /* all up to here has a barrier behind it, or a receipt */
         Receipt *probe_receipt;
         Receipt *open_receipt;     /* goes with the message that is being made */
         sd_event_source *timer;    /* tries something again */
@@ -105,6 +118,8 @@ int outbox_new(Traffic *traffic, const char *destination, uid_t uid, uint32_t wi
                 return -ENOMEM;
 
         outbox->traffic = traffic;
+        for (size_t i = 0; i < BARRIERS_MAX; i++)
+                outbox->barriers[i].outbox = outbox;
         TAILQ_INIT(&outbox->on_bus);
         TAILQ_INIT(&outbox->receipts);
         TAILQ_INIT(&outbox->waiters);
@@ -182,7 +197,8 @@ Outbox *outbox_free(Outbox *outbox) {
         sd_event_source_disable_unref(outbox->timer);
         sd_bus_slot_unref(outbox->probe_call);
         sd_bus_slot_unref(outbox->probe_answer);
-        sd_bus_slot_unref(outbox->barrier);
+        for (size_t i = 0; i < BARRIERS_MAX; i++)
+                sd_bus_slot_unref(outbox->barriers[i].call);
         credit_done(&outbox->credit);
         free(outbox->destination);
         free(outbox);
@@ -240,7 +256,7 @@ static int on_timer(sd_event_source *s, uint64_t usec, void *userdata) {
                 return 0;
         }
 
-        outbox_flush(outbox);
+        outbox_flush(outbox, false);
         outbox_wake(outbox);
         return 0;
 }
@@ -299,24 +315,26 @@ static void outbox_pass(Outbox *outbox, uint64_t position, bool receipt) {
         if (was_full || credit_is_new(&outbox->credit))
                 credit_grow(&outbox->credit);
 
-        outbox_flush(outbox);
+        outbox_flush(outbox, false);
         outbox_wake(outbox);
 }
 
 static int on_barrier(sd_bus_message *answer, void *userdata, sd_bus_error *ret_error) {
-        Outbox *outbox = userdata;
+        Barrier *barrier = userdata;
+        Outbox *outbox = barrier->outbox;
 
-        outbox->barrier = sd_bus_slot_unref(outbox->barrier);
+        barrier->call = sd_bus_slot_unref(barrier->call);
 
         if (!answer_is_the_clients(outbox, answer)) {
                 const sd_bus_error *error = sd_bus_message_get_error(answer);
 
                 log_debug("No answer from %s: %s", outbox->destination, error ? error->message : "not its own");
+                outbox->barrier_position = 0;
                 outbox_set_timer(outbox, RETRY_USEC);
                 return 0;
         }
 
-        outbox_pass(outbox, outbox->barrier_position, false);
+        outbox_pass(outbox, barrier->position, false);
         return 0;
 }
 
@@ -459,7 +477,7 @@ static int new_ping(Outbox *outbox, sd_bus_message **ret) {
 }
 
 /* A client may take all the time it wants to answer: it spends its own credit, nobody else's. */
-static int outbox_send_barrier(Outbox *outbox) {
+static int outbox_send_barrier(Outbox *outbox, Barrier *barrier) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
         int r;
 
@@ -471,10 +489,11 @@ static int outbox_send_barrier(Outbox *outbox) {
         if (r < 0)
                 return r;
 
-        r = sd_bus_call_async(outbox->traffic->bus, &outbox->barrier, m, on_barrier, outbox, UINT64_MAX);
+        r = sd_bus_call_async(outbox->traffic->bus, &barrier->call, m, on_barrier, barrier, UINT64_MAX);
         if (r < 0)
                 return r;
 
+        barrier->position = outbox->last_position;
         outbox->barrier_position = outbox->last_position;
         return 0;
 }
@@ -572,6 +591,10 @@ static void outbox_probe(Outbox *outbox) {
         outbox_list(outbox);
 }
 
+bool outbox_is_refused(const Outbox *outbox) {
+        return outbox->state == OUTBOX_REFUSED;
+}
+
 bool outbox_is_being_probed(const Outbox *outbox) {
         return outbox->state == OUTBOX_PROBED;
 }
@@ -610,15 +633,37 @@ void outbox_add(Outbox *outbox, Handoff *handoff, uint64_t cookie, bool by_barri
         outbox_list(outbox);
 }
 
-/* Whether something is on the bus without a receipt. */
-static bool outbox_needs_barrier(Outbox *outbox) {
+/* How many are on the bus with neither a receipt nor a barrier. */
+static uint32_t outbox_count_open(Outbox *outbox) {
         Handoff *handoff;
+        uint32_t n = 0;
 
-        TAILQ_FOREACH(handoff, &outbox->on_bus, outbox_link)
+        TAILQ_FOREACH_REVERSE(handoff, &outbox->on_bus, HandoffQueue, outbox_link) {
+                if (handoff->position <= outbox->barrier_position)
+                        break;
                 if (!handoff->receipt)
-                        return true;
+                        n++;
+        }
 
-        return false;
+        return n;
+}
+
+/* NULL if another one is not worth it, or cannot be had. */
+static Barrier *outbox_find_barrier(Outbox *outbox, bool more) {
+        Barrier *idle = NULL;
+        uint32_t n_open = outbox_count_open(outbox), n_busy = 0, half;
+
+        for (size_t i = 0; i < BARRIERS_MAX; i++)
+                if (outbox->barriers[i].call)
+                        n_busy++;
+                else
+                        idle = &outbox->barriers[i];
+
+        if (!more && n_busy == 0)
+                return n_open > 0 ? idle : NULL;
+
+        half = credit_get_window(&outbox->credit) / 2;
+        return n_open >= half && n_open >= SECOND_BARRIER_MIN ? idle : NULL;
 }
 
 int outbox_add_descriptor(Outbox *outbox, uint64_t cookie) {
@@ -631,17 +676,22 @@ int outbox_add_descriptor(Outbox *outbox, uint64_t cookie) {
                 return r;
 
         outbox_add(outbox, handoff, cookie, true);
-        outbox_flush(outbox);
+        outbox_flush(outbox, false);
         return 0;
 }
 
-void outbox_flush(Outbox *outbox) {
+void outbox_flush(Outbox *outbox, bool more) {
+        Barrier *barrier;
         int r;
 
-        if (outbox->barrier || outbox->timer || !outbox_needs_barrier(outbox))
+        if (outbox->timer)
                 return;
 
-        r = outbox_send_barrier(outbox);
+        barrier = outbox_find_barrier(outbox, more);
+        if (!barrier)
+                return;
+
+        r = outbox_send_barrier(outbox, barrier);
         if (r < 0) {
                 log_debug("Cannot ask %s whether it has its connections: %s", outbox->destination, strerror(-r));
                 outbox_set_timer(outbox, RETRY_USEC);

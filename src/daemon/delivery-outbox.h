@@ -6,9 +6,9 @@
  *
  * After the messages that carry connections goes a barrier: a call of org.freedesktop.DBus.Peer.Ping, which
  * nearly every D-Bus library answers without its program's help. The bus keeps the order, so the answer
- * proves that everything before it has left the bus, and its descriptors no longer count there. One barrier
- * is under way at a time and stands for all that went before it: a busy client costs a fraction of a barrier
- * for each connection, and no client more than one of the few calls that dbus-daemon lets us wait for.
+ * proves that everything before it has left the bus, and its descriptors no longer count there. A barrier
+ * stands for all that went before it, and one is under way at a time, two for a client with a large window: a busy client
+ * costs a fraction of a barrier for each connection, and few of the calls that dbus-daemon lets us wait for.
  *
  * Where no answer can be had, since the client's library answers no Pings or its program waits for a reply in a
  * blocking call, a descriptor goes along as a receipt: it is closed when the message has been read and freed.
@@ -82,6 +82,9 @@ const char *outbox_get_destination(Outbox *outbox);
 uint32_t outbox_get_room(Outbox *outbox, OutboxWaiter *waiter);
 void outbox_stop_waiting(OutboxWaiter *waiter);
 
+/* This client does not take descriptors. */
+bool outbox_is_refused(const Outbox *outbox);
+
 /* There is no room yet, but that is up to the bus and not to the client. */
 bool outbox_is_being_probed(const Outbox *outbox);
 
@@ -105,8 +108,9 @@ void outbox_seal_receipt(Outbox *outbox);
 /* A descriptor in the message with that cookie that is no connection. Flushes. */
 int outbox_add_descriptor(Outbox *outbox, uint64_t cookie);
 
-/* Sends a barrier if something needs one and none is under way. */
-void outbox_flush(Outbox *outbox);
+/* Sends a barrier if something needs one, unless one is under way that will soon make it worth more. 'more': so does
+ * what follows at once. */
+void outbox_flush(Outbox *outbox, bool more);
 
 /* Those who wait for room get what there is. */
 void outbox_wake(Outbox *outbox);

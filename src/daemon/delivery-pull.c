@@ -33,6 +33,7 @@ struct PullCall {
         sd_bus_message *message;
         uint32_t maximum;
         sd_event_source *timer;
+        bool *answered;     /* or NULL; set when it ends */
         TAILQ_ENTRY(PullCall) link;
 };
 
@@ -49,6 +50,8 @@ static DeliveryPull *from_delivery(Delivery *d) {
 }
 
 static PullCall *pull_call_free(PullCall *call) {
+        if (call->answered)
+                *call->answered = true;
         TAILQ_REMOVE(&call->pull->calls, call, link);
         call->pull->n_calls--;
         outbox_remove_guest(&call->guest);
@@ -60,11 +63,11 @@ static PullCall *pull_call_free(PullCall *call) {
 }
 
 static void on_caller_left(OutboxGuest *guest) {
-        (void) pull_call_free((PullCall *) ((char *) guest - offsetof(PullCall, guest)));
+        (void) pull_call_free((PullCall *) (void *) ((char *) guest - offsetof(PullCall, guest)));
 }
 
 static PullCall *call_from_waiter(OutboxWaiter *waiter) {
-        return (PullCall *) ((char *) waiter - offsetof(PullCall, waiter));
+        return (PullCall *) (void *) ((char *) waiter - offsetof(PullCall, waiter));
 }
 
 static void on_room(OutboxWaiter *waiter) {
@@ -172,11 +175,14 @@ static int pull_answer(DeliveryPull *p, PullCall *call, uint32_t n) {
         return 1;
 }
 
-static int pull_push(Delivery *d) {
+static int pull_push(Delivery *d, bool more) {
         DeliveryPull *p = from_delivery(d);
         PullCall *call;
         uint32_t room;
         int r;
+
+        if (more)
+                return 0; /* a reply brings many */
 
         while (d->n_waiting > 0 && (call = find_call(p, &room))) {
                 r = pull_answer(p, call, room < d->n_waiting ? room : d->n_waiting);
@@ -223,6 +229,11 @@ static int on_time_out(sd_event_source *s, uint64_t usec, void *userdata) {
                 return sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
         }
 
+        if (outbox_is_refused(call->outbox)) {
+                on_refused(&call->waiter);
+                return 0;
+        }
+
         r = send_reply(call, 0, -EBADF, &cookie);
         if (r < 0)
                 log_debug("%s: cannot answer Accept: %s", p->delivery.parameters.path, strerror(-r));
@@ -234,6 +245,7 @@ static int on_time_out(sd_event_source *s, uint64_t usec, void *userdata) {
 
 static int pull_accept(Delivery *d, Outbox *caller, sd_bus_message *message, uint32_t maximum, uint32_t timeout_ms) {
         DeliveryPull *p = from_delivery(d);
+        bool answered = false;
         PullCall *call;
         int r;
 
@@ -243,14 +255,6 @@ static int pull_accept(Delivery *d, Outbox *caller, sd_bus_message *message, uin
         call = calloc(1, sizeof(*call));
         if (!call)
                 return -ENOMEM;
-
-        /* Without time to wait, the call is answered in the next turn of the loop, after what is there. */
-        r = sd_event_add_time_relative(d->parameters.event, &call->timer, CLOCK_MONOTONIC,
-                                       UINT64_C(1000) * timeout_ms, timeout_ms > 0 ? 1000 : 1, on_time_out, call);
-        if (r < 0) {
-                free(call);
-                return r;
-        }
 
         call->pull = p;
         call->outbox = caller;
@@ -263,8 +267,21 @@ static int pull_accept(Delivery *d, Outbox *caller, sd_bus_message *message, uin
         p->n_calls++;
         p->noticed = false;
 
-        delivery_tell_room(d);
-        return 0;
+        call->answered = &answered;
+        delivery_tell_room(d); /* the listener may end in it */
+        if (answered)
+                return 0;
+        call->answered = NULL;
+
+        /* Without time to wait, the call is answered in the next turn of the loop, after what is there. */
+        r = sd_event_add_time_relative(d->parameters.event, &call->timer, CLOCK_MONOTONIC,
+                                       UINT64_C(1000) * timeout_ms, timeout_ms > 0 ? 1000 : 1, on_time_out, call);
+        if (r < 0) {
+                (void) pull_call_free(call);
+                delivery_tell_room(d);
+        }
+
+        return r;
 }
 
 static void pull_set_owner(Delivery *d, Outbox *outbox) {

@@ -26,7 +26,7 @@ static DeliverySignal *from_delivery(Delivery *d) {
 }
 
 static DeliverySignal *from_waiter(OutboxWaiter *waiter) {
-        return (DeliverySignal *) ((char *) waiter - offsetof(DeliverySignal, waiter));
+        return (DeliverySignal *) (void *) ((char *) waiter - offsetof(DeliverySignal, waiter));
 }
 
 static int send_accept_socket(DeliverySignal *s, const Handoff *handoff, int receipt, uint64_t *ret_cookie) {
@@ -101,7 +101,7 @@ static uint32_t signal_get_room(Delivery *d) {
         return room > d->n_waiting ? room - d->n_waiting : 0;
 }
 
-static int signal_push(Delivery *d) {
+static int signal_push(Delivery *d, bool more) {
         DeliverySignal *s = from_delivery(d);
         int r = 0;
 
@@ -114,7 +114,7 @@ static int signal_push(Delivery *d) {
         }
 
         if (s->outbox)
-                outbox_flush(s->outbox);
+                outbox_flush(s->outbox, more);
         return errno_is_transient(r) ? r : 0;
 }
 
@@ -181,7 +181,7 @@ static Delivery *signal_free(Delivery *d) {
         delivery_done(d);
         outbox_stop_waiting(&s->waiter);
         if (s->outbox)
-                outbox_flush(s->outbox);
+                outbox_flush(s->outbox, false);
         free(s);
         return NULL;
 }

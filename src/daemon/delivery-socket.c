@@ -23,7 +23,7 @@ static uint32_t socket_get_room(Delivery *d) {
         return 0;
 }
 
-static int socket_push(Delivery *d) {
+static int socket_push(Delivery *d, bool more) {
         return 0;
 }
 

@@ -63,9 +63,10 @@ struct DeliveryOps {
         /* How many more connections may be accepted now. After a 0, the room event follows. */
         uint32_t (*get_room)(Delivery *d);
 
-        /* Hands over what waits, as far as there is room. Returns a negative errno if something did not work
-         * this time; it still waits then, and the next push tries again. */
-        int (*push)(Delivery *d);
+        /* Hands over what waits, as far as there is room. 'more': others may follow at once, so that what is done
+         * once for several can wait for the next push. Returns a negative errno if something did not work this time;
+         * it still waits then, and the next push tries again. */
+        int (*push)(Delivery *d, bool more);
 
         /* Whether it wants to know that a connection waits though there is no room; and it does. May be NULL. */
         bool (*wants_notice)(Delivery *d);

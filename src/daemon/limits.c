@@ -14,7 +14,7 @@ void limits_set_defaults(Limits *limits) {
                 /* dbus-daemon stops reading from a sender of whose descriptors 64 are not yet written to
                  * their receivers, on the system bus (max_incoming_unix_fds), and this service would stand
                  * still for everybody. */
-                .unacknowledged = 48,
-                .unacknowledged_per_client = 16,
+                .unacknowledged = 56,
+                .unacknowledged_per_client = 24,
         };
 }

@@ -137,13 +137,16 @@ static void listener_back_off(Listener *l, int error) {
 }
 
 /* Hands over what waits: it was just accepted, is for a new owner, or did not work the last time. */
-static void listener_push(Listener *l) {
+static void listener_push(Listener *l, bool more) {
         int r;
 
-        if (l->delivery->n_waiting == 0 || (l->held && l->back_off_usec > 0))
+        if (l->delivery->n_waiting == 0 && !l->pushed_more)
+                return;
+        if (l->held && l->back_off_usec > 0)
                 return;
 
-        r = l->delivery->ops->push(l->delivery);
+        l->pushed_more = more;
+        r = l->delivery->ops->push(l->delivery, more);
         if (r < 0)
                 listener_back_off(l, -r);
 }
@@ -247,11 +250,13 @@ static AcceptResult listener_accept_one(Listener *l) {
                 listener_count_lost(l, &peer, -r);
 
         if (scarce) {
-                listener_push(l);
+                listener_push(l, false);
                 listener_back_off(l, EMFILE);
                 return NOTHING;
         }
 
+        /* Before the next one, so that the client is not kept waiting. */
+        listener_push(l, true);
         return ACCEPTED;
 }
 
@@ -300,7 +305,7 @@ static void listener_watch(Listener *l, bool watch) {
 
 /* Accepts and hands over what it may now, and sees to it that it is woken up for the rest. */
 static void listener_serve(Listener *l) {
-        listener_push(l);
+        listener_push(l, false);
         listener_notice_waiting(l);
 
         for (unsigned n = 0; n < ACCEPT_BATCH && listener_is_ready(l); n++) {
@@ -313,7 +318,7 @@ static void listener_serve(Listener *l) {
                         break;
         }
 
-        listener_push(l);
+        listener_push(l, false);
 
         listener_watch(l, listener_is_ready(l) || listener_wants_notice(l));
 }
@@ -473,7 +478,7 @@ static void listener_stop(Listener *l) {
 void listener_close(Listener *l, ListenerEnd end) {
         /* Its owner's wish ends the others as well. */
         if (end == LISTENER_END_SHUTDOWN)
-                listener_lose_all(l);
+                delivery_lose_all(l->delivery, ENOTCONN);
 
         uint32_t n = delivery_get_in_flight(l->delivery);
         LogFields fields = listener_log_fields(l);
@@ -508,8 +513,10 @@ void listener_set_owner(Listener *l, Outbox *outbox) {
         listener_serve(l);
 }
 
-void listener_lose_all(Listener *l) {
+void listener_end_with_owner(Listener *l) {
+        l->delivery->ops->set_owner(l->delivery, NULL);
         delivery_lose_all(l->delivery, ENOTCONN);
+        listener_close(l, LISTENER_END_OWNER);
 }
 
 bool listener_accepts(const Listener *l) {

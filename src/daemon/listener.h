@@ -83,6 +83,7 @@ struct Listener {
         uint64_t episode_end_usec; /* until then, being out of descriptors is no news */
         Pacer pacer;
         Delivery *delivery;
+        bool pushed_more; /* the last push was told that more may follow */
 
         uint64_t accepted;
         uint64_t delivered;
@@ -109,8 +110,8 @@ Listener *listener_free(Listener *l);
 /* Who gets its connections; NULL: nobody for the time being. May close the listener, as all that follow may. */
 void listener_set_owner(Listener *l, Outbox *outbox);
 
-/* Its client has left for good: what was on its way is counted and told as lost. */
-void listener_lose_all(Listener *l);
+/* Its owner has left for good: what was on the way is counted and told as lost, and the listener closed. */
+void listener_end_with_owner(Listener *l);
 
 /* Whether it is the service that accepts. */
 bool listener_accepts(const Listener *l);

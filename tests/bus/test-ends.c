@@ -11,7 +11,7 @@
 #include "base/macros.h"
 #include "bus/fixture.h"
 
-#define PEERS 20
+#define PEERS 28
 
 /* ---- A client that is a process of its own: this program, as CLIENT_ARGUMENT. ---- */
 
@@ -213,7 +213,7 @@ static void test_counts_what_outlived_its_listener(Fixture *f, const void *data)
         test_client_set_pings(f->client, TEST_PINGS_HOLD);
         connect_all(test_get_port(f->client, closed), peers);
         test_wait_for(test_client_count_accepted(f->client) == window);
-        test_wait_for(test_client_count_pings(f->client) == pings + 1);
+        test_wait_for(test_client_count_pings(f->client) > pings);
         test_listener_call(f->client, closed, "Close");
         peer = test_connect("::1", next_port);
         test_client_sync_service(f->client);

@@ -298,7 +298,7 @@ static void test_counters_of_a_stalled_client(Fixture *f, const void *data) {
         g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
         uint16_t port = test_get_port(f->client, listener);
         unsigned window = test_get_window(f->client);
-        int peers[24];
+        int peers[32];
 
         g_assert_cmpuint(window, <, ELEMENTS(peers));
         test_open_window(f->client);
@@ -328,7 +328,7 @@ static void test_counters_without_an_answer(Fixture *f, const void *data) {
         uint16_t port = test_get_port(f->client, listener);
         unsigned window = test_get_window(f->client), before;
         uint64_t delivered = 0;
-        int peers[24];
+        int peers[32];
 
         g_assert_cmpuint(window, <, ELEMENTS(peers));
         test_open_window(f->client);

@@ -25,8 +25,8 @@ static void assert_defaults(void) {
         } defaults[] = {
                 { "MaxChannels", "u 512" },              { "MaxChannelsPerUser", "u 64" },
                 { "MaxListeners", "u 16384" },           { "MaxListenersPerUser", "u 1024" },
-                { "MaxPendingRequestsPerUser", "u 64" }, { "MaxUnacknowledged", "u 48" },
-                { "MaxUnacknowledgedPerClient", "u 16" }, { "IdleTimeoutUSec", "t 30000000" },
+                { "MaxPendingRequestsPerUser", "u 64" }, { "MaxUnacknowledged", "u 56" },
+                { "MaxUnacknowledgedPerClient", "u 24" }, { "IdleTimeoutUSec", "t 30000000" },
                 { "AllowSocketDelivery", "b true" },
         };
         g_autofree char *ports = get("AllowedPorts"), *addresses = get("AllowedAddresses");
@@ -236,7 +236,7 @@ static void test_reports_wrong_lines_and_goes_on(Machine *m, const void *data) {
 
         g_assert_cmpuint(machine_get_u64(m->user, "MaxListenersPerUser"), ==, 77);
         g_assert_cmpuint(machine_get_u64(m->user, "MaxListeners"), ==, 16384);
-        g_assert_cmpuint(machine_get_u64(m->user, "MaxUnacknowledged"), ==, 48);
+        g_assert_cmpuint(machine_get_u64(m->user, "MaxUnacknowledged"), ==, 56);
         g_assert_cmpuint(machine_get_u64(m->user, "IdleTimeoutUSec"), ==, 30000000);
         g_assert_true(machine_get_bool(m->user, "AllowSocketDelivery"));
         assert_denied(m->root, 81, "::1");
