@@ -118,7 +118,7 @@ static void assert_defaults(Fixture *f) {
         g_assert_cmpint(s->limits.channels_per_user, ==, 64);
         g_assert_cmpint(s->limits.pending_requests_per_user, ==, 64);
         g_assert_cmpint(s->limits.unacknowledged, ==, 56);
-        g_assert_cmpint(s->limits.unacknowledged_per_client, ==, 24);
+        g_assert_cmpint(s->limits.unacknowledged_per_client, ==, 20);
         g_assert_cmpint(s->idle_timeout_usec, ==, 30 * G_USEC_PER_SEC);
         g_assert_true(s->allow_socket_delivery);
         g_assert_null(s->allowed_ports);

@@ -51,7 +51,7 @@ static void test_window(void) {
         Budget budget;
         Taker t;
 
-        budget_init(&budget, 48);
+        budget_init(&budget, 56);
         taker_init(&t, &budget, 1000, 1, 100);
         g_assert_cmpint(t.n, ==, 1);
         g_assert_true(credit_is_full(&t.credit));
@@ -82,11 +82,11 @@ static void test_shares(void) {
         Taker greedy[10], poor;
         Budget budget;
 
-        budget_init(&budget, 48);
+        budget_init(&budget, 56);
         for (unsigned i = 0; i < G_N_ELEMENTS(greedy) - 1; i++)
                 taker_init(&greedy[i], &budget, 1000 + i, 16, 100);
         /* Those who have answered before, all that is not set aside and their shares. */
-        g_assert_cmpint(budget.used[CREDIT_FAST], ==, 24);
+        g_assert_cmpint(budget.used[CREDIT_FAST], ==, 20);
         g_assert_cmpint(budget.used[CREDIT_BASE], ==, 9 * 2);
 
         taker_init(&poor, &budget, 2000, 1, 1);
@@ -94,7 +94,7 @@ static void test_shares(void) {
 
         /* No client has all of its user's share, but more clients do not have more. */
         taker_init(&greedy[9], &budget, 1000, 4, 4);
-        g_assert_cmpint(greedy[9].n, ==, 1);
+        g_assert_cmpint(greedy[9].n, ==, 2);
 
         for (unsigned i = 0; i < G_N_ELEMENTS(greedy); i++)
                 credit_done(&greedy[i].credit);
@@ -109,16 +109,16 @@ static void test_fast_lane(void) {
         Budget budget;
         unsigned n = 0;
 
-        budget_init(&budget, 48);
+        budget_init(&budget, 56);
         for (unsigned i = 0; i < G_N_ELEMENTS(newcomers); i++) {
                 taker_init(&newcomers[i], &budget, 1000, 1, 1);
                 n += newcomers[i].n;
         }
-        g_assert_cmpint(n, ==, 3 + 12);
+        g_assert_cmpint(n, ==, 4 + 10);
 
         taker_init(&proven, &budget, 1000, 16, 16);
-        g_assert_cmpint(proven.n, ==, 12);
-        g_assert_cmpint(budget.used[CREDIT_BASE], ==, 3);
+        g_assert_cmpint(proven.n, ==, 10);
+        g_assert_cmpint(budget.used[CREDIT_BASE], ==, 4);
 
         for (unsigned i = 0; i < G_N_ELEMENTS(newcomers); i++)
                 credit_done(&newcomers[i].credit);
@@ -197,6 +197,65 @@ static void test_extra(void) {
         budget_done(&budget);
 }
 
+/* A reply with all that there is room for, and a receipt; nobody ever reads it. Returns how many connections it has. */
+static unsigned taker_reply(Taker *t) {
+        unsigned n = credit_get_room(&t->credit);
+        CreditPool pool;
+
+        if (n == 0)
+                return 0;
+        g_assert_true(credit_take_extra(&t->credit, true, &pool));
+        for (unsigned i = 0; i < n; i++)
+                (void) credit_take(&t->credit);
+        return n;
+}
+
+/* Receipts are on the bus, too, and it can take no more than the limit, however many users there are. */
+static void test_receipts(gconstpointer data) {
+        unsigned limit = GPOINTER_TO_UINT(data);
+        Taker takers[100], blocking;
+        Budget budget;
+        CreditPool pool;
+
+        budget_init(&budget, limit);
+        for (unsigned i = 0; i < G_N_ELEMENTS(takers); i++) {
+                /* As many users as their shares are enough for, and one waits in the end. */
+                taker_init(&takers[i], &budget, 1000 + i % 8, 16, 0);
+                credit_expect_receipts(&takers[i].credit);
+                (void) taker_reply(&takers[i]);
+        }
+        g_assert_cmpint(budget_get_used(&budget), <=, limit);
+        g_assert_cmpint(budget.used[CREDIT_FAST], >=, budget.limit[CREDIT_FAST] - 1);
+
+        /* Has been sent a probe, and cannot free it before it has its reply. */
+        taker_init(&blocking, &budget, 2000, 1, 0);
+        credit_expect_receipts(&blocking.credit);
+        g_assert_true(credit_take_extra(&blocking.credit, false, &pool));
+        g_assert_cmpint(taker_reply(&blocking), ==, 1);
+        g_assert_cmpint(budget_get_used(&budget), <=, limit);
+
+        credit_done(&blocking.credit);
+        for (unsigned i = 0; i < G_N_ELEMENTS(takers); i++)
+                credit_done(&takers[i].credit);
+        g_assert_cmpint(budget_get_used(&budget), ==, 0);
+        budget_done(&budget);
+}
+
+/* So little that a connection and its receipt do not both fit, and they go all the same. */
+static void test_receipts_beyond_the_limit(void) {
+        Budget budget;
+        Taker t;
+
+        budget_init(&budget, 1);
+        taker_init(&t, &budget, 1000, 16, 0);
+        credit_expect_receipts(&t.credit);
+        g_assert_cmpint(taker_reply(&t), ==, 1);
+        g_assert_cmpint(taker_reply(&t), ==, 0);
+
+        credit_done(&t.credit);
+        budget_done(&budget);
+}
+
 static void test_quota(void) {
         QuotaCharge charges[3] = {}, other = {}, kind = {};
         Quota *quota;
@@ -234,6 +293,10 @@ int main(int argc, char *argv[]) {
         g_test_add_func("/credit/those who wait get it in turn", test_wake_up_in_turn);
         g_test_add_func("/credit/nobody sleeps while there is room", test_nobody_sleeps);
         g_test_add_func("/credit/descriptors that are no connections", test_extra);
+        g_test_add_data_func("/credit/receipts count as well", GUINT_TO_POINTER(48), test_receipts);
+        g_test_add_data_func("/credit/receipts count as well, with the highest limit", GUINT_TO_POINTER(56),
+                             test_receipts);
+        g_test_add_func("/credit/one receipt beyond a small limit", test_receipts_beyond_the_limit);
         g_test_add_func("/quota/charges users apart from each other", test_quota);
 
         return g_test_run();

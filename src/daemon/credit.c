@@ -22,10 +22,11 @@ static uint32_t smaller(uint32_t a, uint32_t b) {
 }
 
 static void budget_divide(Budget *budget, uint32_t limit) {
-        /* Half is the base, and nine users have a share of it; at least one for each. */
-        budget->limit[CREDIT_FAST] = limit / 2;
-        budget->limit[CREDIT_BASE] = limit - limit / 2;
-        budget->share = limit >= 16 ? limit / 16 : 1;
+        /* Nine users have a share of the base; at least one for each. Of the default, a share is four: as much as one
+         * client can keep for good, and what another one of its user needs to begin, a connection and its receipt. */
+        budget->limit[CREDIT_FAST] = limit * 5 / 14;
+        budget->limit[CREDIT_BASE] = limit - budget->limit[CREDIT_FAST];
+        budget->share = limit >= 14 ? limit / 14 : 1;
 }
 
 void budget_init(Budget *budget, uint32_t limit) {
@@ -46,17 +47,19 @@ bool credit_is_new(const Credit *credit) {
         return credit->window <= 1;
 }
 
-/* So much of its user's share may one client have, so that it does not keep the user's others from beginning. */
+/* So much of its user's share may one client have, so that it does not keep the user's others from beginning. At first
+ * it is one more with receipts: a caller that blocks in its library frees the probe only after the first reply. */
 #define BASE_PER_CLIENT 2
 
 static uint32_t credit_get_base_room(const Credit *credit) {
         const Budget *budget = credit->budget;
-        uint32_t base;
+        uint32_t base, most;
 
+        most = credit->receipts && credit_is_new(credit) ? BASE_PER_CLIENT + 1 : BASE_PER_CLIENT;
         base = smaller(room(budget->share, credit->user->used),
                        room(budget->limit[CREDIT_BASE], budget->used[CREDIT_BASE]));
 
-        return smaller(base, room(BASE_PER_CLIENT, credit->charged[CREDIT_BASE]));
+        return smaller(base, room(most, credit->charged[CREDIT_BASE]));
 }
 
 /* Half of it is only for those who have answered before. The other half is for users whose share is spent by clients
@@ -70,6 +73,14 @@ static uint32_t credit_get_fast_room(const Credit *credit) {
 
 static uint32_t credit_get_budget_room(const Credit *credit) {
         return credit_get_base_room(credit) + credit_get_fast_room(credit);
+}
+
+/* What is left for connections when the receipt has been charged as well; or many clients, each of them over the limit
+ * by one, would fill the bus. Where a share is but one, nobody could have two, and even so they are too few for that. */
+static uint32_t credit_get_connection_room(const Credit *credit) {
+        bool keep = credit->receipts && credit->budget->share > 1;
+
+        return room(credit_get_budget_room(credit), keep ? 1 : 0);
 }
 
 static void credit_queue_up(Credit *credit) {
@@ -92,7 +103,7 @@ static Credit *budget_find_starved(Budget *budget) {
         Credit *credit;
 
         TAILQ_FOREACH(credit, &budget->starved, starved_link)
-                if (credit_get_budget_room(credit) > 0)
+                if (credit_get_connection_room(credit) > 0)
                         return credit;
 
         return NULL;
@@ -180,6 +191,10 @@ uint32_t credit_get_window(const Credit *credit) {
         return credit->window;
 }
 
+void credit_expect_receipts(Credit *credit) {
+        credit->receipts = true;
+}
+
 bool credit_is_full(const Credit *credit) {
         return credit->used >= credit->window;
 }
@@ -192,7 +207,7 @@ uint32_t credit_get_room(Credit *credit) {
         uint32_t own, common;
 
         own = room(credit->window, credit->used);
-        common = credit_get_budget_room(credit);
+        common = credit_get_connection_room(credit);
 
         if (own > 0 && common == 0)
                 credit_queue_up(credit);

@@ -48,6 +48,7 @@ struct Credit {
         uint32_t used;                      /* of the window */
         uint32_t charged[_CREDIT_POOL_MAX]; /* of the budget */
         bool starved;
+        bool receipts;                      /* a message may carry one besides its connections */
         CreditCallback callback;
         void *userdata;
         TAILQ_ENTRY(Credit) starved_link;
@@ -77,6 +78,9 @@ void credit_set_window_max(Credit *credit, uint32_t window_max);
 bool credit_is_new(const Credit *credit);
 
 uint32_t credit_get_window(const Credit *credit);
+
+/* From now on each message may carry a receipt besides its connections, and room is kept for it. */
+void credit_expect_receipts(Credit *credit);
 
 /* Nothing of the window is left. */
 bool credit_is_full(const Credit *credit);

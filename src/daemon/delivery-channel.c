@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <linux/sockios.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -20,6 +21,7 @@ typedef struct DeliveryChannel {
         Delivery delivery;   /* first, so that one pointer is the other. 'sent': in the channel, not yet read */
         bool has_owner;
         int ours;
+        bool reset;           /* closed by the client with something in it */
         sd_event_source *source;
         unsigned packet_size; /* what the kernel accounts for one */
 } DeliveryChannel;
@@ -28,8 +30,25 @@ static DeliveryChannel *from_delivery(Delivery *d) {
         return (DeliveryChannel *) d;
 }
 
+/* Whether the client has closed its end. The kernel tells once whether something was left in it. */
+static bool channel_is_closed(DeliveryChannel *c) {
+        struct pollfd end = { .fd = c->ours, .events = POLLRDHUP };
+        socklen_t size = sizeof(int);
+        int error = 0;
+
+        if (poll(&end, 1, 0) <= 0)
+                return false;
+
+        /* It is said a moment after the hang-up; whoever has had the socket's lock in between has missed nothing. */
+        (void) shutdown(c->ours, SHUT_RDWR);
+        if (getsockopt(c->ours, SOL_SOCKET, SO_ERROR, &error, &size) >= 0 && error == ECONNRESET)
+                c->reset = true;
+        return true;
+}
+
 /* What has been read has left the channel. The kernel tells how much memory the rest takes, and all packets take
- * the same. */
+ * the same. What the client leaves in a channel that it closes takes none either: so whether it is closed is asked
+ * afterwards. */
 static void channel_count_read(DeliveryChannel *c) {
         Delivery *d = &c->delivery;
         uint32_t unread;
@@ -40,6 +59,8 @@ static void channel_count_read(DeliveryChannel *c) {
 
         /* Rounded down: the kernel lets go of a packet that was read in two steps, and tells after the first. */
         unread = (unsigned) size / c->packet_size;
+        if (channel_is_closed(c))
+                unread = c->reset ? d->n_sent : 0;
         while (d->n_sent > unread)
                 delivery_confirm(d, TAILQ_FIRST(&d->sent));
 }
@@ -87,6 +108,8 @@ static int channel_push(Delivery *d, bool more) {
 
         while ((handoff = TAILQ_FIRST(&d->waiting)) && d->n_sent < UNREAD_MAX) {
                 r = send_packet(c->ours, handoff->fd, handoff->serial);
+                if (r == -ECONNRESET)
+                        c->reset = true;
                 if (r == -EAGAIN || r == -EPIPE || r == -ECONNRESET)
                         return 0; /* full, or closed: the event source says so too */
                 if (r < 0)
@@ -103,19 +126,11 @@ static int channel_push(Delivery *d, bool more) {
 /* Nobody can read any more. What was not read is lost, unless the kernel says that nothing was left. */
 static void channel_end(DeliveryChannel *c) {
         Delivery *d = &c->delivery;
-        socklen_t size = sizeof(int);
         Handoff *handoff;
-        int error = 0;
 
-        (void) getsockopt(c->ours, SOL_SOCKET, SO_ERROR, &error, &size);
-
-        while ((handoff = TAILQ_LAST(&d->sent, HandoffQueue))) {
-                if (error != ECONNRESET) {
-                        delivery_confirm(d, handoff);
-                        continue;
-                }
+        channel_count_read(c);
+        while ((handoff = TAILQ_LAST(&d->sent, HandoffQueue)))
                 delivery_recall(d, handoff);
-        }
 
         while ((handoff = TAILQ_FIRST(&d->waiting)))
                 delivery_lose(d, handoff, EPIPE);
@@ -182,6 +197,7 @@ static int channel_open(Delivery *d) {
         }
 
         c->ours = pair[0];
+        c->reset = false;
         return pair[1];
 }
 

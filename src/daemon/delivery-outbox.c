@@ -698,6 +698,10 @@ void outbox_flush(Outbox *outbox, bool more) {
         }
 }
 
+void outbox_expect_receipts(Outbox *outbox) {
+        credit_expect_receipts(&outbox->credit);
+}
+
 int outbox_attach_receipt(Outbox *outbox, OutboxWaiter *waiter, int *ret_fd) {
         int r;
 

@@ -98,6 +98,9 @@ int outbox_send(Outbox *outbox, sd_bus_message *message, uint64_t *ret_cookie);
  * its delivery; otherwise only the client itself does. */
 void outbox_add(Outbox *outbox, Handoff *handoff, uint64_t cookie, bool by_barrier);
 
+/* To this client will go messages that carry their own receipt. To be called before the first is asked room for. */
+void outbox_expect_receipts(Outbox *outbox);
+
 /* For a message that carries its own receipt: the descriptor to be put into it, which the caller closes. Then either
  * the message is not sent, and the receipt detached, or its connections are added, and the receipt sealed: it stands
  * for them. Returns 0 if there is no room for another descriptor; the waiter is called later. */

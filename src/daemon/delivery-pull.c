@@ -263,6 +263,7 @@ static int pull_accept(Delivery *d, Outbox *caller, sd_bus_message *message, uin
         call->message = sd_bus_message_ref(message);
         call->maximum = maximum < CONNECTIONS_PER_REPLY_MAX ? maximum : CONNECTIONS_PER_REPLY_MAX;
         outbox_add_guest(caller, &call->guest);
+        outbox_expect_receipts(caller);
         TAILQ_INSERT_TAIL(&p->calls, call, link);
         p->n_calls++;
         p->noticed = false;

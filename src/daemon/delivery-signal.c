@@ -140,6 +140,8 @@ static void signal_set_owner(Delivery *d, Outbox *outbox) {
 
         outbox_stop_waiting(&s->waiter);
         s->outbox = outbox;
+        if (outbox && d->parameters.options->acknowledge)
+                outbox_expect_receipts(outbox);
 
         /* What the last owner had, but never acknowledged, and is no longer on the bus. */
         if (!outbox)

@@ -15,6 +15,6 @@ void limits_set_defaults(Limits *limits) {
                  * their receivers, on the system bus (max_incoming_unix_fds), and this service would stand
                  * still for everybody. */
                 .unacknowledged = 56,
-                .unacknowledged_per_client = 24,
+                .unacknowledged_per_client = 20,
         };
 }

@@ -20,8 +20,8 @@ int test_get_socket_option(int fd, int level, int option) {
         return value;
 }
 
-GHashTable *test_service_list_fds(TestService *service) {
-        g_autofree char *path = g_strdup_printf("/proc/%d/fd", (int) test_service_pid(service));
+static GHashTable *list_fds(pid_t pid) {
+        g_autofree char *path = g_strdup_printf("/proc/%d/fd", (int) pid);
         g_autoptr(GDir) directory = g_dir_open(path, 0, NULL);
         GHashTable *fds = g_hash_table_new(NULL, NULL);
         const char *name;
@@ -30,6 +30,10 @@ GHashTable *test_service_list_fds(TestService *service) {
         while ((name = g_dir_read_name(directory)))
                 g_hash_table_add(fds, GINT_TO_POINTER(atoi(name)));
         return fds;
+}
+
+GHashTable *test_service_list_fds(TestService *service) {
+        return list_fds(test_service_pid(service));
 }
 
 static bool listens_on(int fd, uint16_t port) {
@@ -110,17 +114,23 @@ int test_service_get_fd_flags(TestService *service, int fd) {
         return (int) strtol(flags + strlen("flags:"), NULL, 8);
 }
 
-unsigned test_service_spare_fds(TestService *service, unsigned n) {
-        g_autoptr(GHashTable) fds = test_service_list_fds(service);
+unsigned test_spare_fds(pid_t pid, unsigned n) {
+        g_autoptr(GHashTable) fds = list_fds(pid);
         struct rlimit limits;
-        unsigned end = 0;
+        unsigned end = 0, before;
 
         /* The kernel takes the lowest free number, and the limit is the first that it may not take. */
         for (;; end++)
                 if (!g_hash_table_contains(fds, GUINT_TO_POINTER(end)) && n-- == 0)
                         break;
 
-        g_assert_no_errno(prlimit(test_service_pid(service), RLIMIT_NOFILE, NULL, &limits));
-        test_service_limit_fds(service, end);
-        return (unsigned) limits.rlim_cur;
+        g_assert_no_errno(prlimit(pid, RLIMIT_NOFILE, NULL, &limits));
+        before = (unsigned) limits.rlim_cur;
+        limits.rlim_cur = end;
+        g_assert_no_errno(prlimit(pid, RLIMIT_NOFILE, &limits, NULL));
+        return before;
+}
+
+unsigned test_service_spare_fds(TestService *service, unsigned n) {
+        return test_spare_fds(test_service_pid(service), n);
 }

@@ -25,5 +25,7 @@ int test_service_get_fd_flags(TestService *service, int fd);
 /* Lets it keep what it has open and open so many more; returns its limit of before, for
  * test_service_limit_fds(). */
 unsigned test_service_spare_fds(TestService *service, unsigned n);
+/* The same for any process. */
+unsigned test_spare_fds(pid_t pid, unsigned n);
 
 int test_get_socket_option(int fd, int level, int option);

@@ -29,6 +29,9 @@ sd_event *test_event(void);
 
 #define TEST_DEADLINE_MS 10000U
 
+/* Stretches all deadlines from now on. */
+void test_be_patient(unsigned factor);
+
 /* In µs of CLOCK_MONOTONIC; stretched by TEST_TIMEOUT_MULTIPLIER. */
 uint64_t test_deadline(unsigned milliseconds);
 uint64_t test_now(void);

@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
 
 #include "base/macros.h"
@@ -332,6 +333,72 @@ static void test_closed_when_all_was_read(Fixture *f, const void *data) {
         channel_done(&c);
 }
 
+/* The service finds several things at once, and the first of them is another one than the end of the channel.
+ */
+static void channel_close_while_it_sleeps(Channel *c) {
+        Fixture *f = c->f;
+
+        c->fd = close_fd(c->fd);
+        g_assert_no_errno(kill(test_service_pid(f->service), SIGCONT));
+}
+
+static bool is_on_bus(TestClient *asker, const char *name) {
+        g_autoptr(sd_bus_message) reply = NULL;
+        int owned;
+
+        g_assert_cmpint(sd_bus_call_method(test_client_bus(asker), "org.freedesktop.DBus",
+                                           "/org/freedesktop/DBus", "org.freedesktop.DBus", "NameHasOwner",
+                                           NULL, &reply, "s", name),
+                        >=, 0);
+        g_assert_cmpint(sd_bus_message_read(reply, "b", &owned), >, 0);
+        return owned;
+}
+
+static void test_closed_after_its_owners_end(Fixture *f, const void *data) {
+        g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
+        g_autofree char *name = g_strdup(test_client_name(f->client));
+        Channel c;
+
+        channel_open(&c, f);
+        channel_connect(&c, 5);
+        channel_assert_counters(&c, 5, 0);
+
+        g_assert_no_errno(kill(test_service_pid(f->service), SIGSTOP));
+        g_clear_pointer(&f->client, test_client_free);
+        /* The bus has told the service then, too. */
+        test_wait_for(!is_on_bus(other, name));
+        channel_close_while_it_sleeps(&c);
+
+        test_wait_for(!test_service_is_listening(f->service, c.port));
+        for (unsigned i = 0; i < 5; i++) {
+                g_autofree char *lost = g_strdup_printf("The connection from ::1 port %u is lost",
+                                                        test_local_port(c.peers[i]));
+
+                (void) test_wait_end(c.peers[i]);
+                test_wait_for(test_service_has_logged(f->service, lost));
+        }
+        channel_done(&c);
+}
+
+static void test_closed_while_one_comes(Fixture *f, const void *data) {
+        Channel c;
+
+        channel_open(&c, f);
+        channel_connect(&c, 5);
+        channel_assert_counters(&c, 5, 0);
+
+        g_assert_no_errno(kill(test_service_pid(f->service), SIGSTOP));
+        channel_connect(&c, 1);
+        channel_close_while_it_sleeps(&c);
+
+        assert_closed(&c, "owner");
+        /* The last one may have been too late to be accepted. */
+        g_assert_cmpuint(test_client_count_signals(f->client, "Error"), >=, 5);
+        for (unsigned i = 0; i < 6; i++)
+                (void) test_wait_end(c.peers[i]);
+        channel_done(&c);
+}
+
 static void test_closed_before_anything_came(Fixture *f, const void *data) {
         Channel closed, shut_down;
 
@@ -434,6 +501,8 @@ int main(int argc, char *argv[]) {
         ADD("what is written into it is ignored", test_writing);
         ADD("who closes it closes the listener, and loses what was not read", test_closed_by_the_client);
         ADD("who has read all loses nothing", test_closed_when_all_was_read);
+        ADD("who has left before loses as much", test_closed_after_its_owners_end);
+        ADD("when it is closed while another one comes, as much is lost", test_closed_while_one_comes);
         ADD("who closes it at once closes the listener", test_closed_before_anything_came);
         ADD("after Close it can be read to its end", test_closed_by_close);
         ADD("after a shutdown it can be read to its end", test_closed_by_shutdown);

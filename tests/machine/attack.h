@@ -4,7 +4,9 @@
 /* What the tests of attacks share: users, clients that misbehave and the peers that connect to them, and two
  * who must not notice: a bystander, who has a listener all the time, and a newcomer, who makes one.
  *
- * Times are compared with those of the same run, a moment before the attack. */
+ * Times are compared with those of the same run, without the attack. What the machine had to do besides is in
+ * the worst of them and not in the best, and it passes: so the better ones are compared, and when they differ
+ * too much, again, a few times. What a client can do to another would be in all of them, and each time. */
 
 #include "machine/machine.h"
 
@@ -32,12 +34,14 @@ void attack_init(int *argc, char ***argv);
 void attack_add(const char *path, MachineTest test, const void *data);
 
 /* The n-th user's; any n, they take turns. */
+uid_t attack_uid(unsigned n);
 TestClient *attack_client_new(Machine *m, unsigned n);
 TestClient *attack_bystander_new(Machine *m);
 uid_t attack_newcomer_uid(void);
 
 /* delivery: of its listener. The client needs not be of use any more then. */
 Attacker *attacker_new(Machine *m, unsigned n, const char *delivery);
+Attacker *attacker_new_for(Machine *m, uid_t uid, const char *delivery);
 void attacker_free(Attacker *a);
 /* When all have left, and the service has cleaned up after them. */
 void attackers_leave(Machine *m, GPtrArray *attackers, unsigned n_fds);
@@ -89,6 +93,8 @@ void watch_done(Watch *w, Machine *m);
 
 /* Of the service, when it has done what it was told before. */
 unsigned attack_count_fds(Machine *m);
+/* The bus never held more descriptors for the service than it should. Only dbus-daemon tells. */
+void attack_assert_bus_has_room(Machine *m);
 /* In bytes, its own and not shared. */
 uint64_t attack_get_memory(void);
 
