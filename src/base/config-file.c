@@ -135,7 +135,7 @@ static char *read_line(char *buffer, int size, void *stream) {
 
                 /* What follows is not in the section before, whatever section this was to be. */
                 if (*line == '[')
-                        return strcpy(buffer, "[]");
+                        return memcpy(buffer, "[]", sizeof("[]"));
         }
 }
 

@@ -47,7 +47,7 @@ static inline int close_fd(int fd) {
         return -EBADF;
 }
 
-static inline void close_fdp(int *fd) {
+static inline void close_fdp(const int *fd) {
         (void) close_fd(*fd);
 }
 

@@ -14,6 +14,7 @@
 #include <systemd/sd-bus.h>
 
 #include "base/address.h"
+#include "daemon/options.h"
 #include "daemon/polkit-bus.h"
 #include "daemon/quota.h"
 
@@ -27,6 +28,7 @@ typedef struct CallNeed {
         bool optional;           /* the method acts either way, and looks at Call.authorized */
         char port[8];            /* room for details */
         char address[ADDRESS_STRING_MAX];
+        char name[OPTION_NAME_MAX + 1];
 } CallNeed;
 
 typedef struct CallMethod {

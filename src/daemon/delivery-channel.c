@@ -110,6 +110,8 @@ static int channel_push(Delivery *d, bool more) {
                 r = send_packet(c->ours, handoff->fd, handoff->serial);
                 if (r == -ECONNRESET)
                         c->reset = true;
+                if (r == -EAGAIN && d->n_sent == 0)
+                        return -ENOBUFS; /* nobody will read something, so no event will come */
                 if (r == -EAGAIN || r == -EPIPE || r == -ECONNRESET)
                         return 0; /* full, or closed: the event source says so too */
                 if (r < 0)
@@ -201,6 +203,13 @@ static int channel_open(Delivery *d) {
         return pair[1];
 }
 
+static void channel_take_back(Delivery *d) {
+        DeliveryChannel *c = from_delivery(d);
+
+        c->source = sd_event_source_disable_unref(c->source);
+        c->ours = close_fd(c->ours);
+}
+
 static void channel_set_owner(Delivery *d, Outbox *outbox) {
         DeliveryChannel *c = from_delivery(d);
 
@@ -241,4 +250,5 @@ const DeliveryOps delivery_channel_ops = {
         .get_room = channel_get_room,
         .push = channel_push,
         .open_channel = channel_open,
+        .take_back = channel_take_back,
 };

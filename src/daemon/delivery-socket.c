@@ -55,6 +55,10 @@ static int socket_take(Delivery *d, int listening_fd) {
         return fd;
 }
 
+static void socket_take_back(Delivery *d) {
+        from_delivery(d)->taken = false;
+}
+
 /* The client may have copies. What is left to them is a socket that takes no packet, for good: a filter that drops
  * all cannot be removed once it is locked, and survives another listen(). */
 static void socket_revoke(Delivery *d, int listening_fd) {
@@ -96,5 +100,6 @@ const DeliveryOps delivery_socket_ops = {
         .get_room = socket_get_room,
         .push = socket_push,
         .take_socket = socket_take,
+        .take_back = socket_take_back,
         .revoke = socket_revoke,
 };

@@ -85,6 +85,9 @@ struct DeliveryOps {
         /* TakeSocket. The same. */
         int (*take_socket)(Delivery *d, int listening_fd);
 
+        /* What one of these two has returned did not reach the client: it may be called again. */
+        void (*take_back)(Delivery *d);
+
         /* The listener ends: the socket must be of no use to anybody. May be NULL. */
         void (*revoke)(Delivery *d, int listening_fd);
 };

@@ -13,6 +13,7 @@ typedef struct DescriptorReply {
         Call call; /* a copy: the one that brought us here ends */
         DescriptorGet get;
         DescriptorSent sent;
+        DescriptorSent failed;
         OutboxWaiter waiter;
         OutboxGuest guest;
         QuotaCharge charge;
@@ -42,14 +43,21 @@ static int reply_send(DescriptorReply *reply, sd_bus_error *error) {
                 r = sd_bus_message_append_basic(m, 'h', &fd);
         if (r >= 0)
                 r = outbox_send(outbox, m, &cookie);
-        if (r >= 0)
-                r = outbox_add_descriptor(outbox, cookie);
+        if (r < 0) {
+                reply->failed(&reply->call);
+                return r;
+        }
 
-        return r;
+        /* It has been answered. */
+        r = outbox_add_descriptor(outbox, cookie);
+        if (r < 0)
+                log_debug("Cannot account for a descriptor for %s: %s", outbox_get_destination(outbox), strerror(-r));
+
+        return 0;
 }
 
 static void on_room(OutboxWaiter *waiter) {
-        DescriptorReply *reply = (DescriptorReply *) ((char *) waiter - offsetof(DescriptorReply, waiter));
+        DescriptorReply *reply = (DescriptorReply *) (void *) ((char *) waiter - offsetof(DescriptorReply, waiter));
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         int r;
 
@@ -65,7 +73,7 @@ static void on_room(OutboxWaiter *waiter) {
 }
 
 static void on_refused(OutboxWaiter *waiter) {
-        DescriptorReply *reply = (DescriptorReply *) ((char *) waiter - offsetof(DescriptorReply, waiter));
+        DescriptorReply *reply = (DescriptorReply *) (void *) ((char *) waiter - offsetof(DescriptorReply, waiter));
 
         (void) sd_bus_reply_method_errorf(reply->call.message, SD_BUS_ERROR_NOT_SUPPORTED,
                                           "The caller's connection to the bus does not take file descriptors");
@@ -73,10 +81,10 @@ static void on_refused(OutboxWaiter *waiter) {
 }
 
 static void on_left(OutboxGuest *guest) {
-        reply_free((DescriptorReply *) ((char *) guest - offsetof(DescriptorReply, guest)));
+        reply_free((DescriptorReply *) (void *) ((char *) guest - offsetof(DescriptorReply, guest)));
 }
 
-int descriptor_reply_start(Call *call, DescriptorGet get, DescriptorSent sent) {
+int descriptor_reply_start(Call *call, DescriptorGet get, DescriptorSent sent, DescriptorSent failed) {
         DescriptorReply *reply;
         int r;
 
@@ -99,6 +107,7 @@ int descriptor_reply_start(Call *call, DescriptorGet get, DescriptorSent sent) {
         };
         reply->get = get;
         reply->sent = sent;
+        reply->failed = failed;
         reply->waiter = (OutboxWaiter) { .room = on_room, .refused = on_refused };
         reply->guest = (OutboxGuest) { .left = on_left };
         outbox_add_guest(call->client->outbox, &reply->guest);

@@ -15,7 +15,7 @@ typedef struct Call Call;
 /* Looks everything up anew and returns a descriptor, which the reply consumes; or a negative errno with the error. */
 typedef int (*DescriptorGet)(Call *call, sd_bus_error *error);
 
-/* To be called when the reply is on its way. */
+/* To be called when the reply is on its way, or could not be sent. */
 typedef void (*DescriptorSent)(Call *call);
 
-int descriptor_reply_start(Call *call, DescriptorGet get, DescriptorSent sent);
+int descriptor_reply_start(Call *call, DescriptorGet get, DescriptorSent sent, DescriptorSent failed);

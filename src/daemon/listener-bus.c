@@ -69,7 +69,9 @@ static void need_manage(Call *call, CallNeed *need, const char *message, bool ma
         (void) snprintf(need->port, sizeof(need->port), "%u", address_get_port(&l->address));
         polkit_question_add(&need->question, "port", need->port);
         polkit_question_add(&need->question, "address", address_format(&l->address, need->address));
-        polkit_question_add(&need->question, "name", l->options->name);
+        /* The listener may be gone before it is this question's turn. */
+        (void) snprintf(need->name, sizeof(need->name), "%s", l->options->name);
+        polkit_question_add(&need->question, "name", need->name);
         polkit_question_add(&need->question, "polkit.message", message);
         polkit_question_add(&need->question, "polkit.gettext_domain", GETTEXT_PACKAGE);
 }
@@ -81,10 +83,14 @@ static int call_get_listener(Call *call, Access access, Listener **ret, sd_bus_e
         Listener *l;
 
         l = find_listener(call->manager, path);
-        if (!l)
-                return sd_bus_error_setf(error, SD_BUS_ERROR_UNKNOWN_OBJECT, "There is no listener %s", path);
-        if (!call_may(call, l, access))
-                return bus_error_from_errno(error, -EACCES, "The listener %s belongs to somebody else", path);
+        if (!l) {
+                (void) sd_bus_error_setf(error, SD_BUS_ERROR_UNKNOWN_OBJECT, "There is no listener %s", path);
+                return -ENOENT;
+        }
+        if (!call_may(call, l, access)) {
+                (void) bus_error_from_errno(error, -EACCES, "The listener %s belongs to somebody else", path);
+                return -EACCES;
+        }
 
         *ret = l;
         return 0;
@@ -300,6 +306,15 @@ static void on_channel_sent(Call *call) {
                 listener_go_on(l);
 }
 
+/* It did not get as far as the client. */
+static void on_descriptor_failed(Call *call) {
+        Listener *l;
+
+        l = find_listener(call->manager, sd_bus_message_get_path(call->message));
+        if (l)
+                manager_take_back(l);
+}
+
 /* Denied at once, even if the caller may not be sent anything yet. */
 static int act_open_channel(Call *call, sd_bus_error *error) {
         Listener *l;
@@ -309,7 +324,7 @@ static int act_open_channel(Call *call, sd_bus_error *error) {
         if (r < 0)
                 return r;
 
-        return descriptor_reply_start(call, get_channel, on_channel_sent);
+        return descriptor_reply_start(call, get_channel, on_channel_sent, on_descriptor_failed);
 }
 
 static int method_open_channel(sd_bus_message *m, void *userdata, sd_bus_error *error) {
@@ -338,7 +353,7 @@ static int act_take_socket(Call *call, sd_bus_error *error) {
         if (r < 0)
                 return r;
 
-        return descriptor_reply_start(call, get_socket, NULL);
+        return descriptor_reply_start(call, get_socket, NULL, on_descriptor_failed);
 }
 
 static int method_take_socket(sd_bus_message *m, void *userdata, sd_bus_error *error) {
@@ -524,12 +539,12 @@ static int act_introspect_prefix(Call *call, sd_bus_error *error) {
         if (!f)
                 return -errno;
 
-        fputs("<!DOCTYPE node PUBLIC \"-//freedesktop//DTD D-BUS Object Introspection 1.0//EN\"\n"
-              "\"http://www.freedesktop.org/standards/dbus/1.0/introspect.dtd\">\n<node>\n", f);
+        (void) fputs("<!DOCTYPE node PUBLIC \"-//freedesktop//DTD D-BUS Object Introspection 1.0//EN\"\n"
+                     "\"http://www.freedesktop.org/standards/dbus/1.0/introspect.dtd\">\n<node>\n", f);
         for (Listener *l = call->manager->listeners; l; l = l->hh.next)
                 if (listener_bus_may_list(call, l))
-                        fprintf(f, " <node name=\"%llu\"/>\n", (unsigned long long) l->id);
-        fputs("</node>\n", f);
+                        (void) fprintf(f, " <node name=\"%llu\"/>\n", (unsigned long long) l->id);
+        (void) fputs("</node>\n", f);
         if (fclose(f) == EOF)
                 return -ENOMEM;
 

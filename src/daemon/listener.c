@@ -558,3 +558,7 @@ int listener_open_channel(Listener *l) {
 int listener_take_socket(Listener *l) {
         return l->delivery->ops->take_socket ? l->delivery->ops->take_socket(l->delivery, l->fd) : -EOPNOTSUPP;
 }
+
+void listener_take_back(Listener *l) {
+        l->delivery->ops->take_back(l->delivery);
+}

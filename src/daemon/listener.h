@@ -127,3 +127,4 @@ int listener_acknowledge(Listener *l, uint64_t serial);
 int listener_accept(Listener *l, Outbox *caller, sd_bus_message *call, uint32_t maximum, uint32_t timeout_ms);
 int listener_open_channel(Listener *l);
 int listener_take_socket(Listener *l);
+void listener_take_back(Listener *l);

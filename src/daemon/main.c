@@ -58,7 +58,7 @@ static int parse_arguments(int argc, char *argv[]) {
                         return 0;
 
                 case ARG_VERSION:
-                        puts("tcpserversocketd " PROJECT_VERSION);
+                        (void) puts("tcpserversocketd " PROJECT_VERSION);
                         return 0;
 
                 case ARG_USER:
@@ -74,7 +74,7 @@ static int parse_arguments(int argc, char *argv[]) {
                 }
 
         if (optind < argc) {
-                fprintf(stderr, _("%s takes no arguments.\n"), program_invocation_short_name);
+                (void) fprintf(stderr, _("%s takes no arguments.\n"), program_invocation_short_name);
                 return -EINVAL;
         }
 
@@ -187,7 +187,9 @@ static int run(void) {
         }
 
         r = sd_event_loop(event);
-        if (r != 0 && !sd_bus_is_open(bus))
+        if (r < 0 && sd_event_get_exit_code(event, NULL) < 0)
+                log_error("The event loop failed: %s", strerror(-r)); /* nobody has asked it to end */
+        else if (r != 0 && sd_bus_is_open(bus) <= 0)
                 log_error("The connection to the bus is lost");
 
         (void) sd_notify(false, "STOPPING=1");
@@ -198,7 +200,7 @@ static int run(void) {
 int main(int argc, char *argv[]) {
         int r;
 
-        setlocale(LC_ALL, "");
+        (void) setlocale(LC_ALL, "");
         (void) bindtextdomain(GETTEXT_PACKAGE, LOCALE_DIR);
         (void) textdomain(GETTEXT_PACKAGE);
 

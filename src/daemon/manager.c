@@ -185,28 +185,36 @@ int manager_listen(Manager *m, Client *client, ListenOptions *options, Listener 
 }
 
 int manager_open_channel(Manager *m, Listener *l) {
-        QuotaCharge charge = {};
-        int fd, r;
-
-        if (quota_get_total(m->quota, QUOTA_CHANNELS) >= m->limits.channels)
-                return -ENOSPC;
-
-        r = quota_charge(m->quota, &charge, l->uid, QUOTA_CHANNELS, m->limits.channels_per_user);
-        if (r < 0)
-                return r;
+        int fd, r = 0;
 
         fd = listener_open_channel(l);
-        if (fd < 0) {
-                quota_discharge(&charge);
+        if (fd < 0)
                 return fd;
+
+        /* Of a channel whose program has ended. */
+        quota_discharge(&l->channel_charge);
+
+        if (quota_get_total(m->quota, QUOTA_CHANNELS) >= m->limits.channels)
+                r = -ENOSPC;
+        if (r >= 0)
+                r = quota_charge(m->quota, &l->channel_charge, l->uid, QUOTA_CHANNELS, m->limits.channels_per_user);
+        if (r < 0) {
+                listener_take_back(l);
+                (void) close_fd(fd);
+                return r;
         }
 
-        l->channel_charge = charge;
         return fd;
+}
+
+void manager_take_back(Listener *l) {
+        listener_take_back(l);
+        quota_discharge(&l->channel_charge);
 }
 
 void manager_forget_listener(Manager *m, Listener *l) {
         if (l->owner)
                 client_disown(l->owner, l);
+        /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): it takes a table for empty that has the listener */
         HASH_DEL(m->listeners, l);
 }

@@ -80,5 +80,8 @@ int manager_listen(Manager *m, Client *client, ListenOptions *options, Listener 
  * all, or what listener_open_channel() returns. */
 int manager_open_channel(Manager *m, Listener *l);
 
+/* The descriptor of OpenChannel or TakeSocket did not reach its client, who may call once more. */
+void manager_take_back(Listener *l);
+
 /* To be called when a listener is closed: the manager and the owner know it no longer. */
 void manager_forget_listener(Manager *m, Listener *l);

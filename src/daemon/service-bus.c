@@ -121,6 +121,11 @@ static int on_name_requested(sd_bus_message *m, void *userdata, sd_bus_error *er
         return 0;
 }
 
+static int service_fail(Service *s, int error, const char *what) {
+        log_error("%s: %s", what, strerror(-error));
+        return sd_event_exit(s->event, error);
+}
+
 static int service_request_name(Service *s) {
         return sd_bus_request_name_async(s->bus, &s->name_answer, BUS_NAME, 0, on_name_requested, s);
 }
@@ -184,11 +189,11 @@ static int on_name_released(sd_bus_message *m, void *userdata, sd_bus_error *err
         if (!s->linger) {
                 r = sd_event_add_time_relative(s->event, &s->linger, CLOCK_MONOTONIC, 0, 0, on_linger, s);
                 if (r < 0)
-                        return sd_event_exit(s->event, r);
+                        return service_fail(s, r, "Cannot go on");
         }
 
         r = service_request_name(s);
-        return r < 0 ? sd_event_exit(s->event, r) : 0;
+        return r < 0 ? service_fail(s, r, "Cannot take the name " BUS_NAME " back") : 0;
 }
 
 /* First the service manager hears that we stop: it then starts a new instance for whoever calls from now on,
@@ -205,7 +210,7 @@ static void on_idle(void *userdata) {
 
         r = sd_bus_release_name_async(s->bus, &s->name_answer, BUS_NAME, on_name_released, s);
         if (r < 0)
-                (void) sd_event_exit(s->event, r);
+                (void) service_fail(s, r, "Cannot release the name " BUS_NAME);
 }
 
 static const IdleEvents idle_events = {

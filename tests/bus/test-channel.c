@@ -456,6 +456,21 @@ static void test_closed_by_the_owners_end(Fixture *f, const void *data) {
         channel_done(&c);
 }
 
+/* More often than a user may have channels at a time. */
+static void test_reopens(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, CHANNEL, "persistent", "b", true, NULL);
+        unsigned fds;
+
+        test_client_sync_service(f->client);
+        fds = test_service_count_fds(f->service);
+        for (unsigned i = 0; i < 70; i++) {
+                int channel = test_listener_call_fd(f->client, listener, "OpenChannel");
+
+                (void) close_fd(channel);
+                test_wait_for(test_service_count_fds(f->service) <= fds);
+        }
+}
+
 /* A program that restarts: its port stays, and the next one opens a channel of its own. */
 static void test_persistent(Fixture *f, const void *data) {
         Channel c = { .f = f,
@@ -508,6 +523,7 @@ int main(int argc, char *argv[]) {
         ADD("after a shutdown it can be read to its end", test_closed_by_shutdown);
         ADD("it ends with its owner", test_closed_by_the_owners_end);
         ADD("a persistent listener outlives its channel", test_persistent);
+        ADD("a channel that has ended counts no longer", test_reopens);
 #undef ADD
         return test_run();
 }

@@ -146,9 +146,9 @@ static void test_refuses_a_socket(Fixture *f, const void *data) {
 /* ---- Pings ---- */
 
 static void test_asks_once(Fixture *f, const void *data) {
-        g_autofree char *a = test_listen(f->client, 0, -1, NULL);
-        g_autofree char *b = test_listen(f->client, 0, -1, NULL);
-        g_autofree char *c = test_listen(f->client, 0, -1, "delivery", "s", "pull", NULL);
+        g_autofree G_GNUC_UNUSED char *a = test_listen(f->client, 0, -1, NULL);
+        g_autofree G_GNUC_UNUSED char *b = test_listen(f->client, 0, -1, NULL);
+        g_autofree G_GNUC_UNUSED char *c = test_listen(f->client, 0, -1, "delivery", "s", "pull", NULL);
 
         settle(f->client);
         g_assert_cmpuint(test_client_count_pings(f->client), ==, 1);
@@ -156,7 +156,7 @@ static void test_asks_once(Fixture *f, const void *data) {
 
 /* Not twice as much by half an answer. */
 static void test_grows(Fixture *f, const void *data) {
-        g_autofree char *probed = test_listen(f->client, 0, -1, NULL);
+        g_autofree G_GNUC_UNUSED char *probed = test_listen(f->client, 0, -1, NULL);
         g_autofree char *listener = test_listen(f->client, 0, -1, "paused", "b", true, NULL);
         unsigned most = test_get_window(f->client), n = 0;
         Peers peers = {};
@@ -294,7 +294,7 @@ static void test_blindly_acknowledged(Fixture *f, const void *data) {
 
         test_client_set_stalled(liar, true);
         for (uint64_t serial = 1; serial <= 600; serial++) {
-                _cleanup_close_ int peer = test_connect("::1", port);
+                _cleanup_close_ G_GNUC_UNUSED int peer = test_connect("::1", port);
                 sd_bus_message *message = test_message_new(liar, listener, TEST_LISTENER_INTERFACE,
                                                            "Acknowledge");
 

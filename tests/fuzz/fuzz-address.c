@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* What people write: addresses with scopes, prefixes, ports, time spans. What is taken must mean the same
+ * when it is written out and read again, and must be what the C library takes. */
+
+#include <arpa/inet.h>
+#include <stdio.h>
+
+#include "base/address.h"
+#include "base/macros.h"
+#include "base/parse.h"
+#include "base/prefix.h"
+#include "base/text.h"
+#include "fuzz/input.h"
+
+int LLVMFuzzerInitialize(int *argc, char ***argv) {
+        fuzz_init_network();
+        return 0;
+}
+
+static bool same_address(const Address *a, const Address *b) {
+        return a->size == b->size && memcmp(&a->sa, &b->sa, a->size) == 0;
+}
+
+static void try_address(const char *s) {
+        Address address, again, untouched;
+        char text[ADDRESS_STRING_MAX];
+        struct in6_addr in6;
+        struct in_addr in;
+        int r;
+
+        memset(&address, 0xa5, sizeof(address));
+        untouched = address;
+        r = address_parse(s, &address);
+        if (r < 0) {
+                fuzz_assert(r == -EINVAL || r == -ENODEV);
+                fuzz_assert(memcmp(&address, &untouched, sizeof(address)) == 0);
+                fuzz_assert(inet_pton(AF_INET, s, &in) == 0);
+                fuzz_assert(inet_pton(AF_INET6, s, &in6) == 0);
+                return;
+        }
+
+        fuzz_assert(strchr(s, '%') || inet_pton(AF_INET, s, &in) == 1 || inet_pton(AF_INET6, s, &in6) == 1);
+        fuzz_assert(address_get_port(&address) == 0);
+
+        (void) address_format(&address, text);
+        fuzz_assert(strlen(text) < sizeof(text));
+        fuzz_assert(text_is_printable(text));
+        fuzz_assert(address_parse(text, &again) == 0);
+        fuzz_assert(same_address(&address, &again));
+}
+
+static void try_prefix(const char *s, const char *other) {
+        Prefix prefix, untouched;
+        char literal[256];
+        Address address;
+        char *slash;
+        int r;
+
+        memset(&prefix, 0xa5, sizeof(prefix));
+        untouched = prefix;
+        r = prefix_parse(s, &prefix);
+        if (r < 0) {
+                fuzz_assert(r == -EINVAL);
+                fuzz_assert(memcmp(&prefix, &untouched, sizeof(prefix)) == 0);
+                return;
+        }
+
+        fuzz_assert(prefix.family == AF_INET || prefix.family == AF_INET6);
+        fuzz_assert(prefix.bits <= (prefix.family == AF_INET ? 32 : 128));
+
+        /* It contains the address that it was made of. */
+        (void) snprintf(literal, sizeof(literal), "%s", s);
+        slash = strchr(literal, '/');
+        if (slash)
+                *slash = '\0';
+        if (address_parse(literal, &address) == 0)
+                fuzz_assert(prefix_contains(&prefix, &address) || prefix.family != address.sa.sa_family);
+        if (address_parse(other, &address) == 0) {
+                fuzz_assert(prefix_any_contains(&prefix, 1, &address) == prefix_contains(&prefix, &address));
+                fuzz_assert(prefix.bits > 0 ||
+                            prefix_contains(&prefix, &address) == (prefix.family == address.sa.sa_family));
+        }
+}
+
+static void try_numbers(const char *s) {
+        PortRange range = { 1, 0 };
+        uint32_t number = 42;
+        uint64_t usec = 42;
+        bool boolean;
+        int r;
+
+        r = parse_port_range(s, &range);
+        fuzz_assert(r == -EINVAL || r == -ERANGE || r == 0);
+        fuzz_assert(r < 0 ? range.first == 1 && range.last == 0 : range.first <= range.last);
+
+        r = parse_uint32(s, 7, 1000, &number);
+        fuzz_assert(r == -EINVAL || r == -ERANGE || r == 0);
+        fuzz_assert(r < 0 ? number == 42 : number >= 7 && number <= 1000);
+
+        r = parse_time_span(s, &usec);
+        fuzz_assert(r == -EINVAL || r == -ERANGE || r == 0);
+        fuzz_assert(r == 0 || usec == 42);
+
+        r = parse_boolean(s, &boolean);
+        fuzz_assert(r == -EINVAL || r == 0);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+        FuzzInput input = { data, data + size };
+        char first[256], second[256];
+        const uint8_t *bytes, *end;
+        size_t n;
+
+        /* Two lines, so that the corpus can be read. */
+        bytes = fuzz_rest(&input, &n);
+        end = n > 0 ? memchr(bytes, '\n', n) : NULL;
+        (void) snprintf(first, sizeof(first), "%.*s", (int) (end ? end - bytes : (ptrdiff_t) n),
+                        (const char *) bytes);
+        (void) snprintf(second, sizeof(second), "%.*s", end ? (int) (bytes + n - end - 1) : 0,
+                        end ? (const char *) end + 1 : "");
+
+        try_address(first);
+        try_prefix(first, second);
+        try_numbers(first);
+        (void) text_is_printable(first);
+        return 0;
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Gives every file of the directories in its arguments to what a fuzzer tests, without the fuzzer: the seeds,
+ * and what was once found. */
+
+#include <glib.h>
+#include <stdio.h>
+
+#include "fuzz/input.h"
+
+static void test_file(const void *data) {
+        g_autoptr(GError) error = NULL;
+        g_autofree char *content = NULL;
+        const char *path = data;
+        size_t size;
+
+        (void) g_file_get_contents(path, &content, &size, &error);
+        g_assert_no_error(error);
+
+        /* Behind its end is memory that is not ours. */
+        uint8_t *exactly = g_memdup2(content, size);
+        g_assert_cmpint(LLVMFuzzerTestOneInput(exactly, size), ==, 0);
+        g_free(exactly);
+}
+
+static void add_directory(const char *path) {
+        g_autoptr(GError) error = NULL;
+        const char *name;
+        GDir *dir;
+
+        dir = g_dir_open(path, 0, &error);
+        g_assert_no_error(error);
+        while ((name = g_dir_read_name(dir))) {
+                g_autofree char *test = g_strdup_printf("/%s", name);
+
+                g_test_add_data_func_full(test, g_build_filename(path, name, NULL), test_file, g_free);
+        }
+        g_dir_close(dir);
+}
+
+int main(int argc, char *argv[]) {
+        g_test_init(&argc, &argv, NULL);
+        (void) LLVMFuzzerInitialize(&argc, &argv);
+        for (int i = 1; i < argc; i++)
+                add_directory(argv[i]);
+        return g_test_run();
+}
