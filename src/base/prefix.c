@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <arpa/inet.h>
+#include <stdio.h>
 
 #include "base/address.h"
 #include "base/macros.h"
@@ -93,4 +94,12 @@ bool prefix_any_contains(const Prefix *prefixes, size_t n, const Address *addres
                         return true;
 
         return false;
+}
+
+const char *prefix_format(const Prefix *prefix, char buffer[static PREFIX_STRING_MAX]) {
+        char address[INET6_ADDRSTRLEN];
+
+        (void) inet_ntop(prefix->family, prefix->bytes, address, sizeof(address));
+        (void) snprintf(buffer, PREFIX_STRING_MAX, "%s/%u", address, prefix->bits);
+        return buffer;
 }

@@ -20,6 +20,12 @@ typedef struct Prefix {
  * *ret is untouched then. */
 int prefix_parse(const char *s, Prefix *ret);
 
+/* Room for what prefix_format() writes: a literal, and "/128". */
+#define PREFIX_STRING_MAX (46 + 4)
+
+/* Writes it as prefix_parse() reads it. Returns the buffer. */
+const char *prefix_format(const Prefix *prefix, char buffer[static PREFIX_STRING_MAX]);
+
 bool prefix_contains(const Prefix *prefix, const Address *address);
 
 /* True if one of the prefixes contains the address. */

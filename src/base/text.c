@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-#include <stddef.h>
+#include <limits.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <wchar.h>
 
+#include "base/macros.h"
 #include "base/text.h"
 
 /* Reads one character by RFC 3629. Returns its length in bytes, 0 if there is no valid one. */
@@ -49,7 +52,7 @@ static bool character_is_printable(uint32_t c) {
         if (c >= 0x2066 && c <= 0x2069)
                 return false; /* bidirectional isolates */
         if (c == 0x061c || c == 0x200e || c == 0x200f)
-                return false; /* bidirectional marks */
+                return false;                                           /* bidirectional marks */
         return (c & 0xfffe) != 0xfffe && !(c >= 0xfdd0 && c <= 0xfdef); /* noncharacters */
 }
 
@@ -67,4 +70,92 @@ bool text_is_printable(const char *s) {
         }
 
         return true;
+}
+
+static void write_escaped(FILE *f, const unsigned char *p, size_t length, uint32_t c, TextEscape escape) {
+        if (escape == TEXT_ESCAPE_BYTES)
+                for (size_t i = 0; i < length; i++)
+                        fprintf(f, "\\x%02x", p[i]);
+        else if (c > 0xffff)
+                fprintf(f, "\\u%04x\\u%04x", (unsigned) (0xd7c0 + (c >> 10)),
+                        (unsigned) (0xdc00 + (c & 0x3ff)));
+        else
+                fprintf(f, "\\u%04x", (unsigned) c);
+}
+
+char *text_escape(const char *s, TextEscape escape) {
+        const unsigned char *p = (const unsigned char *) s;
+        char *text = NULL;
+        size_t size;
+        FILE *f;
+
+        f = open_memstream(&text, &size);
+        if (!f)
+                return NULL;
+
+        while (*p) {
+                uint32_t c = 0xfffd; /* of what is no character */
+                size_t length;
+
+                length = utf8_decode(p, &c);
+                /* JSON is laid out in lines, which are not in its strings. */
+                if (length > 0 && (character_is_printable(c) || (escape == TEXT_ESCAPE_JSON && c == '\n')))
+                        (void) fwrite(p, 1, length, f);
+                else
+                        write_escaped(f, p, length ?: 1, c, escape);
+                p += length ?: 1;
+        }
+
+        if (fclose(f) == EOF) {
+                free(text);
+                return NULL;
+        }
+        return text;
+}
+
+/* Returns the bytes of the next character, and its columns. */
+static size_t next_character(const char *s, mbstate_t *state, int *ret_columns) {
+        wchar_t c;
+        size_t n;
+
+        n = mbrtowc(&c, s, MB_LEN_MAX, state);
+        if (n == 0 || n > MB_LEN_MAX) {
+                *state = (mbstate_t) {};
+                *ret_columns = 1;
+                return 1;
+        }
+
+        *ret_columns = wcwidth(c);
+        if (*ret_columns < 0)
+                *ret_columns = 1;
+        return n;
+}
+
+int text_get_columns(const char *s) {
+        mbstate_t state = {};
+        int columns = 0, n;
+
+        while (*s) {
+                s += next_character(s, &state, &n);
+                columns += n;
+        }
+
+        return columns;
+}
+
+size_t text_fit(const char *s, int columns) {
+        mbstate_t state = {};
+        const char *p = s;
+        int n;
+
+        while (*p) {
+                size_t length = next_character(p, &state, &n);
+
+                if (n > columns)
+                        break;
+                columns -= n;
+                p += length;
+        }
+
+        return (size_t) (p - s);
 }

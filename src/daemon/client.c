@@ -63,10 +63,14 @@ Client *client_free(Client *client) {
         return NULL;
 }
 
-void client_own(Client *client, Listener *l) {
+void client_attach(Client *client, Listener *l) {
         l->owner = client;
         l->owner_name = client->name;
         TAILQ_INSERT_TAIL(&client->listeners, l, owner_link);
+}
+
+void client_own(Client *client, Listener *l) {
+        client_attach(client, l);
         listener_set_owner(l, client->outbox);
 }
 

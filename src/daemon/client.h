@@ -36,4 +36,7 @@ Client *client_free(Client *client);
 /* Makes it the owner, who gets the connections from now on. May close the listener, if its socket is broken. */
 void client_own(Client *client, Listener *l);
 
+/* The same, but it gets nothing yet. */
+void client_attach(Client *client, Listener *l);
+
 void client_disown(Client *client, Listener *l);

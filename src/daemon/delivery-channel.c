@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "base/macros.h"
+#include "base/vault.h"
 #include "daemon/delivery-channel.h"
 #include "daemon/delivery.h"
 #include "daemon/options.h"
@@ -119,7 +120,7 @@ static int channel_push(Delivery *d, bool more) {
 
                 delivery_mark_sent(d);
                 /* It is in their channel: the descriptor there is enough. */
-                handoff->fd = close_fd(handoff->fd);
+                handoff_let_go(handoff);
         }
 
         return 0;
@@ -146,6 +147,7 @@ static int on_channel(sd_event_source *s, int fd, uint32_t revents, void *userda
                 c->source = sd_event_source_disable_unref(c->source);
                 channel_end(c);
                 c->ours = close_fd(c->ours);
+                d->kept_channel = vault_drop(d->kept_channel);
 
                 /* The program has ended, and another one may open a channel. */
                 if (!d->parameters.options->persistent)
@@ -177,6 +179,12 @@ static int measure_packet(const int pair[static 2], unsigned *ret) {
         return 0;
 }
 
+/* Each read wakes us up, so that it is known at any time what was not read; but under load many reads come in one. */
+static int channel_watch(DeliveryChannel *c, int fd) {
+        return sd_event_add_io(c->delivery.parameters.event, &c->source, fd, EPOLLOUT | EPOLLRDHUP | EPOLLET, on_channel,
+                               c);
+}
+
 static int channel_open(Delivery *d) {
         DeliveryChannel *c = from_delivery(d);
         int pair[2], r;
@@ -187,11 +195,9 @@ static int channel_open(Delivery *d) {
         if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
                 return -errno;
 
-        /* Each read wakes us up, so that it is known at any time what was not read; but under load many
-         * reads come in one. */
         r = measure_packet(pair, &c->packet_size);
         if (r >= 0)
-                r = sd_event_add_io(d->parameters.event, &c->source, pair[0], EPOLLOUT | EPOLLRDHUP | EPOLLET, on_channel, c);
+                r = channel_watch(c, pair[0]);
         if (r < 0) {
                 (void) close_fd(pair[0]);
                 (void) close_fd(pair[1]);
@@ -208,6 +214,41 @@ static void channel_take_back(Delivery *d) {
 
         c->source = sd_event_source_disable_unref(c->source);
         c->ours = close_fd(c->ours);
+        d->kept_channel = vault_drop(d->kept_channel);
+}
+
+static int channel_get(Delivery *d, unsigned *ret_packet_size) {
+        DeliveryChannel *c = from_delivery(d);
+
+        *ret_packet_size = c->packet_size;
+        return c->ours;
+}
+
+/* What was not read is still in it. Who those are is not known any more, only how many. */
+static int channel_restore(Delivery *d, int fd, unsigned packet_size) {
+        DeliveryChannel *c = from_delivery(d);
+        Address unknown = address_any(AF_INET);
+        Handoff *handoff;
+        int r, size;
+
+        if (c->ours >= 0 || ioctl(fd, SIOCOUTQ, &size) < 0 || size < 0)
+                return -EINVAL;
+
+        for (unsigned n = (unsigned) size / packet_size; n > 0 && d->n_sent < UNREAD_MAX; n--) {
+                r = handoff_new(-EBADF, &unknown, &unknown, 0, &handoff);
+                if (r < 0)
+                        return r;
+                delivery_add(d, handoff);
+                delivery_mark_sent(d);
+        }
+
+        r = channel_watch(c, fd);
+        if (r < 0)
+                return r;
+
+        c->packet_size = packet_size;
+        c->ours = fd;
+        return 0;
 }
 
 static void channel_set_owner(Delivery *d, Outbox *outbox) {
@@ -236,6 +277,7 @@ static Delivery *channel_free(Delivery *d) {
 
         sd_event_source_disable_unref(c->source);
         (void) close_fd(c->ours);
+        d->kept_channel = vault_drop(d->kept_channel);
         delivery_done(d);
         free(c);
         return NULL;
@@ -244,6 +286,7 @@ static Delivery *channel_free(Delivery *d) {
 const DeliveryOps delivery_channel_ops = {
         .name = "channel",
         .accepts = true,
+        .is_direct = true,
         .new = channel_new,
         .free = channel_free,
         .set_owner = channel_set_owner,
@@ -251,4 +294,6 @@ const DeliveryOps delivery_channel_ops = {
         .push = channel_push,
         .open_channel = channel_open,
         .take_back = channel_take_back,
+        .get_channel = channel_get,
+        .restore_channel = channel_restore,
 };

@@ -10,6 +10,7 @@
 #include "daemon/delivery-outbox.h"
 #include "daemon/delivery.h"
 #include "daemon/names.h"
+#include "daemon/store.h"
 
 #define RETRY_USEC (UINT64_C(250) * 1000)
 #define CHECK_ROUNDS 2
@@ -299,6 +300,7 @@ static void outbox_pass(Outbox *outbox, uint64_t position, bool receipt) {
         bool was_full = credit_is_full(&outbox->credit) || receipt;
         Handoff *handoff, *next;
 
+        store_hold(outbox->traffic->store);
         for (handoff = TAILQ_FIRST(&outbox->on_bus); handoff && handoff->position <= position; handoff = next) {
                 next = TAILQ_NEXT(handoff, outbox_link);
                 if (receipt && !handoff->receipt)
@@ -310,6 +312,7 @@ static void outbox_pass(Outbox *outbox, uint64_t position, bool receipt) {
                 else if (handoff->by_barrier)
                         delivery_confirm(handoff->delivery, handoff);
         }
+        store_release(outbox->traffic->store);
 
         /* The first proof of all counts as well: it is for the probe. */
         if (was_full || credit_is_new(&outbox->credit))
@@ -728,7 +731,7 @@ void outbox_wake(Outbox *outbox) {
 void outbox_orphan(Outbox *outbox, Handoff *handoff) {
         handoff->delivery = NULL;
         /* The bus has a descriptor of its own. */
-        handoff->fd = close_fd(handoff->fd);
+        handoff_let_go(handoff);
 }
 
 /* The bus did not pass a message on, and says why. */
@@ -817,10 +820,10 @@ static int traffic_test_bus(Traffic *traffic) {
         return r;
 }
 
-int traffic_init(Traffic *traffic, sd_bus *bus, uint32_t limit) {
+int traffic_init(Traffic *traffic, sd_bus *bus, Store *store, uint32_t limit) {
         int r;
 
-        *traffic = (Traffic) { .bus = sd_bus_ref(bus) };
+        *traffic = (Traffic) { .bus = sd_bus_ref(bus), .store = store };
         TAILQ_INIT(&traffic->outboxes);
         TAILQ_INIT(&traffic->hung);
         budget_init(&traffic->budget, limit);

@@ -28,6 +28,7 @@ typedef struct Delivery Delivery;
 typedef struct Handoff Handoff;
 typedef struct Outbox Outbox;
 typedef struct Receipt Receipt;
+typedef struct Store Store;
 typedef struct sd_bus sd_bus;
 typedef struct sd_bus_message sd_bus_message;
 typedef struct sd_bus_slot sd_bus_slot;
@@ -35,6 +36,7 @@ typedef struct sd_bus_slot sd_bus_slot;
 /* All outboxes together: what is under way on the bus. */
 typedef struct Traffic {
         sd_bus *bus;
+        Store *store;                  /* where connections are kept, or NULL */
         Budget budget;
         TAILQ_HEAD(, Outbox) outboxes; /* those with something under way */
         sd_bus_slot *errors;
@@ -65,7 +67,7 @@ typedef struct OutboxGuest {
         TAILQ_ENTRY(OutboxGuest) link;
 } OutboxGuest;
 
-int traffic_init(Traffic *traffic, sd_bus *bus, uint32_t limit);
+int traffic_init(Traffic *traffic, sd_bus *bus, Store *store, uint32_t limit);
 void traffic_done(Traffic *traffic);
 
 int outbox_new(Traffic *traffic, const char *destination, uid_t uid, uint32_t window_max, Outbox **ret);

@@ -306,6 +306,18 @@ static int pull_new(const DeliveryParameters *parameters, Delivery **ret) {
         return 0;
 }
 
+/* They call again, and are heard by the next one. */
+static void pull_leave(Delivery *d) {
+        DeliveryPull *p = from_delivery(d);
+        PullCall *call;
+        uint64_t cookie;
+
+        while ((call = TAILQ_FIRST(&p->calls))) {
+                (void) send_reply(call, 0, -EBADF, &cookie);
+                (void) pull_call_free(call);
+        }
+}
+
 static Delivery *pull_free(Delivery *d) {
         DeliveryPull *p = from_delivery(d);
         PullCall *call;
@@ -332,4 +344,5 @@ const DeliveryOps delivery_pull_ops = {
         .wants_notice = pull_wants_notice,
         .notice = pull_notice,
         .accept = pull_accept,
+        .leave = pull_leave,
 };

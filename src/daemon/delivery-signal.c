@@ -130,6 +130,12 @@ static int signal_acknowledge(Delivery *d, uint64_t serial) {
         while ((handoff = TAILQ_FIRST(&d->sent)) && handoff->serial <= serial)
                 delivery_confirm(d, handoff);
 
+        /* What was sent before, by another process or to another owner, and has been taken from there. */
+        while ((handoff = TAILQ_FIRST(&d->waiting)) && handoff->serial <= serial) {
+                delivery_mark_sent(d);
+                delivery_confirm(d, handoff);
+        }
+
         delivery_tell_room(d); /* the listener may end in it */
         return 0;
 }

@@ -13,6 +13,7 @@
 typedef struct DeliveryOps DeliveryOps;
 typedef struct ListenOptions ListenOptions;
 typedef struct Outbox Outbox;
+typedef struct VaultEntry VaultEntry;
 typedef struct sd_bus_message sd_bus_message;
 typedef struct sd_event sd_event;
 
@@ -45,6 +46,8 @@ struct Delivery {
         uint32_t n_waiting;
         uint32_t n_sent;
         uint64_t last_sent;   /* serial */
+
+        VaultEntry *kept_channel; /* the next process gets the channel from there */
 };
 
 /* What an operation that is NULL would do, the listener's caller is told: it is the wrong one for the delivery. */
@@ -52,6 +55,8 @@ struct DeliveryOps {
         const char *name;
         bool can_acknowledge; /* goes with the option acknowledge */
         bool accepts;         /* it is the service that accepts; otherwise what is asked of accepting cannot be kept */
+
+        bool is_direct;       /* what it hands over has left the service, whose end is of no concern to it */
 
         int (*new)(const DeliveryParameters *parameters, Delivery **ret);
         Delivery *(*free)(Delivery *d);
@@ -87,6 +92,14 @@ struct DeliveryOps {
 
         /* What one of these two has returned did not reach the client: it may be called again. */
         void (*take_back)(Delivery *d);
+
+        /* For another process, and from one of before: the service's end of the channel, or -EBADF, and what is needed
+         * to count what is in it. The latter consumes the descriptor on success. */
+        int (*get_channel)(Delivery *d, unsigned *ret_packet_size);
+        int (*restore_channel)(Delivery *d, int fd, unsigned packet_size);
+
+        /* The process ends, and another one goes on: calls that wait are answered. May be NULL. */
+        void (*leave)(Delivery *d);
 
         /* The listener ends: the socket must be of no use to anybody. May be NULL. */
         void (*revoke)(Delivery *d, int listening_fd);

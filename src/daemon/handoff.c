@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include "base/macros.h"
+#include "base/vault.h"
 #include "daemon/handoff.h"
 
 int handoff_new(int fd, const Address *peer, const Address *local, uint64_t serial, Handoff **ret) {
@@ -21,11 +22,16 @@ int handoff_new(int fd, const Address *peer, const Address *local, uint64_t seri
         return 0;
 }
 
+void handoff_let_go(Handoff *handoff) {
+        handoff->fd = close_fd(handoff->fd);
+        handoff->kept = vault_drop(handoff->kept);
+}
+
 Handoff *handoff_free(Handoff *handoff) {
         if (!handoff)
                 return NULL;
 
-        (void) close_fd(handoff->fd);
+        handoff_let_go(handoff);
         free(handoff);
         return NULL;
 }

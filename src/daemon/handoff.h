@@ -5,7 +5,7 @@
  * One accepted connection, until it is its client's.
  *
  * The service keeps its descriptor all that time, so that nothing is lost when a message is. A handoff
- * belongs to its listener's delivery; while its message is on the bus it also stands in the outbox of the
+ * belongs to its listener's delivery, and is kept for the next process (daemon/store.h); while its message is on the bus it also stands in the outbox of the
  * client. When the listener goes first, the outbox alone keeps it, without the descriptor, until the message's
  * fate is known, because only then the bus has room again.
  */
@@ -21,10 +21,12 @@
 typedef struct Delivery Delivery;
 typedef struct Handoff Handoff;
 typedef struct Outbox Outbox;
+typedef struct VaultEntry VaultEntry;
 
 struct Handoff {
         Delivery *delivery; /* NULL: the listener is gone */
         int fd;
+        VaultEntry *kept;   /* NULL: the process takes it along when it dies */
         uint64_t serial;    /* of the listener, 1 and up */
         Address peer;
         Address local;
@@ -45,5 +47,8 @@ typedef TAILQ_HEAD(HandoffQueue, Handoff) HandoffQueue;
 /* Consumes fd, also on failure. */
 int handoff_new(int fd, const Address *peer, const Address *local, uint64_t serial, Handoff **ret);
 
-/* Closes the descriptor; the handoff stands in no queue any more. */
+/* Closes the descriptor, here and where it was kept. */
+void handoff_let_go(Handoff *handoff);
+
+/* Lets it go; the handoff stands in no queue any more. */
 Handoff *handoff_free(Handoff *handoff);

@@ -12,10 +12,12 @@
 #include "base/message-ids.h"
 #include "base/prefix.h"
 #include "base/socket.h"
+#include "base/vault.h"
 #include "daemon/delivery.h"
 #include "daemon/listener.h"
 #include "daemon/names.h"
 #include "daemon/options.h"
+#include "daemon/store.h"
 
 /* A listener with a long queue gives way to the others after so many. */
 #define ACCEPT_BATCH 16
@@ -84,6 +86,18 @@ static uint64_t now_ns(void) {
 
         (void) clock_gettime(CLOCK_MONOTONIC, &t);
         return (uint64_t) t.tv_sec * UINT64_C(1000000000) + (uint64_t) t.tv_nsec;
+}
+
+/* Whatever has changed, the next process will know. */
+static void listener_note(Listener *l) {
+        if (!l->slot)
+                return;
+
+        l->slot->accepted = l->accepted;
+        l->slot->delivered = l->delivered;
+        l->slot->refused = l->refused;
+        l->slot->lost = l->lost;
+        l->slot->flags = l->paused ? STATE_PAUSED : 0;
 }
 
 static void listener_serve(Listener *l);
@@ -160,23 +174,52 @@ static int get_local_address(const Listener *l, int fd, Address *ret) {
         return 0;
 }
 
-/* Consumes fd. Returns 0 or a negative errno: the connection is lost then. */
-static int listener_take(Listener *l, int fd, const Address *peer) {
+/* Consumes fd and what was kept of it. Returns 0 or a negative errno: the connection is lost then. */
+static int listener_take(Listener *l, int fd, const Address *peer, VaultEntry *kept) {
         Handoff *handoff;
         Address local;
         int r;
 
         r = get_local_address(l, fd, &local);
-        if (r < 0) {
+        if (r < 0)
                 (void) close_fd(fd);
+        else
+                r = handoff_new(fd, peer, &local, l->accepted, &handoff);
+        if (r < 0) {
+                (void) vault_drop(kept);
                 return r;
         }
 
-        r = handoff_new(fd, peer, &local, l->accepted, &handoff);
-        if (r < 0)
-                return r;
-
+        handoff->kept = kept;
         delivery_add(l->delivery, handoff);
+        return 0;
+}
+
+/* From here on the connection outlives the process. Between accept() and this is all that a crash can cost. */
+static int listener_keep(Listener *l, int fd, const Address *peer, VaultEntry **ret) {
+        /* It is in nobody's but the client's hands before the next one is accepted. */
+        if (!l->slot || l->delivery->ops->is_direct)
+                return 0;
+
+        return store_keep_connection(l->store, l->id, l->accepted + 1, fd, peer, ret);
+}
+
+/* What should have been handed over at once waits after all. */
+static int listener_keep_waiting(Listener *l) {
+        Handoff *handoff;
+        int r;
+
+        if (!l->slot)
+                return 0;
+
+        TAILQ_FOREACH(handoff, &l->delivery->waiting, delivery_link) {
+                if (handoff->kept)
+                        continue;
+                r = store_keep_connection(l->store, l->id, handoff->serial, handoff->fd, &handoff->peer, &handoff->kept);
+                if (r < 0)
+                        return r;
+        }
+
         return 0;
 }
 
@@ -184,6 +227,7 @@ static void listener_count_lost(Listener *l, const Address *peer, int error) {
         char address[ADDRESS_STRING_MAX];
 
         l->lost++;
+        listener_note(l);
         (void) address_format(peer, address);
         listener_error(l, MESSAGE_CONNECTION_LOST_STR, address, "The connection from %s port %u is lost: %s",
                        address, address_get_port(peer), strerror(error));
@@ -198,9 +242,9 @@ typedef enum AcceptResult {
 static AcceptResult listener_accept_one(Listener *l) {
         struct sockaddr_storage storage;
         socklen_t size = sizeof(storage);
+        VaultEntry *kept = NULL;
         Address peer;
-        bool scarce;
-        int fd, r;
+        int fd, r, scarce;
 
         fd = accept4(l->fd, (struct sockaddr *) &storage, &size,
                      SOCK_CLOEXEC | (l->options->non_blocking ? SOCK_NONBLOCK : 0));
@@ -235,28 +279,35 @@ static AcceptResult listener_accept_one(Listener *l) {
             !prefix_any_contains(l->options->allow_from, l->options->n_allow_from, &peer)) {
                 (void) close_fd(fd);
                 l->refused++;
+                listener_note(l);
                 return ACCEPTED;
         }
 
+        scarce = listener_keep(l, fd, &peer, &kept);
         l->accepted++;
+        listener_note(l);
         if (l->pacer.interval_ns > 0)
                 pacer_count(&l->pacer, now_ns());
 
         /* Before the very last one is gone; what was accepted is handed over all the same. */
-        scarce = descriptor_is_in_reserve(fd);
+        if (scarce == 0 && descriptor_is_in_reserve(fd))
+                scarce = -EMFILE;
 
-        r = listener_take(l, fd, &peer);
+        r = listener_take(l, fd, &peer, kept);
         if (r < 0)
                 listener_count_lost(l, &peer, -r);
 
-        if (scarce) {
+        /* Before the next one, so that the client is not kept waiting. */
+        listener_push(l, true);
+        if (l->delivery->ops->is_direct && scarce == 0 && l->delivery->n_waiting > 0)
+                scarce = listener_keep_waiting(l);
+
+        if (scarce < 0) {
                 listener_push(l, false);
-                listener_back_off(l, EMFILE);
+                listener_back_off(l, -scarce);
                 return NOTHING;
         }
 
-        /* Before the next one, so that the client is not kept waiting. */
-        listener_push(l, true);
         return ACCEPTED;
 }
 
@@ -347,6 +398,7 @@ static void on_delivered(uint32_t n, void *userdata) {
         Listener *l = userdata;
 
         l->delivered += n;
+        listener_note(l);
 }
 
 static void on_lost(const Address *peer, int error, void *userdata) {
@@ -369,8 +421,6 @@ static const DeliveryEvents delivery_events = {
 };
 
 static int listener_open(Listener *l, const ListenOptions *o) {
-        int r;
-
         l->fd = socket_listen(&(SocketSettings) {
                 .address = o->address,
                 .fall_back_to_ipv4 = !o->address_given,
@@ -384,14 +434,7 @@ static int listener_open(Listener *l, const ListenOptions *o) {
         });
         if (l->fd < 0)
                 return l->fd;
-        if (descriptor_is_in_reserve(l->fd))
-                return -EMFILE;
-
-        r = socket_get_local_address(l->fd, &l->address);
-        if (r < 0)
-                return r;
-
-        return socket_get_backlog(l->fd, &l->backlog);
+        return descriptor_is_in_reserve(l->fd) ? -EMFILE : 0;
 }
 
 static int listener_add_sources(Listener *l, const ListenOptions *o) {
@@ -415,15 +458,14 @@ static int listener_add_sources(Listener *l, const ListenOptions *o) {
 
 DEFINE_CLEANUP(Listener, listener_free)
 
-int listener_new(sd_event *event,
-                 uint64_t id,
-                 uid_t uid,
-                 ListenOptions *options,
-                 const ListenerEvents *events,
-                 void *userdata,
-                 Listener **ret) {
+static int listener_make(sd_event *event,
+                         uint64_t id,
+                         uid_t uid,
+                         const ListenOptions *options,
+                         const ListenerEvents *events,
+                         void *userdata,
+                         Listener **ret) {
         _cleanup_(listener_freep) Listener *l = NULL;
-        int r;
 
         l = calloc(1, sizeof(*l));
         if (!l)
@@ -441,38 +483,166 @@ int listener_new(sd_event *event,
         if (asprintf(&l->path, LISTENER_PREFIX "/%llu", (unsigned long long) id) < 0)
                 return -ENOMEM;
 
-        r = listener_open(l, options);
+        *ret = TAKE_PTR(l);
+        return 0;
+}
+
+/* All that there is to do with a socket that listens. */
+static int listener_set_up(Listener *l, const ListenOptions *o) {
+        int r;
+
+        r = socket_get_local_address(l->fd, &l->address);
         if (r < 0)
                 return r;
 
-        r = listener_add_sources(l, options);
+        r = socket_get_backlog(l->fd, &l->backlog);
         if (r < 0)
                 return r;
 
-        r = delivery_ops_from_name(options->delivery)->new(
+        r = listener_add_sources(l, o);
+        if (r < 0)
+                return r;
+
+        return delivery_ops_from_name(o->delivery)->new(
                         &(DeliveryParameters) {
-                                .event = event,
+                                .event = l->event,
                                 .path = l->path,
-                                .options = options,
+                                .options = o,
                                 .events = &delivery_events,
                                 .userdata = l,
                         },
                         &l->delivery);
+}
+
+int listener_new(sd_event *event,
+                 uint64_t id,
+                 uid_t uid,
+                 ListenOptions *options,
+                 Store *store,
+                 const ListenerEvents *events,
+                 void *userdata,
+                 Listener **ret) {
+        _cleanup_(listener_freep) Listener *l = NULL;
+        int r;
+
+        r = listener_make(event, id, uid, options, events, userdata, &l);
         if (r < 0)
                 return r;
+
+        r = listener_open(l, options);
+        if (r < 0)
+                return r;
+
+        r = listener_set_up(l, options);
+        if (r < 0)
+                return r;
+
+        if (store) {
+                l->store = store;
+                r = store_keep_listener(store, id, uid, l->fd, options, &l->slot, &l->kept);
+                if (r < 0)
+                        log_warning("%s of user %u will end with this process, it cannot be kept: %s",
+                                    l->path, (unsigned) uid, strerror(-r));
+                listener_note(l);
+        }
 
         l->options = options;
         *ret = TAKE_PTR(l);
         return 0;
 }
 
+int listener_restore(sd_event *event,
+                     StoreFound *found,
+                     Store *store,
+                     const ListenerEvents *events,
+                     void *userdata,
+                     Listener **ret) {
+        _cleanup_(listener_freep) Listener *l = NULL;
+        int r;
+
+        r = listener_make(event, found->id, found->uid, found->options, events, userdata, &l);
+        if (r < 0)
+                return r;
+
+        l->fd = TAKE_FD(found->fds[0]);
+        found->options->lifetime = TAKE_FD(found->fds[1]);
+        l->paused = found->state.flags & STATE_PAUSED;
+        l->accepted = found->state.accepted;
+        l->delivered = found->state.delivered;
+        l->refused = found->state.refused;
+        l->lost = found->state.lost;
+
+        r = listener_set_up(l, found->options);
+        if (r < 0)
+                return r;
+
+        l->store = store;
+        l->slot = TAKE_PTR(found->slot);
+        l->kept = TAKE_PTR(found->entry);
+        l->options = TAKE_PTR(found->options);
+        *ret = TAKE_PTR(l);
+        return 0;
+}
+
+int listener_restore_channel(Listener *l, StoreFound *found) {
+        int r;
+
+        if (!l->delivery->ops->restore_channel)
+                return -EINVAL;
+
+        r = l->delivery->ops->restore_channel(l->delivery, found->fds[0], found->packet_size);
+        if (r < 0)
+                return r;
+
+        TAKE_FD(found->fds[0]);
+        l->delivery->kept_channel = TAKE_PTR(found->entry);
+        return 0;
+}
+
+int listener_restore_connection(Listener *l, StoreFound *found) {
+        Handoff *handoff;
+        Address local;
+        int r;
+
+        r = get_local_address(l, found->fds[0], &local);
+        if (r < 0)
+                return r;
+
+        r = handoff_new(TAKE_FD(found->fds[0]), &found->peer, &local, found->serial, &handoff);
+        if (r < 0)
+                return r;
+
+        handoff->kept = TAKE_PTR(found->entry);
+        delivery_add(l->delivery, handoff);
+
+        /* It may have been sent, or not; and it was accepted in any case. */
+        l->delivery->last_sent = found->serial;
+        if (l->accepted < found->serial)
+                l->accepted = found->serial;
+        return 0;
+}
+
+void listener_restore_counters(Listener *l) {
+        uint64_t rest = l->lost + delivery_get_in_flight(l->delivery);
+
+        l->delivered = l->accepted > rest ? l->accepted - rest : 0;
+        listener_note(l);
+}
+
+void listener_leave(Listener *l) {
+        if (l->delivery->ops->leave)
+                l->delivery->ops->leave(l->delivery);
+}
+
 static void listener_stop(Listener *l) {
         l->accept_source = sd_event_source_disable_unref(l->accept_source);
         l->lifetime_source = sd_event_source_disable_unref(l->lifetime_source);
         l->hold_timer = sd_event_source_disable_unref(l->hold_timer);
-        if (l->fd >= 0 && l->delivery && l->delivery->ops->revoke)
-                l->delivery->ops->revoke(l->delivery, l->fd);
         l->fd = close_fd(l->fd);
+        if (l->slot)
+                store_drop_listener(l->store, l->slot, l->kept);
+        l->slot = NULL;
+        l->kept = NULL;
 }
 
 void listener_close(Listener *l, ListenerEnd end) {
@@ -487,6 +657,8 @@ void listener_close(Listener *l, ListenerEnd end) {
                   "%s of user %u is closed (%s), with %u connections that nobody had confirmed yet",
                   l->path, (unsigned) l->uid, listener_end_to_string(end), (unsigned) n);
 
+        if (l->delivery->ops->revoke)
+                l->delivery->ops->revoke(l->delivery, l->fd);
         listener_stop(l);
         l->events->closed(l, end, l->userdata);
         (void) listener_free(l);
@@ -509,6 +681,8 @@ Listener *listener_free(Listener *l) {
 }
 
 void listener_set_owner(Listener *l, Outbox *outbox) {
+        if (l->slot)
+                state_write_owner(l->slot, outbox ? l->owner_name : "");
         l->delivery->ops->set_owner(l->delivery, outbox);
         listener_serve(l);
 }
@@ -525,6 +699,7 @@ bool listener_accepts(const Listener *l) {
 
 void listener_pause(Listener *l) {
         l->paused = true;
+        listener_note(l);
         (void) sd_event_source_set_enabled(l->accept_source, SD_EVENT_OFF);
 }
 
@@ -533,6 +708,7 @@ void listener_resume(Listener *l) {
                 return;
 
         l->paused = false;
+        listener_note(l);
         listener_serve(l);
 }
 
@@ -551,8 +727,29 @@ int listener_accept(Listener *l, Outbox *caller, sd_bus_message *call, uint32_t 
         return l->delivery->ops->accept(l->delivery, caller, call, maximum, timeout_ms);
 }
 
+static void listener_keep_channel(Listener *l) {
+        unsigned packet_size;
+        int fd, r;
+
+        if (!l->slot)
+                return;
+
+        fd = l->delivery->ops->get_channel(l->delivery, &packet_size);
+        r = store_keep_channel(l->store, l->id, fd, packet_size, &l->delivery->kept_channel);
+        if (r < 0)
+                log_warning("%s: its channel will end with this process, it cannot be kept: %s", l->path, strerror(-r));
+}
+
 int listener_open_channel(Listener *l) {
-        return l->delivery->ops->open_channel ? l->delivery->ops->open_channel(l->delivery) : -EOPNOTSUPP;
+        int fd;
+
+        if (!l->delivery->ops->open_channel)
+                return -EOPNOTSUPP;
+
+        fd = l->delivery->ops->open_channel(l->delivery);
+        if (fd >= 0)
+                listener_keep_channel(l);
+        return fd;
 }
 
 int listener_take_socket(Listener *l) {

@@ -17,6 +17,7 @@
 #include "base/address.h"
 #include "base/hash.h"
 #include "base/pacer.h"
+#include "base/state.h"
 #include "daemon/quota.h"
 
 typedef struct Client Client;
@@ -25,6 +26,9 @@ typedef struct Handoff Handoff;
 typedef struct ListenOptions ListenOptions;
 typedef struct Listener Listener;
 typedef struct Outbox Outbox;
+typedef struct Store Store;
+typedef struct StoreFound StoreFound;
+typedef struct VaultEntry VaultEntry;
 typedef struct sd_bus_message sd_bus_message;
 typedef struct sd_event sd_event;
 typedef struct sd_event_source sd_event_source;
@@ -89,22 +93,47 @@ struct Listener {
         uint64_t delivered;
         uint64_t refused;
         uint64_t lost;
+
+        Store *store;     /* NULL: it ends with the process */
+        StateSlot *slot;  /* of the store, with a copy of all that changes */
+        VaultEntry *kept;
 };
 
 /* Binds and listens, accepts nothing before listener_set_owner(). Takes the options over on success. Returns
- * what socket_listen() does. */
+ * what socket_listen() does. The store may be NULL. */
 int listener_new(sd_event *event,
                  uint64_t id,
                  uid_t uid,
                  ListenOptions *options,
+                 Store *store,
                  const ListenerEvents *events,
                  void *userdata,
                  Listener **ret);
 
+/* Goes on with one of before, of which it takes everything over on success. */
+int listener_restore(sd_event *event,
+                     StoreFound *found,
+                     Store *store,
+                     const ListenerEvents *events,
+                     void *userdata,
+                     Listener **ret);
+
+/* The channel that it had; it is taken over on success. */
+int listener_restore_channel(Listener *l, StoreFound *found);
+
+/* A connection that it had accepted, in the order of serials; likewise. */
+int listener_restore_connection(Listener *l, StoreFound *found);
+
+/* After these: what nobody has confirmed is known, and so is the rest. */
+void listener_restore_counters(Listener *l);
+
+/* The process ends, and the listener goes on without it: with listener_free(). */
+void listener_leave(Listener *l);
+
 /* Frees the port, tells the events, frees the listener. */
 void listener_close(Listener *l, ListenerEnd end);
 
-/* Frees it without telling anybody. */
+/* Frees it without telling anybody. What is in the store stays there if that is sealed. */
 Listener *listener_free(Listener *l);
 
 /* Who gets its connections; NULL: nobody for the time being. May close the listener, as all that follow may. */

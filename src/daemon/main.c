@@ -4,6 +4,7 @@
 
 #include <getopt.h>
 #include <locale.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/resource.h>
@@ -17,6 +18,7 @@
 #include "daemon/i18n.h"
 #include "daemon/service-bus.h"
 #include "daemon/settings.h"
+#include "daemon/store.h"
 
 /* How long the last words may take. */
 #define SHUT_DOWN_USEC (UINT64_C(2) * 1000 * 1000)
@@ -25,6 +27,7 @@ static bool arg_user = false;
 
 DEFINE_CLEANUP(Service, service_free)
 DEFINE_CLEANUP(Settings, settings_free)
+DEFINE_CLEANUP(Store, store_free)
 
 static void help(void) {
         printf(_("%s [OPTIONS...]\n"
@@ -92,7 +95,13 @@ static void raise_descriptor_limit(void) {
         (void) setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-static int add_signals(sd_event *event) {
+/* A message may have as many megabytes as the bus allows. Once it has freed such a block, glibc would keep the next ones
+ * for later. */
+static void keep_no_large_blocks(void) {
+        (void) mallopt(M_MMAP_THRESHOLD, 256 * 1024);
+}
+
+static int add_signals(sd_event *event, sd_event_source **ret_terminate) {
         sigset_t mask;
         int r;
 
@@ -104,11 +113,16 @@ static int add_signals(sd_event *event) {
                 return -errno;
 
         /* Without a handler, either one ends the loop with 0. */
-        r = sd_event_add_signal(event, NULL, SIGTERM, NULL, NULL);
+        r = sd_event_add_signal(event, ret_terminate, SIGTERM, NULL, NULL);
         if (r < 0)
                 return r;
 
         return sd_event_add_signal(event, NULL, SIGINT, NULL, NULL);
+}
+
+static int on_terminate(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
+        service_terminate(userdata);
+        return 0;
 }
 
 static int on_reload(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
@@ -133,13 +147,16 @@ static int on_reload(sd_event_source *source, const struct signalfd_siginfo *inf
 }
 
 static int run(void) {
+        _cleanup_(sd_event_source_unrefp) sd_event_source *terminate = NULL;
         _cleanup_(settings_freep) Settings *settings = NULL;
         _cleanup_(sd_event_unrefp) sd_event *event = NULL;
         _cleanup_(sd_bus_close_unrefp) sd_bus *bus = NULL;
+        _cleanup_(store_freep) Store *store = NULL;
         _cleanup_(service_freep) Service *s = NULL;
         int r;
 
         raise_descriptor_limit();
+        keep_no_large_blocks();
 
         r = sd_event_default(&event);
         if (r < 0) {
@@ -147,7 +164,7 @@ static int run(void) {
                 return r;
         }
 
-        r = add_signals(event);
+        r = add_signals(event, &terminate);
         if (r < 0) {
                 log_error("Cannot wait for signals: %s", strerror(-r));
                 return r;
@@ -160,6 +177,13 @@ static int run(void) {
         }
         if (r > 0)
                 log_error("Not all of the configuration could be read, so what it does not allow is not allowed");
+
+        /* The service manager that there may be for --user does not know us by the name of a unit. */
+        r = arg_user ? -ENOTSUP : store_new(event, &store);
+        if (r < 0 && r != -ENOTSUP) {
+                log_error("Cannot keep anything for the next process: %s", strerror(-r));
+                return r;
+        }
 
         r = arg_user ? sd_bus_open_user(&bus) : sd_bus_open_system(&bus);
         if (r < 0) {
@@ -176,10 +200,14 @@ static int run(void) {
         if (r >= 0)
                 r = sd_bus_attach_event(bus, event, SD_EVENT_PRIORITY_NORMAL);
         if (r >= 0)
-                r = service_new(event, bus, settings, &s);
+                r = service_new(event, bus, settings, store, &s);
         if (r >= 0) {
                 settings = NULL; /* the service's now */
                 r = sd_event_add_signal(event, NULL, SIGHUP, on_reload, s);
+        }
+        if (r >= 0) {
+                terminate = sd_event_source_disable_unref(terminate);
+                r = sd_event_add_signal(event, NULL, SIGTERM, on_terminate, s);
         }
         if (r < 0) {
                 log_error("Cannot set up the service on the bus: %s", strerror(-r));
@@ -190,10 +218,11 @@ static int run(void) {
         if (r < 0 && sd_event_get_exit_code(event, NULL) < 0)
                 log_error("The event loop failed: %s", strerror(-r)); /* nobody has asked it to end */
         else if (r != 0 && sd_bus_is_open(bus) <= 0)
-                log_error("The connection to the bus is lost");
+                log_error("The connection to the bus is lost%s",
+                          store ? "; the listeners are left to the next process" : "");
 
         (void) sd_notify(false, "STOPPING=1");
-        service_shut_down(s, SHUT_DOWN_USEC);
+        service_shut_down(s, r != 0, SHUT_DOWN_USEC);
         return r == 0 ? 0 : -EIO;
 }
 

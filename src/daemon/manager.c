@@ -10,12 +10,14 @@
 #include "daemon/manager.h"
 #include "daemon/options.h"
 #include "daemon/settings.h"
+#include "daemon/store.h"
 
 DEFINE_CLEANUP(Manager, manager_free)
 
 int manager_new(sd_event *event,
                 sd_bus *bus,
                 Settings *settings,
+                Store *store,
                 const ListenerEvents *events,
                 void *userdata,
                 Manager **ret) {
@@ -30,7 +32,8 @@ int manager_new(sd_event *event,
         m->bus = sd_bus_ref(bus);
         m->events = events;
         m->userdata = userdata;
-        r = traffic_init(&m->traffic, bus, settings->limits.unacknowledged);
+        m->store = store;
+        r = traffic_init(&m->traffic, bus, store, settings->limits.unacknowledged);
         if (r < 0)
                 return r;
 
@@ -57,6 +60,13 @@ void manager_set_settings(Manager *m, Settings *settings) {
 void manager_close_all(Manager *m) {
         while (m->listeners)
                 listener_close(m->listeners, LISTENER_END_SHUTDOWN);
+}
+
+void manager_leave_all(Manager *m) {
+        if (m->store)
+                store_seal(m->store);
+        for (Listener *l = m->listeners; l; l = l->hh.next)
+                listener_leave(l);
 }
 
 Manager *manager_free(Manager *m) {
@@ -156,13 +166,21 @@ int manager_listen(Manager *m, Client *client, ListenOptions *options, Listener 
         if (r < 0)
                 return r;
 
-        r = listener_new(m->event, m->last_id + 1, client->uid, options, m->events, m->userdata, &l);
+        /* Whatever becomes of it, nobody else will have its number. */
+        if (m->store)
+                store_set_last_id(m->store, m->last_id + 1);
+
+        r = listener_new(m->event, m->last_id + 1, client->uid, options, m->store, m->events, m->userdata, &l);
         if (r < 0) {
                 quota_discharge(&charge);
                 return r;
         }
 
         l->charge = charge;
+
+        /* Before it is promised to anybody. */
+        if (l->slot)
+                state_write_owner(l->slot, client->name);
 
         /* The kernel's choice: the range that it has may not be the one that it had when the settings were read. */
         if (!settings_allow_port(m->settings, address_get_port(&l->address))) {

@@ -15,6 +15,7 @@ typedef struct ListenOptions ListenOptions;
 typedef struct Manager Manager;
 typedef struct Quota Quota;
 typedef struct Settings Settings;
+typedef struct Store Store;
 typedef struct sd_bus sd_bus;
 typedef struct sd_event sd_event;
 
@@ -28,6 +29,7 @@ struct Manager {
         Limits limits;       /* of the settings, where the properties of the object find them */
         Traffic traffic;
         Quota *quota;
+        Store *store;        /* NULL: nothing outlives the process */
 
         Client *clients;     /* by name */
         Listener *listeners; /* by id */
@@ -43,10 +45,11 @@ enum {
         MANAGER_E_DELIVERY,           /* they do not offer it */
 };
 
-/* Takes the settings over on success. */
+/* Takes the settings over on success, but not the store, which may be NULL. */
 int manager_new(sd_event *event,
                 sd_bus *bus,
                 Settings *settings,
+                Store *store,
                 const ListenerEvents *events,
                 void *userdata,
                 Manager **ret);
@@ -56,6 +59,9 @@ void manager_set_settings(Manager *m, Settings *settings);
 
 /* Closes all listeners and tells their owners. */
 void manager_close_all(Manager *m);
+
+/* Leaves all listeners to the next process, and tells nobody. */
+void manager_leave_all(Manager *m);
 
 Manager *manager_free(Manager *m);
 

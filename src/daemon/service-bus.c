@@ -15,13 +15,18 @@
 #include "daemon/manager-bus.h"
 #include "daemon/manager.h"
 #include "daemon/names.h"
+#include "daemon/restore-bus.h"
+#include "daemon/restore.h"
 #include "daemon/service-bus.h"
 #include "daemon/settings.h"
+#include "daemon/unit-bus.h"
 
 /* While it has to go on although it said it would stop: see on_name_released(). */
 #define LINGER_USEC (UINT64_C(30) * 1000 * 1000)
-#define UNIT "tcpserversocketd.service"
 #define LINGER_CHECK_USEC (UINT64_C(1) * 1000 * 1000)
+
+/* After that it is a stop. systemd kills us after a while (TimeoutStopSec=). */
+#define TERMINATE_USEC (UINT64_C(2) * 1000 * 1000)
 
 struct Service {
         sd_event *event;
@@ -30,6 +35,11 @@ struct Service {
         CallQueue calls;
 
         Idle *idle;
+
+        Restore *restore;         /* goes on, and has not asked for the name yet */
+        sd_bus_slot *job_answer;  /* SIGTERM was received */
+        sd_event_source *give_up;
+        bool is_leaving;          /* another process follows */
 
         sd_event_source *linger; /* has said that it stops, and asks for more time again and again */
         sd_bus_slot *linger_answer;
@@ -116,6 +126,9 @@ static int on_name_requested(sd_bus_message *m, void *userdata, sd_bus_error *er
                 return sd_event_exit(s->event, -EEXIST);
         }
 
+        /* Not before, as nobody would know that it is us. */
+        manager_restore_owners(s->manager);
+
         log_debug("Ready as " BUS_NAME);
         (void) sd_notify(false, "READY=1");
         return 0;
@@ -130,28 +143,92 @@ static int service_request_name(Service *s) {
         return sd_bus_request_name_async(s->bus, &s->name_answer, BUS_NAME, 0, on_name_requested, s);
 }
 
+static void on_restored(int r, void *userdata) {
+        Service *s = userdata;
+
+        s->restore = restore_free(s->restore);
+        if (r >= 0)
+                r = service_request_name(s);
+        if (r < 0)
+                (void) sd_event_exit(s->event, r);
+}
+
 static bool service_is_busy(void *userdata) {
         Service *s = userdata;
 
-        return s->manager->listeners || !TAILQ_EMPTY(&s->calls.calls) || budget_get_used(&s->manager->traffic.budget) > 0;
+        return s->restore || s->manager->listeners || !TAILQ_EMPTY(&s->calls.calls) || budget_get_used(&s->manager->traffic.budget) > 0;
+}
+
+/* All that was sent to us has been answered. */
+static int on_name_given_up(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        Service *s = userdata;
+
+        s->name_answer = sd_bus_slot_unref(s->name_answer);
+        return sd_event_exit(s->event, 0);
+}
+
+/* Another process follows. From now on the bus keeps what is sent to us for that one. */
+static void service_leave(Service *s) {
+        int r;
+
+        log_debug("Leaving all to the next process");
+        s->is_leaving = true;
+        s->name_answer = sd_bus_slot_unref(s->name_answer);
+
+        r = sd_bus_release_name_async(s->bus, &s->name_answer, BUS_NAME, on_name_given_up, s);
+        if (r < 0)
+                (void) sd_event_exit(s->event, 0);
+}
+
+static int on_job(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        const char *job = unit_read_job(m);
+        Service *s = userdata;
+
+        s->job_answer = sd_bus_slot_unref(s->job_answer);
+
+        if (streq(job, "restart"))
+                service_leave(s);
+        else
+                (void) sd_event_exit(s->event, 0);
+        return 0;
+}
+
+static int on_give_up(sd_event_source *source, uint64_t usec, void *userdata) {
+        Service *s = userdata;
+
+        return sd_event_exit(s->event, 0);
+}
+
+/* systemd sends the same signal for a stop, after which nothing of us shall be left, and for a restart. */
+void service_terminate(Service *s) {
+        int r;
+
+        /* Asked twice, or nothing to lose. */
+        if (s->give_up || !s->manager->store || (!s->restore && !s->manager->listeners)) {
+                (void) sd_event_exit(s->event, 0);
+                return;
+        }
+
+        r = sd_event_add_time_relative(s->event, &s->give_up, CLOCK_MONOTONIC, TERMINATE_USEC, 0, on_give_up, s);
+        if (r >= 0)
+                r = unit_ask_for_job(s->bus, &s->job_answer, TERMINATE_USEC, on_job, s);
+        if (r < 0)
+                (void) sd_event_exit(s->event, 0);
 }
 
 static int on_unit_listed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        const char *job = unit_read_job(m);
         Service *s = userdata;
-        const char *job;
 
         s->linger_answer = sd_bus_slot_unref(s->linger_answer);
 
-        if (sd_bus_message_is_method_error(m, NULL) ||
-            sd_bus_message_enter_container(m, 'a', "(ssssssouso)") < 0 ||
-            sd_bus_message_read(m, "(ssssssouso)", NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, &job, NULL) <= 0)
-                return 0;
-
         /* The others, "start" above all, wait for the end of this process and need not be hurried. */
-        if (!streq(job, "stop") && !streq(job, "restart"))
-                return 0;
+        if (streq(job, "restart"))
+                service_leave(s);
+        else if (streq(job, "stop"))
+                return sd_event_exit(s->event, 0);
 
-        return sd_event_exit(s->event, 0);
+        return 0;
 }
 
 /* The service manager takes this process for one that stops. So it sends no SIGTERM when an administrator wants it
@@ -160,9 +237,7 @@ static void service_ask_for_job(Service *s) {
         if (s->linger_answer)
                 return;
 
-        (void) sd_bus_call_method_async(s->bus, &s->linger_answer, "org.freedesktop.systemd1",
-                                        "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager",
-                                        "ListUnitsByNames", on_unit_listed, s, "as", 1, UNIT);
+        (void) unit_ask_for_job(s->bus, &s->linger_answer, 0, on_unit_listed, s);
 }
 
 static int on_linger(sd_event_source *source, uint64_t usec, void *userdata) {
@@ -241,14 +316,15 @@ static int service_connect(Service *s) {
         if (r < 0)
                 return r;
 
-        return service_request_name(s);
+        return s->manager->store ? restore_start(s->bus, s->manager, on_restored, s, &s->restore)
+                                 : service_request_name(s);
 }
 
 static uint64_t get_idle_timeout(const Settings *settings) {
         return settings->idle_timeout_usec == UINT64_MAX ? 0 : settings->idle_timeout_usec;
 }
 
-int service_new(sd_event *event, sd_bus *bus, Settings *settings, Service **ret) {
+int service_new(sd_event *event, sd_bus *bus, Settings *settings, Store *store, Service **ret) {
         _cleanup_(service_freep) Service *s = NULL;
         int r;
 
@@ -263,7 +339,7 @@ int service_new(sd_event *event, sd_bus *bus, Settings *settings, Service **ret)
         if (r < 0)
                 return r;
 
-        r = manager_new(event, bus, settings, &listener_events, &s->calls, &s->manager);
+        r = manager_new(event, bus, settings, store, &listener_events, &s->calls, &s->manager);
         if (r < 0)
                 return r;
 
@@ -287,6 +363,9 @@ void service_set_settings(Service *s, Settings *settings) {
 
 static void service_withdraw(Service *s) {
         s->idle = idle_free(s->idle);
+        s->restore = restore_free(s->restore);
+        s->job_answer = sd_bus_slot_unref(s->job_answer);
+        s->give_up = sd_event_source_disable_unref(s->give_up);
         s->linger = sd_event_source_disable_unref(s->linger);
         s->linger_answer = sd_bus_slot_unref(s->linger_answer);
         call_queue_done(&s->calls);
@@ -306,10 +385,13 @@ static uint64_t now_usec(void) {
         return (uint64_t) t.tv_sec * UINT64_C(1000000) + (uint64_t) t.tv_nsec / 1000;
 }
 
-void service_shut_down(Service *s, uint64_t timeout_usec) {
+void service_shut_down(Service *s, bool failed, uint64_t timeout_usec) {
         uint64_t queued, now, end = now_usec() + timeout_usec;
 
-        manager_close_all(s->manager);
+        if ((failed || s->is_leaving) && s->manager->store)
+                manager_leave_all(s->manager);
+        else
+                manager_close_all(s->manager);
         service_withdraw(s);
 
         /* sd_bus_flush() would wait without end for a bus that does not read. */

@@ -430,7 +430,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         run.bus = private_bus_new();
         fuzz_assert(service_new(private_bus_get_event(run.bus), private_bus_get_service_bus(run.bus),
                                 new_settings(fuzz_u8(&run.input) & (uint8_t) ~SETTINGS_IDLE),
-                                &run.service) == 0);
+                                NULL, &run.service) == 0);
 
         runs = private_bus_run(run.bus);
         for (unsigned n = 0; runs && n < STEPS_MAX && !fuzz_is_over(&run.input); n++)
@@ -441,7 +441,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 
         fuzz_assert(runs || run.idle || run.wrong_bus);
 
-        service_shut_down(run.service, 0);
+        service_shut_down(run.service, false, 0);
         fuzz_assert(!service_free(run.service));
         while (run.n_peers > 0)
                 close_peer(run.peers[--run.n_peers]);

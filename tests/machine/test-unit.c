@@ -63,7 +63,7 @@ static void test_has_descriptors_for_its_limits(Machine *m, const void *data) {
 
         /* What the process itself has is less where the machine may not raise it. */
         g_assert_cmpstr(limit, ==, soft);
-        g_assert_cmpuint(g_ascii_strtoull(limit, NULL, 10), >=, 4 * machine_get_u64(m->user, "MaxListeners"));
+        g_assert_cmpuint(g_ascii_strtoull(limit, NULL, 10), >=, 8 * machine_get_u64(m->user, "MaxListeners"));
 }
 
 /* ----------------------------------------------------------------------- what clients ask of it works */

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# tcpserversocketctl(1) completion for fish
+
+set -l verbs listen relay list show close pause resume monitor status
+set -l before "not __fish_seen_subcommand_from $verbs"
+
+# The words that follow the verb and are no options: how many there are.
+function __tcpserversocketctl_arguments
+    set -l words (commandline -opc)
+    set -l n -1
+    for word in $words[2..-1]
+        string match -q -- '-*' $word; or set n (math $n + 1)
+    end
+    echo $n
+end
+
+# All listeners that the options so far lead to, but for those that are there already.
+function __tcpserversocketctl_listeners
+    set -l words (commandline -opc)
+    set -l bus (string match -r -- '^(?:--user|--machine=.*|-M.+)$' $words)
+    tcpserversocketctl $bus --no-legend --no-pager --no-ask-password list 2>/dev/null | while read -l number rest
+        contains -- $number $words; or printf '%s\t%s\n' $number (string trim -- "$rest")
+    end
+end
+
+function __tcpserversocketctl_interfaces
+    string replace -r '.*/' '' /sys/class/net/*
+end
+
+function __tcpserversocketctl_machines
+    machinectl list --full --no-legend --no-pager 2>/dev/null | string replace -r ' .*' ''
+end
+
+# What follows "--" is a command of its own.
+function __tcpserversocketctl_in_command
+    contains -- -- (commandline -opc)
+end
+
+function __tcpserversocketctl_command
+    set -l words (commandline -opc)
+    set -l i (contains -i -- -- $words)
+    set -l command (string escape -- $words[(math $i + 1)..-1]) (commandline -ct)
+    complete -C "$command"
+end
+
+complete -c tcpserversocketctl -f
+
+complete -c tcpserversocketctl -n $before -a listen -d 'Run a server with ports from the service'
+complete -c tcpserversocketctl -n $before -a relay -d 'Forward connections'
+complete -c tcpserversocketctl -n $before -a list -d 'List listeners'
+complete -c tcpserversocketctl -n $before -a show -d 'Show the properties of listeners'
+complete -c tcpserversocketctl -n $before -a close -d 'Close listeners'
+complete -c tcpserversocketctl -n $before -a pause -d 'Stop accepting'
+complete -c tcpserversocketctl -n $before -a resume -d 'Go on accepting'
+complete -c tcpserversocketctl -n $before -a monitor -d 'Show connections and errors as they come'
+complete -c tcpserversocketctl -n $before -a status -d 'Show the service, its limits, its counters'
+
+complete -c tcpserversocketctl -n '__fish_seen_subcommand_from show close pause resume monitor' \
+    -ka '(__tcpserversocketctl_listeners)'
+complete -c tcpserversocketctl -n '__fish_seen_subcommand_from relay; and test (__tcpserversocketctl_arguments) -ge 1' -F
+complete -c tcpserversocketctl -n '__fish_seen_subcommand_from listen; and __tcpserversocketctl_in_command' \
+    -xa '(__tcpserversocketctl_command)'
+
+set -l here 'not __tcpserversocketctl_in_command'
+complete -c tcpserversocketctl -n $here -s h -l help -d 'Show the options and verbs'
+complete -c tcpserversocketctl -n $here -l version -d 'Show the version'
+complete -c tcpserversocketctl -n $here -l system -d 'Talk to the service of the system bus'
+complete -c tcpserversocketctl -n $here -l user -d 'Talk to the service of the session bus'
+complete -c tcpserversocketctl -n $here -s M -l machine -xa '(__tcpserversocketctl_machines)' -d 'Talk to the service in a container'
+complete -c tcpserversocketctl -n $here -l json -xa 'pretty short off' -d 'Write JSON'
+complete -c tcpserversocketctl -n $here -s j -d 'Write JSON'
+complete -c tcpserversocketctl -n $here -l no-pager -d 'Do not pipe output into a pager'
+complete -c tcpserversocketctl -n $here -l no-legend -d 'Do not show headers and footers'
+complete -c tcpserversocketctl -n $here -s l -l full -d 'Do not shorten anything'
+complete -c tcpserversocketctl -n $here -s q -l quiet -d 'Say nothing but errors and what was asked for'
+complete -c tcpserversocketctl -n $here -l no-ask-password -d 'Do not ask for passwords'
+complete -c tcpserversocketctl -n $here -l accept -d 'Run the command once for each connection'
+complete -c tcpserversocketctl -n $here -l inetd -d 'With the connection as standard input and output'
+complete -c tcpserversocketctl -n $here -l max-connections -x -d 'At most so many connections at once'
+complete -c tcpserversocketctl -n $here -l max-connections-per-source -x -d 'The same for each address'
+complete -c tcpserversocketctl -n $here -l backlog -x -d 'How many connections wait in the kernel'
+complete -c tcpserversocketctl -n $here -l binary-type -xa 'string arraybuffer' -d 'What bindings make of the bytes'
+complete -c tcpserversocketctl -n $here -l local-address -x -d 'The address to bind'
+complete -c tcpserversocketctl -n $here -l interface -xa '(__tcpserversocketctl_interfaces)' -d 'Take only what arrives here'
+complete -c tcpserversocketctl -n $here -l delivery -xa 'signal pull channel socket' -d 'How connections come'
+complete -c tcpserversocketctl -n $here -l lifetime -x -d 'End with this descriptor'
+complete -c tcpserversocketctl -n $here -l defer-accept -x -d 'Wait so many seconds for the first bytes'
+complete -c tcpserversocketctl -n $here -l fast-open -x -d 'Length of the queue of TCP Fast Open'
+complete -c tcpserversocketctl -n $here -l allow-from -x -d 'Refuse everybody else'
+complete -c tcpserversocketctl -n $here -l accept-rate -x -d 'At most so many connections a second'
+complete -c tcpserversocketctl -n $here -l name -x -d 'A label for listings and logs'
+
+complete -c tcpserversocketctl -n $here -l ipv6-only -a 'yes no' -d 'Take IPv6 connections only'
+complete -c tcpserversocketctl -n $here -l acknowledge -a 'yes no' -d 'Confirm each connection'
+complete -c tcpserversocketctl -n $here -l paused -a 'yes no' -d 'Accept nothing before "resume"'
+complete -c tcpserversocketctl -n $here -l persistent -a 'yes no' -d 'Let the listener outlive the tool'
+complete -c tcpserversocketctl -n $here -l non-blocking -a 'yes no' -d 'Set O_NONBLOCK on connections'
+complete -c tcpserversocketctl -n $here -l no-delay -a 'yes no' -d 'Set TCP_NODELAY on connections'
+complete -c tcpserversocketctl -n $here -l keep-alive -a 'yes no' -d 'Set SO_KEEPALIVE on connections'

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include "base/macros.h"
+#include "ctl/bridge.h"
+#include "ctl/message.h"
+#include "daemon/i18n.h"
+
+/* How often a pipe is filled before it is others' turn. */
+#define TURNS 16
+
+int bridge_new(int client, Bridge **ret) {
+        Bridge *b;
+
+        b = calloc(1, sizeof(*b));
+        if (!b) {
+                (void) close_fd(client);
+                return -ENOMEM;
+        }
+
+        b->client = (BridgeEnd) { .bridge = b, .fd = client };
+        b->target = (BridgeEnd) { .bridge = b, .fd = -EBADF };
+        b->up = (BridgeWay) { .from = &b->client, .to = &b->target };
+        b->down = (BridgeWay) { .from = &b->target, .to = &b->client };
+        *ret = b;
+        return 0;
+}
+
+Bridge *bridge_free(Bridge *b) {
+        if (!b)
+                return NULL;
+
+        (void) close_fd(b->client.fd);
+        (void) close_fd(b->target.fd);
+        pipe_free(b->up.pipe);
+        pipe_free(b->down.pipe);
+        free(b);
+        return NULL;
+}
+
+/* Closed like this, a TCP socket tells its peer that it was no ordinary end. */
+static BridgeState reset(Bridge *b) {
+        static const struct linger at_once = { .l_onoff = 1 };
+
+        (void) setsockopt(b->client.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+        if (b->target.fd >= 0)
+                (void) setsockopt(b->target.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+        return BRIDGE_ENDED;
+}
+
+static int fill(BridgeWay *way, BridgeHub *hub) {
+        ssize_t n;
+        int r;
+
+        if (!way->pipe) {
+                r = pipes_take(&hub->pipes, &way->pipe);
+                if (r < 0)
+                        return r;
+        }
+
+        n = splice(way->from->fd, NULL, way->pipe->in, NULL, PIPE_BYTES, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+        if (n > 0) {
+                way->n_bytes = (size_t) n;
+                return 1;
+        }
+        if (n < 0 && errno != EAGAIN)
+                return -errno;
+
+        if (n < 0)
+                way->from->readable = false;
+        pipes_put(&hub->pipes, TAKE_PTR(way->pipe));
+        return n < 0 ? 0 : -ENODATA;
+}
+
+static int wait_to_write(BridgeEnd *end, BridgeHub *hub) {
+        struct epoll_event event = { .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = end };
+
+        end->writable = false;
+        if (end->waits_to_write)
+                return 0;
+
+        end->waits_to_write = true;
+        return epoll_ctl(hub->epoll, EPOLL_CTL_MOD, end->fd, &event) < 0 ? -errno : 0;
+}
+
+static int drain(BridgeWay *way, BridgeHub *hub) {
+        ssize_t n;
+
+        n = splice(way->pipe->out, NULL, way->to->fd, NULL, way->n_bytes, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+        if (n < 0)
+                return errno == EAGAIN ? wait_to_write(way->to, hub) : -errno;
+
+        way->n_bytes -= (size_t) n;
+        if (way->n_bytes == 0)
+                pipes_put(&hub->pipes, TAKE_PTR(way->pipe));
+        return 0;
+}
+
+/* Returns 0 when nothing more can be done now, 1 when there is more to do, or a negative errno. */
+static int move(BridgeWay *way, const BridgeWay *other, BridgeHub *hub) {
+        int r;
+
+        for (unsigned i = 0; i < TURNS && !way->finished; i++) {
+                if (way->n_bytes == 0) {
+                        if (!way->from->readable)
+                                return 0;
+
+                        r = fill(way, hub);
+                        if (r == -ENODATA) {
+                                way->finished = true;
+                                /* If the other one has, closing says the same. */
+                                if (!other->finished && shutdown(way->to->fd, SHUT_WR) < 0)
+                                        return -errno;
+                                return 0;
+                        }
+                        if (r <= 0)
+                                return r;
+                }
+
+                if (!way->to->writable)
+                        return 0;
+                r = drain(way, hub);
+                if (r < 0)
+                        return r;
+        }
+
+        return !way->finished;
+}
+
+BridgeState bridge_go_on(Bridge *b, BridgeHub *hub) {
+        int up, down;
+
+        up = move(&b->up, &b->down, hub);
+        down = up < 0 ? up : move(&b->down, &b->up, hub);
+        if (down < 0)
+                return reset(b);
+        if (b->up.finished && b->down.finished)
+                return BRIDGE_ENDED;
+
+        return up > 0 || down > 0 ? BRIDGE_GOES_ON : BRIDGE_WAITS;
+}
+
+static int watch(BridgeEnd *end, BridgeHub *hub, uint32_t more) {
+        struct epoll_event event = { .events = EPOLLIN | EPOLLRDHUP | EPOLLET | more, .data.ptr = end };
+
+        end->waits_to_write = more & EPOLLOUT;
+        return epoll_ctl(hub->epoll, EPOLL_CTL_ADD, end->fd, &event) < 0 ? -errno : 0;
+}
+
+static BridgeState connected(Bridge *b, BridgeHub *hub) {
+        BridgeState state;
+
+        b->connected = b->client.writable = b->target.writable = true;
+        hub->target.preferred = b->address;
+        hub->unreachable = false;
+
+        /* Mostly, what the client wants is there already. */
+        b->client.readable = true;
+        state = bridge_go_on(b, hub);
+        if (state != BRIDGE_ENDED && watch(&b->client, hub, 0) < 0)
+                return reset(b);
+        return state;
+}
+
+/* Tries the addresses in turn, beginning with the one that was reached last. */
+static BridgeState try_next(Bridge *b, BridgeHub *hub, int error) {
+        Target *t = &hub->target;
+        bool is_connected;
+
+        while (b->n_tried < t->n) {
+                b->address = (t->preferred + b->n_tried++) % t->n;
+                error = target_connect(t, b->address, &b->target.fd, &is_connected);
+                if (error == -EAGAIN) {
+                        b->n_tried--;
+                        return BRIDGE_RETRIES;
+                }
+                if (error < 0)
+                        continue;
+
+                error = watch(&b->target, hub, is_connected ? 0 : EPOLLOUT);
+                if (error < 0)
+                        break;
+                return is_connected ? connected(b, hub) : BRIDGE_WAITS;
+        }
+
+        if (!hub->unreachable)
+                (void) message_error(error, _("Cannot reach %s: %s."), t->name, strerror(-error));
+        hub->unreachable = true;
+        return reset(b);
+}
+
+BridgeState bridge_start(Bridge *b, BridgeHub *hub) {
+        return try_next(b, hub, -EHOSTUNREACH);
+}
+
+static int get_socket_error(int fd) {
+        socklen_t size = sizeof(int);
+        int error;
+
+        return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0 ? errno : error;
+}
+
+BridgeState bridge_handle(BridgeEnd *end, uint32_t events, BridgeHub *hub) {
+        Bridge *b = end->bridge;
+        BridgeState state;
+        int error;
+
+        if (!b->connected) {
+                error = get_socket_error(b->target.fd);
+                if (error != 0) {
+                        b->target.fd = close_fd(b->target.fd);
+                        return try_next(b, hub, -error);
+                }
+                if (!(events & EPOLLOUT))
+                        return BRIDGE_WAITS;
+
+                b->target.readable = events & (EPOLLIN | EPOLLRDHUP);
+                return connected(b, hub);
+        }
+
+        if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+                end->readable = true;
+        if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
+                end->writable = true;
+
+        state = bridge_go_on(b, hub);
+        /* What came before it has been read. */
+        if ((events & EPOLLERR) && state != BRIDGE_ENDED && get_socket_error(end->fd) != 0)
+                return reset(b);
+        return state;
+}

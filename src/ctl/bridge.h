@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * One connection and its counterpart at the target, and the bytes that go both ways between them by splice(2), which
+ * copies nothing. Each direction ends by itself: an end of file is passed on once all before it was, and the other
+ * direction goes on. A failure or a reset ends both, and the peers see a reset, too.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "ctl/gate.h"
+#include "ctl/pipes.h"
+#include "ctl/target.h"
+
+typedef struct Bridge Bridge;
+
+/* What epoll's data points to. */
+typedef struct BridgeEnd {
+        Bridge *bridge;
+        int fd;
+        bool readable, writable; /* as far as is known; edge-triggered */
+        bool waits_to_write;     /* epoll tells that, too */
+} BridgeEnd;
+
+typedef struct BridgeWay {
+        BridgeEnd *from, *to;
+        Pipe *pipe;     /* NULL when it is empty */
+        size_t n_bytes; /* in the pipe */
+        bool finished;  /* the end of file was passed on */
+} BridgeWay;
+
+struct Bridge {
+        BridgeEnd client, target;
+        BridgeWay up, down; /* from the client, to the client */
+        size_t address, n_tried;  /* of the target */
+        bool connected;
+        bool is_queued, is_dead; /* the loop's */
+        GateSource *source;      /* the same */
+        TAILQ_ENTRY(Bridge) bridges, queue;
+};
+
+typedef struct BridgeHub {
+        int epoll;
+        Target target;
+        Pipes pipes;
+        bool unreachable; /* has been said */
+} BridgeHub;
+
+typedef enum BridgeState {
+        BRIDGE_WAITS, /* for epoll */
+        BRIDGE_GOES_ON, /* there is more to do; it is others' turn */
+        BRIDGE_RETRIES, /* the target's queue is full, and nothing tells when it no longer is: start it again later */
+        BRIDGE_ENDED,   /* to be freed */
+} BridgeState;
+
+/* Consumes the descriptor, a non-blocking one. */
+int bridge_new(int client, Bridge **ret);
+Bridge *bridge_free(Bridge *b);
+
+/* Connects to the target. After BRIDGE_RETRIES, too. */
+BridgeState bridge_start(Bridge *b, BridgeHub *hub);
+/* What epoll says of an end. */
+BridgeState bridge_handle(BridgeEnd *end, uint32_t events, BridgeHub *hub);
+/* After BRIDGE_GOES_ON. */
+BridgeState bridge_go_on(Bridge *b, BridgeHub *hub);

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <fcntl.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "base/address.h"
+#include "base/macros.h"
+#include "base/socket.h"
+#include "ctl/intake.h"
+
+static int set_non_blocking(int fd) {
+        int flags = fcntl(fd, F_GETFL);
+
+        return flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ? -errno : 0;
+}
+
+int intake_init(Intake *in, int fd, bool is_channel, bool non_blocking) {
+        *in = (Intake) { .fd = fd, .is_channel = is_channel, .non_blocking = non_blocking };
+
+        /* Of the listening socket the service has a copy, which it does not use. */
+        return set_non_blocking(fd);
+}
+
+void intake_done(Intake *in) {
+        in->fd = close_fd(in->fd);
+}
+
+static int accept_next(Intake *in, int *ret_fd, Address *ret_peer) {
+        int flags = SOCK_CLOEXEC | (in->non_blocking ? SOCK_NONBLOCK : 0), fd;
+        struct sockaddr_storage storage;
+        socklen_t size;
+
+        for (;;) {
+                size = sizeof(storage);
+                fd = accept4(in->fd, (struct sockaddr *) &storage, &size, flags);
+                if (fd >= 0) {
+                        *ret_fd = fd;
+                        *ret_peer = address_from_kernel(&storage);
+                        return 1;
+                }
+
+                switch (socket_classify_accept_error(errno)) {
+
+                case ACCEPT_AGAIN:
+                        return 0;
+
+                case ACCEPT_SKIP:
+                        break;
+
+                case ACCEPT_EXHAUSTED:
+                        return -errno;
+
+                case ACCEPT_BROKEN:
+                        /* EINVAL: the service has revoked it. */
+                        return -ECONNRESET;
+                }
+        }
+}
+
+static int receive_next(Intake *in, int *ret_fd, Address *ret_peer) {
+        union {
+                struct cmsghdr header;
+                char space[CMSG_SPACE(sizeof(int))];
+        } control;
+        uint64_t serial;
+        struct iovec iov = { .iov_base = &serial, .iov_len = sizeof(serial) };
+        struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control };
+        struct sockaddr_storage storage;
+        socklen_t size;
+        ssize_t n;
+        int fd;
+
+        for (;;) {
+                message.msg_controllen = sizeof(control);
+                n = recvmsg(in->fd, &message, MSG_CMSG_CLOEXEC);
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n < 0)
+                        return errno == EAGAIN ? 0 : -errno;
+                if (n == 0)
+                        return -ECONNRESET;
+                if (!CMSG_FIRSTHDR(&message))
+                        return -EMFILE;
+
+                memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(fd));
+                size = sizeof(storage);
+                if (getpeername(fd, (struct sockaddr *) &storage, &size) == 0 &&
+                    (!in->non_blocking || set_non_blocking(fd) >= 0))
+                        break;
+
+                /* Reset by its peer already; nobody is there to be served. */
+                (void) close_fd(fd);
+        }
+
+        *ret_fd = fd;
+        *ret_peer = address_from_kernel(&storage);
+        return 1;
+}
+
+int intake_next(Intake *in, int *ret_fd, Address *ret_peer) {
+        return in->is_channel ? receive_next(in, ret_fd, ret_peer) : accept_next(in, ret_fd, ret_peer);
+}

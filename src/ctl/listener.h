@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Listeners as the service describes them, and how they are shown. What they say of themselves is a
+ * stranger's text: it is escaped before a terminal sees it. */
+
+#include <json-c/json.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct Listener {
+        char *path;
+        char *local_address;
+        uint16_t local_port;
+        uint32_t backlog;
+        char *binary_type;
+        char *delivery;
+        char *name;
+        int persistent; /* sd-bus reads booleans as int */
+        uint32_t owner_uid;
+        char *owner;
+        int paused;
+        uint64_t accepted;
+        uint64_t delivered;
+        uint64_t refused;
+        uint64_t lost;
+} Listener;
+
+typedef struct Listeners {
+        Listener *items;
+        size_t n;
+} Listeners;
+
+/* One for each property. */
+typedef struct ListenerField {
+        const char *property; /* on the bus, and for "show" */
+        const char *key;      /* in JSON */
+        char type;            /* D-Bus's */
+        size_t offset;
+} ListenerField;
+
+extern const ListenerField listener_fields[];
+extern const size_t n_listener_fields;
+
+/* The number at the end of its path, or of any such path; "?" if there is none. */
+const char *listener_get_number(const char *path);
+
+/* Nobody owns it, so nothing is accepted. */
+bool listener_is_orphaned(const Listener *l);
+
+/* A field as text: a new string, or NULL if memory runs out. */
+char *listener_format_field(const Listener *l, const ListenerField *field);
+/* With the path and the number; NULL if memory runs out. */
+json_object *listener_to_json(const Listener *l);
+
+void listener_done(Listener *l);
+void listeners_done(Listeners *l);

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* tcpserversocketctl: the arguments, the verbs, the exit status. */
+
+#include <limits.h>
+#include <locale.h>
+#include <stdio.h>
+
+#include "base/macros.h"
+#include "base/text.h"
+#include "config.h"
+#include "ctl/client-bus.h"
+#include "ctl/help.h"
+#include "ctl/message.h"
+#include "ctl/options.h"
+#include "ctl/pager.h"
+#include "ctl/terminal.h"
+#include "ctl/verbs.h"
+#include "daemon/i18n.h"
+
+#define ANY_NUMBER INT_MAX
+
+static const struct {
+        const char *name;
+        const char *arguments; /* for --help */
+        const char *help;
+        int min, max; /* how many arguments */
+        bool runs_command;
+        int (*run)(int argc, char *argv[], Context *c);
+} verbs[] = {
+        { "listen", N_("[ADDRESS:]PORT… -- COMMAND…"), N_("Run a server with ports from the service"), 1,
+          ANY_NUMBER, true, verb_listen },
+        { "relay", N_("[ADDRESS:]PORT TARGET"), N_("Forward connections to HOST:PORT or a Unix socket"), 2, 2,
+          false, verb_relay },
+        { "list", "", N_("List listeners (default)"), 0, 0, false, verb_list },
+        { "show", N_("LISTENER…"), N_("Show the properties of listeners"), 1, ANY_NUMBER, false, verb_show },
+        { "close", N_("LISTENER…"), N_("Close listeners, which frees their ports"), 1, ANY_NUMBER, false,
+          verb_close },
+        { "pause", N_("LISTENER…"), N_("Stop accepting; what connects waits in the kernel"), 1, ANY_NUMBER,
+          false, verb_pause },
+        { "resume", N_("LISTENER…"), N_("Go on accepting"), 1, ANY_NUMBER, false, verb_resume },
+        { "monitor", N_("[LISTENER…]"), N_("Show connections and errors as they come"), 0, ANY_NUMBER, false,
+          verb_monitor },
+        { "status", "", N_("Show the service, its limits, its counters"), 0, 0, false, verb_status },
+};
+
+void help_print_heading(const char *text) {
+        bool colour = terminal_has_colour(stdout);
+
+        printf("\n%s%s%s\n", colour ? COLOUR_HEADER : "", text, colour ? COLOUR_OFF : "");
+}
+
+void help_print_line(const char *left, const char *right) {
+        int columns = text_get_columns(left);
+
+        if (columns > 36)
+                printf("  %s\n  %36s  %s\n", left, "", right);
+        else
+                printf("  %s%*s  %s\n", left, 36 - columns, "", right);
+}
+
+void help_print(Context *c) {
+        char left[128];
+
+        pager_open(c);
+        printf(_("%s [OPTIONS…] VERB …\n"
+                 "\n"
+                 "TCP ports, and the programs that have them from the service org.example.TCPServerSocket.\n"),
+               program_invocation_short_name);
+
+        help_print_heading(_("Verbs:"));
+        for (size_t i = 0; i < ELEMENTS(verbs); i++) {
+                (void) snprintf(left, sizeof(left), "%s %s", verbs[i].name,
+                                *verbs[i].arguments ? _(verbs[i].arguments) : "");
+                help_print_line(left, _(verbs[i].help));
+        }
+
+        options_print_help();
+        help_print_heading(_("Exit status:"));
+        help_print_line("0", _("Done"));
+        help_print_line("1", _("It failed, and the reason is on standard error"));
+        help_print_line("3", _("status: the service is not there"));
+        help_print_line("…", _("listen: that of COMMAND; see the manual page"));
+        printf(_("\nLISTENER is the number of a listener, its object path, or its name if no other listener has that.\n"
+                 "See the tcpserversocketctl(1) man page for details.\n"));
+}
+
+static int run_verb(int argc, char *argv[], Context *c) {
+        const char *name = argc > 0 ? argv[0] : "list";
+
+        for (size_t i = 0; i < ELEMENTS(verbs); i++) {
+                if (!streq(name, verbs[i].name))
+                        continue;
+
+                /* Without a command, "--" only ends the options. There is room: it all comes from one argv.
+                 */
+                if (!verbs[i].runs_command) {
+                        for (char **s = c->command; s && *s; s++)
+                                argv[argc++] = *s;
+                        c->command = NULL;
+                }
+                if (argc > 0 && argc - 1 < verbs[i].min)
+                        return message_error(-EINVAL, _("Too few arguments; it is \"%s %s %s\"."),
+                                             program_invocation_short_name, name, _(verbs[i].arguments));
+                if (argc - 1 > verbs[i].max)
+                        return message_error(-EINVAL, _("Too many arguments; it is \"%s %s%s%s\"."),
+                                             program_invocation_short_name, name,
+                                             *verbs[i].arguments ? " " : "",
+                                             *verbs[i].arguments ? _(verbs[i].arguments) : "");
+
+                return verbs[i].run(argc, argv, c);
+        }
+
+        return message_error(-EINVAL, _("There is no verb \"%s\"; see \"%s --help\"."), name,
+                             program_invocation_short_name);
+}
+
+int main(int argc, char *argv[]) {
+        Context c = { .pager = true, .legend = true, .ask_password = true, .backlog = -1 };
+        _cleanup_free_ char **rest = NULL;
+        int n, r;
+
+        setlocale(LC_ALL, "");
+        (void) bindtextdomain(GETTEXT_PACKAGE, LOCALE_DIR);
+        (void) textdomain(GETTEXT_PACKAGE);
+
+        r = options_parse(argc, argv, &c, &n, &rest);
+        if (r > 0)
+                r = run_verb(n, rest, &c);
+
+        context_disconnect(&c);
+        options_done(&c);
+        if (fflush(stdout) == EOF && r >= 0)
+                r = message_error(-errno, _("Cannot write the output: %s"), strerror(errno));
+        pager_close();
+        return r < 0 ? EXIT_FAILURE : r;
+}

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "base/log.h"
+#include "base/macros.h"
+#include "daemon/client.h"
+#include "daemon/delivery.h"
+#include "daemon/listener.h"
+#include "daemon/manager.h"
+#include "daemon/options.h"
+#include "daemon/restore.h"
+#include "daemon/store.h"
+
+/* The limits of now do not close what was granted before. */
+#define NO_LIMIT UINT32_MAX
+
+static int restore_owner(Manager *m, Listener *l, const char *name) {
+        Client *client;
+        int r;
+
+        r = manager_acquire_client(m, name, &client);
+        if (r < 0)
+                return r;
+
+        client_attach(client, l);
+        return 0;
+}
+
+static int restore_listener(Manager *m, StoreFound *found) {
+        QuotaCharge charge = {};
+        Listener *l;
+        int r;
+
+        r = quota_charge(m->quota, &charge, found->uid, QUOTA_LISTENERS, NO_LIMIT);
+        if (r < 0)
+                return r;
+
+        r = listener_restore(m->event, found, m->store, m->events, m->userdata, &l);
+        if (r < 0) {
+                quota_discharge(&charge);
+                return r;
+        }
+
+        l->charge = charge;
+        if (l->id > m->last_id)
+                m->last_id = l->id;
+
+        HASH_ADD(hh, m->listeners, id, sizeof(l->id), l);
+        if (!hash_was_added(&l->hh)) {
+                (void) listener_free(l);
+                return -ENOMEM;
+        }
+
+        if (found->state.owner[0] == '\0')
+                return 0;
+
+        r = restore_owner(m, l, found->state.owner);
+        if (r < 0)
+                listener_close(l, LISTENER_END_ERROR);
+        return r;
+}
+
+static int restore_channel(Manager *m, StoreFound *found) {
+        QuotaCharge charge = {};
+        Listener *l;
+        int r;
+
+        l = manager_find_listener(m, found->id);
+        if (!l)
+                return 0;
+
+        r = quota_charge(m->quota, &charge, l->uid, QUOTA_CHANNELS, NO_LIMIT);
+        if (r < 0)
+                return r;
+
+        r = listener_restore_channel(l, found);
+        if (r < 0) {
+                quota_discharge(&charge);
+                return r;
+        }
+
+        l->channel_charge = charge;
+        return 0;
+}
+
+static int restore_connection(Manager *m, StoreFound *found) {
+        Listener *l;
+
+        l = manager_find_listener(m, found->id);
+        return l ? listener_restore_connection(l, found) : 0;
+}
+
+static int restore(Manager *m, StoreFound *found) {
+        switch (found->type) {
+
+        case STATE_LISTENER:
+                return restore_listener(m, found);
+
+        case STATE_CHANNEL:
+                return restore_channel(m, found);
+
+        default:
+                return restore_connection(m, found);
+        }
+}
+
+int manager_restore(Manager *m, bool same_bus) {
+        StoreFound *found;
+        Listener *l, *next;
+        size_t n;
+        int r;
+
+        r = store_read(m->store, &found, &n);
+        if (r < 0)
+                return r;
+
+        m->last_id = store_get_last_id(m->store);
+
+        for (size_t i = 0; i < n; i++) {
+                if (!same_bus)
+                        found[i].state.owner[0] = '\0';
+
+                r = restore(m, found + i);
+                if (r < 0)
+                        log_error("Cannot go on with a %s of listener %llu: %s",
+                                  found[i].type == STATE_LISTENER  ? "socket"
+                                  : found[i].type == STATE_CHANNEL ? "channel"
+                                                                   : "connection",
+                                  (unsigned long long) found[i].id, strerror(-r));
+        }
+
+        HASH_ITER(hh, m->listeners, l, next) {
+                listener_restore_counters(l);
+
+                if (!l->owner) {
+                        if (l->options->persistent)
+                                listener_set_owner(l, NULL);
+                        else
+                                listener_end_with_owner(l);
+                }
+        }
+
+        log_debug("Going on with %u listeners, of %zu things that were kept", HASH_COUNT(m->listeners), n);
+        store_found_free(found, n);
+        store_set_last_id(m->store, m->last_id);
+        return 0;
+}
+
+/* Any of them may close its listener. */
+static Listener *find_waiting(Client *client, Listener *after) {
+        return after ? TAILQ_NEXT(after, owner_link) : TAILQ_FIRST(&client->listeners);
+}
+
+void manager_restore_owners(Manager *m) {
+        for (Client *client = m->clients; client; client = client->hh.next) {
+                Listener *l = find_waiting(client, NULL), *next;
+
+                for (; l && client->identified; l = next) {
+                        next = find_waiting(client, l);
+                        listener_set_owner(l, client->outbox);
+                }
+        }
+}

@@ -1,0 +1,692 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <systemd/sd-event.h>
+
+#include "base/fd-store.h"
+#include "base/log.h"
+#include "base/macros.h"
+#include "base/parse.h"
+#include "base/vault.h"
+#include "daemon/options-text.h"
+#include "daemon/options.h"
+#include "daemon/store.h"
+
+/* The names in the fd store. All of them together are one variable of the environment, which may have 128
+ * KiB. */
+#define TABLE_NAME "table"
+#define LISTENERS_PREFIX 'l'
+#define CONNECTIONS_PREFIX 'c'
+#define NAME_MAX_LENGTH 16
+
+/* Both of these vaults have two descriptors for each lane in systemd's fd store (FileDescriptorStoreMax=). */
+#define LISTENERS_LANES 256
+#define CONNECTIONS_LANES 256
+
+/* So that a few listeners need few lanes; who closes one has no more than these move. */
+#define LISTENERS_PER_LANE 4
+
+#define RETRY_USEC (UINT64_C(20) * 1000)
+#define LAST_CHANCE_MSEC 1000
+
+/* What systemd has not been told yet, because it was too busy. */
+typedef struct Untold {
+        char name[NAME_MAX_LENGTH];
+        int fds[2];
+        size_t n_fds; /* 0: to be removed */
+        struct Untold *next;
+} Untold;
+
+struct Store {
+        sd_event *event;
+        FdStore *fd_store;
+        Untold *untold, **untold_end;
+        sd_event_source *retry;
+
+        int table_fd;
+        bool table_is_new; /* systemd need not know of it as long as nothing is kept */
+        StateTable *table;
+        Vault *listeners;
+        Vault *connections;
+        bool sealed;
+
+        uint32_t n_slots; /* have been used */
+        uint32_t *free_slots;
+        uint32_t n_free_slots;
+        uint32_t free_slots_size;
+};
+
+DEFINE_CLEANUP(Store, store_free)
+
+/* ------------------------------------------------------------------------------------------ telling systemd
+ */
+
+static int store_tell_one(Store *s, const Untold *untold) {
+        return untold->n_fds > 0 ? fd_store_add(s->fd_store, untold->name, untold->fds, untold->n_fds)
+                                 : fd_store_remove(s->fd_store, untold->name);
+}
+
+/* Returns -EAGAIN if something is left. */
+static int store_tell(Store *s) {
+        Untold *untold;
+        int r;
+
+        while ((untold = s->untold)) {
+                r = store_tell_one(s, untold);
+                if (r == -EAGAIN || r == -ENOBUFS || r == -ENOMEM || r == -ETOOMANYREFS)
+                        return -EAGAIN;
+                if (r < 0)
+                        log_error("Cannot tell the service manager what to keep: %s", strerror(-r));
+
+                s->untold = untold->next;
+                if (!s->untold)
+                        s->untold_end = &s->untold;
+                free(untold);
+        }
+
+        return 0;
+}
+
+static int on_retry(sd_event_source *source, uint64_t usec, void *userdata) {
+        Store *s = userdata;
+
+        s->retry = sd_event_source_disable_unref(s->retry);
+        if (store_tell(s) < 0)
+                (void) sd_event_add_time_relative(s->event, &s->retry, CLOCK_MONOTONIC, RETRY_USEC, 0,
+                                                  on_retry, s);
+        return 0;
+}
+
+static void store_tell_later(Store *s, const char *name, const int *fds, size_t n_fds) {
+        Untold *untold;
+
+        untold = calloc(1, sizeof(*untold));
+        if (!untold) {
+                log_error("Cannot tell the service manager what to keep: %s", strerror(ENOMEM));
+                return;
+        }
+
+        (void) snprintf(untold->name, sizeof(untold->name), "%s", name);
+        if (n_fds > 0)
+                memcpy(untold->fds, fds, n_fds * sizeof(int));
+        untold->n_fds = n_fds;
+        *s->untold_end = untold;
+        s->untold_end = &untold->next;
+
+        if (!s->retry)
+                (void) on_retry(NULL, 0, s);
+}
+
+static void on_lane(Store *s, char prefix, unsigned number, const int ends[static 2]) {
+        char name[NAME_MAX_LENGTH];
+
+        (void) snprintf(name, sizeof(name), "%c%u", prefix, number);
+        store_tell_later(s, name, ends, 2);
+}
+
+static void on_listeners_lane(unsigned number, const int ends[static 2], void *userdata) {
+        on_lane(userdata, LISTENERS_PREFIX, number, ends);
+}
+
+static void on_connections_lane(unsigned number, const int ends[static 2], void *userdata) {
+        on_lane(userdata, CONNECTIONS_PREFIX, number, ends);
+}
+
+/* ------------------------------------------------------------------------------------------ what systemd has
+ * kept */
+
+/* Both ends of a lane come under one name. */
+typedef struct KeptLane {
+        int ends[2];
+        size_t n;
+} KeptLane;
+
+typedef struct Kept {
+        Store *store;
+        int table;
+        KeptLane listeners[LISTENERS_LANES];
+        KeptLane connections[CONNECTIONS_LANES];
+} Kept;
+
+static KeptLane *kept_find_lane(Kept *kept, const char *name) {
+        uint32_t number;
+
+        if (name[0] == LISTENERS_PREFIX && parse_uint32(name + 1, 0, LISTENERS_LANES - 1, &number) >= 0)
+                return kept->listeners + number;
+        if (name[0] == CONNECTIONS_PREFIX && parse_uint32(name + 1, 0, CONNECTIONS_LANES - 1, &number) >= 0)
+                return kept->connections + number;
+
+        return NULL;
+}
+
+static void on_kept(const char *name, int fd, void *userdata) {
+        Kept *kept = userdata;
+        KeptLane *lane = kept_find_lane(kept, name);
+
+        if (lane && lane->n < 2)
+                lane->ends[lane->n++] = fd;
+        else if (!lane && streq(name, TABLE_NAME) && kept->table < 0)
+                kept->table = fd;
+        else {
+                (void) close_fd(fd);
+                if (!lane)
+                        store_tell_later(kept->store, name, NULL, 0);
+        }
+}
+
+static void kept_close_lanes(Kept *kept, KeptLane *lanes, size_t n, char prefix) {
+        char name[NAME_MAX_LENGTH];
+
+        for (size_t i = 0; i < n; i++) {
+                if (lanes[i].n == 0)
+                        continue;
+                for (size_t end = 0; end < lanes[i].n; end++)
+                        (void) close_fd(lanes[i].ends[end]);
+                (void) snprintf(name, sizeof(name), "%c%zu", prefix, i);
+                store_tell_later(kept->store, name, NULL, 0);
+                lanes[i].n = 0;
+        }
+}
+
+static void kept_close(Kept *kept) {
+        if (kept->table >= 0)
+                store_tell_later(kept->store, TABLE_NAME, NULL, 0);
+        kept->table = close_fd(kept->table);
+        kept_close_lanes(kept, kept->listeners, LISTENERS_LANES, LISTENERS_PREFIX);
+        kept_close_lanes(kept, kept->connections, CONNECTIONS_LANES, CONNECTIONS_PREFIX);
+}
+
+static void kept_adopt(Kept *kept, KeptLane *lanes, size_t n, Vault *vault) {
+        for (size_t i = 0; i < n; i++) {
+                if (lanes[i].n != 2)
+                        continue;
+                if (vault_adopt(vault, (unsigned) i, lanes[i].ends) >= 0)
+                        lanes[i].n = 0;
+                else {
+                        /* The name is used again; the ends are closed already. */
+                        lanes[i].ends[0] = lanes[i].ends[1] = -EBADF;
+                }
+        }
+}
+
+static int store_map(Store *s, int fd) {
+        void *table;
+
+        table = mmap(NULL, sizeof(StateTable), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        if (table == MAP_FAILED)
+                return -errno;
+
+        s->table = table;
+        s->table_fd = fd;
+        return 0;
+}
+
+/* Consumes fd on success. */
+static int store_map_kept(Store *s, int fd) {
+        struct stat st;
+        int r;
+
+        /* Nobody else has it; but a table that is too short would end us with SIGBUS. */
+        if (fstat(fd, &st) < 0)
+                return -errno;
+        if (!S_ISREG(st.st_mode) || st.st_size < (off_t) sizeof(StateTable) ||
+            !(fcntl(fd, F_GET_SEALS) & F_SEAL_SHRINK))
+                return -EBADMSG;
+
+        r = store_map(s, fd);
+        if (r < 0)
+                return r;
+
+        r = state_check_header(&s->table->header);
+        if (r < 0) {
+                (void) munmap(s->table, sizeof(StateTable));
+                s->table = NULL;
+                s->table_fd = -EBADF;
+        }
+        return r;
+}
+
+static int store_new_table(Store *s) {
+        _cleanup_close_ int fd = -EBADF;
+        int r;
+
+        fd = memfd_create("listeners", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+        if (fd < 0)
+                return -errno;
+        if (ftruncate(fd, sizeof(StateTable)) < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) < 0)
+                return -errno;
+
+        r = store_map(s, fd);
+        if (r < 0)
+                return r;
+        TAKE_FD(fd);
+
+        state_init_header(&s->table->header);
+        s->table_is_new = true;
+        return 0;
+}
+
+static int store_load(Store *s) {
+        _cleanup_free_ Kept *kept = NULL;
+        int r;
+
+        kept = calloc(1, sizeof(*kept));
+        if (!kept)
+                return -ENOMEM;
+        kept->store = s;
+        kept->table = -EBADF;
+
+        r = fd_store_read(on_kept, kept);
+        if (r < 0)
+                return r;
+
+        if (kept->table >= 0) {
+                r = store_map_kept(s, kept->table);
+                if (r >= 0) {
+                        kept->table = -EBADF;
+                        kept_adopt(kept, kept->listeners, LISTENERS_LANES, s->listeners);
+                        kept_adopt(kept, kept->connections, CONNECTIONS_LANES, s->connections);
+                } else
+                        log_error("All listeners are closed, what is known about them cannot be used: %s",
+                                  r == -EPROTONOSUPPORT ? "another version has written it" : strerror(-r));
+        }
+
+        kept_close(kept);
+        return s->table ? 0 : store_new_table(s);
+}
+
+int store_new(sd_event *event, Store **ret) {
+        _cleanup_(store_freep) Store *s = NULL;
+        int r;
+
+        s = calloc(1, sizeof(*s));
+        if (!s)
+                return -ENOMEM;
+
+        s->event = sd_event_ref(event);
+        s->table_fd = -EBADF;
+        s->untold_end = &s->untold;
+
+        r = fd_store_new(&s->fd_store);
+        if (r < 0)
+                return r;
+
+        r = vault_new(LISTENERS_LANES, on_listeners_lane, s, &s->listeners);
+        if (r >= 0)
+                r = vault_new(CONNECTIONS_LANES, on_connections_lane, s, &s->connections);
+        if (r >= 0)
+                r = store_load(s);
+        if (r < 0)
+                return r;
+
+        *ret = TAKE_PTR(s);
+        return 0;
+}
+
+void store_seal(Store *s) {
+        s->sealed = true;
+        vault_seal(s->listeners);
+        vault_seal(s->connections);
+
+        /* The last chance for what was never told; nobody is waiting for us any more. */
+        for (unsigned n = 0; n < LAST_CHANCE_MSEC && store_tell(s) < 0; n++)
+                (void) poll(NULL, 0, 1);
+}
+
+Store *store_free(Store *s) {
+        Untold *untold;
+
+        if (!s)
+                return NULL;
+
+        while ((untold = s->untold)) {
+                s->untold = untold->next;
+                free(untold);
+        }
+        sd_event_source_disable_unref(s->retry);
+        s->listeners = vault_free(s->listeners);
+        s->connections = vault_free(s->connections);
+        if (s->table)
+                (void) munmap(s->table, sizeof(StateTable));
+        (void) close_fd(s->table_fd);
+        s->fd_store = fd_store_free(s->fd_store);
+        free(s->free_slots);
+        sd_event_unref(s->event);
+        free(s);
+        return NULL;
+}
+
+const char *store_get_bus(const Store *s) {
+        char *id = s->table->header.bus_id;
+
+        id[sizeof(s->table->header.bus_id) - 1] = '\0';
+        return id;
+}
+
+void store_set_bus(Store *s, const char *id) {
+        (void) snprintf(s->table->header.bus_id, sizeof(s->table->header.bus_id), "%s", id);
+}
+
+uint64_t store_get_last_id(const Store *s) {
+        return s->table->header.last_id;
+}
+
+void store_set_last_id(Store *s, uint64_t id) {
+        s->table->header.last_id = id;
+}
+
+/* ------------------------------------------------------------------------------------------ keeping */
+
+static int store_take_slot(Store *s, uint32_t *ret) {
+        if (s->n_free_slots > 0)
+                *ret = s->free_slots[--s->n_free_slots];
+        else if (s->n_slots < STATE_SLOTS_MAX)
+                *ret = s->n_slots++;
+        else
+                return -ENOSPC;
+
+        return 0;
+}
+
+/* Without memory, one that is never used again. */
+static void store_return_slot(Store *s, uint32_t slot) {
+        uint32_t *slots, size;
+
+        if (s->n_free_slots == s->free_slots_size) {
+                size = s->free_slots_size > 0 ? s->free_slots_size * 2 : 64;
+                slots = realloc(s->free_slots, size * sizeof(*slots));
+                if (!slots)
+                        return;
+                s->free_slots = slots;
+                s->free_slots_size = size;
+        }
+
+        s->free_slots[s->n_free_slots++] = slot;
+}
+
+static int store_put_listener(Store *s,
+                              uint64_t id,
+                              uid_t uid,
+                              uint32_t slot,
+                              int fd,
+                              const ListenOptions *options,
+                              VaultEntry **ret) {
+        int fds[] = { fd, options->lifetime };
+        _cleanup_free_ char *text = NULL;
+        _cleanup_free_ StatePacket *packet = NULL;
+        size_t size;
+        int r;
+
+        r = options_text_write(options, &text);
+        if (r < 0)
+                return r;
+
+        size = STATE_PACKET_SIZE(listener) + strlen(text);
+        packet = calloc(1, size > sizeof(*packet) ? size : sizeof(*packet));
+        if (!packet)
+                return -ENOMEM;
+
+        packet->type = STATE_LISTENER;
+        packet->size = (uint32_t) size;
+        packet->id = id;
+        packet->listener.slot = slot;
+        packet->listener.uid = uid;
+        memcpy((char *) packet + STATE_PACKET_SIZE(listener), text, strlen(text));
+
+        return vault_put(s->listeners, slot / LISTENERS_PER_LANE, fds, options->lifetime >= 0 ? 2 : 1, packet,
+                         size, ret);
+}
+
+int store_keep_listener(Store *s,
+                        uint64_t id,
+                        uid_t uid,
+                        int fd,
+                        const ListenOptions *options,
+                        StateSlot **ret_slot,
+                        VaultEntry **ret) {
+        uint32_t slot;
+        int r;
+
+        if (s->table_is_new) {
+                s->table_is_new = false;
+                store_tell_later(s, TABLE_NAME, &s->table_fd, 1);
+        }
+
+        r = store_take_slot(s, &slot);
+        if (r < 0)
+                return r;
+
+        s->table->slots[slot] = (StateSlot) {};
+        s->table->slots[slot].id = id;
+
+        r = store_put_listener(s, id, uid, slot, fd, options, ret);
+        if (r < 0) {
+                s->table->slots[slot].id = 0;
+                store_return_slot(s, slot);
+                return r;
+        }
+
+        *ret_slot = s->table->slots + slot;
+        return 0;
+}
+
+void store_drop_listener(Store *s, StateSlot *slot, VaultEntry *entry) {
+        if (s->sealed)
+                return;
+
+        slot->id = 0;
+        (void) vault_drop(entry);
+        store_return_slot(s, (uint32_t) (slot - s->table->slots));
+}
+
+int store_keep_channel(Store *s, uint64_t id, int fd, unsigned packet_size, VaultEntry **ret) {
+        StatePacket packet = {
+                .type = STATE_CHANNEL,
+                .size = STATE_PACKET_SIZE(channel),
+                .id = id,
+                .channel = { .packet_size = packet_size },
+        };
+
+        return vault_put(s->listeners, id, &fd, 1, &packet, packet.size, ret);
+}
+
+int store_keep_connection(Store *s,
+                          uint64_t id,
+                          uint64_t serial,
+                          int fd,
+                          const Address *peer,
+                          VaultEntry **ret) {
+        StatePacket packet;
+
+        state_init_connection(&packet, id, serial, peer);
+        return vault_put(s->connections, id, &fd, 1, &packet, packet.size, ret);
+}
+
+void store_hold(Store *s) {
+        if (s)
+                vault_hold(s->connections);
+}
+
+void store_release(Store *s) {
+        if (s)
+                vault_release(s->connections);
+}
+
+/* ------------------------------------------------------------------------------------------ reading */
+
+typedef struct Reading {
+        Store *store;
+        StoreFound *found;
+        size_t n, size;
+} Reading;
+
+static int reading_add(Reading *reading, StoreFound **ret) {
+        StoreFound *found;
+        size_t size;
+
+        if (reading->n == reading->size) {
+                size = reading->size > 0 ? reading->size * 2 : 64;
+                found = realloc(reading->found, size * sizeof(*found));
+                if (!found)
+                        return -ENOMEM;
+                reading->found = found;
+                reading->size = size;
+        }
+
+        *ret = reading->found + reading->n++;
+        return 0;
+}
+
+/* Returns whether it is of any use. */
+static bool read_listener(Store *s, const StatePacket *packet, StoreFound *found) {
+        StateSlot *slot = s->table->slots + packet->listener.slot;
+        const char *text;
+        size_t length;
+        int r;
+
+        if (state_read_slot(slot, packet->id, &found->state) < 0)
+                return false; /* it was just being closed */
+
+        text = state_get_text(packet, &length);
+        r = options_text_read(text, length, &found->options);
+        if (r < 0) {
+                log_error("A listener of user %u is closed, what is known about it cannot be used: %s",
+                          (unsigned) packet->listener.uid, strerror(-r));
+                return false;
+        }
+
+        found->uid = packet->listener.uid;
+        found->slot = slot;
+        return true;
+}
+
+static bool on_packet(VaultEntry *entry,
+                      int *fds,
+                      size_t n_fds,
+                      const void *data,
+                      size_t size,
+                      void *userdata) {
+        const StatePacket *packet = data;
+        Reading *reading = userdata;
+        StoreFound found = {};
+        StoreFound *added;
+
+        if (state_check_packet(data, size) < 0 || (packet->type != STATE_LISTENER && n_fds != 1))
+                return false;
+
+        found.type = packet->type;
+        found.id = packet->id;
+        found.entry = entry;
+
+        if (found.type == STATE_LISTENER && !read_listener(reading->store, packet, &found))
+                return false;
+        if (found.type == STATE_CHANNEL)
+                found.packet_size = packet->channel.packet_size;
+        if (found.type == STATE_CONNECTION) {
+                found.serial = packet->connection.serial;
+                found.peer = state_get_peer(packet);
+        }
+
+        if (reading_add(reading, &added) < 0) {
+                (void) listen_options_free(found.options);
+                return false;
+        }
+
+        found.fds[0] = TAKE_FD(fds[0]);
+        found.fds[1] = n_fds > 1 ? TAKE_FD(fds[1]) : -EBADF;
+        *added = found;
+        return true;
+}
+
+static int compare_found(const void *a, const void *b) {
+        const StoreFound *x = a, *y = b;
+
+        if (x->type != y->type)
+                return x->type < y->type ? -1 : 1;
+        if (x->id != y->id)
+                return x->id < y->id ? -1 : 1;
+        if (x->serial != y->serial)
+                return x->serial < y->serial ? -1 : 1;
+
+        return 0;
+}
+
+static void found_done(StoreFound *found) {
+        (void) vault_drop(found->entry);
+        (void) close_fd(found->fds[0]);
+        (void) close_fd(found->fds[1]);
+        (void) listen_options_free(found->options);
+}
+
+void store_found_free(StoreFound *found, size_t n) {
+        for (size_t i = 0; i < n; i++)
+                found_done(found + i);
+        free(found);
+}
+
+/* Of what was there twice, since it was moving in its vault, one is enough. */
+static size_t remove_doubles(StoreFound *found, size_t n) {
+        size_t kept = 0;
+
+        for (size_t i = 0; i < n; i++)
+                if (kept > 0 && compare_found(found + kept - 1, found + i) == 0)
+                        found_done(found + i);
+                else
+                        found[kept++] = found[i];
+
+        return kept;
+}
+
+/* The others can be used again. */
+static int store_find_free_slots(Store *s, const StoreFound *found, size_t n) {
+        _cleanup_free_ bool *is_used = NULL;
+        uint32_t slot;
+
+        for (size_t i = 0; i < n && found[i].type == STATE_LISTENER; i++) {
+                slot = (uint32_t) (found[i].slot - s->table->slots);
+                if (slot >= s->n_slots)
+                        s->n_slots = slot + 1;
+        }
+
+        is_used = calloc((size_t) s->n_slots + 1, sizeof(*is_used));
+        if (!is_used)
+                return -ENOMEM;
+
+        for (size_t i = 0; i < n && found[i].type == STATE_LISTENER; i++)
+                is_used[found[i].slot - s->table->slots] = true;
+        for (slot = s->n_slots; slot > 0; slot--)
+                if (!is_used[slot - 1]) {
+                        s->table->slots[slot - 1].id = 0;
+                        store_return_slot(s, slot - 1);
+                }
+
+        return 0;
+}
+
+int store_read(Store *s, StoreFound **ret, size_t *ret_n) {
+        Reading reading = { .store = s };
+        int r;
+
+        r = vault_read(s->listeners, on_packet, &reading);
+        if (r >= 0)
+                r = vault_read(s->connections, on_packet, &reading);
+        if (r >= 0) {
+                if (reading.n > 0)
+                        qsort(reading.found, reading.n, sizeof(*reading.found), compare_found);
+                reading.n = remove_doubles(reading.found, reading.n);
+                r = store_find_free_slots(s, reading.found, reading.n);
+        }
+        if (r < 0) {
+                store_seal(s); /* another attempt may be luckier */
+                store_found_free(reading.found, reading.n);
+                return r;
+        }
+
+        *ret = reading.found;
+        *ret_n = reading.n;
+        return 0;
+}

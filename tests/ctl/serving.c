@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "ctl/serving.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "base/macros.h"
+
+static bool find_port(Tool *tool, uint16_t *ret) {
+        g_autofree char *text = NULL;
+        const char *place, *colon;
+
+        if (!g_file_get_contents(tool->err, &text, NULL, NULL))
+                return false;
+        place = strstr(text, "Listening on ");
+        if (!place || !strchr(place, '\n'))
+                return false;
+        *strchr(place, '\n') = '\0';
+        colon = strrchr(place, ':');
+        g_assert_nonnull(colon);
+        *ret = (uint16_t) atoi(colon + 1);
+        return true;
+}
+
+Tool *serving_start(TestBus *bus, uint16_t *ret_port, const char *const *argv) {
+        Tool *tool = tool_start(bus, NULL, 0, argv);
+
+        test_wait_for(find_port(tool, ret_port) || test_child_has_exited(tool->child));
+        g_assert_true(find_port(tool, ret_port));
+        return tool;
+}
+
+char *serving_output(Tool *tool) {
+        char *text = NULL;
+
+        g_assert_true(g_file_get_contents(tool->out, &text, NULL, NULL));
+        return text;
+}
+
+unsigned serving_count_lines(Tool *tool, const char *line) {
+        g_autofree char *text = serving_output(tool);
+        g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+        unsigned n = 0;
+
+        for (char **l = lines; *l; l++)
+                n += streq(*l, line);
+        return n;
+}
+
+int serving_end(Tool *tool, int signal_number) {
+        test_child_signal(tool->child, signal_number);
+        return test_child_wait(tool->child);
+}
+
+static GArray *list_children(pid_t pid) {
+        g_autofree char *path = g_strdup_printf("/proc/%d/task/%d/children", (int) pid, (int) pid),
+                        *text = NULL;
+        GArray *children = g_array_new(false, false, sizeof(pid_t));
+        g_auto(GStrv) words = NULL;
+
+        if (!g_file_get_contents(path, &text, NULL, NULL))
+                return children;
+        words = g_strsplit(text, " ", -1);
+        for (char **w = words; *w; w++)
+                if (**w != '\0') {
+                        pid_t child = (pid_t) atoi(*w);
+
+                        g_array_append_val(children, child);
+                }
+        return children;
+}
+
+unsigned serving_count_children(pid_t pid) {
+        g_autoptr(GArray) children = list_children(pid);
+
+        return children->len;
+}
+
+pid_t serving_get_child(pid_t pid) {
+        g_autoptr(GArray) children = list_children(pid);
+
+        g_assert_cmpuint(children->len, ==, 1);
+        return g_array_index(children, pid_t, 0);
+}
+
+char serving_get_state(pid_t pid) {
+        g_autofree char *path = g_strdup_printf("/proc/%d/stat", (int) pid), *text = NULL;
+
+        if (!g_file_get_contents(path, &text, NULL, NULL))
+                return 0;
+        return strrchr(text, ')')[2];
+}
+
+unsigned serving_count_queued(uint16_t port) {
+        static const char *const files[] = { "/proc/self/net/tcp", "/proc/self/net/tcp6" };
+        unsigned n = 0;
+
+        for (size_t i = 0; i < ELEMENTS(files); i++) {
+                g_autofree char *text = NULL;
+                g_auto(GStrv) lines = NULL;
+
+                if (!g_file_get_contents(files[i], &text, NULL, NULL))
+                        continue;
+                lines = g_strsplit(text, "\n", -1);
+                for (char **l = lines + 1; *l; l++) {
+                        unsigned local, state, queued;
+
+                        /* Of a socket that listens (0A), the queue to be received is that of connections. */
+                        if (sscanf(*l, "%*u: %*[0-9A-F]:%x %*[0-9A-F]:%*x %x %*x:%x", &local, &state,
+                                   &queued) == 3 &&
+                            local == port && state == 0x0A)
+                                n += queued;
+                }
+        }
+        return n;
+}
+
+void serving_raise_descriptors(void) {
+        struct rlimit limit;
+
+        g_assert_no_errno(getrlimit(RLIMIT_NOFILE, &limit));
+        limit.rlim_cur = limit.rlim_max;
+        g_assert_no_errno(setrlimit(RLIMIT_NOFILE, &limit));
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* "listen" and "relay", which go on until they are ended. */
+
+#include <sys/types.h>
+
+#include "ctl/tool.h"
+
+/* argv without the program. Waits until the tool says where it listens, and returns the port. */
+Tool *serving_start(TestBus *bus, uint16_t *ret_port, const char *const *argv);
+#define SERVING(...) ((const char *const[]) { __VA_ARGS__, NULL })
+
+/* What it has written to standard output so far. */
+char *serving_output(Tool *tool);
+/* How often a line is there. */
+unsigned serving_count_lines(Tool *tool, const char *line);
+
+/* Ends it by a signal; returns the exit status. */
+int serving_end(Tool *tool, int signal_number);
+
+/* How many children that process has, zombies too; the one that it has alone. */
+unsigned serving_count_children(pid_t pid);
+pid_t serving_get_child(pid_t pid);
+/* As ps(1) shows it: 'S', 'T', 'Z'; 0: there is no such process. */
+char serving_get_state(pid_t pid);
+
+/* How many connections wait in the kernel's queue at this port. */
+unsigned serving_count_queued(uint16_t port);
+
+/* As many descriptors as this process may have. */
+void serving_raise_descriptors(void);

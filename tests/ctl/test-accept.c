@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* "listen --accept" and "--inetd": one COMMAND for each connection. */
+
+#include <signal.h>
+#include <string.h>
+
+#include "base/macros.h"
+#include "ctl/serving.h"
+
+/* Says what it was given, through the connection. */
+#define TELL                        \
+        "test $LISTEN_PID = $$ && " \
+        "echo $LISTEN_FDS $LISTEN_FDNAMES $REMOTE_ADDR $REMOTE_PORT >&3; wc -c >&3; ls /proc/self/fd | wc -l >&3"
+
+static void expect_told(uint16_t port, const char *address, const char *remote) {
+        _cleanup_close_ int peer = test_connect(address, port);
+        /* Standard input is empty; nothing but 0, 1, 2, the connection, and what ls reads. */
+        g_autofree char *expected = g_strdup_printf("1 connection %s %u\n0\n5\n", remote,
+                                                    test_local_port(peer));
+
+        test_expect(peer, expected);
+        g_assert_cmpint(test_wait_end(peer), ==, 0);
+}
+
+static void test_environment(Fixture *f, const void *data) {
+        const char *delivery = data;
+        uint16_t port;
+        g_autoptr(Tool) tool = serving_start(
+                        f->bus, &port, SERVING("listen", "--accept", delivery, "0", "--", "sh", "-c", TELL));
+
+        expect_told(port, "127.0.0.1", "127.0.0.1");
+        expect_told(port, "::1", "::1");
+        test_wait_for(serving_count_children(tool->child->pid) == 0);
+        g_assert_cmpint(serving_end(tool, SIGTERM), ==, 128 + SIGTERM);
+        g_assert_false(test_service_is_listening(f->service, port));
+}
+
+/* Standard error is the tool's. */
+static void test_inetd(Fixture *f, const void *data) {
+        uint16_t port;
+        g_autoptr(Tool) tool = serving_start(
+                        f->bus, &port,
+                        SERVING("listen", "--inetd", "0", "--", "sh", "-c",
+                                "read line; echo \"$REMOTE_ADDR:$line:$LISTEN_FDS$LISTEN_PID$LISTEN_FDNAMES\"; echo seen >&2"));
+        _cleanup_close_ int peer = test_connect("127.0.0.1", port);
+
+        test_send(peer, "hello\n", 6);
+        test_expect(peer, "127.0.0.1:hello:\n");
+        g_assert_cmpint(test_wait_end(peer), ==, 0);
+        test_wait_for(tool_has_complained(tool, "seen"));
+}
+
+static void test_several_ports(Fixture *f, const void *data) {
+        uint16_t ports[2];
+        g_autoptr(Tool) tool = NULL;
+        g_autofree char *second = NULL;
+
+        ports[1] = test_free_port();
+        second = g_strdup_printf("127.0.0.1:%u", ports[1]);
+        tool = serving_start(f->bus, &ports[0],
+                             SERVING("listen", "--inetd", "0", second, "--", "echo", "here"));
+        test_wait_for(tool_has_complained(tool, second));
+        for (size_t i = 0; i < ELEMENTS(ports); i++) {
+                _cleanup_close_ int peer = test_connect("127.0.0.1", ports[i]);
+
+                test_expect(peer, "here\n");
+        }
+}
+
+static char *run(const char *program, ...) {
+        g_autofree char *directory = test_make_directory("run"),
+                        *path = g_build_filename(directory, "out", NULL);
+        g_autoptr(GPtrArray) argv = g_ptr_array_new();
+        g_autoptr(TestChild) child = NULL;
+        char *argument = (char *) program, *text;
+        va_list arguments;
+        int status;
+
+        va_start(arguments, program);
+        for (; argument; argument = va_arg(arguments, char *))
+                g_ptr_array_add(argv, argument);
+        va_end(arguments);
+        g_ptr_array_add(argv, NULL);
+
+        child = test_child_new((const char *const *) argv->pdata, &(TestSpawn) { .log = path });
+        test_wait_for_within(60000, test_child_has_exited(child));
+        status = test_child_wait(child);
+        g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+        if (status != 0)
+                g_error("%s ended with %d: %s", program, status, text);
+        return text;
+}
+
+static void test_busybox_httpd(Fixture *f, const void *data) {
+        g_autofree char *directory = test_make_directory("www"),
+                        *file = g_build_filename(directory, "file", NULL);
+        g_autofree char *url = NULL, *got = NULL;
+        g_autoptr(Tool) tool = NULL;
+        uint16_t port;
+
+        g_assert_true(g_file_set_contents(file, "hello from busybox", -1, NULL));
+        tool = serving_start(
+                        f->bus, &port,
+                        SERVING("listen", "--inetd", "0", "--", "busybox", "httpd", "-i", "-h", directory));
+        url = g_strdup_printf("http://127.0.0.1:%u/file", port);
+        got = run("curl", "--silent", "--show-error", "--fail", url, NULL);
+        g_assert_cmpstr(got, ==, "hello from busybox");
+}
+
+/* Four times as many at once as there may be. */
+static void test_thousands(Fixture *f, const void *data) {
+        bool channel = data;
+        const char *n = channel ? "1000" : "10000";
+        g_autofree char *url = NULL, *report = NULL,
+                        *complete = g_strdup_printf("Complete requests:      %s\n", n);
+        g_autoptr(Tool) tool = NULL;
+        uint16_t port;
+
+        tool = serving_start(
+                        f->bus, &port,
+                        SERVING("listen", "--inetd", channel ? "--delivery=channel" : "--delivery=socket",
+                                "--max-connections=16", "127.0.0.1:0", "--", g_getenv("TEST_CTL_ANSWER")));
+        url = g_strdup_printf("http://127.0.0.1:%u/", port);
+        report = run("ab", "-q", "-s", "60", "-n", n, "-c", "64", url, NULL);
+        g_test_message("%s", report);
+        g_assert_nonnull(strstr(report, complete));
+        g_assert_nonnull(strstr(report, "Failed requests:        0\n"));
+        g_assert_null(strstr(report, "Non-2xx"));
+        test_wait_for(serving_count_children(tool->child->pid) == 0);
+        g_assert_false(tool_has_complained(tool, "wait"));
+        g_assert_cmpint(serving_end(tool, SIGTERM), ==, 128 + SIGTERM);
+}
+
+static void test_a_command_that_fails(Fixture *f, const void *data) {
+        uint16_t port;
+        g_autoptr(Tool) tool = serving_start(
+                        f->bus, &port,
+                        SERVING("listen", "--inetd", "0", "--", "sh", "-c",
+                                "read how; case $how in crash) kill -SEGV $$ ;; esac; exit 3"));
+        const char *const how[] = { "fail\n", "crash\n", "fail\n" };
+
+        for (size_t i = 0; i < ELEMENTS(how); i++) {
+                _cleanup_close_ int peer = test_connect("::1", port);
+
+                test_send(peer, how[i], strlen(how[i]));
+                g_assert_cmpint(test_wait_end(peer), ==, 0);
+        }
+        test_wait_for(tool_has_complained(tool, "was ended by signal SEGV"));
+        test_wait_for(serving_count_children(tool->child->pid) == 0);
+}
+
+/* To those that run, and it waits for them; but the port is free at once. */
+static void test_ends_with_its_commands(Fixture *f, const void *data) {
+        uint16_t port;
+        g_autoptr(Tool) tool = serving_start(
+                        f->bus, &port,
+                        SERVING("listen", "--inetd", "0", "--", "sh", "-c",
+                                "trap 'echo told; read line; echo bye; exit' TERM; echo ready; while :; do read line; done"));
+        _cleanup_close_ int peer = test_connect("::1", port), other = test_connect("::1", port);
+
+        test_expect(peer, "ready\n");
+        test_expect(other, "ready\n");
+        test_child_signal(tool->child, SIGTERM);
+        test_wait_for(!test_service_is_listening(f->service, port));
+        test_expect(peer, "told\n");
+        test_expect(other, "told\n");
+        g_assert_false(test_child_has_exited(tool->child));
+        test_send(peer, "\n", 1);
+        test_expect(peer, "bye\n");
+        test_send(other, "\n", 1);
+        g_assert_cmpint(test_child_wait(tool->child), ==, 128 + SIGTERM);
+}
+
+/* Connections that were handed over live on. */
+static void test_killed(Fixture *f, const void *data) {
+        uint16_t port;
+        g_autoptr(Tool) tool = serving_start(f->bus, &port, SERVING("listen", "--inetd", "0", "--", "cat"));
+        _cleanup_close_ int peer = test_connect("::1", port);
+
+        test_send(peer, "a", 1);
+        test_expect(peer, "a");
+        g_assert_cmpint(serving_end(tool, SIGKILL), ==, 128 + SIGKILL);
+        test_wait_for(!test_service_is_listening(f->service, port));
+        test_send(peer, "b", 1);
+        test_expect(peer, "b");
+}
+
+static void test_closed_by_an_administrator(Fixture *f, const void *data) {
+        uint16_t port;
+        g_autoptr(Tool) tool = serving_start(
+                        f->bus, &port, SERVING("listen", "--inetd", data, "--name=echo", "0", "--", "cat"));
+        _cleanup_close_ int peer = test_connect("::1", port);
+        g_autoptr(ToolResult) result = NULL;
+
+        test_send(peer, "a", 1);
+        test_expect(peer, "a");
+        result = tool_run(f->bus, "close", "echo", NULL);
+        g_assert_cmpint(result->status, ==, 0);
+        g_assert_cmpint(test_child_wait(tool->child), ==, 1);
+        g_assert_true(tool_has_complained(tool, "is lost: an administrator has closed it."));
+        test_send(peer, "b", 1);
+        test_expect(peer, "b");
+}
+
+/* What the service has to refuse or to hold back, it has to accept, too. */
+static void test_options_choose_the_delivery(Fixture *f, const void *data) {
+        static const struct {
+                const char *option, *delivery;
+        } cases[] = {
+                { "--no-delay", "socket" },          { "--allow-from=127.0.0.0/8", "channel" },
+                { "--accept-rate=1000", "channel" }, { "--delivery=channel", "channel" },
+                { "--delivery=socket", "socket" },
+        };
+
+        for (size_t i = 0; i < ELEMENTS(cases); i++) {
+                uint16_t port;
+                g_autoptr(Tool) tool = serving_start(f->bus, &port,
+                                                     SERVING("listen", "--inetd", "--name=chosen",
+                                                             cases[i].option, "0", "--", "echo", "here"));
+                g_autoptr(ToolResult) shown = tool_run(f->bus, "show", "--json=short", "chosen", NULL);
+                _cleanup_close_ int peer = test_connect("127.0.0.1", port);
+
+                g_assert_nonnull(strstr(shown->out, cases[i].delivery));
+                test_expect(peer, "here\n");
+                g_assert_cmpint(serving_end(tool, SIGTERM), ==, 128 + SIGTERM);
+        }
+}
+
+/* A test's data is its own. */
+static void set_up(Fixture *f, const void *data) {
+        fixture_set_up(f, NULL);
+}
+
+int main(int argc, char *argv[]) {
+        test_init(&argc, &argv);
+
+#define ADD(path, test, data) g_test_add(path, Fixture, data, set_up, test, fixture_tear_down)
+        ADD("/accept/environment by socket", test_environment, "--delivery=socket");
+        ADD("/accept/environment by channel", test_environment, "--delivery=channel");
+        ADD("/accept/inetd", test_inetd, NULL);
+        ADD("/accept/several ports", test_several_ports, NULL);
+        ADD("/accept/busybox httpd", test_busybox_httpd, NULL);
+        ADD("/accept/ten thousand connections by socket", test_thousands, NULL);
+        ADD("/accept/a thousand connections by channel", test_thousands, "channel");
+        ADD("/accept/a command that fails", test_a_command_that_fails, NULL);
+        ADD("/accept/ends with its commands", test_ends_with_its_commands, NULL);
+        ADD("/accept/killed", test_killed, NULL);
+        ADD("/accept/closed by an administrator by socket", test_closed_by_an_administrator,
+            "--delivery=socket");
+        ADD("/accept/closed by an administrator by channel", test_closed_by_an_administrator,
+            "--delivery=channel");
+        ADD("/accept/options choose the delivery", test_options_choose_the_delivery, NULL);
+        return test_run();
+}

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* What goes wrong is one line with the cause and what to do, and an exit status; what strangers say does no
+ * harm. */
+
+#include <string.h>
+
+#include "base/macros.h"
+#include "ctl/tool.h"
+
+typedef struct Case {
+        const char *argv[6];
+        const char *texts[3];
+} Case;
+
+static void test_the_command_line(Fixture *f, const void *data) {
+        static const Case cases[] = {
+                { { "frobnicate" }, { "There is no verb \"frobnicate\"", "--help" } },
+                { { "show" }, { "Too few arguments", "show LISTENER…" } },
+                { { "list", "1" }, { "Too many arguments", "\"tcpserversocketctl list\"" } },
+                { { "relay", "80" }, { "Too few arguments", "relay [ADDRESS:]PORT TARGET" } },
+                { { "--frobnicate" }, { "--frobnicate", "--help" } },
+                { { "-x" }, { "-x", "--help" } },
+                { { "list", "--json" }, { "--json needs a value" } },
+                { { "list", "--full=yes" }, { "--full=yes", "takes no value" } },
+                { { "list", "--json=xml" },
+                  { "--json= cannot be \"xml\"", "\"pretty\", \"short\" or \"off\"" } },
+                { { "listen", "80", "--paused=perhaps" },
+                  { "--paused= cannot be \"perhaps\"", "\"yes\" or \"no\"" } },
+                { { "listen", "80", "--accept-rate=fast" },
+                  { "--accept-rate= cannot be \"fast\"", "a number" } },
+                { { "listen", "80", "--backlog=-2" }, { "--backlog=", "a number" } },
+                { { "listen", "80", "--lifetime=77" }, { "--lifetime=77", "no such open descriptor" } },
+                { { "show", "/org/example/Else" },
+                  { "\"/org/example/Else\" is not the path of a listener" } },
+                { { "show", "nobody" }, { "There is no listener \"nobody\"", "\"list\" shows" } },
+                { { "show", "123" }, { "There is no listener", "\"list\" shows" } },
+                { { "pause", "123" }, { "Failed to pause listener 123", "There is no listener" } },
+                { { "resume", "123" }, { "Failed to resume listener 123", "There is no listener" } },
+        };
+
+        Tool *tools[ELEMENTS(cases)];
+
+        for (size_t i = 0; i < ELEMENTS(cases); i++)
+                tools[i] = tool_start(f->bus, NULL, 0, cases[i].argv);
+
+        for (size_t i = 0; i < ELEMENTS(cases); i++) {
+                g_autoptr(ToolResult) result = tool_finish(tools[i]);
+
+                g_test_message("%s: %s", cases[i].argv[0], result->err);
+                tool_assert_fails(result, 1, cases[i].texts[0], cases[i].texts[1], NULL);
+        }
+}
+
+static void test_an_ambiguous_name(Fixture *f, const void *data) {
+        g_autofree char *a = test_listen(f->client, 0, -1, "name", "s", "web", NULL);
+        g_autofree char *b = test_listen(f->client, 0, -1, "name", "s", "web", NULL);
+        g_autoptr(ToolResult) result = tool_run(f->bus, "close", "web", NULL);
+
+        tool_assert_fails(result, 1, "More than one listener has the name \"web\"", "use one", NULL);
+        g_assert_true(test_service_is_listening(f->service, test_get_port(f->client, a)));
+        g_assert_true(test_service_is_listening(f->service, test_get_port(f->client, b)));
+}
+
+static void test_no_right(Fixture *f, const void *data) {
+        g_autofree char *listener = NULL;
+        g_autoptr(ToolResult) close = NULL, pause = NULL, show = NULL;
+
+        if (!test_require_root())
+                return;
+
+        /* There is no polkit here, so that nobody but root may. */
+        listener = test_listen(f->client, 0, -1, NULL);
+        close = tool_run_full(f->bus, NULL, test_other_uid(0), (const char *const[]) { "close", "1", NULL });
+        tool_assert_fails(close, 1, "Failed to close listener 1", "run it as root", NULL);
+        pause = tool_run_full(f->bus, NULL, test_other_uid(0), (const char *const[]) { "pause", "1", NULL });
+        tool_assert_fails(pause, 1, "Only the program that owns listener 1", "persistent", NULL);
+        show = tool_run_full(f->bus, NULL, test_other_uid(0), (const char *const[]) { "show", "1", NULL });
+        tool_assert_fails(show, 1, "Failed to look at listener 1", NULL);
+        g_assert_true(test_service_is_listening(f->service, test_get_port(f->client, listener)));
+}
+
+static void test_no_service(void) {
+        g_autoptr(TestBus) bus = test_bus_new(NULL);
+        g_autoptr(ToolResult) list = tool_run(bus, "list", NULL), status = tool_run(bus, "status", NULL);
+
+        tool_assert_fails(list, 1, "Failed to list listeners", "is tcpserversocket installed?", NULL);
+        /* LSB's "not running". */
+        tool_assert_fails(status, 3, "Failed to ask the service", "is tcpserversocket installed?", NULL);
+}
+
+static void test_no_bus(void) {
+        static const char *const nowhere[] = { "DBUS_SYSTEM_BUS_ADDRESS=unix:path=/nonexistent", NULL };
+        g_autoptr(ToolResult)
+                        system = tool_run_full(NULL, nowhere, 0, (const char *const[]) { "list", NULL });
+        g_autoptr(ToolResult) user = tool_run_full(NULL, nowhere, 0,
+                                                   (const char *const[]) { "--user", "list", NULL });
+        g_autoptr(ToolResult) machine = tool_run_full(
+                        NULL, nowhere, 0, (const char *const[]) { "--machine=nowhere", "list", NULL });
+
+        tool_assert_fails(system, 1, "Cannot connect to the system bus: No such file or directory", "--user",
+                          NULL);
+        tool_assert_fails(user, 1, "session bus", "DBUS_SESSION_BUS_ADDRESS", NULL);
+        tool_assert_fails(machine, 1, "machine \"nowhere\"", "machinectl list", NULL);
+}
+
+static void test_the_session_bus(Fixture *f, const void *data) {
+        g_autofree char *address = g_strdup_printf("DBUS_SESSION_BUS_ADDRESS=%s", test_bus_address(f->bus));
+        const char *const environment[] = { address, "DBUS_SYSTEM_BUS_ADDRESS=unix:path=/nonexistent", NULL };
+        g_autoptr(ToolResult) user = tool_run_full(NULL, environment, 0,
+                                                   (const char *const[]) { "list", "--user", NULL });
+        g_autoptr(ToolResult) system = tool_run_full(
+                        NULL, environment, 0, (const char *const[]) { "--user", "list", "--system", NULL });
+
+        g_assert_cmpstr(user->out, ==, "No listeners.\n");
+        tool_assert_fails(system, 1, "system bus", NULL);
+}
+
+static void test_output_that_nobody_takes(Fixture *f, const void *data) {
+        g_autofree char *line = g_strdup_printf("%s list >/dev/full", g_getenv("TEST_CTL"));
+        g_autofree char *address = g_strdup_printf("DBUS_SYSTEM_BUS_ADDRESS=%s", test_bus_address(f->bus));
+        const char *const environment[] = { address, NULL };
+        TestSpawn options = { .environment = environment };
+        g_autoptr(TestChild)
+                        child = test_child_new((const char *const[]) { "sh", "-c", line, NULL }, &options);
+
+        g_assert_cmpint(test_child_wait(child), ==, 1);
+}
+
+/* ---------------------------------------------------------------------------------------------- a hostile
+ * service */
+
+#define HOSTILE                  \
+        "\033[2Jx\n\x07\xc2\x9b" \
+        "31m\xe2\x80\xae"        \
+        "y\x7f"
+#define HOSTILE_PATH TEST_MANAGER_PATH "/listener/1"
+
+static int append_listener(sd_bus_message *m) {
+        return sd_bus_message_append(m, "a{sv}", 5, "Name", "s", HOSTILE, "LocalAddress", "s", HOSTILE,
+                                     "Owner", "s", HOSTILE, "LocalPort", "s", "no number", "Novelty", "a(si)",
+                                     1, "x", 1);
+}
+
+static int on_call(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        g_autoptr(sd_bus_message) reply = NULL;
+
+        if (sd_bus_message_is_method_call(m, NULL, "ListListeners") > 0) {
+                g_assert_cmpint(sd_bus_message_new_method_return(m, &reply), >=, 0);
+                g_assert_cmpint(sd_bus_message_open_container(reply, 'a', "(oa{sv})"), >=, 0);
+                g_assert_cmpint(sd_bus_message_open_container(reply, 'r', "oa{sv}"), >=, 0);
+                g_assert_cmpint(sd_bus_message_append(reply, "o", HOSTILE_PATH), >=, 0);
+                g_assert_cmpint(append_listener(reply), >=, 0);
+                g_assert_cmpint(sd_bus_message_close_container(reply), >=, 0);
+                g_assert_cmpint(sd_bus_message_close_container(reply), >=, 0);
+        } else if (sd_bus_message_is_method_call(m, NULL, "GetAll") > 0) {
+                g_assert_cmpint(sd_bus_message_new_method_return(m, &reply), >=, 0);
+                if (streq(sd_bus_message_get_path(m), HOSTILE_PATH))
+                        g_assert_cmpint(append_listener(reply), >=, 0);
+                else
+                        g_assert_cmpint(sd_bus_message_append(reply, "a{sv}", 2, "Version", "s", HOSTILE,
+                                                              "AllowedAddresses", "as", 1, HOSTILE),
+                                        >=, 0);
+        } else if (sd_bus_message_is_method_call(m, NULL, "Close") > 0)
+                return sd_bus_error_set(error, "org.example.Hostile", HOSTILE);
+        else
+                return 0;
+
+        return sd_bus_send(NULL, reply, NULL);
+}
+
+static void assert_harmless(const char *text) {
+        g_assert_nonnull(strchr(text, 'y'));
+        for (const char *p = text; *p; p++)
+                if ((*p < ' ' && *p != '\n') || *p == 0x7f)
+                        if ((unsigned char) *p < 0x80)
+                                g_error("a control character in: %s", text);
+        g_assert_null(strstr(text, "\xc2\x9b"));
+        g_assert_null(strstr(text, "\xe2\x80\xae"));
+}
+
+static void test_text_of_strangers(void) {
+        g_autoptr(TestBus) bus = test_bus_new(NULL);
+        g_autoptr(TestClient) impostor = test_client_new(bus, (uid_t) -1);
+        sd_bus_slot *slot = NULL;
+
+        g_assert_cmpint(sd_bus_add_fallback(test_client_bus(impostor), &slot, "/org/example", on_call, NULL),
+                        >=, 0);
+        test_call_driver(impostor, "RequestName", "su", TEST_BUS_NAME, 0);
+
+        g_autoptr(ToolResult) list = tool_run(bus, "list", NULL), show = tool_run(bus, "show", "1", NULL),
+                              json = tool_run(bus, "list", "--json=pretty", NULL),
+                              status = tool_run(bus, "status", NULL),
+                              close = tool_run(bus, "close", "1", NULL);
+        g_autoptr(json_object) parsed = json_tokener_parse(json->out);
+
+        assert_harmless(list->out);
+        assert_harmless(show->out);
+        assert_harmless(status->out);
+        assert_harmless(json->out);
+        tool_assert_fails(close, 1, "Failed to close listener 1", "\\x1b[2Jx", NULL);
+        assert_harmless(close->err);
+
+        /* What it means is not lost. */
+        g_assert_cmpstr(json_get_string(json_object_array_get_idx(parsed, 0), "name"), ==, HOSTILE);
+        sd_bus_slot_unref(slot);
+}
+
+int main(int argc, char *argv[]) {
+        test_init(&argc, &argv);
+
+#define ADD(path, test) g_test_add("/errors/" path, Fixture, NULL, fixture_set_up, test, fixture_tear_down)
+        ADD("the command line", test_the_command_line);
+        ADD("a name that two listeners have", test_an_ambiguous_name);
+        ADD("no right", test_no_right);
+        g_test_add_func("/errors/no service", test_no_service);
+        g_test_add_func("/errors/no bus", test_no_bus);
+        ADD("the session bus is another one", test_the_session_bus);
+        ADD("output that nobody takes", test_output_that_nobody_takes);
+        g_test_add_func("/errors/text of strangers does no harm", test_text_of_strangers);
+        return test_run();
+}

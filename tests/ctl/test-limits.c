@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* --max-connections= and --max-connections-per-source=: who is too much waits, and is served. */
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/socket.h>
+
+#include "base/macros.h"
+#include "ctl/serving.h"
+
+/* Peers of an echo server: those who are answered are served. */
+typedef struct Crowd {
+        int peers[64];
+        unsigned n;
+        unsigned n_served;
+        bool served[64];
+} Crowd;
+
+static void crowd_connect(Crowd *c, const char *source, uint16_t port) {
+        int fd = test_connect_from(source, "127.0.0.1", port);
+
+        g_assert_cmpuint(c->n, <, ELEMENTS(c->peers));
+        test_send(fd, "?", 1);
+        c->peers[c->n++] = fd;
+}
+
+static unsigned crowd_count_served(Crowd *c) {
+        for (unsigned i = 0; i < c->n; i++) {
+                struct pollfd p = { .fd = c->peers[i], .events = POLLIN };
+
+                if (c->served[i] || c->peers[i] < 0 || poll(&p, 1, 0) <= 0)
+                        continue;
+                test_expect(c->peers[i], "?");
+                c->served[i] = true;
+                c->n_served++;
+        }
+        return c->n_served;
+}
+
+static void crowd_leave(Crowd *c, unsigned i) {
+        c->peers[i] = close_fd(c->peers[i]);
+}
+
+static void crowd_done(Crowd *c) {
+        for (unsigned i = 0; i < c->n; i++)
+                close_fd(c->peers[i]);
+}
+
+static void test_in_all(Fixture *f, const void *data) {
+        const char *delivery = data;
+        Crowd c = {};
+        uint16_t port;
+        g_autoptr(Tool) tool = serving_start(
+                        f->bus, &port,
+                        SERVING("listen", "--inetd", delivery, "--max-connections=3", "127.0.0.1:0", "--", "cat"));
+        pid_t pid = tool->child->pid;
+
+        for (unsigned i = 0; i < 20; i++)
+                crowd_connect(&c, NULL, port);
+        test_wait_for(crowd_count_served(&c) == 3);
+        g_assert_cmpuint(serving_count_children(pid), ==, 3);
+        /* By a channel, the service has taken them already, as many as fit. */
+        if (g_str_has_suffix(delivery, "socket"))
+                g_assert_cmpuint(serving_count_queued(port), ==, 17);
+
+        /* In the order in which they came. */
+        for (unsigned i = 0; i < 20; i++) {
+                g_assert_true(c.served[i]);
+                crowd_leave(&c, i);
+                test_wait_for(crowd_count_served(&c) == MIN(i + 4, 20));
+                g_assert_cmpuint(serving_count_children(pid), <=, 3);
+        }
+        test_wait_for(serving_count_children(pid) == 0);
+        crowd_done(&c);
+}
+
+/* Many from one address stand before somebody else. */
+static void test_per_source(Fixture *f, const void *data) {
+        const char *delivery = data;
+        Crowd many = {}, others = {};
+        uint16_t port;
+        g_autoptr(Tool) tool = serving_start(f->bus, &port,
+                                             SERVING("listen", "--inetd", delivery, "--max-connections-per-source=2",
+                                                     "127.0.0.1:0", "--", "cat"));
+
+        for (unsigned i = 0; i < 30; i++)
+                crowd_connect(&many, "127.0.0.1", port);
+        test_wait_for(crowd_count_served(&many) == 2);
+
+        crowd_connect(&others, "127.0.0.2", port);
+        crowd_connect(&others, "127.0.0.3", port);
+        crowd_connect(&others, "127.0.0.2", port);
+        crowd_connect(&others, "127.0.0.2", port);
+        test_wait_for(crowd_count_served(&others) == 3);
+        g_assert_cmpuint(crowd_count_served(&many), ==, 2);
+        g_assert_false(others.served[3]);
+
+        /* One that leaves makes room for its own kind alone. */
+        crowd_leave(&others, 1);
+        crowd_leave(&others, 0);
+        test_wait_for(crowd_count_served(&others) == 4);
+        g_assert_cmpuint(crowd_count_served(&many), ==, 2);
+        for (unsigned i = 0; i < 30; i++) {
+                g_assert_true(many.served[i]);
+                crowd_leave(&many, i);
+                test_wait_for(crowd_count_served(&many) == MIN(i + 3, 30));
+        }
+        crowd_done(&many);
+        crowd_done(&others);
+}
+
+/* Both: the one in all keeps what is behind it in the kernel. */
+static void test_both(Fixture *f, const void *data) {
+        Crowd a = {}, b = {};
+        uint16_t port;
+        g_autoptr(Tool) tool = serving_start(f->bus, &port,
+                                             SERVING("listen", "--inetd", "--max-connections=3",
+                                                     "--max-connections-per-source=2", "127.0.0.1:0", "--", "cat"));
+
+        for (unsigned i = 0; i < 5; i++)
+                crowd_connect(&a, "127.0.0.1", port);
+        for (unsigned i = 0; i < 5; i++)
+                crowd_connect(&b, "127.0.0.2", port);
+        test_wait_for(crowd_count_served(&a) == 2 && crowd_count_served(&b) == 1);
+        test_wait_for(serving_count_queued(port) == 4);
+
+        crowd_leave(&a, 0);
+        test_wait_for(crowd_count_served(&a) == 3);
+        g_assert_cmpuint(crowd_count_served(&b), ==, 1);
+        for (unsigned i = 1; i < 4; i++) {
+                crowd_leave(&a, i);
+                test_wait_for(a.n_served == 5 || crowd_count_served(&a) == MIN(i + 3, 5));
+        }
+        test_wait_for(crowd_count_served(&b) == 2);
+        for (unsigned i = 0; i < 5; i++) {
+                test_wait_for(crowd_count_served(&b) > i);
+                crowd_leave(&b, i);
+        }
+        g_assert_cmpuint(b.n_served, ==, 5);
+        crowd_done(&a);
+        crowd_done(&b);
+}
+
+static void test_relay_holds_back(Fixture *f, const void *data) {
+        Crowd c = {};
+        uint16_t port, target;
+        g_autofree char *to = NULL;
+        g_autoptr(Tool) echo = serving_start(f->bus, &target, SERVING("listen", "--inetd", "127.0.0.1:0", "--", "cat"));
+        g_autoptr(Tool) tool = NULL;
+
+        to = g_strdup_printf("127.0.0.1:%u", target);
+        tool = serving_start(f->bus, &port, SERVING("relay", "--max-connections=3", "127.0.0.1:0", to));
+        for (unsigned i = 0; i < 20; i++)
+                crowd_connect(&c, NULL, port);
+        test_wait_for(crowd_count_served(&c) == 3);
+        g_assert_cmpuint(serving_count_queued(port), ==, 17);
+        for (unsigned i = 0; i < 20; i++) {
+                g_assert_true(c.served[i]);
+                crowd_leave(&c, i);
+                test_wait_for(crowd_count_served(&c) == MIN(i + 4, 20));
+        }
+        crowd_done(&c);
+}
+
+/* A test's data is its own. */
+static void set_up(Fixture *f, const void *data) {
+        fixture_set_up(f, NULL);
+}
+
+int main(int argc, char *argv[]) {
+        test_init(&argc, &argv);
+
+#define ADD(path, test, data) g_test_add(path, Fixture, data, set_up, test, fixture_tear_down)
+        ADD("/limits/in all by socket", test_in_all, "--delivery=socket");
+        ADD("/limits/in all by channel", test_in_all, "--delivery=channel");
+        ADD("/limits/per source by socket", test_per_source, "--delivery=socket");
+        ADD("/limits/per source by channel", test_per_source, "--delivery=channel");
+        ADD("/limits/both", test_both, NULL);
+        ADD("/limits/relay holds back", test_relay_holds_back, NULL);
+        return test_run();
+}

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* list, show, close, pause, resume, status: what they do, and what they write for people and for programs. */
+
+#include <string.h>
+
+#include "base/macros.h"
+#include "ctl/tool.h"
+
+#define PERSISTENT "persistent", "b", true
+
+static void assert_is_listener(json_object *o) {
+        json_assert_members(o, "listener", "int", "path", "string", "localAddress", "string", "localPort",
+                            "int", "backlog", "int", "binaryType", "string", "delivery", "string", "name",
+                            "string", "persistent", "boolean", "ownerUID", "int", "owner", "string", "paused",
+                            "boolean", "accepted", "int", "delivered", "int", "refused", "int", "lost", "int",
+                            NULL);
+}
+
+static void test_list_as_json(Fixture *f, const void *data) {
+        g_autofree char *first = test_listen(f->client, 0, 7, PERSISTENT, "name", "s", "first \"one\"",
+                                             "localAddress", "s", "127.0.0.1", NULL);
+        g_autofree char *second = test_listen(f->client, 0, -1, "delivery", "s", "pull", "paused", "b", true,
+                                              NULL);
+        g_autoptr(json_object) list = tool_run_json(f->bus, "list", "--json=short", NULL);
+        json_object *o;
+
+        g_assert_cmpuint(json_object_array_length(list), ==, 2);
+        o = json_object_array_get_idx(list, 0);
+        assert_is_listener(o);
+        g_assert_cmpstr(json_get_string(o, "path"), ==, first);
+        g_assert_cmpstr(json_get_string(o, "name"), ==, "first \"one\"");
+        g_assert_cmpstr(json_get_string(o, "localAddress"), ==, "127.0.0.1");
+        g_assert_cmpuint(json_get_number(o, "localPort"), ==, test_get_port(f->client, first));
+        g_assert_cmpuint(json_get_number(o, "listener"), ==, 1);
+        g_assert_cmpuint(json_get_number(o, "backlog"), ==, 7);
+        g_assert_cmpuint(json_get_number(o, "ownerUID"), ==, geteuid());
+
+        o = json_object_array_get_idx(list, 1);
+        assert_is_listener(o);
+        g_assert_cmpstr(json_get_string(o, "path"), ==, second);
+        g_assert_cmpstr(json_get_string(o, "delivery"), ==, "pull");
+        g_assert_cmpstr(json_get_string(o, "owner"), ==, test_client_name(f->client));
+        g_assert_true(json_object_get_boolean(json_object_object_get(o, "paused")));
+}
+
+static unsigned count_lines(const char *text) {
+        unsigned n = 0;
+
+        for (; *text; text++)
+                n += *text == '\n';
+        return n;
+}
+
+static void test_list_as_a_table(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, "name", "s", "für alle", NULL);
+        g_autofree char *port = g_strdup_printf(" %u ", test_get_port(f->client, listener));
+        g_autoptr(ToolResult) whole = tool_run(f->bus, NULL),
+                              bare = tool_run(f->bus, "list", "--no-legend", NULL),
+                              quiet = tool_run(f->bus, "-q", "list", NULL);
+
+        /* No verb is "list". */
+        g_assert_cmpint(whole->status, ==, 0);
+        g_assert_cmpstr(whole->err, ==, "");
+        g_assert_true(g_str_has_prefix(whole->out, "LISTENER ADDRESS "));
+        g_assert_nonnull(strstr(whole->out, port));
+        g_assert_nonnull(strstr(whole->out, "für alle\n"));
+        g_assert_nonnull(strstr(whole->out, "\n1 listener listed.\n"));
+        /* Nobody looks at it. */
+        g_assert_null(strchr(whole->out, '\033'));
+
+        g_assert_cmpuint(count_lines(bare->out), ==, 1);
+        g_assert_nonnull(strstr(bare->out, port));
+        g_assert_cmpuint(count_lines(quiet->out), ==, 2);
+}
+
+static void test_list_nothing(Fixture *f, const void *data) {
+        g_autoptr(json_object) list = tool_run_json(f->bus, "list", "--json=pretty", NULL);
+        g_autoptr(ToolResult) result = tool_run(f->bus, "list", NULL),
+                              bare = tool_run(f->bus, "list", "--no-legend", NULL);
+
+        g_assert_true(json_object_is_type(list, json_type_array));
+        g_assert_cmpuint(json_object_array_length(list), ==, 0);
+        g_assert_cmpstr(result->out, ==, "No listeners.\n");
+        g_assert_cmpstr(bare->out, ==, "");
+}
+
+static void test_show(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, "name", "s", "a b", NULL);
+        g_autofree char *port = g_strdup_printf("\nLocalPort=%u\n", test_get_port(f->client, listener));
+        g_autofree char *path = g_strdup_printf("Path=%s\n", listener);
+        g_autoptr(ToolResult) by_name = tool_run(f->bus, "show", "a b", NULL),
+                              by_number = tool_run(f->bus, "show", "1", NULL),
+                              by_path = tool_run(f->bus, "show", listener, NULL),
+                              twice = tool_run(f->bus, "show", "--", "1", "a b", NULL);
+        g_autoptr(json_object) json = tool_run_json(f->bus, "show", "a b", "-j", NULL);
+        g_autofree char *expected = g_strdup_printf("%s\n%s", by_number->out, by_number->out);
+
+        g_assert_cmpint(by_name->status, ==, 0);
+        g_assert_true(g_str_has_prefix(by_name->out, path));
+        g_assert_nonnull(strstr(by_name->out, port));
+        g_assert_nonnull(strstr(by_name->out, "\nName=a b\n"));
+        g_assert_nonnull(strstr(by_name->out, "\nPersistent=no\n"));
+        g_assert_cmpstr(by_name->out, ==, by_number->out);
+        g_assert_cmpstr(by_name->out, ==, by_path->out);
+        g_assert_cmpstr(twice->out, ==, expected);
+
+        g_assert_cmpuint(json_object_array_length(json), ==, 1);
+        assert_is_listener(json_object_array_get_idx(json, 0));
+}
+
+static void test_close(Fixture *f, const void *data) {
+        g_autofree char *first = test_listen(f->client, 0, -1, "name", "s", "web", NULL);
+        g_autofree char *second = test_listen(f->client, 0, -1, PERSISTENT, NULL);
+        uint16_t port = test_get_port(f->client, first), other = test_get_port(f->client, second);
+        g_autoptr(ToolResult) result = tool_run(f->bus, "close", "web", "77", "2", NULL);
+        g_autoptr(TestNotice) closed = test_client_wait_closed(f->client);
+
+        /* One that fails does not save the others. */
+        tool_assert_fails(result, 1, "Failed to close listener 77", "There is no listener", "\"list\" shows",
+                          NULL);
+        g_assert_cmpstr(closed->reason, ==, "administrator");
+        g_assert_false(test_service_is_listening(f->service, port));
+        g_assert_false(test_service_is_listening(f->service, other));
+}
+
+static void test_pause_and_resume(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, PERSISTENT, "name", "s", "web", NULL);
+        g_autoptr(ToolResult) paused = tool_run(f->bus, "pause", "web", NULL), resumed = NULL;
+        g_autoptr(TestAccepted) accepted = NULL;
+        _cleanup_close_ int peer = -EBADF;
+
+        g_assert_cmpint(paused->status, ==, 0);
+        g_assert_cmpstr(paused->out, ==, "");
+        g_assert_cmpstr(paused->err, ==, "");
+        g_assert_true(test_get_bool(f->client, listener, "Paused"));
+        peer = test_connect("::1", test_get_port(f->client, listener));
+        g_assert_cmpuint(test_get_u64(f->client, listener, "Accepted"), ==, 0);
+
+        resumed = tool_run(f->bus, "resume", "1", NULL);
+        g_assert_cmpint(resumed->status, ==, 0);
+        accepted = test_client_wait_accepted(f->client);
+        test_assert_connected(peer, accepted->socket);
+}
+
+static void test_status(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
+        _cleanup_close_ int peer = test_connect("::1", test_get_port(f->client, listener));
+        g_autoptr(TestAccepted) accepted = test_client_wait_accepted(f->client);
+        g_autofree char *process = g_strdup_printf("Process: %i, of the user ",
+                                                   (int) test_service_pid(f->service));
+        g_autoptr(json_object) status = NULL;
+        g_autoptr(ToolResult) result = NULL;
+        json_object *counters, *limits;
+
+        test_assert_connected(peer, accepted->socket);
+        test_wait_for(test_get_u64(f->client, listener, "Delivered") == 1);
+        status = tool_run_json(f->bus, "status", "--json=short", NULL);
+        result = tool_run(f->bus, "status", NULL);
+
+        json_assert_members(status, "version", "string", "owner", "string", "pid", "int", "uid", "int",
+                            "limits", "object", "counters", "object", NULL);
+        g_assert_cmpuint(json_get_number(status, "pid"), ==, test_service_pid(f->service));
+        g_assert_cmpstr(json_get_string(status, "owner"), ==, test_bus_service_owner(f->bus));
+        counters = json_object_object_get(status, "counters");
+        json_assert_members(counters, "listeners", "int", "accepted", "int", "delivered", "int", "refused",
+                            "int", "lost", "int", NULL);
+        g_assert_cmpuint(json_get_number(counters, "listeners"), ==, 1);
+        g_assert_cmpuint(json_get_number(counters, "accepted"), ==, 1);
+        g_assert_cmpuint(json_get_number(counters, "delivered"), ==, 1);
+        limits = json_object_object_get(status, "limits");
+        json_assert_members(limits, "maxListeners", "int", "maxListenersPerUser", "int", "maxChannels", "int",
+                            "maxChannelsPerUser", "int", "maxPendingRequestsPerUser", "int",
+                            "maxUnacknowledged", "int", "maxUnacknowledgedPerClient", "int",
+                            "idleTimeoutUSec", "int", "allowSocketDelivery", "boolean", "allowedPorts",
+                            "array", "allowedAddresses", "array", NULL);
+
+        g_assert_cmpint(result->status, ==, 0);
+        g_assert_true(g_str_has_prefix(result->out, "● tcpserversocketd "));
+        g_assert_nonnull(strstr(result->out, process));
+        g_assert_nonnull(strstr(result->out, "1 accepted, 1 delivered, 0 refused, 0 lost\n"));
+        g_assert_null(strchr(result->out, '\033'));
+}
+
+int main(int argc, char *argv[]) {
+        test_init(&argc, &argv);
+
+#define ADD(path, test) g_test_add("/listeners/" path, Fixture, NULL, fixture_set_up, test, fixture_tear_down)
+        ADD("list, as JSON", test_list_as_json);
+        ADD("list, as a table", test_list_as_a_table);
+        ADD("list, when there is nothing", test_list_nothing);
+        ADD("show, by number, path, and name", test_show);
+        ADD("close", test_close);
+        ADD("pause and resume", test_pause_and_resume);
+        ADD("status", test_status);
+        return test_run();
+}

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Options of the command line that are those of Listen: each is there, and each arrives as what it is. */
+
+#include <string.h>
+#include <unistd.h>
+
+#include "base/macros.h"
+#include "ctl/tool.h"
+
+typedef const char *const Words[];
+
+/* ------------------------------------------------------------------- a service that listens to Listen, and
+ * no more */
+
+typedef struct Recorder {
+        TestBus *bus;
+        TestClient *service;
+        sd_bus_slot *slot;
+        int port;
+        int backlog;
+        GHashTable *options; /* "key" → "type value" */
+        bool interactive;
+} Recorder;
+
+static char *read_variant(sd_bus_message *m) {
+        const char *contents, *s;
+        uint32_t u;
+        char *text;
+        int b;
+
+        g_assert_cmpint(sd_bus_message_peek_type(m, NULL, &contents), >, 0);
+        g_assert_cmpint(sd_bus_message_enter_container(m, 'v', contents), >, 0);
+        if (streq(contents, "as")) {
+                g_auto(GStrv) strings = NULL;
+                g_autofree char *joined = NULL;
+
+                g_assert_cmpint(sd_bus_message_read_strv(m, &strings), >=, 0);
+                joined = g_strjoinv(" ", strings);
+                text = g_strdup_printf("as %s", joined);
+        } else if (streq(contents, "s")) {
+                g_assert_cmpint(sd_bus_message_read_basic(m, 's', &s), >, 0);
+                text = g_strdup_printf("s %s", s);
+        } else if (streq(contents, "u")) {
+                g_assert_cmpint(sd_bus_message_read_basic(m, 'u', &u), >, 0);
+                text = g_strdup_printf("u %u", u);
+        } else if (streq(contents, "b")) {
+                g_assert_cmpint(sd_bus_message_read_basic(m, 'b', &b), >, 0);
+                text = g_strdup(b ? "b yes" : "b no");
+        } else {
+                g_assert_cmpstr(contents, ==, "h");
+                g_assert_cmpint(sd_bus_message_read_basic(m, 'h', &b), >, 0);
+                text = g_strdup("h");
+        }
+        g_assert_cmpint(sd_bus_message_exit_container(m), >=, 0);
+        return text;
+}
+
+static int on_listen(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        Recorder *r = userdata;
+        const char *key;
+
+        if (sd_bus_message_is_method_call(m, TEST_MANAGER_INTERFACE, "Listen") <= 0)
+                return 0;
+
+        g_hash_table_remove_all(r->options);
+        r->interactive = sd_bus_message_get_allow_interactive_authorization(m) > 0;
+        g_assert_cmpint(sd_bus_message_read_basic(m, 'i', &r->port), >, 0);
+        g_assert_cmpint(sd_bus_message_enter_container(m, 'a', "{sv}"), >=, 0);
+        while (sd_bus_message_enter_container(m, 'e', "sv") > 0) {
+                g_assert_cmpint(sd_bus_message_read_basic(m, 's', &key), >, 0);
+                g_assert_true(g_hash_table_insert(r->options, g_strdup(key), read_variant(m)));
+                g_assert_cmpint(sd_bus_message_exit_container(m), >=, 0);
+        }
+        g_assert_cmpint(sd_bus_message_exit_container(m), >=, 0);
+        g_assert_cmpint(sd_bus_message_read_basic(m, 'i', &r->backlog), >, 0);
+        return sd_bus_error_set(error, SD_BUS_ERROR_ADDRESS_IN_USE, "Heard");
+}
+
+static void set_up(Recorder *r, const void *data) {
+        r->bus = test_bus_new(NULL);
+        r->service = test_client_new(r->bus, (uid_t) -1);
+        r->options = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+        g_assert_cmpint(sd_bus_add_object(test_client_bus(r->service), &r->slot, TEST_MANAGER_PATH, on_listen,
+                                          r),
+                        >=, 0);
+        test_call_driver(r->service, "RequestName", "su", TEST_BUS_NAME, 0);
+}
+
+static void tear_down(Recorder *r, const void *data) {
+        sd_bus_slot_unref(r->slot);
+        g_hash_table_unref(r->options);
+        test_client_free(r->service);
+        test_bus_free(r->bus);
+}
+
+static void assert_option(Recorder *r, const char *key, const char *value) {
+        g_assert_cmpstr(g_hash_table_lookup(r->options, key), ==, value);
+}
+
+static void run(Recorder *r, const char *const *argv) {
+        g_autoptr(ToolResult) result = tool_run_full(r->bus, NULL, 0, argv);
+
+        tool_assert_fails(result, 1, "Failed to listen on port 8080: Heard", "\"ss -ltnp\" shows", NULL);
+        g_assert_cmpint(r->port, ==, 8080);
+}
+
+/* ------------------------------------------------------------------------------------------------------ the
+ * tests */
+
+static void test_all_of_them(Recorder *r, const void *data) {
+        run(r, (Words) { "--accept-rate=7",
+                         "listen",
+                         "--binary-type",
+                         "arraybuffer",
+                         "8080",
+                         "--local-address=192.0.2.1",
+                         "--ipv6-only=no",
+                         "--interface=lo",
+                         "--paused",
+                         "--persistent=yes",
+                         "--non-blocking=true",
+                         "--no-delay=1",
+                         "--keep-alive=off",
+                         "--defer-accept=3",
+                         "--fast-open=4",
+                         "--allow-from=192.0.2.0/24,::1",
+                         "--allow-from=10.0.0.1",
+                         "--name=a name",
+                         "--backlog=5",
+                         "--lifetime=0",
+                         "--accept",
+                         "--",
+                         "true",
+                         "--name=not ours",
+                         NULL });
+
+        assert_option(r, "binaryType", "s arraybuffer");
+        assert_option(r, "localAddress", "s 192.0.2.1");
+        assert_option(r, "ipv6Only", "b no");
+        assert_option(r, "interface", "s lo");
+        assert_option(r, "paused", "b yes");
+        assert_option(r, "persistent", "b yes");
+        assert_option(r, "nonBlocking", "b yes");
+        assert_option(r, "noDelay", "b yes");
+        assert_option(r, "keepAlive", "b no");
+        assert_option(r, "deferAccept", "u 3");
+        assert_option(r, "fastOpen", "u 4");
+        assert_option(r, "allowFrom", "as 192.0.2.0/24 ::1 10.0.0.1");
+        assert_option(r, "acceptRate", "u 7");
+        assert_option(r, "name", "s a name");
+        assert_option(r, "lifetime", "h");
+        g_assert_cmpint(r->backlog, ==, 5);
+        g_assert_true(r->interactive);
+}
+
+static void test_none_of_them(Recorder *r, const void *data) {
+        run(r, (Words) { "listen", "8080", "--no-ask-password", "--", "true", NULL });
+
+        g_hash_table_remove(r->options, "delivery"); /* the verb's choice */
+        g_assert_cmpuint(g_hash_table_size(r->options), ==, 0);
+        g_assert_cmpint(r->backlog, ==, -1);
+        g_assert_false(r->interactive);
+}
+
+static void test_an_address_before_the_port(Recorder *r, const void *data) {
+        run(r, (Words) { "listen", "[fe80::1%lo]:8080", "--", "true", NULL });
+        assert_option(r, "localAddress", "s fe80::1%lo");
+        run(r, (Words) { "listen", "192.0.2.1:8080", "--", "true", NULL });
+        assert_option(r, "localAddress", "s 192.0.2.1");
+        /* It is meant for this one. */
+        run(r, (Words) { "listen", "192.0.2.1:8080", "--local-address=192.0.2.9", "--", "true", NULL });
+        assert_option(r, "localAddress", "s 192.0.2.1");
+}
+
+static void test_no_port(Recorder *r, const void *data) {
+        static const char *const ports[] = {
+                "http", "65536", "-1",         "+80",    " 80",   "80x",
+                "",     ":80",   "127.0.0.1:", "::1:80", "[]:80", "99999999999999999999",
+        };
+
+        for (size_t i = 0; i < ELEMENTS(ports); i++) {
+                g_autoptr(ToolResult) result = tool_run(r->bus, "listen", "--", ports[i], NULL);
+
+                /* After "--", all is the command. */
+                g_assert_cmpint(result->status, ==, 1);
+        }
+        for (size_t i = 0; i < ELEMENTS(ports); i++) {
+                g_autoptr(ToolResult) result = NULL;
+
+                if (ports[i][0] == '-')
+                        continue; /* an option, by its looks */
+                result = tool_run(r->bus, "listen", ports[i], "--", "true", NULL);
+                g_test_message("%s: %s", ports[i], result->err);
+                tool_assert_fails(result, 1, "ADDRESS", NULL);
+        }
+}
+
+/* The interface description has a table of them. */
+static void test_each_has_its_option(Recorder *r, const void *data) {
+        g_autofree char *path = g_build_filename(g_getenv("TEST_SOURCE_ROOT"), "data", TEST_BUS_NAME ".xml",
+                                                 NULL);
+        g_autoptr(GRegex) row = g_regex_new(
+                        "<row><entry><literal>([A-Za-z0-9]+)</literal>(?:, <literal>([A-Za-z0-9]+)<)?", 0, 0,
+                        NULL);
+        g_autoptr(GRegex) hump = g_regex_new("[A-Z]", 0, 0, NULL);
+        g_autoptr(ToolResult) help = tool_run(r->bus, "--help", NULL);
+        g_autoptr(GMatchInfo) match = NULL;
+        g_autofree char *xml = NULL;
+        unsigned n = 0;
+
+        g_assert_true(g_file_get_contents(path, &xml, NULL, NULL));
+        *strstr(xml, "</informaltable>") = '\0';
+        for (g_regex_match(row, xml, 0, &match); g_match_info_matches(match);
+             g_match_info_next(match, NULL), n++) {
+                g_autofree char *key = g_match_info_fetch(match, 1);
+                g_autofree char *hyphens = g_regex_replace(hump, key, -1, 0, "-\\0", 0, NULL);
+                g_autofree char *lower = g_ascii_strdown(hyphens, -1),
+                                *option = g_strdup_printf("     --%s", lower);
+
+                g_test_message("%s", option);
+                g_assert_nonnull(strstr(help->out, option));
+        }
+        g_assert_cmpuint(n, >=, 17);
+}
+
+int main(int argc, char *argv[]) {
+        test_init(&argc, &argv);
+
+#define ADD(path, test) g_test_add("/options/" path, Recorder, NULL, set_up, test, tear_down)
+        ADD("all of them", test_all_of_them);
+        ADD("none of them", test_none_of_them);
+        ADD("an address before the port", test_an_address_before_the_port);
+        ADD("what is no port", test_no_port);
+        ADD("each option of Listen is one of the tool", test_each_has_its_option);
+        return test_run();
+}

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* What is different when a person looks: colours, the pager, lines that fit. */
+
+#include <string.h>
+#include <unistd.h>
+
+#include "base/macros.h"
+#include "ctl/tool.h"
+
+#define ESCAPE "\033["
+#define NO_PAGER "SYSTEMD_PAGER="
+
+static char *list_on_terminal(Fixture *f, const char *const *environment) {
+        g_autoptr(Terminal)
+                        t = terminal_new(f->bus, environment, 200, (const char *const[]) { "list", NULL });
+
+        g_assert_cmpint(terminal_wait(t), ==, 0);
+        g_assert_nonnull(strstr(t->shown->str, "1 listener listed."));
+        return g_strdup(t->shown->str);
+}
+
+static char *list_in_pipe(Fixture *f, const char *const *environment) {
+        g_autoptr(ToolResult) result = tool_run_full(f->bus, environment, 0,
+                                                     (const char *const[]) { "list", NULL });
+
+        g_assert_cmpint(result->status, ==, 0);
+        return g_steal_pointer(&result->out);
+}
+
+static void test_colours(Fixture *f, const void *data) {
+        static const struct {
+                const char *environment[4];
+                bool terminal, pipe;
+        } cases[] = {
+                { { NO_PAGER }, true, false },
+                { { NO_PAGER, "NO_COLOR=" }, false, false },
+                { { NO_PAGER, "NO_COLOR=1" }, false, false },
+                { { NO_PAGER, "TERM=dumb" }, false, false },
+                { { NO_PAGER, "TERM" }, false, false },
+                { { NO_PAGER, "SYSTEMD_COLORS=no" }, false, false },
+                { { NO_PAGER, "SYSTEMD_COLORS=1" }, true, true },
+                { { NO_PAGER, "SYSTEMD_COLORS=256", "NO_COLOR=1" }, true, true },
+                { { NO_PAGER, "SYSTEMD_COLORS=auto-16" }, true, false },
+        };
+        g_free(test_listen(f->client, 0, -1, NULL));
+        for (size_t i = 0; i < ELEMENTS(cases); i++) {
+                g_autofree char *terminal = list_on_terminal(f, cases[i].environment);
+                g_autofree char *pipe = list_in_pipe(f, cases[i].environment);
+
+                g_test_message("case %zu", i);
+                g_assert_cmpint(strstr(terminal, ESCAPE) != NULL, ==, cases[i].terminal);
+                g_assert_cmpint(strstr(pipe, ESCAPE) != NULL, ==, cases[i].pipe);
+        }
+}
+
+static void test_errors_are_red(Fixture *f, const void *data) {
+        g_autoptr(Terminal) t = terminal_new(f->bus, NULL, 80, (const char *const[]) { "close", "9", NULL });
+
+        g_assert_cmpint(terminal_wait(t), ==, 1);
+        g_assert_true(g_str_has_prefix(t->shown->str, "\033[1;31mFailed to close listener 9"));
+}
+
+static char *widest_line(const char *text) {
+        g_auto(GStrv) lines = g_strsplit(text, "\r\n", -1);
+        char *widest = lines[0];
+
+        for (char **line = lines; *line; line++)
+                if (g_utf8_strlen(*line, -1) > g_utf8_strlen(widest, -1))
+                        widest = *line;
+        return g_strdup(widest);
+}
+
+static char *list_at_width(Fixture *f, unsigned columns, const char *option) {
+        static const char *const environment[] = { NO_PAGER, "NO_COLOR=1", NULL };
+        g_autoptr(Terminal) t = terminal_new(f->bus, environment, columns,
+                                             (const char *const[]) { "list", option, NULL });
+
+        g_assert_cmpint(terminal_wait(t), ==, 0);
+        return widest_line(t->shown->str);
+}
+
+static void test_lines_fit(Fixture *f, const void *data) {
+        static const char name[] = "a name of such a length that it fits no terminal of eighty columns, ever";
+        g_autofree char *narrow = NULL, *full = NULL, *wide = NULL;
+        g_autoptr(ToolResult) piped = NULL;
+
+        g_free(test_listen(f->client, 0, -1, "name", "s", name, NULL));
+        narrow = list_at_width(f, 80, NULL);
+        full = list_at_width(f, 80, "--full");
+        wide = list_at_width(f, 200, NULL);
+        piped = tool_run(f->bus, "list", NULL);
+
+        g_assert_cmpint(g_utf8_strlen(narrow, -1), ==, 80);
+        g_assert_true(g_str_has_suffix(narrow, "…"));
+        g_assert_true(g_str_has_suffix(full, name));
+        g_assert_true(g_str_has_suffix(wide, name));
+        g_assert_nonnull(strstr(piped->out, name));
+}
+
+/* The pager says that it was there, and what it was told. */
+#define PAGER "echo \"<pager $LESS>\"; cat; echo '</pager>'"
+
+static bool goes_through_pager(Fixture *f, const char *const *environment, const char *const *argv) {
+        g_autoptr(Terminal) t = terminal_new(f->bus, environment, 80, argv);
+
+        g_assert_cmpint(terminal_wait(t), ==, 0);
+        g_assert_nonnull(strstr(t->shown->str, "LISTENER"));
+        return strstr(t->shown->str, "<pager ") && strstr(t->shown->str, "</pager>");
+}
+
+static void test_pager(Fixture *f, const void *data) {
+        static const struct {
+                const char *environment[4];
+                bool used;
+        } cases[] = {
+                { { "SYSTEMD_PAGER=" PAGER }, true },
+                { { "PAGER=" PAGER }, true },
+                { { "PAGER=cat", "SYSTEMD_PAGER=" PAGER }, true },
+                { { "PAGER=" PAGER, "SYSTEMD_PAGER=" }, false },
+                { { "PAGER=" PAGER, "SYSTEMD_PAGER=cat" }, false },
+                { { "PAGER=" PAGER, "TERM=dumb" }, false },
+                /* Who became somebody else gets no pager that could do more than page, unless it says that it
+                   may. */
+                { { "PAGER=" PAGER, "SUDO_UID=1000" }, false },
+                { { "PAGER=" PAGER, "SUDO_UID=1000", "SYSTEMD_PAGERSECURE=1" }, true },
+        };
+        g_free(test_listen(f->client, 0, -1, NULL));
+        for (size_t i = 0; i < ELEMENTS(cases); i++) {
+                g_test_message("case %zu", i);
+                g_assert_cmpint(goes_through_pager(f, cases[i].environment,
+                                                   (const char *const[]) { "list", NULL }),
+                                ==, cases[i].used);
+        }
+
+        g_assert_false(goes_through_pager(f, cases[0].environment,
+                                          (const char *const[]) { "list", "--no-pager", NULL }));
+        /* A script reads what the tool writes. */
+        g_autoptr(ToolResult) result = tool_run_full(f->bus, cases[0].environment, 0,
+                                                     (const char *const[]) { "list", NULL });
+        g_assert_null(strstr(result->out, "<pager"));
+}
+
+static void test_pager_options(Fixture *f, const void *data) {
+        static const char *const given[] = { "SYSTEMD_PAGER=" PAGER, "SYSTEMD_LESS=FRX", NULL };
+        static const char *const secure[] = { "SYSTEMD_PAGER=echo \"<$LESSSECURE>\"; cat",
+                                              "SYSTEMD_PAGERSECURE=1", NULL };
+        g_autoptr(Terminal) usual = terminal_new(f->bus, (const char *const[]) { "PAGER=" PAGER, NULL }, 80,
+                                                 (const char *const[]) { "list", NULL }),
+                            ours = terminal_new(f->bus, given, 80, (const char *const[]) { "list", NULL }),
+                            safe = terminal_new(f->bus, secure, 80, (const char *const[]) { "list", NULL });
+
+        g_assert_cmpint(terminal_wait(usual), ==, 0);
+        g_assert_nonnull(strstr(usual->shown->str, "<pager FRSXMK>"));
+        g_assert_cmpint(terminal_wait(ours), ==, 0);
+        g_assert_nonnull(strstr(ours->shown->str, "<pager FRX>"));
+        g_assert_cmpint(terminal_wait(safe), ==, 0);
+        g_assert_nonnull(strstr(safe->shown->str, "<1>"));
+}
+
+static void test_pager_keeps_colours_and_width(Fixture *f, const void *data) {
+        g_autofree char *name = g_strnfill(100, 'x');
+        g_autoptr(Terminal) t = NULL;
+
+        g_free(test_listen(f->client, 0, -1, "name", "s", name, NULL));
+        t = terminal_new(f->bus, (const char *const[]) { "PAGER=" PAGER, NULL }, 80,
+                         (const char *const[]) { "list", NULL });
+        g_assert_cmpint(terminal_wait(t), ==, 0);
+        g_assert_nonnull(strstr(t->shown->str, ESCAPE));
+        g_assert_nonnull(strstr(t->shown->str, "…"));
+        g_assert_null(strstr(t->shown->str, name));
+}
+
+/* Who leaves it early has seen enough. */
+static void test_pager_that_goes(Fixture *f, const void *data) {
+        g_autoptr(Terminal) t = NULL;
+
+        for (unsigned i = 0; i < 50; i++)
+                g_free(test_listen(f->client, 0, -1, NULL));
+        t = terminal_new(f->bus, (const char *const[]) { "PAGER=read line; echo \"<$line>\"", NULL }, 80,
+                         (const char *const[]) { "list", NULL });
+        g_assert_cmpint(terminal_wait(t), ==, 0);
+        g_assert_nonnull(strstr(t->shown->str, "<"));
+}
+
+static void test_help(Fixture *f, const void *data) {
+        g_autoptr(Terminal) t = terminal_new(f->bus, (const char *const[]) { "PAGER=" PAGER, NULL }, 80,
+                                             (const char *const[]) { "--help", NULL });
+        g_autoptr(ToolResult) plain = tool_run(f->bus, "list", "-h", NULL),
+                              version = tool_run(f->bus, "--version", NULL);
+
+        g_assert_cmpint(terminal_wait(t), ==, 0);
+        g_assert_nonnull(strstr(t->shown->str, "<pager "));
+        g_assert_cmpint(plain->status, ==, 0);
+        g_assert_cmpstr(plain->err, ==, "");
+        g_assert_true(g_str_has_prefix(plain->out, "tcpserversocketctl [OPTIONS…] VERB …\n"));
+        g_assert_null(strchr(plain->out, '\033'));
+        g_assert_cmpint(version->status, ==, 0);
+        g_assert_true(g_str_has_prefix(version->out, "tcpserversocketctl "));
+}
+
+int main(int argc, char *argv[]) {
+        test_init(&argc, &argv);
+
+#define ADD(path, test) g_test_add("/terminal/" path, Fixture, NULL, fixture_set_up, test, fixture_tear_down)
+        ADD("colours, on a terminal only", test_colours);
+        ADD("errors are red", test_errors_are_red);
+        ADD("lines fit", test_lines_fit);
+        ADD("the pager, on a terminal only", test_pager);
+        ADD("what the pager is told", test_pager_options);
+        ADD("a pager changes neither colours nor width", test_pager_keeps_colours_and_width);
+        ADD("a pager that goes", test_pager_that_goes);
+        ADD("help", test_help);
+        return test_run();
+}

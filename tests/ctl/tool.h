@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* tcpserversocketctl, run as a person or a script runs it. The event loop goes on meanwhile.
+ *
+ * Environments are "VARIABLE=VALUE" to set, "VARIABLE" to unset; NULL-terminated or NULL. What a person may
+ * have set for colours, pagers and languages is not passed on. */
+
+#include <glib.h>
+#include <json-c/json.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "bus/fixture.h"
+
+typedef struct Tool {
+        TestChild *child;
+        char *out; /* the files that it writes to */
+        char *err;
+} Tool;
+
+typedef struct ToolResult {
+        int status;
+        char *out;
+        char *err;
+} ToolResult;
+
+/* argv without the program; standard input is empty. uid 0: who runs the test. */
+Tool *tool_start(TestBus *bus, const char *const *environment, uid_t uid, const char *const *argv);
+void tool_free(Tool *tool);
+bool tool_has_written(Tool *tool, const char *text);
+bool tool_has_complained(Tool *tool, const char *text);
+
+/* Waits for its end, and frees it. */
+ToolResult *tool_finish(Tool *tool);
+
+/* To its end. */
+ToolResult *tool_run_full(TestBus *bus, const char *const *environment, uid_t uid, const char *const *argv);
+ToolResult *tool_run(TestBus *bus, ...) G_GNUC_NULL_TERMINATED;
+void tool_result_free(ToolResult *result);
+
+/* Must succeed and have written JSON, and nothing to standard error. */
+json_object *tool_run_json(TestBus *bus, ...) G_GNUC_NULL_TERMINATED;
+
+/* Must fail with that status, with one line on standard error that has all of these texts, and nothing else.
+ */
+void tool_assert_fails(ToolResult *result, int status, ...) G_GNUC_NULL_TERMINATED;
+
+/* On a terminal of its own: standard input, output and error. */
+typedef struct Terminal {
+        TestChild *child;
+        int fd;
+        GString *shown; /* all that was on it */
+} Terminal;
+
+Terminal *terminal_new(TestBus *bus,
+                       const char *const *environment,
+                       unsigned columns,
+                       const char *const *argv);
+/* The same with another program before the arguments, and as that user. */
+Terminal *terminal_new_full(TestBus *bus,
+                            const char *const *environment,
+                            unsigned columns,
+                            const char *user,
+                            const char *const *argv);
+void terminal_free(Terminal *t);
+bool terminal_shows(Terminal *t, const char *text);
+void terminal_type(Terminal *t, const char *text);
+/* Waits for the end, and returns the exit status. */
+int terminal_wait(Terminal *t);
+
+/* Of a JSON object. */
+const char *json_get_string(json_object *o, const char *key);
+uint64_t json_get_number(json_object *o, const char *key);
+/* The object has these members and no others: name and type ("string", "int", "boolean", "array", "object"),
+ * …, NULL. */
+void json_assert_members(json_object *o, ...) G_GNUC_NULL_TERMINATED;
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Tool, tool_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(ToolResult, tool_result_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Terminal, terminal_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(json_object, json_object_put)

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A private bus of the type "system" with the service on it, for programs that find both by their environment."""
+
+import getpass
+import json
+import os
+import socket
+import subprocess
+import tempfile
+
+DEADLINE = 30 * int(os.environ.get('TEST_TIMEOUT_MULTIPLIER', '1'))
+
+NAME = 'org.example.TCPServerSocket'
+OBJECT = '/org/example/TCPServerSocket'
+
+CONFIGURATION = '''<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+                           "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+  <type>system</type>
+  <listen>unix:path={directory}/socket</listen>
+  <auth>EXTERNAL</auth>
+  <policy context="default">
+    <allow user="*"/>
+    <deny own="*"/>
+    <deny send_type="method_call"/>
+    <allow send_type="signal"/>
+    <allow send_requested_reply="true" send_type="method_return"/>
+    <allow send_requested_reply="true" send_type="error"/>
+    <allow receive_type="method_call"/>
+    <allow receive_type="method_return"/>
+    <allow receive_type="error"/>
+    <allow receive_type="signal"/>
+    <allow send_destination="org.freedesktop.DBus"/>
+  </policy>
+  <include>policy.conf</include>
+</busconfig>
+'''
+
+
+class PrivateBus:
+    """In a "with" statement; DBUS_SYSTEM_BUS_ADDRESS and DBUS_SESSION_BUS_ADDRESS are this bus meanwhile."""
+
+    def __enter__(self):
+        self.directory = tempfile.TemporaryDirectory()
+        self.processes = []
+        self.environment = dict(os.environ)
+        try:
+            self._start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _start(self):
+        path = self.directory.name
+        with open(os.environ['TEST_POLICY_TEMPLATE']) as template, open(f'{path}/policy.conf', 'w') as policy:
+            policy.write(template.read().replace('@SERVICE_USER@', getpass.getuser()))
+        with open(f'{path}/bus.conf', 'w') as configuration:
+            configuration.write(CONFIGURATION.format(directory=path))
+
+        # Each tells when it is ready: the one by its address, the other as services tell systemd.
+        bus = subprocess.Popen(['dbus-daemon', f'--config-file={path}/bus.conf', '--nofork', '--print-address'],
+                               stdout=subprocess.PIPE, text=True)
+        self.processes.append(bus)
+        address = bus.stdout.readline().strip()
+        assert address, 'the private bus does not start'
+        os.environ['DBUS_SYSTEM_BUS_ADDRESS'] = os.environ['DBUS_SESSION_BUS_ADDRESS'] = address
+
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
+            ready.bind(f'{path}/notify')
+            ready.settimeout(DEADLINE)
+            self.processes.append(subprocess.Popen([os.environ['TEST_SERVICE']],
+                                                   env=dict(os.environ, NOTIFY_SOCKET=f'{path}/notify')))
+            while b'READY=1' not in ready.recv(4096):
+                pass
+
+    def __exit__(self, *_):
+        statuses = []
+        for process in reversed(self.processes):
+            process.terminate()
+            try:
+                statuses.append(process.wait(DEADLINE))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                statuses.append(process.wait())
+            if process.stdout:
+                process.stdout.close()
+        self.directory.cleanup()
+        os.environ.clear()
+        os.environ.update(self.environment)
+        if len(statuses) == 2:
+            assert statuses[0] == 0, f'the service ended with {statuses[0]}'
+
+    def call(self, path, interface, method, *arguments):
+        """What busctl makes of the reply."""
+        output = subprocess.run(['busctl', '--json=short', 'call', NAME, path, interface, method, *arguments],
+                                check=True, stdout=subprocess.PIPE, timeout=DEADLINE).stdout
+        return json.loads(output)['data'] if output.strip() else None
+
+    def listeners(self):
+        """All listeners: path and properties."""
+        listeners, = self.call(OBJECT, NAME, 'ListListeners')
+        return {path: {name: value['data'] for name, value in properties.items()} for path, properties in listeners}

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The tool as it is installed, with the real polkit: who is asked for a password, and who is not. */
+
+#include <string.h>
+
+#include "base/macros.h"
+#include "ctl/tool.h"
+#include "machine/machine.h"
+
+typedef const char *const Words[];
+
+#define PROMPT "Password: "
+
+/* A listener of root's, which only an administrator may close. */
+static char *listen_as_root(Machine *m) {
+        return test_listen(m->root, 0, -1, "name", "s", "web", NULL);
+}
+
+static ToolResult *run_as(const char *user, Words argv) {
+        return tool_run_full(NULL, NULL, machine_uid(user), argv);
+}
+
+static void test_the_right_password(Machine *m, const void *data) {
+        g_autofree char *listener = listen_as_root(m);
+        g_autoptr(Terminal)
+                        t = terminal_new_full(NULL, NULL, 80, MACHINE_USER, (Words) { "close", "1", NULL });
+        g_autoptr(TestNotice) closed = NULL;
+
+        test_wait_for(terminal_shows(t, PROMPT));
+        g_assert_true(terminal_shows(t, "org.example.TCPServerSocket.manage"));
+        terminal_type(t, MACHINE_ROOT_PASSWORD "\n");
+        g_assert_cmpint(terminal_wait(t), ==, 0);
+        closed = test_client_wait_closed(m->root);
+        g_assert_cmpstr(closed->listener, ==, listener);
+        g_assert_cmpstr(closed->reason, ==, "administrator");
+        /* It was asked for on the terminal, and not shown there. */
+        g_assert_false(terminal_shows(t, MACHINE_ROOT_PASSWORD));
+}
+
+static void test_the_wrong_password(Machine *m, const void *data) {
+        g_autofree char *listener = listen_as_root(m);
+        g_autoptr(Terminal)
+                        t = terminal_new_full(NULL, NULL, 200, MACHINE_USER, (Words) { "close", "1", NULL });
+
+        test_wait_for(terminal_shows(t, PROMPT));
+        terminal_type(t, "no idea\n");
+        g_assert_cmpint(terminal_wait(t), ==, 1);
+        g_assert_true(terminal_shows(t, "Failed to close listener 1: "));
+        g_assert_true(terminal_shows(t, "run it as root"));
+        g_assert_true(test_is_listening(machine_service_pid(), test_get_port(m->root, listener)));
+}
+
+static void test_nobody_is_asked(Machine *m, const void *data) {
+        g_autofree char *listener = listen_as_root(m);
+        g_autoptr(Terminal) t = terminal_new_full(NULL, NULL, 200, MACHINE_USER,
+                                                  (Words) { "close", "1", "--no-ask-password", NULL });
+        g_autoptr(ToolResult) script = run_as(MACHINE_USER, (Words) { "close", "1", NULL });
+
+        g_assert_cmpint(terminal_wait(t), ==, 1);
+        g_assert_false(terminal_shows(t, PROMPT));
+        g_assert_true(terminal_shows(t, "without --no-ask-password"));
+
+        /* Nobody sits there. */
+        tool_assert_fails(script, 1, "Failed to close listener 1", NULL);
+        g_assert_true(test_is_listening(machine_service_pid(), test_get_port(m->root, listener)));
+}
+
+static void test_looking_asks_nobody(Machine *m, const void *data) {
+        g_autofree char *own = NULL;
+        g_autoptr(Terminal) t = NULL;
+
+        g_free(listen_as_root(m));
+        own = test_listen(m->user, 0, -1, "persistent", "b", true, "name", "s", "mine", NULL);
+        t = terminal_new_full(NULL, NULL, 200, MACHINE_USER, (Words) { "list", "--no-pager", NULL });
+        g_assert_cmpint(terminal_wait(t), ==, 0);
+        g_assert_false(terminal_shows(t, PROMPT));
+        g_assert_true(terminal_shows(t, "mine"));
+        g_assert_false(terminal_shows(t, "web"));
+        test_listener_call(m->user, own, "Close");
+}
+
+static void test_root(Machine *m, const void *data) {
+        g_autoptr(Terminal) t = NULL;
+
+        g_free(test_listen(m->user, 0, -1, "name", "s", "web", NULL));
+        t = terminal_new(NULL, NULL, 80, (Words) { "close", "web", NULL });
+        g_assert_cmpint(terminal_wait(t), ==, 0);
+        g_assert_false(terminal_shows(t, PROMPT));
+}
+
+/* Through PID 1's namespaces: of this very machine, the same bus. */
+static void test_a_machine(Machine *m, const void *data) {
+        g_autoptr(ToolResult) result = NULL;
+
+        g_free(listen_as_root(m));
+        result = tool_run(NULL, "--machine=.host", "show", "web", NULL);
+        g_assert_cmpstr(result->err, ==, "");
+        g_assert_cmpint(result->status, ==, 0);
+        g_assert_nonnull(strstr(result->out, "Name=web\n"));
+}
+
+/* It is started when it is called, and not by who only watches. */
+static void test_starts_the_service(Machine *m, const void *data) {
+        g_autoptr(Tool) monitor = tool_start(NULL, NULL, 0, (Words) { "monitor", NULL });
+        g_autoptr(ToolResult) status = NULL;
+
+        test_wait_for(tool_has_complained(monitor, "Watching listeners"));
+        g_assert_true(machine_unit_is("inactive"));
+
+        status = run_as(MACHINE_USER, (Words) { "status", NULL });
+        g_assert_cmpint(status->status, ==, 0);
+        g_assert_nonnull(strstr(status->out, "of the user tcpserversocket\n"));
+        g_assert_true(machine_unit_is("active"));
+}
+
+int main(int argc, char *argv[]) {
+        machine_init(&argc, &argv);
+
+        machine_add("/tool/the right password", test_the_right_password);
+        machine_add("/tool/the wrong password", test_the_wrong_password);
+        machine_add("/tool/nobody is asked who cannot or does not want to answer", test_nobody_is_asked);
+        machine_add("/tool/looking asks nobody", test_looking_asks_nobody);
+        machine_add("/tool/root is not asked", test_root);
+        machine_add("/tool/a machine", test_a_machine);
+        machine_add("/tool/starts the service", test_starts_the_service);
+        return test_run();
+}

@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <fcntl.h>
+#include <glib.h>
+#include <poll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+#include "base/macros.h"
+#include "base/vault.h"
+
+#define LANES 8U
+
+/* Somebody who keeps the lanes, as systemd does. */
+typedef struct Keeper {
+        int ends[LANES][2];
+        unsigned n;
+} Keeper;
+
+static void on_lane(unsigned number, const int ends[static 2], void *userdata) {
+        Keeper *keeper = userdata;
+
+        g_assert_cmpuint(number, <, LANES);
+        g_assert_cmpint(keeper->ends[number][0], ==, -EBADF);
+        for (size_t i = 0; i < 2; i++) {
+                keeper->ends[number][i] = fcntl(ends[i], F_DUPFD_CLOEXEC, 3);
+                g_assert_no_errno(keeper->ends[number][i]);
+        }
+        keeper->n++;
+}
+
+static Vault *vault_make(Keeper *keeper) {
+        Vault *v;
+
+        g_assert_cmpint(vault_new(LANES, on_lane, keeper, &v), ==, 0);
+        return v;
+}
+
+static void keeper_init(Keeper *keeper) {
+        keeper->n = 0;
+        for (unsigned i = 0; i < LANES; i++)
+                keeper->ends[i][0] = keeper->ends[i][1] = -EBADF;
+}
+
+static void keeper_done(Keeper *keeper) {
+        for (unsigned i = 0; i < LANES; i++)
+                for (size_t end = 0; end < 2; end++)
+                        keeper->ends[i][end] = close_fd(keeper->ends[i][end]);
+}
+
+/* The next process: has copies of what is kept. Either end may come first. */
+static Vault *vault_reopen(Keeper *keeper, bool swap) {
+        Vault *v = vault_make(keeper);
+
+        for (unsigned i = 0; i < LANES; i++) {
+                int ends[2];
+
+                if (keeper->ends[i][0] < 0)
+                        continue;
+                for (size_t end = 0; end < 2; end++)
+                        ends[end] = fcntl(keeper->ends[i][swap ? 1 - end : end], F_DUPFD_CLOEXEC, 3);
+                g_assert_cmpint(vault_adopt(v, i, ends), ==, 0);
+        }
+        return v;
+}
+
+/* Something to put in: a pipe, whose other end hangs up when nobody has it any more. */
+typedef struct Thing {
+        int witness;
+        VaultEntry *entry;
+} Thing;
+
+static void thing_put(Thing *thing, Vault *v, uint64_t queue, uint32_t number) {
+        int ends[2];
+
+        g_assert_no_errno(pipe2(ends, O_CLOEXEC));
+        g_assert_cmpint(vault_put(v, queue, ends + 1, 1, &number, sizeof(number), &thing->entry), ==, 0);
+        close(ends[1]);
+        thing->witness = ends[0];
+}
+
+static bool thing_is_there(const Thing *thing) {
+        struct pollfd p = { .fd = thing->witness };
+
+        g_assert_no_errno(poll(&p, 1, 0));
+        return !(p.revents & POLLHUP);
+}
+
+typedef struct Found {
+        unsigned n;
+        uint32_t numbers[4096];
+        VaultEntry *entries[4096];
+        uint32_t drop; /* this one is not wanted */
+} Found;
+
+static bool on_found(VaultEntry *entry,
+                     int *fds,
+                     size_t n_fds,
+                     const void *data,
+                     size_t size,
+                     void *userdata) {
+        Found *found = userdata;
+
+        g_assert_cmpuint(n_fds, ==, 1);
+        g_assert_cmpuint(size, ==, sizeof(uint32_t));
+        g_assert_cmpint(fcntl(fds[0], F_GETFD), ==, FD_CLOEXEC);
+        memcpy(found->numbers + found->n, data, size);
+        found->entries[found->n] = entry;
+        return found->numbers[found->n++] != found->drop;
+}
+
+static unsigned count_fds(void) {
+        g_autoptr(GDir) directory = g_dir_open("/proc/self/fd", 0, NULL);
+        unsigned n = 0;
+
+        while (g_dir_read_name(directory))
+                n++;
+        return n;
+}
+
+static void test_outlives(void) {
+        unsigned n_fds = count_fds();
+        g_autofree Found *found = g_new0(Found, 1);
+        Thing things[3];
+        Keeper keeper;
+        Vault *v;
+
+        keeper_init(&keeper);
+        v = vault_make(&keeper);
+        for (uint32_t i = 0; i < ELEMENTS(things); i++)
+                thing_put(things + i, v, 0, i);
+        g_assert_cmpuint(keeper.n, ==, 1);
+        (void) vault_drop(things[1].entry);
+        g_assert_false(thing_is_there(things + 1));
+        v = vault_free(v);
+        g_assert_true(thing_is_there(things + 0));
+        g_assert_true(thing_is_there(things + 2));
+
+        for (unsigned round = 0; round < 4; round++) {
+                found->n = 0;
+                found->drop = UINT32_MAX;
+                v = vault_reopen(&keeper, round % 2);
+                g_assert_cmpint(vault_read(v, on_found, found), ==, 0);
+                g_assert_cmpuint(found->n, ==, 2);
+                g_assert_cmpuint(found->numbers[0] + found->numbers[1], ==, 2);
+                if (round == 3)
+                        for (unsigned i = 0; i < 2; i++)
+                                (void) vault_drop(found->entries[i]);
+                v = vault_free(v);
+        }
+        for (unsigned i = 0; i < ELEMENTS(things); i++) {
+                g_assert_false(thing_is_there(things + i));
+                close(things[i].witness);
+        }
+        keeper_done(&keeper);
+        g_assert_cmpuint(count_fds(), ==, n_fds);
+}
+
+/* In any order, by all the ways through the lanes, and always what was meant. */
+static void test_any_order(void) {
+        enum {
+                N = 300
+        };
+        g_autoptr(GRand) random = g_rand_new_with_seed(4711);
+        g_autofree Thing *things = g_new0(Thing, N);
+        g_autofree Found *found = g_new0(Found, 1);
+        unsigned n_fds = count_fds(), n_there = 0, n_found = 0;
+        Keeper keeper;
+        Vault *v;
+
+        keeper_init(&keeper);
+        v = vault_make(&keeper);
+        for (uint32_t i = 0; i < N; i++)
+                things[i].witness = -EBADF;
+
+        for (unsigned step = 0; step < 20000; step++) {
+                uint32_t i = (uint32_t) g_rand_int_range(random, 0, N);
+                bool hold = g_rand_boolean(random);
+
+                if (things[i].witness < 0) {
+                        thing_put(things + i, v, g_rand_int(random), i);
+                        n_there++;
+                        continue;
+                }
+                if (hold)
+                        vault_hold(v);
+                for (unsigned n = 0; n < (hold ? 20U : 1U); n++, i = (i + 1) % N) {
+                        if (things[i].witness < 0)
+                                continue;
+                        (void) vault_drop(things[i].entry);
+                        g_assert_true(hold || !thing_is_there(things + i));
+                        things[i].witness = close_fd(things[i].witness);
+                        n_there--;
+                }
+                vault_release(v);
+        }
+        for (uint32_t i = 0; i < N; i++)
+                g_assert_true(things[i].witness < 0 || thing_is_there(things + i));
+
+        vault_seal(v);
+        for (uint32_t i = 0; i < N; i += 7)
+                if (things[i].witness >= 0)
+                        (void) vault_drop(things[i].entry);
+        v = vault_free(v);
+
+        v = vault_reopen(&keeper, false);
+        found->drop = UINT32_MAX;
+        g_assert_cmpint(vault_read(v, on_found, found), ==, 0);
+        g_assert_cmpuint(found->n, ==, n_there);
+        for (unsigned i = 0; i < found->n; i++) {
+                Thing *thing = things + found->numbers[i];
+
+                g_assert_cmpint(thing->witness, >=, 0);
+                (void) vault_drop(found->entries[i]);
+                g_assert_false(thing_is_there(thing));
+                thing->witness = close_fd(thing->witness);
+                n_found++;
+        }
+        g_assert_cmpuint(n_found, ==, n_there);
+        v = vault_free(v);
+        keeper_done(&keeper);
+        g_assert_cmpuint(count_fds(), ==, n_fds);
+}
+
+/* All lanes together have an end; what is too much is refused, and all that is in there is still there. */
+static void test_is_full(void) {
+        enum {
+                N = 4096
+        };
+        g_autofree VaultEntry **entries = g_new0(VaultEntry *, N);
+        _cleanup_close_ int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        unsigned n = 0;
+        Keeper keeper;
+        Vault *v;
+        int r = 0;
+
+        keeper_init(&keeper);
+        v = vault_make(&keeper);
+        while (n < N && r == 0) {
+                r = vault_put(v, 0, &fd, 1, &n, sizeof(n), entries + n);
+                if (r == 0)
+                        n++;
+        }
+        g_assert_cmpint(r, ==, -ENOSPC);
+        g_assert_cmpuint(n, >, 1000);
+        g_assert_cmpuint(keeper.n, ==, LANES);
+
+        /* Nowhere to move to. It is dropped as soon as there is room. */
+        (void) vault_drop(entries[1]);
+        for (unsigned i = 0; i < n; i++)
+                if (i != 1)
+                        (void) vault_drop(entries[i]);
+        v = vault_free(v);
+
+        g_autofree Found *found = g_new0(Found, 1);
+
+        v = vault_reopen(&keeper, false);
+        g_assert_cmpint(vault_read(v, on_found, found), ==, 0);
+        g_assert_cmpuint(found->n, ==, 0);
+        v = vault_free(v);
+        keeper_done(&keeper);
+}
+
+/* What is passed in a lane that is none of ours, whoever has put it there. */
+static void test_strange_contents(void) {
+        g_autofree Found *found = g_new0(Found, 1);
+        _cleanup_free_ char *big = calloc(1, 2 * VAULT_DATA_MAX);
+        int ends[2], wrong[2];
+        Keeper keeper;
+        Thing thing;
+        Vault *v;
+
+        keeper_init(&keeper);
+        g_assert_no_errno(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends));
+        g_assert_no_errno(send(ends[0], "no descriptor", 13, 0));
+        g_assert_no_errno(send(ends[0], big, 2 * VAULT_DATA_MAX, 0));
+        for (size_t i = 0; i < 2; i++)
+                keeper.ends[3][i] = ends[i];
+
+        v = vault_reopen(&keeper, true);
+        g_assert_cmpint(vault_read(v, on_found, found), ==, 0);
+        g_assert_cmpuint(found->n, ==, 0);
+        thing_put(&thing, v, 3, 7);
+        v = vault_free(v);
+        g_assert_true(thing_is_there(&thing));
+
+        /* Not wanted. */
+        v = vault_reopen(&keeper, false);
+        found->drop = 7;
+        g_assert_cmpint(vault_read(v, on_found, found), ==, 0);
+        g_assert_cmpuint(found->n, ==, 1);
+        g_assert_false(thing_is_there(&thing));
+
+        g_assert_no_errno(pipe2(wrong, O_CLOEXEC));
+        g_assert_cmpint(vault_adopt(v, 4, wrong), ==, -EINVAL);
+        g_assert_cmpint(fcntl(wrong[0], F_GETFD), <, 0);
+        g_assert_no_errno(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, wrong));
+        g_assert_cmpint(vault_adopt(v, LANES, wrong), ==, -EINVAL);
+        v = vault_free(v);
+        close(thing.witness);
+        keeper_done(&keeper);
+}
+
+/* Out of descriptors, what is in the way cannot move. */
+static void test_out_of_descriptors(void) {
+        struct rlimit limit, none;
+        Thing things[3];
+        Keeper keeper;
+        bool is_enforced;
+        Vault *v;
+        int ends[2];
+
+        keeper_init(&keeper);
+        v = vault_make(&keeper);
+        for (uint32_t i = 0; i < ELEMENTS(things); i++)
+                thing_put(things + i, v, 0, i);
+
+        g_assert_no_errno(getrlimit(RLIMIT_NOFILE, &limit));
+        none = limit;
+        none.rlim_cur = 3;
+        g_assert_no_errno(setrlimit(RLIMIT_NOFILE, &none));
+        /* valgrind lets these pass. */
+        is_enforced = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0;
+        if (!is_enforced)
+                g_assert_no_errno(setrlimit(RLIMIT_NOFILE, &limit));
+        (void) vault_drop(things[1].entry);
+        g_assert_no_errno(setrlimit(RLIMIT_NOFILE, &limit));
+        g_assert_cmpint(thing_is_there(things + 1), ==, is_enforced);
+        if (!is_enforced) {
+                close(ends[0]);
+                close(ends[1]);
+        }
+
+        (void) vault_drop(things[2].entry);
+        g_assert_true(thing_is_there(things + 0));
+        g_assert_false(thing_is_there(things + 1));
+        g_assert_false(thing_is_there(things + 2));
+
+        v = vault_free(v);
+        for (unsigned i = 0; i < ELEMENTS(things); i++)
+                close(things[i].witness);
+        keeper_done(&keeper);
+}
+
+int main(int argc, char *argv[]) {
+        g_test_init(&argc, &argv, NULL);
+
+        g_test_add_func("/vault/outlives whoever put something in", test_outlives);
+        g_test_add_func("/vault/gives things back in any order", test_any_order);
+        g_test_add_func("/vault/refuses what is too much", test_is_full);
+        g_test_add_func("/vault/takes no strange contents", test_strange_contents);
+        g_test_add_func("/vault/waits for descriptors", test_out_of_descriptors);
+        return g_test_run();
+}
