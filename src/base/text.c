@@ -75,12 +75,12 @@ bool text_is_printable(const char *s) {
 static void write_escaped(FILE *f, const unsigned char *p, size_t length, uint32_t c, TextEscape escape) {
         if (escape == TEXT_ESCAPE_BYTES)
                 for (size_t i = 0; i < length; i++)
-                        fprintf(f, "\\x%02x", p[i]);
+                        (void) fprintf(f, "\\x%02x", p[i]);
         else if (c > 0xffff)
-                fprintf(f, "\\u%04x\\u%04x", (unsigned) (0xd7c0 + (c >> 10)),
+                (void) fprintf(f, "\\u%04x\\u%04x", (unsigned) (0xd7c0 + (c >> 10)),
                         (unsigned) (0xdc00 + (c & 0x3ff)));
         else
-                fprintf(f, "\\u%04x", (unsigned) c);
+                (void) fprintf(f, "\\u%04x", (unsigned) c);
 }
 
 char *text_escape(const char *s, TextEscape escape) {

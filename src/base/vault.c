@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <assert.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
 
+#include "base/linger.h"
 #include "base/macros.h"
 #include "base/vault.h"
 
@@ -75,8 +78,18 @@ static int packet_send(int socket, const int *fds, size_t n_fds, const void *dat
         return sendmsg(socket, &packet.message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
-/* Reads what is to be read next, and leaves it there. Returns the size, 0 at the end, or -EBADMSG for what
- * nobody here has sent; there are no descriptors then. */
+/* Whether there is no descriptor left: 0 or a negative errno. The kernel does not say why it has left out some. */
+static int check_descriptors(int any) {
+        int fd = fcntl(any, F_DUPFD_CLOEXEC, 0);
+
+        if (fd < 0)
+                return -errno;
+        (void) close_fd(fd);
+        return 0;
+}
+
+/* Reads what is to be read next, and leaves it there. Returns the size, 0 at the end, -EBADMSG for what nobody here
+ * has sent, or another negative errno; there are no descriptors then. */
 static ssize_t packet_peek(int socket, char *buffer, int fds[static VAULT_FDS_MAX], size_t *ret_n_fds) {
         size_t n_fds = 0;
         Packet packet;
@@ -87,8 +100,8 @@ static ssize_t packet_peek(int socket, char *buffer, int fds[static VAULT_FDS_MA
         packet.message.msg_controllen = sizeof(packet.control);
 
         n = recvmsg(socket, &packet.message, MSG_DONTWAIT | MSG_PEEK | MSG_CMSG_CLOEXEC);
-        if (n <= 0)
-                return n < 0 ? -errno : 0;
+        if (n < 0)
+                return -errno;
 
         for (struct cmsghdr *c = CMSG_FIRSTHDR(&packet.message); c; c = CMSG_NXTHDR(&packet.message, c))
                 if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
@@ -96,10 +109,15 @@ static ssize_t packet_peek(int socket, char *buffer, int fds[static VAULT_FDS_MA
                         memcpy(fds, CMSG_DATA(c), n_fds * sizeof(int));
                 }
 
-        if (n_fds == 0 || packet.message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) {
+        if (n == 0 && n_fds == 0)
+                return 0;
+
+        if (n == 0 || n_fds == 0 || packet.message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) {
+                int r = packet.message.msg_flags & MSG_CTRUNC ? check_descriptors(socket) : 0;
+
                 for (size_t i = 0; i < n_fds; i++)
                         (void) close_fd(fds[i]);
-                return -EBADMSG;
+                return r < 0 ? r : -EBADMSG;
         }
 
         *ret_n_fds = n_fds;
@@ -111,6 +129,7 @@ static int packet_discard(int socket, unsigned n) {
         struct mmsghdr messages[DISCARD_MAX] = {};
         int r;
 
+        linger_limit();
         if (n == 1)
                 r = recv(socket, NULL, 0, MSG_DONTWAIT) < 0 ? -1 : 1;
         else
@@ -157,7 +176,7 @@ int vault_new(unsigned lanes_max, VaultLaneCreated created, void *userdata, Vaul
         v->userdata = userdata;
         TAILQ_INIT(&v->waiting);
 
-        v->lanes = calloc(lanes_max, sizeof(*v->lanes));
+        v->lanes = calloc(lanes_max, sizeof(Lane *)); /* NOLINT(bugprone-sizeof-expression) */
         if (!v->lanes)
                 return -ENOMEM;
 
@@ -247,16 +266,17 @@ static int vault_send(Vault *v,
                       const void *data,
                       size_t size,
                       Lane **ret) {
+        Lane *lane = NULL;
         int r = -EAGAIN;
-        Lane *lane;
 
         for (unsigned i = 0; r == -EAGAIN && i < v->lanes_max; i++) {
                 r = vault_get_lane(v, (number + i) % v->lanes_max, &lane);
                 if (r < 0)
                         return r;
+                assert(lane);
                 r = packet_send(lane->in, fds, n_fds, data, size);
         }
-        if (r < 0)
+        if (r < 0 || !lane)
                 return r == -EAGAIN ? -ENOSPC : r;
 
         *ret = lane;
@@ -295,7 +315,7 @@ static int lane_move_front(Lane *lane) {
         VaultEntry *entry = TAILQ_FIRST(&lane->entries);
         int fds[VAULT_FDS_MAX], r;
         Vault *v = lane->vault;
-        size_t n_fds;
+        size_t n_fds = 0;
         Lane *to;
         ssize_t n;
 
@@ -436,6 +456,7 @@ static int lane_read(Lane *lane, VaultReader reader, void *userdata) {
                 int fds[VAULT_FDS_MAX];
                 size_t n_fds = 0;
                 ssize_t n;
+                int r;
 
                 n = packet_peek(lane->out, v->buffer, fds, &n_fds);
                 if (n == 0 || n == -EAGAIN)
@@ -451,12 +472,15 @@ static int lane_read(Lane *lane, VaultReader reader, void *userdata) {
                 }
 
                 lane_append(lane, entry);
-                if (n < 0 || !reader(entry, fds, n_fds, v->buffer, (size_t) n, userdata)) {
+                r = n < 0 ? 0 : reader(entry, fds, n_fds, v->buffer, (size_t) n, userdata);
+                for (size_t i = 0; i < n_fds; i++)
+                        (void) close_fd(fds[i]);
+                if (r < 0)
+                        return r;
+                if (r == 0) {
                         entry->dropped = true;
                         lane->n_dropped++;
                 }
-                for (size_t i = 0; i < n_fds; i++)
-                        (void) close_fd(fds[i]);
         }
 
         return -E2BIG;
@@ -477,9 +501,12 @@ int vault_read(Vault *v, VaultReader reader, void *userdata) {
                 lane_set_peek_offset(v->lanes[i], 0);
                 r = lane_read(v->lanes[i], reader, userdata);
                 lane_set_peek_offset(v->lanes[i], -1);
-                if (r >= 0)
-                        lane_clean(v->lanes[i]);
         }
+
+        /* Not before all are known: what moves goes to the end of a lane, behind what is already there. */
+        for (unsigned i = 0; i < n && r >= 0; i++)
+                if (v->lanes[i])
+                        lane_clean(v->lanes[i]);
 
         return r;
 }

@@ -59,13 +59,13 @@ void vault_release(Vault *v);
 int vault_adopt(Vault *v, unsigned number, const int ends[static 2]);
 
 /* One entry that was there; the descriptors are copies. Those that it takes over, it sets to a negative
- * value. Returns whether the entry stays. */
-typedef bool (*VaultReader)(VaultEntry *entry,
-                            int *fds,
-                            size_t n_fds,
-                            const void *data,
-                            size_t size,
-                            void *userdata);
+ * value. Returns whether the entry stays, or a negative errno, which ends the reading and drops nothing. */
+typedef int (*VaultReader)(VaultEntry *entry,
+                           int *fds,
+                           size_t n_fds,
+                           const void *data,
+                           size_t size,
+                           void *userdata);
 
 /* Goes through all that was in the lanes that were adopted. To be called once; after a failure, the vault is
  * of no use. */

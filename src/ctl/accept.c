@@ -71,7 +71,8 @@ static void update(Acceptor *a) {
 
         for (size_t i = 0; i < a->n_ports; i++)
                 if (a->ports[i].source)
-                        (void) sd_event_source_set_enabled(a->ports[i].source, open ? SD_EVENT_ON : SD_EVENT_OFF);
+                        (void) sd_event_source_set_enabled(a->ports[i].source,
+                                                           open ? SD_EVENT_ON : SD_EVENT_OFF);
 }
 
 static int on_retry(sd_event_source *source, uint64_t usec, void *userdata) {
@@ -117,8 +118,9 @@ static int on_exit_of_command(sd_event_source *source, const siginfo_t *info, vo
 
         if (info->si_code == CLD_DUMPED || (info->si_code == CLD_KILLED && !signal_ends(info->si_status) &&
                                             info->si_status != SIGPIPE && info->si_status != SIGKILL))
-                message_note(_("COMMAND for %s, port %u, was ended by signal %s."), address_format(&job->peer, address),
-                             address_get_port(&job->peer), sigabbrev_np(info->si_status) ?: "?");
+                message_note(_("COMMAND for %s, port %u, was ended by signal %s."),
+                             address_format(&job->peer, address), address_get_port(&job->peer),
+                             sigabbrev_np(info->si_status) ?: "?");
 
         TAILQ_REMOVE(&a->running, job, jobs);
         gate_leave(a->gate, job->source);
@@ -152,7 +154,8 @@ static void start_job(Job *job) {
         TAILQ_INSERT_TAIL(&a->running, job, jobs);
         r = sd_event_add_child(a->event, &job->child, job->pid, WEXITED, on_exit_of_command, job);
         if (r < 0)
-                (void) sd_event_exit(a->event, message_error(r, _("Cannot wait for a process: %s."), strerror(-r)));
+                (void) sd_event_exit(a->event,
+                                     message_error(r, _("Cannot wait for a process: %s."), strerror(-r)));
 }
 
 static void on_enter(int fd, const Address *peer, GateSource *source, void *userdata) {
@@ -278,8 +281,8 @@ static int watch(Acceptor *a) {
         if (r >= 0)
                 r = sd_event_source_set_enabled(a->retry, SD_EVENT_OFF);
         for (size_t i = 0; i < a->n_ports && r >= 0; i++)
-                r = sd_event_add_io(a->event, &a->ports[i].source, a->ports[i].intake.fd, EPOLLIN, on_connections,
-                                    a->ports + i);
+                r = sd_event_add_io(a->event, &a->ports[i].source, a->ports[i].intake.fd, EPOLLIN,
+                                    on_connections, a->ports + i);
         if (r < 0)
                 return message_error(r, _("Cannot wait for connections: %s."), strerror(-r));
 
@@ -289,8 +292,8 @@ static int watch(Acceptor *a) {
 static int run(Acceptor *a, int argc, char *argv[], Context *c) {
         int r;
 
-        r = gate_new_within_limits(c->max_connections, c->max_connections_per_source, JOB_DESCRIPTORS, on_enter, a,
-                                   &a->gate);
+        r = gate_new_within_limits(c->max_connections, c->max_connections_per_source, JOB_DESCRIPTORS,
+                                   on_enter, a, &a->gate);
         if (r < 0)
                 return message_oom();
         r = holding_new(c, &a->holding);

@@ -23,6 +23,7 @@ static _Noreturn void run_agent(int notify, pid_t parent) {
 
         (void) sigemptyset(&none);
         (void) sigprocmask(SIG_SETMASK, &none, NULL);
+        (void) signal(SIGPIPE, SIG_DFL);
 
         if (prctl(PR_SET_PDEATHSIG, SIGTERM) < 0 || getppid() != parent)
                 _exit(EXIT_FAILURE);
@@ -65,7 +66,7 @@ int agent_open(void) {
                 run_agent(notify, parent);
 
         /* It closes its end when polkit knows it, or when it ends. */
-        notify = close_fd(notify);
+        (void) close_fd(notify);
         p = (struct pollfd) { .fd = ready, .events = POLLIN };
         while (poll(&p, 1, -1) < 0 && errno == EINTR)
                 ;

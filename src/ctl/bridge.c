@@ -11,6 +11,8 @@
 
 /* How often a pipe is filled before it is others' turn. */
 #define TURNS 16
+/* Whoever sends less at a time is not in it for throughput. It fits into any pipe. */
+#define COPY_MAX 4096
 
 int bridge_new(int client, Bridge **ret) {
         Bridge *b;
@@ -29,14 +31,14 @@ int bridge_new(int client, Bridge **ret) {
         return 0;
 }
 
-Bridge *bridge_free(Bridge *b) {
+Bridge *bridge_free(Bridge *b, BridgeHub *hub) {
         if (!b)
                 return NULL;
 
         (void) close_fd(b->client.fd);
         (void) close_fd(b->target.fd);
-        pipe_free(b->up.pipe);
-        pipe_free(b->down.pipe);
+        pipes_drop(&hub->pipes, b->up.pipe);
+        pipes_drop(&hub->pipes, b->down.pipe);
         free(b);
         return NULL;
 }
@@ -51,6 +53,17 @@ static BridgeState reset(Bridge *b) {
         return BRIDGE_ENDED;
 }
 
+static int end_of_input(BridgeEnd *from, ssize_t n) {
+        if (n == 0)
+                return -ENODATA;
+        if (errno != EAGAIN)
+                return -errno;
+
+        from->readable = false;
+        return 0;
+}
+
+/* Returns 1; 0 if nothing is there; -ENODATA at the end of file; or another negative errno. */
 static int fill(BridgeWay *way, BridgeHub *hub) {
         ssize_t n;
         int r;
@@ -61,18 +74,16 @@ static int fill(BridgeWay *way, BridgeHub *hub) {
                         return r;
         }
 
-        n = splice(way->from->fd, NULL, way->pipe->in, NULL, PIPE_BYTES, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+        n = splice(way->from->fd, NULL, way->pipe->in, NULL, PIPE_LARGE_BYTES,
+                   SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
         if (n > 0) {
                 way->n_bytes = (size_t) n;
+                way->is_bulk = n >= COPY_MAX;
                 return 1;
         }
-        if (n < 0 && errno != EAGAIN)
-                return -errno;
-
-        if (n < 0)
-                way->from->readable = false;
+        r = end_of_input(way->from, n);
         pipes_put(&hub->pipes, TAKE_PTR(way->pipe));
-        return n < 0 ? 0 : -ENODATA;
+        return r;
 }
 
 static int wait_to_write(BridgeEnd *end, BridgeHub *hub) {
@@ -99,6 +110,66 @@ static int drain(BridgeWay *way, BridgeHub *hub) {
         return 0;
 }
 
+static void discard(BridgeWay *way, BridgeHub *hub) {
+        pipes_drop(&hub->pipes, TAKE_PTR(way->pipe));
+        way->n_bytes = 0;
+}
+
+/* Nobody reads it; what was said the other way may be why, and is worth hearing. For that, the client's bytes are taken
+ * to the end: closed with some unread, its socket would lose the answer. */
+static void stop_sending(BridgeWay *way, BridgeHub *hub) {
+        discard(way, hub);
+        way->discards = way->from == &way->from->bridge->client;
+        way->finished = !way->discards;
+}
+
+/* What did not go out waits in a pipe, as all the rest does. */
+static int keep(BridgeWay *way, const char *bytes, size_t n, BridgeHub *hub) {
+        int r;
+
+        r = pipes_take(&hub->pipes, &way->pipe);
+        if (r < 0)
+                return r;
+        /* It is empty, and takes that much at once. */
+        if (write(way->pipe->in, bytes, n) != (ssize_t) n)
+                return -EIO;
+
+        way->n_bytes = n;
+        return 0;
+}
+
+/* To move little, copying is faster than a pipe. Returns the same as fill(). */
+static int copy(BridgeWay *way, BridgeHub *hub) {
+        char bytes[COPY_MAX];
+        ssize_t n, sent;
+        int r;
+
+        n = recv(way->from->fd, bytes, sizeof(bytes), 0);
+        if (n <= 0)
+                return end_of_input(way->from, n);
+
+        /* What comes from now on, epoll tells. */
+        if (n < COPY_MAX && !way->from->ended)
+                way->from->readable = false;
+        way->is_bulk = n == COPY_MAX;
+
+        if (way->discards)
+                return 1;
+
+        sent = way->to->writable ? send(way->to->fd, bytes, (size_t) n, MSG_NOSIGNAL) : 0;
+        if (sent < 0 && (errno == EPIPE || errno == ECONNRESET)) {
+                stop_sending(way, hub);
+                return 1;
+        }
+        if (sent < 0 && errno != EAGAIN)
+                return -errno;
+        if (sent == n)
+                return 1;
+
+        r = keep(way, bytes + (sent > 0 ? sent : 0), (size_t) (n - (sent > 0 ? sent : 0)), hub);
+        return r < 0 ? r : 1;
+}
+
 /* Returns 0 when nothing more can be done now, 1 when there is more to do, or a negative errno. */
 static int move(BridgeWay *way, const BridgeWay *other, BridgeHub *hub) {
         int r;
@@ -108,21 +179,31 @@ static int move(BridgeWay *way, const BridgeWay *other, BridgeHub *hub) {
                         if (!way->from->readable)
                                 return 0;
 
-                        r = fill(way, hub);
+                        r = way->is_bulk ? fill(way, hub) : copy(way, hub);
                         if (r == -ENODATA) {
                                 way->finished = true;
                                 /* If the other one has, closing says the same. */
-                                if (!other->finished && shutdown(way->to->fd, SHUT_WR) < 0)
+                                if (!other->finished && !way->discards && shutdown(way->to->fd, SHUT_WR) < 0)
                                         return -errno;
                                 return 0;
                         }
                         if (r <= 0)
                                 return r;
+                        if (way->discards) {
+                                discard(way, hub);
+                                continue;
+                        }
                 }
 
+                if (way->n_bytes == 0)
+                        continue;
                 if (!way->to->writable)
                         return 0;
                 r = drain(way, hub);
+                if (r == -EPIPE || r == -ECONNRESET) {
+                        stop_sending(way, hub);
+                        continue;
+                }
                 if (r < 0)
                         return r;
         }
@@ -218,11 +299,14 @@ BridgeState bridge_handle(BridgeEnd *end, uint32_t events, BridgeHub *hub) {
                         return BRIDGE_WAITS;
 
                 b->target.readable = events & (EPOLLIN | EPOLLRDHUP);
+                b->target.ended = events & EPOLLRDHUP;
                 return connected(b, hub);
         }
 
         if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
                 end->readable = true;
+        if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+                end->ended = true;
         if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
                 end->writable = true;
 

@@ -2,9 +2,11 @@
 #pragma once
 
 /*
- * One connection and its counterpart at the target, and the bytes that go both ways between them by splice(2), which
- * copies nothing. Each direction ends by itself: an end of file is passed on once all before it was, and the other
- * direction goes on. A failure or a reset ends both, and the peers see a reset, too.
+ * One connection and its counterpart at the target, and the bytes that go both ways between them: much of it
+ * by splice(2), which copies nothing, and what little comes at a time by a copy, which is faster then. Each
+ * direction ends by itself: an end of file is passed on once all before it was, and the other direction goes
+ * on. A failure or a reset ends both, and the peers see a reset, too; but where one has closed while the other
+ * still sends, what it said before that still arrives.
  */
 
 #include <stdbool.h>
@@ -22,6 +24,7 @@ typedef struct BridgeEnd {
         Bridge *bridge;
         int fd;
         bool readable, writable; /* as far as is known; edge-triggered */
+        bool ended;              /* after what can be read, nothing comes any more */
         bool waits_to_write;     /* epoll tells that, too */
 } BridgeEnd;
 
@@ -29,13 +32,15 @@ typedef struct BridgeWay {
         BridgeEnd *from, *to;
         Pipe *pipe;     /* NULL when it is empty */
         size_t n_bytes; /* in the pipe */
-        bool finished;  /* the end of file was passed on */
+        bool is_bulk;   /* much came the last time */
+        bool finished;  /* the end of file was passed on, or nobody is there to have it */
+        bool discards;  /* nobody is there to have it, but it is read */
 } BridgeWay;
 
 struct Bridge {
         BridgeEnd client, target;
-        BridgeWay up, down; /* from the client, to the client */
-        size_t address, n_tried;  /* of the target */
+        BridgeWay up, down;      /* from the client, to the client */
+        size_t address, n_tried; /* of the target */
         bool connected;
         bool is_queued, is_dead; /* the loop's */
         GateSource *source;      /* the same */
@@ -50,15 +55,16 @@ typedef struct BridgeHub {
 } BridgeHub;
 
 typedef enum BridgeState {
-        BRIDGE_WAITS, /* for epoll */
+        BRIDGE_WAITS,   /* for epoll */
         BRIDGE_GOES_ON, /* there is more to do; it is others' turn */
-        BRIDGE_RETRIES, /* the target's queue is full, and nothing tells when it no longer is: start it again later */
+        BRIDGE_RETRIES, /* the target's queue is full, and nothing tells when it no longer is: start it again
+                           later */
         BRIDGE_ENDED,   /* to be freed */
 } BridgeState;
 
 /* Consumes the descriptor, a non-blocking one. */
 int bridge_new(int client, Bridge **ret);
-Bridge *bridge_free(Bridge *b);
+Bridge *bridge_free(Bridge *b, BridgeHub *hub);
 
 /* Connects to the target. After BRIDGE_RETRIES, too. */
 BridgeState bridge_start(Bridge *b, BridgeHub *hub);

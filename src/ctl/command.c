@@ -15,12 +15,13 @@
 #define LISTEN_FDS_START 3
 
 void command_init(Command *c, char **argv) {
-        struct sigaction ignore = { .sa_handler = SIG_IGN };
+        struct sigaction ignore = { .sa_handler = SIG_IGN }, plain = { .sa_handler = SIG_DFL };
         struct rlimit raised;
 
         *c = (Command) { .argv = argv };
         (void) sigprocmask(SIG_BLOCK, NULL, &c->mask);
         (void) sigaction(SIGPIPE, &ignore, &c->pipe);
+        (void) sigaction(SIGCHLD, &plain, &c->child);
 
         if (getrlimit(RLIMIT_NOFILE, &c->n_files) < 0)
                 return;
@@ -86,6 +87,7 @@ static int set_environment(const CommandInput *input) {
 
         (void) unsetenv("LISTEN_FDS");
         (void) unsetenv("LISTEN_PID");
+        (void) unsetenv("LISTEN_PIDFDID");
         (void) unsetenv("LISTEN_FDNAMES");
 
         if (!input->inetd) {
@@ -108,7 +110,9 @@ static int pass_descriptors(const CommandInput *input) {
         _cleanup_free_ int *fds = NULL;
 
         if (input->inetd)
-                return dup2(input->fds[0], STDIN_FILENO) < 0 || dup2(input->fds[0], STDOUT_FILENO) < 0 ? -errno : 0;
+                return dup2(input->fds[0], STDIN_FILENO) < 0 || dup2(input->fds[0], STDOUT_FILENO) < 0
+                                       ? -errno
+                                       : 0;
 
         fds = calloc(input->n_fds, sizeof(*fds));
         if (!fds)
@@ -163,6 +167,7 @@ static void run_child(const Command *c, const CommandInput *input, pid_t tool) {
         if (r == 0) {
                 (void) setrlimit(RLIMIT_NOFILE, &c->n_files);
                 (void) sigaction(SIGPIPE, &c->pipe, NULL);
+                (void) sigaction(SIGCHLD, &c->child, NULL);
                 (void) sigprocmask(SIG_SETMASK, &c->mask, NULL);
                 (void) execvp(c->argv[0], c->argv);
                 r = -errno;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Running the COMMAND, with descriptors as systemd passes them (sd_listen_fds(3)), or with a connection as standard
- * input and output. */
+/* Running the COMMAND, with descriptors as systemd passes them (sd_listen_fds(3)), or with a connection as
+ * standard input and output. */
 
 #include <signal.h>
 #include <stdbool.h>
@@ -18,8 +18,9 @@
 
 typedef struct Command {
         char **argv;
-        sigset_t mask;           /* what the tool found, and changes for itself: see signals.h */
-        struct sigaction pipe;   /* of SIGPIPE */
+        sigset_t mask;          /* what the tool found, and changes for itself: see signals.h */
+        struct sigaction pipe;  /* of SIGPIPE */
+        struct sigaction child; /* of SIGCHLD */
         struct rlimit n_files;
 } Command;
 
@@ -34,14 +35,15 @@ typedef struct CommandInput {
         bool ends_with_tool; /* gets SIGTERM when the tool dies by a signal that it cannot pass on */
 } CommandInput;
 
-/* Keeps what is to be restored for it. Then takes as many descriptors as there may be, and ignores SIGPIPE. */
+/* Keeps what is to be restored for it. Then takes as many descriptors as there may be, and ignores SIGPIPE,
+ * and waits for children even if it was started to ignore them. */
 void command_init(Command *c, char **argv);
 
 /* Whether there is such a program. Returns 0, or EXIT_NOT_FOUND or EXIT_CANNOT_RUN, and has said so. */
 int command_check(const Command *c);
 
-/* Returns 0 or a negative errno, and says nothing; -EAGAIN and -ENOMEM are transient. If it cannot be executed, the
- * process says so and ends as env does. */
+/* Returns 0 or a negative errno, and says nothing; -EAGAIN and -ENOMEM are transient. If it cannot be
+ * executed, the process says so and ends as env does. */
 int command_start(const Command *c, const CommandInput *input, pid_t *ret);
 
 /* What a shell makes of it. */

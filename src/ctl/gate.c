@@ -40,7 +40,12 @@ struct Gate {
         void *userdata;
 };
 
-int gate_new(unsigned max, unsigned max_per_source, unsigned held_max, GateEnter enter, void *userdata, Gate **ret) {
+int gate_new(unsigned max,
+             unsigned max_per_source,
+             unsigned held_max,
+             GateEnter enter,
+             void *userdata,
+             Gate **ret) {
         Gate *g;
 
         g = malloc(sizeof(*g));

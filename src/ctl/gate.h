@@ -2,12 +2,13 @@
 #pragma once
 
 /*
- * How many connections are served at a time, in all and from one address. The others wait; none is turned away.
+ * How many connections are served at a time, in all and from one address. The others wait; none is turned
+ * away.
  *
- * At the limit in all, nothing is taken from the kernel's queue. At the limit of one address the queue cannot be
- * left alone, since others wait behind the one who has had enough: so what comes from that address is taken and
- * held here until its turn, up to GATE_HELD_MAX connections in all. With that many, the others wait in the kernel's
- * queue, too.
+ * At the limit in all, nothing is taken from the kernel's queue. At the limit of one address the queue cannot
+ * be left alone, since others wait behind the one who has had enough: so what comes from that address is
+ * taken and held here until its turn, up to GATE_HELD_MAX connections in all. With that many, the others wait
+ * in the kernel's queue, too.
  */
 
 #include <stdbool.h>
@@ -24,8 +25,14 @@ typedef struct GateSource GateSource;
 typedef void (*GateEnter)(int fd, const Address *peer, GateSource *source, void *userdata);
 
 /* 0: no limit. */
-int gate_new(unsigned max, unsigned max_per_source, unsigned held_max, GateEnter enter, void *userdata, Gate **ret);
-/* The same, but no more than the process can have descriptors for, of which each that is served takes so many. */
+int gate_new(unsigned max,
+             unsigned max_per_source,
+             unsigned held_max,
+             GateEnter enter,
+             void *userdata,
+             Gate **ret);
+/* The same, but no more than the process can have descriptors for, of which each that is served takes so
+ * many. */
 int gate_new_within_limits(unsigned max,
                            unsigned max_per_source,
                            unsigned descriptors_each,

@@ -33,7 +33,7 @@ struct Holding {
         sd_bus_slot *closed, *disconnected;
         sd_event *event; /* not ours */
         sd_event_source *reason_timer;
-        bool is_lost;
+        bool is_lost, is_announced, is_closed;
         HoldingLost lost; /* NULL: not to be told */
         void *userdata;
 };
@@ -60,10 +60,11 @@ static const char *explain(const char *reason) {
                 const char *reason, *text;
         } table[] = {
                 { "administrator", N_("an administrator has closed it") },
-                { "error",         N_("the service could not go on with it; \"journalctl -u tcpserversocketd\" says more") },
-                { "lifetime",      N_("what it was to live as long as has ended") },
-                { "owner",         N_("it was closed") },
-                { "shutdown",      N_("the service was stopped; start this again") },
+                { "error",
+                  N_("the service could not go on with it; \"journalctl -u tcpserversocketd\" says more") },
+                { "lifetime", N_("what it was to live as long as has ended") },
+                { "owner", N_("it was closed") },
+                { "shutdown", N_("the service was stopped; start this again") },
         };
 
         for (size_t i = 0; i < ELEMENTS(table); i++)
@@ -84,8 +85,9 @@ static int on_closed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
                 return 0;
 
         for (size_t i = 0; i < h->n && !h->is_lost; i++)
-                if (streq(h->items[i].path, path)) {
-                        (void) message_error(-ECONNRESET, _("Port %u is lost: %s."), h->items[i].port, explain(reason));
+                if (h->items[i].address && streq(h->items[i].path, path)) {
+                        (void) message_error(-ECONNRESET, _("Port %u is lost: %s."), h->items[i].port,
+                                             explain(reason));
                         set_lost(h);
                 }
         return 0;
@@ -95,8 +97,9 @@ static int on_disconnected(sd_bus_message *m, void *userdata, sd_bus_error *erro
         Holding *h = userdata;
 
         if (!h->is_lost) {
-                (void) message_error(-ECONNRESET, _("The connection to the bus is lost, and the ports with it; "
-                                                    "start this again."));
+                (void) message_error(-ECONNRESET,
+                                     _("The connection to the bus is lost, and the ports with it; "
+                                       "start this again."));
                 set_lost(h);
         }
         return 0;
@@ -115,7 +118,8 @@ int holding_new(Context *c, Holding **ret) {
                 return message_oom();
         h->context = c;
 
-        r = sd_bus_match_signal(c->bus, &h->closed, BUS_NAME, MANAGER_PATH, MANAGER_INTERFACE, "Closed", on_closed, h);
+        r = sd_bus_match_signal(c->bus, &h->closed, BUS_NAME, MANAGER_PATH, MANAGER_INTERFACE, "Closed",
+                                on_closed, h);
         if (r >= 0)
                 r = sd_bus_match_signal(c->bus, &h->disconnected, NULL, "/org/freedesktop/DBus/Local",
                                         "org.freedesktop.DBus.Local", "Disconnected", on_disconnected, h);
@@ -129,6 +133,10 @@ int holding_new(Context *c, Holding **ret) {
 Holding *holding_free(Holding *h) {
         if (!h)
                 return NULL;
+
+        /* A persistent one that nobody was told of. */
+        if (!h->is_announced)
+                holding_close(h);
 
         sd_bus_slot_unref(h->closed);
         sd_bus_slot_unref(h->disconnected);
@@ -165,10 +173,11 @@ static int get_address(Context *c, const char *path, char **ret_address, uint16_
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         int r;
 
-        r = sd_bus_get_property_trivial(c->bus, BUS_NAME, path, LISTENER_INTERFACE, "LocalPort", &error, 'q', ret_port);
+        r = sd_bus_get_property_trivial(c->bus, BUS_NAME, path, LISTENER_INTERFACE, "LocalPort", &error, 'q',
+                                        ret_port);
         if (r >= 0)
-                r = sd_bus_get_property_string(c->bus, BUS_NAME, path, LISTENER_INTERFACE, "LocalAddress", &error,
-                                               ret_address);
+                r = sd_bus_get_property_string(c->bus, BUS_NAME, path, LISTENER_INTERFACE, "LocalAddress",
+                                               &error, ret_address);
 
         return r < 0 ? client_error(c, r, &error, _("Failed to look at the new listener")) : 0;
 }
@@ -199,14 +208,15 @@ static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *unused) {
         return 0;
 }
 
-/* The service asks whether the descriptor before this one has arrived, and answers after that alone: what waits for an
- * answer here has to give one, too, which sd_bus_call() does not. */
+/* The service asks whether the descriptor before this one has arrived, and answers after that alone: what
+ * waits for an answer here has to give one, too, which sd_bus_call() does not. */
 static int take_descriptor(Context *c, const char *path, const char *member) {
         _cleanup_(sd_bus_slot_unrefp) sd_bus_slot *slot = NULL;
         Answer answer = { .fd = -EBADF };
         int r;
 
-        r = sd_bus_call_method_async(c->bus, &slot, BUS_NAME, path, LISTENER_INTERFACE, member, on_answer, &answer, NULL);
+        r = sd_bus_call_method_async(c->bus, &slot, BUS_NAME, path, LISTENER_INTERFACE, member, on_answer,
+                                     &answer, NULL);
         while (r >= 0 && !answer.is_there) {
                 r = sd_bus_process(c->bus, NULL);
                 if (r == 0)
@@ -220,8 +230,8 @@ static int take_descriptor(Context *c, const char *path, const char *member) {
 }
 
 static int take(Holding *h, const Endpoint *endpoint, const char *delivery) {
-        _cleanup_free_ char *path = NULL, *address = NULL;
-        uint16_t port = 0;
+        char *path;
+        Held *item;
         int r, fd;
 
         r = make_room(h);
@@ -231,15 +241,20 @@ static int take(Holding *h, const Endpoint *endpoint, const char *delivery) {
         r = client_listen(h->context, endpoint, delivery, &path);
         if (r < 0)
                 return r;
-        r = get_address(h->context, path, &address, &port);
+
+        /* From now on there is something to close. */
+        item = h->items + h->n;
+        *item = (Held) { .path = path };
+        h->sockets[h->n++] = -EBADF;
+
+        r = get_address(h->context, path, &item->address, &item->port);
         if (r < 0)
                 return r;
         fd = take_descriptor(h->context, path, streq(delivery, "socket") ? "TakeSocket" : "OpenChannel");
         if (fd < 0)
                 return fd;
 
-        h->sockets[h->n] = fd;
-        h->items[h->n++] = (Held) { .path = TAKE_PTR(path), .address = TAKE_PTR(address), .port = port };
+        h->sockets[h->n - 1] = fd;
         return 0;
 }
 
@@ -247,8 +262,8 @@ static bool service_offers_sockets(Context *c) {
         int allowed;
 
         /* If it cannot be asked, what comes next fails and is told. */
-        if (sd_bus_get_property_trivial(c->bus, BUS_NAME, MANAGER_PATH, MANAGER_INTERFACE, "AllowSocketDelivery", NULL,
-                                        'b', &allowed) < 0)
+        if (sd_bus_get_property_trivial(c->bus, BUS_NAME, MANAGER_PATH, MANAGER_INTERFACE,
+                                        "AllowSocketDelivery", NULL, 'b', &allowed) < 0)
                 return true;
 
         return allowed;
@@ -258,19 +273,21 @@ int holding_take_socket(Holding *h, const Endpoint *endpoint) {
         const char *wanted = options_find_listen(h->context, "delivery");
 
         if (wanted && !streq(wanted, "socket"))
-                return message_error(-EINVAL, _("COMMAND takes the socket itself, so --delivery= can only be \"socket\"; "
-                                                "or use --accept."));
+                return message_error(
+                                -EINVAL,
+                                _("COMMAND takes the socket itself, so --delivery= can only be \"socket\"; "
+                                  "or use --accept."));
 
         return take(h, endpoint, "socket");
 }
 
-/* The socket itself is the shortest way, and what is not taken waits in the kernel. But then the service accepts
- * nothing, and can neither refuse nor slow down nor pause; and an administrator may want it to. */
+/* The socket itself is the shortest way, and what is not taken waits in the kernel. But then the service
+ * accepts nothing, and can neither refuse nor slow down nor pause; and an administrator may want it to. */
 static const char *choose_delivery(Holding *h) {
         Context *c = h->context;
 
-        if (options_find_listen(c, "allowFrom") || options_find_listen(c, "acceptRate") || option_is_true(c, "paused") ||
-            !service_offers_sockets(c))
+        if (options_find_listen(c, "allowFrom") || options_find_listen(c, "acceptRate") ||
+            option_is_true(c, "paused") || !service_offers_sockets(c))
                 return "channel";
 
         return "socket";
@@ -310,9 +327,11 @@ uint16_t holding_get_port(const Holding *h, size_t i) {
         return h->items[i].port;
 }
 
-void holding_announce(const Holding *h) {
+void holding_announce(Holding *h) {
+        h->is_announced = true;
         for (const Held *item = h->items; item < h->items + h->n; item++)
-                message_note(strchr(item->address, ':') ? _("Listening on [%s]:%u.") : _("Listening on %s:%u."),
+                message_note(strchr(item->address, ':') ? _("Listening on [%s]:%u.")
+                                                        : _("Listening on %s:%u."),
                              item->address, item->port);
 }
 
@@ -328,7 +347,10 @@ int holding_watch(Holding *h, sd_event *event, HoldingLost lost, void *userdata)
         h->event = event;
         h->lost = lost;
         h->userdata = userdata;
-        r = sd_bus_attach_event(h->context->bus, event, SD_EVENT_PRIORITY_NORMAL);
+        /* When the loop ends, there is still something to say. */
+        r = sd_bus_set_close_on_exit(h->context->bus, false);
+        if (r >= 0)
+                r = sd_bus_attach_event(h->context->bus, event, SD_EVENT_PRIORITY_NORMAL);
         return r < 0 ? message_error(r, _("Cannot wait for the bus: %s."), strerror(-r)) : 0;
 }
 
@@ -336,30 +358,36 @@ static int on_no_reason(sd_event_source *source, uint64_t usec, void *userdata) 
         Holding *h = userdata;
 
         if (!h->is_lost) {
-                (void) message_error(-ECONNRESET, _("The port is lost: the service is gone; start this again."));
+                (void) message_error(-ECONNRESET,
+                                     _("The port is lost: the service is gone; start this again."));
                 set_lost(h);
         }
         return 0;
 }
 
 void holding_intake_ended(Holding *h) {
-        if (!h->reason_timer &&
-            sd_event_add_time_relative(h->event, &h->reason_timer, CLOCK_MONOTONIC, REASON_USEC, 0, on_no_reason, h) < 0)
+        if (!h->reason_timer && sd_event_add_time_relative(h->event, &h->reason_timer, CLOCK_MONOTONIC,
+                                                           REASON_USEC, 0, on_no_reason, h) < 0)
                 (void) on_no_reason(NULL, 0, h);
 }
 
 void holding_close(Holding *h) {
+        bool stays = h->is_announced && option_is_true(h->context, "persistent");
+
+        if (TAKE(h->is_closed, true))
+                return;
+
         h->is_lost = true;
         (void) sd_bus_detach_event(h->context->bus);
-        if (option_is_true(h->context, "persistent") || sd_bus_is_open(h->context->bus) <= 0)
+        if (stays || sd_bus_is_open(h->context->bus) <= 0)
                 return;
 
         for (const Held *item = h->items; item < h->items + h->n; item++) {
                 _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
 
                 /* A service that is gone has nothing to close, and need not be started for that. */
-                if (sd_bus_message_new_method_call(h->context->bus, &m, BUS_NAME, item->path, LISTENER_INTERFACE,
-                                                   "Close") >= 0 &&
+                if (sd_bus_message_new_method_call(h->context->bus, &m, BUS_NAME, item->path,
+                                                   LISTENER_INTERFACE, "Close") >= 0 &&
                     sd_bus_message_set_auto_start(m, false) >= 0)
                         (void) sd_bus_call(h->context->bus, m, CLOSE_TIMEOUT_USEC, NULL, NULL);
         }

@@ -11,7 +11,8 @@
 
 typedef struct Holding Holding;
 
-/* One of the listeners has ended without the tool's doing, or the bus is gone; why has been said. Called once. */
+/* One of the listeners has ended without the tool's doing, or the bus is gone; why has been said. Called
+ * once. */
 typedef void (*HoldingLost)(void *userdata);
 
 /* Each that returns an int says what went wrong when it is negative. */
@@ -20,8 +21,8 @@ Holding *holding_free(Holding *h);
 
 /* Gets the port, for a program that takes the socket itself: the next of holding_get_sockets(). */
 int holding_take_socket(Holding *h, const Endpoint *endpoint);
-/* Gets it in the way that suits a program that takes connections. These are non-blocking if this or the option says
- * so. */
+/* Gets it in the way that suits a program that takes connections. These are non-blocking if this or the
+ * option says so. */
 int holding_take_intake(Holding *h, const Endpoint *endpoint, bool non_blocking, Intake *ret);
 
 /* What was got so far, in the order of the calls. */
@@ -31,7 +32,7 @@ const int *holding_get_sockets(const Holding *h);
 uint16_t holding_get_port(const Holding *h, size_t i);
 
 /* Says where it listens. */
-void holding_announce(const Holding *h);
+void holding_announce(Holding *h);
 
 int holding_watch(Holding *h, sd_event *event, HoldingLost lost, void *userdata);
 

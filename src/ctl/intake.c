@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdint.h>
 #include <sys/socket.h>
 
 #include "base/address.h"
+#include "base/descriptors.h"
 #include "base/macros.h"
 #include "base/socket.h"
 #include "ctl/intake.h"
@@ -20,6 +23,18 @@ int intake_init(Intake *in, int fd, bool is_channel, bool non_blocking) {
 
         /* Of the listening socket the service has a copy, which it does not use. */
         return set_non_blocking(fd);
+}
+
+static int set_no_delay(int fd) {
+        int one = 1;
+
+        return setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) < 0 ? -errno : 0;
+}
+
+int intake_set_no_delay(Intake *in) {
+        in->no_delay = true;
+        /* What is accepted inherits it. */
+        return in->is_channel ? 0 : set_no_delay(in->fd);
 }
 
 void intake_done(Intake *in) {
@@ -49,7 +64,8 @@ static int accept_next(Intake *in, int *ret_fd, Address *ret_peer) {
                         break;
 
                 case ACCEPT_EXHAUSTED:
-                        return -errno;
+                        /* EPERM: a security module refuses it for now. It is no other matter to callers. */
+                        return errno_is_transient(-errno) ? -errno : -ENOBUFS;
 
                 case ACCEPT_BROKEN:
                         /* EINVAL: the service has revoked it. */
@@ -86,7 +102,8 @@ static int receive_next(Intake *in, int *ret_fd, Address *ret_peer) {
                 memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(fd));
                 size = sizeof(storage);
                 if (getpeername(fd, (struct sockaddr *) &storage, &size) == 0 &&
-                    (!in->non_blocking || set_non_blocking(fd) >= 0))
+                    (!in->non_blocking || set_non_blocking(fd) >= 0) &&
+                    (!in->no_delay || set_no_delay(fd) >= 0))
                         break;
 
                 /* Reset by its peer already; nobody is there to be served. */

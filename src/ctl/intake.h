@@ -10,14 +10,16 @@ typedef struct Address Address;
 typedef struct Intake {
         int fd; /* to be polled for input; non-blocking */
         bool is_channel;
-        bool non_blocking;
+        bool non_blocking, no_delay;
 } Intake;
 
 /* Consumes fd. non_blocking: what is taken shall be. */
 int intake_init(Intake *in, int fd, bool is_channel, bool non_blocking);
+/* What is taken shall have TCP_NODELAY set. */
+int intake_set_no_delay(Intake *in);
 void intake_done(Intake *in);
 
-/* Takes the next connection, close-on-exec. Returns 1; 0 if there is none now, or later (-EMFILE and the like are
- * told, and are transient: see errno_is_transient()); -ECONNRESET when there will be none any more, as the listener
- * has ended; or another negative errno. */
+/* Takes the next connection, close-on-exec. Returns 1; 0 if there is none now, or later (-EMFILE and the like
+ * are told, and are transient: see errno_is_transient()); -ECONNRESET when there will be none any more, as
+ * the listener has ended; or another negative errno. */
 int intake_next(Intake *in, int *ret_fd, Address *ret_peer);

@@ -2,6 +2,7 @@
 
 /* tcpserversocketctl: the arguments, the verbs, the exit status. */
 
+#include <fcntl.h>
 #include <limits.h>
 #include <locale.h>
 #include <stdio.h>
@@ -115,12 +116,23 @@ static int run_verb(int argc, char *argv[], Context *c) {
                              program_invocation_short_name);
 }
 
+/* Where one of them is closed, the first socket would become the output. */
+static void open_standard_descriptors(void) {
+        int fd;
+
+        do
+                fd = open("/dev/null", O_RDWR);
+        while (fd >= 0 && fd <= STDERR_FILENO);
+        (void) close_fd(fd);
+}
+
 int main(int argc, char *argv[]) {
         Context c = { .pager = true, .legend = true, .ask_password = true, .backlog = -1 };
         _cleanup_free_ char **rest = NULL;
         int n, r;
 
-        setlocale(LC_ALL, "");
+        open_standard_descriptors();
+        (void) setlocale(LC_ALL, "");
         (void) bindtextdomain(GETTEXT_PACKAGE, LOCALE_DIR);
         (void) textdomain(GETTEXT_PACKAGE);
 
@@ -130,8 +142,10 @@ int main(int argc, char *argv[]) {
 
         context_disconnect(&c);
         options_done(&c);
-        if (fflush(stdout) == EOF && r >= 0)
-                r = message_error(-errno, _("Cannot write the output: %s"), strerror(errno));
+        n = fflush(stdout) == EOF ? errno : ferror(stdout) ? EIO : 0;
+        /* Who leaves the pager has seen enough. */
+        if (n != 0 && r >= 0 && !pager_is_open())
+                r = message_error(-n, _("Cannot write the output: %s"), strerror(n));
         pager_close();
         return r < 0 ? EXIT_FAILURE : r;
 }

@@ -21,7 +21,7 @@ static void _printf_(3, 0)
 
         line = text_escape(text, TEXT_ESCAPE_BYTES);
         if (line)
-                fprintf(stderr, "%s%s%s\n", before, line, after);
+                (void) fprintf(stderr, "%s%s%s\n", before, line, after);
 }
 
 int message_error(int r, const char *format, ...) {

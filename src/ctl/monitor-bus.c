@@ -6,15 +6,13 @@
 
 #include "base/hash.h"
 #include "base/macros.h"
+#include "ctl/channel-watch-bus.h"
 #include "ctl/client-bus.h"
 #include "ctl/listener.h"
 #include "ctl/message.h"
 #include "ctl/monitor-bus.h"
-#include "ctl/query-bus.h"
 #include "daemon/i18n.h"
 #include "daemon/names.h"
-
-#define POLL_USEC (UINT64_C(1) * 1000 * 1000)
 
 /* More calls of Accept than this do not wait: who called is gone, and was never answered. */
 #define CALLS_MAX 65536
@@ -34,14 +32,6 @@ typedef struct AcceptCall {
         UT_hash_handle hh;
 } AcceptCall;
 
-/* A listener with a channel, and how far it was. */
-typedef struct Channel {
-        char *path;
-        uint64_t accepted;
-        bool seen;
-        UT_hash_handle hh;
-} Channel;
-
 struct Monitor {
         Context *context;
         sd_event *event;
@@ -53,124 +43,25 @@ struct Monitor {
 
         AcceptCall *calls;
 
-        Channel *channels;
-        sd_event_source *timer;
-        sd_bus_slot *query;
-        bool channel_opened; /* since the last question */
+        ChannelWatch *channels;
 };
 
 DEFINE_CLEANUP(Monitor, monitor_free)
 
-/* ------------------------------------------------------------------------------------------------- channels
- */
-
-static void forget_channel(Monitor *m, Channel *channel) {
-        HASH_DEL(m->channels, channel);
-        free(channel->path);
-        free(channel);
-}
-
-static Channel *find_channel(Monitor *m, const char *path, uint64_t accepted) {
-        Channel *channel;
-
-        HASH_FIND_STR(m->channels, path, channel);
-        if (channel)
-                return channel;
-
-        channel = calloc(1, sizeof(*channel));
-        if (!channel)
-                return NULL;
-        channel->path = strdup(path);
-        channel->accepted = accepted;
-        if (channel->path)
-                HASH_ADD_KEYPTR(hh, m->channels, channel->path, strlen(channel->path), channel);
-        if (!channel->path || !hash_was_added(&channel->hh)) {
-                free(channel->path);
-                free(channel);
-                return NULL;
-        }
-
-        return channel;
-}
-
-static void compare(Monitor *m, const Listeners *l, bool first) {
-        Channel *channel, *next;
-
-        for (size_t i = 0; i < l->n; i++) {
-                const Listener *listener = l->items + i;
-
-                if (!listener->delivery || !streq(listener->delivery, "channel"))
-                        continue;
-
-                /* Of one that is new all connections are news, but not of what was there before us. */
-                channel = find_channel(m, listener->path, first ? listener->accepted : 0);
-                if (!channel)
-                        continue;
-
-                channel->seen = true;
-                if (listener->accepted > channel->accepted)
-                        m->handler(
-                                        &(MonitorEvent) {
-                                                        .type = MONITOR_CONNECTIONS,
-                                                        .listener = listener->path,
-                                                        .client = listener->owner ?: "",
-                                                        .count = listener->accepted - channel->accepted,
-                                        },
-                                        m->userdata);
-                channel->accepted = listener->accepted;
-        }
-
-        HASH_ITER(hh, m->channels, channel, next) {
-                if (!TAKE(channel->seen, false))
-                        forget_channel(m, channel);
-        }
-}
-
-static int on_time(sd_event_source *source, uint64_t usec, void *userdata);
-
-static int arm_timer(Monitor *m) {
-        int r;
-
-        if (m->timer) {
-                r = sd_event_source_set_time_relative(m->timer, POLL_USEC);
-                return r < 0 ? r : sd_event_source_set_enabled(m->timer, SD_EVENT_ONESHOT);
-        }
-
-        return sd_event_add_time_relative(m->event, &m->timer, CLOCK_MONOTONIC, POLL_USEC, 0, on_time, m);
-}
-
-static int on_listed(sd_bus_message *reply, void *userdata, sd_bus_error *error) {
-        _cleanup_(listeners_done) Listeners l = {};
+static void on_channel(const Listener *listener, uint64_t count, void *userdata) {
         Monitor *m = userdata;
 
-        m->query = sd_bus_slot_unref(m->query);
-        /* Without an answer there is no service, and without a service no channel. */
-        if (query_listeners_finish(reply, &l) >= 0)
-                compare(m, &l, false);
-        if (m->channels || m->channel_opened)
-                (void) arm_timer(m);
-
-        return 0;
+        m->handler(
+                        &(MonitorEvent) {
+                                        .type = MONITOR_CONNECTIONS,
+                                        .listener = listener->path,
+                                        .client = listener->owner ?: "",
+                                        .count = count,
+                        },
+                        m->userdata);
 }
 
-/* Not a call that waits: while it did, nobody would read what is overheard. */
-static int on_time(sd_event_source *source, uint64_t usec, void *userdata) {
-        Monitor *m = userdata;
-
-        m->channel_opened = false;
-        if (!m->query)
-                (void) query_listeners_start(m->context, on_listed, m, &m->query);
-        return 0;
-}
-
-static void note_channel(Monitor *m) {
-        if (!m->channel_opened && !m->channels && !m->query)
-                (void) arm_timer(m);
-        m->channel_opened = true;
-}
-
-/* ------------------------------------------------------------------------------------------- calls of Accept
- */
+/* ---------------------------------------------------------------------------------------- calls of Accept */
 
 static void forget_call(Monitor *m, AcceptCall *call) {
         HASH_DEL(m->calls, call);
@@ -191,7 +82,9 @@ static void note_call(Monitor *m, sd_bus_message *message) {
         AcceptCall *call;
         uint64_t cookie;
 
-        if (!sender || !path || sd_bus_message_get_cookie(message, &cookie) < 0)
+        /* Who expects no reply is told nothing. */
+        if (!sender || !path || sd_bus_message_get_expect_reply(message) <= 0 ||
+            sd_bus_message_get_cookie(message, &cookie) < 0)
                 return;
         if (HASH_COUNT(m->calls) >= CALLS_MAX)
                 forget_calls(m);
@@ -229,8 +122,7 @@ static AcceptCall *find_call(Monitor *m, sd_bus_message *message) {
         return call;
 }
 
-/* ------------------------------------------------------------------------------------------------- messages
- */
+/* ----------------------------------------------------------------------------------------------- messages */
 
 static int read_detail(sd_bus_message *message, MonitorEvent *e) {
         const char *key, *contents;
@@ -288,7 +180,7 @@ static void handle_accepted(Monitor *m, sd_bus_message *message) {
 
         e.listener = call->path;
         r = sd_bus_message_enter_container(message, 'a', "(hsqa{sv})");
-        while (r >= 0 && (r = sd_bus_message_enter_container(message, 'r', "hsqa{sv}")) > 0) {
+        while (r >= 0 && sd_bus_message_enter_container(message, 'r', "hsqa{sv}") > 0) {
                 r = read_connection(message, &e);
                 if (r >= 0) {
                         m->handler(&e, m->userdata);
@@ -321,9 +213,7 @@ static void handle_signal(Monitor *m, sd_bus_message *message) {
                 r = sd_bus_message_read(message, "os", &e.listener, &e.reason);
         }
 
-        if (r > 0)
-                m->handler(&e, m->userdata);
-        else if (r == 0 && e.listener)
+        if (r > 0 || (r == 0 && e.listener))
                 m->handler(&e, m->userdata);
 }
 
@@ -347,7 +237,7 @@ static void handle(Monitor *m, sd_bus_message *message) {
                 if (member && streq(member, "Accept"))
                         note_call(m, message);
                 else if (member && streq(member, "OpenChannel"))
-                        note_channel(m);
+                        channel_watch_note(m->channels);
                 break;
 
         case SD_BUS_MESSAGE_METHOD_RETURN:
@@ -389,8 +279,7 @@ static int on_input(sd_event_source *source, int fd, uint32_t events, void *user
         return 0;
 }
 
-/* --------------------------------------------------------------------------------------------------- the bus
- */
+/* ------------------------------------------------------------------------------------------------ the bus */
 
 static int become_monitor(sd_bus *bus, sd_bus_error *error) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
@@ -460,7 +349,6 @@ void monitor_leave(Monitor *m) {
 
 int monitor_new(Context *c, sd_event *event, MonitorHandler handler, void *userdata, Monitor **ret) {
         _cleanup_(monitor_freep) Monitor *m = NULL;
-        _cleanup_(listeners_done) Listeners l = {};
         int r;
 
         r = context_connect(c);
@@ -479,11 +367,9 @@ int monitor_new(Context *c, sd_event *event, MonitorHandler handler, void *userd
         if (r < 0)
                 return r;
 
-        /* If there is no service, there is no channel. */
-        if (query_listeners_quietly(c, &l) >= 0)
-                compare(m, &l, true);
-        if (m->channels)
-                (void) arm_timer(m);
+        r = channel_watch_new(c, event, on_channel, m, &m->channels);
+        if (r < 0)
+                return message_oom();
         r = sd_bus_attach_event(c->bus, event, SD_EVENT_PRIORITY_NORMAL);
         if (r >= 0)
                 /* What has come while we asked. */
@@ -496,16 +382,11 @@ int monitor_new(Context *c, sd_event *event, MonitorHandler handler, void *userd
 }
 
 Monitor *monitor_free(Monitor *m) {
-        Channel *channel, *next;
-
         if (!m)
                 return NULL;
 
         monitor_leave(m);
-        HASH_ITER(hh, m->channels, channel, next)
-        forget_channel(m, channel);
-        sd_bus_slot_unref(m->query);
-        sd_event_source_disable_unref(m->timer);
+        channel_watch_free(m->channels);
         sd_event_unref(m->event);
         free(m);
         return NULL;

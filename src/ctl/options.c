@@ -37,6 +37,7 @@ typedef enum OptionId {
 /* getopt_long() returns the place in the table, so that no letter may be among these. */
 #define FIRST_VALUE 0x100
 
+/* In the order in which they are written below. NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding) */
 static const struct {
         OptionId id;
         char letter;       /* or 0 */
@@ -147,14 +148,19 @@ static int parse_backlog(size_t i, const char *value, int32_t *ret) {
 }
 
 /* It is the service's from now on, and not for any program that the tool runs. */
-static int parse_descriptor(size_t i, const char *value) {
+static int parse_descriptor(size_t i, const char *value, int *ret) {
         uint32_t fd;
         int r;
 
         r = parse_number(i, value, INT32_MAX, &fd);
         if (r < 0)
                 return r;
-        if (fcntl((int) fd, F_SETFD, FD_CLOEXEC) < 0)
+        /* But the standard ones are for both. */
+        if (fd <= STDERR_FILENO)
+                *ret = fcntl((int) fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+        else
+                *ret = fcntl((int) fd, F_SETFD, FD_CLOEXEC) < 0 ? -errno : (int) fd;
+        if (*ret < 0)
                 return message_error(
                                 -EBADF,
                                 _("Option --lifetime=%s: there is no such open descriptor; open one, as in "
@@ -167,8 +173,8 @@ static int parse_descriptor(size_t i, const char *value) {
 static int parse_listen(size_t i, const char *value, char **option) {
         _cleanup_free_ char *copy = NULL, *name = NULL;
         uint32_t number;
+        int r = 0, fd = -EBADF;
         bool b;
-        int r = 0;
 
         switch (table[i].type) {
 
@@ -186,8 +192,17 @@ static int parse_listen(size_t i, const char *value, char **option) {
                 r = parse_number(i, value, UINT32_MAX, &number);
                 break;
 
+        case 'a':
+                /* An empty list is everybody. */
+                if (value[strspn(value, ", ")] == '\0') {
+                        if (asprintf(&name, "--%s=", table[i].name) < 0)
+                                return message_oom();
+                        return bad_value(name, value, _(table[i].value));
+                }
+                break;
+
         case 'h':
-                r = parse_descriptor(i, value);
+                r = parse_descriptor(i, value, &fd);
                 break;
 
         default:
@@ -198,6 +213,8 @@ static int parse_listen(size_t i, const char *value, char **option) {
 
         if (table[i].type == 'a' && *option)
                 r = asprintf(&copy, "%s,%s", *option, value);
+        else if (table[i].type == 'h')
+                r = asprintf(&copy, "%d", fd);
         else
                 copy = strdup(value);
         if (r < 0 || !copy)
@@ -328,7 +345,7 @@ static size_t find_letter(int letter) {
 
 int options_parse(int argc, char *argv[], Context *c, int *ret_argc, char ***ret_argv) {
         struct option options[ELEMENTS(table) + 1];
-        char letters[2 * ELEMENTS(table) + 3];
+        char letters[2 * ELEMENTS(table) + 3], letter[] = "-?";
         _cleanup_free_ char **rest = NULL;
         int o, r, n = 0;
 
@@ -350,10 +367,13 @@ int options_parse(int argc, char *argv[], Context *c, int *ret_argc, char ***ret
                                              argv[optind - 1], program_invocation_short_name);
 
                 case '?':
+                        /* A letter may be one of several in an argument. */
+                        letter[1] = (char) optopt;
                         return message_error(
                                         -EINVAL,
                                         _("Option %s is unknown, ambiguous, or takes no value; see \"%s --help\"."),
-                                        argv[optind - 1], program_invocation_short_name);
+                                        optopt > 0 && optopt < FIRST_VALUE ? letter : argv[optind - 1],
+                                        program_invocation_short_name);
 
                 default:
                         r = take_option(c, o >= FIRST_VALUE ? (size_t) o - FIRST_VALUE : find_letter(o),
@@ -393,12 +413,21 @@ const char *options_find_listen(const Context *c, const char *key) {
 }
 
 static void print_heading(size_t i) {
-        const char *heading =
-                        i == 0                         ? N_("Options:")
-                        : table[i].id == OPTION_ACCEPT ? N_("Options of listen:")
-                        : table[i].id == OPTION_BACKLOG
-                                        ? N_("Options of listen and relay, which are those of the service's method Listen:")
-                                        : NULL;
+        static const struct {
+                OptionId first;
+                const char *heading;
+        } headings[] = {
+                { OPTION_HELP, N_("Options:") },
+                { OPTION_ACCEPT, N_("Options of listen:") },
+                { OPTION_MAX_CONNECTIONS, N_("Options of listen and relay:") },
+                { OPTION_BACKLOG,
+                  N_("Options of listen and relay, which are those of the service's method Listen:") },
+        };
+        const char *heading = NULL;
+
+        for (size_t j = 0; j < ELEMENTS(headings); j++)
+                if (table[i].id == headings[j].first)
+                        heading = headings[j].heading;
 
         if (heading)
                 help_print_heading(_(heading));

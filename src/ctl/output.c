@@ -11,7 +11,7 @@
 #include "ctl/output.h"
 #include "daemon/i18n.h"
 
-#define QUEUE_MAX (1024 * 1024)
+#define QUEUE_MAX ((size_t) 1024 * 1024)
 
 /* poll() promises that so much can be written: to a pipe, and to a terminal. */
 #define PIPE_ROOM PIPE_BUF

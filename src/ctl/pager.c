@@ -28,7 +28,8 @@ static bool must_be_secure(bool *ret_asked_for) {
         if (getuid() != geteuid() || getenv("SUDO_UID") || getenv("PKEXEC_UID"))
                 return true;
 
-        return sd_pid_get_owner_uid(0, &owner) >= 0 && owner != geteuid();
+        /* Who is in no session may be anybody. */
+        return sd_pid_get_owner_uid(0, &owner) < 0 || owner != geteuid();
 }
 
 static void try_pager(const char *command) {
@@ -96,6 +97,10 @@ void pager_open(const Context *c) {
 
         (void) close_fd(ends[0]);
         (void) close_fd(ends[1]);
+}
+
+bool pager_is_open(void) {
+        return pager > 0;
 }
 
 void pager_close(void) {

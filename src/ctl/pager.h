@@ -3,9 +3,12 @@
 
 /* The pager, as systemd's tools have it: SYSTEMD_PAGER, PAGER, or less, on a terminal only. */
 
+#include <stdbool.h>
+
 typedef struct Context Context;
 
 /* From here on standard output goes through it, unless there is no terminal, no pager, or --no-pager. */
 void pager_open(const Context *c);
+bool pager_is_open(void);
 /* Flushes standard output and waits for the person to have seen enough. */
 void pager_close(void);

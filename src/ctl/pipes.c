@@ -6,59 +6,76 @@
 #include "ctl/pipes.h"
 
 /* No more are kept for later. */
-#define IDLE_MAX 64
+#define IDLE_MAX 32
 
-static int pipe_new(Pipe **ret) {
-        int fds[2], size;
+static int pipe_new(bool large, Pipe **ret) {
         Pipe *pipe;
+        int fds[2];
 
         if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
                 return -errno;
 
-        size = fcntl(fds[1], F_SETPIPE_SZ, PIPE_BYTES);
-        if (size < 0)
-                size = fcntl(fds[1], F_GETPIPE_SZ);
-        pipe = size > 0 ? malloc(sizeof(*pipe)) : NULL;
+        /* Not a failure: there are limits to it. */
+        if (large && fcntl(fds[1], F_SETPIPE_SZ, PIPE_LARGE_BYTES) < 0)
+                large = false;
+
+        pipe = malloc(sizeof(*pipe));
         if (!pipe) {
                 (void) close_fd(fds[0]);
                 (void) close_fd(fds[1]);
                 return -ENOMEM;
         }
 
-        *pipe = (Pipe) { .in = fds[1], .out = fds[0], .slots = (unsigned) (size / getpagesize()) };
+        *pipe = (Pipe) {
+                .in = fds[1],
+                .out = fds[0],
+                .is_large = large,
+        };
         *ret = pipe;
         return 0;
 }
 
 int pipes_take(Pipes *p, Pipe **ret) {
-        if (!p->idle)
-                return pipe_new(ret);
+        int r;
 
-        *ret = p->idle;
-        p->idle = p->idle->next;
-        p->n_idle--;
-        return 0;
+        if (p->idle) {
+                *ret = p->idle;
+                p->idle = p->idle->next;
+                p->n_idle--;
+                return 0;
+        }
+
+        r = pipe_new(p->n_large < PIPE_LARGE_MAX, ret);
+        if (r >= 0)
+                p->n_large += (*ret)->is_large;
+        return r;
 }
 
 void pipes_put(Pipes *p, Pipe *pipe) {
+        Pipe **place = &p->idle;
+
         if (p->n_idle >= IDLE_MAX) {
-                (void) pipe_free(pipe);
+                pipes_drop(p, pipe);
                 return;
         }
 
-        pipe->next = p->idle;
-        p->idle = pipe;
+        /* The large ones come first. */
+        if (!pipe->is_large)
+                while (*place && (*place)->is_large)
+                        place = &(*place)->next;
+        pipe->next = *place;
+        *place = pipe;
         p->n_idle++;
 }
 
-Pipe *pipe_free(Pipe *pipe) {
+void pipes_drop(Pipes *p, Pipe *pipe) {
         if (!pipe)
-                return NULL;
+                return;
 
+        p->n_large -= pipe->is_large;
         (void) close_fd(pipe->in);
         (void) close_fd(pipe->out);
         free(pipe);
-        return NULL;
 }
 
 void pipes_done(Pipes *p) {
@@ -66,7 +83,7 @@ void pipes_done(Pipes *p) {
 
         while ((pipe = p->idle)) {
                 p->idle = pipe->next;
-                (void) pipe_free(pipe);
+                pipes_drop(p, pipe);
         }
         p->n_idle = 0;
 }

@@ -2,24 +2,26 @@
 #pragma once
 
 /*
- * Pipes for splice(2): a connection has one only while it has bytes on their way, so that idle ones cost none. The
- * kernel lets one user have 64 MiB of pipe buffers, and makes further pipes tiny.
+ * Pipes for splice(2): a connection has one only while it has bytes on their way, so that idle ones cost
+ * none. Large ones are faster, by a half. But of what the kernel lets one user have in all, usually 64 MiB,
+ * some must be left for others: beyond that it makes every new pipe of the user tiny.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 
-/* What is asked for; the kernel may give less. */
-#define PIPE_BYTES (256U * 1024)
+#define PIPE_LARGE_BYTES 1048576U
+#define PIPE_LARGE_MAX 16
 
 typedef struct Pipe {
         int in, out; /* what is written to the one is read from the other */
-        unsigned slots; /* so many pieces fit, however small */
+        bool is_large;
         struct Pipe *next;
 } Pipe;
 
 typedef struct Pipes {
         Pipe *idle;
-        unsigned n_idle;
+        unsigned n_idle, n_large;
 } Pipes;
 
 /* Returns an empty one, or a negative errno. */
@@ -27,6 +29,6 @@ int pipes_take(Pipes *p, Pipe **ret);
 /* It must be empty. */
 void pipes_put(Pipes *p, Pipe *pipe);
 
-/* For one that is not empty, too. */
-Pipe *pipe_free(Pipe *pipe);
+/* For one that is not empty. */
+void pipes_drop(Pipes *p, Pipe *pipe);
 void pipes_done(Pipes *p);

@@ -243,6 +243,10 @@ int query_path(Context *c, const char *text, char **ret) {
                 return 0;
         }
 
+        /* Those without a name have the empty one. */
+        if (*text == '\0')
+                return message_error(-EINVAL, _("There is no listener \"%s\"; \"list\" shows what there is."),
+                                     text);
         if (*text != '/')
                 return find_name(c, text, ret);
         if (!sd_bus_object_path_is_valid(text) ||

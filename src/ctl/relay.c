@@ -3,6 +3,7 @@
 #include "ctl/relay.h"
 
 #include <sys/epoll.h>
+#include <time.h>
 
 #include "base/address.h"
 #include "base/descriptors.h"
@@ -32,6 +33,7 @@ struct Relay {
         BridgeList retrying; /* the same; those are in no other list */
         BridgeList dead;     /* by 'bridges'; what epoll has told may still point there */
         bool is_waiting, has_complained;
+        int64_t retry_at; /* in ms; 0: nobody has to wait */
         void (*intake_ended)(void *userdata);
         void *userdata;
 };
@@ -80,13 +82,15 @@ static void on_enter(int fd, const Address *peer, GateSource *source, void *user
 }
 
 static int watch_intake(Relay *r, bool open) {
-        struct epoll_event event = { .events = open ? EPOLLIN : 0, .data.ptr = &r->intake };
+        struct epoll_event event = { .events = EPOLLIN, .data.ptr = &r->intake };
+        int op = open ? EPOLL_CTL_ADD : EPOLL_CTL_DEL;
 
         if (r->intake_is_gone || open == r->intake_is_open)
                 return 0;
 
         r->intake_is_open = open;
-        return epoll_ctl(r->hub.epoll, EPOLL_CTL_MOD, r->intake.fd, &event) < 0 ? -errno : 0;
+        /* A hangup would be told even if nothing was asked for. */
+        return epoll_ctl(r->hub.epoll, op, r->intake.fd, &event) < 0 ? -errno : 0;
 }
 
 /* What must not be taken now waits in the kernel's queue. */
@@ -95,6 +99,7 @@ static int update_intake(Relay *r) {
 }
 
 static void end_intake(Relay *r) {
+        (void) watch_intake(r, false);
         intake_done(&r->intake);
         r->intake_is_gone = true;
         r->intake_ended(r->userdata);
@@ -131,7 +136,7 @@ static void bury(Relay *r) {
                 GateSource *source = b->source;
 
                 TAILQ_REMOVE(&r->dead, b, bridges);
-                (void) bridge_free(b);
+                (void) bridge_free(b, &r->hub);
                 /* Another one may enter, and end, at once. */
                 gate_leave(r->gate, source);
         }
@@ -186,11 +191,37 @@ static int run_inner(Relay *r) {
         return 0;
 }
 
-static int get_timeout(const Relay *r) {
-        if (!TAILQ_EMPTY(&r->queue))
+static int64_t get_ms(void) {
+        struct timespec now;
+
+        (void) clock_gettime(CLOCK_MONOTONIC, &now);
+        return (int64_t) now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static bool has_to_retry(const Relay *r) {
+        return r->is_waiting || !TAILQ_EMPTY(&r->retrying);
+}
+
+/* Those who wait have their turn in time, however much the others have to do. Returns the timeout. */
+static int retry_in_time(Relay *r) {
+        int64_t now = 0;
+
+        if (!has_to_retry(r))
+                r->retry_at = 0;
+        else {
+                now = get_ms();
+                if (r->retry_at == 0)
+                        r->retry_at = now + RETRY_MS;
+                if (now >= r->retry_at) {
+                        retry(r);
+                        r->retry_at = has_to_retry(r) ? now + RETRY_MS : 0;
+                }
+        }
+
+        if (!TAILQ_EMPTY(&r->queue) || !TAILQ_EMPTY(&r->dead))
                 return 0;
 
-        return r->is_waiting || !TAILQ_EMPTY(&r->retrying) ? RETRY_MS : -1;
+        return r->retry_at > 0 ? (int) (r->retry_at - now) : -1;
 }
 
 static int handle_events(Relay *r, const struct epoll_event *events, int n) {
@@ -210,25 +241,25 @@ static int handle_events(Relay *r, const struct epoll_event *events, int n) {
         bury(r);
 
         /* A source that was added to it must be armed, too. */
-        return inner || r->intake_is_gone || sd_event_get_state(r->event) != SD_EVENT_ARMED ? run_inner(r) : 1;
+        return inner || r->intake_is_gone || sd_event_get_state(r->event) != SD_EVENT_ARMED ? run_inner(r)
+                                                                                            : 1;
 }
 
 int relay_run(Relay *r) {
         struct epoll_event events[EVENTS];
-        int k, n, code;
+        int k, n, code, timeout;
 
         for (k = run_inner(r); k > 0; k = handle_events(r, events, n)) {
+                timeout = retry_in_time(r);
                 k = update_intake(r);
                 if (k < 0)
                         break;
 
-                n = epoll_wait(r->hub.epoll, events, EVENTS, get_timeout(r));
+                n = epoll_wait(r->hub.epoll, events, EVENTS, timeout);
                 if (n < 0 && errno != EINTR)
                         return -errno;
                 if (n < 0)
                         n = 0;
-                if (n == 0 && TAILQ_EMPTY(&r->queue))
-                        retry(r);
         }
         if (k < 0)
                 return k;
@@ -271,8 +302,8 @@ int relay_new(const RelayParameters *p, Relay **ret) {
         if (r->hub.epoll < 0)
                 return -errno;
 
-        k = gate_new_within_limits(p->max_connections, p->max_connections_per_source, BRIDGE_DESCRIPTORS, on_enter, r,
-                                   &r->gate);
+        k = gate_new_within_limits(p->max_connections, p->max_connections_per_source, BRIDGE_DESCRIPTORS,
+                                   on_enter, r, &r->gate);
         if (k >= 0)
                 k = add(r, sd_event_get_fd(r->event), r);
         if (k >= 0)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The loop of "relay": epoll itself, for all connections, with the event loop of the bus and of signals inside it. */
+/* The loop of "relay": epoll itself, for all connections, with the event loop of the bus and of signals
+ * inside it. */
 
 #include <systemd/sd-event.h>
 
@@ -11,11 +12,11 @@
 typedef struct Relay Relay;
 
 typedef struct RelayParameters {
-        sd_event *event;  /* whose end is the loop's */
-        Intake intake;    /* consumed */
-        Target target;    /* the same */
+        sd_event *event;                                      /* whose end is the loop's */
+        Intake intake;                                        /* consumed */
+        Target target;                                        /* the same */
         unsigned max_connections, max_connections_per_source; /* 0: no limit */
-        void (*intake_ended)(void *userdata); /* no more connections will come */
+        void (*intake_ended)(void *userdata);                 /* no more connections will come */
         void *userdata;
 } RelayParameters;
 

@@ -52,7 +52,8 @@ void signal_forward(const struct signalfd_siginfo *info, pid_t pid) {
 void signal_stop_self(void) {
         sigset_t mask;
 
-        /* Not SIGSTOP: where the kernel lets nobody be stopped from a terminal, it shall not be this one alone. */
+        /* Not SIGSTOP: where the kernel lets nobody be stopped from a terminal, it shall not be this one
+         * alone. */
         (void) sigemptyset(&mask);
         (void) sigaddset(&mask, SIGTSTP);
         (void) raise(SIGTSTP);

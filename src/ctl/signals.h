@@ -8,14 +8,15 @@
 #include <sys/types.h>
 #include <systemd/sd-event.h>
 
-/* Blocks them, and SIGCHLD, and calls the handler for each; but those that the tool was started to ignore, as by
- * nohup(1), stay ignored. */
+/* Blocks them, and SIGCHLD, and calls the handler for each; but those that the tool was started to ignore, as
+ * by nohup(1), stay ignored. */
 int signals_add(sd_event *event, sd_event_signal_handler_t handler, void *userdata);
 
 /* Whether it asks a program to end. */
 bool signal_ends(int signal_number);
 
-/* Passes it on, unless the process has it already: what is typed on a terminal goes to all of a process group. */
+/* Passes it on, unless the process has it already: what is typed on a terminal goes to all of a process
+ * group. */
 void signal_forward(const struct signalfd_siginfo *info, pid_t pid);
 
 /* For SIGTSTP, when it was passed on: stops the tool itself until it is continued. */

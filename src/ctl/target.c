@@ -30,8 +30,9 @@ static int parse_path(const char *s, Target *t) {
         size_t length = strlen(s), size = offsetof(struct sockaddr_un, sun_path) + length;
 
         if (length >= sizeof(un.sun_path))
-                return message_error(-ENAMETOOLONG, _("The path \"%s\" is too long for a socket; %zu bytes are possible."), s,
-                                     sizeof(un.sun_path) - 1);
+                return message_error(-ENAMETOOLONG,
+                                     _("The path \"%s\" is too long for a socket; %zu bytes are possible."),
+                                     s, sizeof(un.sun_path) - 1);
 
         memcpy(un.sun_path, s, length);
         /* A name is exactly as long as its address says; a path ends with its NUL. */
@@ -57,8 +58,11 @@ static int parse_host(const char *s, Target *t) {
         } else if (length > 0 && memchr(s, ':', length))
                 length = 0;
         if (length == 0 || colon[1] == '\0')
-                return message_error(-EINVAL, _("\"%s\" is no target; write HOST:PORT, [ADDRESS]:PORT, or the path of a Unix "
-                                                "socket."), s);
+                return message_error(
+                                -EINVAL,
+                                _("\"%s\" is no target; write HOST:PORT, [ADDRESS]:PORT, or the path of a Unix "
+                                  "socket."),
+                                s);
 
         host = strndup(s, length);
         if (!host)
@@ -103,6 +107,7 @@ void target_done(Target *t) {
 int target_connect(const Target *t, size_t i, int *ret_fd, bool *ret_connected) {
         const TargetAddress *a = t->addresses + i;
         _cleanup_close_ int fd = -EBADF;
+        const struct sockaddr *sa = (const struct sockaddr *) &a->storage;
         bool connected;
         int one = 1;
 
@@ -110,12 +115,17 @@ int target_connect(const Target *t, size_t i, int *ret_fd, bool *ret_connected) 
         if (fd < 0)
                 return -errno;
 
-        /* What one side has sent without delay shall not be held up here. */
         if (a->storage.ss_family != AF_UNIX)
                 (void) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 
-        connected = connect(fd, (const struct sockaddr *) &a->storage, a->size) == 0;
+        connected = connect(fd, sa, a->size) == 0;
         if (!connected && errno != EINPROGRESS)
+                return -errno;
+        /* On this machine it is done by now, although it does not say so: no need to wait for the loop to
+         * tell. */
+        if (!connected)
+                connected = connect(fd, sa, a->size) == 0;
+        if (!connected && errno != EALREADY)
                 return -errno;
 
         *ret_fd = TAKE_FD(fd);

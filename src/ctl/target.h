@@ -19,11 +19,11 @@ typedef struct Target {
         size_t preferred; /* the one that was reached last */
 } Target;
 
-/* "HOST:PORT", "[ADDRESS]:PORT", or the path of a Unix socket: "/run/x", "./x", or "@x" for an abstract one. A host's
- * name is looked up here and never again. Says what is wrong when it returns a negative errno. */
+/* "HOST:PORT", "[ADDRESS]:PORT", or the path of a Unix socket: "/run/x", "./x", or "@x" for an abstract one.
+ * A host's name is looked up here and never again. Says what is wrong when it returns a negative errno. */
 int target_parse(const char *s, Target *ret);
 void target_done(Target *t);
 
-/* A non-blocking socket whose connect() is under way (*ret_connected false) or done. Returns a negative errno when
- * this address failed at once; -EAGAIN: the queue of a Unix socket is full. */
+/* A non-blocking socket whose connect() is under way (*ret_connected false) or done. Returns a negative errno
+ * when this address failed at once; -EAGAIN: the queue of a Unix socket is full. */
 int target_connect(const Target *t, size_t i, int *ret_fd, bool *ret_connected);

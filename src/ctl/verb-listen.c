@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* "listen": one COMMAND that takes the listening sockets, as from socket activation. With --accept: accept.c. */
+/* "listen": one COMMAND that takes the listening sockets, as from socket activation. With --accept: accept.c.
+ */
 
 #include <stdio.h>
 
@@ -61,11 +62,11 @@ static char *make_names(const Context *c, const Holding *h) {
 
         for (size_t i = 0; i < holding_get_n(h); i++) {
                 if (i > 0)
-                        fputc(':', f);
+                        (void) fputc(':', f);
                 if (name && *name != '\0' && !strchr(name, ':'))
-                        fputs(name, f);
+                        (void) fputs(name, f);
                 else
-                        fprintf(f, "%u", holding_get_port(h, i));
+                        (void) fprintf(f, "%u", holding_get_port(h, i));
         }
 
         if (fclose(f) == EOF) {
@@ -152,7 +153,8 @@ int verb_listen(int argc, char *argv[], Context *c) {
         if (c->accept || c->inetd)
                 return accept_connections(argc, argv, c, &s.command);
         if (c->max_connections > 0 || c->max_connections_per_source > 0)
-                return message_error(-EINVAL, _("COMMAND takes the connections itself; limits need --accept."));
+                return message_error(-EINVAL,
+                                     _("COMMAND takes the connections itself; limits need --accept."));
 
         r = holding_new(c, &holding);
         if (r < 0)

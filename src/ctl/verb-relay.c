@@ -87,6 +87,9 @@ static int run(Forwarding *f, const Endpoint *endpoint, const char *to, Context 
         r = holding_new(c, &f->holding);
         if (r >= 0)
                 r = holding_take_intake(f->holding, endpoint, true, &parameters.intake);
+        if (r >= 0)
+                /* What one side has sent without delay shall not be held up here. */
+                (void) intake_set_no_delay(&parameters.intake);
         if (r < 0) {
                 target_done(&parameters.target);
                 return r;

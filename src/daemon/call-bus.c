@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include "base/linger.h"
 #include "base/log.h"
 #include "base/macros.h"
 #include "base/message-ids.h"
@@ -20,6 +21,7 @@ static Call *call_free(Call *call) {
         quota_discharge(&call->charge);
         if (call->method->free_data && call->data)
                 call->method->free_data(call->data);
+        linger_limit(); /* whatever came with it is closed */
         sd_bus_message_unref(call->message);
         free(call);
         return NULL;

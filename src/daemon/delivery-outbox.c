@@ -5,6 +5,7 @@
 #include <systemd/sd-bus.h>
 #include <systemd/sd-event.h>
 
+#include "base/linger.h"
 #include "base/log.h"
 #include "base/macros.h"
 #include "daemon/delivery-outbox.h"
@@ -13,7 +14,7 @@
 #include "daemon/store.h"
 
 #define RETRY_USEC (UINT64_C(250) * 1000)
-#define CHECK_ROUNDS 2
+#define CHECK_ROUNDS 3
 
 /* The first stands for whatever there is. While it is under way, a second is sent for half a window, so that the client
  * takes the one half while we see to the other. No client with a small window has two, for dbus-daemon lets us wait for
@@ -381,8 +382,9 @@ static int on_check(sd_bus_message *m, void *userdata, sd_bus_error *error) {
 }
 
 /* A message is also freed when its client dies with it unread, and that is seen before NameOwnerChanged tells. So the
- * bus is asked something first: what it knew before comes before its answer. It may take the question out of the very
- * batch of events that has the client's end in it, further back; hence twice. */
+ * bus is asked something first: what it knew before comes before its answer. It may find the first question in a batch of
+ * events from before the client's end, and the second in the very batch that has the end in it, further back; hence three
+ * times. */
 static void traffic_check(Traffic *traffic) {
         int r;
 
@@ -759,6 +761,7 @@ static void outbox_handle_refusal(Outbox *outbox, uint64_t cookie, const sd_bus_
                 }
 
                 delivery_recall(d, handoff);
+                handoff->refused = true;
                 if (!later)
                         delivery_lose(d, handoff, -EACCES);
                 (void) d->ops->get_room(d); /* there is none, so it waits for the next attempt */
@@ -772,6 +775,8 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *ret_error
         const char *sender;
         Outbox *outbox;
         uint64_t cookie;
+
+        linger_limit(); /* whatever comes with it is closed in the end */
 
         error = sd_bus_message_get_error(m);
         if (!error || sd_bus_message_get_reply_cookie(m, &cookie) < 0)

@@ -118,8 +118,14 @@ static int signal_push(Delivery *d, bool more) {
         return errno_is_transient(r) ? r : 0;
 }
 
+/* What the bus did not pass on at first comes after others with higher serials: they do not stand for it before it has
+ * been read. */
+static bool is_acknowledged(const Handoff *handoff, uint64_t serial) {
+        return handoff->serial <= serial && (!handoff->refused || handoff->returned || handoff->serial == serial);
+}
+
 static int signal_acknowledge(Delivery *d, uint64_t serial) {
-        Handoff *handoff;
+        Handoff *handoff, *next;
 
         if (!d->parameters.options->acknowledge)
                 return -EOPNOTSUPP;
@@ -127,11 +133,14 @@ static int signal_acknowledge(Delivery *d, uint64_t serial) {
                 return -ERANGE;
 
         /* Serials can be guessed, so that this proves nothing about the bus. */
-        while ((handoff = TAILQ_FIRST(&d->sent)) && handoff->serial <= serial)
-                delivery_confirm(d, handoff);
+        for (handoff = TAILQ_FIRST(&d->sent); handoff; handoff = next) {
+                next = TAILQ_NEXT(handoff, delivery_link);
+                if (is_acknowledged(handoff, serial))
+                        delivery_confirm(d, handoff);
+        }
 
         /* What was sent before, by another process or to another owner, and has been taken from there. */
-        while ((handoff = TAILQ_FIRST(&d->waiting)) && handoff->serial <= serial) {
+        while ((handoff = TAILQ_FIRST(&d->waiting)) && handoff->serial <= serial && !handoff->refused) {
                 delivery_mark_sent(d);
                 delivery_confirm(d, handoff);
         }

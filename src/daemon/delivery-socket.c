@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/filter.h>
 #include <sys/socket.h>
 
@@ -59,16 +60,34 @@ static void socket_take_back(Delivery *d) {
         from_delivery(d)->taken = false;
 }
 
-/* The client may have copies. What is left to them is a socket that takes no packet, for good: a filter that drops
- * all cannot be removed once it is locked, and survives another listen(). */
-static void socket_revoke(Delivery *d, int listening_fd) {
+/* A filter that drops all cannot be removed once it is locked, and survives another listen(). */
+static int drop_all(int fd) {
         struct sock_filter drop = { .code = BPF_RET | BPF_K, .k = 0 };
         struct sock_fprog program = { .len = 1, .filter = &drop };
         int one = 1;
 
-        if (setsockopt(listening_fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0 ||
-            setsockopt(listening_fd, SOL_SOCKET, SO_LOCK_FILTER, &one, sizeof(one)) < 0)
-                log_warning("%s: cannot lock the socket: %s", d->parameters.path, strerror(errno));
+        if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0 ||
+            setsockopt(fd, SOL_SOCKET, SO_LOCK_FILTER, &one, sizeof(one)) < 0)
+                return -errno;
+
+        return 0;
+}
+
+/* To an interface that there never is. Whoever wants to bind a bound socket elsewhere needs CAP_NET_RAW. */
+static int bind_to_nowhere(int fd) {
+        int nowhere = INT_MAX;
+
+        return setsockopt(fd, SOL_SOCKET, SO_BINDTOIFINDEX, &nowhere, sizeof(nowhere)) < 0 ? -errno : 0;
+}
+
+/* The client may have copies. What is left to them is a socket that takes no packet, for good. There are kernels where
+ * only the one works without privileges: on some a filter needs CAP_NET_ADMIN, and a socket with the option interface is
+ * bound already. */
+static void socket_revoke(Delivery *d, int listening_fd) {
+        int dropped = drop_all(listening_fd), bound = bind_to_nowhere(listening_fd);
+
+        if (dropped < 0 && bound < 0)
+                log_warning("%s: cannot lock the socket: %s", d->parameters.path, strerror(-dropped));
 
         (void) shutdown(listening_fd, SHUT_RDWR);
 }

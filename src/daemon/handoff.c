@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include "base/linger.h"
 #include "base/macros.h"
 #include "base/vault.h"
 #include "daemon/handoff.h"
@@ -23,6 +24,12 @@ int handoff_new(int fd, const Address *peer, const Address *local, uint64_t seri
 }
 
 void handoff_let_go(Handoff *handoff) {
+        /* The client may have it already, and have closed it, too. */
+        if (handoff->fd >= 0) {
+                linger_turn_off(handoff->fd);
+                linger_limit();
+        }
+
         handoff->fd = close_fd(handoff->fd);
         handoff->kept = vault_drop(handoff->kept);
 }

@@ -35,7 +35,8 @@ struct Handoff {
         Outbox *outbox;     /* NULL: not on the bus */
         bool by_barrier;    /* that its message was read confirms it */
         bool receipt;       /* its message carries one */
-        bool returned;      /* to the pool already */
+        bool returned;      /* to the pool already: what became of its message is known */
+        bool refused;       /* by the bus, at least once */
         CreditPool pool;    /* that it is charged to */
         uint64_t cookie;    /* of its message */
         uint64_t position;  /* in the outbox' order */

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "base/descriptors.h"
+#include "base/linger.h"
 #include "base/log.h"
 #include "base/macros.h"
 #include "base/message-ids.h"
@@ -17,6 +18,7 @@
 #include "daemon/listener.h"
 #include "daemon/names.h"
 #include "daemon/options.h"
+#include "daemon/store-found.h"
 #include "daemon/store.h"
 
 /* A listener with a long queue gives way to the others after so many. */
@@ -156,7 +158,7 @@ static void listener_push(Listener *l, bool more) {
 
         if (l->delivery->n_waiting == 0 && !l->pushed_more)
                 return;
-        if (l->held && l->back_off_usec > 0)
+        if (l->leaving || (l->held && l->back_off_usec > 0))
                 return;
 
         l->pushed_more = more;
@@ -315,7 +317,7 @@ static AcceptResult listener_accept_one(Listener *l) {
 static bool listener_is_ready(Listener *l) {
         uint64_t next;
 
-        if (l->paused || l->held || l->delivery->ops->get_room(l->delivery) == 0)
+        if (l->leaving || l->paused || l->held || l->delivery->ops->get_room(l->delivery) == 0)
                 return false;
 
         if (l->pacer.interval_ns > 0) {
@@ -333,7 +335,7 @@ static bool listener_is_ready(Listener *l) {
 static bool listener_wants_notice(Listener *l) {
         const DeliveryOps *ops = l->delivery->ops;
 
-        return !l->paused && !l->held && ops->wants_notice && ops->wants_notice(l->delivery);
+        return !l->leaving && !l->paused && !l->held && ops->wants_notice && ops->wants_notice(l->delivery);
 }
 
 /* Gives notice of what was already accepted, for an owner who is gone. What is in the queue still, the event
@@ -615,8 +617,6 @@ int listener_restore_connection(Listener *l, StoreFound *found) {
         handoff->kept = TAKE_PTR(found->entry);
         delivery_add(l->delivery, handoff);
 
-        /* It may have been sent, or not; and it was accepted in any case. */
-        l->delivery->last_sent = found->serial;
         if (l->accepted < found->serial)
                 l->accepted = found->serial;
         return 0;
@@ -625,16 +625,33 @@ int listener_restore_connection(Listener *l, StoreFound *found) {
 void listener_restore_counters(Listener *l) {
         uint64_t rest = l->lost + delivery_get_in_flight(l->delivery);
 
+        /* Any of them may have been sent, and its client may say so only now. */
+        l->delivery->last_sent = l->accepted;
         l->delivered = l->accepted > rest ? l->accepted - rest : 0;
         listener_note(l);
 }
 
+bool listener_is_kept(const Listener *l) {
+        const Delivery *d = l->delivery;
+        unsigned packet_size;
+
+        if (!l->slot)
+                return false;
+
+        /* Without its channel it is of no use, unless another one may be opened. */
+        return l->options->persistent || d->kept_channel || !d->ops->get_channel ||
+               d->ops->get_channel(l->delivery, &packet_size) < 0;
+}
+
 void listener_leave(Listener *l) {
+        l->leaving = true;
+        (void) sd_event_source_set_enabled(l->accept_source, SD_EVENT_OFF);
         if (l->delivery->ops->leave)
                 l->delivery->ops->leave(l->delivery);
 }
 
 static void listener_stop(Listener *l) {
+        linger_limit(); /* what came as its lifetime is closed */
         l->accept_source = sd_event_source_disable_unref(l->accept_source);
         l->lifetime_source = sd_event_source_disable_unref(l->lifetime_source);
         l->hold_timer = sd_event_source_disable_unref(l->hold_timer);

@@ -82,6 +82,7 @@ struct Listener {
         sd_event_source *lifetime_source;
         sd_event_source *hold_timer;
         bool paused;
+        bool leaving;           /* another process goes on with it */
         bool held;              /* by the timer: out of descriptors, or faster than its rate */
         uint64_t back_off_usec;    /* 0: the last attempt worked */
         uint64_t episode_end_usec; /* until then, being out of descriptors is no news */
@@ -127,7 +128,11 @@ int listener_restore_connection(Listener *l, StoreFound *found);
 /* After these: what nobody has confirmed is known, and so is the rest. */
 void listener_restore_counters(Listener *l);
 
-/* The process ends, and the listener goes on without it: with listener_free(). */
+/* Whether another process can go on with it. */
+bool listener_is_kept(const Listener *l);
+
+/* The process is about to end, and the listener goes on without it: from now on nothing is accepted or handed over, and
+ * calls that wait are answered. May be called again. */
 void listener_leave(Listener *l);
 
 /* Frees the port, tells the events, frees the listener. */

@@ -12,6 +12,7 @@
 #include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
 
+#include "base/linger.h"
 #include "base/log.h"
 #include "base/macros.h"
 #include "config.h"
@@ -157,6 +158,12 @@ static int run(void) {
 
         raise_descriptor_limit();
         keep_no_large_blocks();
+
+        r = linger_init();
+        if (r < 0) {
+                log_error("Cannot set up a signal handler: %s", strerror(-r));
+                return r;
+        }
 
         r = sd_event_default(&event);
         if (r < 0) {

@@ -63,10 +63,15 @@ void manager_close_all(Manager *m) {
 }
 
 void manager_leave_all(Manager *m) {
-        if (m->store)
-                store_seal(m->store);
-        for (Listener *l = m->listeners; l; l = l->hh.next)
-                listener_leave(l);
+        Listener *l, *next;
+
+        m->leaving = true;
+        HASH_ITER(hh, m->listeners, l, next) {
+                if (listener_is_kept(l))
+                        listener_leave(l);
+                else
+                        listener_close(l, LISTENER_END_SHUTDOWN);
+        }
 }
 
 Manager *manager_free(Manager *m) {
@@ -197,6 +202,8 @@ int manager_listen(Manager *m, Client *client, ListenOptions *options, Listener 
         }
 
         m->last_id = l->id;
+        if (m->leaving)
+                listener_leave(l);
 
         *ret = l;
         return 0;

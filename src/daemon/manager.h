@@ -34,6 +34,7 @@ struct Manager {
         Client *clients;     /* by name */
         Listener *listeners; /* by id */
         uint64_t last_id;
+        bool leaving;        /* another process goes on with them */
 };
 
 /* What the settings have against a call of Listen. */
@@ -60,7 +61,8 @@ void manager_set_settings(Manager *m, Settings *settings);
 /* Closes all listeners and tells their owners. */
 void manager_close_all(Manager *m);
 
-/* Leaves all listeners to the next process, and tells nobody. */
+/* Leaves all listeners to the next process, and tells nobody; those too that are made from now on. What that process
+ * would know nothing of is closed. May be called again. */
 void manager_leave_all(Manager *m);
 
 Manager *manager_free(Manager *m);

@@ -12,12 +12,12 @@ DEFINE_CLEANUP(ListenOptions, listen_options_free)
 
 static void write_boolean(FILE *f, const char *key, bool value) {
         if (value)
-                fprintf(f, "%s=yes\n", key);
+                (void) fprintf(f, "%s=yes\n", key);
 }
 
 static void write_number(FILE *f, const char *key, uint32_t value) {
         if (value > 0)
-                fprintf(f, "%s=%u\n", key, value);
+                (void) fprintf(f, "%s=%u\n", key, value);
 }
 
 /* Those that count after the socket was made; what a socket has been told it hands on to its connections by
@@ -31,13 +31,13 @@ int options_text_write(const ListenOptions *o, char **ret) {
         if (!f)
                 return -errno;
 
-        fprintf(f, "delivery=%s\nbinaryType=%s\nname=%s\n", o->delivery, o->binary_type, o->name);
+        (void) fprintf(f, "delivery=%s\nbinaryType=%s\nname=%s\n", o->delivery, o->binary_type, o->name);
         write_boolean(f, "acknowledge", o->acknowledge);
         write_boolean(f, "persistent", o->persistent);
         write_boolean(f, "nonBlocking", o->non_blocking);
         write_number(f, "acceptRate", o->accept_rate);
         for (size_t i = 0; i < o->n_allow_from; i++)
-                fprintf(f, "allowFrom=%s\n", prefix_format(o->allow_from + i, prefix));
+                (void) fprintf(f, "allowFrom=%s\n", prefix_format(o->allow_from + i, prefix));
 
         if (fclose(f) == EOF) {
                 free(TAKE_PTR(*ret));

@@ -41,15 +41,29 @@ static void restore_check_done(Restore *restore) {
                 restore->done(0, restore->userdata);
 }
 
-/* The bus itself answers; if there is no such name any more, with an error. */
-static bool owner_is_there(sd_bus_message *answer, const Client *client) {
+static bool is_from_bus(sd_bus_message *answer) {
         const char *sender = sd_bus_message_get_sender(answer);
+
+        return sender && streq(sender, "org.freedesktop.DBus");
+}
+
+/* Only the bus knows. No answer, or one that says something else, is none: whoever is still there would lose its
+ * listeners for good. */
+static int owner_is_there(sd_bus_message *answer, const Client *client) {
         Listener *l;
         uint32_t uid;
+        int r;
 
-        if (sd_bus_message_is_method_error(answer, NULL) || !sender ||
-            !streq(sender, "org.freedesktop.DBus") || sd_bus_message_read_basic(answer, 'u', &uid) < 0)
+        if (!is_from_bus(answer))
+                return -EIO;
+        if (sd_bus_message_is_method_error(answer, SD_BUS_ERROR_NAME_HAS_NO_OWNER))
                 return false;
+        if (sd_bus_message_is_method_error(answer, NULL))
+                return -EIO;
+
+        r = sd_bus_message_read_basic(answer, 'u', &uid);
+        if (r < 0)
+                return r;
 
         TAILQ_FOREACH(l, &client->listeners, owner_link)
                 if (l->uid != uid)
@@ -63,16 +77,23 @@ static int on_owner(sd_bus_message *answer, void *userdata, sd_bus_error *error)
         Question *question = userdata;
         Restore *restore = question->restore;
         Client *client;
-        int r;
+        int r = 0;
 
         /* NULL: it has left meanwhile, and its listeners are closed. */
         client = manager_find_client(restore->manager, question->name);
-        r = -ENXIO;
-        if (client && owner_is_there(answer, client))
-                r = manager_identify_client(restore->manager, client, TAILQ_FIRST(&client->listeners)->uid);
-        if (client && r < 0) {
-                log_debug("%s is not there any more: %s", question->name, strerror(-r));
+        if (client)
+                r = owner_is_there(answer, client);
+        if (client && r == 0) {
+                log_debug("%s is not there any more", question->name);
                 manager_remove_client(restore->manager, client);
+        }
+        if (r > 0)
+                r = manager_identify_client(restore->manager, client, TAILQ_FIRST(&client->listeners)->uid);
+        if (r < 0) {
+                /* Another attempt may be luckier. */
+                log_error("Cannot find out whether %s is still there: %s", question->name, strerror(-r));
+                restore->done(r, restore->userdata);
+                return 0;
         }
 
         (void) question_free(question);
@@ -133,7 +154,9 @@ static int on_bus_id(sd_bus_message *answer, void *userdata, sd_bus_error *error
 
         restore->bus_id = sd_bus_slot_unref(restore->bus_id);
 
-        r = sd_bus_message_is_method_error(answer, NULL) ? -EIO : sd_bus_message_read_basic(answer, 's', &id);
+        r = sd_bus_message_is_method_error(answer, NULL) || !is_from_bus(answer)
+                        ? -EIO
+                        : sd_bus_message_read_basic(answer, 's', &id);
         if (r >= 0)
                 r = restore_from(restore, id);
         if (r < 0)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include "base/descriptors.h"
 #include "base/log.h"
 #include "base/macros.h"
 #include "daemon/client.h"
@@ -8,6 +9,7 @@
 #include "daemon/manager.h"
 #include "daemon/options.h"
 #include "daemon/restore.h"
+#include "daemon/store-found.h"
 #include "daemon/store.h"
 
 /* The limits of now do not close what was granted before. */
@@ -46,17 +48,12 @@ static int restore_listener(Manager *m, StoreFound *found) {
 
         HASH_ADD(hh, m->listeners, id, sizeof(l->id), l);
         if (!hash_was_added(&l->hh)) {
+                store_seal(m->store);
                 (void) listener_free(l);
                 return -ENOMEM;
         }
 
-        if (found->state.owner[0] == '\0')
-                return 0;
-
-        r = restore_owner(m, l, found->state.owner);
-        if (r < 0)
-                listener_close(l, LISTENER_END_ERROR);
-        return r;
+        return found->state.owner[0] == '\0' ? 0 : restore_owner(m, l, found->state.owner);
 }
 
 static int restore_channel(Manager *m, StoreFound *found) {
@@ -84,9 +81,16 @@ static int restore_channel(Manager *m, StoreFound *found) {
 
 static int restore_connection(Manager *m, StoreFound *found) {
         Listener *l;
+        int r;
 
         l = manager_find_listener(m, found->id);
-        return l ? listener_restore_connection(l, found) : 0;
+        if (!l)
+                return 0;
+
+        r = listener_restore_connection(l, found);
+        if (r < 0)
+                l->lost++;
+        return r;
 }
 
 static int restore(Manager *m, StoreFound *found) {
@@ -120,6 +124,12 @@ int manager_restore(Manager *m, bool same_bus) {
                         found[i].state.owner[0] = '\0';
 
                 r = restore(m, found + i);
+                if (errno_is_transient(r)) {
+                        /* Another attempt may be luckier. */
+                        store_seal(m->store);
+                        store_found_free(found, n);
+                        return r;
+                }
                 if (r < 0)
                         log_error("Cannot go on with a %s of listener %llu: %s",
                                   found[i].type == STATE_LISTENER  ? "socket"

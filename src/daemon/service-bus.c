@@ -19,6 +19,7 @@
 #include "daemon/restore.h"
 #include "daemon/service-bus.h"
 #include "daemon/settings.h"
+#include "daemon/store.h"
 #include "daemon/unit-bus.h"
 
 /* While it has to go on although it said it would stop: see on_name_released(). */
@@ -171,8 +172,10 @@ static int on_name_given_up(sd_bus_message *m, void *userdata, sd_bus_error *err
 static void service_leave(Service *s) {
         int r;
 
+        /* Who follows the name's owner would not believe us any more that there is a connection. */
         log_debug("Leaving all to the next process");
         s->is_leaving = true;
+        manager_leave_all(s->manager);
         s->name_answer = sd_bus_slot_unref(s->name_answer);
 
         r = sd_bus_release_name_async(s->bus, &s->name_answer, BUS_NAME, on_name_given_up, s);
@@ -388,9 +391,10 @@ static uint64_t now_usec(void) {
 void service_shut_down(Service *s, bool failed, uint64_t timeout_usec) {
         uint64_t queued, now, end = now_usec() + timeout_usec;
 
-        if ((failed || s->is_leaving) && s->manager->store)
+        if ((failed || s->is_leaving) && s->manager->store) {
                 manager_leave_all(s->manager);
-        else
+                store_seal(s->manager->store);
+        } else
                 manager_close_all(s->manager);
         service_withdraw(s);
 

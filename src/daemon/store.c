@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <assert.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <systemd/sd-event.h>
 
 #include "base/fd-store.h"
 #include "base/log.h"
@@ -14,6 +13,8 @@
 #include "base/vault.h"
 #include "daemon/options-text.h"
 #include "daemon/options.h"
+#include "daemon/store-found.h"
+#include "daemon/store-teller.h"
 #include "daemon/store.h"
 
 /* The names in the fd store. All of them together are one variable of the environment, which may have 128
@@ -30,22 +31,8 @@
 /* So that a few listeners need few lanes; who closes one has no more than these move. */
 #define LISTENERS_PER_LANE 4
 
-#define RETRY_USEC (UINT64_C(20) * 1000)
-#define LAST_CHANCE_MSEC 1000
-
-/* What systemd has not been told yet, because it was too busy. */
-typedef struct Untold {
-        char name[NAME_MAX_LENGTH];
-        int fds[2];
-        size_t n_fds; /* 0: to be removed */
-        struct Untold *next;
-} Untold;
-
 struct Store {
-        sd_event *event;
-        FdStore *fd_store;
-        Untold *untold, **untold_end;
-        sd_event_source *retry;
+        Teller *teller;
 
         int table_fd;
         bool table_is_new; /* systemd need not know of it as long as nothing is kept */
@@ -62,70 +49,11 @@ struct Store {
 
 DEFINE_CLEANUP(Store, store_free)
 
-/* ------------------------------------------------------------------------------------------ telling systemd
- */
-
-static int store_tell_one(Store *s, const Untold *untold) {
-        return untold->n_fds > 0 ? fd_store_add(s->fd_store, untold->name, untold->fds, untold->n_fds)
-                                 : fd_store_remove(s->fd_store, untold->name);
-}
-
-/* Returns -EAGAIN if something is left. */
-static int store_tell(Store *s) {
-        Untold *untold;
-        int r;
-
-        while ((untold = s->untold)) {
-                r = store_tell_one(s, untold);
-                if (r == -EAGAIN || r == -ENOBUFS || r == -ENOMEM || r == -ETOOMANYREFS)
-                        return -EAGAIN;
-                if (r < 0)
-                        log_error("Cannot tell the service manager what to keep: %s", strerror(-r));
-
-                s->untold = untold->next;
-                if (!s->untold)
-                        s->untold_end = &s->untold;
-                free(untold);
-        }
-
-        return 0;
-}
-
-static int on_retry(sd_event_source *source, uint64_t usec, void *userdata) {
-        Store *s = userdata;
-
-        s->retry = sd_event_source_disable_unref(s->retry);
-        if (store_tell(s) < 0)
-                (void) sd_event_add_time_relative(s->event, &s->retry, CLOCK_MONOTONIC, RETRY_USEC, 0,
-                                                  on_retry, s);
-        return 0;
-}
-
-static void store_tell_later(Store *s, const char *name, const int *fds, size_t n_fds) {
-        Untold *untold;
-
-        untold = calloc(1, sizeof(*untold));
-        if (!untold) {
-                log_error("Cannot tell the service manager what to keep: %s", strerror(ENOMEM));
-                return;
-        }
-
-        (void) snprintf(untold->name, sizeof(untold->name), "%s", name);
-        if (n_fds > 0)
-                memcpy(untold->fds, fds, n_fds * sizeof(int));
-        untold->n_fds = n_fds;
-        *s->untold_end = untold;
-        s->untold_end = &untold->next;
-
-        if (!s->retry)
-                (void) on_retry(NULL, 0, s);
-}
-
 static void on_lane(Store *s, char prefix, unsigned number, const int ends[static 2]) {
         char name[NAME_MAX_LENGTH];
 
         (void) snprintf(name, sizeof(name), "%c%u", prefix, number);
-        store_tell_later(s, name, ends, 2);
+        teller_add(s->teller, name, ends, 2);
 }
 
 static void on_listeners_lane(unsigned number, const int ends[static 2], void *userdata) {
@@ -136,8 +64,7 @@ static void on_connections_lane(unsigned number, const int ends[static 2], void 
         on_lane(userdata, CONNECTIONS_PREFIX, number, ends);
 }
 
-/* ------------------------------------------------------------------------------------------ what systemd has
- * kept */
+/* ---------------------------------------------------------------------- what systemd has kept */
 
 /* Both ends of a lane come under one name. */
 typedef struct KeptLane {
@@ -165,8 +92,10 @@ static KeptLane *kept_find_lane(Kept *kept, const char *name) {
 
 static void on_kept(const char *name, int fd, void *userdata) {
         Kept *kept = userdata;
-        KeptLane *lane = kept_find_lane(kept, name);
+        KeptLane *lane;
 
+        assert(kept);
+        lane = kept_find_lane(kept, name);
         if (lane && lane->n < 2)
                 lane->ends[lane->n++] = fd;
         else if (!lane && streq(name, TABLE_NAME) && kept->table < 0)
@@ -174,7 +103,7 @@ static void on_kept(const char *name, int fd, void *userdata) {
         else {
                 (void) close_fd(fd);
                 if (!lane)
-                        store_tell_later(kept->store, name, NULL, 0);
+                        teller_remove(kept->store->teller, name);
         }
 }
 
@@ -187,14 +116,14 @@ static void kept_close_lanes(Kept *kept, KeptLane *lanes, size_t n, char prefix)
                 for (size_t end = 0; end < lanes[i].n; end++)
                         (void) close_fd(lanes[i].ends[end]);
                 (void) snprintf(name, sizeof(name), "%c%zu", prefix, i);
-                store_tell_later(kept->store, name, NULL, 0);
+                teller_remove(kept->store->teller, name);
                 lanes[i].n = 0;
         }
 }
 
 static void kept_close(Kept *kept) {
         if (kept->table >= 0)
-                store_tell_later(kept->store, TABLE_NAME, NULL, 0);
+                teller_remove(kept->store->teller, TABLE_NAME);
         kept->table = close_fd(kept->table);
         kept_close_lanes(kept, kept->listeners, LISTENERS_LANES, LISTENERS_PREFIX);
         kept_close_lanes(kept, kept->connections, CONNECTIONS_LANES, CONNECTIONS_PREFIX);
@@ -307,11 +236,9 @@ int store_new(sd_event *event, Store **ret) {
         if (!s)
                 return -ENOMEM;
 
-        s->event = sd_event_ref(event);
         s->table_fd = -EBADF;
-        s->untold_end = &s->untold;
 
-        r = fd_store_new(&s->fd_store);
+        r = teller_new(event, &s->teller);
         if (r < 0)
                 return r;
 
@@ -332,30 +259,20 @@ void store_seal(Store *s) {
         vault_seal(s->listeners);
         vault_seal(s->connections);
 
-        /* The last chance for what was never told; nobody is waiting for us any more. */
-        for (unsigned n = 0; n < LAST_CHANCE_MSEC && store_tell(s) < 0; n++)
-                (void) poll(NULL, 0, 1);
+        teller_flush(s->teller);
 }
 
 Store *store_free(Store *s) {
-        Untold *untold;
-
         if (!s)
                 return NULL;
 
-        while ((untold = s->untold)) {
-                s->untold = untold->next;
-                free(untold);
-        }
-        sd_event_source_disable_unref(s->retry);
         s->listeners = vault_free(s->listeners);
         s->connections = vault_free(s->connections);
         if (s->table)
                 (void) munmap(s->table, sizeof(StateTable));
         (void) close_fd(s->table_fd);
-        s->fd_store = fd_store_free(s->fd_store);
+        s->teller = teller_free(s->teller);
         free(s->free_slots);
-        sd_event_unref(s->event);
         free(s);
         return NULL;
 }
@@ -379,7 +296,7 @@ void store_set_last_id(Store *s, uint64_t id) {
         s->table->header.last_id = id;
 }
 
-/* ------------------------------------------------------------------------------------------ keeping */
+/* ---------------------------------------------------------------------- keeping */
 
 static int store_take_slot(Store *s, uint32_t *ret) {
         if (s->n_free_slots > 0)
@@ -453,7 +370,7 @@ int store_keep_listener(Store *s,
 
         if (s->table_is_new) {
                 s->table_is_new = false;
-                store_tell_later(s, TABLE_NAME, &s->table_fd, 1);
+                teller_add(s->teller, TABLE_NAME, &s->table_fd, 1);
         }
 
         r = store_take_slot(s, &slot);
@@ -516,131 +433,6 @@ void store_release(Store *s) {
                 vault_release(s->connections);
 }
 
-/* ------------------------------------------------------------------------------------------ reading */
-
-typedef struct Reading {
-        Store *store;
-        StoreFound *found;
-        size_t n, size;
-} Reading;
-
-static int reading_add(Reading *reading, StoreFound **ret) {
-        StoreFound *found;
-        size_t size;
-
-        if (reading->n == reading->size) {
-                size = reading->size > 0 ? reading->size * 2 : 64;
-                found = realloc(reading->found, size * sizeof(*found));
-                if (!found)
-                        return -ENOMEM;
-                reading->found = found;
-                reading->size = size;
-        }
-
-        *ret = reading->found + reading->n++;
-        return 0;
-}
-
-/* Returns whether it is of any use. */
-static bool read_listener(Store *s, const StatePacket *packet, StoreFound *found) {
-        StateSlot *slot = s->table->slots + packet->listener.slot;
-        const char *text;
-        size_t length;
-        int r;
-
-        if (state_read_slot(slot, packet->id, &found->state) < 0)
-                return false; /* it was just being closed */
-
-        text = state_get_text(packet, &length);
-        r = options_text_read(text, length, &found->options);
-        if (r < 0) {
-                log_error("A listener of user %u is closed, what is known about it cannot be used: %s",
-                          (unsigned) packet->listener.uid, strerror(-r));
-                return false;
-        }
-
-        found->uid = packet->listener.uid;
-        found->slot = slot;
-        return true;
-}
-
-static bool on_packet(VaultEntry *entry,
-                      int *fds,
-                      size_t n_fds,
-                      const void *data,
-                      size_t size,
-                      void *userdata) {
-        const StatePacket *packet = data;
-        Reading *reading = userdata;
-        StoreFound found = {};
-        StoreFound *added;
-
-        if (state_check_packet(data, size) < 0 || (packet->type != STATE_LISTENER && n_fds != 1))
-                return false;
-
-        found.type = packet->type;
-        found.id = packet->id;
-        found.entry = entry;
-
-        if (found.type == STATE_LISTENER && !read_listener(reading->store, packet, &found))
-                return false;
-        if (found.type == STATE_CHANNEL)
-                found.packet_size = packet->channel.packet_size;
-        if (found.type == STATE_CONNECTION) {
-                found.serial = packet->connection.serial;
-                found.peer = state_get_peer(packet);
-        }
-
-        if (reading_add(reading, &added) < 0) {
-                (void) listen_options_free(found.options);
-                return false;
-        }
-
-        found.fds[0] = TAKE_FD(fds[0]);
-        found.fds[1] = n_fds > 1 ? TAKE_FD(fds[1]) : -EBADF;
-        *added = found;
-        return true;
-}
-
-static int compare_found(const void *a, const void *b) {
-        const StoreFound *x = a, *y = b;
-
-        if (x->type != y->type)
-                return x->type < y->type ? -1 : 1;
-        if (x->id != y->id)
-                return x->id < y->id ? -1 : 1;
-        if (x->serial != y->serial)
-                return x->serial < y->serial ? -1 : 1;
-
-        return 0;
-}
-
-static void found_done(StoreFound *found) {
-        (void) vault_drop(found->entry);
-        (void) close_fd(found->fds[0]);
-        (void) close_fd(found->fds[1]);
-        (void) listen_options_free(found->options);
-}
-
-void store_found_free(StoreFound *found, size_t n) {
-        for (size_t i = 0; i < n; i++)
-                found_done(found + i);
-        free(found);
-}
-
-/* Of what was there twice, since it was moving in its vault, one is enough. */
-static size_t remove_doubles(StoreFound *found, size_t n) {
-        size_t kept = 0;
-
-        for (size_t i = 0; i < n; i++)
-                if (kept > 0 && compare_found(found + kept - 1, found + i) == 0)
-                        found_done(found + i);
-                else
-                        found[kept++] = found[i];
-
-        return kept;
-}
-
 /* The others can be used again. */
 static int store_find_free_slots(Store *s, const StoreFound *found, size_t n) {
         _cleanup_free_ bool *is_used = NULL;
@@ -668,25 +460,22 @@ static int store_find_free_slots(Store *s, const StoreFound *found, size_t n) {
 }
 
 int store_read(Store *s, StoreFound **ret, size_t *ret_n) {
-        Reading reading = { .store = s };
+        StoreFound *found;
+        size_t n;
         int r;
 
-        r = vault_read(s->listeners, on_packet, &reading);
-        if (r >= 0)
-                r = vault_read(s->connections, on_packet, &reading);
-        if (r >= 0) {
-                if (reading.n > 0)
-                        qsort(reading.found, reading.n, sizeof(*reading.found), compare_found);
-                reading.n = remove_doubles(reading.found, reading.n);
-                r = store_find_free_slots(s, reading.found, reading.n);
-        }
+        r = store_found_read(s->table, s->listeners, s->connections, &found, &n);
+        if (r < 0)
+                return r;
+
+        r = store_find_free_slots(s, found, n);
         if (r < 0) {
-                store_seal(s); /* another attempt may be luckier */
-                store_found_free(reading.found, reading.n);
+                store_seal(s);
+                store_found_free(found, n);
                 return r;
         }
 
-        *ret = reading.found;
-        *ret_n = reading.n;
+        *ret = found;
+        *ret_n = n;
         return 0;
 }

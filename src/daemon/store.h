@@ -23,6 +23,7 @@
 
 typedef struct ListenOptions ListenOptions;
 typedef struct Store Store;
+typedef struct StoreFound StoreFound;
 typedef struct VaultEntry VaultEntry;
 typedef struct sd_event sd_event;
 
@@ -66,24 +67,5 @@ int store_keep_connection(Store *s,
 void store_hold(Store *s);
 void store_release(Store *s);
 
-/* Something of before. Whoever takes it over sets entry to NULL and the descriptors to -EBADF; the rest is
- * dropped. */
-typedef struct StoreFound {
-        StatePacketType type;
-        uint64_t id;
-        uint64_t serial; /* of a connection */
-        Address peer;
-        unsigned packet_size; /* of a channel */
-        uid_t uid;            /* from here: of a listener */
-        ListenOptions *options;
-        StateSlot *slot;
-        StateSlot state; /* what was in the slot */
-
-        int fds[2]; /* a listener's own, and its lifetime; a channel; a connection */
-        VaultEntry *entry;
-} StoreFound;
-
-/* All of it: first the listeners, then the channels, then the connections, each by id and serial. No listener
- * is there twice, nor is anything else. The caller frees it with store_found_free(). */
+/* All that another process has left (daemon/store-found.h); to be called once. */
 int store_read(Store *s, StoreFound **ret, size_t *ret_n);
-void store_found_free(StoreFound *found, size_t n);

@@ -30,7 +30,7 @@ static void peers_done(Peers *peers) {
 
 /* Everything that the service sent, and what it was then told. */
 static void settle(Fixture *f) {
-        for (unsigned i = 0; i < 3; i++)
+        for (unsigned i = 0; i < 6; i++)
                 test_client_sync_service(f->client);
 }
 

@@ -273,6 +273,50 @@ static void test_listens_again_at_once(Fixture *f, const void *data) {
         test_assert_connected(living, living_accepted->socket);
 }
 
+/* Whoever closes it last waits for a peer that does not read. */
+static void make_linger(int fd) {
+        struct linger linger = { .l_onoff = 1, .l_linger = 3600 };
+        g_autofree uint8_t *bytes = g_malloc0(CHUNK);
+
+        g_assert_no_errno(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)));
+        while (send(fd, bytes, CHUNK, MSG_DONTWAIT) > 0)
+                ;
+        g_assert_cmpint(errno, ==, EAGAIN);
+}
+
+static void test_lingers_for_nobody(Fixture *f, const void *data) {
+        g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
+        g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
+        _cleanup_close_ int peer = test_connect("::1", test_get_port(f->client, listener));
+        TestAccepted *accepted;
+
+        test_client_set_pings(f->client, TEST_PINGS_HOLD);
+        accepted = test_client_wait_accepted(f->client);
+        make_linger(accepted->socket);
+        test_accepted_free(accepted);
+
+        /* The service has the last copy now, and lets go of it. */
+        test_client_answer_pings(f->client);
+        test_client_set_pings(f->client, TEST_PINGS_ANSWER);
+        test_client_sync_service(f->client);
+        test_client_sync_service(other);
+        test_wait_for(test_get_u64(f->client, listener, "Delivered") == 1);
+}
+
+static void test_lingers_for_no_lifetime(Fixture *f, const void *data) {
+        g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
+        g_autofree char *first = test_listen(f->client, 0, -1, NULL), *second = NULL;
+        _cleanup_close_ int peer = test_connect("::1", test_get_port(f->client, first));
+        TestAccepted *accepted = test_client_wait_accepted(f->client);
+
+        test_client_sync_service(f->client);
+        second = test_listen(f->client, 0, -1, "lifetime", "h", accepted->socket, NULL);
+        make_linger(accepted->socket);
+        test_accepted_free(accepted);
+        test_listener_call(f->client, second, "Close");
+        test_client_sync_service(other);
+}
+
 int main(int argc, char *argv[]) {
         test_init(&argc, &argv);
         (void) test_enter_private_network();
@@ -284,6 +328,8 @@ int main(int argc, char *argv[]) {
         ADD("peers that left before they were accepted harm nobody", test_survives_peers_that_left);
         ADD("a closed listener is an unknown object", test_closes_once);
         ADD("Close ends what was not delivered", test_ends_what_was_not_delivered);
+        ADD("a client that lingers keeps nobody waiting", test_lingers_for_nobody);
+        ADD("nor does one whose lifetime lingers", test_lingers_for_no_lifetime);
         g_test_add("/connections/the port is free before Close is answered", Fixture, NULL, set_up_in_turns,
                    test_frees_the_port_before_it_replies, tear_down_in_turns);
         ADD("the same port can be listened on again at once", test_listens_again_at_once);

@@ -243,6 +243,18 @@ static void test_goes_on(StoreFixture *f, const void *data) {
         g_assert_cmpstr(next, ==, TEST_MANAGER_PATH "/listener/5");
 }
 
+/* Whoever has seen it may say so, and say so again. */
+static void test_serials_stay(StoreFixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, "acknowledge", "b", true, NULL);
+        _cleanup_close_ int peer = test_connect("::1", test_get_port(f->client, listener));
+
+        assert_delivered(f, listener, peer, 1);
+        sd_bus_message_unref(test_call(f->client, listener, TEST_LISTENER_INTERFACE, "Acknowledge", "t", UINT64_C(1)));
+        stop(f);
+        start(f);
+        sd_bus_message_unref(test_call(f->client, listener, TEST_LISTENER_INTERFACE, "Acknowledge", "t", UINT64_C(1)));
+}
+
 /* SIGTERM without a systemd on the bus that could say what it is for. */
 static void test_a_stop_leaves_nothing(StoreFixture *f, const void *data) {
         g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
@@ -260,6 +272,7 @@ static void test_a_stop_leaves_nothing(StoreFixture *f, const void *data) {
 static void test_another_bus(StoreFixture *f, const void *data) {
         g_autofree char *owned = NULL, *persistent = NULL, *error = NULL;
         uint16_t owned_port, persistent_port;
+        g_autofree char *owner = g_strdup(test_client_name(f->client));
         TestBus *other;
 
         owned = test_listen(f->client, 0, -1, NULL);
@@ -271,8 +284,11 @@ static void test_another_bus(StoreFixture *f, const void *data) {
 
         /* Where somebody else has the owner's name, as each bus counts from 1. */
         other = test_bus_new(NULL);
+        do {
+                g_clear_pointer(&f->client, test_client_free);
+                f->client = test_client_new(other, (uid_t) -1);
+        } while (!streq(test_client_name(f->client), owner));
         start_on(f, other);
-        f->client = test_client_new(other, (uid_t) -1);
         error = test_listener_call_fails(f->client, owned, "Close");
         g_assert_cmpstr(error, ==, "org.freedesktop.DBus.Error.UnknownObject");
         g_assert_cmpint(test_connect_fails("::1", owned_port), ==, ECONNREFUSED);
@@ -388,6 +404,8 @@ static void test_a_busy_manager(StoreFixture *f, const void *data) {
 
                 assert_delivered(f, last, peer, 1);
         }
+        /* Otherwise the next process would hand it out again. */
+        test_wait_for(test_get_u64(f->client, last, "Delivered") == 1);
         manager_set_deaf(f->manager, false);
         test_wait_for(f->manager->kept->len >= 1 + 2 * 128);
         stop(f);
@@ -406,6 +424,7 @@ int main(int argc, char *argv[]) {
         test_init(&argc, &argv);
 
         add("/store/goes on", test_goes_on);
+        add("/store/serials stay known", test_serials_stay);
         add("/store/a stop leaves nothing", test_a_stop_leaves_nothing);
         add("/store/another bus has other owners", test_another_bus);
         add("/store/another version starts anew", test_another_version);

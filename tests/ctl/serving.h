@@ -28,5 +28,8 @@ char serving_get_state(pid_t pid);
 /* How many connections wait in the kernel's queue at this port. */
 unsigned serving_count_queued(uint16_t port);
 
+/* How many descriptors a program has that this process starts: those that it was left itself, too. */
+unsigned serving_count_inherited(void);
+
 /* As many descriptors as this process may have. */
 void serving_raise_descriptors(void);

@@ -51,9 +51,9 @@ static void test_in_all(Fixture *f, const void *data) {
         const char *delivery = data;
         Crowd c = {};
         uint16_t port;
-        g_autoptr(Tool) tool = serving_start(
-                        f->bus, &port,
-                        SERVING("listen", "--inetd", delivery, "--max-connections=3", "127.0.0.1:0", "--", "cat"));
+        g_autoptr(Tool) tool = serving_start(f->bus, &port,
+                                             SERVING("listen", "--inetd", delivery, "--max-connections=3",
+                                                     "127.0.0.1:0", "--", "cat"));
         pid_t pid = tool->child->pid;
 
         for (unsigned i = 0; i < 20; i++)
@@ -81,8 +81,9 @@ static void test_per_source(Fixture *f, const void *data) {
         Crowd many = {}, others = {};
         uint16_t port;
         g_autoptr(Tool) tool = serving_start(f->bus, &port,
-                                             SERVING("listen", "--inetd", delivery, "--max-connections-per-source=2",
-                                                     "127.0.0.1:0", "--", "cat"));
+                                             SERVING("listen", "--inetd", delivery,
+                                                     "--max-connections-per-source=2", "127.0.0.1:0", "--",
+                                                     "cat"));
 
         for (unsigned i = 0; i < 30; i++)
                 crowd_connect(&many, "127.0.0.1", port);
@@ -106,6 +107,7 @@ static void test_per_source(Fixture *f, const void *data) {
                 crowd_leave(&many, i);
                 test_wait_for(crowd_count_served(&many) == MIN(i + 3, 30));
         }
+        g_assert_cmpint(serving_end(tool, SIGTERM), ==, 128 + SIGTERM);
         crowd_done(&many);
         crowd_done(&others);
 }
@@ -116,7 +118,8 @@ static void test_both(Fixture *f, const void *data) {
         uint16_t port;
         g_autoptr(Tool) tool = serving_start(f->bus, &port,
                                              SERVING("listen", "--inetd", "--max-connections=3",
-                                                     "--max-connections-per-source=2", "127.0.0.1:0", "--", "cat"));
+                                                     "--max-connections-per-source=2", "127.0.0.1:0", "--",
+                                                     "cat"));
 
         for (unsigned i = 0; i < 5; i++)
                 crowd_connect(&a, "127.0.0.1", port);
@@ -138,6 +141,7 @@ static void test_both(Fixture *f, const void *data) {
                 crowd_leave(&b, i);
         }
         g_assert_cmpuint(b.n_served, ==, 5);
+        g_assert_cmpint(serving_end(tool, SIGTERM), ==, 128 + SIGTERM);
         crowd_done(&a);
         crowd_done(&b);
 }
@@ -146,7 +150,8 @@ static void test_relay_holds_back(Fixture *f, const void *data) {
         Crowd c = {};
         uint16_t port, target;
         g_autofree char *to = NULL;
-        g_autoptr(Tool) echo = serving_start(f->bus, &target, SERVING("listen", "--inetd", "127.0.0.1:0", "--", "cat"));
+        g_autoptr(Tool) echo = serving_start(f->bus, &target,
+                                             SERVING("listen", "--inetd", "127.0.0.1:0", "--", "cat"));
         g_autoptr(Tool) tool = NULL;
 
         to = g_strdup_printf("127.0.0.1:%u", target);
@@ -160,6 +165,8 @@ static void test_relay_holds_back(Fixture *f, const void *data) {
                 crowd_leave(&c, i);
                 test_wait_for(crowd_count_served(&c) == MIN(i + 4, 20));
         }
+        g_assert_cmpint(serving_end(tool, SIGTERM), ==, 128 + SIGTERM);
+        g_assert_cmpint(serving_end(echo, SIGTERM), ==, 128 + SIGTERM);
         crowd_done(&c);
 }
 

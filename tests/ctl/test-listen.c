@@ -4,22 +4,24 @@
 
 #include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/macros.h"
 #include "ctl/serving.h"
 
-/* Writes the name of each signal that it gets, and ends at SIGTERM. */
-#define TELL_SIGNALS                                                                   \
-        "import signal, sys\n"                                                         \
-        "def tell(number, frame):\n"                                                   \
-        "    print(signal.Signals(number).name, flush=True)\n"                         \
-        "    if number == signal.SIGTERM:\n"                                           \
-        "        sys.exit(42)\n"                                                       \
-        "for name in 'HUP', 'INT', 'QUIT', 'TERM', 'USR1', 'USR2', 'WINCH', 'CONT':\n" \
-        "    signal.signal(getattr(signal, 'SIG' + name), tell)\n"                     \
-        "print('ready', flush=True)\n"                                                 \
-        "while True:\n"                                                                \
-        "    signal.pause()\n"
+/* Writes the name of each signal that it gets, and ends at SIGTERM. They are blocked from "ready" on, since
+ * one that came right before signal.pause() would be told only with the next one. */
+#define TELL_SIGNALS                                                              \
+        "import signal, sys\n"                                                    \
+        "names = 'HUP', 'INT', 'QUIT', 'TERM', 'USR1', 'USR2', 'WINCH', 'CONT'\n" \
+        "all = [getattr(signal, 'SIG' + name) for name in names]\n"               \
+        "signal.pthread_sigmask(signal.SIG_BLOCK, all)\n"                         \
+        "print('ready', flush=True)\n"                                            \
+        "while True:\n"                                                           \
+        "    number = signal.sigwait(all)\n"                                      \
+        "    print(signal.Signals(number).name, flush=True)\n"                    \
+        "    if number == signal.SIGTERM:\n"                                      \
+        "        sys.exit(42)\n"
 
 static void test_passes_sockets(Fixture *f, const void *data) {
         g_autoptr(ToolResult) result = tool_run(
@@ -34,8 +36,8 @@ static void test_passes_sockets(Fixture *f, const void *data) {
         g_assert_cmpint(sscanf(lines[0], "3 %u:%u:%u", &a, &b, &c), ==, 3);
         g_assert_cmpuint(a, !=, b);
         g_assert_cmpuint(b, !=, c);
-        /* The sockets, and the one that ls looks with. */
-        g_assert_cmpint(g_strv_length(lines), ==, 1 + 3 + 3 + 1 + 1);
+        /* The sockets, what ls reads, and nothing of the tool's. Then, after the last newline, nothing. */
+        g_assert_cmpint(g_strv_length(lines), ==, 1 + serving_count_inherited() + 3 + 1 + 1);
         /* When the tool has ended, the ports are free. */
         g_assert_false(test_service_is_listening(f->service, (uint16_t) a));
         g_assert_false(test_service_is_listening(f->service, (uint16_t) b));
@@ -102,7 +104,7 @@ static void test_exit_statuses(Fixture *f, const void *data) {
 
 /* Its own arguments, even those that look like the tool's; what it inherits; the priority of signals. */
 static void test_leaves_the_command_alone(Fixture *f, const void *data) {
-        g_autofree char *limit = NULL, *status = NULL, *expected = NULL;
+        g_autofree char *expected = NULL;
         g_autoptr(ToolResult) result = tool_run(
                         f->bus, "listen", "--quiet", "0", "--", "sh", "-c",
                         "echo \"$@\"; ulimit -Sn; grep -E '^Sig(Blk|Ign)' /proc/self/status", "--",
@@ -130,6 +132,11 @@ static void test_passes_signals_on(Fixture *f, const void *data) {
                 { SIGUSR1, "SIGUSR1" }, { SIGUSR2, "SIGUSR2" }, { SIGWINCH, "SIGWINCH" },
         };
         uint16_t port;
+
+        /* What is ignored at the start, as under nohup, stays so. */
+        for (size_t i = 0; i < ELEMENTS(signals); i++)
+                (void) signal(signals[i].number, SIG_DFL);
+
         g_autoptr(Tool) tool = serving_start(f->bus, &port,
                                              SERVING("listen", "0", "--", "python3", "-c", TELL_SIGNALS));
 
@@ -203,9 +210,10 @@ static void test_ignored_signals_stay_ignored(Fixture *f, const void *data) {
                                      "python3",
                                      "-c",
                                      "import signal\n"
+                                     "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])\n"
                                      "print(signal.getsignal(signal.SIGHUP) == signal.SIG_IGN, flush=True)\n"
-                                     "signal.signal(signal.SIGUSR1, lambda n, f: print('USR1', flush=True))\n"
-                                     "signal.pause()\n",
+                                     "signal.sigwait([signal.SIGUSR1])\n"
+                                     "print('USR1', flush=True)\n",
                                      NULL };
         const char *const environment[] = { address, NULL };
         TestChild *child = test_child_new(argv, &(TestSpawn) { .log = log, .environment = environment });
@@ -216,6 +224,48 @@ static void test_ignored_signals_stay_ignored(Fixture *f, const void *data) {
         g_assert_cmpint(test_child_wait(child), ==, 0);
         g_assert_true(test_file_contains(log, "USR1"));
         test_child_free(child);
+}
+
+/* Some supervisors do that, and the kernel then reaps children by itself. COMMAND finds what the tool did. */
+static void test_ignored_children(Fixture *f, const void *data) {
+        g_autofree char *directory = test_make_directory("children"),
+                        *log = g_build_filename(directory, "log", NULL);
+        g_autofree char *address = g_strdup_printf("DBUS_SYSTEM_BUS_ADDRESS=%s", test_bus_address(f->bus));
+        const char *const argv[] = { "python3",
+                                     "-c",
+                                     "import os, signal, sys\n"
+                                     "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+                                     "os.execv(sys.argv[1], sys.argv[1:])\n",
+                                     g_getenv("TEST_CTL"),
+                                     "listen",
+                                     "--quiet",
+                                     "0",
+                                     "--",
+                                     "python3",
+                                     "-c",
+                                     "import signal, sys\n"
+                                     "print(signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN)\n"
+                                     "sys.exit(7)\n",
+                                     NULL };
+        const char *const environment[] = { address, NULL };
+        TestChild *child = test_child_new(argv, &(TestSpawn) { .log = log, .environment = environment });
+
+        g_assert_cmpint(test_child_wait(child), ==, 7);
+        g_assert_true(test_file_contains(log, "True\n"));
+        test_child_free(child);
+}
+
+/* Of several ports, none stays bound when one cannot be had: nobody would know of it. */
+static void test_persistent_is_all_or_nothing(Fixture *f, const void *data) {
+        uint16_t first = test_free_port();
+        g_autofree char *free_port = g_strdup_printf("%u", first), *listener = NULL, *taken = NULL;
+        g_autoptr(ToolResult) result = NULL;
+
+        listener = test_listen(f->client, 0, -1, NULL);
+        taken = g_strdup_printf("%u", test_get_port(f->client, listener));
+        result = tool_run(f->bus, "listen", "--persistent", free_port, taken, "--", "true", NULL);
+        g_assert_cmpint(result->status, ==, 1);
+        g_assert_false(test_service_is_listening(f->service, first));
 }
 
 /* Nothing is left of it but what the COMMAND does at SIGTERM. */
@@ -311,7 +361,13 @@ static void test_what_cannot_be(Fixture *f, const void *data) {
 }
 
 int main(int argc, char *argv[]) {
+        struct rlimit limit;
+
         test_init(&argc, &argv);
+        /* So that it shows when somebody raises it. */
+        g_assert_no_errno(getrlimit(RLIMIT_NOFILE, &limit));
+        limit.rlim_cur = MIN(limit.rlim_max / 2, 512);
+        g_assert_no_errno(setrlimit(RLIMIT_NOFILE, &limit));
 
 #define ADD(path, test) g_test_add(path, Fixture, NULL, fixture_set_up, test, fixture_tear_down)
         ADD("/listen/passes several sockets", test_passes_sockets);
@@ -323,6 +379,8 @@ int main(int argc, char *argv[]) {
         ADD("/listen/stops and goes on", test_stops_and_goes_on);
         ADD("/listen/a key is one signal", test_a_key_is_one_signal);
         ADD("/listen/ignored signals stay ignored", test_ignored_signals_stay_ignored);
+        ADD("/listen/ignored children", test_ignored_children);
+        ADD("/listen/persistent is all or nothing", test_persistent_is_all_or_nothing);
         ADD("/listen/killed", test_killed);
         ADD("/listen/closed by an administrator", test_closed_by_an_administrator);
         ADD("/listen/the service stops", test_the_service_stops);

@@ -38,7 +38,8 @@ static Target target_new(void) {
 }
 
 static Target target_new_unix(bool abstract, int backlog) {
-        g_autofree char *directory = test_make_directory("target"), *path = g_build_filename(directory, "socket", NULL);
+        g_autofree char *directory = test_make_directory("target"),
+                        *path = g_build_filename(directory, "socket", NULL);
         struct sockaddr_un un = { .sun_family = AF_UNIX };
         Target t = { .fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0) };
         size_t n;
@@ -119,13 +120,13 @@ static void test_reset(Fixture *f, const void *data) {
 
 /* ------------------------------------------------------------------------------------------- much data */
 
-#define MUCH (24U * 1024 * 1024)
+#define MUCH (12U * 1024 * 1024)
 #define PIECE_MAX 70000
 
 typedef struct Stream {
         int fd;
         guint32 seed;
-        unsigned n;  /* bytes */
+        unsigned n;   /* bytes */
         char *digest; /* of what was sent or received */
 } Stream;
 
@@ -217,8 +218,8 @@ static void test_an_abstract_name(Fixture *f, const void *data) {
 /* A sender is held back until the reader goes on, and then all arrives. */
 static void test_a_slow_reader(Fixture *f, const void *data) {
         Relayed r = relay_start(f, target_new(), NULL);
-        _cleanup_close_ int client = test_connect("127.0.0.1", r.port), target = target_accept(&r.target), other = -EBADF,
-                            other_target = -EBADF;
+        _cleanup_close_ int client = test_connect("127.0.0.1", r.port), target = target_accept(&r.target),
+                            other = -EBADF, other_target = -EBADF;
         g_autofree char *zeros = g_malloc0(1 << 20), *got = g_malloc(1 << 20);
         size_t sent = 0, received = 0, before;
         ssize_t n;
@@ -335,7 +336,8 @@ static void test_a_full_queue(Fixture *f, const void *data) {
 }
 
 static void test_real_programs(Fixture *f, const void *data) {
-        g_autofree char *directory = test_make_directory("www"), *file = g_build_filename(directory, "file", NULL);
+        g_autofree char *directory = test_make_directory("www"),
+                        *file = g_build_filename(directory, "file", NULL);
         g_autofree char *got = g_build_filename(directory, "got", NULL), *to = NULL, *url = NULL;
         g_autoptr(GString) content = g_string_new(NULL);
         g_autoptr(Tool) httpd = NULL, relay = NULL;
@@ -344,7 +346,9 @@ static void test_real_programs(Fixture *f, const void *data) {
         for (unsigned i = 0; i < 200000; i++)
                 g_string_append_printf(content, "line %u\n", i);
         g_assert_true(g_file_set_contents(file, content->str, -1, NULL));
-        httpd = serving_start(f->bus, &target, SERVING("listen", "--inetd", "0", "--", "busybox", "httpd", "-i", "-h", directory));
+        httpd = serving_start(
+                        f->bus, &target,
+                        SERVING("listen", "--inetd", "0", "--", "busybox", "httpd", "-i", "-h", directory));
         to = g_strdup_printf("localhost:%u", target);
         relay = serving_start(f->bus, &port, SERVING("relay", "127.0.0.1:0", to));
         url = g_strdup_printf("http://127.0.0.1:%u/file", port);
@@ -370,10 +374,12 @@ static void test_the_service_is_killed(Fixture *f, const void *data) {
         (void) test_service_kill(f->service);
         if (data) {
                 g_assert_cmpint(test_child_wait(r.tool->child), ==, 1);
-                g_assert_true(tool_has_complained(r.tool, "The port is lost: the service is gone; start this again."));
+                g_assert_true(tool_has_complained(
+                                r.tool, "The port is lost: the service is gone; start this again."));
         } else {
                 /* Who has the socket needs it no more. */
-                _cleanup_close_ int client = test_connect("127.0.0.1", r.port), target = target_accept(&r.target);
+                _cleanup_close_ int client = test_connect("127.0.0.1", r.port),
+                                    target = target_accept(&r.target);
 
                 test_assert_connected(client, target);
                 g_assert_cmpint(serving_end(r.tool, SIGTERM), ==, 128 + SIGTERM);

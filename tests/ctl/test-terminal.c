@@ -101,6 +101,9 @@ static void test_lines_fit(Fixture *f, const void *data) {
 /* The pager says that it was there, and what it was told. */
 #define PAGER "echo \"<pager $LESS>\"; cat; echo '</pager>'"
 
+/* As if the test ran in a session, for all that the pager is concerned. */
+#define IN_SESSION "SYSTEMD_PAGERSECURE=0"
+
 static bool goes_through_pager(Fixture *f, const char *const *environment, const char *const *argv) {
         g_autoptr(Terminal) t = terminal_new(f->bus, environment, 80, argv);
 
@@ -111,15 +114,15 @@ static bool goes_through_pager(Fixture *f, const char *const *environment, const
 
 static void test_pager(Fixture *f, const void *data) {
         static const struct {
-                const char *environment[4];
+                const char *environment[5];
                 bool used;
         } cases[] = {
-                { { "SYSTEMD_PAGER=" PAGER }, true },
-                { { "PAGER=" PAGER }, true },
-                { { "PAGER=cat", "SYSTEMD_PAGER=" PAGER }, true },
-                { { "PAGER=" PAGER, "SYSTEMD_PAGER=" }, false },
-                { { "PAGER=" PAGER, "SYSTEMD_PAGER=cat" }, false },
-                { { "PAGER=" PAGER, "TERM=dumb" }, false },
+                { { "SYSTEMD_PAGER=" PAGER, IN_SESSION }, true },
+                { { "PAGER=" PAGER, IN_SESSION }, true },
+                { { "PAGER=cat", "SYSTEMD_PAGER=" PAGER, IN_SESSION }, true },
+                { { "PAGER=" PAGER, "SYSTEMD_PAGER=", IN_SESSION }, false },
+                { { "PAGER=" PAGER, "SYSTEMD_PAGER=cat", IN_SESSION }, false },
+                { { "PAGER=" PAGER, "TERM=dumb", IN_SESSION }, false },
                 /* Who became somebody else gets no pager that could do more than page, unless it says that it
                    may. */
                 { { "PAGER=" PAGER, "SUDO_UID=1000" }, false },
@@ -142,11 +145,12 @@ static void test_pager(Fixture *f, const void *data) {
 }
 
 static void test_pager_options(Fixture *f, const void *data) {
-        static const char *const given[] = { "SYSTEMD_PAGER=" PAGER, "SYSTEMD_LESS=FRX", NULL };
+        static const char *const given[] = { "SYSTEMD_PAGER=" PAGER, IN_SESSION, "SYSTEMD_LESS=FRX", NULL };
         static const char *const secure[] = { "SYSTEMD_PAGER=echo \"<$LESSSECURE>\"; cat",
                                               "SYSTEMD_PAGERSECURE=1", NULL };
-        g_autoptr(Terminal) usual = terminal_new(f->bus, (const char *const[]) { "PAGER=" PAGER, NULL }, 80,
-                                                 (const char *const[]) { "list", NULL }),
+        g_autoptr(Terminal) usual = terminal_new(f->bus,
+                                                 (const char *const[]) { "PAGER=" PAGER, IN_SESSION, NULL },
+                                                 80, (const char *const[]) { "list", NULL }),
                             ours = terminal_new(f->bus, given, 80, (const char *const[]) { "list", NULL }),
                             safe = terminal_new(f->bus, secure, 80, (const char *const[]) { "list", NULL });
 
@@ -163,7 +167,7 @@ static void test_pager_keeps_colours_and_width(Fixture *f, const void *data) {
         g_autoptr(Terminal) t = NULL;
 
         g_free(test_listen(f->client, 0, -1, "name", "s", name, NULL));
-        t = terminal_new(f->bus, (const char *const[]) { "PAGER=" PAGER, NULL }, 80,
+        t = terminal_new(f->bus, (const char *const[]) { "PAGER=" PAGER, IN_SESSION, NULL }, 80,
                          (const char *const[]) { "list", NULL });
         g_assert_cmpint(terminal_wait(t), ==, 0);
         g_assert_nonnull(strstr(t->shown->str, ESCAPE));
@@ -177,15 +181,17 @@ static void test_pager_that_goes(Fixture *f, const void *data) {
 
         for (unsigned i = 0; i < 50; i++)
                 g_free(test_listen(f->client, 0, -1, NULL));
-        t = terminal_new(f->bus, (const char *const[]) { "PAGER=read line; echo \"<$line>\"", NULL }, 80,
+        t = terminal_new(f->bus,
+                         (const char *const[]) { "PAGER=read line; echo \"<$line>\"", IN_SESSION, NULL }, 80,
                          (const char *const[]) { "list", NULL });
         g_assert_cmpint(terminal_wait(t), ==, 0);
         g_assert_nonnull(strstr(t->shown->str, "<"));
 }
 
 static void test_help(Fixture *f, const void *data) {
-        g_autoptr(Terminal) t = terminal_new(f->bus, (const char *const[]) { "PAGER=" PAGER, NULL }, 80,
-                                             (const char *const[]) { "--help", NULL });
+        g_autoptr(Terminal)
+                        t = terminal_new(f->bus, (const char *const[]) { "PAGER=" PAGER, IN_SESSION, NULL },
+                                         80, (const char *const[]) { "--help", NULL });
         g_autoptr(ToolResult) plain = tool_run(f->bus, "list", "-h", NULL),
                               version = tool_run(f->bus, "--version", NULL);
 

@@ -206,8 +206,7 @@ void tool_assert_fails(ToolResult *result, int status, ...) {
         g_assert_cmpstr(strchr(result->err, '\n'), ==, "\n");
 }
 
-/* ----------------------------------------------------------------------------------------------- terminals
- */
+/* ---------------------------------------------------------------------------------------------- terminals */
 
 Terminal *terminal_new_full(TestBus *bus,
                             const char *const *environment,
@@ -271,8 +270,7 @@ int terminal_wait(Terminal *t) {
         return t->child->status;
 }
 
-/* ---------------------------------------------------------------------------------------------------- JSON
- */
+/* --------------------------------------------------------------------------------------------------- JSON */
 
 static json_object *get_member(json_object *o, const char *key, json_type type) {
         json_object *value;

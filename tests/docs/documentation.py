@@ -296,6 +296,24 @@ def references(sources):
     return problems
 
 
+# ------------------------------------------------------------------------------------------- the tests
+
+def test_sources(sources, name):
+    """A test's source; a few are called after the suite that they are in."""
+    return [path for path in (f'tests/{directory}test-{name}.c' for directory in ('', 'bus/', 'machine/', 'ctl/'))
+            if os.path.exists(os.path.join(sources.root, path))]
+
+
+def tests_of_threats(sources):
+    """What SECURITY.md names as `NAME: CASE` is a case of tests/**/test-NAME.c."""
+    problems = []
+    for name, case in re.findall(r'`([a-z][a-z-]+):\s+([^`]+)`', sources['SECURITY.md']):
+        text = '\n'.join(sources[path] for path in test_sources(sources, name))
+        if not re.search(rf'"(/[^"/]+/)?{re.escape(" ".join(case.split()))}"', text):
+            problems.append(f'test {name}: {" ".join(case.split())} is named in SECURITY.md, but there is none')
+    return problems
+
+
 CHECKS = [
     ('members of the interfaces', members),
     ('options of Listen', listen_options),
@@ -314,4 +332,5 @@ CHECKS = [
     ('messages of the log', messages),
     ("polkit's actions", actions),
     ('references between the pages', references),
+    ('tests that SECURITY.md names', tests_of_threats),
 ]

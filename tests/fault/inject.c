@@ -216,7 +216,6 @@ INTERPOSE(TIMERFD_SETTIME,
           timerfd_settime,
           (int fd, int flags, const struct itimerspec *value, struct itimerspec *old),
           (fd, flags, value, old))
-INTERPOSE(SENDMSG, ssize_t, sendmsg, (int fd, const struct msghdr *message, int flags), (fd, message, flags))
 INTERPOSE(SENDTO,
           ssize_t,
           sendto,
@@ -252,6 +251,18 @@ PUBLIC int epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event
         return operation == EPOLL_CTL_ADD && fails(FAULT_EPOLL_CTL)
                                ? -1
                                : NEXT(epoll_ctl)(epoll, operation, fd, event);
+}
+
+/* A connection that is broken is so for whoever asks, the event loop as well. */
+PUBLIC ssize_t sendmsg(int fd, const struct msghdr *message, int flags) {
+        if (!fails(FAULT_SENDMSG))
+                return NEXT(sendmsg)(fd, message, flags);
+
+        if (control->error == EPIPE || control->error == ECONNRESET) {
+                (void) NEXT(shutdown)(fd, SHUT_RDWR);
+                errno = control->error;
+        }
+        return -1;
 }
 
 PUBLIC unsigned if_nametoindex(const char *name) {

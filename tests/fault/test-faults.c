@@ -524,7 +524,7 @@ static void test_faults(Fixture *f, const void *data) {
         g_test_message("%s: %u faults, %u not reached, %u ended the service:%s", run.scenario->name,
                        run.n_faults, run.n_unreached, run.n_ends, run.ends->str);
         g_assert_cmpuint(run.n_wrong, ==, 0);
-        g_assert_cmpuint(run.n_faults, >, 100);
+        g_assert_cmpuint(run.n_faults, >, only ? 0 : 100);
         g_string_free(run.wrong, true);
         g_string_free(run.ends, true);
         munmap(run.control, sizeof(*run.control));

@@ -11,6 +11,8 @@
 #include "fuzz/message.h"
 
 #define DRIVER "org.freedesktop.DBus"
+/* ALLOW_INTERACTIVE_AUTHORIZATION, in a message's header. */
+#define MAY_ASK UINT8_C(4)
 #define WAITING_MAX 256U
 #define SERIALS_MAX 1024U
 #define TURNS_MAX 10000U
@@ -285,7 +287,7 @@ void private_bus_begin_call(PrivateBus *b,
                             const char *member) {
         uint32_t serial = private_bus_next_serial(b);
 
-        message_begin(m, MESSAGE_CALL, 0, serial);
+        message_begin(m, MESSAGE_CALL, client % BUS_CLIENTS >= 2 ? MAY_ASK : 0, serial);
         message_add_field(m, FIELD_PATH, path);
         message_add_field(m, FIELD_INTERFACE, interface);
         message_add_field(m, FIELD_MEMBER, member);

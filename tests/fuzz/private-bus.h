@@ -42,7 +42,7 @@ sd_bus *private_bus_get_service_bus(PrivateBus *b);
 /* Lets everybody do what there is to do. Returns false if the service's loop or connection has ended. */
 bool private_bus_run(PrivateBus *b);
 
-/* Their uids are 0, 1000, 1000, and none that the driver would tell. */
+/* Their uids are 0, 1000, 1000, and 1001. The last two let polkit ask a person. */
 const char *private_bus_get_client(unsigned client);
 
 /* Starts a call of a client; everything but the body is up to the caller, who ends it with

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The service is killed a hundred times under a steady load of connections, by each delivery. Each peer waits
- * for the number of its connection, which the client writes. Every connection is accounted for: none is
- * refused; one may be lost with each kill, the one that had been accepted and not been recorded yet; what
- * comes twice has the same number. */
+/* The service is killed a hundred times, and restarted some more times, under a steady load of connections,
+ * by each delivery. Each peer waits for the number of its connection, which the client writes. Every
+ * connection is accounted for: none is refused; one may be lost with each kill, the one that had been
+ * accepted and not been recorded yet; what comes twice has the same number. */
 
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -18,8 +18,9 @@
 #include "machine/machine.h"
 
 #define KILLS 100U
+#define RESTARTS 10U
 #define PEERS 4U    /* of each listener at a time */
-#define BETWEEN 25U /* connections of each listener between two kills */
+#define BETWEEN 8U /* connections of each listener between two kills */
 
 typedef struct Load Load;
 
@@ -224,7 +225,25 @@ static bool is_settled(const Load *load) {
                                test_get_u64(load->client, load->listener, "Lost");
 }
 
-static void test_a_hundred_kills(Machine *m, const void *data) {
+static void kill_service(Machine *m) {
+        g_assert_no_errno(kill(machine_service_pid(), SIGKILL));
+}
+
+static void restart_service(Machine *m) {
+        g_free(machine_run("systemctl", "restart", "--no-block", MACHINE_UNIT, NULL));
+}
+
+typedef struct Ends {
+        unsigned n;
+        void (*end)(Machine *m);
+        unsigned lost_max;
+} Ends;
+
+static const Ends kills = { .n = KILLS, .end = kill_service, .lost_max = KILLS };
+static const Ends restarts = { .n = RESTARTS, .end = restart_service, .lost_max = 0 };
+
+static void test_under_load(Machine *m, const void *data) {
+        const Ends *ends = data;
         static const char *const deliveries[] = { "signal", "pull", "channel", "socket" };
         Load *loads[ELEMENTS(deliveries)];
         unsigned since[ELEMENTS(deliveries)], n_lost = 0;
@@ -234,9 +253,8 @@ static void test_a_hundred_kills(Machine *m, const void *data) {
         for (size_t i = 0; i < ELEMENTS(loads); i++)
                 loads[i] = load_new(m, deliveries[i]);
 
-        for (unsigned n = 0; n < KILLS; n++) {
+        for (unsigned n = 0; n < ends->n; n++) {
                 unsigned changes = test_bus_owner_changes(m->bus);
-                pid_t pid;
 
                 /* Killed at any point: here that is after some number of connections. */
                 for (size_t i = 0; i < ELEMENTS(loads); i++) {
@@ -246,8 +264,7 @@ static void test_a_hundred_kills(Machine *m, const void *data) {
                 test_wait_for(all_have(loads, ELEMENTS(loads), BETWEEN + g_rand_int_range(random, 0, BETWEEN),
                                        since));
 
-                pid = machine_service_pid();
-                g_assert_no_errno(kill(pid, SIGKILL));
+                ends->end(m);
                 test_wait_for(test_bus_owner_changes(m->bus) >= changes + 2 &&
                               test_bus_service_owner(m->bus));
         }
@@ -268,12 +285,13 @@ static void test_a_hundred_kills(Machine *m, const void *data) {
                 g_assert_cmpuint(test_client_count_signals(load->client, "Closed"), ==, 0);
                 load_free(load);
         }
-        g_assert_cmpuint(n_lost, <=, KILLS);
+        g_assert_cmpuint(n_lost, <=, ends->lost_max);
 }
 
 int main(int argc, char *argv[]) {
         machine_init(&argc, &argv);
 
-        machine_add("/kills/a hundred under load", test_a_hundred_kills);
+        machine_add_full("/kills/a hundred kills under load", test_under_load, &kills);
+        machine_add_full("/kills/restarts under load lose nothing", test_under_load, &restarts);
         return test_run();
 }

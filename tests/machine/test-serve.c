@@ -4,6 +4,7 @@
 
 #include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/macros.h"
 #include "machine/machine.h"
@@ -11,11 +12,11 @@
 #define LOG "/run/test-serve.log"
 
 /* That of README.md. */
-#define RULE                                                                                                         \
-        "polkit.addRule(function(action, subject) {"                                                                 \
-        "  if (action.id == 'org.example.TCPServerSocket.listen-privileged' &&"                                      \
-        "      action.lookup('port') == '80' && subject.isInGroup('" MACHINE_WEB_GROUP "'))"                         \
-        "    return polkit.Result.YES;"                                                                              \
+#define RULE                                                                                 \
+        "polkit.addRule(function(action, subject) {"                                         \
+        "  if (action.id == 'org.example.TCPServerSocket.listen-privileged' &&"              \
+        "      action.lookup('port') == '80' && subject.isInGroup('" MACHINE_WEB_GROUP "'))" \
+        "    return polkit.Result.YES;"                                                      \
         "});"
 
 static TestChild *serve_as(const char *user, const char *const *argv) {
@@ -30,7 +31,8 @@ static TestChild *serve_as(const char *user, const char *const *argv) {
 #define SERVE_AS(user, ...) serve_as(user, (const char *const[]) { "tcpserversocketctl", __VA_ARGS__, NULL })
 
 static void assert_curl(const char *url, const char *expected) {
-        g_autofree char *got = machine_run("curl", "--silent", "--show-error", "--fail", "--max-time", "10", url, NULL);
+        g_autofree char *got = machine_run("curl", "--silent", "--show-error", "--fail", "--max-time", "10",
+                                           url, NULL);
 
         g_assert_cmpstr(got, ==, expected);
 }
@@ -41,16 +43,19 @@ static void test_gunicorn(Machine *m, const void *data) {
         int status;
 
         machine_set_rule(RULE);
-        machine_write("/srv/app/app.py", "import os\n"
-                                         "\n"
-                                         "def app(environ, start_response):\n"
-                                         "    start_response('200 OK', [('Content-Type', 'text/plain')])\n"
-                                         "    return [b'port %s, uid %d' % (environ['SERVER_PORT'].encode(), os.getuid())]\n");
+        machine_write("/srv/app/app.py",
+                      "import os\n"
+                      "\n"
+                      "def app(environ, start_response):\n"
+                      "    start_response('200 OK', [('Content-Type', 'text/plain')])\n"
+                      "    return [b'port %s, uid %d' % (environ['SERVER_PORT'].encode(), os.getuid())]\n");
 
-        server = SERVE_AS(MACHINE_WEB_USER, "listen", "80", "--", "gunicorn", "--chdir", "/srv/app", "app:app");
+        server = SERVE_AS(MACHINE_WEB_USER, "listen", "80", "--", "gunicorn", "--chdir", "/srv/app",
+                          "app:app");
         /* The socket is there before the server is; who comes too early waits. */
         {
-                g_autofree char *expected = g_strdup_printf("port 80, uid %d", (int) machine_uid(MACHINE_WEB_USER));
+                g_autofree char *expected = g_strdup_printf("port 80, uid %d",
+                                                            (int) machine_uid(MACHINE_WEB_USER));
 
                 assert_curl("http://127.0.0.1/", expected);
                 assert_curl("http://[::1]/", expected);
@@ -62,9 +67,11 @@ static void test_gunicorn(Machine *m, const void *data) {
         /* gunicorn ends well at SIGTERM, and the port is free. */
         test_child_signal(server, SIGTERM);
         g_assert_cmpint(test_child_wait(server), ==, 0);
+        test_wait_for(!test_is_listening(getpid(), 80));
         g_assert_cmpint(test_connect_fails("127.0.0.1", 80), ==, ECONNREFUSED);
 
-        denied = machine_run_as(MACHINE_USER, &status, "tcpserversocketctl", "listen", "80", "--", "true", NULL);
+        denied = machine_run_as(MACHINE_USER, &status, "tcpserversocketctl", "listen", "80", "--", "true",
+                                NULL);
         g_assert_cmpint(status, ==, 1);
         g_assert_nonnull(strstr(denied, "80"));
 }
@@ -74,28 +81,32 @@ static void test_busybox(Machine *m, const void *data) {
 
         machine_set_rule(RULE);
         machine_write("/srv/www/hello", "hello");
-        server = SERVE_AS(MACHINE_WEB_USER, "listen", "--inetd", "80", "--", "busybox", "httpd", "-i", "-h", "/srv/www");
+        server = SERVE_AS(MACHINE_WEB_USER, "listen", "--inetd", "80", "--", "busybox", "httpd", "-i", "-h",
+                          "/srv/www");
         assert_curl("http://127.0.0.1/hello", "hello");
 }
 
 static void test_ssh(Machine *m, const void *data) {
         g_autoptr(TestChild) server = NULL;
         g_autofree char *home = g_strdup_printf("/home/%s", MACHINE_USER), *got = NULL;
-        g_autofree char *make = g_strdup_printf("set -e; umask 077; cd; mkdir .ssh; "
-                                                "ssh-keygen -q -t ed25519 -N '' -f host; "
-                                                "ssh-keygen -q -t ed25519 -N '' -f .ssh/id_ed25519; "
-                                                "cp .ssh/id_ed25519.pub .ssh/authorized_keys; "
-                                                "echo \"[127.0.0.1]:2222 $(cat host.pub)\" >.ssh/known_hosts");
+        g_autofree char *make = g_strdup_printf(
+                        "set -e; umask 077; cd; mkdir .ssh; "
+                        "ssh-keygen -q -t ed25519 -N '' -f host; "
+                        "ssh-keygen -q -t ed25519 -N '' -f .ssh/id_ed25519; "
+                        "cp .ssh/id_ed25519.pub .ssh/authorized_keys; "
+                        "echo \"[127.0.0.1]:2222 $(cat host.pub)\" >.ssh/known_hosts");
         g_autofree char *key = g_build_filename(home, "host", NULL);
         int status;
 
         g_free(machine_run("runuser", "-l", MACHINE_USER, "-c", make, NULL));
-        server = SERVE_AS(MACHINE_USER, "listen", "--inetd", "127.0.0.1:2222", "--", "/usr/sbin/sshd", "-i", "-e", "-f",
-                          "/dev/null", "-h", key);
+        server = SERVE_AS(MACHINE_USER, "listen", "--inetd", "127.0.0.1:2222", "--", "/usr/sbin/sshd", "-i",
+                          "-e", "-f", "/dev/null", "-h", key);
         for (unsigned i = 0; i < 2; i++) {
-                g_autofree char *command = g_strdup_printf("exec ssh -p 2222 -o BatchMode=yes 127.0.0.1 'id -un; exit %u'", 40 + i);
+                g_autofree char *command = g_strdup_printf(
+                                "exec ssh -p 2222 -o BatchMode=yes 127.0.0.1 'id -un; exit %u'", 40 + i);
 
-                got = (g_free(got), machine_run_as(NULL, &status, "runuser", "-l", MACHINE_USER, "-c", command, NULL));
+                got = (g_free(got),
+                       machine_run_as(NULL, &status, "runuser", "-l", MACHINE_USER, "-c", command, NULL));
                 g_assert_cmpstr(got, ==, MACHINE_USER);
                 g_assert_cmpint(status, ==, 40 + (int) i);
         }
@@ -110,15 +121,42 @@ static void test_without_sockets(Machine *m, const void *data) {
         int status;
 
         machine_configure("AllowSocketDelivery=no");
-        refused = machine_run_as(MACHINE_USER, &status, "tcpserversocketctl", "listen", "8080", "--", "true", NULL);
+        refused = machine_run_as(MACHINE_USER, &status, "tcpserversocketctl", "listen", "8080", "--", "true",
+                                 NULL);
         g_assert_cmpint(status, ==, 1);
         g_assert_null(strchr(refused, '\n'));
 
         machine_write("/srv/www/hello", "hello");
-        server = SERVE_AS(MACHINE_USER, "listen", "--inetd", "8080", "--", "busybox", "httpd", "-i", "-h", "/srv/www");
+        server = SERVE_AS(MACHINE_USER, "listen", "--inetd", "8080", "--", "busybox", "httpd", "-i", "-h",
+                          "/srv/www");
         assert_curl("http://127.0.0.1:8080/hello", "hello");
         listeners = machine_run("tcpserversocketctl", "list", "--json=short", NULL);
         g_assert_nonnull(strstr(listeners, "\"channel\""));
+}
+
+/* A connection for which there can be no process now gets one later. */
+static void test_no_more_processes(Machine *m, const void *data) {
+        static const char *const argv[] = { "prlimit", "--nproc=2", "tcpserversocketctl",
+                                            "listen",  "--inetd",   "8081",
+                                            "--",      "cat",       NULL };
+        /* The kernel counts the processes of a user in all machines. */
+        g_autofree char *uid = g_strdup_printf("%d", g_random_int_range(100000, INT32_MAX));
+        g_autoptr(TestChild) server = NULL;
+        _cleanup_close_ int first = -EBADF, second = -EBADF;
+
+        g_free(machine_run("useradd", "--uid", uid, "carol", NULL));
+        server = serve_as("carol", argv);
+        first = test_connect("127.0.0.1", 8081);
+
+        test_send(first, "a", 1);
+        test_expect(first, "a");
+        second = test_connect("127.0.0.1", 8081);
+        test_send(second, "b", 1);
+        test_wait_for(test_file_contains(LOG, "Connections have to wait: Resource temporarily unavailable."));
+        first = close_fd(first);
+        test_expect(second, "b");
+        test_child_signal(server, SIGTERM);
+        g_assert_cmpint(test_child_wait(server), ==, 128 + SIGTERM);
 }
 
 /* What is in front of a server that runs already. */
@@ -127,18 +165,21 @@ static void test_relay(Machine *m, const void *data) {
 
         machine_set_rule(RULE);
         machine_write("/srv/www/hello", "hello");
-        server = SERVE_AS(MACHINE_USER, "listen", "--inetd", "127.0.0.1:8080", "--", "busybox", "httpd", "-i", "-h", "/srv/www");
+        server = SERVE_AS(MACHINE_USER, "listen", "--inetd", "127.0.0.1:8080", "--", "busybox", "httpd", "-i",
+                          "-h", "/srv/www");
         relay = SERVE_AS(MACHINE_WEB_USER, "relay", "80", "localhost:8080");
         assert_curl("http://127.0.0.1/hello", "hello");
 }
 
 int main(int argc, char *argv[]) {
         machine_init(&argc, &argv);
+        test_show_on_failure(LOG);
 
         machine_add("/serve/gunicorn on port 80", test_gunicorn);
         machine_add("/serve/busybox httpd on port 80", test_busybox);
         machine_add("/serve/ssh", test_ssh);
         machine_add("/serve/without sockets", test_without_sockets);
+        machine_add("/serve/no more processes", test_no_more_processes);
         machine_add("/serve/relay", test_relay);
         return test_run();
 }

@@ -38,6 +38,19 @@ static void test_the_right_password(Machine *m, const void *data) {
         g_assert_false(terminal_shows(t, MACHINE_ROOT_PASSWORD));
 }
 
+static void test_a_server_on_port_80(Machine *m, const void *data) {
+        g_autoptr(Terminal)
+                        t = terminal_new_full(NULL, NULL, 80, MACHINE_USER,
+                                              (Words) { "listen", "80", "--", "sh", "-c",
+                                                        "echo \"descriptors: $LISTEN_FDS\"; exit 7", NULL });
+
+        test_wait_for(terminal_shows(t, PROMPT));
+        g_assert_true(terminal_shows(t, "port 80"));
+        terminal_type(t, MACHINE_ROOT_PASSWORD "\n");
+        g_assert_cmpint(terminal_wait(t), ==, 7);
+        g_assert_true(terminal_shows(t, "descriptors: 1"));
+}
+
 static void test_the_wrong_password(Machine *m, const void *data) {
         g_autofree char *listener = listen_as_root(m);
         g_autoptr(Terminal)
@@ -118,6 +131,7 @@ int main(int argc, char *argv[]) {
         machine_init(&argc, &argv);
 
         machine_add("/tool/the right password", test_the_right_password);
+        machine_add("/tool/a server on port 80", test_a_server_on_port_80);
         machine_add("/tool/the wrong password", test_the_wrong_password);
         machine_add("/tool/nobody is asked who cannot or does not want to answer", test_nobody_is_asked);
         machine_add("/tool/looking asks nobody", test_looking_asks_nobody);

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <errno.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+
+#include "base/linger.h"
+
+#define TICK_USEC 10000
+
+/* Ticks for as long as something was closed since the last tick, so that one always follows. */
+static bool has_handler;
+static volatile sig_atomic_t ticking;
+static volatile sig_atomic_t closing;
+
+static void set_ticks(suseconds_t usec) {
+        (void) setitimer(ITIMER_REAL,
+                         &(struct itimerval) { .it_interval.tv_usec = usec, .it_value.tv_usec = usec }, NULL);
+}
+
+static void on_tick(int number) {
+        int saved = errno;
+
+        if (!closing) {
+                set_ticks(0);
+                ticking = 0;
+        }
+        closing = 0;
+        errno = saved;
+}
+
+int linger_init(void) {
+        struct sigaction action = { .sa_handler = on_tick, .sa_flags = SA_RESTART };
+
+        if (sigaction(SIGALRM, &action, NULL) < 0)
+                return -errno;
+
+        has_handler = true;
+        return 0;
+}
+
+void linger_turn_off(int fd) {
+        struct linger linger = {};
+        socklen_t size = sizeof(linger);
+
+        /* With a time of 0 nobody waits: the connection is reset. */
+        if (getsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, &size) < 0 || !linger.l_onoff || linger.l_linger == 0)
+                return;
+
+        linger.l_onoff = 0;
+        (void) setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+}
+
+void linger_limit(void) {
+        if (!has_handler)
+                return;
+
+        closing = 1;
+        if (ticking)
+                return;
+
+        ticking = 1;
+        set_ticks(TICK_USEC);
+}

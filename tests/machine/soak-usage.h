@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What the service uses while all is quiet. */
+
+#include "machine/attack.h"
+
+typedef struct Usage {
+        pid_t pid;
+        uint64_t memory; /* in bytes, its own and not shared */
+        unsigned n_fds;
+        unsigned n_stored;  /* in systemd's fd store */
+        uint64_t n_wakeups; /* in a second */
+} Usage;
+
+/* Nobody may ask it for anything meanwhile; that takes a second. */
+Usage usage_measure(void);

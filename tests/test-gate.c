@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <fcntl.h>
+#include <glib.h>
+
+#include "base/address.h"
+#include "base/macros.h"
+#include "ctl/gate.h"
+
+/* Those who entered, by the number of their descriptor. */
+typedef struct Inside {
+        GateSource *sources[64];
+        int fds[64];
+        unsigned n, n_left;
+} Inside;
+
+static void on_enter(int fd, const Address *peer, GateSource *source, void *userdata) {
+        Inside *inside = userdata;
+
+        g_assert_cmpuint(inside->n, <, ELEMENTS(inside->fds));
+        inside->fds[inside->n] = fd;
+        inside->sources[inside->n++] = source;
+}
+
+static int arrive(Gate *gate, const char *from) {
+        int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        Address address;
+
+        g_assert_cmpint(fd, >=, 0);
+        g_assert_cmpint(address_parse(from, &address), ==, 0);
+        g_assert_true(gate_is_open(gate));
+        g_assert_cmpint(gate_arrive(gate, fd, &address), ==, 0);
+        return fd;
+}
+
+/* The one who entered first and is still there. */
+static void leave(Gate *gate, Inside *inside) {
+        unsigned i = inside->n_left++;
+
+        close(inside->fds[i]);
+        gate_leave(gate, inside->sources[i]);
+}
+
+static void done(Gate *gate, Inside *inside) {
+        while (inside->n_left < inside->n)
+                leave(gate, inside);
+        g_assert_cmpuint(gate_get_entered(gate), ==, 0);
+        g_assert_null(gate_free(gate));
+}
+
+static void test_in_all(void) {
+        Inside inside = {};
+        Gate *gate;
+
+        g_assert_cmpint(gate_new(2, 0, 8, on_enter, &inside, &gate), ==, 0);
+        (void) arrive(gate, "192.0.2.1");
+        (void) arrive(gate, "192.0.2.1");
+        g_assert_cmpuint(inside.n, ==, 2);
+        g_assert_false(gate_is_open(gate));
+        leave(gate, &inside);
+        (void) arrive(gate, "192.0.2.2");
+        g_assert_cmpuint(inside.n, ==, 3);
+        g_assert_false(gate_is_open(gate));
+        done(gate, &inside);
+}
+
+static void test_per_source(void) {
+        Inside inside = {};
+        int second, third;
+        Gate *gate;
+
+        g_assert_cmpint(gate_new(0, 1, 8, on_enter, &inside, &gate), ==, 0);
+        (void) arrive(gate, "192.0.2.1");
+        second = arrive(gate, "192.0.2.1");
+        third = arrive(gate, "192.0.2.1");
+        g_assert_cmpuint(inside.n, ==, 1);
+        (void) arrive(gate, "2001:db8::1");
+        (void) arrive(gate, "2001:db8::2");
+        g_assert_cmpuint(inside.n, ==, 3);
+
+        /* In their order; and others do not let them in. */
+        leave(gate, &inside);
+        g_assert_cmpuint(inside.n, ==, 4);
+        g_assert_cmpint(inside.fds[3], ==, second);
+        leave(gate, &inside);
+        leave(gate, &inside);
+        g_assert_cmpuint(inside.n, ==, 4);
+        leave(gate, &inside);
+        g_assert_cmpint(inside.fds[4], ==, third);
+        done(gate, &inside);
+}
+
+/* Nobody is held without bound, and then all have to wait. */
+static void test_holds_so_many(void) {
+        Inside inside = {};
+        Gate *gate;
+
+        g_assert_cmpint(gate_new(0, 1, 3, on_enter, &inside, &gate), ==, 0);
+        for (unsigned i = 0; i < 4; i++)
+                (void) arrive(gate, "192.0.2.1");
+        g_assert_false(gate_is_open(gate));
+        leave(gate, &inside);
+        g_assert_true(gate_is_open(gate));
+        (void) arrive(gate, "192.0.2.2");
+        g_assert_cmpuint(inside.n, ==, 3);
+        done(gate, &inside);
+        g_assert_cmpuint(inside.n, ==, 5);
+}
+
+static void test_drops_what_it_holds(void) {
+        Inside inside = {};
+        int held;
+        Gate *gate;
+
+        g_assert_cmpint(gate_new(0, 1, 3, on_enter, &inside, &gate), ==, 0);
+        (void) arrive(gate, "192.0.2.1");
+        held = arrive(gate, "192.0.2.1");
+        gate_drop_held(gate);
+        g_assert_cmpint(fcntl(held, F_GETFD), ==, -1);
+        g_assert_false(gate_is_open(gate));
+        done(gate, &inside);
+        g_assert_cmpuint(inside.n, ==, 1);
+}
+
+int main(int argc, char *argv[]) {
+        g_test_init(&argc, &argv, NULL);
+
+        g_test_add_func("/gate/in all", test_in_all);
+        g_test_add_func("/gate/per source", test_per_source);
+        g_test_add_func("/gate/holds so many", test_holds_so_many);
+        g_test_add_func("/gate/drops what it holds", test_drops_what_it_holds);
+        return g_test_run();
+}
