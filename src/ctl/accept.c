@@ -8,13 +8,13 @@
 
 #include "base/address.h"
 #include "base/descriptors.h"
+#include "base/i18n.h"
 #include "base/macros.h"
 #include "ctl/gate.h"
 #include "ctl/holding-bus.h"
 #include "ctl/intake.h"
 #include "ctl/message.h"
 #include "ctl/signals.h"
-#include "daemon/i18n.h"
 
 /* The connection, until the process has it, and the process itself. */
 #define JOB_DESCRIPTORS 2

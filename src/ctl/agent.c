@@ -8,10 +8,10 @@
 #include <sys/wait.h>
 #include <systemd/sd-login.h>
 
+#include "base/i18n.h"
 #include "base/macros.h"
 #include "ctl/agent.h"
 #include "ctl/message.h"
-#include "daemon/i18n.h"
 
 static pid_t agent; /* 0: there is none */
 

@@ -4,10 +4,10 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include "base/i18n.h"
 #include "base/macros.h"
 #include "ctl/bridge.h"
 #include "ctl/message.h"
-#include "daemon/i18n.h"
 
 /* How often a pipe is filled before it is others' turn. */
 #define TURNS 16

@@ -4,13 +4,13 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/i18n.h"
+#include "base/names.h"
 #include "base/parse.h"
 #include "ctl/agent.h"
 #include "ctl/client-bus.h"
 #include "ctl/message.h"
 #include "ctl/options.h"
-#include "daemon/i18n.h"
-#include "daemon/names.h"
 
 /* polkit's agents give a person up to five minutes. */
 #define CALL_TIMEOUT_USEC (UINT64_C(330) * 1000 * 1000)

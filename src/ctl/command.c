@@ -6,10 +6,10 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "base/i18n.h"
 #include "base/macros.h"
 #include "ctl/command.h"
 #include "ctl/message.h"
-#include "daemon/i18n.h"
 
 /* Where sd_listen_fds() looks for them. */
 #define LISTEN_FDS_START 3

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include "base/i18n.h"
 #include "base/macros.h"
 #include "ctl/endpoint.h"
 #include "ctl/message.h"
-#include "daemon/i18n.h"
 
 static int parse_port(const char *s, uint16_t *ret) {
         unsigned long port;

@@ -5,14 +5,14 @@
 #include <fcntl.h>
 #include <time.h>
 
+#include "base/i18n.h"
 #include "base/macros.h"
+#include "base/names.h"
 #include "base/parse.h"
 #include "ctl/agent.h"
 #include "ctl/client-bus.h"
 #include "ctl/message.h"
 #include "ctl/options.h"
-#include "daemon/i18n.h"
-#include "daemon/names.h"
 
 /* How long to wait for the service to say why it has ended a listener. */
 #define REASON_USEC (UINT64_C(1) * 1000 * 1000)

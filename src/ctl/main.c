@@ -7,6 +7,7 @@
 #include <locale.h>
 #include <stdio.h>
 
+#include "base/i18n.h"
 #include "base/macros.h"
 #include "base/text.h"
 #include "config.h"
@@ -17,7 +18,6 @@
 #include "ctl/pager.h"
 #include "ctl/terminal.h"
 #include "ctl/verbs.h"
-#include "daemon/i18n.h"
 
 #define ANY_NUMBER INT_MAX
 

@@ -3,10 +3,10 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/i18n.h"
 #include "base/text.h"
 #include "ctl/message.h"
 #include "ctl/terminal.h"
-#include "daemon/i18n.h"
 
 static bool quiet;
 

@@ -5,14 +5,14 @@
 #include <systemd/sd-bus.h>
 
 #include "base/hash.h"
+#include "base/i18n.h"
 #include "base/macros.h"
+#include "base/names.h"
 #include "ctl/channel-watch-bus.h"
 #include "ctl/client-bus.h"
 #include "ctl/listener.h"
 #include "ctl/message.h"
 #include "ctl/monitor-bus.h"
-#include "daemon/i18n.h"
-#include "daemon/names.h"
 
 /* More calls of Accept than this do not wait: who called is gone, and was never answered. */
 #define CALLS_MAX 65536

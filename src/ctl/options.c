@@ -5,13 +5,13 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/i18n.h"
 #include "base/macros.h"
 #include "base/parse.h"
 #include "config.h"
 #include "ctl/help.h"
 #include "ctl/message.h"
 #include "ctl/options.h"
-#include "daemon/i18n.h"
 
 typedef enum OptionId {
         OPTION_HELP,

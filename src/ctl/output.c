@@ -6,10 +6,10 @@
 #include <stdint.h>
 #include <sys/epoll.h>
 
+#include "base/i18n.h"
 #include "base/macros.h"
 #include "ctl/message.h"
 #include "ctl/output.h"
-#include "daemon/i18n.h"
 
 #define QUEUE_MAX ((size_t) 1024 * 1024)
 

@@ -7,9 +7,9 @@
 
 #include "base/address.h"
 #include "base/descriptors.h"
+#include "base/i18n.h"
 #include "base/macros.h"
 #include "ctl/message.h"
-#include "daemon/i18n.h"
 
 /* Two sockets, and two pipes while bytes are on their way both ways. */
 #define BRIDGE_DESCRIPTORS 6

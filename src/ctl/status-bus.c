@@ -3,13 +3,13 @@
 #include <stdio.h>
 #include <systemd/sd-bus.h>
 
+#include "base/i18n.h"
 #include "base/macros.h"
+#include "base/names.h"
 #include "ctl/client-bus.h"
 #include "ctl/json.h"
 #include "ctl/message.h"
 #include "ctl/query-bus.h"
-#include "daemon/i18n.h"
-#include "daemon/names.h"
 
 static int read_ports(sd_bus_message *m, json_object *array) {
         uint16_t first, last;

@@ -6,10 +6,10 @@
 #include <stddef.h>
 #include <sys/un.h>
 
+#include "base/i18n.h"
 #include "base/macros.h"
 #include "ctl/message.h"
 #include "ctl/target.h"
-#include "daemon/i18n.h"
 
 static int add_address(Target *t, const void *address, size_t size) {
         TargetAddress *addresses;

@@ -4,6 +4,7 @@
 #include <pwd.h>
 #include <stdio.h>
 
+#include "base/i18n.h"
 #include "base/macros.h"
 #include "ctl/json.h"
 #include "ctl/message.h"
@@ -12,7 +13,6 @@
 #include "ctl/table.h"
 #include "ctl/terminal.h"
 #include "ctl/verbs.h"
-#include "daemon/i18n.h"
 
 static int print_json(const Context *c, const Listeners *l) {
         json_object *array = json_object_new_array();

@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 
+#include "base/i18n.h"
 #include "base/macros.h"
 #include "ctl/accept.h"
 #include "ctl/command.h"
@@ -14,7 +15,6 @@
 #include "ctl/options.h"
 #include "ctl/signals.h"
 #include "ctl/verbs.h"
-#include "daemon/i18n.h"
 
 typedef struct Server {
         Command command;

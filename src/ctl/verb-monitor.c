@@ -6,6 +6,7 @@
 #include <sys/signalfd.h>
 #include <time.h>
 
+#include "base/i18n.h"
 #include "base/macros.h"
 #include "base/text.h"
 #include "ctl/client-bus.h"
@@ -17,7 +18,6 @@
 #include "ctl/query-bus.h"
 #include "ctl/terminal.h"
 #include "ctl/verbs.h"
-#include "daemon/i18n.h"
 
 typedef struct View {
         const Context *context;

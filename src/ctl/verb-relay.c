@@ -2,6 +2,7 @@
 
 /* "relay": forwards each connection to somewhere else, as systemd-socket-proxyd does. */
 
+#include "base/i18n.h"
 #include "base/macros.h"
 #include "ctl/command.h"
 #include "ctl/endpoint.h"
@@ -10,7 +11,6 @@
 #include "ctl/relay.h"
 #include "ctl/signals.h"
 #include "ctl/verbs.h"
-#include "daemon/i18n.h"
 
 typedef struct Forwarding {
         Holding *holding;

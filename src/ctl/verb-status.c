@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <sys/param.h>
 
+#include "base/i18n.h"
 #include "base/macros.h"
 #include "base/text.h"
 #include "ctl/json.h"
@@ -15,7 +16,6 @@
 #include "ctl/query-bus.h"
 #include "ctl/terminal.h"
 #include "ctl/verbs.h"
-#include "daemon/i18n.h"
 
 /* LSB's for a program that does not run, as "systemctl status" has it. */
 #define STATUS_NOT_RUNNING 3

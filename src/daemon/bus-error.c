@@ -2,8 +2,8 @@
 
 #include <stdarg.h>
 
+#include "base/names.h"
 #include "daemon/bus-error.h"
-#include "daemon/names.h"
 
 static const char *errno_to_name(int error) {
         switch (error) {

@@ -8,9 +8,9 @@
 #include "base/linger.h"
 #include "base/log.h"
 #include "base/macros.h"
+#include "base/names.h"
 #include "daemon/delivery-outbox.h"
 #include "daemon/delivery.h"
-#include "daemon/names.h"
 #include "daemon/store.h"
 
 #define RETRY_USEC (UINT64_C(250) * 1000)

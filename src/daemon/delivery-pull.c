@@ -5,11 +5,11 @@
 
 #include "base/log.h"
 #include "base/macros.h"
+#include "base/names.h"
 #include "daemon/delivery-message.h"
 #include "daemon/delivery-outbox.h"
 #include "daemon/delivery-pull.h"
 #include "daemon/delivery.h"
-#include "daemon/names.h"
 
 /* dbus-daemon's system bus throws out whoever sends a message with more than 16 descriptors (max_message_unix_fds),
  * and one is the receipt: a caller that blocks in its library until the reply is there cannot answer a Ping. */

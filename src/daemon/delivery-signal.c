@@ -4,11 +4,11 @@
 
 #include "base/descriptors.h"
 #include "base/macros.h"
+#include "base/names.h"
 #include "daemon/delivery-message.h"
 #include "daemon/delivery-outbox.h"
 #include "daemon/delivery-signal.h"
 #include "daemon/delivery.h"
-#include "daemon/names.h"
 #include "daemon/options.h"
 
 /* How many a client that acknowledges by itself may leave unacknowledged. They no longer burden the bus, only

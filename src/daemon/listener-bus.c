@@ -3,16 +3,16 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/i18n.h"
 #include "base/log.h"
 #include "base/macros.h"
+#include "base/names.h"
 #include "daemon/bus-error.h"
 #include "daemon/call-bus.h"
 #include "daemon/client.h"
 #include "daemon/descriptor-reply-bus.h"
-#include "daemon/i18n.h"
 #include "daemon/listener-bus.h"
 #include "daemon/manager.h"
-#include "daemon/names.h"
 #include "daemon/options.h"
 
 /* At the end of the file. */

@@ -12,11 +12,11 @@
 #include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
 
+#include "base/i18n.h"
 #include "base/linger.h"
 #include "base/log.h"
 #include "base/macros.h"
 #include "config.h"
-#include "daemon/i18n.h"
 #include "daemon/service-bus.h"
 #include "daemon/settings.h"
 #include "daemon/store.h"

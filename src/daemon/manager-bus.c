@@ -2,18 +2,18 @@
 
 #include <stdio.h>
 
+#include "base/i18n.h"
 #include "base/log.h"
 #include "base/macros.h"
+#include "base/names.h"
 #include "base/socket.h"
 #include "config.h"
 #include "daemon/bus-error.h"
 #include "daemon/call-bus.h"
 #include "daemon/client.h"
-#include "daemon/i18n.h"
 #include "daemon/listener-bus.h"
 #include "daemon/manager-bus.h"
 #include "daemon/manager.h"
-#include "daemon/names.h"
 #include "daemon/options-bus.h"
 #include "daemon/options.h"
 #include "daemon/settings.h"

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/macros.h"
+#include "base/names.h"
 #include "daemon/call-bus.h"
 #include "daemon/client.h"
 #include "daemon/idle.h"
@@ -14,7 +15,6 @@
 #include "daemon/log-control-bus.h"
 #include "daemon/manager-bus.h"
 #include "daemon/manager.h"
-#include "daemon/names.h"
 #include "daemon/restore-bus.h"
 #include "daemon/restore.h"
 #include "daemon/service-bus.h"

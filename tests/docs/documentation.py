@@ -128,7 +128,7 @@ def errors(sources):
     text = ''.join(sources.glob('src/daemon', '.c').partition('log_control')[0::2])
     for name in re.findall(r'(?:return|sd_bus_error_setf\(error,|method_errorf\([^,]*,)\s*SD_BUS_ERROR_(\w+)', text):
         program.add('org.freedesktop.DBus.Error.' + camel(name))
-    program |= set(re.findall(r'"(org\.example\.TCPServerSocket\.Error\.\w+)"', sources['src/daemon/names.h']))
+    program |= set(re.findall(r'"(org\.example\.TCPServerSocket\.Error\.\w+)"', sources['src/base/names.h']))
     described = set(re.findall(r'org\.(?:freedesktop\.DBus|example\.TCPServerSocket)\.Error\.\w+', sources[XML]))
     page = sources.page(INTERFACE_PAGE)
     documented = {scd.plain(term) for term in page.terms('# ERRORS')}
@@ -279,7 +279,7 @@ def actions(sources):
     program = set(re.findall(r'<action id="([\w.-]+)">', sources[f'data/{SERVICE}.policy.in']))
     documented = {scd.plain(term) for term in sources.page(DAEMON_PAGE).terms('# AUTHORIZATION')
                   if term.startswith('*org.')}
-    named = set(re.findall(r'#define ACTION_\w+ "([\w.-]+)"', sources['src/daemon/names.h']))
+    named = set(re.findall(r'#define ACTION_\w+ "([\w.-]+)"', sources['src/base/names.h']))
     return differ('action', program, documented) + differ('action, in names.h,', program, named)
 
 

@@ -13,7 +13,7 @@
 #include "base/address.h"
 #include "base/log.h"
 #include "base/macros.h"
-#include "daemon/names.h"
+#include "base/names.h"
 #include "daemon/service-bus.h"
 #include "daemon/settings.h"
 #include "fuzz/input.h"

@@ -13,6 +13,7 @@
 #include <sys/un.h>
 
 #include "base/macros.h"
+#include "base/names.h"
 #include "base/parse.h"
 #include "base/text.h"
 #include "ctl/context.h"
@@ -25,7 +26,6 @@
 #include "ctl/query-bus.h"
 #include "ctl/table.h"
 #include "ctl/target.h"
-#include "daemon/names.h"
 #include "fuzz/input.h"
 
 #define ARGUMENTS_MAX 16

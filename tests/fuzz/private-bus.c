@@ -6,7 +6,7 @@
 #include <systemd/sd-event.h>
 
 #include "base/macros.h"
-#include "daemon/names.h"
+#include "base/names.h"
 #include "fuzz/input.h"
 #include "fuzz/message.h"
 
