@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -304,14 +303,12 @@ static int listener_error(const Context *c,
                 return client_error(c, r, error, _("Failed to close listener %s"), id);
         if (streq(member, "Pause"))
                 return client_error(c, r, error, _("Failed to pause listener %s"), id);
-        if (streq(member, "Resume"))
-                return client_error(c, r, error, _("Failed to resume listener %s"), id);
 
-        return client_error(c, r, error, _("Failed to take listener %s"), id);
+        return client_error(c, r, error, _("Failed to resume listener %s"), id);
 }
 
-static int call_listener(Context *c, const char *path, const char *member, sd_bus_message **ret) {
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+int client_call_listener(Context *c, const char *path, const char *member) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL, *reply = NULL;
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         int r;
 
@@ -321,30 +318,7 @@ static int call_listener(Context *c, const char *path, const char *member, sd_bu
 
         r = new_call(c, path, LISTENER_INTERFACE, member, &m);
         if (r >= 0)
-                r = sd_bus_call(c->bus, m, CALL_TIMEOUT_USEC, &error, ret);
+                r = sd_bus_call(c->bus, m, CALL_TIMEOUT_USEC, &error, &reply);
 
         return r < 0 ? listener_error(c, path, member, r, &error) : 0;
-}
-
-int client_call_listener(Context *c, const char *path, const char *member) {
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
-
-        return call_listener(c, path, member, &reply);
-}
-
-int client_call_listener_fd(Context *c, const char *path, const char *member) {
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
-        int r, fd;
-
-        r = call_listener(c, path, member, &reply);
-        if (r < 0)
-                return r;
-
-        r = sd_bus_message_read(reply, "h", &fd);
-        if (r >= 0) {
-                fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-                r = fd < 0 ? -errno : fd;
-        }
-
-        return r < 0 ? listener_error(c, path, member, r, NULL) : r;
 }

@@ -26,8 +26,5 @@ int client_listen(Context *c, const Endpoint *endpoint, const char *delivery, ch
 /* The message alone, for who calls otherwise: appends (i a{sv} i). */
 int client_append_listen(const Context *c, sd_bus_message *m, const Endpoint *endpoint, const char *delivery);
 
-/* A method of a listener without arguments or result. */
+/* Close, Pause or Resume of a listener. */
 int client_call_listener(Context *c, const char *path, const char *member);
-
-/* OpenChannel, TakeSocket: returns the descriptor. */
-int client_call_listener_fd(Context *c, const char *path, const char *member);

@@ -10,7 +10,6 @@
 #define COLOUR_ERROR "\033[1;31m"
 #define COLOUR_WARNING "\033[1;33m"
 #define COLOUR_GOOD "\033[1;32m"
-#define COLOUR_DIM "\033[90m"
 #define COLOUR_HEADER "\033[4m"
 #define COLOUR_OFF "\033[0m"
 
