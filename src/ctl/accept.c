@@ -2,6 +2,7 @@
 
 #include "ctl/accept.h"
 
+#include <limits.h>
 #include <sys/epoll.h>
 #include <sys/queue.h>
 #include <time.h>
@@ -58,44 +59,12 @@ struct Acceptor {
         bool lost;
 };
 
-static void start_job(Job *job);
-
-static void end_if_done(Acceptor *a) {
-        if (a->ending != 0 && TAILQ_EMPTY(&a->running))
-                (void) sd_event_exit(a->event, 0);
-}
-
-/* What must not be taken now waits in the kernel's queue. */
-static void update(Acceptor *a) {
-        bool open = a->ending == 0 && !a->is_waiting && gate_is_open(a->gate);
-
-        for (size_t i = 0; i < a->n_ports; i++)
-                if (a->ports[i].source)
-                        (void) sd_event_source_set_enabled(a->ports[i].source,
-                                                           open ? SD_EVENT_ON : SD_EVENT_OFF);
-}
-
-static int on_retry(sd_event_source *source, uint64_t usec, void *userdata) {
-        Acceptor *a = userdata;
-        Job *job;
-
-        a->is_waiting = false;
-        while (!a->is_waiting && (job = TAILQ_FIRST(&a->unstarted))) {
-                TAILQ_REMOVE(&a->unstarted, job, jobs);
-                start_job(job);
-        }
-        if (!a->is_waiting)
-                a->has_complained = false;
-        update(a);
-        return 0;
-}
-
 /* Goes on in a moment. */
 static void wait_a_moment(Acceptor *a, int error) {
         int r;
 
         if (!a->has_complained)
-                (void) message_error(error, _("Connections have to wait: %s."), strerror(-error));
+                (void) message_error(error, _("Connections have to wait: %s."), intake_explain(error));
         a->has_complained = a->is_waiting = true;
 
         r = sd_event_source_set_time_relative(a->retry, RETRY_USEC);
@@ -109,6 +78,68 @@ static void job_free(Job *job) {
         sd_event_source_disable_unref(job->child);
         (void) close_fd(job->fd);
         free(job);
+}
+
+static void port_close(Port *port) {
+        port->source = sd_event_source_disable_unref(port->source);
+        intake_done(&port->intake);
+}
+
+static bool may_take(const Acceptor *a) {
+        return !a->is_waiting && gate_is_open(a->gate);
+}
+
+/* Takes what is there, but no more than so many. */
+static void take_connections(Port *port, unsigned max) {
+        Acceptor *a = port->acceptor;
+        Address peer;
+        int r, fd;
+
+        for (unsigned i = 0; i < max && may_take(a); i++) {
+                r = intake_next(&port->intake, &fd, &peer);
+                if (r == 0 && a->lost)
+                        port_close(port);
+                if (r == 0)
+                        return;
+                if (r > 0)
+                        r = gate_arrive(a->gate, fd, &peer);
+                if (r < 0 && intake_is_transient(r)) {
+                        wait_a_moment(a, r);
+                        return;
+                }
+                if (r < 0) {
+                        port_close(port);
+                        if (!a->lost)
+                                holding_intake_ended(a->holding);
+                        return;
+                }
+        }
+}
+
+static bool has_ended(const Acceptor *a) {
+        if (a->ending == 0 && !a->lost)
+                return false;
+
+        for (size_t i = 0; i < a->n_ports; i++)
+                if (a->ports[i].intake.fd >= 0)
+                        return false;
+
+        return gate_get_entered(a->gate) == 0;
+}
+
+/* What must not be taken now waits in the kernel's queue. */
+static void update(Acceptor *a) {
+        for (size_t i = 0; i < a->n_ports; i++) {
+                /* Who has closed the other end tells nothing any more. */
+                if (a->lost && a->ports[i].intake.fd >= 0)
+                        take_connections(a->ports + i, UINT_MAX);
+                if (a->ports[i].source)
+                        (void) sd_event_source_set_enabled(a->ports[i].source,
+                                                           may_take(a) ? SD_EVENT_ON : SD_EVENT_OFF);
+        }
+
+        if (has_ended(a))
+                (void) sd_event_exit(a->event, 0);
 }
 
 static int on_exit_of_command(sd_event_source *source, const siginfo_t *info, void *userdata) {
@@ -126,8 +157,20 @@ static int on_exit_of_command(sd_event_source *source, const siginfo_t *info, vo
         gate_leave(a->gate, job->source);
         job_free(job);
         update(a);
-        end_if_done(a);
         return 0;
+}
+
+/* Nobody else waits for it, so that it is still there to be watched later. */
+static void watch_job(Job *job) {
+        Acceptor *a = job->acceptor;
+        int r;
+
+        r = sd_event_add_child(a->event, &job->child, job->pid, WEXITED, on_exit_of_command, job);
+        if (r < 0 && errno_is_transient(r))
+                wait_a_moment(a, r);
+        else if (r < 0)
+                (void) sd_event_exit(a->event,
+                                     message_error(r, _("Cannot wait for a process: %s."), strerror(-r)));
 }
 
 static void start_job(Job *job) {
@@ -152,10 +195,25 @@ static void start_job(Job *job) {
 
         job->fd = close_fd(job->fd);
         TAILQ_INSERT_TAIL(&a->running, job, jobs);
-        r = sd_event_add_child(a->event, &job->child, job->pid, WEXITED, on_exit_of_command, job);
-        if (r < 0)
-                (void) sd_event_exit(a->event,
-                                     message_error(r, _("Cannot wait for a process: %s."), strerror(-r)));
+        watch_job(job);
+}
+
+static int on_retry(sd_event_source *source, uint64_t usec, void *userdata) {
+        Acceptor *a = userdata;
+        Job *job;
+
+        a->is_waiting = false;
+        TAILQ_FOREACH(job, &a->running, jobs)
+                if (!job->child && !a->is_waiting)
+                        watch_job(job);
+        while (!a->is_waiting && (job = TAILQ_FIRST(&a->unstarted))) {
+                TAILQ_REMOVE(&a->unstarted, job, jobs);
+                start_job(job);
+        }
+        if (!a->is_waiting)
+                a->has_complained = false;
+        update(a);
+        return 0;
 }
 
 static void on_enter(int fd, const Address *peer, GateSource *source, void *userdata) {
@@ -177,30 +235,11 @@ static void on_enter(int fd, const Address *peer, GateSource *source, void *user
                 start_job(job);
 }
 
-static int on_connections(sd_event_source *source, int fd_, uint32_t revents, void *userdata) {
+static int on_connections(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
         Port *port = userdata;
-        Acceptor *a = port->acceptor;
-        Address peer;
-        int r, fd;
 
-        for (unsigned i = 0; i < BATCH && !a->is_waiting && gate_is_open(a->gate); i++) {
-                r = intake_next(&port->intake, &fd, &peer);
-                if (r == 0)
-                        break;
-                if (r > 0)
-                        r = gate_arrive(a->gate, fd, &peer);
-                if (r < 0 && errno_is_transient(r)) {
-                        wait_a_moment(a, r);
-                        break;
-                }
-                if (r < 0) {
-                        port->source = sd_event_source_disable_unref(port->source);
-                        holding_intake_ended(a->holding);
-                        break;
-                }
-        }
-
-        update(a);
+        take_connections(port, BATCH);
+        update(port->acceptor);
         return 0;
 }
 
@@ -211,17 +250,14 @@ static void stop(Acceptor *a, int signal_number) {
                 return;
 
         a->ending = signal_number;
-        update(a);
         gate_drop_held(a->gate);
         while ((job = TAILQ_FIRST(&a->unstarted))) {
                 TAILQ_REMOVE(&a->unstarted, job, jobs);
                 gate_leave(a->gate, job->source);
                 job_free(job);
         }
-        for (size_t i = 0; i < a->n_ports; i++) {
-                a->ports[i].source = sd_event_source_disable_unref(a->ports[i].source);
-                intake_done(&a->ports[i].intake);
-        }
+        for (size_t i = 0; i < a->n_ports; i++)
+                port_close(a->ports + i);
         holding_close(a->holding);
 }
 
@@ -237,16 +273,26 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *inf
 
         if (info->ssi_signo == SIGTSTP)
                 signal_stop_self();
-        end_if_done(a);
+        update(a);
         return 0;
 }
 
-/* Whoever has a connection keeps it, and so does the COMMAND. */
+/* Whoever has a connection keeps it, and is served. What is in a channel has been delivered, and nobody else has it. */
 static void on_lost(void *userdata) {
         Acceptor *a = userdata;
+        unsigned n = gate_get_entered(a->gate);
 
+        if (n > 0)
+                message_note(ngettext("Waiting for %u connection to end.",
+                                      "Waiting for %u connections to end.", n),
+                             n);
         a->lost = true;
-        (void) sd_event_exit(a->event, 0);
+        /* The other ports are free, and into their channels comes nothing more. */
+        holding_close(a->holding);
+        for (size_t i = 0; i < a->n_ports; i++)
+                if (!a->ports[i].intake.is_channel)
+                        port_close(a->ports + i);
+        update(a);
 }
 
 static int take_ports(Acceptor *a, int argc, char *argv[]) {
@@ -311,7 +357,7 @@ static int run(Acceptor *a, int argc, char *argv[], Context *c) {
         if (r < 0)
                 return message_error(r, _("Cannot wait for events: %s."), strerror(-r));
 
-        return a->lost ? -ECONNRESET : 0;
+        return a->lost && a->ending == 0 ? -ECONNRESET : 0;
 }
 
 static void free_jobs(JobList *list) {
@@ -329,10 +375,8 @@ static void acceptor_done(Acceptor *a) {
                 gate_drop_held(a->gate);
         free_jobs(&a->unstarted);
         free_jobs(&a->running);
-        for (size_t i = 0; i < a->n_ports; i++) {
-                sd_event_source_disable_unref(a->ports[i].source);
-                intake_done(&a->ports[i].intake);
-        }
+        for (size_t i = 0; i < a->n_ports; i++)
+                port_close(a->ports + i);
         free(a->ports);
         gate_free(a->gate);
         if (a->holding)

@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <fcntl.h>
+#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include "base/descriptors.h"
 #include "base/i18n.h"
 #include "base/macros.h"
 #include "ctl/bridge.h"
@@ -44,20 +49,59 @@ Bridge *bridge_free(Bridge *b, BridgeHub *hub) {
 }
 
 /* Closed like this, a TCP socket tells its peer that it was no ordinary end. */
-static BridgeState reset(Bridge *b) {
+void bridge_reset(Bridge *b) {
         static const struct linger at_once = { .l_onoff = 1 };
 
         (void) setsockopt(b->client.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
         if (b->target.fd >= 0)
                 (void) setsockopt(b->target.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+}
+
+static BridgeState reset(Bridge *b) {
+        bridge_reset(b);
         return BRIDGE_ENDED;
+}
+
+static int watch(BridgeEnd *end, BridgeHub *hub, uint32_t more) {
+        struct epoll_event event = { .events = EPOLLIN | EPOLLRDHUP | EPOLLET | more, .data.ptr = end };
+
+        if (epoll_ctl(hub->epoll, end->is_watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, end->fd, &event) < 0)
+                return -errno;
+
+        end->is_watched = true;
+        end->waits_to_write = more & EPOLLOUT;
+        return 0;
+}
+
+/* A reset drops what the kernel has not sent yet. */
+static BridgeState reset_when_sent(Bridge *b, BridgeHub *hub) {
+        int n;
+
+        if (ioctl(b->survivor->fd, SIOCOUTQNSD, &n) < 0 || n == 0 || watch(b->survivor, hub, EPOLLOUT) < 0)
+                return reset(b);
+        return BRIDGE_WAITS;
+}
+
+/* Where one end has failed, the other one shall still get what it was sent before. */
+static BridgeState fail(Bridge *b, BridgeHub *hub) {
+        int lowest = 1;
+
+        if (b->client.failed == b->target.failed)
+                return reset(b);
+
+        b->survivor = b->client.failed ? &b->target : &b->client;
+        /* Now epoll tells when all is sent. */
+        (void) setsockopt(b->survivor->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &lowest, sizeof(lowest));
+        return reset_when_sent(b, hub);
 }
 
 static int end_of_input(BridgeEnd *from, ssize_t n) {
         if (n == 0)
                 return -ENODATA;
-        if (errno != EAGAIN)
+        if (errno != EAGAIN) {
+                from->failed = !errno_is_transient(-errno);
                 return -errno;
+        }
 
         from->readable = false;
         return 0;
@@ -87,14 +131,11 @@ static int fill(BridgeWay *way, BridgeHub *hub) {
 }
 
 static int wait_to_write(BridgeEnd *end, BridgeHub *hub) {
-        struct epoll_event event = { .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = end };
+        int r = end->waits_to_write ? 0 : watch(end, hub, EPOLLOUT);
 
-        end->writable = false;
-        if (end->waits_to_write)
-                return 0;
-
-        end->waits_to_write = true;
-        return epoll_ctl(hub->epoll, EPOLL_CTL_MOD, end->fd, &event) < 0 ? -errno : 0;
+        if (r >= 0)
+                end->writable = false;
+        return r;
 }
 
 static int drain(BridgeWay *way, BridgeHub *hub) {
@@ -144,6 +185,11 @@ static int copy(BridgeWay *way, BridgeHub *hub) {
         ssize_t n, sent;
         int r;
 
+        /* What has been read must have a place to go. */
+        r = way->discards ? 0 : pipes_reserve(&hub->pipes);
+        if (r < 0)
+                return r;
+
         n = recv(way->from->fd, bytes, sizeof(bytes), 0);
         if (n <= 0)
                 return end_of_input(way->from, n);
@@ -161,7 +207,7 @@ static int copy(BridgeWay *way, BridgeHub *hub) {
                 stop_sending(way, hub);
                 return 1;
         }
-        if (sent < 0 && errno != EAGAIN)
+        if (sent < 0 && errno != EAGAIN && !errno_is_transient(-errno))
                 return -errno;
         if (sent == n)
                 return 1;
@@ -211,39 +257,49 @@ static int move(BridgeWay *way, const BridgeWay *other, BridgeHub *hub) {
         return !way->finished;
 }
 
+/* Something has run out. */
+static BridgeState retry_later(BridgeHub *hub, int error) {
+        if (!hub->has_complained)
+                (void) message_error(error, _("Connections have to wait: %s."), strerror(-error));
+        hub->has_complained = true;
+        return BRIDGE_RETRIES;
+}
+
+static bool is_fatal(int r) {
+        return r < 0 && !errno_is_transient(r);
+}
+
 BridgeState bridge_go_on(Bridge *b, BridgeHub *hub) {
-        int up, down;
+        int up, down, watched = 0;
+
+        if (b->survivor)
+                return reset_when_sent(b, hub);
 
         up = move(&b->up, &b->down, hub);
-        down = up < 0 ? up : move(&b->down, &b->up, hub);
-        if (down < 0)
-                return reset(b);
+        down = is_fatal(up) ? up : move(&b->down, &b->up, hub);
+        if (is_fatal(down))
+                return fail(b, hub);
         if (b->up.finished && b->down.finished)
                 return BRIDGE_ENDED;
+
+        if (!b->client.is_watched)
+                watched = watch(&b->client, hub, 0);
+        if (is_fatal(watched))
+                return reset(b);
+        if (up < 0 || down < 0 || watched < 0)
+                return retry_later(hub, up < 0 ? up : down < 0 ? down : watched);
 
         return up > 0 || down > 0 ? BRIDGE_GOES_ON : BRIDGE_WAITS;
 }
 
-static int watch(BridgeEnd *end, BridgeHub *hub, uint32_t more) {
-        struct epoll_event event = { .events = EPOLLIN | EPOLLRDHUP | EPOLLET | more, .data.ptr = end };
-
-        end->waits_to_write = more & EPOLLOUT;
-        return epoll_ctl(hub->epoll, EPOLL_CTL_ADD, end->fd, &event) < 0 ? -errno : 0;
-}
-
 static BridgeState connected(Bridge *b, BridgeHub *hub) {
-        BridgeState state;
-
         b->connected = b->client.writable = b->target.writable = true;
         hub->target.preferred = b->address;
-        hub->unreachable = false;
+        hub->unreachable = hub->has_complained = false;
 
         /* Mostly, what the client wants is there already. */
         b->client.readable = true;
-        state = bridge_go_on(b, hub);
-        if (state != BRIDGE_ENDED && watch(&b->client, hub, 0) < 0)
-                return reset(b);
-        return state;
+        return bridge_go_on(b, hub);
 }
 
 /* Tries the addresses in turn, beginning with the one that was reached last. */
@@ -253,18 +309,18 @@ static BridgeState try_next(Bridge *b, BridgeHub *hub, int error) {
 
         while (b->n_tried < t->n) {
                 b->address = (t->preferred + b->n_tried++) % t->n;
+                b->target = (BridgeEnd) { .bridge = b, .fd = close_fd(b->target.fd) };
                 error = target_connect(t, b->address, &b->target.fd, &is_connected);
-                if (error == -EAGAIN) {
-                        b->n_tried--;
-                        return BRIDGE_RETRIES;
+                if (error >= 0) {
+                        error = watch(&b->target, hub, is_connected ? 0 : EPOLLOUT);
+                        if (error >= 0)
+                                return is_connected ? connected(b, hub) : BRIDGE_WAITS;
                 }
-                if (error < 0)
-                        continue;
 
-                error = watch(&b->target, hub, is_connected ? 0 : EPOLLOUT);
-                if (error < 0)
-                        break;
-                return is_connected ? connected(b, hub) : BRIDGE_WAITS;
+                if (error == -EAGAIN || errno_is_transient(error)) {
+                        b->n_tried--;
+                        return error == -EAGAIN ? BRIDGE_RETRIES : retry_later(hub, error);
+                }
         }
 
         if (!hub->unreachable)
@@ -274,7 +330,7 @@ static BridgeState try_next(Bridge *b, BridgeHub *hub, int error) {
 }
 
 BridgeState bridge_start(Bridge *b, BridgeHub *hub) {
-        return try_next(b, hub, -EHOSTUNREACH);
+        return b->connected ? bridge_go_on(b, hub) : try_next(b, hub, -EHOSTUNREACH);
 }
 
 static int get_socket_error(int fd) {
@@ -286,13 +342,13 @@ static int get_socket_error(int fd) {
 
 BridgeState bridge_handle(BridgeEnd *end, uint32_t events, BridgeHub *hub) {
         Bridge *b = end->bridge;
+        const BridgeWay *way;
         BridgeState state;
         int error;
 
         if (!b->connected) {
                 error = get_socket_error(b->target.fd);
                 if (error != 0) {
-                        b->target.fd = close_fd(b->target.fd);
                         return try_next(b, hub, -error);
                 }
                 if (!(events & EPOLLOUT))
@@ -310,9 +366,16 @@ BridgeState bridge_handle(BridgeEnd *end, uint32_t events, BridgeHub *hub) {
         if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
                 end->writable = true;
 
-        state = bridge_go_on(b, hub);
-        /* What came before it has been read. */
-        if ((events & EPOLLERR) && state != BRIDGE_ENDED && get_socket_error(end->fd) != 0)
+        if (end == b->survivor && (events & (EPOLLHUP | EPOLLERR)))
                 return reset(b);
+
+        state = bridge_go_on(b, hub);
+        /* Whoever reads it will see that it has failed, after all that came before. But who else would? */
+        way = end == &b->client ? &b->up : &b->down;
+        if ((events & EPOLLERR) && state != BRIDGE_ENDED && !b->survivor && way->finished &&
+            get_socket_error(end->fd) != 0) {
+                end->failed = true;
+                return fail(b, hub);
+        }
         return state;
 }

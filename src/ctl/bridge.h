@@ -5,8 +5,8 @@
  * One connection and its counterpart at the target, and the bytes that go both ways between them: much of it
  * by splice(2), which copies nothing, and what little comes at a time by a copy, which is faster then. Each
  * direction ends by itself: an end of file is passed on once all before it was, and the other direction goes
- * on. A failure or a reset ends both, and the peers see a reset, too; but where one has closed while the other
- * still sends, what it said before that still arrives.
+ * on. A failure or a reset ends both, and the peers see a reset, too, after all that came before it. But where
+ * one has closed while the other still sends, what it said before that still arrives as an ordinary end.
  */
 
 #include <stdbool.h>
@@ -25,6 +25,8 @@ typedef struct BridgeEnd {
         int fd;
         bool readable, writable; /* as far as is known; edge-triggered */
         bool ended;              /* after what can be read, nothing comes any more */
+        bool failed;             /* there was an error in place of an end */
+        bool is_watched;         /* by epoll */
         bool waits_to_write;     /* epoll tells that, too */
 } BridgeEnd;
 
@@ -42,8 +44,9 @@ struct Bridge {
         BridgeWay up, down;      /* from the client, to the client */
         size_t address, n_tried; /* of the target */
         bool connected;
-        bool is_queued, is_dead; /* the loop's */
-        GateSource *source;      /* the same */
+        BridgeEnd *survivor; /* the other end has failed: to be reset once all is sent to this one */
+        bool is_queued, is_retrying, is_dead; /* the loop's */
+        GateSource *source;                   /* the same */
         TAILQ_ENTRY(Bridge) bridges, queue;
 };
 
@@ -51,20 +54,24 @@ typedef struct BridgeHub {
         int epoll;
         Target target;
         Pipes pipes;
-        bool unreachable; /* has been said */
+        bool unreachable;    /* has been said */
+        bool has_complained; /* of a shortage */
 } BridgeHub;
 
 typedef enum BridgeState {
         BRIDGE_WAITS,   /* for epoll */
         BRIDGE_GOES_ON, /* there is more to do; it is others' turn */
-        BRIDGE_RETRIES, /* the target's queue is full, and nothing tells when it no longer is: start it again
-                           later */
+        BRIDGE_RETRIES, /* the target's queue is full, or the machine is short of something, and nothing tells
+                           when that is over: start it again later, unless something happens before */
         BRIDGE_ENDED,   /* to be freed */
 } BridgeState;
 
 /* Consumes the descriptor, a non-blocking one. */
 int bridge_new(int client, Bridge **ret);
 Bridge *bridge_free(Bridge *b, BridgeHub *hub);
+
+/* Its peers shall see that it was ended before its time. To be freed then. */
+void bridge_reset(Bridge *b);
 
 /* Connects to the target. After BRIDGE_RETRIES, too. */
 BridgeState bridge_start(Bridge *b, BridgeHub *hub);

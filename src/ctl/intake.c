@@ -8,6 +8,7 @@
 
 #include "base/address.h"
 #include "base/descriptors.h"
+#include "base/i18n.h"
 #include "base/macros.h"
 #include "base/socket.h"
 #include "ctl/intake.h"
@@ -64,8 +65,7 @@ static int accept_next(Intake *in, int *ret_fd, Address *ret_peer) {
                         break;
 
                 case ACCEPT_EXHAUSTED:
-                        /* EPERM: a security module refuses it for now. It is no other matter to callers. */
-                        return errno_is_transient(-errno) ? -errno : -ENOBUFS;
+                        return -errno;
 
                 case ACCEPT_BROKEN:
                         /* EINVAL: the service has revoked it. */
@@ -113,6 +113,14 @@ static int receive_next(Intake *in, int *ret_fd, Address *ret_peer) {
         *ret_fd = fd;
         *ret_peer = address_from_kernel(&storage);
         return 1;
+}
+
+bool intake_is_transient(int r) {
+        return errno_is_transient(r) || r == -EPERM;
+}
+
+const char *intake_explain(int r) {
+        return r == -EPERM ? _("a firewall or security module does not let them be accepted") : strerror(-r);
 }
 
 int intake_next(Intake *in, int *ret_fd, Address *ret_peer) {

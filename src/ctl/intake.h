@@ -19,7 +19,10 @@ int intake_init(Intake *in, int fd, bool is_channel, bool non_blocking);
 int intake_set_no_delay(Intake *in);
 void intake_done(Intake *in);
 
-/* Takes the next connection, close-on-exec. Returns 1; 0 if there is none now, or later (-EMFILE and the like
- * are told, and are transient: see errno_is_transient()); -ECONNRESET when there will be none any more, as
- * the listener has ended; or another negative errno. */
+/* Takes the next connection, close-on-exec. Returns 1; 0 if there is none now; -ECONNRESET when there will be
+ * none any more, as the listener has ended; or another negative errno. */
 int intake_next(Intake *in, int *ret_fd, Address *ret_peer);
+
+/* Whether it is worth trying again; and why not now, in words. */
+bool intake_is_transient(int r);
+const char *intake_explain(int r);

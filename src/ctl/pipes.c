@@ -51,6 +51,19 @@ int pipes_take(Pipes *p, Pipe **ret) {
         return r;
 }
 
+int pipes_reserve(Pipes *p) {
+        Pipe *pipe;
+        int r;
+
+        if (p->idle)
+                return 0;
+
+        r = pipes_take(p, &pipe);
+        if (r >= 0)
+                pipes_put(p, pipe);
+        return r;
+}
+
 void pipes_put(Pipes *p, Pipe *pipe) {
         Pipe **place = &p->idle;
 

@@ -26,6 +26,8 @@ typedef struct Pipes {
 
 /* Returns an empty one, or a negative errno. */
 int pipes_take(Pipes *p, Pipe **ret);
+/* The next one can be taken without fail then. Returns a negative errno if not. */
+int pipes_reserve(Pipes *p);
 /* It must be empty. */
 void pipes_put(Pipes *p, Pipe *pipe);
 

@@ -6,7 +6,6 @@
 #include <time.h>
 
 #include "base/address.h"
-#include "base/descriptors.h"
 #include "base/i18n.h"
 #include "base/macros.h"
 #include "ctl/message.h"
@@ -30,9 +29,10 @@ struct Relay {
         Gate *gate;
         BridgeList bridges;
         BridgeList queue;    /* by 'queue': those with more to do */
-        BridgeList retrying; /* the same; those are in no other list */
+        BridgeList retrying; /* the same; those are not in the queue */
         BridgeList dead;     /* by 'bridges'; what epoll has told may still point there */
-        bool is_waiting, has_complained;
+        bool is_waiting;
+        bool is_finishing; /* there will be no new connections but those that a channel still holds */
         int64_t retry_at; /* in ms; 0: nobody has to wait */
         void (*intake_ended)(void *userdata);
         void *userdata;
@@ -40,28 +40,35 @@ struct Relay {
 
 DEFINE_CLEANUP(Relay, relay_free)
 
+static void leave_lists(Relay *r, Bridge *b) {
+        if (b->is_queued)
+                TAILQ_REMOVE(&r->queue, b, queue);
+        if (b->is_retrying)
+                TAILQ_REMOVE(&r->retrying, b, queue);
+        b->is_queued = b->is_retrying = false;
+}
+
 static void settle(Relay *r, Bridge *b, BridgeState state) {
+        leave_lists(r, b);
+
         switch (state) {
 
         case BRIDGE_WAITS:
                 break;
 
         case BRIDGE_GOES_ON:
-                if (!b->is_queued)
-                        TAILQ_INSERT_TAIL(&r->queue, b, queue);
+                TAILQ_INSERT_TAIL(&r->queue, b, queue);
                 b->is_queued = true;
                 break;
 
         case BRIDGE_RETRIES:
                 TAILQ_INSERT_TAIL(&r->retrying, b, queue);
+                b->is_retrying = true;
                 break;
 
         case BRIDGE_ENDED:
-                if (b->is_queued)
-                        TAILQ_REMOVE(&r->queue, b, queue);
                 TAILQ_REMOVE(&r->bridges, b, bridges);
                 TAILQ_INSERT_TAIL(&r->dead, b, bridges);
-                b->is_queued = false;
                 b->is_dead = true;
                 break;
         }
@@ -93,39 +100,45 @@ static int watch_intake(Relay *r, bool open) {
         return epoll_ctl(r->hub.epoll, op, r->intake.fd, &event) < 0 ? -errno : 0;
 }
 
+static bool may_take(const Relay *r) {
+        return !r->intake_is_gone && !r->is_waiting && TAILQ_EMPTY(&r->retrying) && gate_is_open(r->gate);
+}
+
 /* What must not be taken now waits in the kernel's queue. */
 static int update_intake(Relay *r) {
-        return watch_intake(r, !r->is_waiting && TAILQ_EMPTY(&r->retrying) && gate_is_open(r->gate));
+        return watch_intake(r, may_take(r));
 }
 
 static void end_intake(Relay *r) {
         (void) watch_intake(r, false);
         intake_done(&r->intake);
         r->intake_is_gone = true;
-        r->intake_ended(r->userdata);
+        if (!r->is_finishing)
+                r->intake_ended(r->userdata);
 }
 
 static void take_connections(Relay *r) {
         Address peer;
         int k, fd;
 
-        for (unsigned i = 0; i < BATCH && TAILQ_EMPTY(&r->retrying) && gate_is_open(r->gate); i++) {
+        for (unsigned i = 0; i < BATCH && may_take(r); i++) {
                 k = intake_next(&r->intake, &fd, &peer);
+                if (k == 0 && r->is_finishing)
+                        end_intake(r);
                 if (k == 0)
                         break;
                 if (k > 0)
                         k = gate_arrive(r->gate, fd, &peer);
-                if (k < 0 && errno_is_transient(k)) {
-                        if (!r->has_complained)
-                                (void) message_error(k, _("Connections have to wait: %s."), strerror(-k));
-                        r->is_waiting = r->has_complained = true;
+                if (k < 0 && intake_is_transient(k)) {
+                        if (!r->hub.has_complained)
+                                (void) message_error(k, _("Connections have to wait: %s."), intake_explain(k));
+                        r->is_waiting = r->hub.has_complained = true;
                         break;
                 }
                 if (k < 0) {
                         end_intake(r);
                         break;
                 }
-                r->has_complained = false;
         }
 }
 
@@ -162,6 +175,7 @@ static void retry(Relay *r) {
         TAILQ_CONCAT(&retrying, &r->retrying, queue);
         while ((b = TAILQ_FIRST(&retrying))) {
                 TAILQ_REMOVE(&retrying, b, queue);
+                b->is_retrying = false;
                 settle(r, b, bridge_start(b, &r->hub));
         }
 }
@@ -245,11 +259,34 @@ static int handle_events(Relay *r, const struct epoll_event *events, int n) {
                                                                                             : 1;
 }
 
+/* Returns false when there is nothing left to do. */
+static bool go_on_finishing(Relay *r) {
+        /* What is in a channel has been delivered, and nobody else has it. */
+        if (r->intake.is_channel)
+                take_connections(r);
+        else if (!r->intake_is_gone)
+                end_intake(r);
+
+        return !r->intake_is_gone || gate_get_entered(r->gate) > 0;
+}
+
+void relay_finish(Relay *r) {
+        unsigned n = gate_get_entered(r->gate);
+
+        r->is_finishing = true;
+        if (n > 0)
+                message_note(ngettext("Waiting for %u connection to end.",
+                                      "Waiting for %u connections to end.", n),
+                             n);
+}
+
 int relay_run(Relay *r) {
         struct epoll_event events[EVENTS];
         int k, n, code, timeout;
 
         for (k = run_inner(r); k > 0; k = handle_events(r, events, n)) {
+                if (r->is_finishing && !go_on_finishing(r))
+                        return 0;
                 timeout = retry_in_time(r);
                 k = update_intake(r);
                 if (k < 0)
@@ -316,11 +353,15 @@ int relay_new(const RelayParameters *p, Relay **ret) {
 }
 
 Relay *relay_free(Relay *r) {
+        Bridge *b;
+
         if (!r)
                 return NULL;
 
         if (r->gate)
                 gate_drop_held(r->gate);
+        TAILQ_FOREACH(b, &r->bridges, bridges)
+                bridge_reset(b);
         TAILQ_CONCAT(&r->dead, &r->bridges, bridges);
         bury(r);
         gate_free(r->gate);

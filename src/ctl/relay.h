@@ -22,7 +22,12 @@ typedef struct RelayParameters {
 
 /* Consumes what is said to be consumed, even when it fails. */
 int relay_new(const RelayParameters *parameters, Relay **ret);
+/* Connections that are not at their end are reset. */
 Relay *relay_free(Relay *r);
 
-/* Until somebody calls sd_event_exit(), whose code it returns, or a negative errno. */
+/* Until somebody calls sd_event_exit(), whose code it returns, or a negative errno; or, after relay_finish(), until the
+ * last connection has ended. */
 int relay_run(Relay *r);
+
+/* Takes what a channel still holds, and nothing after that. */
+void relay_finish(Relay *r);

@@ -14,6 +14,7 @@
 
 typedef struct Forwarding {
         Holding *holding;
+        Relay *relay;
         sd_event *event;
         int ending; /* the signal, or 0 */
         bool lost;
@@ -33,11 +34,12 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *inf
         return sd_event_exit(f->event, 0);
 }
 
+/* Whoever has a connection keeps it. */
 static void on_lost(void *userdata) {
         Forwarding *f = userdata;
 
         f->lost = true;
-        (void) sd_event_exit(f->event, 0);
+        relay_finish(f->relay);
 }
 
 static void on_intake_ended(void *userdata) {
@@ -59,6 +61,7 @@ static int forward(Forwarding *f, RelayParameters *parameters) {
         if (r < 0)
                 return message_error(r, _("Cannot wait for connections: %s."), strerror(-r));
 
+        f->relay = relay;
         r = holding_watch(f->holding, f->event, on_lost, f);
         if (r < 0)
                 return r;
@@ -68,7 +71,7 @@ static int forward(Forwarding *f, RelayParameters *parameters) {
         if (r < 0)
                 return message_error(r, _("Cannot wait for events: %s."), strerror(-r));
 
-        return f->lost ? -ECONNRESET : 0;
+        return f->lost && f->ending == 0 ? -ECONNRESET : 0;
 }
 
 static int run(Forwarding *f, const Endpoint *endpoint, const char *to, Context *c) {

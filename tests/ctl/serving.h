@@ -33,3 +33,6 @@ unsigned serving_count_inherited(void);
 
 /* As many descriptors as this process may have. */
 void serving_raise_descriptors(void);
+
+/* For tool_set_up_with(): this system call fails for as long as the process lives. */
+void serving_fail_always(int call, int error);

@@ -4,6 +4,9 @@
 
 #include <signal.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/macros.h"
 #include "ctl/serving.h"
@@ -193,21 +196,105 @@ static void test_killed(Fixture *f, const void *data) {
         test_expect(peer, "b");
 }
 
+static void close_by_administrator(Fixture *f, Tool *tool) {
+        g_autoptr(ToolResult) result = tool_run(f->bus, "close", "echo", NULL);
+
+        g_assert_cmpint(result->status, ==, 0);
+        test_wait_for(tool_has_complained(tool, "is lost: an administrator has closed it."));
+}
+
 static void test_closed_by_an_administrator(Fixture *f, const void *data) {
         uint16_t port;
         g_autoptr(Tool) tool = serving_start(
-                        f->bus, &port, SERVING("listen", "--inetd", data, "--name=echo", "0", "--", "cat"));
+                        f->bus, &port,
+                        SERVING("listen", "--inetd", data, "--name=echo", "0", "--", "cat"));
         _cleanup_close_ int peer = test_connect("::1", port);
-        g_autoptr(ToolResult) result = NULL;
 
         test_send(peer, "a", 1);
         test_expect(peer, "a");
-        result = tool_run(f->bus, "close", "echo", NULL);
-        g_assert_cmpint(result->status, ==, 0);
-        g_assert_cmpint(test_child_wait(tool->child), ==, 1);
-        g_assert_true(tool_has_complained(tool, "is lost: an administrator has closed it."));
+        close_by_administrator(f, tool);
+        test_wait_for(tool_has_complained(tool, "Waiting for 1 connection to end.\n"));
+        g_assert_cmpint(test_connect_fails("::1", port), ==, ECONNREFUSED);
         test_send(peer, "b", 1);
         test_expect(peer, "b");
+        g_assert_false(test_child_has_exited(tool->child));
+        g_assert_no_errno(shutdown(peer, SHUT_WR));
+        g_assert_cmpint(test_wait_end(peer), ==, 0);
+        g_assert_cmpint(test_child_wait(tool->child), ==, 1);
+}
+
+/* Whom the service has handed over, or who waits for another one of the same address. */
+static void test_who_waits_is_served(Fixture *f, const void *data) {
+        const char *const *options = data;
+        uint16_t port;
+        g_autoptr(Tool) tool = serving_start(f->bus, &port,
+                                             SERVING("listen", "--inetd", options[0], options[1],
+                                                     "--name=echo", "0", "--", "cat"));
+        int peers[4];
+
+        for (unsigned i = 0; i < ELEMENTS(peers); i++) {
+                peers[i] = test_connect("127.0.0.1", port);
+                test_send(peers[i], "a", 1);
+                test_wait_for(serving_count_queued(port) == 0);
+        }
+        test_expect(peers[0], "a");
+        close_by_administrator(f, tool);
+        for (unsigned i = 0; i < ELEMENTS(peers); i++) {
+                if (i > 0)
+                        test_expect(peers[i], "a");
+                g_assert_false(test_child_has_exited(tool->child));
+                close(peers[i]);
+        }
+        g_assert_cmpint(test_child_wait(tool->child), ==, 1);
+}
+
+/* One is lost, and the other one goes with it. */
+static void test_one_of_two_ports(Fixture *f, const void *data) {
+        g_autofree char *second = g_strdup_printf("127.0.0.1:%u", test_free_port());
+        uint16_t ports[2];
+        g_autoptr(Tool) tool = serving_start(f->bus, &ports[0],
+                                             SERVING("listen", "--inetd", data, "0", second, "--", "cat"));
+        _cleanup_close_ int peer = -EBADF;
+        g_autoptr(ToolResult) result = NULL;
+
+        test_wait_for(tool_has_complained(tool, second));
+        ports[1] = (uint16_t) atoi(strchr(second, ':') + 1);
+        peer = test_connect("127.0.0.1", ports[1]);
+        test_send(peer, "a", 1);
+        test_expect(peer, "a");
+        result = tool_run(f->bus, "close", "1", NULL);
+        g_assert_cmpint(result->status, ==, 0);
+        test_wait_for(!test_service_is_listening(f->service, ports[1]));
+        test_send(peer, "b", 1);
+        test_expect(peer, "b");
+        peer = close_fd(peer);
+        g_assert_cmpint(test_child_wait(tool->child), ==, 1);
+}
+
+static void forbid_pidfds(void *data) {
+        serving_fail_always(SYS_pidfd_open, ENFILE);
+}
+
+/* It goes on without knowing when they end, and tries to. */
+static void test_a_process_that_cannot_be_watched(Fixture *f, const void *data) {
+        g_autoptr(Tool) tool = NULL;
+        _cleanup_close_ int peer = -EBADF;
+        uint16_t port;
+
+        tool_set_up_with(forbid_pidfds);
+        tool = serving_start(f->bus, &port, SERVING("listen", "--inetd", "0", "--", "cat"));
+        tool_set_up_with(NULL);
+        peer = test_connect("::1", port);
+        test_wait_for(tool_has_complained(tool,
+                                          "Connections have to wait: Too many open files in system.\n"));
+        test_send(peer, "a", 1);
+        test_expect(peer, "a");
+        /* It has tried again, and will: nobody reaps it. */
+        g_assert_no_errno(shutdown(peer, SHUT_WR));
+        g_assert_cmpint(test_wait_end(peer), ==, 0);
+        test_wait_for(serving_get_state(serving_get_child(tool->child->pid)) == 'Z');
+        g_assert_false(test_child_has_exited(tool->child));
+        g_assert_cmpint(serving_end(tool, SIGKILL), ==, 128 + SIGKILL);
 }
 
 /* What the service has to refuse or to hold back, it has to accept, too. */
@@ -257,6 +344,13 @@ int main(int argc, char *argv[]) {
             "--delivery=socket");
         ADD("/accept/closed by an administrator by channel", test_closed_by_an_administrator,
             "--delivery=channel");
+        ADD("/accept/who waits is served by socket", test_who_waits_is_served,
+            ((const char *const[]) { "--delivery=socket", "--max-connections-per-source=1" }));
+        ADD("/accept/who waits is served by channel", test_who_waits_is_served,
+            ((const char *const[]) { "--delivery=channel", "--max-connections=1" }));
+        ADD("/accept/one of two ports is lost, by socket", test_one_of_two_ports, "--delivery=socket");
+        ADD("/accept/one of two ports is lost, by channel", test_one_of_two_ports, "--delivery=channel");
+        ADD("/accept/a process that cannot be watched", test_a_process_that_cannot_be_watched, NULL);
         ADD("/accept/options choose the delivery", test_options_choose_the_delivery, NULL);
         return test_run();
 }

@@ -18,6 +18,12 @@ typedef struct SetUp {
         const struct passwd *user; /* NULL: as it is */
 } SetUp;
 
+static TestChildSetup set_up_more;
+
+void tool_set_up_with(TestChildSetup more) {
+        set_up_more = more;
+}
+
 /* In the child. */
 static void set_up(void *data) {
         const SetUp *s = data;
@@ -34,6 +40,8 @@ static void set_up(void *data) {
                 g_assert_no_errno(setgid(s->user->pw_gid));
                 g_assert_no_errno(setuid(s->user->pw_uid));
         }
+        if (set_up_more)
+                set_up_more(NULL);
 }
 
 static TestChild *start(TestBus *bus, const char *const *environment, const char *const *argv, SetUp *how) {

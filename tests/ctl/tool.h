@@ -25,6 +25,9 @@ typedef struct ToolResult {
         char *err;
 } ToolResult;
 
+/* Runs in all that is started from now on, before the tool; NULL: nothing does. */
+void tool_set_up_with(TestChildSetup more);
+
 /* argv without the program; standard input is empty. uid 0: who runs the test. */
 Tool *tool_start(TestBus *bus, const char *const *environment, uid_t uid, const char *const *argv);
 void tool_free(Tool *tool);

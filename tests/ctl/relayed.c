@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "ctl/relayed.h"
+
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/macros.h"
+
+Target target_new(void) {
+        struct sockaddr_in in = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+        Target t = { .fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0) };
+
+        g_assert_no_errno(t.fd);
+        g_assert_no_errno(bind(t.fd, (const struct sockaddr *) &in, sizeof(in)));
+        g_assert_no_errno(listen(t.fd, 4096));
+        t.name = g_strdup_printf("127.0.0.1:%u", test_local_port(t.fd));
+        return t;
+}
+
+Target target_new_unix(bool abstract, int backlog) {
+        g_autofree char *directory = test_make_directory("target"),
+                        *path = g_build_filename(directory, "socket", NULL);
+        struct sockaddr_un un = { .sun_family = AF_UNIX };
+        Target t = { .fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0) };
+        size_t n;
+
+        g_assert_no_errno(t.fd);
+        n = g_strlcpy(un.sun_path + abstract, path, sizeof(un.sun_path) - 1);
+        g_assert_no_errno(bind(t.fd, (const struct sockaddr *) &un,
+                               (socklen_t) (G_STRUCT_OFFSET(struct sockaddr_un, sun_path) + n + 1)));
+        g_assert_no_errno(listen(t.fd, backlog));
+        t.name = abstract ? g_strconcat("@", path, NULL) : g_steal_pointer(&path);
+        return t;
+}
+
+int target_accept(const Target *t) {
+        int fd;
+
+        (void) test_wait_fd(t->fd, POLLIN);
+        fd = accept4(t->fd, NULL, NULL, SOCK_CLOEXEC);
+        g_assert_no_errno(fd);
+        return fd;
+}
+
+Relayed relay_start(Fixture *f, Target target, const char *option) {
+        Relayed r = { .target = target };
+
+        r.tool = serving_start(f->bus, &r.port, SERVING("relay", "0", target.name, option));
+        return r;
+}
+
+void relay_end(Relayed *r) {
+        test_child_signal(r->tool->child, SIGTERM);
+        relay_wait(r, 128 + SIGTERM);
+}
+
+void relay_wait(Relayed *r, int status) {
+        g_assert_cmpint(test_child_wait(r->tool->child), ==, status);
+        g_assert_false(test_is_listening(getpid(), r->port));
+        tool_free(r->tool);
+        close_fd(r->target.fd);
+        g_free(r->target.name);
+}

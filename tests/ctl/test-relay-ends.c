@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* "relay" when something ends before its time, or runs out: nobody takes half of something for all of it, and nobody is
+ * lost who could have been served. */
+
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+
+#include "base/macros.h"
+#include "ctl/relayed.h"
+
+#define PIECE 65536
+
+/* As much as there is room for; non-blocking from then on. */
+static size_t fill(int fd) {
+        static const char zeros[PIECE];
+        size_t sent = 0;
+        ssize_t n;
+
+        g_assert_no_errno(fcntl(fd, F_SETFL, O_NONBLOCK));
+        while ((n = send(fd, zeros, sizeof(zeros), MSG_NOSIGNAL)) > 0)
+                sent += (size_t) n;
+        g_assert_cmpint(errno, ==, EAGAIN);
+        return sent;
+}
+
+/* All that comes until the end, and what that was: 0 or an errno. */
+static size_t receive_all(int fd, int *ret_end) {
+        static char buffer[PIECE];
+        size_t received = 0;
+        ssize_t n;
+
+        for (;;) {
+                n = recv(fd, buffer, sizeof(buffer), MSG_DONTWAIT);
+                if (n > 0)
+                        received += (size_t) n;
+                else if (n < 0 && errno == EAGAIN)
+                        (void) test_wait_fd(fd, POLLIN);
+                else
+                        break;
+        }
+        *ret_end = n < 0 ? errno : 0;
+        return received;
+}
+
+static void reset(int fd) {
+        static const struct linger at_once = { .l_onoff = 1 };
+
+        g_assert_no_errno(setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once)));
+        close(fd);
+}
+
+/* ---------------------------------------------------------------------------------------------- too early */
+
+/* Half of something is not all of it. */
+static void test_ended_by_a_signal(Fixture *f, const void *data) {
+        Relayed r = relay_start(f, target_new(), NULL);
+        _cleanup_close_ int client = test_connect("127.0.0.1", r.port), target = target_accept(&r.target),
+                            idle = test_connect("::1", r.port), idle_target = target_accept(&r.target);
+        size_t sent;
+        int end;
+
+        test_assert_connected(idle, idle_target);
+        sent = fill(client);
+        relay_end(&r);
+        g_assert_cmpuint(receive_all(target, &end), <, sent);
+        g_assert_cmpint(end, ==, ECONNRESET);
+        g_assert_cmpint(test_wait_end(idle), ==, ECONNRESET);
+        g_assert_cmpint(test_wait_end(idle_target), ==, ECONNRESET);
+}
+
+static void close_by_administrator(Fixture *f, Relayed *r) {
+        g_autoptr(ToolResult) result = tool_run(f->bus, "close", "relayed", NULL);
+
+        g_assert_cmpint(result->status, ==, 0);
+        test_wait_for(tool_has_complained(r->tool, "is lost: an administrator has closed it."));
+}
+
+static Relayed start_named(Fixture *f, const char *option, const char *other) {
+        Relayed r = { .target = target_new() };
+
+        r.tool = serving_start(f->bus, &r.port,
+                               SERVING("relay", "0", r.target.name, "--name=relayed", option, other));
+        return r;
+}
+
+static void test_the_listener_is_closed(Fixture *f, const void *data) {
+        Relayed r = start_named(f, data, NULL);
+        _cleanup_close_ int client = test_connect("::1", r.port), target = target_accept(&r.target);
+
+        test_assert_connected(client, target);
+        close_by_administrator(f, &r);
+        test_wait_for(tool_has_complained(r.tool, "Waiting for 1 connection to end.\n"));
+        g_assert_cmpint(test_connect_fails("::1", r.port), ==, ECONNREFUSED);
+
+        /* To the end, and to an ordinary one. */
+        test_assert_connected(client, target);
+        g_assert_false(test_child_has_exited(r.tool->child));
+        g_assert_no_errno(shutdown(client, SHUT_WR));
+        g_assert_cmpint(test_wait_end(target), ==, 0);
+        test_send(target, "bye", 3);
+        g_assert_no_errno(shutdown(target, SHUT_WR));
+        test_expect(client, "bye");
+        g_assert_cmpint(test_wait_end(client), ==, 0);
+        relay_wait(&r, 1);
+}
+
+static void test_the_service_is_stopped(Fixture *f, const void *data) {
+        Relayed r = start_named(f, data, NULL);
+        _cleanup_close_ int client = test_connect("::1", r.port), target = target_accept(&r.target);
+
+        test_assert_connected(client, target);
+        g_assert_cmpint(test_service_stop(f->service), ==, 0);
+        test_wait_for(tool_has_complained(r.tool, "the service was stopped; start this again."));
+        test_assert_connected(client, target);
+        client = close_fd(client);
+        g_assert_cmpint(test_wait_end(target), ==, 0);
+        target = close_fd(target);
+        relay_wait(&r, 1);
+}
+
+/* Those that the service has handed over already. */
+static void test_what_a_channel_holds(Fixture *f, const void *data) {
+        Relayed r = start_named(f, "--delivery=channel", "--max-connections=1");
+        int clients[4];
+
+        for (unsigned i = 0; i < ELEMENTS(clients); i++) {
+                clients[i] = test_connect("127.0.0.1", r.port);
+                test_send(clients[i], &i, sizeof(i));
+                /* In this order, and out of the kernel's queue. */
+                test_wait_for(serving_count_queued(r.port) == 0);
+        }
+        close_by_administrator(f, &r);
+        for (unsigned i = 0; i < ELEMENTS(clients); i++) {
+                _cleanup_close_ int target = target_accept(&r.target);
+                unsigned number;
+
+                test_receive(target, &number, sizeof(number));
+                g_assert_cmpuint(number, ==, i);
+                test_assert_connected(target, clients[i]);
+                close(clients[i]);
+                g_assert_cmpint(test_wait_end(target), ==, 0);
+        }
+        relay_wait(&r, 1);
+}
+
+static void test_a_signal_after_that(Fixture *f, const void *data) {
+        Relayed r = start_named(f, NULL, NULL);
+        _cleanup_close_ int client = test_connect("::1", r.port), target = target_accept(&r.target);
+
+        test_assert_connected(client, target);
+        close_by_administrator(f, &r);
+        relay_end(&r);
+        g_assert_cmpint(test_wait_end(client), ==, ECONNRESET);
+        g_assert_cmpint(test_wait_end(target), ==, ECONNRESET);
+}
+
+/* Who reads slowly gets all that had come before the reset. */
+static void test_a_reset_comes_last(Fixture *f, const void *data) {
+        static const char zeros[600 * 1000];
+        Relayed r = relay_start(f, target_new(), NULL);
+
+        for (int client_first = 0; client_first <= 1; client_first++) {
+                int client = test_connect("127.0.0.1", r.port), target = target_accept(&r.target);
+                int sender = client_first ? client : target, reader = client_first ? target : client, end,
+                    unsent;
+
+                test_send(sender, zeros, sizeof(zeros));
+                /* What is on its way to the relay, a reset drops. */
+                test_wait_for(ioctl(sender, TIOCOUTQ, &unsent) == 0 && unsent == 0);
+                reset(sender);
+                /* It has seen that by now. */
+                for (unsigned i = 0; i < 2; i++) {
+                        _cleanup_close_ int other = test_connect("127.0.0.1", r.port),
+                                            other_target = target_accept(&r.target);
+
+                        test_assert_connected(other, other_target);
+                }
+                g_assert_cmpuint(receive_all(reader, &end), ==, sizeof(zeros));
+                g_assert_cmpint(end, ==, ECONNRESET);
+                close(reader);
+        }
+        relay_end(&r);
+}
+
+/* ------------------------------------------------------------------------------------------ shortages */
+
+static int compare(const void *a, const void *b) {
+        return *(const int *) a - *(const int *) b;
+}
+
+/* From now on it can have so many more, and those that it has. */
+static void allow_descriptors(pid_t pid, unsigned more) {
+        g_autofree char *path = g_strdup_printf("/proc/%d/fd", (int) pid);
+        g_autoptr(GArray) fds = g_array_new(false, false, sizeof(int));
+        g_autoptr(GDir) directory = g_dir_open(path, 0, NULL);
+        struct rlimit limit;
+        const char *name;
+        unsigned i = 0;
+
+        g_assert_nonnull(directory);
+        while ((name = g_dir_read_name(directory))) {
+                int fd = atoi(name);
+
+                g_array_append_val(fds, fd);
+        }
+        g_array_sort(fds, compare);
+
+        g_assert_no_errno(prlimit(pid, RLIMIT_NOFILE, NULL, &limit));
+        for (limit.rlim_cur = 0; i < fds->len || more > 0; limit.rlim_cur++)
+                if (i < fds->len && g_array_index(fds, int, i) == (int) limit.rlim_cur)
+                        i++;
+                else if (more > 0)
+                        more--;
+                else
+                        break;
+        g_assert_no_errno(prlimit(pid, RLIMIT_NOFILE, &limit, NULL));
+}
+
+static void allow_all_descriptors(pid_t pid) {
+        struct rlimit limit;
+
+        g_assert_no_errno(prlimit(pid, RLIMIT_NOFILE, NULL, &limit));
+        limit.rlim_cur = limit.rlim_max;
+        g_assert_no_errno(prlimit(pid, RLIMIT_NOFILE, &limit, NULL));
+}
+
+static void expect_shortage(Relayed *r) {
+        test_wait_for(tool_has_complained(r->tool, "Connections have to wait: Too many open files.\n"));
+}
+
+static void test_no_descriptor_for_the_target(Fixture *f, const void *data) {
+        Relayed r = relay_start(f, target_new(), NULL);
+        _cleanup_close_ int first = test_connect("::1", r.port), first_target = target_accept(&r.target),
+                            second = -EBADF, second_target = -EBADF;
+
+        test_assert_connected(first, first_target);
+        allow_descriptors(r.tool->child->pid, 1);
+        second = test_connect("::1", r.port);
+        expect_shortage(&r);
+        test_assert_connected(first, first_target);
+        allow_all_descriptors(r.tool->child->pid);
+        second_target = target_accept(&r.target);
+        test_assert_connected(second, second_target);
+        g_assert_false(tool_has_complained(r.tool, "Cannot reach"));
+        relay_end(&r);
+}
+
+static void test_no_descriptors_for_a_pipe(Fixture *f, const void *data) {
+        Relayed r = relay_start(f, target_new(), NULL);
+        _cleanup_close_ int first = test_connect("::1", r.port), first_target = target_accept(&r.target),
+                            second = test_connect("::1", r.port), second_target = target_accept(&r.target);
+
+        test_assert_connected(first, first_target);
+        test_assert_connected(second, second_target);
+        /* What is held up here keeps the one pipe that there is. */
+        while (fill(first) > 0)
+                test_wait_for(serving_get_state(r.tool->child->pid) == 'S');
+        allow_descriptors(r.tool->child->pid, 0);
+        test_send(second, "question", 8);
+        expect_shortage(&r);
+        allow_all_descriptors(r.tool->child->pid);
+        test_expect(second_target, "question");
+        test_assert_connected(second, second_target);
+        relay_end(&r);
+}
+
+static void *send_always(void *data) {
+        static const char zeros[PIECE];
+
+        while (send(*(const int *) data, zeros, sizeof(zeros), MSG_NOSIGNAL) > 0)
+                ;
+        return NULL;
+}
+
+static void *receive_always(void *data) {
+        static char buffer[PIECE];
+
+        while (recv(*(const int *) data, buffer, sizeof(buffer), 0) > 0)
+                ;
+        return NULL;
+}
+
+/* However busy it is with another one. */
+static void test_who_waits_has_a_turn(Fixture *f, const void *data) {
+        Relayed r = relay_start(f, target_new_unix(false, 0), NULL);
+        int busy = test_connect("::1", r.port), busy_target = target_accept(&r.target), clients[4];
+        pthread_t sender, receiver;
+
+        g_assert_cmpint(pthread_create(&sender, NULL, send_always, &busy), ==, 0);
+        g_assert_cmpint(pthread_create(&receiver, NULL, receive_always, &busy_target), ==, 0);
+        for (unsigned i = 0; i < ELEMENTS(clients); i++) {
+                clients[i] = test_connect("127.0.0.1", r.port);
+                test_send(clients[i], &i, sizeof(i));
+        }
+        for (unsigned i = 0; i < ELEMENTS(clients); i++) {
+                _cleanup_close_ int target = target_accept(&r.target);
+                unsigned number;
+
+                test_receive(target, &number, sizeof(number));
+                close(clients[number]);
+                g_assert_cmpint(test_wait_end(target), ==, 0);
+        }
+        g_assert_no_errno(shutdown(busy, SHUT_RDWR));
+        (void) pthread_join(sender, NULL);
+        (void) pthread_join(receiver, NULL);
+        close(busy);
+        close(busy_target);
+        relay_end(&r);
+}
+
+/* What has ended, and must not be looked at yet, costs no time. */
+static void test_the_end_of_a_channel_waits(Fixture *f, const void *data) {
+        Relayed r = start_named(f, "--delivery=channel", "--max-connections=1");
+        int client = test_connect("::1", r.port), target = target_accept(&r.target);
+
+        test_assert_connected(client, target);
+        (void) test_service_kill(f->service);
+        for (unsigned i = 0; i < 20; i++) {
+                test_assert_connected(client, target);
+                test_wait_for(serving_get_state(r.tool->child->pid) == 'S');
+        }
+        close(client);
+        close(target);
+        relay_wait(&r, 1);
+}
+
+/* As a security module does. */
+static void forbid_accept(void *data) {
+        serving_fail_always(SYS_accept4, EPERM);
+}
+
+static void test_accept_is_forbidden(Fixture *f, const void *data) {
+        _cleanup_close_ int client = -EBADF;
+        Relayed r;
+
+        tool_set_up_with(forbid_accept);
+        r = relay_start(f, target_new(), NULL);
+        tool_set_up_with(NULL);
+        client = test_connect("::1", r.port);
+        test_wait_for(tool_has_complained(r.tool, "Connections have to wait: a firewall or security module "
+                                                  "does not let them be accepted.\n"));
+        relay_end(&r);
+}
+
+/* A test's data is its own. */
+static void set_up(Fixture *f, const void *data) {
+        fixture_set_up(f, NULL);
+}
+
+int main(int argc, char *argv[]) {
+        test_init(&argc, &argv);
+
+#define ADD(path, test, data) g_test_add("/relay ends/" path, Fixture, data, set_up, test, fixture_tear_down)
+        ADD("by a signal, with a reset", test_ended_by_a_signal, NULL);
+        ADD("the listener is closed, with the socket", test_the_listener_is_closed, NULL);
+        ADD("the listener is closed, with a channel", test_the_listener_is_closed, "--delivery=channel");
+        ADD("the service is stopped, with the socket", test_the_service_is_stopped, NULL);
+        ADD("the service is stopped, with a channel", test_the_service_is_stopped, "--delivery=channel");
+        ADD("what a channel holds is served", test_what_a_channel_holds, NULL);
+        ADD("a signal does not wait", test_a_signal_after_that, NULL);
+        ADD("a reset comes last", test_a_reset_comes_last, NULL);
+        ADD("no descriptor for the target", test_no_descriptor_for_the_target, NULL);
+        ADD("no descriptors for a pipe", test_no_descriptors_for_a_pipe, NULL);
+        ADD("who waits has a turn", test_who_waits_has_a_turn, NULL);
+        ADD("the end of a channel waits", test_the_end_of_a_channel_waits, NULL);
+        ADD("accept is forbidden", test_accept_is_forbidden, NULL);
+        return test_run();
+}
