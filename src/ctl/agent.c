@@ -12,6 +12,7 @@
 #include "base/macros.h"
 #include "ctl/agent.h"
 #include "ctl/message.h"
+#include "ctl/nofile.h"
 
 static pid_t agent; /* 0: there is none */
 
@@ -24,6 +25,7 @@ static _Noreturn void run_agent(int notify, pid_t parent) {
         (void) sigemptyset(&none);
         (void) sigprocmask(SIG_SETMASK, &none, NULL);
         (void) signal(SIGPIPE, SIG_DFL);
+        nofile_restore();
 
         if (prctl(PR_SET_PDEATHSIG, SIGTERM) < 0 || getppid() != parent)
                 _exit(EXIT_FAILURE);

@@ -10,24 +10,19 @@
 #include "base/macros.h"
 #include "ctl/command.h"
 #include "ctl/message.h"
+#include "ctl/nofile.h"
 
 /* Where sd_listen_fds() looks for them. */
 #define LISTEN_FDS_START 3
 
 void command_init(Command *c, char **argv) {
         struct sigaction ignore = { .sa_handler = SIG_IGN }, plain = { .sa_handler = SIG_DFL };
-        struct rlimit raised;
 
         *c = (Command) { .argv = argv };
         (void) sigprocmask(SIG_BLOCK, NULL, &c->mask);
         (void) sigaction(SIGPIPE, &ignore, &c->pipe);
         (void) sigaction(SIGCHLD, &plain, &c->child);
-
-        if (getrlimit(RLIMIT_NOFILE, &c->n_files) < 0)
-                return;
-        raised = c->n_files;
-        raised.rlim_cur = raised.rlim_max;
-        (void) setrlimit(RLIMIT_NOFILE, &raised);
+        nofile_raise();
 }
 
 /* As execvp() looks for it. */
@@ -165,7 +160,7 @@ static void run_child(const Command *c, const CommandInput *input, pid_t tool) {
 
         r = prepare_child(input, tool);
         if (r == 0) {
-                (void) setrlimit(RLIMIT_NOFILE, &c->n_files);
+                nofile_restore();
                 (void) sigaction(SIGPIPE, &c->pipe, NULL);
                 (void) sigaction(SIGCHLD, &c->child, NULL);
                 (void) sigprocmask(SIG_SETMASK, &c->mask, NULL);

@@ -8,7 +8,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/resource.h>
 #include <sys/types.h>
 
 /* As env(1) and the shells have it. */
@@ -21,7 +20,6 @@ typedef struct Command {
         sigset_t mask;          /* what the tool found, and changes for itself: see signals.h */
         struct sigaction pipe;  /* of SIGPIPE */
         struct sigaction child; /* of SIGCHLD */
-        struct rlimit n_files;
 } Command;
 
 typedef struct CommandInput {

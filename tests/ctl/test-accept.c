@@ -267,6 +267,7 @@ static void test_one_of_two_ports(Fixture *f, const void *data) {
         test_wait_for(!test_service_is_listening(f->service, ports[1]));
         test_send(peer, "b", 1);
         test_expect(peer, "b");
+        g_assert_false(test_child_has_exited(tool->child));
         peer = close_fd(peer);
         g_assert_cmpint(test_child_wait(tool->child), ==, 1);
 }

@@ -63,11 +63,15 @@ static void test_ended_by_a_signal(Fixture *f, const void *data) {
         Relayed r = relay_start(f, target_new(), NULL);
         _cleanup_close_ int client = test_connect("127.0.0.1", r.port), target = target_accept(&r.target),
                             idle = test_connect("::1", r.port), idle_target = target_accept(&r.target);
-        size_t sent;
+        size_t sent = 0, n;
         int end;
 
         test_assert_connected(idle, idle_target);
-        sent = fill(client);
+        /* Until some is with the relay alone. */
+        while ((n = fill(client)) > 0) {
+                sent += n;
+                test_wait_for(serving_get_state(r.tool->child->pid) == 'S');
+        }
         relay_end(&r);
         g_assert_cmpuint(receive_all(target, &end), <, sent);
         g_assert_cmpint(end, ==, ECONNRESET);
@@ -271,18 +275,12 @@ static void test_no_descriptors_for_a_pipe(Fixture *f, const void *data) {
         relay_end(&r);
 }
 
-static void *send_always(void *data) {
-        static const char zeros[PIECE];
+/* There and back again, so that there is never a moment without anything to do. */
+static void *send_and_receive(void *data) {
+        const int *fd = data;
+        char byte = 'x';
 
-        while (send(*(const int *) data, zeros, sizeof(zeros), MSG_NOSIGNAL) > 0)
-                ;
-        return NULL;
-}
-
-static void *receive_always(void *data) {
-        static char buffer[PIECE];
-
-        while (recv(*(const int *) data, buffer, sizeof(buffer), 0) > 0)
+        while (send(*fd, &byte, 1, MSG_NOSIGNAL) == 1 && recv(*fd, &byte, 1, 0) == 1)
                 ;
         return NULL;
 }
@@ -291,10 +289,10 @@ static void *receive_always(void *data) {
 static void test_who_waits_has_a_turn(Fixture *f, const void *data) {
         Relayed r = relay_start(f, target_new_unix(false, 0), NULL);
         int busy = test_connect("::1", r.port), busy_target = target_accept(&r.target), clients[4];
-        pthread_t sender, receiver;
+        pthread_t threads[2];
 
-        g_assert_cmpint(pthread_create(&sender, NULL, send_always, &busy), ==, 0);
-        g_assert_cmpint(pthread_create(&receiver, NULL, receive_always, &busy_target), ==, 0);
+        g_assert_cmpint(pthread_create(&threads[0], NULL, send_and_receive, &busy), ==, 0);
+        g_assert_cmpint(pthread_create(&threads[1], NULL, send_and_receive, &busy_target), ==, 0);
         for (unsigned i = 0; i < ELEMENTS(clients); i++) {
                 clients[i] = test_connect("127.0.0.1", r.port);
                 test_send(clients[i], &i, sizeof(i));
@@ -308,8 +306,8 @@ static void test_who_waits_has_a_turn(Fixture *f, const void *data) {
                 g_assert_cmpint(test_wait_end(target), ==, 0);
         }
         g_assert_no_errno(shutdown(busy, SHUT_RDWR));
-        (void) pthread_join(sender, NULL);
-        (void) pthread_join(receiver, NULL);
+        for (size_t i = 0; i < ELEMENTS(threads); i++)
+                (void) pthread_join(threads[i], NULL);
         close(busy);
         close(busy_target);
         relay_end(&r);

@@ -2,7 +2,10 @@
 
 /* What is different when a person looks: colours, the pager, lines that fit. */
 
+#include <pwd.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/macros.h"
@@ -175,17 +178,53 @@ static void test_pager_keeps_colours_and_width(Fixture *f, const void *data) {
         g_assert_null(strstr(t->shown->str, name));
 }
 
-/* Who leaves it early has seen enough. */
+/* Who leaves it early has seen enough. There is more than a pipe holds. */
 static void test_pager_that_goes(Fixture *f, const void *data) {
+        g_autofree char *name = g_strnfill(255, 'x');
         g_autoptr(Terminal) t = NULL;
 
-        for (unsigned i = 0; i < 50; i++)
-                g_free(test_listen(f->client, 0, -1, NULL));
+        for (unsigned i = 0; i < 250; i++)
+                g_free(test_listen(f->client, 0, -1, "name", "s", name, NULL));
         t = terminal_new(f->bus,
                          (const char *const[]) { "PAGER=read line; echo \"<$line>\"", IN_SESSION, NULL }, 80,
-                         (const char *const[]) { "list", NULL });
+                         (const char *const[]) { "list", "--full", NULL });
         g_assert_cmpint(terminal_wait(t), ==, 0);
         g_assert_nonnull(strstr(t->shown->str, "<"));
+        g_assert_null(strstr(t->shown->str, "Cannot write"));
+}
+
+static void allow_few_descriptors(void *data) {
+        struct rlimit limit;
+
+        g_assert_no_errno(getrlimit(RLIMIT_NOFILE, &limit));
+        limit.rlim_cur = 234;
+        g_assert_no_errno(setrlimit(RLIMIT_NOFILE, &limit));
+}
+
+/* What the tool takes for itself is not for the agent that asks for passwords. */
+static void test_the_agent_is_started_as_the_tool_was(Fixture *f, const void *data) {
+        g_autofree char *directory = test_make_directory("agent"),
+                        *agent = g_build_filename(directory, "pkttyagent", NULL),
+                        *path = g_strdup_printf("PATH=%s:%s", directory, g_getenv("PATH"));
+        const char *const environment[] = { path, NULL };
+        const struct passwd *user;
+        g_autoptr(Terminal) t = NULL;
+
+        /* Root is asked for no password. */
+        if (!test_require_root())
+                return;
+        user = getpwuid(test_other_uid(0));
+        g_assert_true(g_file_set_contents(agent, "#!/bin/sh\necho \"<$(ulimit -Sn)>\"\n", -1, NULL));
+        g_assert_no_errno(chmod(agent, 0755));
+        g_assert_no_errno(chmod(directory, 0755));
+
+        tool_set_up_with(allow_few_descriptors);
+        t = terminal_new_full(f->bus, environment, 80, user->pw_name,
+                              (const char *const[]) { "listen", "0", "--", "true", NULL });
+        tool_set_up_with(NULL);
+        /* There is no polkit here, so that it is denied. */
+        g_assert_cmpint(terminal_wait(t), ==, 1);
+        g_assert_nonnull(strstr(t->shown->str, "<234>"));
 }
 
 static void test_help(Fixture *f, const void *data) {
@@ -216,6 +255,7 @@ int main(int argc, char *argv[]) {
         ADD("what the pager is told", test_pager_options);
         ADD("a pager changes neither colours nor width", test_pager_keeps_colours_and_width);
         ADD("a pager that goes", test_pager_that_goes);
+        ADD("the agent is started as the tool was", test_the_agent_is_started_as_the_tool_was);
         ADD("help", test_help);
         return test_run();
 }
