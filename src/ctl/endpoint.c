@@ -4,28 +4,13 @@
 #include "base/macros.h"
 #include "ctl/endpoint.h"
 #include "ctl/message.h"
-
-static int parse_port(const char *s, uint16_t *ret) {
-        unsigned long port;
-        char *end;
-
-        /* strtoul() would take a sign, and white space. */
-        if (*s < '0' || *s > '9')
-                return -EINVAL;
-
-        errno = 0;
-        port = strtoul(s, &end, 10);
-        if (errno != 0 || *end != '\0' || port > UINT16_MAX)
-                return -EINVAL;
-
-        *ret = (uint16_t) port;
-        return 0;
-}
+#include "ctl/port.h"
 
 int endpoint_parse(const char *s, Endpoint *ret) {
         _cleanup_free_ char *address = NULL;
         const char *colon, *start = s, *end = NULL;
         uint16_t port;
+        int r;
 
         colon = strrchr(s, ':');
         if (colon) {
@@ -40,11 +25,11 @@ int endpoint_parse(const char *s, Endpoint *ret) {
                                         s);
         }
 
-        if ((colon && end <= start) || parse_port(colon ? colon + 1 : s, &port) < 0)
-                return message_error(
-                                -EINVAL,
-                                _("\"%s\" is not a port; write a number from 0 to 65535, or ADDRESS:PORT."),
-                                s);
+        if (colon && end <= start)
+                return message_error(-EINVAL, _("There is no address before the port in \"%s\"."), s);
+        r = port_parse(s, colon ? colon + 1 : s, &port);
+        if (r < 0)
+                return r;
 
         if (colon) {
                 address = strndup(start, (size_t) (end - start));

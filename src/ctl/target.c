@@ -4,11 +4,13 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <sys/un.h>
 
 #include "base/i18n.h"
 #include "base/macros.h"
 #include "ctl/message.h"
+#include "ctl/port.h"
 #include "ctl/target.h"
 
 static int add_address(Target *t, const void *address, size_t size) {
@@ -44,11 +46,13 @@ static int parse_path(const char *s, Target *t) {
 }
 
 static int parse_host(const char *s, Target *t) {
-        static const struct addrinfo hints = { .ai_socktype = SOCK_STREAM };
+        static const struct addrinfo hints = { .ai_flags = AI_NUMERICSERV, .ai_socktype = SOCK_STREAM };
         _cleanup_free_ char *host = NULL;
         const char *colon = strrchr(s, ':');
         struct addrinfo *found;
+        char number[8];
         size_t length;
+        uint16_t port;
         int r;
 
         length = colon ? (size_t) (colon - s) : 0;
@@ -64,13 +68,21 @@ static int parse_host(const char *s, Target *t) {
                                   "socket."),
                                 s);
 
+        r = port_parse(t->name, colon + 1, &port);
+        if (r < 0)
+                return r;
+        if (port == 0)
+                return message_error(-EINVAL, _("Nothing can be reached at port 0; write the port of \"%s\"."),
+                                     t->name);
+
         host = strndup(s, length);
         if (!host)
                 return message_oom();
 
-        r = getaddrinfo(host, colon + 1, &hints, &found);
+        (void) snprintf(number, sizeof(number), "%u", port);
+        r = getaddrinfo(host, number, &hints, &found);
         if (r != 0)
-                return message_error(-EHOSTUNREACH, _("Cannot find %s, port %s: %s."), host, colon + 1,
+                return message_error(-EHOSTUNREACH, _("Cannot find the host \"%s\": %s."), host,
                                      r == EAI_SYSTEM ? strerror(errno) : gai_strerror(r));
 
         r = 0;

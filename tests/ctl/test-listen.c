@@ -348,7 +348,16 @@ static void test_what_cannot_be(Fixture *f, const void *data) {
                 { { "relay", "0", "nonsense" }, { "\"nonsense\" is no target", "HOST:PORT" } },
                 { { "relay", "0", "::1:80" }, { "\"::1:80\" is no target", "[ADDRESS]:PORT" } },
                 { { "relay", "0", "there.is.no.such.host.invalid:80" },
-                  { "Cannot find there.is.no.such.host.invalid" } },
+                  { "Cannot find the host \"there.is.no.such.host.invalid\"" } },
+                { { "listen", "nonsense", "--", "true" }, { "no TCP service \"nonsense\"", "services(5)" } },
+                { { "listen", "65536", "--", "true" }, { "\"65536\" is not a port", "from 0 to 65535" } },
+                { { "listen", "-1", "--", "true" }, { "-1" } },
+                { { "listen", " 80", "--", "true" }, { "\" 80\" is not a port" } },
+                { { "listen", "[::1]:", "--", "true" }, { "\"[::1]:\" is not a port" } },
+                { { "listen", ":80", "--", "true" }, { "no address before the port in \":80\"" } },
+                { { "relay", "0", "localhost:nonsense" }, { "no TCP service \"nonsense\"" } },
+                { { "relay", "0", "localhost:65616" }, { "\"localhost:65616\" is not a port" } },
+                { { "relay", "0", "localhost:0" }, { "port 0", "\"localhost:0\"" } },
         };
         g_autoptr(ToolResult) in_use = tool_run(f->bus, "listen", "0", taken, "--", "true", NULL);
 
@@ -357,6 +366,26 @@ static void test_what_cannot_be(Fixture *f, const void *data) {
                 g_autoptr(ToolResult) result = tool_run_full(f->bus, NULL, 0, cases[i].argv);
 
                 tool_assert_fails(result, 1, cases[i].says[0], cases[i].says[1], NULL);
+        }
+}
+
+/* By the names that they have in services(5). */
+static void test_ports_by_name(Fixture *f, const void *data) {
+        static const char *const names[] = { "http", "127.0.0.1:http", "[::1]:http" };
+        uint16_t port;
+        g_autoptr(Tool) relay = serving_start(f->bus, &port, SERVING("relay", "0", "localhost:http"));
+
+        g_assert_cmpint(serving_end(relay, SIGTERM), ==, 128 + SIGTERM);
+
+        /* Root would get it. */
+        if (!test_require_root())
+                return;
+        for (size_t i = 0; i < ELEMENTS(names); i++) {
+                g_autoptr(ToolResult)
+                                denied = tool_run_full(f->bus, NULL, test_other_uid(0),
+                                                       SERVING("listen", names[i], "--", "true"));
+
+                tool_assert_fails(denied, 1, "Failed to listen on port 80: ", NULL);
         }
 }
 
@@ -385,6 +414,7 @@ int main(int argc, char *argv[]) {
         ADD("/listen/closed by an administrator", test_closed_by_an_administrator);
         ADD("/listen/the service stops", test_the_service_stops);
         ADD("/listen/the bus goes away", test_the_bus_goes_away);
+        ADD("/listen/ports by name", test_ports_by_name);
         ADD("/listen/what cannot be", test_what_cannot_be);
         return test_run();
 }

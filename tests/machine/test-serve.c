@@ -167,7 +167,7 @@ static void test_relay(Machine *m, const void *data) {
         machine_write("/srv/www/hello", "hello");
         server = SERVE_AS(MACHINE_USER, "listen", "--inetd", "127.0.0.1:8080", "--", "busybox", "httpd", "-i",
                           "-h", "/srv/www");
-        relay = SERVE_AS(MACHINE_WEB_USER, "relay", "80", "localhost:8080");
+        relay = SERVE_AS(MACHINE_WEB_USER, "relay", "http", "localhost:http-alt");
         assert_curl("http://127.0.0.1/hello", "hello");
 }
 
