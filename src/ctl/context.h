@@ -37,6 +37,10 @@ typedef struct Context {
         uint32_t max_connections;            /* 0: as many as come */
         uint32_t max_connections_per_source; /* the same */
 
+        /* The last of those that are given and not for every verb; NULL: there is none. */
+        const char *command_option; /* for "listen" */
+        const char *listen_option;  /* for "listen" and "relay" */
+
         char **command; /* what comes after "--", with a NULL at the end; NULL: there was no "--" */
 
         sd_bus *bus; /* NULL before context_connect() in client-bus.h */

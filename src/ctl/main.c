@@ -9,14 +9,13 @@
 
 #include "base/i18n.h"
 #include "base/macros.h"
-#include "base/text.h"
 #include "config.h"
 #include "ctl/client-bus.h"
 #include "ctl/help.h"
 #include "ctl/message.h"
 #include "ctl/options.h"
 #include "ctl/pager.h"
-#include "ctl/terminal.h"
+#include "ctl/suggest.h"
 #include "ctl/verbs.h"
 
 #define ANY_NUMBER INT_MAX
@@ -27,38 +26,25 @@ static const struct {
         const char *help;
         int min, max; /* how many arguments */
         bool runs_command;
+        bool listens;
         int (*run)(int argc, char *argv[], Context *c);
 } verbs[] = {
         { "listen", N_("[ADDRESS:]PORT… -- COMMAND…"), N_("Run a server with ports from the service"), 1,
-          ANY_NUMBER, true, verb_listen },
+          ANY_NUMBER, true, true, verb_listen },
         { "relay", N_("[ADDRESS:]PORT TARGET"), N_("Forward connections to HOST:PORT or a Unix socket"), 2, 2,
-          false, verb_relay },
-        { "list", "", N_("List listeners (default)"), 0, 0, false, verb_list },
-        { "show", N_("LISTENER…"), N_("Show the properties of listeners"), 1, ANY_NUMBER, false, verb_show },
-        { "close", N_("LISTENER…"), N_("Close listeners, which frees their ports"), 1, ANY_NUMBER, false,
+          false, true, verb_relay },
+        { "list", "", N_("List listeners (default)"), 0, 0, false, false, verb_list },
+        { "show", N_("LISTENER…"), N_("Show the properties of listeners"), 1, ANY_NUMBER, false, false,
+          verb_show },
+        { "close", N_("LISTENER…"), N_("Close listeners, which frees their ports"), 1, ANY_NUMBER, false, false,
           verb_close },
         { "pause", N_("LISTENER…"), N_("Stop accepting; what connects waits in the kernel"), 1, ANY_NUMBER,
-          false, verb_pause },
-        { "resume", N_("LISTENER…"), N_("Go on accepting"), 1, ANY_NUMBER, false, verb_resume },
-        { "monitor", N_("[LISTENER…]"), N_("Show connections and errors as they come"), 0, ANY_NUMBER, false,
+          false, false, verb_pause },
+        { "resume", N_("LISTENER…"), N_("Go on accepting"), 1, ANY_NUMBER, false, false, verb_resume },
+        { "monitor", N_("[LISTENER…]"), N_("Show connections and errors as they come"), 0, ANY_NUMBER, false, false,
           verb_monitor },
-        { "status", "", N_("Show the service, its limits, its counters"), 0, 0, false, verb_status },
+        { "status", "", N_("Show the service, its limits, its counters"), 0, 0, false, false, verb_status },
 };
-
-void help_print_heading(const char *text) {
-        bool colour = terminal_has_colour(stdout);
-
-        printf("\n%s%s%s\n", colour ? COLOUR_HEADER : "", text, colour ? COLOUR_OFF : "");
-}
-
-void help_print_line(const char *left, const char *right) {
-        int columns = text_get_columns(left);
-
-        if (columns > 36)
-                printf("  %s\n  %36s  %s\n", left, "", right);
-        else
-                printf("  %s%*s  %s\n", left, 36 - columns, "", right);
-}
 
 void help_print(Context *c) {
         char left[128];
@@ -66,7 +52,7 @@ void help_print(Context *c) {
         pager_open(c);
         printf(_("%s [OPTIONS…] VERB …\n"
                  "\n"
-                 "TCP ports, and the programs that have them from the service org.example.TCPServerSocket.\n"),
+                 "TCP ports, and the programs that have them from org.example.TCPServerSocket.\n"),
                program_invocation_short_name);
 
         help_print_heading(_("Verbs:"));
@@ -82,16 +68,52 @@ void help_print(Context *c) {
         help_print_line("1", _("It failed, and the reason is on standard error"));
         help_print_line("3", _("status: the service is not there"));
         help_print_line("…", _("listen: that of COMMAND; see the manual page"));
-        printf(_("\nLISTENER is the number of a listener, its object path, or its name if no other listener has that.\n"
+        printf(_("\nLISTENER is a listener's number, its path, or its name if no other one has it.\n"
                  "See the tcpserversocketctl(1) man page for details.\n"));
+}
+
+static const char *get_verb(size_t i) {
+        return verbs[i].name;
+}
+
+static int unknown_verb(const char *name) {
+        const char *meant = suggest(name, ELEMENTS(verbs), get_verb);
+
+        if (meant)
+                return message_error(-EINVAL, _("There is no verb \"%s\"; did you mean \"%s\"?"), name, meant);
+
+        return message_error(-EINVAL, _("There is no verb \"%s\"; see \"%s --help\"."), name,
+                             program_invocation_short_name);
+}
+
+/* What would have no effect was meant for something else. */
+static int check_options(const Context *c, const char *verb, bool listens, bool runs_command) {
+        if (c->command_option && !runs_command)
+                return message_error(-EINVAL, _("Option --%s is for \"listen\", and not for \"%s\"."),
+                                     c->command_option, verb);
+        if (c->listen_option && !listens)
+                return message_error(-EINVAL,
+                                     _("Option --%s is for \"listen\" and \"relay\", and not for \"%s\"."),
+                                     c->listen_option, verb);
+        return 0;
 }
 
 static int run_verb(int argc, char *argv[], Context *c) {
         const char *name = argc > 0 ? argv[0] : "list";
+        int r;
+
+        if (streq(name, "help")) {
+                help_print(c);
+                return 0;
+        }
 
         for (size_t i = 0; i < ELEMENTS(verbs); i++) {
                 if (!streq(name, verbs[i].name))
                         continue;
+
+                r = check_options(c, name, verbs[i].listens, verbs[i].runs_command);
+                if (r < 0)
+                        return r;
 
                 /* Without a command, "--" only ends the options. There is room: it all comes from one argv.
                  */
@@ -112,8 +134,7 @@ static int run_verb(int argc, char *argv[], Context *c) {
                 return verbs[i].run(argc, argv, c);
         }
 
-        return message_error(-EINVAL, _("There is no verb \"%s\"; see \"%s --help\"."), name,
-                             program_invocation_short_name);
+        return unknown_verb(name);
 }
 
 /* Where one of them is closed, the first socket would become the output. */

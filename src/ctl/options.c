@@ -12,6 +12,7 @@
 #include "ctl/help.h"
 #include "ctl/message.h"
 #include "ctl/options.h"
+#include "ctl/suggest.h"
 
 typedef enum OptionId {
         OPTION_HELP,
@@ -229,6 +230,11 @@ static int parse_listen(size_t i, const char *value, char **option) {
 static int take_option(Context *c, size_t i, const char *value) {
         int r = 0;
 
+        if (table[i].id >= OPTION_MAX_CONNECTIONS)
+                c->listen_option = table[i].name;
+        else if (table[i].id >= OPTION_ACCEPT)
+                c->command_option = table[i].name;
+
         switch (table[i].id) {
 
         case OPTION_HELP:
@@ -343,9 +349,63 @@ static size_t find_letter(int letter) {
         return i;
 }
 
+static const char *get_option(size_t i) {
+        return table[i].name;
+}
+
+/* The name without what is written before and after it. */
+static char *copy_name(const char *argument) {
+        argument += strspn(argument, "-");
+        return strndup(argument, strcspn(argument, "="));
+}
+
+/* "--no-pager, --no-legend"; NULL if there are not several that begin like that. */
+static char *list_beginning(const char *name) {
+        char *list = NULL;
+        size_t size;
+        unsigned n = 0;
+        FILE *f;
+
+        f = open_memstream(&list, &size);
+        if (!f)
+                return NULL;
+        for (size_t i = 0; i < ELEMENTS(table); i++)
+                if (table[i].name && strncmp(table[i].name, name, strlen(name)) == 0)
+                        (void) fprintf(f, "%s--%s", n++ > 0 ? ", " : "", table[i].name);
+        if (fclose(f) == EOF || n < 2) {
+                free(list);
+                return NULL;
+        }
+        return list;
+}
+
+/* What getopt_long() does not know. letter: it is one, perhaps among others in the argument, or 0. */
+static int unknown_option(const char *argument, char letter) {
+        _cleanup_free_ char *name = NULL, *candidates = NULL;
+        const char *meant;
+
+        if (letter != 0)
+                return message_error(-EINVAL, _("There is no option -%c; see \"%s --help\"."), letter,
+                                     program_invocation_short_name);
+
+        name = copy_name(argument);
+        if (!name)
+                return message_oom();
+        candidates = list_beginning(name);
+        if (candidates)
+                return message_error(-EINVAL, _("Option --%s can be one of %s; write more of it."), name,
+                                     candidates);
+
+        meant = suggest(name, ELEMENTS(table), get_option);
+        if (meant)
+                return message_error(-EINVAL, _("There is no option --%s; did you mean --%s?"), name, meant);
+        return message_error(-EINVAL, _("There is no option --%s; see \"%s --help\"."), name,
+                             program_invocation_short_name);
+}
+
 int options_parse(int argc, char *argv[], Context *c, int *ret_argc, char ***ret_argv) {
         struct option options[ELEMENTS(table) + 1];
-        char letters[2 * ELEMENTS(table) + 3], letter[] = "-?";
+        char letters[2 * ELEMENTS(table) + 3];
         _cleanup_free_ char **rest = NULL;
         int o, r, n = 0;
 
@@ -367,13 +427,10 @@ int options_parse(int argc, char *argv[], Context *c, int *ret_argc, char ***ret
                                              argv[optind - 1], program_invocation_short_name);
 
                 case '?':
-                        /* A letter may be one of several in an argument. */
-                        letter[1] = (char) optopt;
-                        return message_error(
-                                        -EINVAL,
-                                        _("Option %s is unknown, ambiguous, or takes no value; see \"%s --help\"."),
-                                        optopt > 0 && optopt < FIRST_VALUE ? letter : argv[optind - 1],
-                                        program_invocation_short_name);
+                        if (optopt >= FIRST_VALUE)
+                                return message_error(-EINVAL, _("Option --%s takes no value; it was given as %s."),
+                                                     table[optopt - FIRST_VALUE].name, argv[optind - 1]);
+                        return unknown_option(argv[optind - 1], (char) optopt);
 
                 default:
                         r = take_option(c, o >= FIRST_VALUE ? (size_t) o - FIRST_VALUE : find_letter(o),

@@ -11,6 +11,8 @@
 
 /* A column is not cut shorter than this. */
 #define WIDTH_MIN 6
+/* Nor a title shorter than this. */
+#define TITLE_MIN 4
 
 typedef struct Cell {
         char *text;
@@ -77,22 +79,30 @@ int table_add(Table *t, const char *colour, const char *format, ...) {
         return 0;
 }
 
-static void measure(const Table *t, const Context *c, int *widths) {
-        for (size_t i = 0; i < t->n_columns; i++)
-                widths[i] = c->legend ? text_get_columns(t->columns[i].title) : 0;
-
+static void measure(const Table *t, const Context *c, int *widths, int *minima) {
         for (size_t i = 0; i < t->n_cells; i++) {
                 int width = text_get_columns(t->cells[i].text);
 
                 if (width > widths[i % t->n_columns])
                         widths[i % t->n_columns] = width;
         }
+
+        for (size_t i = 0; i < t->n_columns; i++) {
+                int title = c->legend ? text_get_columns(t->columns[i].title) : 0;
+
+                minima[i] = t->columns[i].shrinks && widths[i] > WIDTH_MIN ? WIDTH_MIN : widths[i];
+                if (minima[i] < TITLE_MIN && title >= TITLE_MIN)
+                        minima[i] = TITLE_MIN;
+                if (title > widths[i])
+                        widths[i] = title;
+        }
 }
 
-/* Takes from the widest that may shrink, until the line fits or none can any more. */
-static void shrink(const Table *t, int *widths) {
+/* Takes from the widest, until the line fits or none can be cut any more: first of what may shrink; then of titles that
+ * are wider than what is below them. */
+static void shrink(const Table *t, int *widths, const int *minima) {
         unsigned columns = terminal_get_columns();
-        long excess = -1;
+        long excess;
 
         if (columns == UINT_MAX)
                 return;
@@ -101,18 +111,21 @@ static void shrink(const Table *t, int *widths) {
         for (size_t i = 0; i < t->n_columns; i++)
                 excess += widths[i];
 
-        while (excess > 0) {
+        for (bool titles = false; excess > 0; excess--) {
                 size_t widest = SIZE_MAX;
 
                 for (size_t i = 0; i < t->n_columns; i++)
-                        if (t->columns[i].shrinks && widths[i] > WIDTH_MIN &&
+                        if ((titles ? widths[i] > minima[i] : t->columns[i].shrinks && widths[i] > WIDTH_MIN) &&
                             (widest == SIZE_MAX || widths[i] > widths[widest]))
                                 widest = i;
-                if (widest == SIZE_MAX)
+                if (widest == SIZE_MAX && titles)
                         return;
-
+                if (widest == SIZE_MAX) {
+                        titles = true;
+                        excess++;
+                        continue;
+                }
                 widths[widest]--;
-                excess--;
         }
 }
 
@@ -133,16 +146,17 @@ static void print_cell(const Table *t, size_t column, const char *text, const ch
 }
 
 void table_print(const Table *t, const Context *c) {
-        _cleanup_free_ int *widths = NULL;
+        _cleanup_free_ int *widths = NULL, *minima = NULL;
         bool colour = terminal_has_colour(stdout);
 
         widths = calloc(t->n_columns, sizeof(*widths));
-        if (!widths || t->n_cells == 0)
+        minima = calloc(t->n_columns, sizeof(*minima));
+        if (!widths || !minima || t->n_cells == 0)
                 return;
 
-        measure(t, c, widths);
+        measure(t, c, widths, minima);
         if (!c->full)
-                shrink(t, widths);
+                shrink(t, widths, minima);
 
         for (size_t i = 0; c->legend && i < t->n_columns; i++)
                 print_cell(t, i, t->columns[i].title, colour ? COLOUR_HEADER : NULL, widths[i]);

@@ -16,6 +16,16 @@ typedef struct Case {
 static void test_the_command_line(Fixture *f, const void *data) {
         static const Case cases[] = {
                 { { "frobnicate" }, { "There is no verb \"frobnicate\"", "--help" } },
+                { { "stauts" }, { "There is no verb \"stauts\"; did you mean \"status\"?" } },
+                { { "mon" }, { "did you mean \"monitor\"?" } },
+                { { "--nopager" }, { "There is no option --nopager; did you mean --no-pager?" } },
+                { { "--no", "list" },
+                  { "Option --no can be one of --no-pager, --no-legend, ", "write more of it" } },
+                { { "list", "--accept" }, { "Option --accept is for \"listen\", and not for \"list\"" } },
+                { { "relay", "--inetd", "0", "localhost:1" },
+                  { "Option --inetd is for \"listen\", and not for \"relay\"" } },
+                { { "status", "--name=x" },
+                  { "Option --name is for \"listen\" and \"relay\", and not for \"status\"" } },
                 { { "show" }, { "Too few arguments", "show LISTENER…" } },
                 { { "list", "1" }, { "Too many arguments", "\"tcpserversocketctl list\"" } },
                 { { "relay", "80" }, { "Too few arguments", "relay [ADDRESS:]PORT TARGET" } },

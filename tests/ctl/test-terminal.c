@@ -85,17 +85,20 @@ static char *list_at_width(Fixture *f, unsigned columns, const char *option) {
 
 static void test_lines_fit(Fixture *f, const void *data) {
         static const char name[] = "a name of such a length that it fits no terminal of eighty columns, ever";
-        g_autofree char *narrow = NULL, *full = NULL, *wide = NULL;
+        g_autofree char *narrow = NULL, *narrower = NULL, *full = NULL, *wide = NULL;
         g_autoptr(ToolResult) piped = NULL;
 
         g_free(test_listen(f->client, 0, -1, "name", "s", name, NULL));
         narrow = list_at_width(f, 80, NULL);
+        narrower = list_at_width(f, 60, NULL);
         full = list_at_width(f, 80, "--full");
         wide = list_at_width(f, 200, NULL);
         piped = tool_run(f->bus, "list", NULL);
 
         g_assert_cmpint(g_utf8_strlen(narrow, -1), ==, 80);
         g_assert_true(g_str_has_suffix(narrow, "…"));
+        /* Titles give way before numbers do. */
+        g_assert_cmpint(g_utf8_strlen(narrower, -1), ==, 60);
         g_assert_true(g_str_has_suffix(full, name));
         g_assert_true(g_str_has_suffix(wide, name));
         g_assert_nonnull(strstr(piped->out, name));
@@ -231,13 +234,20 @@ static void test_help(Fixture *f, const void *data) {
         g_autoptr(Terminal)
                         t = terminal_new(f->bus, (const char *const[]) { "PAGER=" PAGER, IN_SESSION, NULL },
                                          80, (const char *const[]) { "--help", NULL });
-        g_autoptr(ToolResult) plain = tool_run(f->bus, "list", "-h", NULL),
+        g_autoptr(Terminal) narrow = terminal_new(f->bus, (const char *const[]) { NO_PAGER, "NO_COLOR=1", NULL },
+                                                  80, (const char *const[]) { "--help", NULL });
+        g_autofree char *widest = NULL;
+        g_autoptr(ToolResult) plain = tool_run(f->bus, "list", "-h", NULL), verb = tool_run(f->bus, "help", NULL),
                               version = tool_run(f->bus, "--version", NULL);
 
         g_assert_cmpint(terminal_wait(t), ==, 0);
         g_assert_nonnull(strstr(t->shown->str, "<pager "));
         g_assert_cmpint(plain->status, ==, 0);
         g_assert_cmpstr(plain->err, ==, "");
+        g_assert_cmpstr(verb->out, ==, plain->out);
+        g_assert_cmpint(terminal_wait(narrow), ==, 0);
+        widest = widest_line(narrow->shown->str);
+        g_assert_cmpint(g_utf8_strlen(widest, -1), <=, 80);
         g_assert_true(g_str_has_prefix(plain->out, "tcpserversocketctl [OPTIONS…] VERB …\n"));
         g_assert_null(strchr(plain->out, '\033'));
         g_assert_cmpint(version->status, ==, 0);

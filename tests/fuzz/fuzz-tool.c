@@ -53,17 +53,9 @@ int __wrap_getaddrinfo(const char *host,
         return __real_getaddrinfo(host, service, &numeric, ret);
 }
 
-/* Instead of those in ctl/main.c. */
+/* Instead of that in ctl/main.c. */
 void help_print(Context *c) {
         options_print_help();
-}
-
-void help_print_heading(const char *text) {
-        puts(text);
-}
-
-void help_print_line(const char *left, const char *right) {
-        printf("%s %s\n", left, right);
 }
 
 /* ---------------------------------------------------------------------- what is said */
