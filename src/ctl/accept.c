@@ -277,7 +277,8 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *inf
         return 0;
 }
 
-/* Whoever has a connection keeps it, and is served. What is in a channel has been delivered, and nobody else has it. */
+/* Whoever has a connection keeps it, and is served. What is in a channel has been delivered, and nobody else
+ * has it. */
 static void on_lost(void *userdata) {
         Acceptor *a = userdata;
         unsigned n = gate_get_entered(a->gate);

@@ -5,8 +5,9 @@
  * One connection and its counterpart at the target, and the bytes that go both ways between them: much of it
  * by splice(2), which copies nothing, and what little comes at a time by a copy, which is faster then. Each
  * direction ends by itself: an end of file is passed on once all before it was, and the other direction goes
- * on. A failure or a reset ends both, and the peers see a reset, too, after all that came before it. But where
- * one has closed while the other still sends, what it said before that still arrives as an ordinary end.
+ * on. A failure or a reset ends both, and the peers see a reset, too, after all that came before it. But
+ * where one has closed while the other still sends, what it said before that still arrives as an ordinary
+ * end.
  */
 
 #include <stdbool.h>

@@ -36,13 +36,13 @@ static const struct {
         { "list", "", N_("List listeners (default)"), 0, 0, false, false, verb_list },
         { "show", N_("LISTENER…"), N_("Show the properties of listeners"), 1, ANY_NUMBER, false, false,
           verb_show },
-        { "close", N_("LISTENER…"), N_("Close listeners, which frees their ports"), 1, ANY_NUMBER, false, false,
-          verb_close },
+        { "close", N_("LISTENER…"), N_("Close listeners, which frees their ports"), 1, ANY_NUMBER, false,
+          false, verb_close },
         { "pause", N_("LISTENER…"), N_("Stop accepting; what connects waits in the kernel"), 1, ANY_NUMBER,
           false, false, verb_pause },
         { "resume", N_("LISTENER…"), N_("Go on accepting"), 1, ANY_NUMBER, false, false, verb_resume },
-        { "monitor", N_("[LISTENER…]"), N_("Show connections and errors as they come"), 0, ANY_NUMBER, false, false,
-          verb_monitor },
+        { "monitor", N_("[LISTENER…]"), N_("Show connections and errors as they come"), 0, ANY_NUMBER, false,
+          false, verb_monitor },
         { "status", "", N_("Show the service, its limits, its counters"), 0, 0, false, false, verb_status },
 };
 
@@ -80,7 +80,8 @@ static int unknown_verb(const char *name) {
         const char *meant = suggest(name, ELEMENTS(verbs), get_verb);
 
         if (meant)
-                return message_error(-EINVAL, _("There is no verb \"%s\"; did you mean \"%s\"?"), name, meant);
+                return message_error(-EINVAL, _("There is no verb \"%s\"; did you mean \"%s\"?"), name,
+                                     meant);
 
         return message_error(-EINVAL, _("There is no verb \"%s\"; see \"%s --help\"."), name,
                              program_invocation_short_name);

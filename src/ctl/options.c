@@ -428,7 +428,8 @@ int options_parse(int argc, char *argv[], Context *c, int *ret_argc, char ***ret
 
                 case '?':
                         if (optopt >= FIRST_VALUE)
-                                return message_error(-EINVAL, _("Option --%s takes no value; it was given as %s."),
+                                return message_error(-EINVAL,
+                                                     _("Option --%s takes no value; it was given as %s."),
                                                      table[optopt - FIRST_VALUE].name, argv[optind - 1]);
                         return unknown_option(argv[optind - 1], (char) optopt);
 

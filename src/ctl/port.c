@@ -11,7 +11,8 @@
 #include "base/parse.h"
 #include "ctl/message.h"
 
-/* What cannot be the name of a service is not looked for: getaddrinfo() would take " 80" and "-1" for numbers. */
+/* What cannot be the name of a service is not looked for: getaddrinfo() would take " 80" and "-1" for
+ * numbers. */
 static bool may_be_name(const char *s) {
         bool has_letter = false;
 
@@ -27,9 +28,9 @@ static bool may_be_name(const char *s) {
 }
 
 static int find_service(const char *name, uint16_t *ret) {
-        static const struct addrinfo hints = {
-                .ai_flags = AI_PASSIVE, .ai_family = AF_INET, .ai_socktype = SOCK_STREAM
-        };
+        static const struct addrinfo hints = { .ai_flags = AI_PASSIVE,
+                                               .ai_family = AF_INET,
+                                               .ai_socktype = SOCK_STREAM };
         struct addrinfo *found;
 
         if (getaddrinfo(NULL, name, &hints, &found) != 0)
@@ -53,9 +54,10 @@ int port_parse(const char *whole, const char *s, uint16_t *ret) {
                                        "\"http\", or ADDRESS:PORT."),
                                      whole);
         if (find_service(s, ret) < 0)
-                return message_error(-EINVAL,
-                                     _("There is no TCP service \"%s\"; services(5) has their names, or write "
-                                       "the number of the port."),
-                                     s);
+                return message_error(
+                                -EINVAL,
+                                _("There is no TCP service \"%s\"; services(5) has their names, or write "
+                                  "the number of the port."),
+                                s);
         return 0;
 }

@@ -5,6 +5,6 @@
 
 #include <stdint.h>
 
-/* whole: what it is a part of, to be named where nothing better can be. Returns -EINVAL, and says what is wrong, if it is
- * no port. */
+/* whole: what it is a part of, to be named where nothing better can be. Returns -EINVAL, and says what is
+ * wrong, if it is no port. */
 int port_parse(const char *whole, const char *s, uint16_t *ret);

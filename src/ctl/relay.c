@@ -131,7 +131,8 @@ static void take_connections(Relay *r) {
                         k = gate_arrive(r->gate, fd, &peer);
                 if (k < 0 && intake_is_transient(k)) {
                         if (!r->hub.has_complained)
-                                (void) message_error(k, _("Connections have to wait: %s."), intake_explain(k));
+                                (void) message_error(k, _("Connections have to wait: %s."),
+                                                     intake_explain(k));
                         r->is_waiting = r->hub.has_complained = true;
                         break;
                 }

@@ -25,8 +25,8 @@ int relay_new(const RelayParameters *parameters, Relay **ret);
 /* Connections that are not at their end are reset. */
 Relay *relay_free(Relay *r);
 
-/* Until somebody calls sd_event_exit(), whose code it returns, or a negative errno; or, after relay_finish(), until the
- * last connection has ended. */
+/* Until somebody calls sd_event_exit(), whose code it returns, or a negative errno; or, after relay_finish(),
+ * until the last connection has ended. */
 int relay_run(Relay *r);
 
 /* Takes what a channel still holds, and nothing after that. */

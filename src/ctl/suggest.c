@@ -43,8 +43,9 @@ const char *suggest(const char *typed, size_t n, const char *(*get_word)(size_t 
                 word = get_word(i);
                 if (!word || strlen(word) > WORD_MAX)
                         continue;
-                distance = strncmp(word, typed, length) == 0 ? 0
-                                                             : get_distance(typed, length, word, strlen(word));
+                distance = strncmp(word, typed, length) == 0
+                                           ? 0
+                                           : get_distance(typed, length, word, strlen(word));
                 if (distance < nearest) {
                         nearest = distance;
                         found = word;

@@ -98,8 +98,8 @@ static void measure(const Table *t, const Context *c, int *widths, int *minima) 
         }
 }
 
-/* Takes from the widest, until the line fits or none can be cut any more: first of what may shrink; then of titles that
- * are wider than what is below them. */
+/* Takes from the widest, until the line fits or none can be cut any more: first of what may shrink; then of
+ * titles that are wider than what is below them. */
 static void shrink(const Table *t, int *widths, const int *minima) {
         unsigned columns = terminal_get_columns();
         long excess;
@@ -115,7 +115,8 @@ static void shrink(const Table *t, int *widths, const int *minima) {
                 size_t widest = SIZE_MAX;
 
                 for (size_t i = 0; i < t->n_columns; i++)
-                        if ((titles ? widths[i] > minima[i] : t->columns[i].shrinks && widths[i] > WIDTH_MIN) &&
+                        if ((titles ? widths[i] > minima[i]
+                                    : t->columns[i].shrinks && widths[i] > WIDTH_MIN) &&
                             (widest == SIZE_MAX || widths[i] > widths[widest]))
                                 widest = i;
                 if (widest == SIZE_MAX && titles)

@@ -72,7 +72,8 @@ static int parse_host(const char *s, Target *t) {
         if (r < 0)
                 return r;
         if (port == 0)
-                return message_error(-EINVAL, _("Nothing can be reached at port 0; write the port of \"%s\"."),
+                return message_error(-EINVAL,
+                                     _("Nothing can be reached at port 0; write the port of \"%s\"."),
                                      t->name);
 
         host = strndup(s, length);

@@ -19,8 +19,9 @@ typedef struct Target {
         size_t preferred; /* the one that was reached last */
 } Target;
 
-/* "HOST:PORT", "[ADDRESS]:PORT", with a number or the name of a service, or the path of a Unix socket: "/run/x", "./x", or "@x" for an abstract one.
- * A host's name is looked up here and never again. Says what is wrong when it returns a negative errno. */
+/* "HOST:PORT", "[ADDRESS]:PORT", with a number or the name of a service, or the path of a Unix socket:
+ * "/run/x", "./x", or "@x" for an abstract one. A host's name is looked up here and never again. Says what is
+ * wrong when it returns a negative errno. */
 int target_parse(const char *s, Target *ret);
 void target_done(Target *t);
 

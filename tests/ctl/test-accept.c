@@ -206,8 +206,7 @@ static void close_by_administrator(Fixture *f, Tool *tool) {
 static void test_closed_by_an_administrator(Fixture *f, const void *data) {
         uint16_t port;
         g_autoptr(Tool) tool = serving_start(
-                        f->bus, &port,
-                        SERVING("listen", "--inetd", data, "--name=echo", "0", "--", "cat"));
+                        f->bus, &port, SERVING("listen", "--inetd", data, "--name=echo", "0", "--", "cat"));
         _cleanup_close_ int peer = test_connect("::1", port);
 
         test_send(peer, "a", 1);
@@ -328,6 +327,9 @@ static void set_up(Fixture *f, const void *data) {
 }
 
 int main(int argc, char *argv[]) {
+        static const char *const held[] = { "--delivery=socket", "--max-connections-per-source=1" };
+        static const char *const in_a_channel[] = { "--delivery=channel", "--max-connections=1" };
+
         test_init(&argc, &argv);
 
 #define ADD(path, test, data) g_test_add(path, Fixture, data, set_up, test, fixture_tear_down)
@@ -345,10 +347,8 @@ int main(int argc, char *argv[]) {
             "--delivery=socket");
         ADD("/accept/closed by an administrator by channel", test_closed_by_an_administrator,
             "--delivery=channel");
-        ADD("/accept/who waits is served by socket", test_who_waits_is_served,
-            ((const char *const[]) { "--delivery=socket", "--max-connections-per-source=1" }));
-        ADD("/accept/who waits is served by channel", test_who_waits_is_served,
-            ((const char *const[]) { "--delivery=channel", "--max-connections=1" }));
+        ADD("/accept/who waits is served by socket", test_who_waits_is_served, held);
+        ADD("/accept/who waits is served by channel", test_who_waits_is_served, in_a_channel);
         ADD("/accept/one of two ports is lost, by socket", test_one_of_two_ports, "--delivery=socket");
         ADD("/accept/one of two ports is lost, by channel", test_one_of_two_ports, "--delivery=channel");
         ADD("/accept/a process that cannot be watched", test_a_process_that_cannot_be_watched, NULL);

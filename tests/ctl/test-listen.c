@@ -381,9 +381,8 @@ static void test_ports_by_name(Fixture *f, const void *data) {
         if (!test_require_root())
                 return;
         for (size_t i = 0; i < ELEMENTS(names); i++) {
-                g_autoptr(ToolResult)
-                                denied = tool_run_full(f->bus, NULL, test_other_uid(0),
-                                                       SERVING("listen", names[i], "--", "true"));
+                g_autoptr(ToolResult) denied = tool_run_full(f->bus, NULL, test_other_uid(0),
+                                                             SERVING("listen", names[i], "--", "true"));
 
                 tool_assert_fails(denied, 1, "Failed to listen on port 80: ", NULL);
         }

@@ -175,8 +175,8 @@ static void test_an_address_before_the_port(Recorder *r, const void *data) {
 
 static void test_no_port(Recorder *r, const void *data) {
         static const char *const ports[] = {
-                "no-such-service", "65536", "-1", "+80", " 80", "80x",
-                "",     ":80",   "127.0.0.1:", "::1:80", "[]:80", "99999999999999999999",
+                "no-service", "65536", "-1",         "+80",    " 80",   "80x",
+                "",           ":80",   "127.0.0.1:", "::1:80", "[]:80", "99999999999999999999",
         };
 
         for (size_t i = 0; i < ELEMENTS(ports); i++) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* "relay" when something ends before its time, or runs out: nobody takes half of something for all of it, and nobody is
- * lost who could have been served. */
+/* "relay" when something ends before its time, or runs out: nobody takes half of something for all of it, and
+ * nobody is lost who could have been served. */
 
 #include <fcntl.h>
 #include <poll.h>

@@ -234,10 +234,12 @@ static void test_help(Fixture *f, const void *data) {
         g_autoptr(Terminal)
                         t = terminal_new(f->bus, (const char *const[]) { "PAGER=" PAGER, IN_SESSION, NULL },
                                          80, (const char *const[]) { "--help", NULL });
-        g_autoptr(Terminal) narrow = terminal_new(f->bus, (const char *const[]) { NO_PAGER, "NO_COLOR=1", NULL },
-                                                  80, (const char *const[]) { "--help", NULL });
+        g_autoptr(Terminal)
+                        narrow = terminal_new(f->bus, (const char *const[]) { NO_PAGER, "NO_COLOR=1", NULL },
+                                              80, (const char *const[]) { "--help", NULL });
         g_autofree char *widest = NULL;
-        g_autoptr(ToolResult) plain = tool_run(f->bus, "list", "-h", NULL), verb = tool_run(f->bus, "help", NULL),
+        g_autoptr(ToolResult) plain = tool_run(f->bus, "list", "-h", NULL),
+                              verb = tool_run(f->bus, "help", NULL),
                               version = tool_run(f->bus, "--version", NULL);
 
         g_assert_cmpint(terminal_wait(t), ==, 0);
