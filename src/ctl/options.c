@@ -359,26 +359,6 @@ static char *copy_name(const char *argument) {
         return strndup(argument, strcspn(argument, "="));
 }
 
-/* "--no-pager, --no-legend"; NULL if there are not several that begin like that. */
-static char *list_beginning(const char *name) {
-        char *list = NULL;
-        size_t size;
-        unsigned n = 0;
-        FILE *f;
-
-        f = open_memstream(&list, &size);
-        if (!f)
-                return NULL;
-        for (size_t i = 0; i < ELEMENTS(table); i++)
-                if (table[i].name && strncmp(table[i].name, name, strlen(name)) == 0)
-                        (void) fprintf(f, "%s--%s", n++ > 0 ? ", " : "", table[i].name);
-        if (fclose(f) == EOF || n < 2) {
-                free(list);
-                return NULL;
-        }
-        return list;
-}
-
 /* What getopt_long() does not know. letter: it is one, perhaps among others in the argument, or 0. */
 static int unknown_option(const char *argument, char letter) {
         _cleanup_free_ char *name = NULL, *candidates = NULL;
@@ -391,7 +371,7 @@ static int unknown_option(const char *argument, char letter) {
         name = copy_name(argument);
         if (!name)
                 return message_oom();
-        candidates = list_beginning(name);
+        candidates = suggest_all(name, ELEMENTS(table), get_option, "--");
         if (candidates)
                 return message_error(-EINVAL, _("Option --%s can be one of %s; write more of it."), name,
                                      candidates);

@@ -2,8 +2,10 @@
 
 #include "ctl/suggest.h"
 
-#include <string.h>
+#include <stdio.h>
 #include <sys/param.h>
+
+#include "base/macros.h"
 
 /* Nothing that one can mean is longer. */
 #define WORD_MAX 40
@@ -53,4 +55,23 @@ const char *suggest(const char *typed, size_t n, const char *(*get_word)(size_t 
         }
 
         return found;
+}
+
+char *suggest_all(const char *typed, size_t n, const char *(*get_word)(size_t i), const char *prefix) {
+        _cleanup_free_ char *list = NULL;
+        const char *word;
+        unsigned found = 0;
+        size_t size;
+        FILE *f;
+
+        f = open_memstream(&list, &size);
+        if (!f)
+                return NULL;
+        for (size_t i = 0; i < n; i++) {
+                word = get_word(i);
+                if (word && strncmp(word, typed, strlen(typed)) == 0)
+                        (void) fprintf(f, "%s%s%s", found++ > 0 ? ", " : "", prefix, word);
+        }
+
+        return fclose(f) == EOF || found < 2 ? NULL : TAKE_PTR(list);
 }
