@@ -48,8 +48,7 @@ struct Service {
         sd_bus_slot *manager_object;
         sd_bus_slot *log_control;
         sd_bus_slot *log_control_calls;
-        sd_bus_slot *listener_methods;
-        sd_bus_slot *listener_calls;
+        ListenerBus listener_objects;
         sd_bus_slot *name_owner_match;
         sd_bus_slot *name_answer; /* it was requested, or released */
 };
@@ -307,7 +306,7 @@ static int service_connect(Service *s) {
         if (r < 0)
                 return r;
 
-        r = listener_bus_add(s->bus, &s->calls, &s->listener_methods, &s->listener_calls);
+        r = listener_bus_init(&s->listener_objects, s->bus, &s->calls);
         if (r < 0)
                 return r;
 
@@ -375,8 +374,7 @@ static void service_withdraw(Service *s) {
         s->manager_object = sd_bus_slot_unref(s->manager_object);
         s->log_control = sd_bus_slot_unref(s->log_control);
         s->log_control_calls = sd_bus_slot_unref(s->log_control_calls);
-        s->listener_methods = sd_bus_slot_unref(s->listener_methods);
-        s->listener_calls = sd_bus_slot_unref(s->listener_calls);
+        listener_bus_done(&s->listener_objects);
         s->name_owner_match = sd_bus_slot_unref(s->name_owner_match);
         s->name_answer = sd_bus_slot_unref(s->name_answer);
 }

@@ -146,7 +146,7 @@ def errors(sources):
 
 
 def reasons(sources):
-    program = set(re.findall(r'\[LISTENER_END_\w+\] = "(\w+)"', sources['src/daemon/listener.c']))
+    program = set(re.findall(r'\[LISTENER_END_\w+\] = "(\w+)"', sources['src/daemon/listener-end.c']))
     documented = {scd.plain(term) for term in sources.page(INTERFACE_PAGE).terms('# REASONS')}
     return differ('reason', program, documented)
 
