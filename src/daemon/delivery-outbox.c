@@ -189,7 +189,7 @@ static void outbox_set_timer(Outbox *outbox, uint64_t usec) {
                 return;
 
         r = sd_event_add_time_relative(sd_bus_get_event(outbox->traffic->bus), &outbox->timer, CLOCK_MONOTONIC,
-                                       usec, 0, on_timer, outbox);
+                                       usec, 1, on_timer, outbox);
         if (r < 0)
                 log_error("Cannot set a timer for %s: %s", outbox->destination, strerror(-r));
 }
@@ -241,12 +241,17 @@ static const BarrierEvents barrier_events = {
         .failed = on_barrier_failed,
 };
 
+static bool receipt_went_with(const Receipt *receipt, const Handoff *handoff) {
+        return handoff->position >= receipt->first && handoff->position <= receipt->position;
+}
+
 static void on_receipt_hung(Receipt *receipt, void *userdata) {
         Outbox *outbox = userdata;
         Handoff *handoff;
 
+        /* What went before may still be on the bus: it may have refused this one. */
         TAILQ_FOREACH(handoff, &outbox->on_bus, outbox_link)
-                if (handoff->receipt && !handoff->returned && handoff->position <= receipt->position) {
+                if (!handoff->returned && receipt_went_with(receipt, handoff)) {
                         credit_return(&outbox->credit, handoff->pool);
                         handoff->returned = true;
                 }
@@ -422,7 +427,9 @@ int outbox_attach_receipt(Outbox *outbox, OutboxWaiter *waiter, int *ret_fd) {
         int r;
 
         r = outbox_add_receipt(outbox, true, ret_fd, &outbox->open_receipt);
-        if (r == 0)
+        if (r > 0)
+                outbox->open_receipt->first = outbox->last_position + 1;
+        else if (r == 0)
                 outbox_start_waiting(outbox, waiter);
 
         return r;
@@ -446,6 +453,16 @@ void outbox_orphan(Outbox *outbox, Handoff *handoff) {
         handoff_let_go(handoff);
 }
 
+static Receipt *outbox_find_receipt(Outbox *outbox, const Handoff *handoff) {
+        Receipt *receipt;
+
+        TAILQ_FOREACH(receipt, &outbox->receipts, link)
+                if (receipt_went_with(receipt, handoff))
+                        return receipt;
+
+        return NULL;
+}
+
 /* The bus did not pass a message on, and says why. */
 static void outbox_handle_refusal(Outbox *outbox, uint64_t cookie, const sd_bus_error *error) {
         bool later = streq(error->name, SD_BUS_ERROR_LIMITS_EXCEEDED) || streq(error->name, SD_BUS_ERROR_NO_MEMORY);
@@ -464,6 +481,8 @@ static void outbox_handle_refusal(Outbox *outbox, uint64_t cookie, const sd_bus_
                 if (handoff->cookie != cookie)
                         continue;
 
+                /* Nobody has read it, though it hangs up. */
+                outbox_drop_receipt(outbox, outbox_find_receipt(outbox, handoff));
                 outbox_remove(outbox, handoff);
                 if (!d) {
                         (void) handoff_free(handoff);

@@ -42,7 +42,8 @@ typedef struct ReceiptEvents {
 } ReceiptEvents;
 
 struct Receipt {
-        uint64_t position; /* all up to here it stands for; these two are its maker's */
+        uint64_t first;    /* its message's; all three are its maker's */
+        uint64_t position; /* all up to here it stands for */
         TAILQ_ENTRY(Receipt) link;
 
         ReceiptCheck *check;
