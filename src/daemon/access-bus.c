@@ -18,11 +18,22 @@ bool access_owns(const Client *client, const Listener *l) {
         return l->owner == client || (l->options->persistent && client->uid == l->uid);
 }
 
+/* One process of a user may look at another one anyway, but not meddle with what is not meant to be shared. */
 bool access_may(const Call *call, const Listener *l, Access access) {
         if (access_owns(call->client, l))
                 return true;
 
-        return access == ACCESS_MANAGE && (call->client->uid == 0 || call->authorized);
+        switch (access) {
+
+        case ACCESS_SEE:
+                return call->client->uid == l->uid || call->client->uid == 0 || call->authorized;
+
+        case ACCESS_CLOSE:
+                return call->client->uid == 0 || call->authorized;
+
+        default:
+                return false;
+        }
 }
 
 Listener *access_find_listener(Manager *m, const char *path) {
@@ -60,11 +71,11 @@ int access_get_listener(Call *call, Access access, Listener **ret, sd_bus_error 
         return 0;
 }
 
-void access_need_manage(Call *call, CallNeed *need, const char *message, bool may_ask) {
+void access_need_manage(Call *call, CallNeed *need, Access access, const char *message, bool may_ask) {
         Listener *l;
 
         l = access_find_listener(call->manager, sd_bus_message_get_path(call->message));
-        if (!l || access_owns(call->client, l))
+        if (!l || access_may(call, l, access))
                 return;
 
         need->question.action = ACTION_MANAGE;
@@ -82,7 +93,7 @@ void access_need_manage(Call *call, CallNeed *need, const char *message, bool ma
 
 void access_need_list(Call *call, CallNeed *need) {
         for (const Listener *l = call->manager->listeners; l; l = l->hh.next)
-                if (!access_owns(call->client, l)) {
+                if (!access_may(call, l, ACCESS_SEE)) {
                         need->question.action = ACTION_MANAGE;
                         need->optional = true;
                         return;

@@ -14,8 +14,9 @@ typedef struct Manager Manager;
 
 /* What a caller wants to do with a listener. */
 typedef enum Access {
-        ACCESS_USE,    /* its owner's business */
-        ACCESS_MANAGE, /* see it, close it: an administrator's too */
+        ACCESS_USE,   /* its owner's business */
+        ACCESS_SEE,   /* list it, read its properties: the owner's user's, and an administrator's */
+        ACCESS_CLOSE, /* an administrator's too */
 } Access;
 
 bool access_owns(const Client *client, const Listener *l);
@@ -28,9 +29,9 @@ Listener *access_find_listener(Manager *m, const char *path);
  * time: it may have ended since the call came in. */
 int access_get_listener(Call *call, Access access, Listener **ret, sd_bus_error *error);
 
-/* Whoever wants to manage a listener that is not its own needs an administrator's authorization. */
-void access_need_manage(Call *call, CallNeed *need, const char *message, bool may_ask);
+/* Whoever may not do it by itself needs an administrator's authorization. */
+void access_need_manage(Call *call, CallNeed *need, Access access, const char *message, bool may_ask);
 
-/* For calls that list listeners: everybody may know of its own, an administrator of all. Nobody is asked for a
+/* For calls that list listeners: every user may know of its own, an administrator of all. Nobody is asked for a
  * password for it. */
 void access_need_list(Call *call, CallNeed *need);

@@ -28,7 +28,7 @@ static int act_introspect_prefix(Call *call, sd_bus_error *error) {
         (void) fputs("<!DOCTYPE node PUBLIC \"-//freedesktop//DTD D-BUS Object Introspection 1.0//EN\"\n"
                      "\"http://www.freedesktop.org/standards/dbus/1.0/introspect.dtd\">\n<node>\n", f);
         for (Listener *l = call->manager->listeners; l; l = l->hh.next)
-                if (access_may(call, l, ACCESS_MANAGE))
+                if (access_may(call, l, ACCESS_SEE))
                         (void) fprintf(f, " <node name=\"%llu\"/>\n", (unsigned long long) l->id);
         (void) fputs("</node>\n", f);
         if (fclose(f) == EOF)

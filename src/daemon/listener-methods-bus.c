@@ -26,7 +26,7 @@ static int set_wrong_delivery_error(const Listener *l, const char *member, sd_bu
 }
 
 static void need_close(Call *call, CallNeed *need) {
-        access_need_manage(call, need,
+        access_need_manage(call, need, ACCESS_CLOSE,
                     N_("Authentication is required to close another user's listener on port $(port)."),
                     true);
 }
@@ -35,7 +35,7 @@ static int act_close(Call *call, sd_bus_error *error) {
         Listener *l;
         int r;
 
-        r = access_get_listener(call, ACCESS_MANAGE, &l, error);
+        r = access_get_listener(call, ACCESS_CLOSE, &l, error);
         if (r < 0)
                 return r;
 

@@ -113,7 +113,7 @@ int listener_properties_append(sd_bus *bus, sd_bus_message *m, Listener *l, sd_b
 
 /* Nobody is asked for a password just because a program looks at a property. */
 static void need_get(Call *call, CallNeed *need) {
-        access_need_manage(call, need,
+        access_need_manage(call, need, ACCESS_SEE,
                     N_("Authentication is required to see another user's listener on port $(port)."),
                     false);
 }
@@ -125,7 +125,7 @@ static int act_get(Call *call, sd_bus_error *error) {
         Listener *l;
         int r;
 
-        r = access_get_listener(call, ACCESS_MANAGE, &l, error);
+        r = access_get_listener(call, ACCESS_SEE, &l, error);
         if (r < 0)
                 return r;
 
@@ -152,7 +152,7 @@ static int act_get_all(Call *call, sd_bus_error *error) {
         Listener *l;
         int r;
 
-        r = access_get_listener(call, ACCESS_MANAGE, &l, error);
+        r = access_get_listener(call, ACCESS_SEE, &l, error);
         if (r < 0)
                 return r;
 

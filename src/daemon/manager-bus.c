@@ -167,7 +167,7 @@ static int act_list_listeners(Call *call, sd_bus_error *error) {
                 return r;
 
         for (Listener *l = call->manager->listeners; l; l = l->hh.next) {
-                if (!access_may(call, l, ACCESS_MANAGE))
+                if (!access_may(call, l, ACCESS_SEE))
                         continue;
 
                 r = sd_bus_message_open_container(reply, 'r', "oa{sv}");
