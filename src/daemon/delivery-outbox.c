@@ -498,7 +498,7 @@ static void outbox_handle_refusal(Outbox *outbox, uint64_t cookie, const sd_bus_
 }
 
 static bool on_refused(TrafficMember *member, uint64_t cookie, const sd_bus_error *error) {
-        Outbox *outbox = (Outbox *) (void *) ((char *) member - offsetof(Outbox, member));
+        Outbox *outbox = CONTAINER_OF(member, Outbox, member);
         Handoff *handoff;
 
         if (probe_handle_refusal(&outbox->probe, cookie, error))

@@ -64,7 +64,7 @@ static int reply_send(DescriptorReply *reply, sd_bus_error *error) {
 }
 
 static void on_room(OutboxWaiter *waiter) {
-        DescriptorReply *reply = (DescriptorReply *) (void *) ((char *) waiter - offsetof(DescriptorReply, waiter));
+        DescriptorReply *reply = CONTAINER_OF(waiter, DescriptorReply, waiter);
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         int r;
 
@@ -80,7 +80,7 @@ static void on_room(OutboxWaiter *waiter) {
 }
 
 static void on_refused(OutboxWaiter *waiter) {
-        DescriptorReply *reply = (DescriptorReply *) (void *) ((char *) waiter - offsetof(DescriptorReply, waiter));
+        DescriptorReply *reply = CONTAINER_OF(waiter, DescriptorReply, waiter);
 
         (void) sd_bus_reply_method_errorf(reply->call.message, SD_BUS_ERROR_NOT_SUPPORTED,
                                           "The caller's connection to the bus does not take file descriptors");
@@ -99,7 +99,7 @@ static int on_time(sd_event_source *source, uint64_t usec, void *userdata) {
 }
 
 static void on_left(OutboxGuest *guest) {
-        reply_free((DescriptorReply *) (void *) ((char *) guest - offsetof(DescriptorReply, guest)));
+        reply_free(CONTAINER_OF(guest, DescriptorReply, guest));
 }
 
 int descriptor_reply_start(Call *call, DescriptorGet get, DescriptorSent sent, DescriptorSent failed) {

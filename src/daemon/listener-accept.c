@@ -4,8 +4,8 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <systemd/sd-event.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/descriptors.h"
 #include "base/log.h"
 #include "base/macros.h"
@@ -26,13 +26,6 @@
 #define BACK_OFF_MIN_USEC (UINT64_C(50) * 1000)
 #define BACK_OFF_MAX_USEC (UINT64_C(1000) * 1000)
 #define EPISODE_QUIET_USEC (UINT64_C(1000) * 1000)
-
-static uint64_t now_ns(void) {
-        struct timespec t;
-
-        (void) clock_gettime(CLOCK_MONOTONIC, &t);
-        return (uint64_t) t.tv_sec * UINT64_C(1000000000) + (uint64_t) t.tv_nsec;
-}
 
 static int on_hold_over(sd_event_source *s, uint64_t usec, void *userdata) {
         Listener *l = userdata;
@@ -65,7 +58,7 @@ static void listener_hold(Listener *l, uint64_t until_usec) {
 /* Out of descriptors or memory: tries again from time to time until it works. Tells once an episode, which is
  * over when it has worked for a while: with one descriptor to spare it works and fails in turn. */
 static void listener_back_off(Listener *l, int error) {
-        uint64_t now = now_ns() / 1000;
+        uint64_t now = clock_get_usec();
 
         if (now > l->episode_end_usec)
                 listener_error(l, MESSAGE_EXHAUSTED_STR, NULL,
@@ -124,63 +117,46 @@ typedef enum AcceptResult {
         CLOSED,    /* the listener is gone */
 } AcceptResult;
 
-static AcceptResult listener_accept_one(Listener *l) {
-        struct sockaddr_storage storage;
-        socklen_t size = sizeof(storage);
-        VaultEntry *kept = NULL;
-        Address peer;
-        int fd, r, scarce;
+static AcceptResult listener_handle_accept_error(Listener *l, int error) {
+        switch (socket_classify_accept_error(error)) {
 
-        fd = accept4(l->fd, (struct sockaddr *) &storage, &size,
-                     SOCK_CLOEXEC | (l->options->non_blocking ? SOCK_NONBLOCK : 0));
-        if (fd < 0) {
-                int error = errno;
+        case ACCEPT_AGAIN:
+                return NOTHING;
 
-                switch (socket_classify_accept_error(error)) {
-
-                case ACCEPT_AGAIN:
-                        return NOTHING;
-
-                case ACCEPT_SKIP:
-                        log_debug("%s: a connection failed before it was accepted: %s", l->path, strerror(error));
-                        return ACCEPTED;
-
-                case ACCEPT_EXHAUSTED:
-                        listener_back_off(l, error);
-                        return NOTHING;
-
-                default:
-                        listener_error(l, MESSAGE_LISTENER_FAILED_STR, NULL,
-                                       "The listener is closed, its socket failed: %s", strerror(error));
-                        listener_close(l, LISTENER_END_ERROR);
-                        return CLOSED;
-                }
-        }
-
-        l->back_off_usec = 0;
-        peer = address_from_kernel(&storage);
-
-        if (l->options->n_allow_from > 0 &&
-            !prefix_any_contains(l->options->allow_from, l->options->n_allow_from, &peer)) {
-                (void) close_fd(fd);
-                l->refused++;
-                listener_note(l);
+        case ACCEPT_SKIP:
+                log_debug("%s: a connection failed before it was accepted: %s", l->path, strerror(error));
                 return ACCEPTED;
-        }
 
-        scarce = listener_keep(l, fd, &peer, &kept);
+        case ACCEPT_EXHAUSTED:
+                listener_back_off(l, error);
+                return NOTHING;
+
+        default:
+                listener_error(l, MESSAGE_LISTENER_FAILED_STR, NULL,
+                               "The listener is closed, its socket failed: %s", strerror(error));
+                listener_close(l, LISTENER_END_ERROR);
+                return CLOSED;
+        }
+}
+
+/* Consumes fd. */
+static AcceptResult listener_hand_over(Listener *l, int fd, const Address *peer) {
+        VaultEntry *kept = NULL;
+        int r, scarce;
+
+        scarce = listener_keep(l, fd, peer, &kept);
         l->accepted++;
         listener_note(l);
         if (l->pacer.interval_ns > 0)
-                pacer_count(&l->pacer, now_ns());
+                pacer_count(&l->pacer, clock_get_ns());
 
         /* Before the very last one is gone; what was accepted is handed over all the same. */
         if (scarce == 0 && descriptor_is_in_reserve(fd))
                 scarce = -EMFILE;
 
-        r = listener_take(l, fd, &peer, kept);
+        r = listener_take(l, fd, peer, kept);
         if (r < 0)
-                listener_count_lost(l, &peer, -r);
+                listener_count_lost(l, peer, -r);
 
         /* Before the next one, so that the client is not kept waiting. */
         listener_push(l, true);
@@ -196,6 +172,31 @@ static AcceptResult listener_accept_one(Listener *l) {
         return ACCEPTED;
 }
 
+static AcceptResult listener_accept_one(Listener *l) {
+        struct sockaddr_storage storage;
+        socklen_t size = sizeof(storage);
+        Address peer;
+        int fd;
+
+        fd = accept4(l->fd, (struct sockaddr *) &storage, &size,
+                     SOCK_CLOEXEC | (l->options->non_blocking ? SOCK_NONBLOCK : 0));
+        if (fd < 0)
+                return listener_handle_accept_error(l, errno);
+
+        l->back_off_usec = 0;
+        peer = address_from_kernel(&storage);
+
+        if (l->options->n_allow_from > 0 &&
+            !prefix_any_contains(l->options->allow_from, l->options->n_allow_from, &peer)) {
+                (void) close_fd(fd);
+                l->refused++;
+                listener_note(l);
+                return ACCEPTED;
+        }
+
+        return listener_hand_over(l, fd, &peer);
+}
+
 /* Whether the next connection may be accepted now. */
 static bool listener_is_ready(Listener *l) {
         uint64_t next;
@@ -205,7 +206,7 @@ static bool listener_is_ready(Listener *l) {
 
         if (l->pacer.interval_ns > 0) {
                 next = pacer_get_next(&l->pacer);
-                if (next > now_ns()) {
+                if (next > clock_get_ns()) {
                         listener_hold(l, next / 1000 + 1);
                         return !l->held;
                 }

@@ -3,8 +3,8 @@
 #include <systemd/sd-bus.h>
 #include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/macros.h"
 #include "daemon/call-bus.h"
@@ -379,15 +379,8 @@ static void service_withdraw(Service *s) {
         s->name_answer = sd_bus_slot_unref(s->name_answer);
 }
 
-static uint64_t now_usec(void) {
-        struct timespec t;
-
-        (void) clock_gettime(CLOCK_MONOTONIC, &t);
-        return (uint64_t) t.tv_sec * UINT64_C(1000000) + (uint64_t) t.tv_nsec / 1000;
-}
-
 void service_shut_down(Service *s, bool failed, uint64_t timeout_usec) {
-        uint64_t queued, now, end = now_usec() + timeout_usec;
+        uint64_t queued, now, end = clock_get_usec() + timeout_usec;
 
         if ((failed || s->is_leaving) && s->manager->store) {
                 manager_leave_all(s->manager);
@@ -397,7 +390,7 @@ void service_shut_down(Service *s, bool failed, uint64_t timeout_usec) {
         service_withdraw(s);
 
         /* sd_bus_flush() would wait without end for a bus that does not read. */
-        while (sd_bus_get_n_queued_write(s->bus, &queued) >= 0 && queued > 0 && (now = now_usec()) < end) {
+        while (sd_bus_get_n_queued_write(s->bus, &queued) >= 0 && queued > 0 && (now = clock_get_usec()) < end) {
                 int r;
 
                 r = sd_bus_process(s->bus, NULL);
