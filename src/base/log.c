@@ -3,8 +3,8 @@
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/journal.h"
 #include "base/log.h"
 #include "base/rate-limit.h"
@@ -215,13 +215,6 @@ static void write_text(int level,
         }
 }
 
-static uint64_t now_usec(void) {
-        struct timespec t;
-
-        (void) clock_gettime(CLOCK_MONOTONIC, &t);
-        return (uint64_t) t.tv_sec * UINT64_C(1000000) + (uint64_t) t.tv_nsec / 1000;
-}
-
 static void tell_suppressed(uint64_t now) {
         RateLimitReport report;
         char text[128];
@@ -286,7 +279,7 @@ static void log_eventv(int level,
         if (level > logger.level)
                 return;
 
-        now = now_usec();
+        now = clock_get_usec();
         tell_suppressed(now);
 
         if (!fields || !fields->has_owner_uid || level >= LOG_DEBUG ||

@@ -15,6 +15,9 @@
 
 #define ELEMENTS(array) (sizeof(array) / sizeof((array)[0]))
 
+/* What the member that the pointer points to is embedded in. */
+#define CONTAINER_OF(pointer, type, member) ((type *) (void *) ((char *) (pointer) - offsetof(type, member)))
+
 /* Defines f##p(), a cleanup handler for a variable that points to a type. */
 #define DEFINE_CLEANUP(type, f)                 \
         static inline void f##p(type **p) {     \

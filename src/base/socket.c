@@ -119,6 +119,14 @@ int socket_get_local_address(int fd, Address *ret) {
         return 0;
 }
 
+int socket_get_arrival_address(int fd, const Address *bound, Address *ret) {
+        if (address_is_any(bound))
+                return socket_get_local_address(fd, ret);
+
+        *ret = *bound;
+        return 0;
+}
+
 int socket_get_backlog(int fd, uint32_t *ret) {
         struct tcp_info info = {};
         socklen_t size = sizeof(info);

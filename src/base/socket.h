@@ -27,6 +27,9 @@ int socket_listen(const SocketSettings *settings);
 /* The address a socket is bound to, port and all. */
 int socket_get_local_address(int fd, Address *ret);
 
+/* Where an accepted connection arrived: what the socket that listens is bound to, unless that is any address. */
+int socket_get_arrival_address(int fd, const Address *bound, Address *ret);
+
 /* The backlog in force, after the kernel has lowered what was asked for. */
 int socket_get_backlog(int fd, uint32_t *ret);
 

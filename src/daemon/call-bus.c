@@ -103,8 +103,12 @@ void call_log_denied(const Call *call, const char *action, uint16_t port, const 
         fields.action = action;
         fields.port = port;
         fields.has_port = true;
-        log_event(LOG_NOTICE, MESSAGE_REQUEST_DENIED_STR, &fields, "Denied user %u port %u: %s",
-                  (unsigned) call->client->uid, port, why);
+        if (streq(action, ""))
+                log_event(LOG_NOTICE, MESSAGE_REQUEST_DENIED_STR, &fields, "Denied user %u port %u: %s",
+                          (unsigned) call->client->uid, port, why);
+        else
+                log_event(LOG_NOTICE, MESSAGE_REQUEST_DENIED_STR, &fields, "Denied user %u %s for port %u: %s",
+                          (unsigned) call->client->uid, action, port, why);
 }
 
 static const char *answer_to_string(PolkitAnswer answer) {

@@ -13,8 +13,7 @@
  * Where no answer can be had, since the client's library answers no Pings or its program waits for a reply in a
  * blocking call, a descriptor goes along as a receipt: it is closed when the message has been read and freed.
  *
- * The first message, before any connection is accepted, is a Ping with such a receipt. The bus refuses it if the
- * client has not negotiated to take descriptors; a signal with one would just not arrive.
+ * Neither begins before a probe has told whether the client takes descriptors at all.
  */
 
 #include <stdbool.h>
@@ -27,28 +26,9 @@
 typedef struct Delivery Delivery;
 typedef struct Handoff Handoff;
 typedef struct Outbox Outbox;
-typedef struct Receipt Receipt;
-typedef struct Store Store;
+typedef struct Traffic Traffic;
 typedef struct sd_bus sd_bus;
 typedef struct sd_bus_message sd_bus_message;
-typedef struct sd_bus_slot sd_bus_slot;
-
-/* All outboxes together: what is under way on the bus. */
-typedef struct Traffic {
-        sd_bus *bus;
-        Store *store;                  /* where connections are kept, or NULL */
-        Budget budget;
-        TAILQ_HEAD(, Outbox) outboxes; /* those with something under way */
-        sd_bus_slot *errors;
-        uint64_t test_cookie;
-        bool tells_refusals;           /* an error comes back for a signal that could not be passed on */
-
-        TAILQ_HEAD(, Receipt) hung; /* receipts that hung up: read, or thrown away unread with their client */
-        uint64_t n_hung;
-        uint64_t check_until;       /* all up to here it stands for */
-        unsigned check_rounds;
-        sd_bus_slot *check;
-} Traffic;
 
 /* Something that waits for room in an outbox. Embedded. */
 typedef struct OutboxWaiter {
@@ -66,9 +46,6 @@ typedef struct OutboxGuest {
         void (*left)(struct OutboxGuest *guest);
         TAILQ_ENTRY(OutboxGuest) link;
 } OutboxGuest;
-
-int traffic_init(Traffic *traffic, sd_bus *bus, Store *store, uint32_t limit);
-void traffic_done(Traffic *traffic);
 
 int outbox_new(Traffic *traffic, const char *destination, uid_t uid, uint32_t window_max, Outbox **ret);
 

@@ -63,11 +63,11 @@ static PullCall *pull_call_free(PullCall *call) {
 }
 
 static void on_caller_left(OutboxGuest *guest) {
-        (void) pull_call_free((PullCall *) (void *) ((char *) guest - offsetof(PullCall, guest)));
+        (void) pull_call_free(CONTAINER_OF(guest, PullCall, guest));
 }
 
 static PullCall *call_from_waiter(OutboxWaiter *waiter) {
-        return (PullCall *) (void *) ((char *) waiter - offsetof(PullCall, waiter));
+        return CONTAINER_OF(waiter, PullCall, waiter);
 }
 
 static void on_room(OutboxWaiter *waiter) {

@@ -26,7 +26,7 @@ static DeliverySignal *from_delivery(Delivery *d) {
 }
 
 static DeliverySignal *from_waiter(OutboxWaiter *waiter) {
-        return (DeliverySignal *) (void *) ((char *) waiter - offsetof(DeliverySignal, waiter));
+        return CONTAINER_OF(waiter, DeliverySignal, waiter);
 }
 
 static int send_accept_socket(DeliverySignal *s, const Handoff *handoff, int receipt, uint64_t *ret_cookie) {

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <systemd/sd-event.h>
+
 #include "base/log.h"
 #include "base/macros.h"
 #include "daemon/bus-error.h"
@@ -9,6 +11,9 @@
 #include "daemon/descriptor-reply-bus.h"
 #include "daemon/manager.h"
 
+/* Clients that read answer in a fraction of it, and callers give up after 25 seconds by default. */
+#define WAIT_USEC (UINT64_C(5) * 1000 * 1000)
+
 typedef struct DescriptorReply {
         Call call; /* a copy: the one that brought us here ends */
         DescriptorGet get;
@@ -17,12 +22,14 @@ typedef struct DescriptorReply {
         OutboxWaiter waiter;
         OutboxGuest guest;
         QuotaCharge charge;
+        sd_event_source *timer;
 } DescriptorReply;
 
 static void reply_free(DescriptorReply *reply) {
         outbox_stop_waiting(&reply->waiter);
         outbox_remove_guest(&reply->guest);
         quota_discharge(&reply->charge);
+        sd_event_source_disable_unref(reply->timer);
         sd_bus_message_unref(reply->call.message);
         free(reply);
 }
@@ -57,7 +64,7 @@ static int reply_send(DescriptorReply *reply, sd_bus_error *error) {
 }
 
 static void on_room(OutboxWaiter *waiter) {
-        DescriptorReply *reply = (DescriptorReply *) (void *) ((char *) waiter - offsetof(DescriptorReply, waiter));
+        DescriptorReply *reply = CONTAINER_OF(waiter, DescriptorReply, waiter);
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         int r;
 
@@ -73,15 +80,26 @@ static void on_room(OutboxWaiter *waiter) {
 }
 
 static void on_refused(OutboxWaiter *waiter) {
-        DescriptorReply *reply = (DescriptorReply *) (void *) ((char *) waiter - offsetof(DescriptorReply, waiter));
+        DescriptorReply *reply = CONTAINER_OF(waiter, DescriptorReply, waiter);
 
         (void) sd_bus_reply_method_errorf(reply->call.message, SD_BUS_ERROR_NOT_SUPPORTED,
                                           "The caller's connection to the bus does not take file descriptors");
         reply_free(reply);
 }
 
+static int on_time(sd_event_source *source, uint64_t usec, void *userdata) {
+        DescriptorReply *reply = userdata;
+
+        (void) sd_bus_reply_method_errorf(reply->call.message, SD_BUS_ERROR_LIMITS_EXCEEDED,
+                                          "There is no room for another file descriptor (MaxUnacknowledged), as this "
+                                          "caller or other clients of its user have not read what they were sent");
+        reply_free(reply);
+
+        return 0;
+}
+
 static void on_left(OutboxGuest *guest) {
-        reply_free((DescriptorReply *) (void *) ((char *) guest - offsetof(DescriptorReply, guest)));
+        reply_free(CONTAINER_OF(guest, DescriptorReply, guest));
 }
 
 int descriptor_reply_start(Call *call, DescriptorGet get, DescriptorSent sent, DescriptorSent failed) {
@@ -111,6 +129,13 @@ int descriptor_reply_start(Call *call, DescriptorGet get, DescriptorSent sent, D
         reply->waiter = (OutboxWaiter) { .room = on_room, .refused = on_refused };
         reply->guest = (OutboxGuest) { .left = on_left };
         outbox_add_guest(call->client->outbox, &reply->guest);
+
+        r = sd_event_add_time_relative(sd_bus_get_event(outbox_get_bus(call->client->outbox)), &reply->timer,
+                                       CLOCK_MONOTONIC, WAIT_USEC, 0, on_time, reply);
+        if (r < 0) {
+                reply_free(reply);
+                return r;
+        }
 
         if (outbox_get_room(call->client->outbox, &reply->waiter) > 0)
                 on_room(&reply->waiter);

@@ -18,6 +18,7 @@
 #include "base/hash.h"
 #include "base/pacer.h"
 #include "base/state.h"
+#include "daemon/listener-end.h"
 #include "daemon/quota.h"
 
 typedef struct Client Client;
@@ -32,17 +33,6 @@ typedef struct VaultEntry VaultEntry;
 typedef struct sd_bus_message sd_bus_message;
 typedef struct sd_event sd_event;
 typedef struct sd_event_source sd_event_source;
-
-/* Why a listener is closed; the names are those of the Closed signal. */
-typedef enum ListenerEnd {
-        LISTENER_END_OWNER,         /* its owner closed it, or left */
-        LISTENER_END_LIFETIME,
-        LISTENER_END_ADMINISTRATOR,
-        LISTENER_END_ERROR,
-        LISTENER_END_SHUTDOWN,
-} ListenerEnd;
-
-const char *listener_end_to_string(ListenerEnd end);
 
 /* What went wrong, and the place in the source that found out. */
 typedef struct ListenerError {
@@ -119,27 +109,9 @@ int listener_restore(sd_event *event,
                      void *userdata,
                      Listener **ret);
 
-/* The channel that it had; it is taken over on success. */
-int listener_restore_channel(Listener *l, StoreFound *found);
-
-/* A connection that it had accepted, in the order of serials; likewise. */
-int listener_restore_connection(Listener *l, StoreFound *found);
-
-/* After these: what nobody has confirmed is known, and so is the rest. */
-void listener_restore_counters(Listener *l);
-
-/* Whether another process can go on with it. */
-bool listener_is_kept(const Listener *l);
-
 /* The process is about to end, and the listener goes on without it: from now on nothing is accepted or handed over, and
  * calls that wait are answered. May be called again. */
 void listener_leave(Listener *l);
-
-/* Frees the port, tells the events, frees the listener. */
-void listener_close(Listener *l, ListenerEnd end);
-
-/* Frees it without telling anybody. What is in the store stays there if that is sealed. */
-Listener *listener_free(Listener *l);
 
 /* Who gets its connections; NULL: nobody for the time being. May close the listener, as all that follow may. */
 void listener_set_owner(Listener *l, Outbox *outbox);

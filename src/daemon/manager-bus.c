@@ -8,10 +8,11 @@
 #include "base/names.h"
 #include "base/socket.h"
 #include "config.h"
+#include "daemon/access-bus.h"
 #include "daemon/bus-error.h"
 #include "daemon/call-bus.h"
 #include "daemon/client.h"
-#include "daemon/listener-bus.h"
+#include "daemon/listener-properties-bus.h"
 #include "daemon/manager-bus.h"
 #include "daemon/manager.h"
 #include "daemon/options-bus.h"
@@ -166,7 +167,7 @@ static int act_list_listeners(Call *call, sd_bus_error *error) {
                 return r;
 
         for (Listener *l = call->manager->listeners; l; l = l->hh.next) {
-                if (!listener_bus_may_list(call, l))
+                if (!access_may(call, l, ACCESS_SEE))
                         continue;
 
                 r = sd_bus_message_open_container(reply, 'r', "oa{sv}");
@@ -175,7 +176,7 @@ static int act_list_listeners(Call *call, sd_bus_error *error) {
                 r = sd_bus_message_append_basic(reply, 'o', l->path);
                 if (r < 0)
                         return r;
-                r = listener_bus_append_properties(call->queue->bus, reply, l, error);
+                r = listener_properties_append(call->queue->bus, reply, l, error);
                 if (r < 0)
                         return r;
                 r = sd_bus_message_close_container(reply);
@@ -191,7 +192,7 @@ static int act_list_listeners(Call *call, sd_bus_error *error) {
 }
 
 static int method_list_listeners(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        static const CallMethod method = { .need = listener_bus_need_list, .act = act_list_listeners };
+        static const CallMethod method = { .need = access_need_list, .act = act_list_listeners };
         CallQueue *calls = ((Manager *) userdata)->userdata;
 
         return call_start(calls, m, &method, NULL);

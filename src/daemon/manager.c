@@ -7,6 +7,7 @@
 #include "daemon/client.h"
 #include "daemon/delivery-outbox.h"
 #include "daemon/delivery.h"
+#include "daemon/listener-keep.h"
 #include "daemon/manager.h"
 #include "daemon/options.h"
 #include "daemon/settings.h"

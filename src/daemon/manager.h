@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "daemon/delivery-outbox.h"
+#include "daemon/delivery-traffic.h"
 #include "daemon/limits.h"
 #include "daemon/listener.h"
 

@@ -5,6 +5,7 @@
 #include "base/macros.h"
 #include "daemon/client.h"
 #include "daemon/delivery.h"
+#include "daemon/listener-keep.h"
 #include "daemon/listener.h"
 #include "daemon/manager.h"
 #include "daemon/options.h"

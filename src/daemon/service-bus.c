@@ -3,8 +3,8 @@
 #include <systemd/sd-bus.h>
 #include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/macros.h"
 #include "base/names.h"
@@ -48,8 +48,7 @@ struct Service {
         sd_bus_slot *manager_object;
         sd_bus_slot *log_control;
         sd_bus_slot *log_control_calls;
-        sd_bus_slot *listener_methods;
-        sd_bus_slot *listener_calls;
+        ListenerBus listener_objects;
         sd_bus_slot *name_owner_match;
         sd_bus_slot *name_answer; /* it was requested, or released */
 };
@@ -307,7 +306,7 @@ static int service_connect(Service *s) {
         if (r < 0)
                 return r;
 
-        r = listener_bus_add(s->bus, &s->calls, &s->listener_methods, &s->listener_calls);
+        r = listener_bus_init(&s->listener_objects, s->bus, &s->calls);
         if (r < 0)
                 return r;
 
@@ -375,21 +374,13 @@ static void service_withdraw(Service *s) {
         s->manager_object = sd_bus_slot_unref(s->manager_object);
         s->log_control = sd_bus_slot_unref(s->log_control);
         s->log_control_calls = sd_bus_slot_unref(s->log_control_calls);
-        s->listener_methods = sd_bus_slot_unref(s->listener_methods);
-        s->listener_calls = sd_bus_slot_unref(s->listener_calls);
+        listener_bus_done(&s->listener_objects);
         s->name_owner_match = sd_bus_slot_unref(s->name_owner_match);
         s->name_answer = sd_bus_slot_unref(s->name_answer);
 }
 
-static uint64_t now_usec(void) {
-        struct timespec t;
-
-        (void) clock_gettime(CLOCK_MONOTONIC, &t);
-        return (uint64_t) t.tv_sec * UINT64_C(1000000) + (uint64_t) t.tv_nsec / 1000;
-}
-
 void service_shut_down(Service *s, bool failed, uint64_t timeout_usec) {
-        uint64_t queued, now, end = now_usec() + timeout_usec;
+        uint64_t queued, now, end = clock_get_usec() + timeout_usec;
 
         if ((failed || s->is_leaving) && s->manager->store) {
                 manager_leave_all(s->manager);
@@ -399,7 +390,7 @@ void service_shut_down(Service *s, bool failed, uint64_t timeout_usec) {
         service_withdraw(s);
 
         /* sd_bus_flush() would wait without end for a bus that does not read. */
-        while (sd_bus_get_n_queued_write(s->bus, &queued) >= 0 && queued > 0 && (now = now_usec()) < end) {
+        while (sd_bus_get_n_queued_write(s->bus, &queued) >= 0 && queued > 0 && (now = clock_get_usec()) < end) {
                 int r;
 
                 r = sd_bus_process(s->bus, NULL);

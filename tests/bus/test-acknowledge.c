@@ -96,12 +96,11 @@ static void test_does_not_ask(Fixture *f, const void *data) {
 
 /* The client closes what it gets at once, here; that alone ends no connection. */
 static void test_keeps_its_own(Fixture *f, const void *data) {
+        unsigned n_fds = test_service_count_fds(f->service) + 1;
         g_autofree char *listener = test_listen(f->client, 0, -1, "acknowledge", "b", true, NULL);
         Peers peers = {};
-        unsigned n_fds;
 
         settle(f);
-        n_fds = test_service_count_fds(f->service);
         peers_connect(&peers, test_get_port(f->client, listener), 2);
         take(f, 1, 2);
         /* What asked whether the bus is rid of them goes as well. */

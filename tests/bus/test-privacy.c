@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A listener is its owner's alone. The service runs as an ordinary user here, so that there are, apart from
+/* A listener obeys its owner alone, and its user may see it. The service runs as an ordinary user here, so that there are, apart from
  * the owner: another connection of its uid, somebody else, and root. */
 
 #include <grp.h>
@@ -200,12 +200,12 @@ static void assert_may_not_read(TestClient *client, const char *listener) {
 }
 
 static void test_obeys_the_owner_alone(Privacy *p, const void *data) {
-        g_autofree char *listener = NULL, *acknowledged = NULL;
+        g_autofree char *listener = NULL, *acknowledged = NULL, *name = NULL;
 
         if (!test_require_root())
                 return;
 
-        listener = test_listen(p->owner, 0, -1, NULL);
+        listener = test_listen(p->owner, 0, -1, "name", "s", "seen", NULL);
         acknowledged = test_listen(p->owner, 0, -1, "acknowledge", "b", true, NULL);
         serve_one(p, acknowledged);
         for (unsigned i = 0; i < 2; i++) {
@@ -214,8 +214,10 @@ static void test_obeys_the_owner_alone(Privacy *p, const void *data) {
                 assert_may_not_use(other, listener);
                 assert_may_not_use(other, acknowledged);
                 assert_may_not_close(other, listener);
-                assert_may_not_read(other, listener);
         }
+        assert_may_not_read(p->stranger, listener);
+        name = test_get_string(p->sibling, listener, "Name");
+        g_assert_cmpstr(name, ==, "seen");
 
         g_assert_false(test_get_bool(p->owner, listener, "Paused"));
         g_assert_cmpuint(test_get_u64(p->owner, acknowledged, "Delivered"), ==, 0);
@@ -340,7 +342,7 @@ G_GNUC_NULL_TERMINATED static void assert_finds(TestClient *client, ...) {
         g_assert_cmpuint(g_strv_length(parts) - 1, ==, n);
 }
 
-static void test_lists_what_is_ones_own(Privacy *p, const void *data) {
+static void test_lists_what_is_ones_users(Privacy *p, const void *data) {
         g_autofree char *first = NULL, *second = NULL, *persistent = NULL, *siblings = NULL;
 
         if (!test_require_root())
@@ -349,22 +351,17 @@ static void test_lists_what_is_ones_own(Privacy *p, const void *data) {
         first = test_listen(p->owner, 0, -1, NULL);
         second = test_listen(p->owner, 0, -1, NULL);
         siblings = test_listen(p->sibling, 0, -1, NULL);
-        assert_lists(p->owner, first, second, NULL);
-        assert_lists(p->sibling, siblings, NULL);
-        assert_lists(p->stranger, NULL);
-        assert_lists(p->root, first, second, siblings, NULL);
-
-        /* What a whole uid may use, all its connections see. */
         persistent = test_listen(p->owner, 0, -1, "persistent", "b", true, NULL);
-        assert_lists(p->owner, first, second, persistent, NULL);
-        assert_lists(p->sibling, siblings, persistent, NULL);
+        assert_lists(p->owner, first, second, siblings, persistent, NULL);
+        assert_lists(p->sibling, first, second, siblings, persistent, NULL);
         assert_lists(p->stranger, NULL);
+        assert_lists(p->root, first, second, siblings, persistent, NULL);
 
         test_listener_call(p->owner, first, "Close");
-        assert_lists(p->owner, second, persistent, NULL);
+        assert_lists(p->owner, second, siblings, persistent, NULL);
 }
 
-static void test_introspects_what_is_ones_own(Privacy *p, const void *data) {
+static void test_introspects_what_is_ones_users(Privacy *p, const void *data) {
         g_autofree char *first = NULL, *second = NULL, *siblings = NULL;
 
         if (!test_require_root())
@@ -375,8 +372,8 @@ static void test_introspects_what_is_ones_own(Privacy *p, const void *data) {
         siblings = test_listen(p->sibling, 0, -1, NULL);
         test_client_sync_service(p->stranger);
         assert_lists(p->stranger, NULL);
-        assert_finds(p->owner, first, second, NULL);
-        assert_finds(p->sibling, siblings, NULL);
+        assert_finds(p->owner, first, second, siblings, NULL);
+        assert_finds(p->sibling, first, second, siblings, NULL);
         assert_finds(p->stranger, NULL);
 }
 
@@ -404,8 +401,8 @@ int main(int argc, char *argv[]) {
         ADD("root may look and close, and no more", test_lets_root_look_and_close);
         ADD("a persistent listener belongs to its uid alone", test_lets_root_not_adopt);
         ADD("only root and the service's own user may listen", test_lets_strangers_not_listen);
-        ADD("a list shows what is the caller's own", test_lists_what_is_ones_own);
-        ADD("introspection shows what is the caller's own", test_introspects_what_is_ones_own);
+        ADD("a list shows what is the caller's user's", test_lists_what_is_ones_users);
+        ADD("introspection shows what is the caller's user's", test_introspects_what_is_ones_users);
         ADD("introspection shows everything to root", test_introspects_everything_for_root);
 #undef ADD
         return test_run();

@@ -124,6 +124,50 @@ static void test_caller_that_leaves_after(Fixture *f, const void *data) {
         test_wait_for(test_service_count_fds(f->service) <= fds + 1);
 }
 
+static void send_descriptors(TestClient *sender, TestClient *receiver, unsigned n_messages) {
+        static const char padding[32 * 1024];
+
+        for (unsigned i = 0; i < n_messages; i++) {
+                g_autoptr(sd_bus_message) message = NULL;
+
+                g_assert_cmpint(sd_bus_message_new_signal(test_client_bus(sender), &message, "/test", "test.Test", "Test"),
+                                >=, 0);
+                g_assert_cmpint(sd_bus_message_set_destination(message, test_client_name(receiver)), >=, 0);
+                g_assert_cmpint(sd_bus_message_append_array(message, 'y', padding, sizeof(padding)), >=, 0);
+                for (unsigned j = 0; j < 16; j++)
+                        g_assert_cmpint(sd_bus_message_append(message, "h", STDIN_FILENO), >=, 0);
+                g_assert_cmpint(sd_bus_send(test_client_bus(sender), message, NULL), >=, 0);
+        }
+}
+
+/* dbus-daemon passes no descriptors on to whoever has not read 64 of them, and throws the reply away: what goes along with
+ * it as a receipt is closed, though nothing was read. */
+static void test_refused_by_the_bus(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT_PULL, NULL);
+        g_autoptr(TestClient) one = test_client_new(f->bus, (uid_t) -1), two = test_client_new(f->bus, (uid_t) -1);
+        TestClient *hanging = test_client_new(f->bus, (uid_t) -1);
+        uint16_t port = test_get_port(f->client, listener);
+        _cleanup_close_ int first = connect_and_say(port, "unread"), second = -EBADF;
+
+        test_open_window(hanging);
+        stall_with_an_answer(hanging, f->client, listener, 1, 1);
+        send_descriptors(one, hanging, 12);
+        send_descriptors(two, hanging, 12);
+        test_client_sync(two);
+
+        second = connect_and_say(port, "refused");
+        test_call_free(test_accept_start(hanging, listener, 1, TEST_ACCEPT_TIMEOUT_MAX));
+        test_wait_for(test_get_u64(f->client, listener, "Accepted") == 2);
+        for (unsigned i = 0; i < 10; i++)
+                test_client_sync_service(f->client);
+        g_assert_cmpuint(test_get_u64(f->client, listener, "Delivered"), ==, 0);
+
+        test_client_free(hanging);
+        assert_gets(f->client, listener, first, 1, "unread");
+        assert_gets(f->client, listener, second, 2, "refused");
+        g_assert_cmpuint(test_get_u64(f->client, listener, "Lost"), ==, 0);
+}
+
 /* Several in one answer, and what came later waits behind them. */
 static void test_order_after_a_caller_left(Fixture *f, const void *data) {
         static const char *const texts[] = { "one", "two", "three", "four", "five", "six" };
@@ -312,6 +356,7 @@ int main(int argc, char *argv[]) {
         ADD("a caller that leaves before its answer takes nothing along", test_caller_that_leaves_before);
         ADD("a caller that leaves without reading its answer takes nothing along",
             test_caller_that_leaves_after);
+        ADD("a reply that the bus refused confirms nothing", test_refused_by_the_bus);
         ADD("what a caller left behind comes first", test_order_after_a_caller_left);
         ADD("an owner that leaves ends its connections", test_owner_that_leaves);
         ADD("a caller that hangs does not stand in the way", test_caller_that_hangs);

@@ -169,6 +169,37 @@ static void test_options_hold(Fixture *f, const void *data) {
         g_assert_cmpuint(test_service_get_backlog(f->service, port), ==, 7);
 }
 
+/* They have their user's part of what the bus holds, and keep it. */
+static void test_says_what_it_waits_for(Fixture *f, const void *data) {
+        enum {
+                STALLED = 20
+        };
+        g_autofree char *listener = test_listen(f->client, 0, -1, SOCKET, NULL), *error = NULL, *text = NULL;
+        TestClient *stalled[STALLED];
+        int peers[STALLED];
+
+        for (size_t i = 0; i < STALLED; i++) {
+                g_autofree char *its_listener = NULL;
+                uint16_t port;
+
+                stalled[i] = test_client_new(f->bus, (uid_t) -1);
+                its_listener = test_listen(stalled[i], 0, -1, NULL);
+                port = test_get_port(stalled[i], its_listener);
+                test_client_set_stalled(stalled[i], true);
+                peers[i] = test_connect("::1", port);
+        }
+
+        error = test_call_fails(f->client, &text, listener, TEST_LISTENER_INTERFACE, "TakeSocket", "");
+        g_assert_cmpstr(error, ==, SD_BUS_ERROR_LIMITS_EXCEEDED);
+        g_assert_nonnull(strstr(text, "MaxUnacknowledged"));
+
+        for (size_t i = 0; i < STALLED; i++) {
+                test_client_free(stalled[i]);
+                close_fd(peers[i]);
+        }
+        close_fd(take_socket(f->client, listener));
+}
+
 static void test_is_taken_once(Fixture *f, const void *data) {
         g_autofree char *listener = test_listen(f->client, 0, -1, SOCKET, NULL), *again = NULL, *after = NULL;
         _cleanup_close_ int socket = take_socket(f->client, listener);
@@ -351,6 +382,7 @@ int main(int argc, char *argv[]) {
         ADD("who takes it accepts by itself", test_accepts_by_itself);
         ADD("nonBlocking is the socket's", test_blocking);
         ADD("options hold for what is accepted", test_options_hold);
+        ADD("a caller that must wait for others is told", test_says_what_it_waits_for);
         ADD("it is taken once", test_is_taken_once);
         ADD("nothing else is for it, and it is for nothing else", test_wrong_delivery);
         ADD("a persistent one is for others of the user", test_other_clients);

@@ -110,13 +110,8 @@ def listen_options(sources):
     program = {f'{key} ({type})' for key, type in option_keys(sources).items()}
     described = rows(between(sources[XML], 'The options are the following', '</informaltable>'))
     documented = {scd.plain(term) for term in sources.page(INTERFACE_PAGE).terms('# OPTIONS OF LISTEN')}
-    readme = {f'{key} ({type})' for keys, type in
-              re.findall(r'^\| (`.*?`) \| (\w+) \|', between(sources['README.md'], '**The options of `Listen`**', '\n**'),
-                         re.M)
-              for key in re.findall(r'`(\w+)`', keys)}
     assert program
-    return (differ('option', program, documented) + differ('option, in the interface description,', program, described) +
-            differ('option, in README.md,', program, readme))
+    return differ('option', program, documented) + differ('option, in the interface description,', program, described)
 
 
 def camel(constant):
@@ -138,15 +133,13 @@ def errors(sources):
     problems += [f'error {name} is only in the interface description' for name in sorted(described - program)]
     problems += [f'error {name} is not in the interface description' for name in sorted(program - described)
                  if name.startswith(SERVICE)]
-    problems += [f'error {name} is not in README.md' for name in sorted(program) if name.startswith(SERVICE) and
-                 f'`{name.rpartition(".")[2]}`' not in sources['README.md']]
     problems += [f'error {name}, of a method, is not among the errors' for name in sorted(named)
                  if not any(known.endswith('.' + name) for known in documented)]
     return problems
 
 
 def reasons(sources):
-    program = set(re.findall(r'\[LISTENER_END_\w+\] = "(\w+)"', sources['src/daemon/listener.c']))
+    program = set(re.findall(r'\[LISTENER_END_\w+\] = "(\w+)"', sources['src/daemon/listener-end.c']))
     documented = {scd.plain(term) for term in sources.page(INTERFACE_PAGE).terms('# REASONS')}
     return differ('reason', program, documented)
 
@@ -170,10 +163,7 @@ def settings(sources):
     page = sources.page(CONFIGURATION_PAGE)
     documented = {scd.plain(term).removesuffix('=') for term in page.terms('# SETTINGS')}
     shipped = set(re.findall(r'^#(\w+)=', sources['data/tcpserversocketd.conf'], re.M))
-    readme = set(re.findall(r'^\| `(\w+)` \|', sources['README.md'].partition('### Limits and other settings')[2]
-                            .partition('###')[0], re.M))
-    problems = (differ('setting', program, documented) + differ('setting, in tcpserversocketd.conf,', program, shipped) +
-                differ('setting, in README.md,', program, readme))
+    problems = differ('setting', program, documented) + differ('setting, in tcpserversocketd.conf,', program, shipped)
 
     # Ranges and defaults: as the source has them.
     macros = dict(re.findall(r'^#define (\w+) (\d+)$', sources['src/daemon/settings.c'], re.M))
@@ -296,6 +286,40 @@ def references(sources):
     return problems
 
 
+# ---------------------------------------------------------------------------- what is read in the sources
+
+TEXTS = ['README.md', 'HACKING.md', 'NEWS.md', 'SECURITY.md', 'tests/README.md', 'tests/bench/README.md']
+
+
+def build_options(sources):
+    program = set(re.findall(r"^option\('(\w+)'", sources['meson_options.txt'], re.M))
+    table = between(sources['README.md'], '| option | default | |\n', '\n\n')
+    documented = {name for names in re.findall(r'^\| (`.*?`) \|', table, re.M) for name in re.findall(r'`(\w+)`', names)}
+    return differ('option of the build', program, documented)
+
+
+def anchors(text):
+    """What the headings of a text are called in links."""
+    text = re.sub(r'^```.*?^```$', '', text, flags=re.M | re.S)
+    return {re.sub(r'[^\w -]', '', heading.lower()).replace(' ', '-') for heading in re.findall(r'^#+ (.*)$', text, re.M)}
+
+
+def links(sources):
+    """Those within the project lead to files and headings that are there."""
+    problems = []
+    for name in TEXTS:
+        for target in re.findall(r'\]\(([^)\s]+)\)', sources[name]):
+            path, _, anchor = target.partition('#')
+            if ':' in path:
+                continue
+            path = os.path.normpath(os.path.join(os.path.dirname(name), path)) if path else name
+            if not os.path.exists(os.path.join(sources.root, path)):
+                problems.append(f'{name} leads to {path}, which is not there')
+            elif anchor and anchor not in anchors(sources[path]):
+                problems.append(f'{name} leads to the heading {anchor} of {path}, which is not there')
+    return problems
+
+
 # ------------------------------------------------------------------------------------------- the tests
 
 def test_sources(sources, name):
@@ -332,5 +356,7 @@ CHECKS = [
     ('messages of the log', messages),
     ("polkit's actions", actions),
     ('references between the pages', references),
+    ('options of the build', build_options),
+    ('links between the texts', links),
     ('tests that SECURITY.md names', tests_of_threats),
 ]

@@ -9,51 +9,14 @@
  * What only the bus's own connection fails by may end the service, but not without its saying so.
  */
 
-#include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 
 #include "base/macros.h"
-#include "bus/fixture.h"
-#include "bus/pull.h"
 #include "fault/fault.h"
-
-#define PATIENCE_MS 6000U
-
-typedef struct Scenario Scenario;
-
-typedef struct Run {
-        Fixture *f;
-        const Scenario *scenario;
-        FaultControl *control;
-        TestServiceOptions options;
-        uint16_t port;
-        pid_t pid;    /* the service's; it may end at any time */
-        unsigned fds; /* of the service, without clients */
-
-        TestClient *client;
-        char *listener;
-        int handle;     /* the channel, or the socket */
-        int lifetime;   /* our end */
-        GString *ends;  /* what ended the service */
-        GString *wrong; /* what did not hold, of this fault */
-
-        int64_t n_allocations; /* of the service, without clients; -1: not known yet */
-
-        unsigned n_faults, n_ends, n_unreached, n_wrong;
-} Run;
-
-struct Scenario {
-        const char *name;
-        const char *delivery;
-        bool acknowledge;
-        unsigned n_peers; /* one after the other */
-        /* Gets a connection to its client, and returns whether it did. */
-        bool (*deliver)(Run *run, int peer);
-};
+#include "fault/run.h"
+#include "fault/scenario.h"
 
 static const struct {
         const char *name;
@@ -64,241 +27,6 @@ static const struct {
 #undef X
 };
 
-static bool has_ended(Run *run) {
-        return test_service_has_exited(run->f->service);
-}
-
-static bool wait_step(uint64_t deadline) {
-        if (test_now() > deadline)
-                return false;
-        g_assert_cmpint(sd_event_run(test_event(), 500), >=, 0);
-        return true;
-}
-
-/* Without failing the test: the deadline's end is something that was wrong with this fault. */
-#define wait_until(condition)                                           \
-        ({                                                              \
-                uint64_t _deadline = test_deadline(PATIENCE_MS);        \
-                bool _holds;                                            \
-                while (!(_holds = (condition)) && wait_step(_deadline)) \
-                        ;                                               \
-                _holds;                                                 \
-        })
-
-static void G_GNUC_PRINTF(2, 3) complain(Run *run, const char *format, ...) {
-        va_list arguments;
-
-        va_start(arguments, format);
-        g_string_append_vprintf(run->wrong, format, arguments);
-        va_end(arguments);
-        g_string_append(run->wrong, "; ");
-}
-
-/* Returns the reply, or NULL for an error, which must be one that clients know. */
-static sd_bus_message *ask(Run *run, TestCall *call, const char *what) {
-        const sd_bus_error *error;
-
-        if (!wait_until(test_call_is_done(call))) {
-                complain(run, "%s is not answered", what);
-                return NULL;
-        }
-
-        error = sd_bus_message_get_error(test_call_wait(call));
-        if (!error)
-                return test_call_wait(call);
-        if (!g_str_has_prefix(error->name, "org.freedesktop.DBus.Error.") &&
-            !g_str_has_prefix(error->name, "org.example.TCPServerSocket.Error."))
-                complain(run, "%s says %s", what, error->name);
-        /* What the bus says when the service has left it. */
-        if ((streq(error->name, SD_BUS_ERROR_NO_REPLY) || streq(error->name, SD_BUS_ERROR_SERVICE_UNKNOWN) ||
-             streq(error->name, SD_BUS_ERROR_NAME_HAS_NO_OWNER)) &&
-            !wait_until(has_ended(run)))
-                complain(run, "%s has no reply", what);
-        return NULL;
-}
-
-static bool call_listener(Run *run, const char *member) {
-        g_autoptr(TestCall) call = test_call_start(
-                        run->client,
-                        test_message_new(run->client, run->listener, TEST_LISTENER_INTERFACE, member));
-
-        return ask(run, call, member);
-}
-
-static bool listen_again(Run *run) {
-        sd_bus_message *m = test_message_new(run->client, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE,
-                                             "Listen");
-        _cleanup_close_ int theirs = -EBADF;
-        g_autoptr(TestCall) call = NULL;
-        sd_bus_message *reply;
-        const char *path;
-        const char *const prefixes[] = { "127.0.0.0/8", "::1", NULL };
-        int ends[2];
-
-        g_assert_no_errno(pipe2(ends, O_CLOEXEC));
-        theirs = ends[0];
-        (void) close_fd(run->lifetime);
-        run->lifetime = ends[1];
-        g_assert_cmpint(sd_bus_message_append(m, "i", (int) run->port), >=, 0);
-        test_message_append_options(m, "delivery", "s", run->scenario->delivery, "localAddress", "s", "::1",
-                                    "interface", "s", "lo", "name", "s", "faults", "lifetime", "h", theirs,
-                                    streq(run->scenario->delivery, "socket") ? NULL : "allowFrom", "as",
-                                    prefixes, run->scenario->acknowledge ? "acknowledge" : NULL, "b", true,
-                                    NULL);
-        g_assert_cmpint(sd_bus_message_append(m, "i", -1), >=, 0);
-        call = test_call_start(run->client, m);
-        reply = ask(run, call, "Listen");
-        if (!reply)
-                return false;
-
-        g_assert_cmpint(sd_bus_message_read(reply, "o", &path), >=, 0);
-        g_free(run->listener);
-        run->listener = g_strdup(path);
-        return true;
-}
-
-/* What the service has sent until now has arrived. */
-static void synchronize(Run *run) {
-        sd_bus_message *m = test_message_new(run->client, TEST_MANAGER_PATH,
-                                             "org.freedesktop.DBus.Properties", "GetAll");
-        g_autoptr(TestCall) call = NULL;
-
-        g_assert_cmpint(sd_bus_message_append(m, "s", TEST_MANAGER_INTERFACE), >=, 0);
-        call = test_call_start(run->client, m);
-        (void) ask(run, call, "GetAll");
-}
-
-static bool peer_has_ended(int peer) {
-        char byte;
-
-        return recv(peer, &byte, 1, MSG_DONTWAIT | MSG_PEEK) == 0 || (errno != EAGAIN && errno != ENOTCONN);
-}
-
-static bool deliver_signal(Run *run, int peer) {
-        g_autoptr(TestAccepted) accepted = NULL;
-        g_autoptr(TestCall) call = NULL;
-        sd_bus_message *m;
-
-        (void) wait_until(test_client_count_accepted(run->client) > 0 || peer_has_ended(peer) ||
-                          has_ended(run));
-        if (test_client_count_accepted(run->client) == 0)
-                return false;
-        accepted = test_client_wait_accepted(run->client);
-        test_assert_connected(peer, accepted->socket);
-        if (!run->scenario->acknowledge)
-                return true;
-
-        m = test_message_new(run->client, run->listener, TEST_LISTENER_INTERFACE, "Acknowledge");
-        g_assert_cmpint(sd_bus_message_append(m, "t", accepted->serial), >=, 0);
-        call = test_call_start(run->client, m);
-        (void) ask(run, call, "Acknowledge");
-        return true;
-}
-
-static bool deliver_pull(Run *run, int peer) {
-        g_autoptr(TestCall) call = test_accept_start(run->client, run->listener, 1, 3000);
-        g_autoptr(TestAccepted) accepted = NULL;
-        sd_bus_message *reply = ask(run, call, "Accept");
-
-        if (!reply)
-                return false;
-        g_assert_cmpint(sd_bus_message_enter_container(reply, 'a', "(hsqa{sv})"), >, 0);
-        if (sd_bus_message_enter_container(reply, 'r', "hsqa{sv}") <= 0)
-                return false;
-        accepted = test_accepted_read(reply);
-        test_assert_connected(peer, accepted->socket);
-        return true;
-}
-
-static bool get_handle(Run *run, const char *member) {
-        g_autoptr(TestCall) call = NULL;
-        sd_bus_message *reply;
-        int fd;
-
-        if (run->handle >= 0)
-                return true;
-        call = test_call_start(run->client,
-                               test_message_new(run->client, run->listener, TEST_LISTENER_INTERFACE, member));
-        reply = ask(run, call, member);
-        if (!reply)
-                return false;
-        g_assert_cmpint(sd_bus_message_read(reply, "h", &fd), >=, 0);
-        run->handle = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-        g_assert_no_errno(run->handle);
-        return true;
-}
-
-static bool is_readable(int fd) {
-        struct pollfd p = { .fd = fd, .events = POLLIN };
-
-        return poll(&p, 1, 0) > 0;
-}
-
-static bool deliver_channel(Run *run, int peer) {
-        _cleanup_close_ int fd = -EBADF;
-        uint64_t serial;
-
-        if (!get_handle(run, "OpenChannel"))
-                return false;
-        (void) wait_until(is_readable(run->handle) || peer_has_ended(peer) || has_ended(run));
-        if (!is_readable(run->handle))
-                return false;
-        fd = test_channel_receive(run->handle, &serial);
-        if (fd < 0)
-                return false;
-        test_assert_connected(peer, fd);
-        return true;
-}
-
-static bool deliver_socket(Run *run, int peer) {
-        _cleanup_close_ int fd = -EBADF;
-
-        if (!get_handle(run, "TakeSocket"))
-                return false;
-        (void) wait_until(is_readable(run->handle) || peer_has_ended(peer));
-        fd = accept4(run->handle, NULL, NULL, SOCK_CLOEXEC);
-        if (fd < 0)
-                return false;
-        test_assert_connected(peer, fd);
-        return true;
-}
-
-/* Everything else that a client may call, once. */
-static bool deliver_nothing(Run *run, int peer) {
-        static const char *const members[] = { "Pause", "Resume" };
-        static const struct {
-                const char *path, *interface, *member;
-        } looks[] = {
-                { TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE, "ListListeners" },
-                { TEST_MANAGER_PATH "/listener", "org.freedesktop.DBus.Introspectable", "Introspect" },
-                { TEST_MANAGER_PATH, "org.freedesktop.DBus.Introspectable", "Introspect" },
-        };
-        bool good = true;
-
-        for (size_t i = 0; i < G_N_ELEMENTS(members); i++)
-                good = call_listener(run, members[i]) && good;
-        for (size_t i = 0; i < G_N_ELEMENTS(looks); i++) {
-                g_autoptr(TestCall) call = test_call_start(
-                                run->client, test_message_new(run->client, looks[i].path, looks[i].interface,
-                                                              looks[i].member));
-
-                good = ask(run, call, looks[i].member) && good;
-        }
-        for (unsigned all = 0; all < 2; all++) {
-                sd_bus_message *m = test_message_new(run->client, run->listener,
-                                                     "org.freedesktop.DBus.Properties",
-                                                     all ? "GetAll" : "Get");
-                g_autoptr(TestCall) call = NULL;
-
-                g_assert_cmpint(sd_bus_message_append(m, all ? "s" : "ss", TEST_LISTENER_INTERFACE,
-                                                      "LocalPort"),
-                                >=, 0);
-                call = test_call_start(run->client, m);
-                good = ask(run, call, all ? "GetAll" : "Get") && good;
-        }
-        return good && call_listener(run, "Close") && listen_again(run);
-}
-
 static uint64_t get_counter(Run *run, const char *name) {
         sd_bus_message *m = test_message_new(run->client, run->listener, "org.freedesktop.DBus.Properties",
                                              "Get"),
@@ -308,7 +36,7 @@ static uint64_t get_counter(Run *run, const char *name) {
 
         g_assert_cmpint(sd_bus_message_append(m, "ss", TEST_LISTENER_INTERFACE, name), >=, 0);
         call = test_call_start(run->client, m);
-        reply = ask(run, call, name);
+        reply = run_ask(run, call, name);
         if (reply)
                 g_assert_cmpint(sd_bus_message_read(reply, "v", "t", &count), >=, 0);
         return count;
@@ -331,25 +59,25 @@ static void check_next(Run *run) {
 
         if (is_closed(run) || !run->listener) {
                 run->handle = close_fd(run->handle);
-                if (!listen_again(run)) {
-                        complain(run, "the next Listen fails");
+                if (!run_listen(run)) {
+                        run_complain(run, "the next Listen fails");
                         return;
                 }
         }
 
         peer = test_connect_start(NULL, "::1", run->port);
         if (!run->scenario->deliver(run, peer)) {
-                complain(run, "the next connection does not arrive");
+                run_complain(run, "the next connection does not arrive");
                 return;
         }
-        if (accepts && run->scenario->deliver != deliver_nothing && !wait_until(count_agrees(run)))
-                complain(run,
+        if (accepts && !scenario_is_calls(run->scenario) && !run_wait_until(count_agrees(run)))
+                run_complain(run,
                          "the counters do not agree: %" G_GUINT64_FORMAT " accepted, %" G_GUINT64_FORMAT
                          " delivered, %" G_GUINT64_FORMAT " lost",
                          get_counter(run, "Accepted"), get_counter(run, "Delivered"),
                          get_counter(run, "Lost"));
-        if (!call_listener(run, "Close"))
-                complain(run, "Close fails");
+        if (!run_call_listener(run, "Close"))
+                run_complain(run, "Close fails");
 }
 
 static void check_end(Run *run) {
@@ -359,10 +87,10 @@ static void check_end(Run *run) {
         if (status != 1) {
                 g_autofree char *log = test_service_log(run->f->service);
 
-                complain(run, "the service ended with status %d: %s", status, log);
+                run_complain(run, "the service ended with status %d: %s", status, log);
         }
         if (!test_service_has_logged(run->f->service, "<3>"))
-                complain(run, "the service ended and did not say why");
+                run_complain(run, "the service ended and did not say why");
         g_clear_pointer(&run->f->service, test_service_free);
         test_wait_for(!test_bus_service_owner(run->f->bus));
         run->control->allocations = 0;
@@ -383,7 +111,7 @@ static void run_once(Run *run, FaultMode mode) {
         run->control->fired = 0;
         run->control->mode = mode;
 
-        if (listen_again(run)) {
+        if (run_listen(run)) {
                 delivered = true;
                 for (unsigned n = 0; delivered && n < run->scenario->n_peers; n++) {
                         (void) close_fd(peer);
@@ -392,22 +120,22 @@ static void run_once(Run *run, FaultMode mode) {
                 }
         }
         run->control->mode = FAULT_OFF;
-        synchronize(run);
+        run_synchronize(run);
 
         if (mode == FAULT_COUNT)
                 g_assert_true(delivered);
-        else if (!has_ended(run)) {
+        else if (!run_has_ended(run)) {
                 /* It was only not taken yet, or it is lost, and then that is told. */
                 if (run->listener && !delivered && !is_closed(run) && peer >= 0 && peer_has_ended(peer) &&
-                    !wait_until(has_ended(run) || test_client_count_signals(run->client, "Error") > 0))
-                        complain(run, "the loss of a connection is not told");
-                if (run->listener && !delivered && !is_closed(run) && !has_ended(run) &&
+                    !run_wait_until(run_has_ended(run) || test_client_count_signals(run->client, "Error") > 0))
+                        run_complain(run, "the loss of a connection is not told");
+                if (run->listener && !delivered && !is_closed(run) && !run_has_ended(run) &&
                     !peer_has_ended(peer) && !run->scenario->deliver(run, peer))
-                        complain(run, "the connection never arrives");
-                if (run->scenario->deliver != deliver_nothing && is_closed(run) &&
+                        run_complain(run, "the connection never arrives");
+                if (!scenario_is_calls(run->scenario) && is_closed(run) &&
                     test_client_count_signals(run->client, "Error") == 0)
-                        complain(run, "the listener is closed without an error");
-                if (!has_ended(run))
+                        run_complain(run, "the listener is closed without an error");
+                if (!run_has_ended(run))
                         check_next(run);
         }
 
@@ -415,9 +143,9 @@ static void run_once(Run *run, FaultMode mode) {
         run->lifetime = close_fd(run->lifetime);
         g_clear_pointer(&run->listener, g_free);
         g_clear_pointer(&run->client, test_client_free);
-        if (!wait_until(has_ended(run) || test_count_fds(run->pid) == run->fds))
-                complain(run, "%u descriptors instead of %u", test_count_fds(run->pid), run->fds);
-        if (has_ended(run))
+        if (!run_wait_until(run_has_ended(run) || test_count_fds(run->pid) == run->fds))
+                run_complain(run, "%u descriptors instead of %u", test_count_fds(run->pid), run->fds);
+        if (run_has_ended(run))
                 check_end(run);
 }
 
@@ -425,7 +153,7 @@ static void run_once(Run *run, FaultMode mode) {
 static bool has_freed(Run *run, int64_t level) {
         uint64_t deadline = test_deadline(100);
 
-        while (run->control->allocations > level && wait_step(deadline))
+        while (run->control->allocations > level && run_wait_step(deadline))
                 ;
         return run->control->allocations <= level;
 }
@@ -460,7 +188,7 @@ static void run_fault(Run *run, FaultKind kind, uint32_t ordinal, int error) {
         if (has_grown(run)) {
                 run_once(run, FAULT_FAIL);
                 if (has_grown(run))
-                        complain(run, "memory is not freed");
+                        run_complain(run, "memory is not freed");
         }
 
         if (fired)
@@ -536,20 +264,11 @@ static void set_up(Fixture *f, const void *data) {
 }
 
 int main(int argc, char *argv[]) {
-        static const Scenario scenarios[] = {
-                { "signal", "signal", false, 1, deliver_signal },
-                { "acknowledge", "signal", true, 1, deliver_signal },
-                { "pull", "pull", false, 1, deliver_pull },
-                { "channel", "channel", false, 2, deliver_channel },
-                { "socket", "socket", false, 1, deliver_socket },
-                { "calls", "signal", false, 1, deliver_nothing },
-        };
-
         test_init(&argc, &argv);
-        for (size_t i = 0; i < G_N_ELEMENTS(scenarios); i++) {
-                g_autofree char *path = g_strdup_printf("/faults/%s", scenarios[i].name);
+        for (const Scenario *scenario = scenarios; scenario->name; scenario++) {
+                g_autofree char *path = g_strdup_printf("/faults/%s", scenario->name);
 
-                g_test_add(path, Fixture, &scenarios[i], set_up, test_faults, fixture_tear_down);
+                g_test_add(path, Fixture, scenario, set_up, test_faults, fixture_tear_down);
         }
         return test_run();
 }

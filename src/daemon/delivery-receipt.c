@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <fcntl.h>
+#include <string.h>
+#include <systemd/sd-bus.h>
+#include <systemd/sd-event.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/macros.h"
+#include "daemon/delivery-receipt.h"
+
+#define CHECK_ROUNDS 3
+
+static void receipt_check_ask(ReceiptCheck *check);
+
+static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        ReceiptCheck *check = userdata;
+        Receipt *receipt;
+
+        check->question = sd_bus_slot_unref(check->question);
+
+        if (check->rounds == 0)
+                while ((receipt = TAILQ_FIRST(&check->hung)) && receipt->hung <= check->until)
+                        receipt->events->read(receipt, receipt->userdata);
+
+        receipt_check_ask(check);
+        return 0;
+}
+
+static void receipt_check_ask(ReceiptCheck *check) {
+        int r;
+
+        if (check->question || TAILQ_EMPTY(&check->hung))
+                return;
+
+        if (check->rounds == 0) {
+                check->rounds = CHECK_ROUNDS;
+                check->until = check->n_hung;
+        }
+        check->rounds--;
+
+        r = sd_bus_call_method_async(check->bus, &check->question, "org.freedesktop.DBus", "/org/freedesktop/DBus",
+                                     "org.freedesktop.DBus", "GetId", on_answer, check, NULL);
+        if (r < 0)
+                log_error("Cannot ask the bus: %s", strerror(-r));
+}
+
+void receipt_check_init(ReceiptCheck *check, sd_bus *bus) {
+        *check = (ReceiptCheck) { .bus = bus };
+        TAILQ_INIT(&check->hung);
+}
+
+void receipt_check_done(ReceiptCheck *check) {
+        check->question = sd_bus_slot_unref(check->question);
+}
+
+static int on_hang_up(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
+        Receipt *receipt = userdata;
+        ReceiptCheck *check = receipt->check;
+
+        receipt->source = sd_event_source_disable_unref(receipt->source);
+        credit_return_extra(receipt->credit, receipt->in_window, receipt->pool);
+
+        receipt->hung = ++check->n_hung;
+        TAILQ_INSERT_TAIL(&check->hung, receipt, hung_link);
+        receipt_check_ask(check);
+        receipt->events->hung(receipt, receipt->userdata);
+        return 0;
+}
+
+int receipt_new(ReceiptCheck *check,
+                Credit *credit,
+                bool in_window,
+                const ReceiptEvents *events,
+                void *userdata,
+                int *ret_fd,
+                Receipt **ret) {
+        Receipt *receipt;
+        CreditPool pool;
+        int ends[2], r;
+
+        if (!credit_take_extra(credit, in_window, &pool))
+                return 0;
+
+        receipt = calloc(1, sizeof(*receipt));
+        if (!receipt || pipe2(ends, O_CLOEXEC) < 0) {
+                r = receipt ? -errno : -ENOMEM;
+                free(receipt);
+                credit_return_extra(credit, in_window, pool);
+                return r;
+        }
+
+        receipt->check = check;
+        receipt->credit = credit;
+        receipt->in_window = in_window;
+        receipt->pool = pool;
+        receipt->events = events;
+        receipt->userdata = userdata;
+        receipt->fd = ends[0];
+
+        /* No event is asked for, so that only the hang-up is told: the client could write something. */
+        r = sd_event_add_io(sd_bus_get_event(check->bus), &receipt->source, receipt->fd, 0, on_hang_up, receipt);
+        if (r < 0) {
+                (void) receipt_free(receipt);
+                (void) close_fd(ends[1]);
+                return r;
+        }
+
+        *ret_fd = ends[1];
+        *ret = receipt;
+        return 1;
+}
+
+Receipt *receipt_free(Receipt *receipt) {
+        if (!receipt)
+                return NULL;
+
+        if (receipt->hung > 0)
+                TAILQ_REMOVE(&receipt->check->hung, receipt, hung_link);
+        else
+                credit_return_extra(receipt->credit, receipt->in_window, receipt->pool);
+        sd_event_source_disable_unref(receipt->source);
+        (void) close_fd(receipt->fd);
+        free(receipt);
+        return NULL;
+}

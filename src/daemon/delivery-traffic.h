@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* All outboxes together: what is under way on the bus, and what the bus says that it could not pass on. */
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <systemd/sd-bus.h>
+
+#include "daemon/credit.h"
+#include "daemon/delivery-receipt.h"
+
+typedef struct Store Store;
+
+/* Somebody who has something under way. Embedded. */
+typedef struct TrafficMember {
+        /* The bus did not pass on the message with that cookie. Returns whether it was the member's. */
+        bool (*refused)(struct TrafficMember *member, uint64_t cookie, const sd_bus_error *error);
+        bool is_listed;
+        TAILQ_ENTRY(TrafficMember) link;
+} TrafficMember;
+
+typedef struct Traffic {
+        sd_bus *bus;
+        Store *store;          /* where connections are kept, or NULL */
+        Budget budget;
+        ReceiptCheck receipts; /* those that hung up */
+        TAILQ_HEAD(, TrafficMember) members;
+        sd_bus_slot *errors;
+        uint64_t test_cookie;
+        bool tells_refusals;   /* an error comes back for a signal that could not be passed on */
+} Traffic;
+
+int traffic_init(Traffic *traffic, sd_bus *bus, Store *store, uint32_t limit);
+void traffic_done(Traffic *traffic);
+
+/* Either may be called again. */
+void traffic_join(Traffic *traffic, TrafficMember *member);
+void traffic_leave(Traffic *traffic, TrafficMember *member);

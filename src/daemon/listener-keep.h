@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What of a listener outlives the process: written down as it changes, and taken up again by the next process. */
+
+#include <stdbool.h>
+
+typedef struct Address Address;
+typedef struct Listener Listener;
+typedef struct StoreFound StoreFound;
+typedef struct VaultEntry VaultEntry;
+
+/* Whatever has changed, the next process will know. */
+void listener_note(Listener *l);
+
+/* From here on the connection outlives the process. Between accept() and this is all that a crash can cost. */
+int listener_keep(Listener *l, int fd, const Address *peer, VaultEntry **ret);
+
+/* What should have been handed over at once waits after all. */
+int listener_keep_waiting(Listener *l);
+
+/* The channel that was just opened. */
+void listener_keep_channel(Listener *l);
+
+/* Whether another process can go on with it. */
+bool listener_is_kept(const Listener *l);
+
+/* The channel that it had; it is taken over on success. */
+int listener_restore_channel(Listener *l, StoreFound *found);
+
+/* A connection that it had accepted, in the order of serials; likewise. */
+int listener_restore_connection(Listener *l, StoreFound *found);
+
+/* After these: what nobody has confirmed is known, and so is the rest. */
+void listener_restore_counters(Listener *l);

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/macros.h"
+#include "bus/call.h"
+#include "bus/random-call.h"
+
+#define LISTENER TEST_MANAGER_PATH "/listener"
+
+static unsigned pick(unsigned n) {
+        return (unsigned) g_test_rand_int_range(0, (int) n);
+}
+
+static const char *pick_string(void) {
+        static const char *const strings[] = {
+                "",
+                "signal",
+                "pull",
+                "channel",
+                "socket",
+                "string",
+                "arraybuffer",
+                "127.0.0.1",
+                "::",
+                "::1",
+                "lo",
+                "fe80::1%lo",
+                "192.0.2.0/24",
+                "LogLevel",
+                "debug",
+                "LocalPort",
+                TEST_MANAGER_INTERFACE,
+                TEST_LISTENER_INTERFACE,
+                "org.freedesktop.LogControl1",
+                "\xc3\xa4\xe2\x82\xac",
+                "%s%n%s",
+                "\x1b[2J",
+        };
+
+        return strings[pick(G_N_ELEMENTS(strings))];
+}
+
+static const char *pick_key(void) {
+        static const char *const keys[] = {
+                "binaryType",  "localAddress", "ipv6Only",   "interface",   "delivery", "acknowledge",
+                "paused",      "lifetime",     "persistent", "nonBlocking", "noDelay",  "keepAlive",
+                "deferAccept", "fastOpen",     "allowFrom",  "acceptRate",  "name",     "colour",
+        };
+
+        return keys[pick(G_N_ELEMENTS(keys))];
+}
+
+static int pick_descriptor(void) {
+        static int fds[8];
+
+        if (fds[0] == 0) {
+                int pair[2];
+
+                g_assert_no_errno(pipe2(pair, O_CLOEXEC));
+                fds[0] = pair[0];
+                fds[1] = pair[1];
+                g_assert_no_errno(fds[2] = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+                g_assert_no_errno(fds[3] = open("/dev/null", O_RDWR | O_CLOEXEC));
+                g_assert_no_errno(fds[4] = epoll_create1(EPOLL_CLOEXEC));
+                g_assert_no_errno(fds[5] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+                g_assert_no_errno(fds[6] = eventfd(0, EFD_CLOEXEC));
+                g_assert_no_errno(fds[7] = open("/etc/passwd", O_PATH | O_CLOEXEC));
+        }
+        return fds[pick(G_N_ELEMENTS(fds))];
+}
+
+/* 16 is all that the bus lets pass. */
+typedef struct Budget {
+        unsigned fds;
+        unsigned values;
+} Budget;
+
+static const char *pick_type(void) {
+        static const char *const types[] = { "s",  "b",     "u",    "i",  "h", "as", "y",
+                                             "n",  "q",     "x",    "t",  "d", "o",  "g",
+                                             "ay", "a{sv}", "(ss)", "av", "v", "au", "a(oh)" };
+
+        return types[pick(G_N_ELEMENTS(types))];
+}
+
+static void append_random(sd_bus_message *m, const char *type, Budget *budget);
+
+static void append_basic(sd_bus_message *m, char type, Budget *budget) {
+        uint64_t number = pick(4) > 0 ? pick(20)
+                                      : (uint64_t) g_test_rand_int() << 32 | (uint32_t) g_test_rand_int();
+        double real = g_test_rand_double();
+        int flag = (int) pick(2), fd;
+
+        switch (type) {
+        case 's':
+                g_assert_cmpint(sd_bus_message_append_basic(m, 's', pick_string()), >=, 0);
+                break;
+        case 'o':
+                g_assert_cmpint(sd_bus_message_append_basic(m, 'o', LISTENER "/1"), >=, 0);
+                break;
+        case 'g':
+                g_assert_cmpint(sd_bus_message_append_basic(m, 'g', "a{sv}"), >=, 0);
+                break;
+        case 'b':
+                g_assert_cmpint(sd_bus_message_append_basic(m, 'b', &flag), >=, 0);
+                break;
+        case 'd':
+                g_assert_cmpint(sd_bus_message_append_basic(m, 'd', &real), >=, 0);
+                break;
+        case 'h':
+                fd = pick_descriptor();
+                g_assert_cmpint(sd_bus_message_append_basic(m, 'h', &fd), >=, 0);
+                budget->fds = budget->fds > 0 ? budget->fds - 1 : 0;
+                break;
+        default:
+                g_assert_cmpint(sd_bus_message_append_basic(m, type, &number), >=, 0);
+                break;
+        }
+}
+
+static void append_array(sd_bus_message *m, const char *contents, Budget *budget) {
+        unsigned n = pick(8) > 0 ? pick(4) : pick(64);
+
+        g_assert_cmpint(sd_bus_message_open_container(m, 'a', contents), >=, 0);
+        for (; n > 0 && budget->values > 0 && (budget->fds > 0 || !strchr(contents, 'h')); n--) {
+                budget->values--;
+                append_random(m, contents, budget);
+        }
+        g_assert_cmpint(sd_bus_message_close_container(m), >=, 0);
+}
+
+/* Right for the key, as often as not. */
+static void append_option(sd_bus_message *m, Budget *budget) {
+        static const struct {
+                const char *key, *type;
+        } right[] = { { "delivery", "s" },   { "localAddress", "s" }, { "lifetime", "h" },
+                      { "persistent", "b" }, { "paused", "b" },       { "allowFrom", "as" },
+                      { "acceptRate", "u" }, { "name", "s" },         { "noDelay", "b" },
+                      { "binaryType", "s" }, { "acknowledge", "b" },  { "fastOpen", "u" } };
+        unsigned n = pick(G_N_ELEMENTS(right));
+        bool wrong = pick(6) == 0 || budget->fds == 0;
+        const char *type = wrong ? "u" : right[n].type;
+
+        g_assert_cmpint(sd_bus_message_append_basic(m, 's', wrong ? pick_key() : right[n].key), >=, 0);
+        g_assert_cmpint(sd_bus_message_open_container(m, 'v', type), >=, 0);
+        append_random(m, type, budget);
+        g_assert_cmpint(sd_bus_message_close_container(m), >=, 0);
+}
+
+/* One complete type. */
+static void append_random(sd_bus_message *m, const char *type, Budget *budget) {
+        const char *inner;
+
+        if (streq(type, "{sv}")) {
+                g_assert_cmpint(sd_bus_message_open_container(m, 'e', "sv"), >=, 0);
+                append_option(m, budget);
+                g_assert_cmpint(sd_bus_message_close_container(m), >=, 0);
+        } else if (streq(type, "(ss)") || streq(type, "(oh)")) {
+                g_assert_cmpint(sd_bus_message_open_container(m, 'r', type[1] == 's' ? "ss" : "oh"), >=, 0);
+                append_basic(m, type[1], budget);
+                append_basic(m, type[2], budget);
+                g_assert_cmpint(sd_bus_message_close_container(m), >=, 0);
+        } else if (type[0] == 'a')
+                append_array(m, type + 1, budget);
+        else if (type[0] == 'v') {
+                do
+                        inner = pick_type();
+                while (strchr(inner, 'h') && budget->fds < 2);
+                g_assert_cmpint(sd_bus_message_open_container(m, 'v', inner), >=, 0);
+                append_random(m, inner, budget);
+                g_assert_cmpint(sd_bus_message_close_container(m), >=, 0);
+        } else
+                append_basic(m, type[0], budget);
+}
+
+static const char *pick_path(void) {
+        static char path[64];
+
+        switch (pick(8)) {
+        case 0:
+                return "/org/freedesktop/LogControl1";
+        case 1:
+                return LISTENER;
+        case 2:
+                return LISTENER "/18446744073709551616";
+        default:
+                (void) snprintf(path, sizeof(path), LISTENER "/%u", 1 + pick(40));
+                return path;
+        }
+}
+
+sd_bus_message *random_call_new(TestClient *caller) {
+        static const struct {
+                const char *interface, *member;
+                const char *types[4];
+        } methods[] = {
+                { TEST_MANAGER_INTERFACE, "Listen", { "i", "a{sv}", "i" } },
+                { TEST_MANAGER_INTERFACE, "Listen", { "i", "a{sv}", "i" } },
+                { TEST_MANAGER_INTERFACE, "ListListeners", {} },
+                { TEST_LISTENER_INTERFACE, "Close", {} },
+                { TEST_LISTENER_INTERFACE, "Adopt", {} },
+                { TEST_LISTENER_INTERFACE, "Pause", {} },
+                { TEST_LISTENER_INTERFACE, "Resume", {} },
+                { TEST_LISTENER_INTERFACE, "Acknowledge", { "t" } },
+                { TEST_LISTENER_INTERFACE, "Accept", { "u", "u" } },
+                { TEST_LISTENER_INTERFACE, "OpenChannel", {} },
+                { TEST_LISTENER_INTERFACE, "TakeSocket", {} },
+                { "org.freedesktop.DBus.Properties", "Get", { "s", "s" } },
+                { "org.freedesktop.DBus.Properties", "GetAll", { "s" } },
+                { "org.freedesktop.DBus.Properties", "Set", { "s", "s", "v" } },
+                { "org.freedesktop.DBus.Introspectable", "Introspect", {} },
+                { "org.freedesktop.DBus.Peer", "GetMachineId", {} },
+        };
+        unsigned n = pick(G_N_ELEMENTS(methods));
+        bool of_manager = streq(methods[n].interface, TEST_MANAGER_INTERFACE) || pick(10) == 0;
+        Budget budget = { .fds = 14, .values = 200 };
+        sd_bus_message *m = test_message_new(caller, of_manager ? TEST_MANAGER_PATH : pick_path(),
+                                             methods[n].interface, methods[n].member);
+
+        if (pick(4) == 0)
+                for (unsigned i = pick(4); i > 0; i--)
+                        append_random(m, pick_type(), &budget);
+        else
+                for (const char *const *type = methods[n].types; *type; type++)
+                        append_random(m, *type, &budget);
+        return m;
+}

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/macros.h"
+#include "fault/run.h"
+#include "fault/scenario.h"
+
+bool run_has_ended(Run *run) {
+        return test_service_has_exited(run->f->service);
+}
+
+bool run_wait_step(uint64_t deadline) {
+        if (test_now() > deadline)
+                return false;
+        g_assert_cmpint(sd_event_run(test_event(), 500), >=, 0);
+        return true;
+}
+
+void run_complain(Run *run, const char *format, ...) {
+        va_list arguments;
+
+        va_start(arguments, format);
+        g_string_append_vprintf(run->wrong, format, arguments);
+        va_end(arguments);
+        g_string_append(run->wrong, "; ");
+}
+
+sd_bus_message *run_ask(Run *run, TestCall *call, const char *what) {
+        const sd_bus_error *error;
+
+        if (!run_wait_until(test_call_is_done(call))) {
+                run_complain(run, "%s is not answered", what);
+                return NULL;
+        }
+
+        error = sd_bus_message_get_error(test_call_wait(call));
+        if (!error)
+                return test_call_wait(call);
+        if (!g_str_has_prefix(error->name, "org.freedesktop.DBus.Error.") &&
+            !g_str_has_prefix(error->name, "org.example.TCPServerSocket.Error."))
+                run_complain(run, "%s says %s", what, error->name);
+        /* What the bus says when the service has left it. */
+        if ((streq(error->name, SD_BUS_ERROR_NO_REPLY) || streq(error->name, SD_BUS_ERROR_SERVICE_UNKNOWN) ||
+             streq(error->name, SD_BUS_ERROR_NAME_HAS_NO_OWNER)) &&
+            !run_wait_until(run_has_ended(run)))
+                run_complain(run, "%s has no reply", what);
+        return NULL;
+}
+
+bool run_call_listener(Run *run, const char *member) {
+        g_autoptr(TestCall) call = test_call_start(
+                        run->client,
+                        test_message_new(run->client, run->listener, TEST_LISTENER_INTERFACE, member));
+
+        return run_ask(run, call, member);
+}
+
+bool run_listen(Run *run) {
+        sd_bus_message *m = test_message_new(run->client, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE,
+                                             "Listen");
+        _cleanup_close_ int theirs = -EBADF;
+        g_autoptr(TestCall) call = NULL;
+        sd_bus_message *reply;
+        const char *path;
+        const char *const prefixes[] = { "127.0.0.0/8", "::1", NULL };
+        int ends[2];
+
+        g_assert_no_errno(pipe2(ends, O_CLOEXEC));
+        theirs = ends[0];
+        (void) close_fd(run->lifetime);
+        run->lifetime = ends[1];
+        g_assert_cmpint(sd_bus_message_append(m, "i", (int) run->port), >=, 0);
+        test_message_append_options(m, "delivery", "s", run->scenario->delivery, "localAddress", "s", "::1",
+                                    "interface", "s", "lo", "name", "s", "faults", "lifetime", "h", theirs,
+                                    streq(run->scenario->delivery, "socket") ? NULL : "allowFrom", "as",
+                                    prefixes, run->scenario->acknowledge ? "acknowledge" : NULL, "b", true,
+                                    NULL);
+        g_assert_cmpint(sd_bus_message_append(m, "i", -1), >=, 0);
+        call = test_call_start(run->client, m);
+        reply = run_ask(run, call, "Listen");
+        if (!reply)
+                return false;
+
+        g_assert_cmpint(sd_bus_message_read(reply, "o", &path), >=, 0);
+        g_free(run->listener);
+        run->listener = g_strdup(path);
+        return true;
+}
+
+void run_synchronize(Run *run) {
+        sd_bus_message *m = test_message_new(run->client, TEST_MANAGER_PATH,
+                                             "org.freedesktop.DBus.Properties", "GetAll");
+        g_autoptr(TestCall) call = NULL;
+
+        g_assert_cmpint(sd_bus_message_append(m, "s", TEST_MANAGER_INTERFACE), >=, 0);
+        call = test_call_start(run->client, m);
+        (void) run_ask(run, call, "GetAll");
+}
+
+bool peer_has_ended(int peer) {
+        char byte;
+
+        return recv(peer, &byte, 1, MSG_DONTWAIT | MSG_PEEK) == 0 || (errno != EAGAIN && errno != ENOTCONN);
+}

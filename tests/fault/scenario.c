@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include "base/macros.h"
+#include "bus/pull.h"
+#include "fault/run.h"
+#include "fault/scenario.h"
+
+static bool deliver_signal(Run *run, int peer) {
+        g_autoptr(TestAccepted) accepted = NULL;
+        g_autoptr(TestCall) call = NULL;
+        sd_bus_message *m;
+
+        (void) run_wait_until(test_client_count_accepted(run->client) > 0 || peer_has_ended(peer) ||
+                          run_has_ended(run));
+        if (test_client_count_accepted(run->client) == 0)
+                return false;
+        accepted = test_client_wait_accepted(run->client);
+        test_assert_connected(peer, accepted->socket);
+        if (!run->scenario->acknowledge)
+                return true;
+
+        m = test_message_new(run->client, run->listener, TEST_LISTENER_INTERFACE, "Acknowledge");
+        g_assert_cmpint(sd_bus_message_append(m, "t", accepted->serial), >=, 0);
+        call = test_call_start(run->client, m);
+        (void) run_ask(run, call, "Acknowledge");
+        return true;
+}
+
+static bool deliver_pull(Run *run, int peer) {
+        g_autoptr(TestCall) call = test_accept_start(run->client, run->listener, 1, 3000);
+        g_autoptr(TestAccepted) accepted = NULL;
+        sd_bus_message *reply = run_ask(run, call, "Accept");
+
+        if (!reply)
+                return false;
+        g_assert_cmpint(sd_bus_message_enter_container(reply, 'a', "(hsqa{sv})"), >, 0);
+        if (sd_bus_message_enter_container(reply, 'r', "hsqa{sv}") <= 0)
+                return false;
+        accepted = test_accepted_read(reply);
+        test_assert_connected(peer, accepted->socket);
+        return true;
+}
+
+static bool get_handle(Run *run, const char *member) {
+        g_autoptr(TestCall) call = NULL;
+        sd_bus_message *reply;
+        int fd;
+
+        if (run->handle >= 0)
+                return true;
+        call = test_call_start(run->client,
+                               test_message_new(run->client, run->listener, TEST_LISTENER_INTERFACE, member));
+        reply = run_ask(run, call, member);
+        if (!reply)
+                return false;
+        g_assert_cmpint(sd_bus_message_read(reply, "h", &fd), >=, 0);
+        run->handle = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+        g_assert_no_errno(run->handle);
+        return true;
+}
+
+static bool is_readable(int fd) {
+        struct pollfd p = { .fd = fd, .events = POLLIN };
+
+        return poll(&p, 1, 0) > 0;
+}
+
+static bool deliver_channel(Run *run, int peer) {
+        _cleanup_close_ int fd = -EBADF;
+        uint64_t serial;
+
+        if (!get_handle(run, "OpenChannel"))
+                return false;
+        (void) run_wait_until(is_readable(run->handle) || peer_has_ended(peer) || run_has_ended(run));
+        if (!is_readable(run->handle))
+                return false;
+        fd = test_channel_receive(run->handle, &serial);
+        if (fd < 0)
+                return false;
+        test_assert_connected(peer, fd);
+        return true;
+}
+
+static bool deliver_socket(Run *run, int peer) {
+        _cleanup_close_ int fd = -EBADF;
+
+        if (!get_handle(run, "TakeSocket"))
+                return false;
+        (void) run_wait_until(is_readable(run->handle) || peer_has_ended(peer));
+        fd = accept4(run->handle, NULL, NULL, SOCK_CLOEXEC);
+        if (fd < 0)
+                return false;
+        test_assert_connected(peer, fd);
+        return true;
+}
+
+/* Everything else that a client may call, once. */
+static bool deliver_nothing(Run *run, int peer) {
+        static const char *const members[] = { "Pause", "Resume" };
+        static const struct {
+                const char *path, *interface, *member;
+        } looks[] = {
+                { TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE, "ListListeners" },
+                { TEST_MANAGER_PATH "/listener", "org.freedesktop.DBus.Introspectable", "Introspect" },
+                { TEST_MANAGER_PATH, "org.freedesktop.DBus.Introspectable", "Introspect" },
+        };
+        bool good = true;
+
+        for (size_t i = 0; i < G_N_ELEMENTS(members); i++)
+                good = run_call_listener(run, members[i]) && good;
+        for (size_t i = 0; i < G_N_ELEMENTS(looks); i++) {
+                g_autoptr(TestCall) call = test_call_start(
+                                run->client, test_message_new(run->client, looks[i].path, looks[i].interface,
+                                                              looks[i].member));
+
+                good = run_ask(run, call, looks[i].member) && good;
+        }
+        for (unsigned all = 0; all < 2; all++) {
+                sd_bus_message *m = test_message_new(run->client, run->listener,
+                                                     "org.freedesktop.DBus.Properties",
+                                                     all ? "GetAll" : "Get");
+                g_autoptr(TestCall) call = NULL;
+
+                g_assert_cmpint(sd_bus_message_append(m, all ? "s" : "ss", TEST_LISTENER_INTERFACE,
+                                                      "LocalPort"),
+                                >=, 0);
+                call = test_call_start(run->client, m);
+                good = run_ask(run, call, all ? "GetAll" : "Get") && good;
+        }
+        return good && run_call_listener(run, "Close") && run_listen(run);
+}
+
+const Scenario scenarios[] = {
+        { "signal", "signal", false, 1, deliver_signal },
+        { "acknowledge", "signal", true, 1, deliver_signal },
+        { "pull", "pull", false, 1, deliver_pull },
+        { "channel", "channel", false, 2, deliver_channel },
+        { "socket", "socket", false, 1, deliver_socket },
+        { "calls", "signal", false, 1, deliver_nothing },
+        {},
+};
+
+bool scenario_is_calls(const Scenario *scenario) {
+        return scenario->deliver == deliver_nothing;
+}
