@@ -60,11 +60,11 @@ struct Acceptor {
 };
 
 /* Goes on in a moment. */
-static void wait_a_moment(Acceptor *a, int error) {
+static void wait_a_moment(Acceptor *a, int error, const char *why) {
         int r;
 
         if (!a->has_complained)
-                (void) message_error(error, _("Connections have to wait: %s."), intake_explain(error));
+                (void) message_error(error, _("Connections have to wait: %s."), why);
         a->has_complained = a->is_waiting = true;
 
         r = sd_event_source_set_time_relative(a->retry, RETRY_USEC);
@@ -104,7 +104,7 @@ static void take_connections(Port *port, unsigned max) {
                 if (r > 0)
                         r = gate_arrive(a->gate, fd, &peer);
                 if (r < 0 && intake_is_transient(r)) {
-                        wait_a_moment(a, r);
+                        wait_a_moment(a, r, intake_explain(r));
                         return;
                 }
                 if (r < 0) {
@@ -167,7 +167,7 @@ static void watch_job(Job *job) {
 
         r = sd_event_add_child(a->event, &job->child, job->pid, WEXITED, on_exit_of_command, job);
         if (r < 0 && errno_is_transient(r))
-                wait_a_moment(a, r);
+                wait_a_moment(a, r, strerror(-r));
         else if (r < 0)
                 (void) sd_event_exit(a->event,
                                      message_error(r, _("Cannot wait for a process: %s."), strerror(-r)));
@@ -189,7 +189,7 @@ static void start_job(Job *job) {
         r = command_start(a->command, &input, &job->pid);
         if (r < 0) {
                 TAILQ_INSERT_HEAD(&a->unstarted, job, jobs);
-                wait_a_moment(a, r);
+                wait_a_moment(a, r, strerror(-r));
                 return;
         }
 
