@@ -1,742 +1,669 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * How connections get to clients over the bus, and who may have how many there: src/daemon/credit.c,
- * delivery-outbox.c, delivery-signal.c and delivery-pull.c, as small as spin needs them to look at every order in which
- * things can happen. test-model runs it.
+ * Who may have how many descriptors on the bus, and when a connection counts as its client's, as small as spin needs it to
+ * look at every order in which things can happen. test-model says what must hold, and takes one defence after the other
+ * away (WITHOUT) to see that it fails.
  *
- * There are two clients with a listener each, whose peers have all connected. GOOD reads what it is sent, and answers.
- * BAD may stop for good, die, keep what it has read, answer what it has not read, and acknowledge what it has not
- * got. The bus passes things on, refuses a few, and sees late that a client has died.
+ * There are two clients with a listener each. GOOD reads what it is sent, and answers; two or three peers want to be
+ * served by it. BAD's peers never end. It may stop for good, keep what it has read, answer what it has not read, acknowledge what it has
+ * not got, or die, and come back as another one, as often as it likes. The bus passes messages on, refuses one, and
+ * sees late that a client has died.
  *
- * A step of a process is what one turn of that program's loop does. Names are those of the sources. What is not here:
- * a message has one connection, and a caller of Accept always waits; a client has one barrier at a time; who takes no
- * descriptors at all is not a client.
+ * A step of a process is a turn of that program's loop. What stands for what:
  *
- * Nothing in here goes on forever: what is repeated is repeated a few times. So every run ends, and whatever has not
- * happened when nobody can do anything any more will never happen.
+ *     look_for_room, charge, discharge, queue_up, find_starved     credit.c, by the same names; credit_get_*_room()
+ *     finish, serve_waiters                                        budget_wake(), credit_wake(), outbox_serve_waiters()
+ *     probe, flush, pass, on_refusal, on_left, timer               delivery-probe.c, -barrier.c, -outbox.c: outbox_pass(),
+ *                                                                  outbox_handle_refusal(), outbox_free(), on_timer()
+ *     hang_up, traffic_check, on_check                             delivery-receipt.c; on_receipt_hung(), on_receipt_read()
+ *     serve, send                                                  listener_serve(), signal_push(), pull_push()
+ *     on_acknowledge                                               signal_acknowledge()
+ *     in_batch                                                     what epoll told the bus; why CHECK_ROUNDS is 3
+ *
+ * What is smaller: a share is 3 of 4 and the fast pool 1 of 20, which is just enough for one caller to begin; a window is 3
+ * of 20, two messages at once; the second barrier goes out after 1 message of 8, as half of a window of 8 or more. What
+ * is left out: a message has one connection, and a caller of Accept always waits; who takes no descriptors at all is not a
+ * client; BAD closes receipts in the order of the messages, or never; when it dies, its
+ * socket has had what it has not read; no more than LENGTH messages of a client are under way
+ * or being asked about. That BAD's user has more clients shows in that BAD may take its user's whole share (USERS 2); what
+ * one of them leaves to the others, in that GOOD is the other one (USERS 1). That one half of the fast pool is not for
+ * new clients can only be seen with more clients than two.
  */
 
-/* What the tests change. */
-#ifndef GOOD_MODE
-#define GOOD_MODE SIGNAL
-#endif
-#ifndef BAD_MODE
-#define BAD_MODE SIGNAL
-#endif
-#ifndef USERS
-#define USERS 2
-#endif
-#ifndef SHARE
-#define SHARE 2
-#endif
-#ifndef FAST
-#define FAST 2
-#endif
-#ifndef N
-#define N 3 /* connections of each */
-#endif
-#ifndef WINDOW_MAX
-#define WINDOW_MAX 4
-#endif
-#ifndef REFUSALS
-#define REFUSALS 1
-#endif
-#ifndef CHECK_ROUNDS
-#define CHECK_ROUNDS 3
-#endif
-#ifndef BUSY_BATCHES
-#define BUSY_BATCHES 1
-#endif
-#ifndef KEEP
-#define KEEP 1 /* for the receipt */
-#endif
-#ifndef SECRET
-#define SECRET true
-#endif
-#ifndef WAKES
-#define WAKES true
-#endif
-#ifndef LIMITED
-#define LIMITED true
-#endif
-#ifndef SERIALS
-#define SERIALS false
-#endif
-#ifndef RETRIES
-#define RETRIES true
-#endif
+/* How a client takes its connections; the last one by signal, with the option acknowledge. */
+#define SIGNAL 0
+#define PULL 1
+#define ACKNOWLEDGE 2
+#define ABSENT 3 /* BAD, where what happens concerns GOOD alone */
 
-#define BASE_PER_CLIENT 2
-#define UNACKNOWLEDGED_MAX 2
-#define BASE (SHARE * USERS)
-#define LIMIT (BASE + FAST)
-#define POSITIONS (N + REFUSALS + 1)
+/* What goes to a client. */
+#define PROBE 0
+#define SOCKET 1
+#define PING 2
+
+/* The defences. */
+#define NOTHING 0
+#define BUDGET 1           /* the bus gets no more than the budget has */
+#define SHARES 2           /* a user gets no more of the base than a share */
+#define PART_OF_SHARE 3    /* a client gets no more than a part of that */
+#define BEGINNING 4        /* at first one more, since a caller that blocks keeps the probe */
+#define RECEIPT_ROOM 5     /* where there is room for a connection, there is for its receipt */
+#define WAKING 6           /* who found no room is told when there is some */
+#define TURNS 7            /* before the one who made it */
+#define SECRET 8           /* nobody can guess the answer to a Ping */
+#define SENDER 9           /* the bus' error is not the client's answer */
+#define POSITIONS 10       /* a barrier stands for what was sent before it */
+#define RETRY 11           /* what the bus refused is sent again */
+#define REFUSED_SERIALS 12 /* and a higher serial does not acknowledge it */
+#define REFUSED_RECEIPTS 13 /* and its receipt stands for nothing */
 
 #define GOOD 0
 #define BAD 1
 #define NOBODY 2
-#define USER(c) (USERS == 2 -> c : 0)
-#define CONNECTION(c, i) ((c) * N + (i))
-#define RECEIPT(c, p) ((c) * POSITIONS + (p))
 
-/* How a client takes its connections; the last one with the option "acknowledge". */
-#define SIGNAL 0
-#define PULL 1
-#define ACKNOWLEDGE 2
+/* What the tests choose, in the environment, so that all of them take one compilation. */
+hidden byte WITHOUT, GOOD_MODE, BAD_MODE, USERS, SHARE, FAST, WINDOW_MAX, CHECK_ROUNDS, BUSY_BATCHES, PEERS;
+hidden byte REFUSED, REFUSED_KIND; /* whose message the bus refuses, once; and which */
+
+c_decl {
+        \#include <stdlib.h>
+}
+c_code {
+        static uchar choice(const char *name, int otherwise) {
+                return getenv(name) ? atoi(getenv(name)) : otherwise;
+        }
+        static void choose(void) {
+                WITHOUT = choice("WITHOUT", 0);
+                GOOD_MODE = choice("GOOD_MODE", 0);
+                BAD_MODE = choice("BAD_MODE", 0);
+                USERS = choice("USERS", 2);
+                SHARE = choice("SHARE", 3);
+                FAST = choice("FAST", 1);
+                WINDOW_MAX = choice("WINDOW_MAX", 2);
+                CHECK_ROUNDS = choice("CHECK_ROUNDS", 3);
+                BUSY_BATCHES = choice("BUSY_BATCHES", 0);
+                PEERS = choice("PEERS", 2);
+                REFUSED = choice("REFUSED", 2);
+                REFUSED_KIND = choice("REFUSED_KIND", 1);
+        }
+}
+
+#define N 3 /* of GOOD's peers at the most */
+#define BASE_PER_CLIENT 2
+#define SECOND_BARRIER_MIN 1
+#define UNACKNOWLEDGED_MAX 2
+#define LENGTH 3
+#define BASE (SHARE * USERS)
+#define LIMIT (BASE + FAST)
+
+#define NO_CONNECTION N /* the probe */
+#define USER(c) (USERS == 2 -> c : 0)
 #define MODE(c) (c == GOOD -> GOOD_MODE : BAD_MODE)
 #define RECEIPTS(c) (MODE(c) != SIGNAL)
-#define BY_BARRIER(c) (MODE(c) != ACKNOWLEDGE)
 
 #define SMALLER(a, b) ((a) < (b) -> (a) : (b))
 #define ROOM(limit, used) ((limit) > (used) -> (limit) - (used) : 0)
 
-mtype = { NEW, PROBED, OPEN, GONE };                                 /* outboxes */
-mtype = { QUEUED, WAITING, SENT, DELIVERED, LOST, AGAIN };           /* connections; the first is the kernel's */
-mtype = { NONE, OUT, KEPT, HUNG, SEEN, COVERED, BELIEVED };          /* receipts; read and kept by the client */
-mtype = { PROBE, ACCEPT_SOCKET, PING };                              /* to a client */
-mtype = { ANSWER, NO_ANSWER, REFUSED, PROBE_REFUSED, PASSED, CHECKED, LEFT, ACKNOWLEDGED }; /* to the service */
+mtype = { NEW, PROBED, OPEN, GONE };                                         /* outboxes */
+mtype = { QUEUED, SENT, DELIVERED, LOST };                                   /* connections; the first is the kernel's */
+mtype = { NONE, OUT, HUNG, SEEN, COVERED };                                  /* receipts; the last two by the service */
+mtype = { ANSWER, NO_ANSWER, REFUSAL, PASSED, CHECKED, LEFT, ACKNOWLEDGED }; /* to the service */
 
-typedef Pools { byte n[2] }
+typedef Message {
+        byte id;      /* of its connection */
+        bool on_bus;  /* for all that the service knows */
+        bool charged;
+        bit pool;
+        mtype receipt;
+        bit receipt_pool;
+        bool got;     /* in truth */
+        bool refused; /* in truth */
+}
 
-/* ------------------------------------------------------------------------------------ what the service knows */
+typedef Outbox {
+        mtype state;
+        byte window;
+        byte used;
+        byte charged[2];
+        bool starved;
+        bool waits;
+        bool timer;
+        byte n;
+        Message m[LENGTH + 1]; /* in the order they were sent; the last one is blank */
+        byte barrier[2];       /* 0, or one more than the messages that it stands for */
+        byte covered;          /* so many have a barrier behind them */
+        byte unacknowledged;
+}
 
-mtype state[2] = NEW;
-byte window[2] = 1;
-byte window_used[2];
-Pools charged[2];
+/* What the service knows. */
+Outbox box[2];
 byte budget_used[2];
 byte user_used[2];
-bool starved[2];
-byte starved_first; /* of the two, if both are */
-bool waits[2];
-bool timer[2];
-byte last_position[2];
-byte barrier[2];          /* the position that the one under way stands for, or 0 */
-byte barrier_position[2];
-
-mtype connection[2 * N] = QUEUED;
-bool on_bus[2 * N];
-bool returned[2 * N];
-bool refused[2 * N];      /* by the bus, and not read since: another's serial does not acknowledge it */
-bit pool[2 * N];
-byte position[2 * N];
-
-mtype receipt[2 * POSITIONS] = NONE; /* that of position 0 is the probe's */
-bit receipt_pool[2 * POSITIONS];
-
-bool asked;               /* the check is under way, and the bus has not seen it */
+bit starved_first; /* of the two, if both are */
 bool checking;
 byte check_rounds;
+mtype connection[N] = QUEUED; /* GOOD's; BAD's are all alike */
+bool was_refused[N];
+bool returned[N];
 
-/* ---------------------------------------------------------------------------------------------- what is true */
+/* What is true. */
+chan to_client[2] = [LENGTH + 4] of { byte, byte };  /* connection or barrier */
+chan to_service = [10] of { mtype, byte, byte };      /* client, serial or barrier */
+byte held[2];                                         /* descriptors that the bus has for them */
+bool has[N];                                          /* GOOD */
+bool refuses;                                         /* the next message of that kind */
+bool refused;
+bool dead;
+bool noticed;                                         /* by the bus */
+bool hoards;                                          /* BAD will never give back all that it has */
+bool asked;                                           /* the bus has not seen the question yet */
+bool in_batch[2];                                     /* what it has found ready: the service, BAD's end */
+byte busy_batches;
 
-chan to_client[2] = [2 * N + 2] of { mtype, byte, byte }; /* connection, position */
-chan to_service = [16] of { mtype, byte, byte };          /* client, position */
-byte held;                /* descriptors that the bus has */
-byte n_kept;              /* receipts of messages that BAD has read and not freed */
-byte n_hung;              /* receipts that have hung up, and the service has not seen it */
-bool has[2 * N];          /* the client has read it */
-bool dead[2];
-bool noticed[2];          /* by the bus */
-byte refusals = REFUSALS;
-bool in_batch[2];         /* what the bus has found ready: the service, BAD's end */
-byte busy_batches = BUSY_BATCHES;
+hidden byte base_room, fast_room, budget_room, connection_room, own_room, most, pool;
+hidden byte i, j, k, p, kind, next, other, up_to, n_open, n_busy, was_full, found, wakes, woken;
 
-hidden byte base_room, fast_room, budget_room, connection_room, common, i, j, p, n_sent, next, other, most;
-hidden byte charge;
-hidden byte was_full, found, may_send, may_serve, by_receipt, must_serve, wakes_starved, woken;
-hidden mtype kind;
+/* What must never be; each ends a test by its name. */
+hidden byte counted_unread, above_the_budget, on_the_bus_uncharged, sleeps_beside_room;
 
-#define IS_CHARGED(x) (receipt[x] == OUT || receipt[x] == KEPT || receipt[x] == HUNG)
-
-inline hang_up(x) {
-        if
-        :: receipt[x] == OUT || receipt[x] == KEPT ->
-                n_kept = n_kept - (receipt[x] == KEPT -> 1 : 0);
-                receipt[x] = HUNG;
-                n_hung++
-        :: else
-        fi
-}
-
-inline drop_receipt(x) {
-        if
-        :: receipt[x] == HUNG -> n_hung--
-        :: receipt[x] == KEPT -> n_kept--
-        :: else
-        fi;
-        receipt[x] = NONE;
-        receipt_pool[x] = 0
-}
-
-/* And what is of no importance any more is forgotten, so that spin has fewer states to see. */
-inline leave_bus(x) {
-        on_bus[x] = false;
-        returned[x] = false;
-        pool[x] = 0;
-        position[x] = 0
-}
-
-/* ---------------------------------------------------------------------------------------------------- credit */
+/* ---------------------------------------------------------------------------------------------------- credit.c */
 
 inline look_for_room(c) {
-        most = (RECEIPTS(c) && window[c] <= 1 -> BASE_PER_CLIENT + 1 : BASE_PER_CLIENT);
-        base_room = SMALLER(ROOM(SHARE, user_used[USER(c)]), ROOM(BASE, budget_used[0]));
-        base_room = SMALLER(base_room, ROOM(most, charged[c].n[0]));
-        fast_room = ROOM((window[c] <= 1 -> FAST / 2 : FAST), budget_used[1]);
-        budget_room = (LIMITED -> base_room + fast_room : 9);
-        connection_room = ROOM(budget_room, (RECEIPTS(c) -> KEEP : 0))
+        most = BASE_PER_CLIENT + (RECEIPTS(c) && box[c].window <= 1 && WITHOUT != BEGINNING -> 1 : 0);
+        most = ((USERS == 2 && c == BAD) || WITHOUT == PART_OF_SHARE -> BASE : most);
+        base_room = SMALLER(ROOM((WITHOUT == SHARES -> BASE : SHARE), user_used[USER(c)]), ROOM(BASE, budget_used[0]));
+        base_room = SMALLER(base_room, ROOM(most, box[c].charged[0]));
+        fast_room = ROOM((box[c].window <= 1 -> FAST / 2 : FAST), budget_used[1]);
+        budget_room = (WITHOUT == BUDGET -> LIMIT : base_room + fast_room);
+        connection_room = ROOM(budget_room, (RECEIPTS(c) && SHARE > 1 && WITHOUT != RECEIPT_ROOM -> 1 : 0))
+}
+
+/* Sets pool. */
+inline charge(c, in_window) {
+        look_for_room(c);
+        pool = (base_room > 0 -> 0 : 1);
+        user_used[USER(c)] = user_used[USER(c)] + 1 - pool;
+        box[c].charged[pool]++;
+        budget_used[pool]++;
+        box[c].used = box[c].used + in_window
+}
+
+inline discharge(c, from, in_window) {
+        user_used[USER(c)] = user_used[USER(c)] - 1 + from;
+        box[c].charged[from]--;
+        budget_used[from]--;
+        box[c].used = box[c].used - in_window
 }
 
 inline queue_up(c) {
         if
-        :: !starved[c] ->
-                if
-                :: !starved[1 - c] -> starved_first = c
-                :: else
-                fi;
-                starved[c] = true
+        :: !box[c].starved ->
+                starved_first = (box[1 - c].starved -> 1 - c : c);
+                box[c].starved = true
         :: else
         fi
 }
 
 inline leave_queue(c) {
-        starved[c] = false;
+        box[c].starved = false;
+        starved_first = (box[1 - c].starved -> 1 - c : 0)
+}
+
+/* Sets found, and other: the first in the queue that there is room for. */
+inline find_starved() {
+        other = starved_first;
+        look_for_room(other);
         if
-        :: starved[1 - c] -> starved_first = 1 - c
-        :: else -> starved_first = 0
+        :: box[1 - other].starved && connection_room == 0 ->
+                other = 1 - other;
+                look_for_room(other)
+        :: else
+        fi;
+        found = box[other].starved && connection_room > 0
+}
+
+/* ------------------------------------------------------------------------------------------- delivery-outbox.c */
+
+inline copy(c, to, from) {
+        box[c].m[to].id = box[c].m[from].id;
+        box[c].m[to].on_bus = box[c].m[from].on_bus;
+        box[c].m[to].charged = box[c].m[from].charged;
+        box[c].m[to].pool = box[c].m[from].pool;
+        box[c].m[to].receipt = box[c].m[from].receipt;
+        box[c].m[to].receipt_pool = box[c].m[from].receipt_pool;
+        box[c].m[to].got = box[c].m[from].got;
+        box[c].m[to].refused = box[c].m[from].refused
+}
+
+inline forget(c, which) {
+        box[c].barrier[0] = box[c].barrier[0] - (box[c].barrier[0] > which + 1 -> 1 : 0);
+        box[c].barrier[1] = box[c].barrier[1] - (box[c].barrier[1] > which + 1 -> 1 : 0);
+        box[c].covered = box[c].covered - (box[c].covered > which -> 1 : 0);
+        k = which;
+        do
+        :: k < box[c].n -> copy(c, k, k + 1); k++
+        :: else -> break
+        od;
+        box[c].n--
+}
+
+/* The bus gets a message, or a barrier. What the service hears of a client after LEFT, nobody listens to. */
+inline post(c, what, arg) {
+        p = box[c].n - 1;
+        if
+        :: c == BAD && noticed ->
+                box[c].m[p].receipt = (what != PING && box[c].m[p].receipt == OUT -> HUNG : box[c].m[p].receipt)
+        :: c == REFUSED && what == REFUSED_KIND && refuses ->
+                refuses = false;
+                if
+                :: what == PING -> to_service!NO_ANSWER, c, arg
+                :: else ->
+                        box[c].m[p].refused = true;
+                        box[c].m[p].receipt = (box[c].m[p].receipt == OUT -> HUNG : NONE);
+                        to_service!REFUSAL, c, 0
+                fi
+        :: else ->
+                to_client[c]!what, arg;
+                held[c] = held[c] + (what == PING -> 0 : (what == SOCKET && RECEIPTS(c) -> 2 : 1))
         fi
 }
 
-/* Sets charge. */
-inline credit_charge(c) {
-        look_for_room(c);
-        if
-        :: base_room > 0 -> charge = 0; user_used[USER(c)]++
-        :: else -> charge = 1
-        fi;
-        charged[c].n[charge]++;
-        budget_used[charge]++
-}
-
-inline credit_discharge(c, from) {
-        assert(charged[c].n[from] > 0);
-        if
-        :: from == 0 -> user_used[USER(c)]--
-        :: else
-        fi;
-        charged[c].n[from]--;
-        budget_used[from]--
-}
-
-inline credit_return(c, from) {
-        assert(window_used[c] > 0);
-        window_used[c]--;
-        credit_discharge(c, from)
-}
-
-/* ------------------------------------------------------------------------------ the outbox, and what it sends */
-
-/* Sends the probe, if there is room for it. The bus answers after it has dealt with it. */
-inline outbox_probe(c) {
+/* If there is room for it. The bus answers what is asked after it when it has dealt with it. */
+inline probe(c) {
         look_for_room(c);
         if
         :: budget_room == 0 -> queue_up(c)
         :: else ->
-                credit_charge(c);
-                receipt_pool[RECEIPT(c, 0)] = charge;
-                receipt[RECEIPT(c, 0)] = OUT;
-                state[c] = PROBED;
+                charge(c, 0);
+                box[c].m[0].id = NO_CONNECTION;
+                box[c].m[0].receipt = OUT;
+                box[c].m[0].receipt_pool = pool;
+                box[c].n = 1;
+                box[c].covered = 1;
+                box[c].state = PROBED;
+                post(c, PROBE, 0);
                 if
-                :: noticed[c] -> hang_up(RECEIPT(c, 0))
-                :: !noticed[c] && refusals > 0 ->
-                        refusals--;
-                        to_service!PROBE_REFUSED, c, 0
-                :: !noticed[c] ->
-                        to_client[c]!PROBE, 0, 0;
-                        held++;
-                        to_service!PASSED, c, 0
-                fi
-        fi
-}
-
-/* Sets common: how many may be sent. */
-inline outbox_get_room(c) {
-        common = 0;
-        if
-        :: timer[c] || state[c] == PROBED || state[c] == GONE
-        :: !timer[c] && state[c] == NEW -> outbox_probe(c)
-        :: !timer[c] && state[c] == OPEN ->
-                look_for_room(c);
-                common = SMALLER(ROOM(window[c], window_used[c]), connection_room);
-                if
-                :: window[c] > window_used[c] && connection_room == 0 -> queue_up(c)
+                :: c == GOOD || !noticed -> to_service!PASSED, c, 0
                 :: else
                 fi
-        fi;
+        fi
+}
+
+inline flush(c) {
+        n_open = (RECEIPTS(c) -> 0 : box[c].n - box[c].covered);
+        n_busy = (box[c].barrier[0] > 0 -> 1 : 0) + (box[c].barrier[1] > 0 -> 1 : 0);
         if
-        :: common == 0 && state[c] != GONE -> waits[c] = true
+        :: !box[c].timer && ((n_busy == 0 && n_open > 0) ||
+                             (n_busy == 1 && n_open >= box[c].window / 2 && n_open >= SECOND_BARRIER_MIN)) ->
+                k = (box[c].barrier[0] > 0 -> 1 : 0);
+                box[c].barrier[k] = box[c].n + 1;
+                box[c].covered = box[c].n;
+                post(c, PING, k)
         :: else
         fi
 }
 
-inline outbox_flush(c) {
-        found = false;
-        i = 0;
-        do
-        :: i < N ->
-                found = found || (!RECEIPTS(c) && on_bus[CONNECTION(c, i)] &&
-                                  position[CONNECTION(c, i)] > barrier_position[c]);
-                i++
-        :: else -> break
-        od;
-        if
-        :: found && !timer[c] && barrier[c] == 0 && state[c] != GONE ->
-                barrier[c] = last_position[c];
-                barrier_position[c] = last_position[c];
-                if
-                :: noticed[c] -> to_service!NO_ANSWER, c, 0
-                :: !noticed[c] && refusals > 0 ->
-                        refusals--;
-                        to_service!NO_ANSWER, c, 0
-                :: !noticed[c] -> to_client[c]!PING, 0, last_position[c]
-                fi
-        :: else
-        fi
-}
-
-/* Hands over the connection next: the receipt is charged first. */
+/* The receipt is charged first. */
 inline send(c) {
-        may_send = true;
-        p = last_position[c] + 1;
+        i = box[c].n;
+        box[c].n++;
+        box[c].m[i].id = next;
         if
         :: RECEIPTS(c) ->
-                look_for_room(c);
-                if
-                :: budget_room == 0 ->
-                        queue_up(c);
-                        waits[c] = true;
-                        may_send = false
-                :: else ->
-                        credit_charge(c);
-                        window_used[c]++;
-                        receipt_pool[RECEIPT(c, p)] = charge;
-                        receipt[RECEIPT(c, p)] = OUT
-                fi
+                charge(c, 1);
+                box[c].m[i].receipt = OUT;
+                box[c].m[i].receipt_pool = pool
         :: else
         fi;
+        charge(c, 1);
+        box[c].m[i].on_bus = true;
+        box[c].m[i].charged = true;
+        box[c].m[i].pool = pool;
+        box[c].unacknowledged = box[c].unacknowledged + (MODE(c) == ACKNOWLEDGE -> 1 : 0);
         if
-        :: may_send ->
-                last_position[c] = p;
-                position[CONNECTION(c, next)] = p;
-                credit_charge(c);
-                window_used[c]++;
-                pool[CONNECTION(c, next)] = charge;
-                on_bus[CONNECTION(c, next)] = true;
-                returned[CONNECTION(c, next)] = false;
-                connection[CONNECTION(c, next)] = SENT;
-                if
-                :: noticed[c] -> hang_up(RECEIPT(c, p))
-                :: !noticed[c] && refusals > 0 ->
-                        refusals--;
-                        hang_up(RECEIPT(c, p));
-                        to_service!REFUSED, c, p
-                :: !noticed[c] ->
-                        to_client[c]!ACCEPT_SOCKET, next, p;
-                        held = held + (RECEIPTS(c) -> 2 : 1)
-                fi
+        :: c == GOOD -> connection[next] = SENT; returned[next] = false
         :: else
-        fi
+        fi;
+        post(c, SOCKET, next)
 }
 
-/* Sets next, the first connection that is not handed over, or N; and n_sent. */
+/* Sets next: the first connection that is not handed over. */
 inline look_for_next(c) {
-        i = 0;
-        next = N;
-        n_sent = 0;
+        next = 0;
         do
-        :: i < N ->
-                if
-                :: next == N && (connection[CONNECTION(c, i)] == QUEUED || connection[CONNECTION(c, i)] == WAITING) ->
-                        next = i
-                :: else
-                fi;
-                n_sent = n_sent + (connection[CONNECTION(c, i)] == SENT -> 1 : 0);
-                i++
+        :: c == GOOD && next < PEERS && connection[next] != QUEUED -> next++
         :: else -> break
         od
 }
 
-/* listener_serve(): accepts and pushes as long as there is room. */
 inline serve(c) {
         do
-        :: true ->
+        :: box[c].timer || box[c].state == PROBED -> box[c].waits = true; break
+        :: !box[c].timer && box[c].state == NEW -> box[c].waits = true; probe(c); break
+        :: else ->
                 look_for_next(c);
+                look_for_room(c);
+                own_room = ROOM(box[c].window, box[c].used);
                 if
-                :: next == N || (MODE(c) == ACKNOWLEDGE && n_sent >= UNACKNOWLEDGED_MAX) -> break
+                :: own_room > 0 && connection_room == 0 -> queue_up(c)
                 :: else
                 fi;
-                outbox_get_room(c);
                 if
-                :: common == 0 -> break
+                :: own_room == 0 || connection_room == 0 || box[c].n == LENGTH -> box[c].waits = true; break
+                :: else
+                fi;
+                if
+                :: next == PEERS || box[c].unacknowledged >= UNACKNOWLEDGED_MAX -> break
                 :: else -> send(c)
-                fi;
-                if
-                :: !may_send -> break
-                :: else
                 fi
         od;
-        outbox_flush(c)
+        flush(c)
 }
 
-/* Who is woken when the turn of the loop ends: those who starve, and then this one. */
-inline credit_wake(c) {
-        wakes_starved = true;
-        woken = c
+inline serve_waiters(c) {
+        if
+        :: box[c].waits && !box[c].timer && (box[c].state == NEW || box[c].state == OPEN) ->
+                box[c].waits = false;
+                serve(c)
+        :: else
+        fi
 }
 
-/* --------------------------------------------------------------------------------- what is believed of clients */
+inline wake(c) {
+        wakes = true;
+        woken = woken + 1 + c
+}
 
-/* Everything up to the position has been read. Whatever a client does, it has what counts as delivered. */
-inline outbox_pass(c, up_to) {
-        was_full = window_used[c] >= window[c] || by_receipt;
-        i = 0;
+/* The rest of a turn: whoever starved comes first. */
+inline finish() {
         do
-        :: i < N ->
+        :: true ->
+                find_starved();
+                found = found && wakes && WITHOUT != WAKING && (WITHOUT != TURNS || woken == 0);
                 if
-                :: on_bus[CONNECTION(c, i)] && position[CONNECTION(c, i)] <= up_to && (!by_receipt || RECEIPTS(c)) ->
+                :: found -> leave_queue(other)
+                :: !found && woken > 0 ->
+                        other = (woken == 1 + BAD -> BAD : GOOD);
+                        woken = woken - 1 - other
+                :: else -> break
+                fi;
+                serve_waiters(other)
+        od;
+        wakes = false;
+        find_starved();
+        sleeps_beside_room = found && !box[GOOD].timer && !box[BAD].timer;
+        above_the_budget = budget_used[0] + budget_used[1] > LIMIT;
+        on_the_bus_uncharged = held[GOOD] > box[GOOD].charged[0] + box[GOOD].charged[1] ||
+                               held[BAD] > box[BAD].charged[0] + box[BAD].charged[1];
+        assert(!counted_unread);
+        assert(!above_the_budget);
+        assert(!on_the_bus_uncharged);
+        assert(!sleeps_beside_room)
+}
+
+inline let_go(c, which) {
+        if
+        :: box[c].m[which].charged ->
+                box[c].m[which].charged = false;
+                discharge(c, box[c].m[which].pool, 1)
+        :: else
+        fi
+}
+
+inline let_go_of_receipt(c, which) {
+        if
+        :: box[c].m[which].receipt == OUT || box[c].m[which].receipt == HUNG ->
+                discharge(c, box[c].m[which].receipt_pool, (box[c].m[which].id == NO_CONNECTION -> 0 : 1))
+        :: else
+        fi
+}
+
+inline confirm(c, which) {
+        if
+        :: c == GOOD ->
+                counted_unread = counted_unread || !has[which];
+                connection[which] = DELIVERED
+        :: else
+        fi
+}
+
+/* So many have been read. */
+inline pass(c, count, by_receipt) {
+        was_full = by_receipt || box[c].used >= box[c].window;
+        j = 0;
+        up_to = count;
+        do
+        :: j < up_to ->
+                if
+                :: box[c].m[j].on_bus ->
+                        counted_unread = counted_unread || !box[c].m[j].got;
+                        let_go(c, j);
+                        box[c].m[j].on_bus = false;
                         if
-                        :: !returned[CONNECTION(c, i)] -> credit_return(c, pool[CONNECTION(c, i)])
-                        :: else
-                        fi;
-                        leave_bus(CONNECTION(c, i));
-                        refused[CONNECTION(c, i)] = false;
-                        if
-                        :: connection[CONNECTION(c, i)] == SENT && BY_BARRIER(c) ->
-                                assert(has[CONNECTION(c, i)]);
-                                connection[CONNECTION(c, i)] = DELIVERED
+                        :: MODE(c) != ACKNOWLEDGE -> confirm(c, box[c].m[j].id)
                         :: else
                         fi
                 :: else
                 fi;
-                i++
-        :: else -> break
-        od;
-        if
-        :: was_full || window[c] <= 1 -> window[c] = SMALLER(window[c] * 2, WINDOW_MAX)
-        :: else
-        fi;
-        outbox_flush(c);
-        credit_wake(c)
-}
-
-/* on_receipt(): whatever became of the message, the bus is rid of it. */
-inline receipt_hangs_up(c, up_to) {
-        receipt[RECEIPT(c, up_to)] = SEEN;
-        n_hung--;
-        if
-        :: up_to > 0 -> window_used[c]--
-        :: else
-        fi;
-        credit_discharge(c, receipt_pool[RECEIPT(c, up_to)]);
-        receipt_pool[RECEIPT(c, up_to)] = 0;
-        i = 0;
-        do
-        :: i < N ->
                 if
-                :: RECEIPTS(c) && on_bus[CONNECTION(c, i)] && !returned[CONNECTION(c, i)] &&
-                   position[CONNECTION(c, i)] <= up_to ->
-                        credit_return(c, pool[CONNECTION(c, i)]);
-                        returned[CONNECTION(c, i)] = true
-                :: else
-                fi;
-                i++
+                :: box[c].m[j].receipt == NONE -> forget(c, j); up_to--
+                :: else -> j++
+                fi
         :: else -> break
         od;
-        traffic_check();
-        credit_wake(c)
+        box[c].window = (was_full || box[c].window <= 1 -> SMALLER(box[c].window * 2, WINDOW_MAX) : box[c].window);
+        flush(c)
 }
 
-inline replace_receipts(from, by) {
-        i = 0;
-        do
-        :: i < 2 * POSITIONS ->
-                receipt[i] = (receipt[i] == from -> by : receipt[i]);
-                i++
-        :: else -> break
-        od
-}
-
-/* Sets found and i: one that is in that state. */
-inline find_receipt(what) {
+/* Sets found. */
+inline cover_receipts() {
         found = false;
         i = 0;
         do
-        :: i < 2 * POSITIONS && receipt[i] == what -> found = true; break
-        :: i < 2 * POSITIONS && receipt[i] != what -> i++
+        :: i < 2 * LENGTH ->
+                if
+                :: box[i / LENGTH].m[i % LENGTH].receipt == SEEN ->
+                        found = true;
+                        box[i / LENGTH].m[i % LENGTH].receipt = COVERED
+                :: else
+                fi;
+                i++
         :: else -> break
         od
 }
 
 inline traffic_check() {
-        find_receipt(SEEN);
         if
-        :: !found -> find_receipt(COVERED)
+        :: !checking && check_rounds == 0 ->
+                cover_receipts();
+                check_rounds = (found -> CHECK_ROUNDS : 0)
         :: else
         fi;
         if
-        :: found && !checking && CHECK_ROUNDS > 0 ->
-                if
-                :: check_rounds == 0 -> check_rounds = CHECK_ROUNDS; replace_receipts(SEEN, COVERED)
-                :: else
-                fi;
+        :: !checking && check_rounds > 0 ->
                 check_rounds--;
                 checking = true;
                 asked = true
-        :: found && CHECK_ROUNDS == 0 -> replace_receipts(SEEN, BELIEVED)
         :: else
         fi
 }
 
-/* Sets other: the first in the queue that there is room for. */
-inline find_starved() {
-        other = starved_first;
-        look_for_room(other);
-        if
-        :: starved[1 - other] && connection_room == 0 ->
-                other = 1 - other;
-                look_for_room(other)
-        :: else
-        fi;
-        found = starved[other] && connection_room > 0
-}
-
-/* The rest of a turn: budget_wake(), outbox_serve_waiters(), and the other receipts of on_check(). */
-inline finish() {
+/* Whatever became of the message, the bus is rid of it. */
+inline hang_up(c) {
+        j = 0;
         do
-        :: true ->
-                find_starved();
-                if
-                :: WAKES && wakes_starved && found ->
-                        leave_queue(other);
-                        may_serve = waits[other]
-                :: !(WAKES && wakes_starved && found) && woken != NOBODY ->
-                        other = woken;
-                        woken = NOBODY;
-                        may_serve = must_serve || waits[other];
-                        must_serve = false
-                :: else ->
-                        find_receipt(BELIEVED);
-                        if
-                        :: !found -> break
-                        :: else ->
-                                receipt[i] = NONE;
-                                other = i / POSITIONS;
-                                p = i % POSITIONS;
-                                by_receipt = true;
-                                outbox_pass(other, p);
-                                may_serve = false
-                        fi
-                fi;
-                if
-                :: may_serve && !timer[other] && (state[other] == NEW || state[other] == OPEN) ->
-                        waits[other] = false;
-                        serve(other)
-                :: else
-                fi
+        :: box[c].m[j].receipt != HUNG -> j++
+        :: else -> break
         od;
-        wakes_starved = false
-}
-
-/* ------------------------------------------------------------------------------------------ what the bus tells */
-
-inline on_refusal(c, which) {
-        i = 0;
+        let_go_of_receipt(c, j);
+        box[c].m[j].receipt = SEEN;
+        i = (WITHOUT == REFUSED_RECEIPTS -> 0 : j);
         do
-        :: i < N ->
+        :: i <= j ->
+                let_go(c, i);
                 if
-                :: on_bus[CONNECTION(c, i)] && position[CONNECTION(c, i)] == which ->
-                        if
-                        :: !returned[CONNECTION(c, i)] -> credit_return(c, pool[CONNECTION(c, i)])
-                        :: else
-                        fi;
-                        leave_bus(CONNECTION(c, i));
-                        if
-                        :: connection[CONNECTION(c, i)] == SENT && RETRIES ->
-                                connection[CONNECTION(c, i)] = WAITING;
-                                refused[CONNECTION(c, i)] = true
-                        :: connection[CONNECTION(c, i)] == SENT && !RETRIES -> connection[CONNECTION(c, i)] = LOST
-                        :: else
-                        fi
+                :: c == GOOD && box[c].m[i].on_bus -> returned[box[c].m[i].id] = true
                 :: else
                 fi;
                 i++
         :: else -> break
         od;
-        timer[c] = true;
-        waits[c] = true
+        traffic_check()
 }
 
-inline on_probe_refusal(c) {
+inline on_check() {
+        checking = false;
+        i = 0;
+        do
+        :: check_rounds == 0 && i < 2 * LENGTH ->
+                other = i / LENGTH;
+                p = i % LENGTH;
+                if
+                :: box[other].m[p].receipt == COVERED ->
+                        box[other].m[p].receipt = NONE;
+                        pass(other, p + 1, true);
+                        i = other * LENGTH
+                :: else -> i++
+                fi
+        :: else -> break
+        od;
+        traffic_check();
+        wake(GOOD);
+        wake(BAD)
+}
+
+/* Of the probe as well. */
+inline on_refusal(c) {
+        j = 0;
+        do
+        :: !box[c].m[j].refused -> j++
+        :: else -> break
+        od;
+        next = box[c].m[j].id;
+        let_go(c, j);
+        box[c].m[j].on_bus = false;
         if
-        :: IS_CHARGED(RECEIPT(c, 0)) ->
-                credit_discharge(c, receipt_pool[RECEIPT(c, 0)])
+        :: WITHOUT != REFUSED_RECEIPTS || box[c].m[j].receipt == NONE ->
+                let_go_of_receipt(c, j);
+                forget(c, j)
         :: else
         fi;
-        drop_receipt(RECEIPT(c, 0));
-        state[c] = NEW;
-        timer[c] = true
+        if
+        :: next == NO_CONNECTION -> box[c].state = NEW
+        :: else -> box[c].unacknowledged = box[c].unacknowledged - (MODE(c) == ACKNOWLEDGE -> 1 : 0)
+        fi;
+        if
+        :: c == GOOD && next != NO_CONNECTION && connection[next] == SENT ->
+                was_refused[next] = true;
+                connection[next] = (WITHOUT != RETRY -> QUEUED : LOST)
+        :: else
+        fi;
+        box[c].timer = true;
+        box[c].waits = true
 }
 
-/* Up to this one; serials can be guessed. */
+/* All up to this one. BAD guesses, and only its own connections are at stake. */
 inline on_acknowledge(c, serial) {
         i = 0;
-        found = false;
         do
-        :: i < N ->
-                found = found || (i >= serial && connection[CONNECTION(c, i)] != QUEUED);
-                i++
-        :: else -> break
-        od;
-        i = 0;
-        do
-        :: found && i <= serial && i < N ->
+        :: c == GOOD && i <= serial ->
                 if
-                :: (connection[CONNECTION(c, i)] == SENT || connection[CONNECTION(c, i)] == WAITING) &&
-                   (SERIALS || !refused[CONNECTION(c, i)] || returned[CONNECTION(c, i)] || i == serial) ->
-                        connection[CONNECTION(c, i)] = DELIVERED
+                :: (connection[i] == SENT || (connection[i] == QUEUED && WITHOUT == REFUSED_SERIALS)) &&
+                   (!was_refused[i] || returned[i] || i == serial || WITHOUT == REFUSED_SERIALS) ->
+                        box[c].unacknowledged = box[c].unacknowledged - (connection[i] == SENT -> 1 : 0);
+                        confirm(c, i)
                 :: else
                 fi;
                 i++
         :: else -> break
         od;
-        must_serve = true;
-        woken = c
+        box[c].unacknowledged = (c == BAD -> 0 : box[c].unacknowledged);
+        box[c].waits = true;
+        woken = woken + 1 + c
 }
 
-/* client_free(): the listener ends with it, and what was lost is told; or it is persistent, and goes on. */
 inline on_left(c) {
-        if
-        :: kind = LOST
-        :: kind = AGAIN
-        fi;
         i = 0;
         do
-        :: i < N ->
-                if
-                :: on_bus[CONNECTION(c, i)] && !returned[CONNECTION(c, i)] -> credit_return(c, pool[CONNECTION(c, i)])
-                :: else
-                fi;
-                leave_bus(CONNECTION(c, i));
-                if
-                :: connection[CONNECTION(c, i)] == SENT || connection[CONNECTION(c, i)] == WAITING ->
-                        connection[CONNECTION(c, i)] = kind
-                :: else
-                fi;
+        :: i < LENGTH ->
+                let_go(c, i);
+                let_go_of_receipt(c, i);
+                copy(c, i, LENGTH);
                 i++
         :: else -> break
         od;
-        i = 0;
-        do
-        :: i < POSITIONS ->
-                if
-                :: IS_CHARGED(RECEIPT(c, i)) ->
-                        window_used[c] = window_used[c] - (i > 0 -> 1 : 0);
-                        credit_discharge(c, receipt_pool[RECEIPT(c, i)])
-                :: else
-                fi;
-                drop_receipt(RECEIPT(c, i));
-                i++
-        :: else -> break
-        od;
-        assert(window_used[c] == 0 && charged[c].n[0] == 0 && charged[c].n[1] == 0);
-        state[c] = GONE;
-        timer[c] = false;
-        waits[c] = false;
-        barrier[c] = 0;
+        box[c].state = GONE;
+        box[c].window = 1;
+        box[c].n = 0;
+        box[c].covered = 0;
+        box[c].barrier[0] = 0;
+        box[c].barrier[1] = 0;
+        box[c].unacknowledged = 0;
+        box[c].timer = false;
+        box[c].waits = false;
         leave_queue(c);
-        wakes_starved = true
+        wakes = true
 }
 
 inline handle(what, c, arg) {
         if
-        :: state[c] == GONE || what == LEFT
-        :: else ->
+        :: what == CHECKED -> on_check()
+        :: what == LEFT -> on_left(c)
+        :: what != CHECKED && box[c].state != GONE ->
                 if
-                :: what == ANSWER && barrier[c] > 0 ->
-                        p = barrier[c];
-                        barrier[c] = 0;
-                        by_receipt = false;
-                        outbox_pass(c, p)
-                :: what == NO_ANSWER ->
-                        barrier[c] = 0;
-                        barrier_position[c] = 0;
-                        timer[c] = true
-                :: what == REFUSED -> on_refusal(c, arg)
-                :: what == PROBE_REFUSED -> on_probe_refusal(c)
-                :: what == PASSED && state[c] == PROBED -> state[c] = OPEN; credit_wake(c)
+                :: (what == ANSWER || (what == NO_ANSWER && WITHOUT == SENDER)) && box[c].barrier[arg] > 0 ->
+                        n_open = (WITHOUT == POSITIONS -> box[c].n : box[c].barrier[arg] - 1);
+                        box[c].barrier[arg] = 0;
+                        pass(c, n_open, false);
+                        wake(c)
+                :: what == NO_ANSWER && WITHOUT != SENDER ->
+                        box[c].barrier[arg] = 0;
+                        box[c].covered = 0;
+                        box[c].timer = true
+                :: what == REFUSAL -> on_refusal(c)
+                :: what == PASSED && box[c].state == PROBED -> box[c].state = OPEN; wake(c)
                 :: what == ACKNOWLEDGED -> on_acknowledge(c, arg)
                 :: else
                 fi
-        fi;
-        if
-        :: what == LEFT -> on_left(c)
         :: else
         fi
 }
 
-#define IN_BOUNDS (held <= LIMIT && budget_used[0] + budget_used[1] <= LIMIT)
+/* ------------------------------------------------------------------------------------------------ the programs */
 
-/* ----------------------------------------------------------------------------------------------- the programs */
-
-active proctype Service() {
+/* The service: what comes from the bus, */
+init {
         byte c, arg;
         mtype what;
 
-        atomic {
-                waits[GOOD] = true;
-                waits[BAD] = true;
-                timer[GOOD] = true; /* in whatever order they call Listen */
-                timer[BAD] = true;
-                woken = NOBODY
+        d_step {
+                c_code { choose(); };
+                busy_batches = BUSY_BATCHES;
+                connection[N - 1] = (PEERS < N -> DELIVERED : QUEUED);
+                i = 0;
+                do
+                :: i < 2 * LENGTH + 2 -> box[i / (LENGTH + 1)].m[i % (LENGTH + 1)].receipt = NONE; i++
+                :: else -> break
+                od;
+                box[GOOD].state = NEW;
+                box[BAD].state = (BAD_MODE == ABSENT -> GONE : NEW);
+                box[GOOD].window = 1;
+                box[BAD].window = 1;
+                box[GOOD].waits = true;
+                box[BAD].waits = true;
+                box[GOOD].timer = true; /* they call Listen, in whatever order */
+                box[BAD].timer = BAD_MODE != ABSENT;
+                dead = BAD_MODE == ABSENT;
+                noticed = dead
         };
+        atomic { run Sources(GOOD); run Sources(BAD); run Good(); run Bad(); run Bus(); run Peers() };
+
 end:    do
-        :: atomic {
-                if
-                :: to_service?what, c, arg ->
-                        if
-                        :: what == CHECKED ->
-                                checking = false;
-                                if
-                                :: check_rounds == 0 -> replace_receipts(COVERED, BELIEVED)
-                                :: else
-                                fi;
-                                traffic_check()
-                        :: else -> handle(what, c, arg)
-                        fi
-                :: n_hung > 0 -> /* in any order */
-                        i = 0;
-                        j = 2 * POSITIONS;
-                        do
-                        :: i == 2 * POSITIONS -> break
-                        :: i < 2 * POSITIONS && receipt[i] == HUNG -> j = i; i++
-                        :: i < 2 * POSITIONS && (receipt[i] != HUNG || j < 2 * POSITIONS) -> i++
-                        od;
-                        c = j / POSITIONS;
-                        arg = j % POSITIONS;
-                        receipt_hangs_up(c, arg)
-                :: timer[GOOD] || timer[BAD] ->
-                        if
-                        :: timer[GOOD] -> c = GOOD
-                        :: timer[BAD] -> c = BAD
-                        fi;
-                        timer[c] = false;
-                        outbox_flush(c);
-                        credit_wake(c)
-                fi;
+        :: d_step {
+                to_service?what, c, arg ->
+                handle(what, c, arg);
                 finish();
-                assert(IN_BOUNDS);
                 what = 0;
                 c = 0;
                 arg = 0
@@ -744,115 +671,128 @@ end:    do
         od
 }
 
-/* The client takes the next message from the bus, and keeps what was in it, or not. */
-inline read(c, keeps) {
-        to_client[c]?kind, i, p;
+#define HANGS(c) (box[c].m[0].receipt == HUNG || box[c].m[1].receipt == HUNG || box[c].m[2].receipt == HUNG)
+
+/* and from elsewhere: what hangs up is seen long before a timer is over. The loop is fair. */
+proctype Sources(byte c) {
+end:    do
+        :: d_step {
+                HANGS(c) || box[c].timer ->
+                if
+                :: HANGS(c) -> hang_up(c)
+                :: else -> box[c].timer = false; flush(c)
+                fi;
+                wake(c);
+                finish()
+           }
+        od
+}
+
+/* A client takes the next message from the bus. Its library frees it then, or later. */
+inline get(c, frees) {
+        to_client[c]?kind, k;
+        j = 0;
+        do
+        :: kind != PING && (box[c].m[j].got || box[c].m[j].refused ||
+                            (box[c].m[j].id == NO_CONNECTION && kind == SOCKET)) -> j++
+        :: else -> break
+        od;
         if
-        :: kind == PING -> to_service!ANSWER, c, 0
+        :: kind == PING -> to_service!ANSWER, c, k
         :: else ->
-                held = held - (kind == ACCEPT_SOCKET && RECEIPTS(c) -> 2 : 1);
+                held[c] = held[c] - (kind == SOCKET && RECEIPTS(c) -> 2 : 1);
                 if
-                :: kind == ACCEPT_SOCKET -> has[CONNECTION(c, i)] = true
-                :: else
-                fi;
-                if
-                :: keeps && receipt[RECEIPT(c, p)] == OUT -> receipt[RECEIPT(c, p)] = KEPT; n_kept++
-                :: else -> hang_up(RECEIPT(c, p))
-                fi;
-                if
-                :: kind == ACCEPT_SOCKET && MODE(c) == ACKNOWLEDGE && !keeps -> to_service!ACKNOWLEDGED, c, i
+                :: j < box[c].n ->
+                        box[c].m[j].got = true;
+                        box[c].m[j].receipt = (frees && box[c].m[j].receipt == OUT -> HUNG : box[c].m[j].receipt)
                 :: else
                 fi
         fi
 }
 
+/* Of what it has got, or of all. */
+inline close_receipts(c, all) {
+        j = 0;
+        do
+        :: j < LENGTH ->
+                box[c].m[j].receipt = (box[c].m[j].receipt == OUT && (all || box[c].m[j].got) -> HUNG : box[c].m[j].receipt);
+                j++
+        :: else -> break
+        od;
+        j = 0
+}
+
 /* Nobody will read it any more. */
 inline discard(c) {
         do
-        :: nempty(to_client[c]) ->
-                to_client[c]?kind, i, p;
+        :: nempty(to_client[c]) -> to_client[c]?kind, k
+        :: empty(to_client[c]) -> break
+        od;
+        held[c] = 0;
+        close_receipts(c, true)
+}
+
+proctype Good() {
+end:    do
+        :: d_step {
+                to_client[GOOD]?[SOCKET] ->
+                get(GOOD, true);
+                has[k] = true;
+                close_receipts(GOOD, false);
                 if
-                :: kind != PING ->
-                        held = held - (kind == ACCEPT_SOCKET && RECEIPTS(c) -> 2 : 1);
-                        hang_up(RECEIPT(c, p))
+                :: GOOD_MODE == ACKNOWLEDGE -> to_service!ACKNOWLEDGED, GOOD, k
                 :: else
                 fi
-        :: empty(to_client[c]) -> break
+           }
+        :: d_step { nempty(to_client[GOOD]) && !to_client[GOOD]?[SOCKET] -> get(GOOD, true) }
+        /* A caller that blocks in its library frees the probe after the first reply. */
+        :: d_step { GOOD_MODE == PULL && USERS == 2 && to_client[GOOD]?[PROBE] -> get(GOOD, false) }
         od
 }
 
-active proctype Good() {
-end:    do
-        :: atomic { nempty(to_client[GOOD]) -> read(GOOD, false) }
-        od
-}
-
-/* To stall is to end here and be alive. */
-active proctype Bad() {
-        bool lied;
-
+proctype Bad() {
         do
-        :: atomic { nempty(to_client[BAD]) -> read(BAD, false) }
-        :: atomic { nempty(to_client[BAD]) && !to_client[BAD]?[PING] -> read(BAD, true) }
-        :: atomic { /* lets go of what it has kept, in any order */
-                n_kept > 0 ->
-                i = 0;
-                j = POSITIONS;
-                do
-                :: i == POSITIONS -> break
-                :: i < POSITIONS && receipt[RECEIPT(BAD, i)] == KEPT -> j = i; i++
-                :: i < POSITIONS && (receipt[RECEIPT(BAD, i)] != KEPT || j < POSITIONS) -> i++
-                od;
-                hang_up(RECEIPT(BAD, j))
+        :: d_step { !dead && nempty(to_client[BAD]) -> get(BAD, true) }
+        :: d_step { !dead && nempty(to_client[BAD]) && !to_client[BAD]?[PING] -> get(BAD, false); hoards = true }
+        :: d_step {
+                WITHOUT == SECRET && !dead && len(to_client[BAD]) < LENGTH && to_client[BAD]??[PING, 0] && !to_service??[ANSWER, BAD, 0] ->
+                to_service!ANSWER, BAD, 0
            }
-        :: atomic { !SECRET && !lied && nempty(to_client[BAD]) && barrier[BAD] > 0 -> lied = true; to_service!ANSWER, BAD, 0 }
-        :: atomic {
-                MODE(BAD) == ACKNOWLEDGE && !lied ->
-                lied = true;
-                if
-                :: to_service!ACKNOWLEDGED, BAD, 0
-                :: to_service!ACKNOWLEDGED, BAD, 1
-                :: to_service!ACKNOWLEDGED, BAD, N - 1
-                fi
+        :: d_step {
+                BAD_MODE == ACKNOWLEDGE && !dead && box[BAD].unacknowledged >= UNACKNOWLEDGED_MAX && empty(to_service) ->
+                to_service!ACKNOWLEDGED, BAD, 0
            }
-        :: atomic {
-                dead[BAD] = true;
-                i = 0;
-                do /* the kernel closes all that it had */
-                :: i < POSITIONS ->
-                        if
-                        :: receipt[RECEIPT(BAD, i)] == KEPT -> hang_up(RECEIPT(BAD, i))
-                        :: else
-                        fi;
-                        i++
-                :: else -> break
-                od;
-                if /* and what it had not read from its socket, or the bus has that */
-                :: discard(BAD)
-                :: true
-                fi
-           };
-           break
-        :: break
+        :: !dead -> hoards = true; break /* it stalls */
+        :: d_step { !dead -> dead = true; discard(BAD) } /* its socket has had what it has not read: that is seen at once */
+        :: d_step {
+                dead && box[BAD].state == GONE && BAD_MODE != ABSENT ->
+                dead = false;
+                noticed = false;
+                busy_batches = BUSY_BATCHES;
+                box[BAD].state = NEW;
+                box[BAD].waits = true;
+                box[BAD].timer = true
+           }
+        :: dead && box[BAD].state == GONE -> break
         od
 }
 
-/* The bus asks the kernel what is ready, and sees to all of that, in any order, before it asks again. The service may be
- * in there for something else that it has sent, a little earlier than what is read from it. */
-active proctype Bus() {
+/* It asks the kernel what is ready, and sees to all of that, in any order, before it asks again. The service may be in
+ * there for something else that it has sent, a little earlier than what is read from it. */
+proctype Bus() {
 end:    do
-        :: atomic {
-                !in_batch[0] && !in_batch[1] && (asked || (dead[BAD] && !noticed[BAD])) ->
+        :: d_step {
+                !in_batch[0] && !in_batch[1] && (asked || (dead && !noticed)) ->
                 in_batch[0] = asked;
-                in_batch[1] = dead[BAD] && !noticed[BAD]
+                in_batch[1] = dead && !noticed
            }
-        :: atomic {
+        :: d_step {
                 !in_batch[0] && !in_batch[1] && busy_batches > 0 ->
                 busy_batches--;
                 in_batch[0] = true;
-                in_batch[1] = dead[BAD] && !noticed[BAD]
+                in_batch[1] = dead && !noticed
            }
-        :: atomic {
+        :: d_step {
                 in_batch[0] ->
                 in_batch[0] = false;
                 if
@@ -860,42 +800,22 @@ end:    do
                 :: else
                 fi
            }
-        :: atomic {
-                in_batch[1] ->
-                in_batch[1] = false;
-                noticed[BAD] = true;
-                discard(BAD);
-                to_service!LEFT, BAD, 0
-           }
+        :: d_step { in_batch[1] -> in_batch[1] = false; noticed = true; discard(BAD); to_service!LEFT, BAD, 0 }
+        :: d_step { REFUSED != NOBODY && !refused -> refused = true; refuses = true }
         od
 }
 
-/* ------------------------------------------------------------------------------------------------ what must hold */
+/* -------------------------------------------------------------------------------------------- what must come about */
 
-#define IS_SERVED(i) (i >= N || (connection[CONNECTION(GOOD, i % N)] == DELIVERED && has[CONNECTION(GOOD, i % N)]))
-#define SERVED (IS_SERVED(0) && IS_SERVED(1) && IS_SERVED(2) && IS_SERVED(3))
+#define SERVED (connection[0] == DELIVERED && connection[1] == DELIVERED && connection[N - 1] == DELIVERED)
 
-ltl bounded { [] IN_BOUNDS }
+/* GOOD's wait until they are served. If nobody can do anything any more and they still wait, spin calls it a deadlock. */
+proctype Peers() {
+        SERVED
+}
 
-/* Whatever the other does. */
+/* Whatever BAD does. */
 ltl served { <> SERVED }
 
-/* When nobody can do anything any more. */
-active proctype Judge() {
-        timeout ->
-        atomic {
-                assert(SERVED);
-                assert(charged[GOOD].n[0] + charged[GOOD].n[1] == 0);
-                assert(charged[BAD].n[0] + charged[BAD].n[1] >= held);
-                i = 0;
-                do
-                :: i < N ->
-                        if
-                        :: dead[BAD] -> assert(connection[CONNECTION(BAD, i)] != SENT && connection[CONNECTION(BAD, i)] != WAITING)
-                        :: else
-                        fi;
-                        i++
-                :: else -> break
-                od
-        }
-}
+/* Where there is not enough for both: unless BAD keeps it. */
+ltl shared { <> (SERVED || hoards) }
