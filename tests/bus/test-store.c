@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What outlives the service's process, with a service manager of the test's own, which can do what systemd
- * does not: hand back what is damaged, what somebody else has left, or nothing. The real one is in
+/* What outlives the service's process, with a service manager of the test's own. The real one is in
  * machine/test-restart.c. */
 
 #include <fcntl.h>
@@ -10,165 +9,23 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/macros.h"
 #include "base/state.h"
 #include "bus/fixture.h"
+#include "bus/keeper.h"
 #include "bus/pull.h"
-
-#define FIRST_FD 3
-
-/* An fd store: names and descriptors. */
-typedef struct Kept {
-        char *name;
-        int fd;
-} Kept;
-
-typedef struct Manager {
-        int socket;
-        char *variable;
-        sd_event_source *source;
-        GPtrArray *kept; /* Kept */
-        bool deaf;
-} Manager;
 
 typedef struct StoreFixture {
         TestBus *bus;
         TestClient *client;
         TestService *service;
-        Manager *manager;
+        Keeper *keeper;
 } StoreFixture;
 
-static void kept_free(void *data) {
-        Kept *kept = data;
-
-        close_fd(kept->fd);
-        g_free(kept->name);
-        g_free(kept);
-}
-
-static void manager_add(Manager *m, const char *name, int fd) {
-        Kept *kept = g_new0(Kept, 1);
-
-        *kept = (Kept) { .name = g_strdup(name), .fd = fd };
-        g_ptr_array_add(m->kept, kept);
-}
-
-static void manager_remove(Manager *m, const char *name) {
-        for (unsigned i = m->kept->len; i > 0; i--)
-                if (streq(((Kept *) m->kept->pdata[i - 1])->name, name))
-                        g_ptr_array_remove_index(m->kept, i - 1);
-}
-
-static int manager_find(Manager *m, const char *name) {
-        for (unsigned i = 0; i < m->kept->len; i++)
-                if (streq(((Kept *) m->kept->pdata[i])->name, name))
-                        return ((Kept *) m->kept->pdata[i])->fd;
-        return -1;
-}
-
-static void manager_hear(Manager *m) {
-        char text[256], control[CMSG_SPACE(4 * sizeof(int))];
-        const char *name;
-
-        for (;;) {
-                struct iovec iov = { .iov_base = text, .iov_len = sizeof(text) - 1 };
-                struct msghdr message = {
-                        .msg_iov = &iov,
-                        .msg_iovlen = 1,
-                        .msg_control = control,
-                        .msg_controllen = sizeof(control),
-                };
-                ssize_t n = recvmsg(m->socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-                struct cmsghdr *c;
-
-                if (n < 0)
-                        return;
-                text[n] = '\0';
-                name = strstr(text, "FDNAME=");
-                if (!name)
-                        continue;
-                name += strlen("FDNAME=");
-                if (g_str_has_prefix(text, "FDSTOREREMOVE=1\n"))
-                        manager_remove(m, name);
-                else {
-                        g_assert_true(g_str_has_prefix(text, "FDSTORE=1\nFDPOLL=0\n"));
-                        c = CMSG_FIRSTHDR(&message);
-                        g_assert_nonnull(c);
-                        for (size_t i = 0; i < (c->cmsg_len - CMSG_LEN(0)) / sizeof(int); i++)
-                                manager_add(m, name, ((int *) CMSG_DATA(c))[i]);
-                }
-        }
-}
-
-static int on_notification(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
-        manager_hear(userdata);
-        return 0;
-}
-
-static Manager *manager_make(TestBus *bus) {
-        struct sockaddr_un address = { .sun_family = AF_UNIX };
-        Manager *m = g_new0(Manager, 1);
-
-        g_snprintf(address.sun_path, sizeof(address.sun_path), "%s/notify", test_bus_directory(bus));
-        m->kept = g_ptr_array_new_with_free_func(kept_free);
-        m->variable = g_strdup_printf("NOTIFY_SOCKET=%s", address.sun_path);
-        m->socket = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-        g_assert_no_errno(bind(m->socket, (struct sockaddr *) &address, sizeof(address)));
-        g_assert_cmpint(sd_event_add_io(test_event(), &m->source, m->socket, POLLIN, on_notification, m), >=,
-                        0);
-        return m;
-}
-
-static void manager_unmake(Manager *m) {
-        sd_event_source_disable_unref(m->source);
-        g_ptr_array_unref(m->kept);
-        close(m->socket);
-        g_free(m->variable);
-        g_free(m);
-}
-
-static void manager_set_deaf(Manager *m, bool deaf) {
-        g_assert_cmpint(sd_event_source_set_enabled(m->source, deaf ? SD_EVENT_OFF : SD_EVENT_ON), >=, 0);
-}
-
-/* In the child: all that is kept, from FIRST_FD on. */
-static void pass_kept(void *data) {
-        Manager *m = data;
-        GString *names = g_string_new(NULL);
-        g_autofree char *pid = g_strdup_printf("%d", (int) getpid());
-        g_autofree char *number = g_strdup_printf("%u", m->kept->len);
-        g_autofree int *high = g_new0(int, m->kept->len);
-
-        if (m->kept->len == 0) {
-                g_string_free(names, true);
-                return;
-        }
-
-        for (unsigned i = 0; i < m->kept->len; i++) {
-                Kept *kept = m->kept->pdata[i];
-
-                high[i] = fcntl(kept->fd, F_DUPFD, FIRST_FD + (int) m->kept->len);
-                g_assert_no_errno(high[i]);
-                g_string_append_printf(names, "%s%s", i > 0 ? ":" : "", kept->name);
-        }
-        for (unsigned i = 0; i < m->kept->len; i++) {
-                g_assert_no_errno(dup2(high[i], FIRST_FD + (int) i));
-                close(high[i]);
-        }
-        g_setenv("LISTEN_PID", pid, true);
-        g_setenv("LISTEN_FDS", number, true);
-        g_setenv("LISTEN_FDNAMES", names->str, true);
-        g_string_free(names, true);
-}
-
 static void start_on(StoreFixture *f, TestBus *bus) {
-        const char *const environment[] = { f->manager->variable, NULL };
-        TestServiceOptions options = { .environment = environment, .setup = pass_kept, .data = f->manager };
-
-        f->service = test_service_new(bus, &options);
+        f->service = keeper_start(f->keeper, bus);
 }
 
 static void start(StoreFixture *f) {
@@ -178,13 +35,13 @@ static void start(StoreFixture *f) {
 static void stop(StoreFixture *f) {
         (void) test_service_kill(f->service);
         test_process_pending();
-        manager_hear(f->manager);
+        keeper_hear(f->keeper);
         g_clear_pointer(&f->service, test_service_free);
 }
 
 static void set_up(StoreFixture *f, const void *data) {
         f->bus = test_bus_new(NULL);
-        f->manager = manager_make(f->bus);
+        f->keeper = keeper_new(f->bus);
         start(f);
         f->client = test_client_new(f->bus, (uid_t) -1);
 }
@@ -192,7 +49,7 @@ static void set_up(StoreFixture *f, const void *data) {
 static void tear_down(StoreFixture *f, const void *data) {
         g_clear_pointer(&f->client, test_client_free);
         g_clear_pointer(&f->service, test_service_free);
-        manager_unmake(f->manager);
+        keeper_free(f->keeper);
         test_bus_free(f->bus);
 }
 
@@ -249,10 +106,12 @@ static void test_serials_stay(StoreFixture *f, const void *data) {
         _cleanup_close_ int peer = test_connect("::1", test_get_port(f->client, listener));
 
         assert_delivered(f, listener, peer, 1);
-        sd_bus_message_unref(test_call(f->client, listener, TEST_LISTENER_INTERFACE, "Acknowledge", "t", UINT64_C(1)));
+        sd_bus_message_unref(test_call(f->client, listener, TEST_LISTENER_INTERFACE, "Acknowledge", "t",
+                                       UINT64_C(1)));
         stop(f);
         start(f);
-        sd_bus_message_unref(test_call(f->client, listener, TEST_LISTENER_INTERFACE, "Acknowledge", "t", UINT64_C(1)));
+        sd_bus_message_unref(test_call(f->client, listener, TEST_LISTENER_INTERFACE, "Acknowledge", "t",
+                                       UINT64_C(1)));
 }
 
 /* SIGTERM without a systemd on the bus that could say what it is for. */
@@ -265,7 +124,7 @@ static void test_a_stop_leaves_nothing(StoreFixture *f, const void *data) {
         g_clear_pointer(&f->service, test_service_free);
         closed = test_client_wait_closed(f->client);
         g_assert_cmpstr(closed->reason, ==, "shutdown");
-        manager_hear(f->manager);
+        keeper_hear(f->keeper);
         g_assert_cmpint(test_connect_fails("::1", port), ==, ECONNREFUSED);
 }
 
@@ -311,13 +170,13 @@ static void test_another_version(StoreFixture *f, const void *data) {
         int table;
 
         stop(f);
-        table = manager_find(f->manager, "table");
+        table = keeper_find(f->keeper, "table");
         g_assert_cmpint(pread(table, &header, sizeof(header), 0), ==, sizeof(header));
         header.version++;
         g_assert_cmpint(pwrite(table, &header, sizeof(header), 0), ==, sizeof(header));
         start(f);
         g_assert_true(test_service_has_logged(f->service, "another version has written it"));
-        test_wait_for(f->manager->kept->len == 0);
+        test_wait_for(keeper_count(f->keeper) == 0);
         g_assert_cmpint(test_connect_fails("::1", port), ==, ECONNREFUSED);
 
         again = test_listen(f->client, 0, -1, NULL);
@@ -330,14 +189,14 @@ static void test_strange_things(StoreFixture *f, const void *data) {
         uint16_t port = test_get_port(f->client, listener);
         int pipe_ends[2], ends[2], table;
 
-        test_wait_for(manager_find(f->manager, "table") >= 0);
+        test_wait_for(keeper_find(f->keeper, "table") >= 0);
         stop(f);
         g_assert_no_errno(pipe2(pipe_ends, O_CLOEXEC));
-        manager_add(f->manager, "l7", pipe_ends[0]);
-        manager_add(f->manager, "l7", pipe_ends[1]);
-        manager_add(f->manager, "c300", open("/dev/null", O_RDONLY | O_CLOEXEC));
-        manager_add(f->manager, "c3", open("/dev/null", O_RDONLY | O_CLOEXEC)); /* half of a lane */
-        manager_add(f->manager, "stored", open("/", O_RDONLY | O_CLOEXEC));
+        keeper_add(f->keeper, "l7", pipe_ends[0]);
+        keeper_add(f->keeper, "l7", pipe_ends[1]);
+        keeper_add(f->keeper, "c300", open("/dev/null", O_RDONLY | O_CLOEXEC));
+        keeper_add(f->keeper, "c3", open("/dev/null", O_RDONLY | O_CLOEXEC)); /* half of a lane */
+        keeper_add(f->keeper, "stored", open("/", O_RDONLY | O_CLOEXEC));
         g_assert_no_errno(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends));
         for (unsigned n = 0; n < 50; n++) {
                 char bytes[128];
@@ -346,12 +205,12 @@ static void test_strange_things(StoreFixture *f, const void *data) {
                         bytes[i] = (char) g_test_rand_int();
                 g_assert_no_errno(send(ends[0], bytes, 1 + n, 0));
         }
-        manager_add(f->manager, "c4", ends[0]);
-        manager_add(f->manager, "c4", ends[1]);
+        keeper_add(f->keeper, "c4", ends[0]);
+        keeper_add(f->keeper, "c4", ends[1]);
 
         start(f);
-        test_wait_for(manager_find(f->manager, "l7") < 0 && manager_find(f->manager, "c300") < 0 &&
-                      manager_find(f->manager, "c3") < 0 && manager_find(f->manager, "stored") < 0);
+        test_wait_for(keeper_find(f->keeper, "l7") < 0 && keeper_find(f->keeper, "c300") < 0 &&
+                      keeper_find(f->keeper, "c3") < 0 && keeper_find(f->keeper, "stored") < 0);
         {
                 _cleanup_close_ int peer = test_connect("::1", port);
 
@@ -360,10 +219,10 @@ static void test_strange_things(StoreFixture *f, const void *data) {
 
         /* A table that would end whoever looks at it. */
         stop(f);
-        manager_remove(f->manager, "table");
+        keeper_remove(f->keeper, "table");
         table = memfd_create("short", MFD_CLOEXEC | MFD_ALLOW_SEALING);
         g_assert_no_errno(table);
-        manager_add(f->manager, "table", table);
+        keeper_add(f->keeper, "table", table);
         start(f);
         g_assert_true(test_service_has_logged(f->service, "All listeners are closed"));
         g_assert_cmpint(test_connect_fails("::1", port), ==, ECONNREFUSED);
@@ -376,9 +235,9 @@ static void test_damage(StoreFixture *f, const void *data) {
                 StateSlot slots[8];
                 int table;
 
-                test_wait_for(manager_find(f->manager, "table") >= 0);
+                test_wait_for(keeper_find(f->keeper, "table") >= 0);
                 stop(f);
-                table = manager_find(f->manager, "table");
+                table = keeper_find(f->keeper, "table");
                 g_assert_cmpint(pread(table, slots, sizeof(slots), sizeof(StateHeader)), ==, sizeof(slots));
                 for (unsigned n = 0; n < 20; n++)
                         ((char *) slots)[g_test_rand_int_range(0, sizeof(slots))] = (char) g_test_rand_int();
@@ -394,7 +253,7 @@ static void test_a_busy_manager(StoreFixture *f, const void *data) {
         g_autofree char *last = NULL;
         uint16_t port;
 
-        manager_set_deaf(f->manager, true);
+        keeper_set_deaf(f->keeper, true);
         for (unsigned i = 0; i < 700; i++)
                 listeners[i] = test_listen(f->client, 0, -1, NULL);
         last = test_listen(f->client, 0, -1, NULL);
@@ -406,8 +265,8 @@ static void test_a_busy_manager(StoreFixture *f, const void *data) {
         }
         /* Otherwise the next process would hand it out again. */
         test_wait_for(test_get_u64(f->client, last, "Delivered") == 1);
-        manager_set_deaf(f->manager, false);
-        test_wait_for(f->manager->kept->len >= 1 + 2 * 128);
+        keeper_set_deaf(f->keeper, false);
+        test_wait_for(keeper_count(f->keeper) >= 1 + 2 * 128);
         stop(f);
         start(f);
 
