@@ -145,6 +145,12 @@ bool socket_has_input(int fd) {
         return poll(&p, 1, 0) > 0;
 }
 
+bool socket_has_hung_up(int fd) {
+        struct pollfd p = { .fd = fd, .events = POLLRDHUP };
+
+        return poll(&p, 1, 0) > 0;
+}
+
 int socket_get_unprivileged_port_start(uint32_t *ret) {
         _cleanup_close_ int fd = -EBADF;
         char text[16];

@@ -36,6 +36,9 @@ int socket_get_backlog(int fd, uint32_t *ret);
 /* Whether a connection waits, or something can be read. */
 bool socket_has_input(int fd);
 
+/* Whether the other end, of a socket that has one, is closed. */
+bool socket_has_hung_up(int fd);
+
 /* The first port that needs no privilege to bind, net.ipv4.ip_unprivileged_port_start. It counts for IPv6 too. */
 int socket_get_unprivileged_port_start(uint32_t *ret);
 

@@ -37,6 +37,8 @@ typedef struct StateHeader {
 } StateHeader;
 
 #define STATE_PAUSED (UINT32_C(1) << 0)
+#define STATE_TAKEN (UINT32_C(1) << 1)      /* its owner has the socket itself */
+#define STATE_UNANSWERED (UINT32_C(1) << 2) /* nobody has been told of it yet */
 
 /* Valid if the id is the one that is looked for; so it is written last, and cleared first. */
 typedef struct StateSlot {

@@ -283,6 +283,16 @@ static int vault_send(Vault *v,
         return 0;
 }
 
+static unsigned vault_choose(const Vault *v, uint64_t queue) {
+        return (unsigned) (queue % (v->lanes_max / 2));
+}
+
+int vault_prepare(Vault *v, uint64_t queue) {
+        Lane *lane;
+
+        return vault_get_lane(v, vault_choose(v, queue), &lane);
+}
+
 int vault_put(Vault *v,
               uint64_t queue,
               const int *fds,
@@ -301,7 +311,7 @@ int vault_put(Vault *v,
         if (!entry)
                 return -ENOMEM;
 
-        r = vault_send(v, (unsigned) (queue % (v->lanes_max / 2)), fds, n_fds, data, size, &lane);
+        r = vault_send(v, vault_choose(v, queue), fds, n_fds, data, size, &lane);
         if (r < 0)
                 return r;
 

@@ -37,6 +37,9 @@ Vault *vault_free(Vault *v);
 /* From now on vault_drop() leaves everything where it is. */
 void vault_seal(Vault *v);
 
+/* Makes the lane of a queue if there is none, which vault_put() need not do then. */
+int vault_prepare(Vault *v, uint64_t queue);
+
 /* Copies the descriptors. What has the same queue is taken out in order, if that is known. Returns -ENOSPC if
  * all lanes are full, -ETOOMANYREFS if the kernel's limit is reached, or another negative errno. */
 int vault_put(Vault *v,

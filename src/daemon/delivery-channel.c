@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <linux/sockios.h>
-#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -9,6 +8,7 @@
 
 #include "base/log.h"
 #include "base/macros.h"
+#include "base/socket.h"
 #include "base/vault.h"
 #include "daemon/delivery-channel.h"
 #include "daemon/delivery.h"
@@ -33,11 +33,10 @@ static DeliveryChannel *from_delivery(Delivery *d) {
 
 /* Whether the client has closed its end. The kernel tells once whether something was left in it. */
 static bool channel_is_closed(DeliveryChannel *c) {
-        struct pollfd end = { .fd = c->ours, .events = POLLRDHUP };
         socklen_t size = sizeof(int);
         int error = 0;
 
-        if (poll(&end, 1, 0) <= 0)
+        if (!socket_has_hung_up(c->ours))
                 return false;
 
         /* It is said a moment after the hang-up; whoever has had the socket's lock in between has missed nothing. */
@@ -126,17 +125,25 @@ static int channel_push(Delivery *d, bool more) {
         return 0;
 }
 
-/* Nobody can read any more. What was not read is lost, unless the kernel says that nothing was left. */
+/* Nobody can read any more. What was not read is lost, unless the kernel says that nothing was left. What was not sent
+ * may still go through another channel. */
 static void channel_end(DeliveryChannel *c) {
         Delivery *d = &c->delivery;
-        Handoff *handoff;
+        Handoff *handoff, *next;
 
         channel_count_read(c);
         while ((handoff = TAILQ_LAST(&d->sent, HandoffQueue)))
                 delivery_recall(d, handoff);
 
-        while ((handoff = TAILQ_FIRST(&d->waiting)))
-                delivery_lose(d, handoff, EPIPE);
+        for (handoff = TAILQ_FIRST(&d->waiting); handoff; handoff = next) {
+                next = TAILQ_NEXT(handoff, delivery_link);
+                if (handoff->fd < 0 || !d->parameters.options->persistent)
+                        delivery_lose(d, handoff, EPIPE);
+        }
+
+        c->source = sd_event_source_disable_unref(c->source);
+        c->ours = close_fd(c->ours);
+        d->kept_channel = vault_drop(d->kept_channel);
 }
 
 static int on_channel(sd_event_source *s, int fd, uint32_t revents, void *userdata) {
@@ -144,10 +151,7 @@ static int on_channel(sd_event_source *s, int fd, uint32_t revents, void *userda
         Delivery *d = &c->delivery;
 
         if (revents & (EPOLLHUP | EPOLLERR | EPOLLRDHUP)) {
-                c->source = sd_event_source_disable_unref(c->source);
                 channel_end(c);
-                c->ours = close_fd(c->ours);
-                d->kept_channel = vault_drop(d->kept_channel);
 
                 /* The program has ended, and another one may open a channel. */
                 if (!d->parameters.options->persistent)
@@ -180,7 +184,7 @@ static int measure_packet(const int pair[static 2], unsigned *ret) {
 }
 
 /* Each read wakes us up, so that it is known at any time what was not read; but under load many reads come in one. */
-static int channel_watch(DeliveryChannel *c, int fd) {
+static int channel_add_source(DeliveryChannel *c, int fd) {
         return sd_event_add_io(c->delivery.parameters.event, &c->source, fd, EPOLLOUT | EPOLLRDHUP | EPOLLET, on_channel,
                                c);
 }
@@ -197,7 +201,7 @@ static int channel_open(Delivery *d) {
 
         r = measure_packet(pair, &c->packet_size);
         if (r >= 0)
-                r = channel_watch(c, pair[0]);
+                r = channel_add_source(c, pair[0]);
         if (r < 0) {
                 (void) close_fd(pair[0]);
                 (void) close_fd(pair[1]);
@@ -242,10 +246,12 @@ static int channel_restore(Delivery *d, int fd, unsigned packet_size) {
                 delivery_mark_sent(d);
         }
 
-        r = channel_watch(c, fd);
+        r = channel_add_source(c, fd);
         if (r < 0)
                 return r;
 
+        /* Whose end it may be is not told before somebody can be told. */
+        (void) sd_event_source_set_enabled(c->source, SD_EVENT_OFF);
         c->packet_size = packet_size;
         c->ours = fd;
         return 0;
@@ -256,6 +262,12 @@ static void channel_set_owner(Delivery *d, Outbox *outbox) {
 
         channel_count_read(c);
         c->has_owner = outbox;
+
+        /* Whoever comes next must not be given what goes into the channel of one who has left. */
+        if (c->ours >= 0 && d->parameters.options->persistent && channel_is_closed(c))
+                channel_end(c);
+        if (c->source)
+                (void) sd_event_source_set_enabled(c->source, SD_EVENT_ON);
 }
 
 static int channel_new(const DeliveryParameters *parameters, Delivery **ret) {

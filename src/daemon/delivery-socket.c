@@ -11,15 +11,6 @@
 #include "daemon/delivery.h"
 #include "daemon/options.h"
 
-typedef struct DeliverySocket {
-        Delivery delivery; /* first, so that one pointer is the other */
-        bool taken;
-} DeliverySocket;
-
-static DeliverySocket *from_delivery(Delivery *d) {
-        return (DeliverySocket *) d;
-}
-
 static uint32_t socket_get_room(Delivery *d) {
         return 0;
 }
@@ -30,14 +21,14 @@ static int socket_push(Delivery *d, bool more) {
 
 static void socket_set_owner(Delivery *d, Outbox *outbox) {
         /* The next owner may take it again: a program that restarts has lost it. */
-        from_delivery(d)->taken = false;
+        if (!outbox)
+                d->taken = false;
 }
 
 static int socket_take(Delivery *d, int listening_fd) {
-        DeliverySocket *s = from_delivery(d);
         int flags, fd;
 
-        if (s->taken)
+        if (d->taken)
                 return -EALREADY;
 
         /* The flag is shared with the copy, and the service does not use the socket any more. */
@@ -52,12 +43,12 @@ static int socket_take(Delivery *d, int listening_fd) {
         if (fd < 0)
                 return -errno;
 
-        s->taken = true;
+        d->taken = true;
         return fd;
 }
 
 static void socket_take_back(Delivery *d) {
-        from_delivery(d)->taken = false;
+        d->taken = false;
 }
 
 /* A filter that drops all cannot be removed once it is locked, and survives another listen(). */
@@ -93,21 +84,21 @@ static void socket_revoke(Delivery *d, int listening_fd) {
 }
 
 static int socket_new(const DeliveryParameters *parameters, Delivery **ret) {
-        DeliverySocket *s;
+        Delivery *d;
 
-        s = calloc(1, sizeof(*s));
-        if (!s)
+        d = calloc(1, sizeof(*d));
+        if (!d)
                 return -ENOMEM;
 
-        delivery_init(&s->delivery, &delivery_socket_ops, parameters);
+        delivery_init(d, &delivery_socket_ops, parameters);
 
-        *ret = &s->delivery;
+        *ret = d;
         return 0;
 }
 
 static Delivery *socket_free(Delivery *d) {
         delivery_done(d);
-        free(from_delivery(d));
+        free(d);
         return NULL;
 }
 

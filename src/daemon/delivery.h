@@ -48,6 +48,7 @@ struct Delivery {
         uint64_t last_sent;   /* serial */
 
         VaultEntry *kept_channel; /* the next process gets the channel from there */
+        bool taken;               /* its owner has the socket itself */
 };
 
 /* What an operation that is NULL would do, the listener's caller is told: it is the wrong one for the delivery. */
@@ -61,8 +62,8 @@ struct DeliveryOps {
         int (*new)(const DeliveryParameters *parameters, Delivery **ret);
         Delivery *(*free)(Delivery *d);
 
-        /* Who owns the listener from now on; NULL: nobody, it has left. What was on the way to it waits again when
-         * its outbox is freed. */
+        /* Who owns the listener from now on, which may be who did before; NULL: nobody, it has left. What was on the way to
+         * it waits again when its outbox is freed. Nothing is sent or watched before the first of these calls. */
         void (*set_owner)(Delivery *d, Outbox *outbox);
 
         /* How many more connections may be accepted now. After a 0, the room event follows. */

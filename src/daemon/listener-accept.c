@@ -92,11 +92,13 @@ static void listener_push(Listener *l, bool more) {
 
 /* Consumes fd and what was kept of it. Returns 0 or a negative errno: the connection is lost then. */
 static int listener_take(Listener *l, int fd, const Address *peer, VaultEntry *kept) {
+        Address local = l->address;
         Handoff *handoff;
-        Address local;
-        int r;
+        int r = 0;
 
-        r = socket_get_arrival_address(fd, &l->address, &local);
+        /* Who gets it directly is told nothing but its serial. */
+        if (!l->delivery->ops->is_direct)
+                r = socket_get_arrival_address(fd, &l->address, &local);
         if (r < 0)
                 (void) close_fd(fd);
         else
@@ -150,10 +152,6 @@ static AcceptResult listener_hand_over(Listener *l, int fd, const Address *peer)
         if (l->pacer.interval_ns > 0)
                 pacer_count(&l->pacer, clock_get_ns());
 
-        /* Before the very last one is gone; what was accepted is handed over all the same. */
-        if (scarce == 0 && descriptor_is_in_reserve(fd))
-                scarce = -EMFILE;
-
         r = listener_take(l, fd, peer, kept);
         if (r < 0)
                 listener_count_lost(l, peer, -r);
@@ -162,6 +160,10 @@ static AcceptResult listener_hand_over(Listener *l, int fd, const Address *peer)
         listener_push(l, true);
         if (l->delivery->ops->is_direct && scarce == 0 && l->delivery->n_waiting > 0)
                 scarce = listener_keep_waiting(l);
+
+        /* Before the very last one is gone. */
+        if (scarce == 0 && descriptor_is_in_reserve(fd))
+                scarce = -EMFILE;
 
         if (scarce < 0) {
                 listener_push(l, false);

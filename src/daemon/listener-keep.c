@@ -20,12 +20,27 @@ void listener_note(Listener *l) {
         l->slot->delivered = l->delivered;
         l->slot->refused = l->refused;
         l->slot->lost = l->lost;
-        l->slot->flags = l->paused ? STATE_PAUSED : 0;
+        l->slot->flags = (l->paused ? STATE_PAUSED : 0) | (l->delivery->taken ? STATE_TAKEN : 0) |
+                         (l->unanswered ? STATE_UNANSWERED : 0);
+}
+
+void listener_note_owner(Listener *l, const char *name) {
+        if (l->slot)
+                state_write_owner(l->slot, name ?: "");
+}
+
+static bool keeps_connections(const Listener *l) {
+        /* A direct one is in nobody's but the client's hands before the next one is accepted. */
+        return l->slot && l->delivery->ops->accepts && !l->delivery->ops->is_direct;
+}
+
+void listener_prepare_to_keep(Listener *l) {
+        if (keeps_connections(l))
+                store_prepare_connections(l->store, l->id);
 }
 
 int listener_keep(Listener *l, int fd, const Address *peer, VaultEntry **ret) {
-        /* It is in nobody's but the client's hands before the next one is accepted. */
-        if (!l->slot || l->delivery->ops->is_direct)
+        if (!keeps_connections(l))
                 return 0;
 
         return store_keep_connection(l->store, l->id, l->accepted + 1, fd, peer, ret);

@@ -13,6 +13,12 @@ typedef struct VaultEntry VaultEntry;
 /* Whatever has changed, the next process will know. */
 void listener_note(Listener *l);
 
+/* Whose it is, by the name on the bus; NULL: nobody's. */
+void listener_note_owner(Listener *l, const char *name);
+
+/* Before the first connection is accepted. */
+void listener_prepare_to_keep(Listener *l);
+
 /* From here on the connection outlives the process. Between accept() and this is all that a crash can cost. */
 int listener_keep(Listener *l, int fd, const Address *peer, VaultEntry **ret);
 

@@ -8,6 +8,7 @@
 #include "daemon/call-bus.h"
 #include "daemon/client.h"
 #include "daemon/descriptor-reply-bus.h"
+#include "daemon/listener-keep.h"
 #include "daemon/listener-methods-bus.h"
 #include "daemon/manager.h"
 #include "daemon/options.h"
@@ -61,9 +62,13 @@ static int act_adopt(Call *call, sd_bus_error *error) {
                 return sd_bus_error_setf(error, ERROR_HAS_OWNER, "The listener %s has an owner, %s",
                                          l->path, l->owner->name);
 
+        /* What is promised is true also for the next process. */
+        listener_note_owner(l, call->client->name);
         r = sd_bus_reply_method_return(call->message, NULL);
-        if (r < 0)
+        if (r < 0) {
+                listener_note_owner(l, NULL);
                 return r;
+        }
 
         client_own(call->client, l);
         return 0;
@@ -105,12 +110,10 @@ static int act_resume(Call *call, sd_bus_error *error) {
         if (!listener_accepts(l))
                 return set_wrong_delivery_error(l, "Resume", error);
 
-        r = sd_bus_reply_method_return(call->message, NULL);
-        if (r < 0)
-                return r;
-
         listener_resume(l);
-        return 0;
+        r = sd_bus_reply_method_return(call->message, NULL);
+        listener_go_on(l);
+        return r < 0 ? r : 0;
 }
 
 static int method_resume(sd_bus_message *m, void *userdata, sd_bus_error *error) {
@@ -225,6 +228,15 @@ static void on_channel_sent(Call *call) {
                 listener_go_on(l);
 }
 
+/* From now on it has been taken, for the next process as well. */
+static void on_socket_sent(Call *call) {
+        Listener *l;
+
+        l = access_find_listener(call->manager, sd_bus_message_get_path(call->message));
+        if (l)
+                listener_note(l);
+}
+
 /* It did not get as far as the client. */
 static void on_descriptor_failed(Call *call) {
         Listener *l;
@@ -272,7 +284,7 @@ static int act_take_socket(Call *call, sd_bus_error *error) {
         if (r < 0)
                 return r;
 
-        return descriptor_reply_start(call, get_socket, NULL, on_descriptor_failed);
+        return descriptor_reply_start(call, get_socket, on_socket_sent, on_descriptor_failed);
 }
 
 static int method_take_socket(sd_bus_message *m, void *userdata, sd_bus_error *error) {

@@ -84,7 +84,12 @@ static int listener_add_sources(Listener *l, const ListenOptions *o) {
 
         /* Errors and hang-ups are always waited for, which is how the end of a pipe that can only be written
          * to is seen. */
-        return sd_event_add_io(l->event, &l->lifetime_source, o->lifetime, EPOLLIN | EPOLLRDHUP, on_lifetime, l);
+        r = sd_event_add_io(l->event, &l->lifetime_source, o->lifetime, EPOLLIN | EPOLLRDHUP, on_lifetime, l);
+        if (r < 0)
+                return r;
+
+        /* Its end is not told before somebody can be told. */
+        return sd_event_source_set_enabled(l->lifetime_source, SD_EVENT_OFF);
 }
 
 DEFINE_CLEANUP(Listener, listener_free)
@@ -168,6 +173,7 @@ int listener_new(sd_event *event,
         if (r < 0)
                 return r;
 
+        l->unanswered = true;
         if (store) {
                 l->store = store;
                 r = store_keep_listener(store, id, uid, l->fd, options, &l->slot, &l->kept);
@@ -198,6 +204,7 @@ int listener_restore(sd_event *event,
         l->fd = TAKE_FD(found->fds[0]);
         found->options->lifetime = TAKE_FD(found->fds[1]);
         l->paused = found->state.flags & STATE_PAUSED;
+        l->unanswered = found->state.flags & STATE_UNANSWERED;
         l->accepted = found->state.accepted;
         l->delivered = found->state.delivered;
         l->refused = found->state.refused;
@@ -207,6 +214,7 @@ int listener_restore(sd_event *event,
         if (r < 0)
                 return r;
 
+        l->delivery->taken = found->state.flags & STATE_TAKEN;
         l->store = store;
         l->slot = TAKE_PTR(found->slot);
         l->kept = TAKE_PTR(found->entry);
@@ -223,9 +231,23 @@ void listener_leave(Listener *l) {
 }
 
 void listener_set_owner(Listener *l, Outbox *outbox) {
-        if (l->slot)
-                state_write_owner(l->slot, outbox ? l->owner_name : "");
+        int r;
+
+        l->unanswered = false;
+        listener_note_owner(l, outbox ? l->owner_name : NULL);
         l->delivery->ops->set_owner(l->delivery, outbox);
+        listener_note(l);
+        if (outbox)
+                listener_prepare_to_keep(l);
+
+        r = l->lifetime_source ? sd_event_source_set_enabled(l->lifetime_source, SD_EVENT_ON) : 0;
+        if (r < 0) {
+                listener_error(l, MESSAGE_LISTENER_FAILED_STR, NULL,
+                               "The listener is closed, it cannot wait for the end of its lifetime: %s", strerror(-r));
+                listener_close(l, LISTENER_END_ERROR);
+                return;
+        }
+
         listener_serve(l);
 }
 
@@ -251,7 +273,6 @@ void listener_resume(Listener *l) {
 
         l->paused = false;
         listener_note(l);
-        listener_serve(l);
 }
 
 void listener_go_on(Listener *l) {

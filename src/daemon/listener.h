@@ -73,6 +73,7 @@ struct Listener {
         sd_event_source *hold_timer;
         bool paused;
         bool leaving;           /* another process goes on with it */
+        bool unanswered;        /* nobody has been told of it yet */
         bool held;              /* by the timer: out of descriptors, or faster than its rate */
         uint64_t back_off_usec;    /* 0: the last attempt worked */
         uint64_t episode_end_usec; /* until then, being out of descriptors is no news */
@@ -122,10 +123,12 @@ void listener_end_with_owner(Listener *l);
 /* Whether it is the service that accepts. */
 bool listener_accepts(const Listener *l);
 
+/* The second one only says so, and listener_go_on() does it: what the caller is told in between is true also for the next
+ * process. */
 void listener_pause(Listener *l);
 void listener_resume(Listener *l);
 
-/* After listener_open_channel(), when the descriptor is on its way: accepts. */
+/* When the call that lets it accept is answered: does so. */
 void listener_go_on(Listener *l);
 
 /* These do as DeliveryOps says; -EOPNOTSUPP if the listener's delivery knows no such thing. */

@@ -185,8 +185,7 @@ int manager_listen(Manager *m, Client *client, ListenOptions *options, Listener 
         l->charge = charge;
 
         /* Before it is promised to anybody. */
-        if (l->slot)
-                state_write_owner(l->slot, client->name);
+        listener_note_owner(l, client->name);
 
         /* The kernel's choice: the range that it has may not be the one that it had when the settings were read. */
         if (!settings_allow_port(m->settings, address_get_port(&l->address))) {

@@ -3,6 +3,7 @@
 #include "base/descriptors.h"
 #include "base/log.h"
 #include "base/macros.h"
+#include "base/socket.h"
 #include "daemon/client.h"
 #include "daemon/delivery.h"
 #include "daemon/listener-keep.h"
@@ -64,6 +65,10 @@ static int restore_channel(Manager *m, StoreFound *found) {
 
         l = manager_find_listener(m, found->id);
         if (!l)
+                return 0;
+
+        /* Nobody has got its other end: the process died before that was sent. Another one may be opened. */
+        if (l->accepted == 0 && socket_has_hung_up(found->fds[0]))
                 return 0;
 
         r = quota_charge(m->quota, &charge, l->uid, QUOTA_CHANNELS, NO_LIMIT);
@@ -142,7 +147,10 @@ int manager_restore(Manager *m, bool same_bus) {
         HASH_ITER(hh, m->listeners, l, next) {
                 listener_restore_counters(l);
 
-                if (!l->owner) {
+                /* The process died before it could answer; whoever repeats the call needs the port. */
+                if (l->unanswered)
+                        listener_close(l, LISTENER_END_ERROR);
+                else if (!l->owner) {
                         if (l->options->persistent)
                                 listener_set_owner(l, NULL);
                         else

@@ -411,6 +411,10 @@ int store_keep_channel(Store *s, uint64_t id, int fd, unsigned packet_size, Vaul
         return vault_put(s->listeners, id, &fd, 1, &packet, packet.size, ret);
 }
 
+void store_prepare_connections(Store *s, uint64_t id) {
+        (void) vault_prepare(s->connections, id); /* what does not work now is tried again with the first connection */
+}
+
 int store_keep_connection(Store *s,
                           uint64_t id,
                           uint64_t serial,

@@ -56,6 +56,9 @@ void store_drop_listener(Store *s, StateSlot *slot, VaultEntry *entry);
 
 int store_keep_channel(Store *s, uint64_t id, int fd, unsigned packet_size, VaultEntry **ret);
 
+/* So that nothing but the keeping itself comes between a connection's accept() and its being kept. */
+void store_prepare_connections(Store *s, uint64_t id);
+
 int store_keep_connection(Store *s,
                           uint64_t id,
                           uint64_t serial,

@@ -22,6 +22,7 @@ typedef struct StoreFixture {
         TestClient *client;
         TestService *service;
         Keeper *keeper;
+        unsigned name_order; /* when the client has heard who has the name */
 } StoreFixture;
 
 static void start_on(StoreFixture *f, TestBus *bus) {
@@ -112,6 +113,56 @@ static void test_serials_stay(StoreFixture *f, const void *data) {
         start(f);
         sd_bus_message_unref(test_call(f->client, listener, TEST_LISTENER_INTERFACE, "Acknowledge", "t",
                                        UINT64_C(1)));
+}
+
+static int on_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        StoreFixture *f = userdata;
+        const char *name, *before, *after;
+
+        g_assert_cmpint(sd_bus_message_read(m, "sss", &name, &before, &after), >, 0);
+        if (*after)
+                f->name_order = test_client_next_order(f->client);
+        return 0;
+}
+
+/* A client that looks at who sends would not believe anybody else. */
+static void test_ends_are_told_by_name(StoreFixture *f, const void *data) {
+        g_autofree char *bound = NULL, *channel = NULL;
+        _cleanup_close_ int theirs = -EBADF, lifetime = -EBADF, ours = -EBADF;
+        sd_bus_slot *match = NULL;
+        int ends[2];
+
+        g_assert_no_errno(pipe2(ends, O_CLOEXEC));
+        theirs = ends[0];
+        lifetime = ends[1];
+        bound = test_listen(f->client, 0, -1, "lifetime", "h", theirs, NULL);
+        channel = test_listen(f->client, 0, -1, "delivery", "s", "channel", NULL);
+        ours = test_listener_call_fd(f->client, channel, "OpenChannel");
+        {
+                _cleanup_close_ int peer = test_connect("::1", test_get_port(f->client, channel)), socket = -EBADF;
+                uint64_t serial;
+
+                socket = test_channel_receive(ours, &serial);
+                test_assert_connected(peer, socket);
+        }
+        test_wait_for(test_get_u64(f->client, channel, "Delivered") == 1);
+        g_assert_cmpint(sd_bus_match_signal(test_client_bus(f->client), &match, "org.freedesktop.DBus",
+                                            "/org/freedesktop/DBus", "org.freedesktop.DBus", "NameOwnerChanged",
+                                            on_owner_changed, f),
+                        >=, 0);
+
+        stop(f);
+        lifetime = close_fd(lifetime);
+        ours = close_fd(ours);
+        start(f);
+        for (unsigned n = 0; n < 2; n++) {
+                g_autoptr(TestNotice) closed = test_client_wait_closed(f->client);
+
+                g_assert_cmpstr(closed->reason, ==, streq(closed->listener, bound) ? "lifetime" : "owner");
+                g_assert_cmpuint(f->name_order, >, 0);
+                g_assert_cmpuint(closed->order, >, f->name_order);
+        }
+        sd_bus_slot_unref(match);
 }
 
 /* SIGTERM without a systemd on the bus that could say what it is for. */
@@ -266,7 +317,8 @@ static void test_a_busy_manager(StoreFixture *f, const void *data) {
         /* Otherwise the next process would hand it out again. */
         test_wait_for(test_get_u64(f->client, last, "Delivered") == 1);
         keeper_set_deaf(f->keeper, false);
-        test_wait_for(keeper_count(f->keeper) >= 1 + 2 * 128);
+        /* The table, and two times 128 pairs. */
+        test_wait_for(keeper_count(f->keeper) == 1 + 2 * 2 * 128);
         stop(f);
         start(f);
 
@@ -284,6 +336,7 @@ int main(int argc, char *argv[]) {
 
         add("/store/goes on", test_goes_on);
         add("/store/serials stay known", test_serials_stay);
+        add("/store/ends are told by who has the name", test_ends_are_told_by_name);
         add("/store/a stop leaves nothing", test_a_stop_leaves_nothing);
         add("/store/another bus has other owners", test_another_bus);
         add("/store/another version starts anew", test_another_version);

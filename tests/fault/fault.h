@@ -55,13 +55,16 @@ typedef enum FaultMode {
         FAULT_OFF,
         FAULT_COUNT,
         FAULT_FAIL, /* counts as well */
+        FAULT_KILL, /* ends the process instead, before the system call */
 } FaultMode;
 
 typedef struct FaultControl {
         uint32_t mode; /* FaultMode */
         uint32_t counts[_FAULT_KIND_MAX];
+        uint32_t n_system_calls; /* of all kinds but allocations */
+        uint32_t last;           /* FaultKind of these, the last before the one that was fired at */
 
-        uint32_t kind;    /* FaultKind */
+        uint32_t kind;    /* FaultKind; FAULT_KILL counts them all */
         uint32_t ordinal; /* 0: the first of its kind */
         int32_t error;
         uint32_t fired;

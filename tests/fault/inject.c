@@ -2,8 +2,8 @@
 
 /*
  * Loaded into the service in front of the C library, this lets one call fail, the n-th of its kind since the
- * test has said so. Calls of libsystemd come here as well. close() is not among them, as Linux closes in any
- * case, nor is what only fails for arguments that are wrong.
+ * test has said so, or has the process die there. Calls of libsystemd come here as well. close() is not among
+ * them, as Linux closes in any case, nor is what only fails for arguments that are wrong.
  */
 
 #include <dlfcn.h>
@@ -88,11 +88,28 @@ static void show_place(void) {
         backtrace_symbols_fd(frames + 2, n > 2 ? n - 2 : 0, STDERR_FILENO);
 }
 
+static void end_process(FaultKind kind) {
+        uint32_t ordinal = control->n_system_calls++;
+
+        if (control->mode != FAULT_KILL || ordinal != control->ordinal) {
+                control->last = kind;
+                return;
+        }
+
+        control->fired = 1;
+        control->mode = FAULT_OFF;
+        show_place();
+        (void) raise(SIGKILL);
+}
+
 static bool fails(FaultKind kind) {
         uint32_t ordinal;
 
         if (!control || control->mode == FAULT_OFF)
                 return false;
+
+        if (kind != FAULT_ALLOCATION)
+                end_process(kind);
 
         ordinal = control->counts[kind]++;
         if (control->mode != FAULT_FAIL || kind != control->kind || ordinal != control->ordinal ||
