@@ -11,9 +11,10 @@
 #include "daemon/delivery.h"
 #include "daemon/options.h"
 
-/* How many a client that acknowledges by itself may leave unacknowledged. They no longer burden the bus, only
- * the service. */
+/* How many connections a client that acknowledges by itself may leave unacknowledged, for each listener, and about how
+ * many a user may for all of them. They no longer burden the bus, only the service and what it keeps. */
 #define UNACKNOWLEDGED_MAX 16
+#define UNACKNOWLEDGED_USER_MAX 1024
 
 typedef struct DeliverySignal {
         Delivery delivery; /* first, so that one pointer is the other */
@@ -80,8 +81,18 @@ static int signal_push_one(DeliverySignal *s) {
         return 1;
 }
 
+/* Each listener has room for one at the least, so that none has to wait for another one of its user. */
+static uint32_t signal_get_unacknowledged_max(DeliverySignal *s) {
+        uint32_t n = s->delivery.parameters.events->count_siblings(s->delivery.parameters.userdata);
+
+        if (n <= UNACKNOWLEDGED_USER_MAX / UNACKNOWLEDGED_MAX)
+                return UNACKNOWLEDGED_MAX;
+
+        return n < UNACKNOWLEDGED_USER_MAX ? UNACKNOWLEDGED_USER_MAX / n : 1;
+}
+
 static uint32_t signal_get_send_room(DeliverySignal *s) {
-        uint32_t room;
+        uint32_t room, max;
 
         if (!s->outbox)
                 return 0;
@@ -89,10 +100,12 @@ static uint32_t signal_get_send_room(DeliverySignal *s) {
         room = outbox_get_room(s->outbox, &s->waiter);
         if (!s->delivery.parameters.options->acknowledge)
                 return room;
-        if (s->delivery.n_sent >= UNACKNOWLEDGED_MAX)
+
+        max = signal_get_unacknowledged_max(s);
+        if (s->delivery.n_sent >= max)
                 return 0;
 
-        return room < UNACKNOWLEDGED_MAX - s->delivery.n_sent ? room : UNACKNOWLEDGED_MAX - s->delivery.n_sent;
+        return room < max - s->delivery.n_sent ? room : max - s->delivery.n_sent;
 }
 
 static uint32_t signal_get_room(Delivery *d) {

@@ -17,7 +17,7 @@ typedef struct VaultEntry VaultEntry;
 typedef struct sd_bus_message sd_bus_message;
 typedef struct sd_event sd_event;
 
-/* Told to the listener; userdata is what it gave to the delivery. */
+/* Told to the listener, and asked of it; userdata is what it gave to the delivery. */
 typedef struct DeliveryEvents {
         /* There is room again, or something may be pushed again. Uses at once what it can. */
         void (*room)(void *userdata);
@@ -25,6 +25,8 @@ typedef struct DeliveryEvents {
         void (*delivered)(uint32_t n, void *userdata);
         /* This one will never reach the client; it is closed after the call. */
         void (*lost)(const Address *peer, int error, void *userdata);
+        /* How many listeners there are of the client's user, which have to share what the user may have. */
+        uint32_t (*count_siblings)(void *userdata);
         /* The client cannot or will not take any. The listener ends. */
         void (*failed)(const char *message, void *userdata);
 } DeliveryEvents;

@@ -40,6 +40,12 @@ static void on_lost(const Address *peer, int error, void *userdata) {
         listener_count_lost(userdata, peer, error);
 }
 
+static uint32_t on_count_siblings(void *userdata) {
+        Listener *l = userdata;
+
+        return quota_get_used(&l->charge);
+}
+
 static void on_failed(const char *message, void *userdata) {
         Listener *l = userdata;
 
@@ -52,6 +58,7 @@ static const DeliveryEvents delivery_events = {
         .room = on_room,
         .delivered = on_delivered,
         .lost = on_lost,
+        .count_siblings = on_count_siblings,
         .failed = on_failed,
 };
 

@@ -70,6 +70,10 @@ int quota_charge(Quota *quota, QuotaCharge *charge, uid_t uid, QuotaKind kind, u
         return 0;
 }
 
+uint32_t quota_get_used(const QuotaCharge *charge) {
+        return charge->user ? charge->user->used[charge->kind] : 0;
+}
+
 uint32_t quota_get_total(const Quota *quota, QuotaKind kind) {
         return quota->total[kind];
 }

@@ -32,6 +32,9 @@ Quota *quota_free(Quota *quota);
 /* Charges one of a kind to a user. Returns -EDQUOT if the user has 'limit' of them already. */
 int quota_charge(Quota *quota, QuotaCharge *charge, uid_t uid, QuotaKind kind, uint32_t limit);
 
+/* How many of a kind the user has who was charged for this one. */
+uint32_t quota_get_used(const QuotaCharge *charge);
+
 /* How many of a kind all users have. */
 uint32_t quota_get_total(const Quota *quota, QuotaKind kind);
 

@@ -234,6 +234,30 @@ static void test_beside_a_barrier(Fixture *f, const void *data) {
         peers_done(&peers);
 }
 
+/* The more listeners a user has, the less each of them may leave. */
+static void test_users_share(Fixture *f, const void *data) {
+        g_autofree char *listener = NULL, *sibling = NULL;
+        Peers peers = {};
+
+        for (unsigned i = 0; i < 126; i++)
+                g_free(test_listen(f->client, 0, -1, NULL));
+        sibling = test_listen(f->client, 0, -1, "acknowledge", "b", true, NULL);
+        listener = test_listen(f->client, 0, -1, "acknowledge", "b", true, NULL);
+
+        peers_connect(&peers, test_get_port(f->client, listener), 10);
+        take(f, 1, 1024 / 128);
+        settle(f);
+        g_assert_cmpuint(test_client_count_accepted(f->client), ==, 0);
+        assert_counters(f, listener, 1024 / 128, 0);
+
+        /* But none waits for another one. */
+        peers_connect(&peers, test_get_port(f->client, sibling), 1);
+        take(f, 1, 1);
+        acknowledge(f->client, listener, 2);
+        take(f, 1024 / 128 + 1, 2);
+        peers_done(&peers);
+}
+
 /* What was not acknowledged when the listener ended does not hold the client's credit for ever. */
 static void test_room_after_the_end(Fixture *f, const void *data) {
         for (unsigned i = 0; i < 3; i++) {
@@ -261,6 +285,7 @@ int main(int argc, char *argv[]) {
         ADD("serials that were not sent are refused", test_wrong_serials);
         ADD("without the option it is the wrong delivery", test_wrong_listener);
         ADD("listeners share neither room nor serials", test_two_listeners);
+        ADD("a user's listeners share what the user may leave", test_users_share);
         ADD("both kinds side by side", test_beside_a_barrier);
         ADD("the end of a listener leaves room for others", test_room_after_the_end);
 #undef ADD
