@@ -27,7 +27,7 @@ sd_event *test_event(void);
                         test_wait_step(_deadline, #condition, __FILE__, __LINE__); \
         } while (0)
 
-#define TEST_DEADLINE_MS 10000U
+#define TEST_DEADLINE_MS 30000U
 
 /* Stretches all deadlines from now on. */
 void test_be_patient(unsigned factor);
