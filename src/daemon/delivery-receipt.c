@@ -14,13 +14,20 @@
 
 static void receipt_check_ask(ReceiptCheck *check);
 
+/* When the bus is lost, all calls are answered by an error. */
+static bool is_the_bus(sd_bus_message *answer) {
+        const char *sender = sd_bus_message_get_sender(answer);
+
+        return sender && streq(sender, "org.freedesktop.DBus") && !sd_bus_message_is_method_error(answer, NULL);
+}
+
 static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         ReceiptCheck *check = userdata;
         Receipt *receipt;
 
         check->question = sd_bus_slot_unref(check->question);
 
-        if (check->rounds == 0)
+        if (check->rounds == 0 && is_the_bus(m))
                 while ((receipt = TAILQ_FIRST(&check->hung)) && receipt->hung <= check->until)
                         receipt->events->read(receipt, receipt->userdata);
 

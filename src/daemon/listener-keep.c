@@ -36,14 +36,14 @@ static bool keeps_connections(const Listener *l) {
 
 void listener_prepare_to_keep(Listener *l) {
         if (keeps_connections(l))
-                store_prepare_connections(l->store, l->id);
+                store_prepare_connections(l->store, l->slot);
 }
 
 int listener_keep(Listener *l, int fd, const Address *peer, VaultEntry **ret) {
         if (!keeps_connections(l))
                 return 0;
 
-        return store_keep_connection(l->store, l->id, l->accepted + 1, fd, peer, ret);
+        return store_keep_connection(l->store, l->slot, l->accepted + 1, fd, peer, ret);
 }
 
 int listener_keep_waiting(Listener *l) {
@@ -56,7 +56,7 @@ int listener_keep_waiting(Listener *l) {
         TAILQ_FOREACH(handoff, &l->delivery->waiting, delivery_link) {
                 if (handoff->kept)
                         continue;
-                r = store_keep_connection(l->store, l->id, handoff->serial, handoff->fd, &handoff->peer, &handoff->kept);
+                r = store_keep_connection(l->store, l->slot, handoff->serial, handoff->fd, &handoff->peer, &handoff->kept);
                 if (r < 0)
                         return r;
         }
@@ -72,7 +72,7 @@ void listener_keep_channel(Listener *l) {
                 return;
 
         fd = l->delivery->ops->get_channel(l->delivery, &packet_size);
-        r = store_keep_channel(l->store, l->id, fd, packet_size, &l->delivery->kept_channel);
+        r = store_keep_channel(l->store, l->slot, fd, packet_size, &l->delivery->kept_channel);
         if (r < 0)
                 log_warning("%s: its channel will end with this process, it cannot be kept: %s", l->path, strerror(-r));
 }

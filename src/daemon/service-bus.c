@@ -380,13 +380,17 @@ static void service_withdraw(Service *s) {
 }
 
 void service_shut_down(Service *s, bool failed, uint64_t timeout_usec) {
+        bool leaves = (failed || s->is_leaving) && s->manager->store;
         uint64_t queued, now, end = clock_get_usec() + timeout_usec;
 
-        if ((failed || s->is_leaving) && s->manager->store) {
+        if (leaves)
                 manager_leave_all(s->manager);
-                store_seal(s->manager->store);
-        } else
+        else
                 manager_close_all(s->manager);
+
+        /* What a bus that is lost has to say confirms nothing. */
+        if (leaves && failed)
+                store_seal(s->manager->store);
         service_withdraw(s);
 
         /* sd_bus_flush() would wait without end for a bus that does not read. */
@@ -399,6 +403,9 @@ void service_shut_down(Service *s, bool failed, uint64_t timeout_usec) {
                 if (r < 0)
                         break;
         }
+
+        if (leaves)
+                store_seal(s->manager->store);
 }
 
 Service *service_free(Service *s) {

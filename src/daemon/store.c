@@ -298,6 +298,11 @@ void store_set_last_id(Store *s, uint64_t id) {
 
 /* ---------------------------------------------------------------------- keeping */
 
+/* A few listeners have low ones, whatever their ids, and so need few lanes. */
+static uint32_t store_get_number(const Store *s, const StateSlot *slot) {
+        return (uint32_t) (slot - s->table->slots);
+}
+
 static int store_take_slot(Store *s, uint32_t *ret) {
         if (s->n_free_slots > 0)
                 *ret = s->free_slots[--s->n_free_slots];
@@ -397,34 +402,34 @@ void store_drop_listener(Store *s, StateSlot *slot, VaultEntry *entry) {
 
         slot->id = 0;
         (void) vault_drop(entry);
-        store_return_slot(s, (uint32_t) (slot - s->table->slots));
+        store_return_slot(s, store_get_number(s, slot));
 }
 
-int store_keep_channel(Store *s, uint64_t id, int fd, unsigned packet_size, VaultEntry **ret) {
+int store_keep_channel(Store *s, const StateSlot *slot, int fd, unsigned packet_size, VaultEntry **ret) {
         StatePacket packet = {
                 .type = STATE_CHANNEL,
                 .size = STATE_PACKET_SIZE(channel),
-                .id = id,
+                .id = slot->id,
                 .channel = { .packet_size = packet_size },
         };
 
-        return vault_put(s->listeners, id, &fd, 1, &packet, packet.size, ret);
+        return vault_put(s->listeners, store_get_number(s, slot) / LISTENERS_PER_LANE, &fd, 1, &packet, packet.size, ret);
 }
 
-void store_prepare_connections(Store *s, uint64_t id) {
-        (void) vault_prepare(s->connections, id); /* what does not work now is tried again with the first connection */
+void store_prepare_connections(Store *s, const StateSlot *slot) {
+        (void) vault_prepare(s->connections, store_get_number(s, slot)); /* what does not work now is tried again with the first connection */
 }
 
 int store_keep_connection(Store *s,
-                          uint64_t id,
+                          const StateSlot *slot,
                           uint64_t serial,
                           int fd,
                           const Address *peer,
                           VaultEntry **ret) {
         StatePacket packet;
 
-        state_init_connection(&packet, id, serial, peer);
-        return vault_put(s->connections, id, &fd, 1, &packet, packet.size, ret);
+        state_init_connection(&packet, slot->id, serial, peer);
+        return vault_put(s->connections, store_get_number(s, slot), &fd, 1, &packet, packet.size, ret);
 }
 
 void store_hold(Store *s) {
@@ -443,7 +448,7 @@ static int store_find_free_slots(Store *s, const StoreFound *found, size_t n) {
         uint32_t slot;
 
         for (size_t i = 0; i < n && found[i].type == STATE_LISTENER; i++) {
-                slot = (uint32_t) (found[i].slot - s->table->slots);
+                slot = store_get_number(s, found[i].slot);
                 if (slot >= s->n_slots)
                         s->n_slots = slot + 1;
         }
@@ -453,7 +458,7 @@ static int store_find_free_slots(Store *s, const StoreFound *found, size_t n) {
                 return -ENOMEM;
 
         for (size_t i = 0; i < n && found[i].type == STATE_LISTENER; i++)
-                is_used[found[i].slot - s->table->slots] = true;
+                is_used[store_get_number(s, found[i].slot)] = true;
         for (slot = s->n_slots; slot > 0; slot--)
                 if (!is_used[slot - 1]) {
                         s->table->slots[slot - 1].id = 0;

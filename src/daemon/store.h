@@ -54,13 +54,13 @@ int store_keep_listener(Store *s,
                         VaultEntry **ret);
 void store_drop_listener(Store *s, StateSlot *slot, VaultEntry *entry);
 
-int store_keep_channel(Store *s, uint64_t id, int fd, unsigned packet_size, VaultEntry **ret);
+int store_keep_channel(Store *s, const StateSlot *slot, int fd, unsigned packet_size, VaultEntry **ret);
 
 /* So that nothing but the keeping itself comes between a connection's accept() and its being kept. */
-void store_prepare_connections(Store *s, uint64_t id);
+void store_prepare_connections(Store *s, const StateSlot *slot);
 
 int store_keep_connection(Store *s,
-                          uint64_t id,
+                          const StateSlot *slot,
                           uint64_t serial,
                           int fd,
                           const Address *peer,
