@@ -14,8 +14,9 @@ static void test_wrong_values(ConfigRoot *f, const void *data) {
                 const char *line;
                 const char *complaint;
         } cases[] = {
-#define NUMBER(key, max, value) \
-        { key "=" value, key " must be a number from 1 to " max ", not \"" value "\"" }
+#define NUMBER_FROM(key, min, max, value) \
+        { key "=" value, key " must be a number from " min " to " max ", not \"" value "\"" }
+#define NUMBER(key, max, value) NUMBER_FROM(key, "1", max, value)
                 NUMBER("MaxListeners", "1000000", "0"),
                 NUMBER("MaxListeners", "1000000", "1000001"),
                 NUMBER("MaxListeners", "1000000", "4294967297"),
@@ -31,7 +32,8 @@ static void test_wrong_values(ConfigRoot *f, const void *data) {
                 NUMBER("MaxChannels", "1000000", "0"),
                 NUMBER("MaxChannelsPerUser", "1000000", "0"),
                 NUMBER("MaxPendingRequestsPerUser", "10000", "10001"),
-                NUMBER("MaxUnacknowledged", "56", "57"),
+                NUMBER_FROM("MaxUnacknowledged", "14", "56", "57"),
+                NUMBER_FROM("MaxUnacknowledged", "14", "56", "13"),
                 NUMBER("MaxUnacknowledgedPerClient", "56", "57"),
 #define TIME(value)                \
         { "IdleTimeoutSec=" value, \
@@ -117,7 +119,7 @@ static void test_sections(ConfigRoot *f, const void *data) {
                    "MaxListeners=1\n"
                    "MaxListenersPerUser=1\n"
                    "[TCPServerSocket]\n"
-                   "MaxUnacknowledged=3\n"
+                   "MaxUnacknowledged=14\n"
                    "[TCPServerSocket\n"
                    "MaxListeners=1\n"
                    "[TCPServer;Socket]\n"
@@ -127,7 +129,7 @@ static void test_sections(ConfigRoot *f, const void *data) {
         config_root_load(f);
         g_assert_cmpint(f->settings->limits.listeners, ==, 16384);
         g_assert_cmpint(f->settings->limits.listeners_per_user, ==, 1024);
-        g_assert_cmpint(f->settings->limits.unacknowledged, ==, 3);
+        g_assert_cmpint(f->settings->limits.unacknowledged, ==, 14);
         g_assert_cmpint(f->settings->limits.pending_requests_per_user, ==, 4);
         g_assert_cmpstr(f->log, ==,
                         "<4>/" MAIN

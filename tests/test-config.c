@@ -30,7 +30,7 @@ static void test_nothing(ConfigRoot *f, const void *data) {
         "MaxListeners=10\n"                  \
         "  MaxListenersPerUser = 11  \n"     \
         "MaxPendingRequestsPerUser=12\r\n"   \
-        "MaxUnacknowledged=13\n"             \
+        "MaxUnacknowledged=15\n"             \
         "MaxUnacknowledgedPerClient=14\n"    \
         "IdleTimeoutSec=1min 5s\n"           \
         "AllowedPorts=80 443\t1024-2047\n"   \
@@ -50,7 +50,7 @@ static void test_everything(ConfigRoot *f, const void *data) {
         g_assert_cmpint(s->limits.listeners, ==, 10);
         g_assert_cmpint(s->limits.listeners_per_user, ==, 11);
         g_assert_cmpint(s->limits.pending_requests_per_user, ==, 12);
-        g_assert_cmpint(s->limits.unacknowledged, ==, 13);
+        g_assert_cmpint(s->limits.unacknowledged, ==, 15);
         g_assert_cmpint(s->limits.unacknowledged_per_client, ==, 14);
         g_assert_cmpint(s->idle_timeout_usec, ==, 65 * G_USEC_PER_SEC);
         g_assert_false(s->allow_socket_delivery);

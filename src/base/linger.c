@@ -11,7 +11,8 @@
 
 #define TICK_USEC 10000
 
-/* Ticks for as long as something was closed since the last tick, so that one always follows. */
+/* Ticks for as long as something may be closed, which can be late in what a long message is about. The tick after that is
+ * the last. */
 static bool has_handler;
 static volatile sig_atomic_t ticking;
 static volatile sig_atomic_t closing;
@@ -28,7 +29,6 @@ static void on_tick(int number) {
                 set_ticks(0);
                 ticking = 0;
         }
-        closing = 0;
         errno = saved;
 }
 
@@ -52,6 +52,10 @@ void linger_turn_off(int fd) {
 
         linger.l_onoff = 0;
         (void) setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+}
+
+void linger_over(void) {
+        closing = 0;
 }
 
 void linger_limit(void) {

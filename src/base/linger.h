@@ -15,6 +15,9 @@ int linger_init(void);
  * all the same. */
 void linger_turn_off(int fd);
 
-/* Before anything is closed that others may have turned it on for since: what is closed soon after waits for a moment at
- * the most, as a signal ends such a wait. */
+/* Before anything is closed that others may have turned it on for since: what is closed from here on waits for a moment at
+ * the most, as a signal ends such a wait, until linger_over(). */
 void linger_limit(void);
+
+/* To be called when everything that was to be closed is: when the loop waits again. */
+void linger_over(void);

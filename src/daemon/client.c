@@ -69,11 +69,6 @@ void client_attach(Client *client, Listener *l) {
         TAILQ_INSERT_TAIL(&client->listeners, l, owner_link);
 }
 
-void client_own(Client *client, Listener *l) {
-        client_attach(client, l);
-        listener_set_owner(l, client->outbox);
-}
-
 void client_disown(Client *client, Listener *l) {
         TAILQ_REMOVE(&client->listeners, l, owner_link);
         l->owner = NULL;

@@ -33,10 +33,7 @@ int client_identify(Client *client, uid_t uid, Traffic *traffic, uint32_t window
 /* The client has left: its persistent listeners wait for another owner, the others are closed. */
 Client *client_free(Client *client);
 
-/* Makes it the owner, who gets the connections from now on. May close the listener, if its socket is broken. */
-void client_own(Client *client, Listener *l);
-
-/* The same, but it gets nothing yet. */
+/* Makes it the owner, who gets nothing yet. */
 void client_attach(Client *client, Listener *l);
 
 void client_disown(Client *client, Listener *l);

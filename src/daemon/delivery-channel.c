@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <systemd/sd-event.h>
 
+#include "base/linger.h"
 #include "base/log.h"
 #include "base/macros.h"
 #include "base/socket.h"
@@ -21,6 +22,7 @@
 typedef struct DeliveryChannel {
         Delivery delivery;   /* first, so that one pointer is the other. 'sent': in the channel, not yet read */
         bool has_owner;
+        bool is_served;       /* whoever has opened it is there; the room is nobody's otherwise */
         int ours;
         bool reset;           /* closed by the client with something in it */
         sd_event_source *source;
@@ -29,6 +31,12 @@ typedef struct DeliveryChannel {
 
 static DeliveryChannel *from_delivery(Delivery *d) {
         return (DeliveryChannel *) d;
+}
+
+/* What the client has sent into it is closed as well. */
+static void channel_close(DeliveryChannel *c) {
+        linger_limit();
+        c->ours = close_fd(c->ours);
 }
 
 /* Whether the client has closed its end. The kernel tells once whether something was left in it. */
@@ -92,7 +100,7 @@ static uint32_t channel_get_room(Delivery *d) {
         DeliveryChannel *c = from_delivery(d);
         uint32_t used = d->n_sent + d->n_waiting;
 
-        if (c->ours < 0 || !c->has_owner)
+        if (c->ours < 0 || !c->is_served)
                 return 0;
 
         return used < UNREAD_MAX ? UNREAD_MAX - used : 0;
@@ -103,7 +111,7 @@ static int channel_push(Delivery *d, bool more) {
         Handoff *handoff;
         int r;
 
-        if (c->ours < 0 || !c->has_owner)
+        if (c->ours < 0 || !c->is_served)
                 return 0;
 
         while ((handoff = TAILQ_FIRST(&d->waiting)) && d->n_sent < UNREAD_MAX) {
@@ -142,7 +150,7 @@ static void channel_end(DeliveryChannel *c) {
         }
 
         c->source = sd_event_source_disable_unref(c->source);
-        c->ours = close_fd(c->ours);
+        channel_close(c);
         d->kept_channel = vault_drop(d->kept_channel);
 }
 
@@ -210,6 +218,7 @@ static int channel_open(Delivery *d) {
 
         c->ours = pair[0];
         c->reset = false;
+        c->is_served = true;
         return pair[1];
 }
 
@@ -217,7 +226,7 @@ static void channel_take_back(Delivery *d) {
         DeliveryChannel *c = from_delivery(d);
 
         c->source = sd_event_source_disable_unref(c->source);
-        c->ours = close_fd(c->ours);
+        channel_close(c);
         d->kept_channel = vault_drop(d->kept_channel);
 }
 
@@ -261,6 +270,9 @@ static void channel_set_owner(Delivery *d, Outbox *outbox) {
         DeliveryChannel *c = from_delivery(d);
 
         channel_count_read(c);
+
+        /* With its owner the program has left that had it, unless it was somebody else's from the beginning. */
+        c->is_served = outbox || !c->has_owner;
         c->has_owner = outbox;
 
         /* Whoever comes next must not be given what goes into the channel of one who has left. */
@@ -288,7 +300,7 @@ static Delivery *channel_free(Delivery *d) {
         DeliveryChannel *c = from_delivery(d);
 
         sd_event_source_disable_unref(c->source);
-        (void) close_fd(c->ours);
+        channel_close(c);
         d->kept_channel = vault_drop(d->kept_channel);
         delivery_done(d);
         free(c);

@@ -174,6 +174,7 @@ static int on_timer(sd_event_source *s, uint64_t usec, void *userdata) {
 
         if (outbox->probe.state == PROBE_REFUSED) {
                 outbox_tell_refused(outbox);
+                outbox_wake(outbox); /* the room of the probe is somebody else's */
                 return 0;
         }
 
@@ -492,7 +493,7 @@ static void outbox_handle_refusal(Outbox *outbox, uint64_t cookie, const sd_bus_
                 delivery_recall(d, handoff);
                 handoff->refused = true;
                 if (!later)
-                        delivery_lose(d, handoff, -EACCES);
+                        delivery_lose(d, handoff, EACCES);
                 (void) d->ops->get_room(d); /* there is none, so it waits for the next attempt */
         }
 }

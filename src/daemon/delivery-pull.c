@@ -3,6 +3,7 @@
 #include <systemd/sd-bus.h>
 #include <systemd/sd-event.h>
 
+#include "base/linger.h"
 #include "base/log.h"
 #include "base/macros.h"
 #include "base/names.h"
@@ -17,9 +18,6 @@
 
 /* A call that may not wait does so for the bus. */
 #define PROBE_USEC 1000
-
-/* Calls of Accept that may wait for one listener. */
-#define CALLS_MAX 64
 
 typedef struct DeliveryPull DeliveryPull;
 typedef struct PullCall PullCall;
@@ -57,6 +55,7 @@ static PullCall *pull_call_free(PullCall *call) {
         outbox_remove_guest(&call->guest);
         outbox_stop_waiting(&call->waiter);
         sd_event_source_disable_unref(call->timer);
+        linger_limit(); /* whatever came with it is closed */
         sd_bus_message_unref(call->message);
         free(call);
         return NULL;
@@ -249,7 +248,7 @@ static int pull_accept(Delivery *d, Outbox *caller, sd_bus_message *message, uin
         PullCall *call;
         int r;
 
-        if (p->n_calls >= CALLS_MAX)
+        if (p->n_calls >= DELIVERY_PULL_CALLS_MAX)
                 return -EDQUOT;
 
         call = calloc(1, sizeof(*call));

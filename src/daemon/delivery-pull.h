@@ -5,4 +5,7 @@
 
 typedef struct DeliveryOps DeliveryOps;
 
+/* Calls of Accept that may wait for one listener. */
+#define DELIVERY_PULL_CALLS_MAX 64U
+
 extern const DeliveryOps delivery_pull_ops;

@@ -95,12 +95,17 @@ void delivery_confirm(Delivery *d, Handoff *handoff) {
         d->parameters.events->delivered(1, d->parameters.userdata);
 }
 
-void delivery_lose_all(Delivery *d, int error) {
+void delivery_lose_waiting(Delivery *d, int error) {
         Handoff *handoff;
 
         while ((handoff = TAILQ_FIRST(&d->waiting)))
                 delivery_lose(d, handoff, error);
+}
 
+void delivery_lose_all(Delivery *d, int error) {
+        Handoff *handoff;
+
+        delivery_lose_waiting(d, error);
         while ((handoff = TAILQ_FIRST(&d->sent))) {
                 Address peer = handoff->peer;
 

@@ -131,6 +131,9 @@ void delivery_confirm(Delivery *d, Handoff *handoff);
 /* It cannot be handed over, ever; frees the handoff. */
 void delivery_lose(Delivery *d, Handoff *handoff, int error);
 
+/* What was not handed over will not be. */
+void delivery_lose_waiting(Delivery *d, int error);
+
 /* The client has gone, and nobody else will get them. */
 void delivery_lose_all(Delivery *d, int error);
 

@@ -2,6 +2,7 @@
 
 #include <systemd/sd-event.h>
 
+#include "base/linger.h"
 #include "base/log.h"
 #include "base/macros.h"
 #include "daemon/bus-error.h"
@@ -30,6 +31,7 @@ static void reply_free(DescriptorReply *reply) {
         outbox_remove_guest(&reply->guest);
         quota_discharge(&reply->charge);
         sd_event_source_disable_unref(reply->timer);
+        linger_limit(); /* whatever came with it is closed */
         sd_bus_message_unref(reply->call.message);
         free(reply);
 }

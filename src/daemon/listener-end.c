@@ -37,9 +37,12 @@ static void listener_stop(Listener *l) {
 }
 
 void listener_close(Listener *l, ListenerEnd end) {
-        /* Its owner's wish ends the others as well. */
+        /* Whoever ends its own listener wishes so. What is on its way in a message may still arrive, unless nobody is there
+         * to confirm it. */
         if (end == LISTENER_END_SHUTDOWN)
                 delivery_lose_all(l->delivery, ENOTCONN);
+        else if (end != LISTENER_END_OWNER && end != LISTENER_END_LIFETIME)
+                delivery_lose_waiting(l->delivery, ECONNABORTED);
 
         uint32_t n = delivery_get_in_flight(l->delivery);
         LogFields fields = listener_log_fields(l);

@@ -7,6 +7,7 @@
 #include "base/socket.h"
 #include "daemon/delivery.h"
 #include "daemon/listener-keep.h"
+#include "daemon/listener-report.h"
 #include "daemon/listener.h"
 #include "daemon/options.h"
 #include "daemon/store-found.h"
@@ -27,6 +28,11 @@ void listener_note(Listener *l) {
 void listener_note_owner(Listener *l, const char *name) {
         if (l->slot)
                 state_write_owner(l->slot, name ?: "");
+}
+
+void listener_note_answered(Listener *l) {
+        l->unanswered = false;
+        listener_note(l);
 }
 
 static bool keeps_connections(const Listener *l) {
@@ -73,8 +79,12 @@ void listener_keep_channel(Listener *l) {
 
         fd = l->delivery->ops->get_channel(l->delivery, &packet_size);
         r = store_keep_channel(l->store, l->slot, fd, packet_size, &l->delivery->kept_channel);
-        if (r < 0)
-                log_warning("%s: its channel will end with this process, it cannot be kept: %s", l->path, strerror(-r));
+        if (r < 0) {
+                LogFields fields = listener_log_fields(l);
+
+                log_event(LOG_WARNING, NULL, &fields, "%s: its channel will end with this process, it cannot be kept: %s",
+                          l->path, strerror(-r));
+        }
 }
 
 int listener_restore_channel(Listener *l, StoreFound *found) {

@@ -16,6 +16,9 @@ void listener_note(Listener *l);
 /* Whose it is, by the name on the bus; NULL: nobody's. */
 void listener_note_owner(Listener *l, const char *name);
 
+/* The call that has made it is answered. */
+void listener_note_answered(Listener *l);
+
 /* Before the first connection is accepted. */
 void listener_prepare_to_keep(Listener *l);
 

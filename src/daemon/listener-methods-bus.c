@@ -7,6 +7,7 @@
 #include "daemon/bus-error.h"
 #include "daemon/call-bus.h"
 #include "daemon/client.h"
+#include "daemon/delivery-pull.h"
 #include "daemon/descriptor-reply-bus.h"
 #include "daemon/listener-keep.h"
 #include "daemon/listener-methods-bus.h"
@@ -19,6 +20,14 @@
 /* A method gets what find_object() found, a listener; but it has to look it up again when it acts. */
 static CallQueue *get_calls(sd_bus_message *m) {
         return sd_bus_slot_get_userdata(sd_bus_get_current_slot(sd_bus_message_get_bus(m)));
+}
+
+/* A reply that nobody expects is not sent, which sd-bus does not tell, and what would have been in it is lost. */
+static int check_expects_reply(Call *call, sd_bus_error *error) {
+        if (sd_bus_message_get_expect_reply(call->message) > 0)
+                return 0;
+
+        return sd_bus_error_set(error, SD_BUS_ERROR_INVALID_ARGS, "The call must have a reply");
 }
 
 static int set_wrong_delivery_error(const Listener *l, const char *member, sd_bus_error *error) {
@@ -70,7 +79,7 @@ static int act_adopt(Call *call, sd_bus_error *error) {
                 return r;
         }
 
-        client_own(call->client, l);
+        manager_own(call->manager, call->client, l);
         return 0;
 }
 
@@ -164,6 +173,10 @@ static int act_accept(Call *call, sd_bus_error *error) {
         if (r < 0)
                 return r;
 
+        r = check_expects_reply(call, error);
+        if (r < 0)
+                return r;
+
         r = sd_bus_message_read(call->message, "uu", &maximum, &timeout_ms);
         if (r < 0)
                 return r;
@@ -177,7 +190,8 @@ static int act_accept(Call *call, sd_bus_error *error) {
         if (r == -EOPNOTSUPP)
                 return set_wrong_delivery_error(l, "Accept", error);
         if (r == -EDQUOT)
-                return bus_error_from_errno(error, r, "Too many calls of Accept wait for the listener %s", l->path);
+                return bus_error_from_errno(error, r, "%u calls of Accept wait for the listener %s, which is the most",
+                                            DELIVERY_PULL_CALLS_MAX, l->path);
 
         return r;
 }
@@ -246,6 +260,18 @@ static void on_descriptor_failed(Call *call) {
                 manager_take_back(l);
 }
 
+static int start_descriptor_reply(Call *call, DescriptorGet get, DescriptorSent sent, sd_bus_error *error) {
+        int r;
+
+        r = descriptor_reply_start(call, get, sent, on_descriptor_failed);
+        if (r == -EDQUOT)
+                return call_set_limit_error(call, "MaxPendingRequestsPerUser",
+                                            call->manager->limits.pending_requests_per_user,
+                                            "The user has as many requests waiting as it may", error);
+
+        return r;
+}
+
 /* Denied at once, even if the caller may not be sent anything yet. */
 static int act_open_channel(Call *call, sd_bus_error *error) {
         Listener *l;
@@ -255,7 +281,11 @@ static int act_open_channel(Call *call, sd_bus_error *error) {
         if (r < 0)
                 return r;
 
-        return descriptor_reply_start(call, get_channel, on_channel_sent, on_descriptor_failed);
+        r = check_expects_reply(call, error);
+        if (r < 0)
+                return r;
+
+        return start_descriptor_reply(call, get_channel, on_channel_sent, error);
 }
 
 static int method_open_channel(sd_bus_message *m, void *userdata, sd_bus_error *error) {
@@ -284,7 +314,11 @@ static int act_take_socket(Call *call, sd_bus_error *error) {
         if (r < 0)
                 return r;
 
-        return descriptor_reply_start(call, get_socket, on_socket_sent, on_descriptor_failed);
+        r = check_expects_reply(call, error);
+        if (r < 0)
+                return r;
+
+        return start_descriptor_reply(call, get_socket, on_socket_sent, error);
 }
 
 static int method_take_socket(sd_bus_message *m, void *userdata, sd_bus_error *error) {

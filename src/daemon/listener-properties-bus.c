@@ -118,6 +118,10 @@ static void need_get(Call *call, CallNeed *need) {
                     false);
 }
 
+static int set_unknown_property_error(sd_bus_error *error) {
+        return sd_bus_error_set(error, SD_BUS_ERROR_UNKNOWN_PROPERTY, "A listener has no property of that name");
+}
+
 static int act_get(Call *call, sd_bus_error *error) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
         const char *interface, *name;
@@ -135,7 +139,7 @@ static int act_get(Call *call, sd_bus_error *error) {
 
         v = vtable_find_property(name);
         if (!v)
-                return sd_bus_error_setf(error, SD_BUS_ERROR_UNKNOWN_PROPERTY, "A listener has no property of that name");
+                return set_unknown_property_error(error);
 
         r = sd_bus_message_new_method_return(call->message, &reply);
         if (r < 0)
@@ -169,7 +173,7 @@ static int act_get_all(Call *call, sd_bus_error *error) {
 int listener_properties_intercept(CallQueue *calls, sd_bus_message *m, sd_bus_error *error) {
         static const CallMethod get = { .need = need_get, .act = act_get };
         static const CallMethod get_all = { .need = need_get, .act = act_get_all };
-        const char *interface, *signature;
+        const char *interface, *name, *signature;
         const CallMethod *method;
         int r;
 
@@ -187,15 +191,20 @@ int listener_properties_intercept(CallQueue *calls, sd_bus_message *m, sd_bus_er
                 return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS, "The arguments must be of type %s", signature);
 
         r = sd_bus_message_read_basic(m, 's', &interface);
-        if (r < 0)
-                return r;
-        r = sd_bus_message_rewind(m, true);
+        if (r >= 0 && method == &get)
+                r = sd_bus_message_read_basic(m, 's', &name);
+        if (r >= 0)
+                r = sd_bus_message_rewind(m, true);
         if (r < 0)
                 return r;
 
         /* An empty name stands for any interface. */
         if (*interface != '\0' && !streq(interface, LISTENER_INTERFACE))
                 return 0;
+
+        /* Who makes a name up, of megabytes even, need not be asked after; the call would be kept as long as that takes. */
+        if (method == &get && !vtable_find_property(name))
+                return set_unknown_property_error(error);
 
         return call_start(calls, m, method, NULL);
 }

@@ -184,9 +184,13 @@ int listener_new(sd_event *event,
         if (store) {
                 l->store = store;
                 r = store_keep_listener(store, id, uid, l->fd, options, &l->slot, &l->kept);
-                if (r < 0)
-                        log_warning("%s of user %u will end with this process, it cannot be kept: %s",
-                                    l->path, (unsigned) uid, strerror(-r));
+                if (r < 0) {
+                        LogFields fields = listener_log_fields(l);
+
+                        log_event(LOG_WARNING, NULL, &fields,
+                                  "%s of user %u will end with this process, it cannot be kept: %s",
+                                  l->path, (unsigned) uid, strerror(-r));
+                }
                 listener_note(l);
         }
 

@@ -102,7 +102,13 @@ static void keep_no_large_blocks(void) {
         (void) mallopt(M_MMAP_THRESHOLD, 256 * 1024);
 }
 
+static int on_prepare(sd_event_source *source, void *userdata) {
+        linger_over();
+        return 0;
+}
+
 static int add_signals(sd_event *event, sd_event_source **ret_terminate) {
+        _cleanup_(sd_event_source_unrefp) sd_event_source *interrupt = NULL;
         sigset_t mask;
         int r;
 
@@ -118,7 +124,13 @@ static int add_signals(sd_event *event, sd_event_source **ret_terminate) {
         if (r < 0)
                 return r;
 
-        return sd_event_add_signal(event, NULL, SIGINT, NULL, NULL);
+        r = sd_event_add_signal(event, &interrupt, SIGINT, NULL, NULL);
+        if (r < 0)
+                return r;
+
+        /* Any source that is always on would do: it is asked each time before the loop waits. */
+        r = sd_event_source_set_prepare(interrupt, on_prepare);
+        return r < 0 ? r : sd_event_source_set_floating(interrupt, true);
 }
 
 static int on_terminate(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {

@@ -98,7 +98,7 @@ static int act_listen(Call *call, sd_bus_error *error) {
                 return r;
         }
 
-        client_own(client, l);
+        manager_own(call->manager, client, l);
         return 0;
 }
 
@@ -154,8 +154,13 @@ static int method_listen(sd_bus_message *m, void *userdata, sd_bus_error *error)
         return call_start(calls, m, &method, o);
 }
 
+/* dbus-daemon throws out whoever sends a message of more than 32 MiB (max_message_size), and one listener may take
+ * almost a KiB of it. */
+#define LIST_MAX 32768U
+
 static int act_list_listeners(Call *call, sd_bus_error *error) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        uint32_t n = 0;
         int r;
 
         r = sd_bus_message_new_method_return(call->message, &reply);
@@ -169,6 +174,9 @@ static int act_list_listeners(Call *call, sd_bus_error *error) {
         for (Listener *l = call->manager->listeners; l; l = l->hh.next) {
                 if (!access_may(call, l, ACCESS_SEE))
                         continue;
+                if (n++ == LIST_MAX)
+                        return bus_error_from_errno(error, -EDQUOT, "There are more than %u listeners, which is more than "
+                                                                    "a message can have", LIST_MAX);
 
                 r = sd_bus_message_open_container(reply, 'r', "oa{sv}");
                 if (r < 0)

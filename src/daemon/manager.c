@@ -209,6 +209,14 @@ int manager_listen(Manager *m, Client *client, ListenOptions *options, Listener 
         return 0;
 }
 
+void manager_own(Manager *m, Client *client, Listener *l) {
+        client_attach(client, l);
+        if (m->has_name)
+                listener_set_owner(l, client->outbox);
+        else
+                listener_note_answered(l);
+}
+
 int manager_open_channel(Manager *m, Listener *l) {
         int fd, r = 0;
 

@@ -35,6 +35,7 @@ struct Manager {
         Listener *listeners; /* by id */
         uint64_t last_id;
         bool leaving;        /* another process goes on with them */
+        bool has_name;       /* without it nobody would know that it is us who sends something */
 };
 
 /* What the settings have against a call of Listen. */
@@ -83,6 +84,9 @@ int manager_check_settings(const Manager *m, const ListenOptions *options);
 /* Binds a port for the client. Takes the options over on success. Nothing is accepted before the listener is
  * given to its owner. Returns 0, a positive MANAGER_E_*, or a negative errno of listener_new(). */
 int manager_listen(Manager *m, Client *client, ListenOptions *options, Listener **ret);
+
+/* Gives a listener to its owner, at once or as soon as we have the name; its call has been answered. May close it. */
+void manager_own(Manager *m, Client *client, Listener *l);
 
 /* Opens the channel of a listener: a descriptor, -EDQUOT if its user has too many, -ENOSPC if there are too many in
  * all, or what listener_open_channel() returns. */

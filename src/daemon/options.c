@@ -98,24 +98,35 @@ static int set_paused(ListenOptions *o, OptionValue v, char **ret_problem) {
         return 0;
 }
 
-/* Pipes, sockets, pidfds, eventfds and the like have no path, "pipe:[4711]" is what the kernel shows for it. */
-static bool descriptor_has_path(int fd) {
-        char link[32], target[2] = "";
+/* What the kernel itself looks after, as it shows it: "pipe:[4711]". A FIFO is so, too, wherever it lies. */
+static bool descriptor_is_the_kernels(int fd) {
+        static const char *const kinds[] = {
+                "pipe:", "socket:", "pidfd:", "anon_inode:[pidfd]", "anon_inode:[eventfd]", "anon_inode:[timerfd]",
+        };
+        char link[32], target[32] = "";
+        struct statx stat;
 
         (void) snprintf(link, sizeof(link), "/proc/self/fd/%i", fd);
-        return readlink(link, target, sizeof(target)) <= 0 || target[0] == '/';
+        if (readlink(link, target, sizeof(target) - 1) < 0)
+                return false;
+
+        for (size_t i = 0; i < ELEMENTS(kinds); i++)
+                if (strncmp(target, kinds[i], strlen(kinds[i])) == 0)
+                        return true;
+
+        /* AT_STATX_DONT_SYNC asks no file system. */
+        return target[0] == '/' && statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &stat) >= 0 &&
+               S_ISFIFO(stat.stx_mode);
 }
 
 /* Whether a descriptor can tell that it became readable or that its other end closed. */
 static int check_pollable(int fd) {
         struct epoll_event event = { .events = EPOLLIN };
         _cleanup_close_ int epoll = -EBADF;
-        struct statx stat;
 
-        /* Adding it to epoll asks the file how it is doing, and one on FUSE may take for ever to answer. A FIFO
-         * is the kernel's own wherever it lies; AT_STATX_DONT_SYNC asks no file system. */
-        if (descriptor_has_path(fd) &&
-            (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &stat) < 0 || !S_ISFIFO(stat.stx_mode)))
+        /* Adding it to epoll asks it how it is doing, and so it does, for an epoll descriptor, with all that this one
+         * watches. A file on FUSE may take for ever to answer, and nothing, not even SIGKILL, ends that. */
+        if (!descriptor_is_the_kernels(fd))
                 return -EPERM;
 
         epoll = epoll_create1(EPOLL_CLOEXEC);

@@ -126,7 +126,7 @@ static int on_name_requested(sd_bus_message *m, void *userdata, sd_bus_error *er
                 return sd_event_exit(s->event, -EEXIST);
         }
 
-        /* Not before, as nobody would know that it is us. */
+        s->manager->has_name = true;
         manager_restore_owners(s->manager);
 
         log_debug("Ready as " BUS_NAME);
@@ -285,6 +285,7 @@ static void on_idle(void *userdata) {
         log_debug("Nothing to do, leaving");
         (void) sd_notify(false, "STOPPING=1");
 
+        s->manager->has_name = false;
         r = sd_bus_release_name_async(s->bus, &s->name_answer, BUS_NAME, on_name_released, s);
         if (r < 0)
                 (void) service_fail(s, r, "Cannot release the name " BUS_NAME);

@@ -15,6 +15,9 @@
 /* How many of one sender's descriptors dbus-daemon lets be on their way: 64, less some that the service sends
  * to find out whether a client takes any. More would make the bus stop reading from the service. */
 #define UNACKNOWLEDGED_MAX 56
+/* Of less, a client that blocks in a call of Accept could never have the three that it needs: what asked whether it takes
+ * descriptors, its first connection, and that one's receipt. */
+#define UNACKNOWLEDGED_MIN 14
 
 /* What is being read: the settings, and what an empty value resets one to. */
 typedef struct Reading {
@@ -227,7 +230,7 @@ static const Key keys[] = {
         { "MaxChannelsPerUser", read_number, offsetof(Settings, limits.channels_per_user), 1, 1000000 },
         { "MaxPendingRequestsPerUser", read_number, offsetof(Settings, limits.pending_requests_per_user), 1,
           10000 },
-        { "MaxUnacknowledged", read_number, offsetof(Settings, limits.unacknowledged), 1,
+        { "MaxUnacknowledged", read_number, offsetof(Settings, limits.unacknowledged), UNACKNOWLEDGED_MIN,
           UNACKNOWLEDGED_MAX },
         { "MaxUnacknowledgedPerClient", read_number, offsetof(Settings, limits.unacknowledged_per_client), 1,
           UNACKNOWLEDGED_MAX },

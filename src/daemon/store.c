@@ -382,7 +382,7 @@ int store_keep_listener(Store *s,
         if (r < 0)
                 return r;
 
-        s->table->slots[slot] = (StateSlot) {};
+        s->table->slots[slot] = (StateSlot) { .flags = STATE_UNANSWERED };
         s->table->slots[slot].id = id;
 
         r = store_put_listener(s, id, uid, slot, fd, options, ret);

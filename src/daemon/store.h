@@ -44,7 +44,7 @@ void store_set_bus(Store *s, const char *id);
 uint64_t store_get_last_id(const Store *s);
 void store_set_last_id(Store *s, uint64_t id);
 
-/* The slot is all 0 but for its id. */
+/* The slot is all 0 but for its id, and that nobody has been told. */
 int store_keep_listener(Store *s,
                         uint64_t id,
                         uid_t uid,

@@ -104,16 +104,21 @@ static int on_accept(sd_event_source *source, int fd, uint32_t revents, void *us
                 return 0;
 
         answer.call.id = question.call.id;
-        if (e->n_planned > 0) {
+        if (e->n_planned > 0)
                 answer.call.error = -e->planned[0];
-                e->n_planned--;
-                memmove(e->planned, e->planned + 1, e->n_planned * sizeof(e->planned[0]));
-        } else if (e->always != 0)
+        else if (e->always != 0)
                 answer.call.error = -e->always;
         else
                 answer.call.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
+        /* Here as well; it is made again then. */
+        if (ioctl(fd, SECCOMP_IOCTL_NOTIF_SEND, &answer) < 0)
+                return 0;
+
         e->n_calls++;
-        (void) ioctl(fd, SECCOMP_IOCTL_NOTIF_SEND, &answer);
+        if (e->n_planned > 0) {
+                e->n_planned--;
+                memmove(e->planned, e->planned + 1, e->n_planned * sizeof(e->planned[0]));
+        }
         return 0;
 }
 

@@ -219,6 +219,26 @@ static void test_persistent(Fixture *f, const void *data) {
         channel_done(&c);
 }
 
+/* Any program of its user may go on with it. */
+static void test_persistent_of_nobody(Fixture *f, const void *data) {
+        Channel c = { .f = f, .fd = -EBADF,
+                      .listener = test_listen(f->client, 0, -1, CHANNEL, "persistent", "b", true, NULL) };
+
+        c.port = test_get_port(f->client, c.listener);
+        test_client_free(f->client);
+        f->client = test_client_new(f->bus, (uid_t) -1);
+        test_wait_for(!test_has_owner(f->client, c.listener));
+        channel_connect(&c, 2);
+        channel_assert_counters(&c, 0, 0);
+
+        c.fd = test_listener_call_fd(f->client, c.listener, "OpenChannel");
+        channel_receive(&c, 2);
+        channel_connect(&c, 2);
+        channel_receive(&c, 2);
+        channel_assert_counters(&c, 4, 4);
+        channel_done(&c);
+}
+
 int main(int argc, char *argv[]) {
         test_init(&argc, &argv);
         (void) test_enter_private_network();
@@ -234,6 +254,7 @@ int main(int argc, char *argv[]) {
         ADD("after a shutdown it can be read to its end", test_closed_by_shutdown);
         ADD("it ends with its owner", test_closed_by_the_owners_end);
         ADD("a persistent listener outlives its channel", test_persistent);
+        ADD("a persistent listener that nobody owns goes on with who opens its channel", test_persistent_of_nobody);
         ADD("a channel that has ended counts no longer", test_reopens);
 #undef ADD
         return test_run();

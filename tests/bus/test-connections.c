@@ -11,6 +11,8 @@
 #include "base/macros.h"
 #include "bus/fixture.h"
 
+/* Megabytes, in one call. */
+#define LONG (24U << 20)
 #define CHUNK (64U * 1024 + 3)
 #define MUCH (6U * 1024 * 1024)
 
@@ -317,6 +319,27 @@ static void test_lingers_for_no_lifetime(Fixture *f, const void *data) {
         test_client_sync_service(other);
 }
 
+/* However long it takes to read what came with it. */
+static void test_lingers_for_no_long_call(Fixture *f, const void *data) {
+        g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
+        g_autofree char *first = test_listen(f->client, 0, -1, NULL), *name = g_strnfill(LONG, 'x');
+        _cleanup_close_ int peer = test_connect("::1", test_get_port(f->client, first));
+        TestAccepted *accepted = test_client_wait_accepted(f->client);
+        g_autoptr(TestCall) call = NULL;
+        sd_bus_message *m;
+
+        test_client_sync_service(f->client);
+        make_linger(accepted->socket);
+        m = test_message_new(f->client, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE, "Listen");
+        g_assert_cmpint(sd_bus_message_append(m, "i", 0), >=, 0);
+        test_message_append_options(m, "name", "s", name, "lifetime", "h", accepted->socket, NULL);
+        g_assert_cmpint(sd_bus_message_append(m, "i", -1), >=, 0);
+        call = test_call_start(f->client, m);
+        test_accepted_free(accepted);
+        g_assert_cmpstr(test_call_error(call), ==, SD_BUS_ERROR_INVALID_ARGS);
+        test_client_sync_service(other);
+}
+
 int main(int argc, char *argv[]) {
         test_init(&argc, &argv);
         (void) test_enter_private_network();
@@ -330,6 +353,7 @@ int main(int argc, char *argv[]) {
         ADD("Close ends what was not delivered", test_ends_what_was_not_delivered);
         ADD("a client that lingers keeps nobody waiting", test_lingers_for_nobody);
         ADD("nor does one whose lifetime lingers", test_lingers_for_no_lifetime);
+        ADD("nor does one whose call is long", test_lingers_for_no_long_call);
         g_test_add("/connections/the port is free before Close is answered", Fixture, NULL, set_up_in_turns,
                    test_frees_the_port_before_it_replies, tear_down_in_turns);
         ADD("the same port can be listened on again at once", test_listens_again_at_once);

@@ -104,8 +104,47 @@ static void test_lifetimes(Hostile *h, const void *data) {
         h->n_served = 0;
 }
 
+/* Whoever calls something else with a descriptor is stopped by the bus. */
+static void test_where_none_is_expected(Hostile *h, const void *data) {
+        TestClient *user;
+        _cleanup_close_ int fd = -EBADF;
+
+        if (h->skipped)
+                return;
+        user = h->attackers[0];
+        fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+        g_assert_no_errno(fd);
+
+        const struct {
+                const char *path, *interface, *member;
+                bool passes;
+        } calls[] = {
+                { TEST_MANAGER_PATH, "org.freedesktop.DBus.Peer", "Ping", false },
+                { TEST_MANAGER_PATH, "org.freedesktop.DBus.Properties", "GetAll", false },
+                { TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE, "ListListeners", false },
+                { TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE, "Listen", true },
+                { h->listener, TEST_LISTENER_INTERFACE, "Accept", false },
+                { h->listener, TEST_LISTENER_INTERFACE, "Close", false },
+        };
+
+        for (size_t i = 0; i < G_N_ELEMENTS(calls); i++) {
+                sd_bus_message *m = test_message_new(user, calls[i].path, calls[i].interface,
+                                                     calls[i].member);
+                g_autoptr(TestCall) call = NULL;
+
+                g_assert_cmpint(sd_bus_message_append(m, "h", fd), >=, 0);
+                call = test_call_start(user, m);
+                g_assert_cmpstr(test_call_error(call), ==,
+                                calls[i].passes ? SD_BUS_ERROR_INVALID_ARGS : SD_BUS_ERROR_ACCESS_DENIED);
+        }
+        hostile_assert_healthy(h);
+}
+
 int main(int argc, char *argv[]) {
         test_init(&argc, &argv);
-        g_test_add("/hostile-descriptors/descriptors of every kind", Hostile, NULL, hostile_set_up, test_lifetimes, hostile_tear_down);
+        g_test_add("/hostile-descriptors/where none is expected", Hostile, NULL, hostile_set_up,
+                   test_where_none_is_expected, hostile_tear_down);
+        g_test_add("/hostile-descriptors/descriptors of every kind", Hostile, NULL, hostile_set_up,
+                   test_lifetimes, hostile_tear_down);
         return test_run();
 }

@@ -5,7 +5,9 @@
 
 #include <fcntl.h>
 #include <gio/gio.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -194,6 +196,24 @@ static void test_lifetimes(Fixture *f, const void *data) {
         }
 }
 
+/* To ask what watches others is to ask these, of which one may be a file that never answers. */
+static void test_lifetimes_that_watch(Fixture *f, const void *data) {
+        _cleanup_close_ int epoll = epoll_create1(EPOLL_CLOEXEC), inotify = inotify_init1(IN_CLOEXEC);
+        struct epoll_event event = { .events = EPOLLIN };
+        int ends[2];
+
+        g_assert_no_errno(epoll);
+        g_assert_no_errno(inotify);
+        assert_invalid(f, "lifetime", "lifetime", "h", epoll);
+        assert_invalid(f, "lifetime", "lifetime", "h", inotify);
+
+        g_assert_no_errno(pipe2(ends, O_CLOEXEC));
+        g_assert_no_errno(epoll_ctl(epoll, EPOLL_CTL_ADD, ends[0], &event));
+        assert_invalid(f, "lifetime", "lifetime", "h", epoll);
+        (void) close_fd(ends[0]);
+        (void) close_fd(ends[1]);
+}
+
 /* Such a descriptor is a name of a file and nothing that could be open. */
 static void test_lifetime_by_path(Fixture *f, const void *data) {
         g_autofree char *fifo = g_build_filename(test_bus_directory(f->bus), "fifo", NULL);
@@ -367,6 +387,7 @@ int main(int argc, char *argv[]) {
         ADD("allowFrom has prefixes, and not too many", test_prefixes);
         ADD("name is short and printable", test_names);
         ADD("lifetime must be something that ends", test_lifetimes);
+        ADD("lifetime must be nothing that watches others", test_lifetimes_that_watch);
         ADD("lifetime is not merely a path", test_lifetime_by_path);
         ADD("contradictions are refused", test_contradictions);
         ADD("contradictions of delivery are refused", test_contradictions_of_deliveries);

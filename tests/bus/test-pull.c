@@ -359,12 +359,45 @@ static void test_wrong_deliveries(Fixture *f, const void *data) {
         g_assert_cmpstr(acknowledge, ==, WRONG_DELIVERY);
 }
 
+static void call_without_reply(TestClient *client, const char *listener, const char *member, bool accept) {
+        sd_bus_message *m = test_message_new(client, listener, TEST_LISTENER_INTERFACE, member);
+
+        g_assert_cmpint(sd_bus_message_set_expect_reply(m, false), >=, 0);
+        if (accept)
+                g_assert_cmpint(sd_bus_message_append(m, "uu", 1U, 1000U), >=, 0);
+        g_assert_cmpint(sd_bus_send(test_client_bus(client), m, NULL), >=, 0);
+        sd_bus_message_unref(m);
+}
+
+/* There is no message that a connection could be in. */
+static void test_without_a_reply(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PULL, NULL);
+        g_autofree char *taken = test_listen(f->client, 0, -1, "delivery", "s", "socket", NULL);
+        g_autofree char *channel = test_listen(f->client, 0, -1, "delivery", "s", "channel", NULL);
+        _cleanup_close_ int peer = test_connect("::1", test_get_port(f->client, listener)), fd = -EBADF, other = -EBADF;
+
+        call_without_reply(f->client, listener, "Accept", true);
+        call_without_reply(f->client, taken, "TakeSocket", false);
+        call_without_reply(f->client, channel, "OpenChannel", false);
+        test_client_sync_service(f->client);
+        {
+                g_autoptr(GPtrArray) batch = test_accept(f->client, listener, 1, 5000);
+
+                g_assert_cmpuint(batch->len, ==, 1);
+                test_assert_connected(peer, ((TestAccepted *) batch->pdata[0])->socket);
+        }
+        fd = test_listener_call_fd(f->client, taken, "TakeSocket");
+        other = test_listener_call_fd(f->client, channel, "OpenChannel");
+        g_assert_cmpuint(test_get_u64(f->client, listener, "Accepted"), ==, 1);
+}
+
 int main(int argc, char *argv[]) {
         test_init(&argc, &argv);
         (void) test_enter_private_network();
 
 #define ADD(name, function) \
         g_test_add("/pull/" name, Fixture, NULL, fixture_set_up, function, fixture_tear_down)
+        ADD("who expects no reply takes nothing", test_without_a_reply);
         ADD("maximum and timeoutMs have their ranges", test_ranges);
         ADD("a connection comes with its details", test_details);
         ADD("everything arrives, in order", test_everything_arrives);

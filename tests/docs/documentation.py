@@ -168,9 +168,9 @@ def settings(sources):
     # Ranges and defaults: as the source has them.
     macros = dict(re.findall(r'^#define (\w+) (\d+)$', sources['src/daemon/settings.c'], re.M))
     defaults = dict(re.findall(r'\.(\w+) = (\d+),', sources['src/daemon/limits.c']))
-    number = r'\{ "(\w+)", read_number, offsetof\(Settings, limits\.(\w+)\), (\d+),\s+(\w+) \}'
+    number = r'\{ "(\w+)", read_number, offsetof\(Settings, limits\.(\w+)\), (\w+),\s+(\w+) \}'
     for name, field, low, high in re.findall(number, sources['src/daemon/settings.c']):
-        high = macros.get(high, high)
+        low, high = macros.get(low, low), macros.get(high, high)
         text = ' '.join(page.part('# SETTINGS').partition(f'*{name}=*')[2].partition('\n*')[0].split())
         for value in f'{low} to {high}', f'{defaults[field]} by default':
             if value not in text:

@@ -92,6 +92,21 @@ static void test_tells_of_exhaustion(Machine *m, const void *data) {
         test_assert_connected(peer, accepted->socket);
 }
 
+/* What nobody owned was promised to somebody all the same. */
+static void test_tells_what_an_administrator_ends(Machine *m, const void *data) {
+        g_autofree char *end = machine_journal_end(), *listener = NULL;
+        _cleanup_close_ int peer = -EBADF;
+
+        listener = test_listen(m->user, 0, -1, "persistent", "b", true, "acknowledge", "b", true, NULL);
+        peer = test_connect("::1", test_get_port(m->user, listener));
+        test_accepted_free(test_client_wait_accepted(m->user));
+        g_clear_pointer(&m->user, test_client_free);
+        test_wait_for(!test_has_owner(m->root, listener));
+        test_listener_call(m->root, listener, "Close");
+        (void) test_wait_end(peer);
+        assert_field(end, ID(CONNECTION_LOST), "LISTENER", listener);
+}
+
 static void test_explains_itself(Machine *m, const void *data) {
         static const char *const english[] = {
                 "Subject: A request for a port was denied",
@@ -231,6 +246,7 @@ static void test_does_not_wait_for_the_journal(Machine *m, const void *data) {
 int main(int argc, char *argv[]) {
         machine_init(&argc, &argv);
 
+        machine_add("/logs/tell what an administrator ends", test_tells_what_an_administrator_ends);
         machine_add("/logs/tell of denied ports", test_tells_of_denied_ports);
         machine_add("/logs/tell of reached limits", test_tells_of_reached_limits);
         machine_add("/logs/tell of exhaustion", test_tells_of_exhaustion);
