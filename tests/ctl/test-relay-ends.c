@@ -193,6 +193,44 @@ static void test_a_reset_comes_last(Fixture *f, const void *data) {
         relay_end(&r);
 }
 
+/* The kernel tells of a reset once: here, to whoever writes. Who reads must learn of it, too. */
+static void test_a_reset_meets_bytes(Fixture *f, const void *data) {
+        Relayed r = relay_start(f, data ? target_new_unix(false, 16) : target_new(), NULL);
+
+        for (int client_first = 0; client_first <= (data ? 0 : 1); client_first++) {
+                int client = test_connect("127.0.0.1", r.port), target = target_accept(&r.target);
+                int sender = client_first ? client : target, reader = client_first ? target : client, end;
+
+                /* What the reader sends waits, and goes on as soon as something happens to the sender. */
+                while (fill(reader) > 0)
+                        test_wait_for(serving_get_state(r.tool->child->pid) == 'S');
+                test_send(sender, "half", 4);
+                reset(sender);
+                g_assert_cmpuint(receive_all(reader, &end), ==, 4);
+                g_assert_cmpint(end, ==, ECONNRESET);
+                close(reader);
+        }
+        relay_end(&r);
+}
+
+/* Who has ended cannot be told of to who has reset, and gets what came before that all the same. */
+static void test_an_end_meets_a_reset(Fixture *f, const void *data) {
+        Relayed r = relay_start(f, target_new(), NULL);
+        int client = test_connect("127.0.0.1", r.port), target = target_accept(&r.target), end;
+
+        test_assert_connected(client, target);
+        test_child_signal(r.tool->child, SIGSTOP);
+        test_wait_for(serving_get_state(r.tool->child->pid) == 'T');
+        g_assert_no_errno(shutdown(client, SHUT_WR));
+        test_send(target, "half", 4);
+        reset(target);
+        test_child_signal(r.tool->child, SIGCONT);
+        g_assert_cmpuint(receive_all(client, &end), ==, 4);
+        g_assert_cmpint(end, ==, ECONNRESET);
+        close(client);
+        relay_end(&r);
+}
+
 /* ------------------------------------------------------------------------------------------ shortages */
 
 static int compare(const void *a, const void *b) {
@@ -364,6 +402,9 @@ int main(int argc, char *argv[]) {
         ADD("what a channel holds is served", test_what_a_channel_holds, NULL);
         ADD("a signal does not wait", test_a_signal_after_that, NULL);
         ADD("a reset comes last", test_a_reset_comes_last, NULL);
+        ADD("a reset meets bytes", test_a_reset_meets_bytes, NULL);
+        ADD("a reset meets bytes, of a Unix socket", test_a_reset_meets_bytes, "unix");
+        ADD("an end meets a reset", test_an_end_meets_a_reset, NULL);
         ADD("no descriptor for the target", test_no_descriptor_for_the_target, NULL);
         ADD("no descriptors for a pipe", test_no_descriptors_for_a_pipe, NULL);
         ADD("who waits has a turn", test_who_waits_has_a_turn, NULL);
