@@ -294,6 +294,23 @@ static void test_no_descriptor_for_the_target(Fixture *f, const void *data) {
         relay_end(&r);
 }
 
+/* What comes in a packet and finds no place is closed by the kernel. */
+static void test_no_descriptor_for_what_a_channel_brings(Fixture *f, const void *data) {
+        Relayed r = relay_start(f, target_new(), "--delivery=channel");
+        _cleanup_close_ int first = test_connect("::1", r.port), first_target = target_accept(&r.target),
+                            second = -EBADF, second_target = -EBADF;
+
+        test_assert_connected(first, first_target);
+        allow_descriptors(r.tool->child->pid, 0);
+        second = test_connect("::1", r.port);
+        expect_shortage(&r);
+        test_assert_connected(first, first_target);
+        allow_all_descriptors(r.tool->child->pid);
+        second_target = target_accept(&r.target);
+        test_assert_connected(second, second_target);
+        relay_end(&r);
+}
+
 static void test_no_descriptors_for_a_pipe(Fixture *f, const void *data) {
         Relayed r = relay_start(f, target_new(), NULL);
         _cleanup_close_ int first = test_connect("::1", r.port), first_target = target_accept(&r.target),
@@ -406,6 +423,7 @@ int main(int argc, char *argv[]) {
         ADD("a reset meets bytes, of a Unix socket", test_a_reset_meets_bytes, "unix");
         ADD("an end meets a reset", test_an_end_meets_a_reset, NULL);
         ADD("no descriptor for the target", test_no_descriptor_for_the_target, NULL);
+        ADD("no descriptor for what a channel brings", test_no_descriptor_for_what_a_channel_brings, NULL);
         ADD("no descriptors for a pipe", test_no_descriptors_for_a_pipe, NULL);
         ADD("who waits has a turn", test_who_waits_has_a_turn, NULL);
         ADD("the end of a channel waits", test_the_end_of_a_channel_waits, NULL);
