@@ -300,11 +300,17 @@ BridgeState bridge_go_on(Bridge *b, BridgeHub *hub) {
 static BridgeState connected(Bridge *b, BridgeHub *hub) {
         b->connected = b->client.writable = b->target.writable = true;
         hub->target.preferred = b->address;
+        hub->target.was_reached = true;
         hub->unreachable = hub->has_complained = false;
 
         /* Mostly, what the client wants is there already. */
         b->client.readable = true;
         return bridge_go_on(b, hub);
+}
+
+/* Where it was possible to connect from here before, no address is missing, but a port to connect from. */
+static bool is_short_of_ports(const Target *t, size_t address, int error) {
+        return error == -EADDRNOTAVAIL && t->was_reached && address == t->preferred;
 }
 
 /* Tries the addresses in turn, beginning with the one that was reached last. */
@@ -322,7 +328,8 @@ static BridgeState try_next(Bridge *b, BridgeHub *hub, int error) {
                                 return is_connected ? connected(b, hub) : BRIDGE_WAITS;
                 }
 
-                if (error == -EAGAIN || errno_is_transient(error)) {
+                if (error == -EAGAIN || errno_is_transient(error) ||
+                    is_short_of_ports(t, b->address, error)) {
                         b->n_tried--;
                         return error == -EAGAIN ? BRIDGE_RETRIES : retry_later(hub, error);
                 }
