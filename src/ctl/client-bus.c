@@ -85,6 +85,7 @@ static const char *find_advice(const sd_bus_error *error) {
                 { SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED,
                   N_("run it on a terminal and without --no-ask-password, or as root") },
                 { SD_BUS_ERROR_ACCESS_DENIED, N_("run it as root, or ask an administrator to allow it") },
+                { SD_BUS_ERROR_INVALID_ARGS, N_("tcpserversocketctl(1) says what the options may be") },
                 { SD_BUS_ERROR_ADDRESS_IN_USE,
                   N_("\"list\" or \"ss -ltnp\" shows who has it; choose another one") },
                 { SD_BUS_ERROR_LIMITS_EXCEEDED, N_("\"status\" shows the limits; close what is not needed") },
