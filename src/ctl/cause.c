@@ -68,6 +68,13 @@ static const char *const causes[] = {
         N_("Option allowFrom: entry %s is not an address prefix such as 192.0.2.0/24 or 2001:db8::/32"),
         N_("Option name is not printable text of at most %s bytes"),
 
+        /* By the signal Error, to "monitor". */
+        N_("The connection from %s port %s is lost: %s"),
+        N_("Connections have to wait, the service cannot accept them: %s"),
+        N_("The listener is closed, its socket failed: %s"),
+        N_("The listener is closed, it cannot wait for connections: %s"),
+        N_("The listener is closed, its owner's connection to the bus does not take file descriptors"),
+
         /* The bus's own: dbus-daemon, dbus-broker. */
         N_("The name %s was not provided by any .service files"),
         N_("The name is not activatable"),
