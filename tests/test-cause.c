@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <glib.h>
+#include <libintl.h>
+#include <locale.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "base/macros.h"
+#include "config.h"
 #include "ctl/cause.h"
 
 static void assert_known(const char *message) {
@@ -40,10 +45,46 @@ static void test_knows_what_it_knows(void) {
         assert_unknown(listener);
 }
 
+/* A language that says it the other way round. */
+static void test_keeps_the_values_in_their_places(void) {
+        static const char catalogue[] =
+                        "msgid \"\"\nmsgstr \"Content-Type: text/plain; charset=UTF-8\\n\"\n"
+                        "#, c-format\nmsgid \"Port %s of %s is in use\"\nmsgstr \"100%% in use: %2$s, %1$s\"\n";
+        g_autofree char *root = g_dir_make_tmp(NULL, NULL),
+                        *directory = g_build_filename(root, "xx", "LC_MESSAGES", NULL),
+                        *source = g_build_filename(root, "xx.po", NULL),
+                        *compiled = g_build_filename(directory, GETTEXT_PACKAGE ".mo", NULL), *text = NULL;
+        const char *const argv[] = { "msgfmt", "-o", compiled, source, NULL };
+        int status;
+
+        g_assert_cmpint(g_mkdir_with_parents(directory, 0700), ==, 0);
+        g_assert_true(g_file_set_contents(source, catalogue, -1, NULL));
+        if (!setlocale(LC_ALL, "C.UTF-8") || !g_spawn_sync(NULL, (char **) argv, NULL, G_SPAWN_SEARCH_PATH,
+                                                           NULL, NULL, NULL, NULL, &status, NULL)) {
+                g_test_skip("needs the locale C.UTF-8, and msgfmt");
+                return;
+        }
+        g_assert_cmpint(status, ==, 0);
+
+        (void) g_setenv("LANGUAGE", "xx", true);
+        (void) bindtextdomain(GETTEXT_PACKAGE, root);
+        (void) textdomain(GETTEXT_PACKAGE);
+        text = cause_translate("Port 80 of :: is in use");
+        g_assert_cmpstr(text, ==, "100% in use: ::, 80");
+
+        (void) unlink(compiled);
+        (void) unlink(source);
+        (void) rmdir(directory);
+        *strrchr(directory, '/') = '\0';
+        (void) rmdir(directory);
+        (void) rmdir(root);
+}
+
 int main(int argc, char *argv[]) {
         g_test_init(&argc, &argv, NULL);
 
         g_test_add_func("/cause/keeps the values", test_keeps_the_values);
+        g_test_add_func("/cause/keeps the values in their places", test_keeps_the_values_in_their_places);
         g_test_add_func("/cause/knows what it knows, and nothing else", test_knows_what_it_knows);
         return g_test_run();
 }

@@ -37,6 +37,7 @@ static const char *const causes[] = {
         N_("The user has as many channels as it may; the limit %s is %s"),
         N_("The user has as many requests waiting as it may; the limit %s is %s"),
         N_("The caller has as many calls waiting as it may; the limit %s is %s"),
+        /* NOLINTNEXTLINE(bugprone-suspicious-missing-comma): it is one. */
         N_("There is no room for another file descriptor (MaxUnacknowledged), as this caller or other clients of "
            "its user have not read what they were sent"),
 
@@ -80,23 +81,36 @@ static const char *const causes[] = {
         N_("The name is not activatable"),
 };
 
-static bool match(const char *pattern, const char *text, Piece *pieces) {
-        for (; *pattern; pattern++, text++) {
-                if (strncmp(pattern, "%s", 2) == 0) {
-                        for (const char *end = text; *end; end++)
-                                if (match(pattern + 2, end + 1, pieces + 1)) {
-                                        *pieces = (Piece) { text, (size_t) (end + 1 - text) };
-                                        return true;
-                                }
-                        return false;
-                }
-                if (*pattern == '%')
-                        pattern++;
-                if (*pattern != *text)
-                        return false;
-        }
+/* Each piece is as short as can be: where what follows does not fit, the last one grows. */
+static bool match(const char *pattern, const char *text, Piece pieces[static PIECES_MAX]) {
+        const char *after = NULL; /* the last "%s" */
+        Piece *last = pieces;
 
-        return *text == '\0';
+        for (;;) {
+                bool is_piece = strncmp(pattern, "%s", 2) == 0;
+
+                if (is_piece && *text) {
+                        last += after != NULL;
+                        *last = (Piece) { text++, 1 };
+                        after = pattern += 2;
+                        continue;
+                }
+
+                if (*pattern == '%' && !is_piece)
+                        pattern++;
+                if (!is_piece && *pattern == *text) {
+                        if (!*text)
+                                return true;
+                        pattern++;
+                        text++;
+                        continue;
+                }
+
+                if (!after || !last->start[last->length])
+                        return false;
+                text = last->start + ++last->length;
+                pattern = after;
+        }
 }
 
 /* A translation may have the pieces in another order: "%2$s". */
