@@ -271,8 +271,7 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *inf
         TAILQ_FOREACH(job, &a->running, jobs)
                 signal_forward(info, job->pid);
 
-        if (info->ssi_signo == SIGTSTP)
-                signal_stop_self();
+        signal_stop(info);
         update(a);
         return 0;
 }

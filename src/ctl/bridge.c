@@ -97,7 +97,7 @@ static BridgeState fail(Bridge *b, BridgeHub *hub) {
 
 static int end_of_input(BridgeEnd *from, ssize_t n) {
         if (n == 0)
-                return -ENODATA;
+                return from->failed ? -ECONNRESET : -ENODATA;
         if (errno != EAGAIN) {
                 from->failed = !errno_is_transient(-errno);
                 return -errno;
@@ -156,9 +156,12 @@ static void discard(BridgeWay *way, BridgeHub *hub) {
         way->n_bytes = 0;
 }
 
-/* Nobody reads it; what was said the other way may be why, and is worth hearing. For that, the client's bytes are taken
- * to the end: closed with some unread, its socket would lose the answer. */
-static void stop_sending(BridgeWay *way, BridgeHub *hub) {
+/* Nobody reads it; what was said the other way may be why, and is worth hearing. For that, the client's bytes
+ * are taken to the end: closed with some unread, its socket would lose the answer. */
+static void stop_sending(BridgeWay *way, BridgeHub *hub, int error) {
+        /* It was told here, and so whoever reads there will see an ordinary end. */
+        if (error == ECONNRESET)
+                way->to->failed = true;
         discard(way, hub);
         way->discards = way->from == &way->from->bridge->client;
         way->finished = !way->discards;
@@ -204,7 +207,7 @@ static int copy(BridgeWay *way, BridgeHub *hub) {
 
         sent = way->to->writable ? send(way->to->fd, bytes, (size_t) n, MSG_NOSIGNAL) : 0;
         if (sent < 0 && (errno == EPIPE || errno == ECONNRESET)) {
-                stop_sending(way, hub);
+                stop_sending(way, hub, errno);
                 return 1;
         }
         if (sent < 0 && errno != EAGAIN && !errno_is_transient(-errno))
@@ -228,8 +231,10 @@ static int move(BridgeWay *way, const BridgeWay *other, BridgeHub *hub) {
                         r = way->is_bulk ? fill(way, hub) : copy(way, hub);
                         if (r == -ENODATA) {
                                 way->finished = true;
-                                /* If the other one has, closing says the same. */
-                                if (!other->finished && !way->discards && shutdown(way->to->fd, SHUT_WR) < 0)
+                                /* If the other one has, closing says the same. Who has reset learns nothing
+                                 * more, but what it said before is still to be read. */
+                                if (!other->finished && !way->discards &&
+                                    shutdown(way->to->fd, SHUT_WR) < 0 && errno != ENOTCONN)
                                         return -errno;
                                 return 0;
                         }
@@ -247,7 +252,7 @@ static int move(BridgeWay *way, const BridgeWay *other, BridgeHub *hub) {
                         return 0;
                 r = drain(way, hub);
                 if (r == -EPIPE || r == -ECONNRESET) {
-                        stop_sending(way, hub);
+                        stop_sending(way, hub, -r);
                         continue;
                 }
                 if (r < 0)
@@ -295,11 +300,17 @@ BridgeState bridge_go_on(Bridge *b, BridgeHub *hub) {
 static BridgeState connected(Bridge *b, BridgeHub *hub) {
         b->connected = b->client.writable = b->target.writable = true;
         hub->target.preferred = b->address;
+        hub->target.was_reached = true;
         hub->unreachable = hub->has_complained = false;
 
         /* Mostly, what the client wants is there already. */
         b->client.readable = true;
         return bridge_go_on(b, hub);
+}
+
+/* Where it was possible to connect from here before, no address is missing, but a port to connect from. */
+static bool is_short_of_ports(const Target *t, size_t address, int error) {
+        return error == -EADDRNOTAVAIL && t->was_reached && address == t->preferred;
 }
 
 /* Tries the addresses in turn, beginning with the one that was reached last. */
@@ -317,14 +328,16 @@ static BridgeState try_next(Bridge *b, BridgeHub *hub, int error) {
                                 return is_connected ? connected(b, hub) : BRIDGE_WAITS;
                 }
 
-                if (error == -EAGAIN || errno_is_transient(error)) {
+                if (error == -EAGAIN || errno_is_transient(error) ||
+                    is_short_of_ports(t, b->address, error)) {
                         b->n_tried--;
                         return error == -EAGAIN ? BRIDGE_RETRIES : retry_later(hub, error);
                 }
         }
 
         if (!hub->unreachable)
-                (void) message_error(error, _("Cannot reach %s: %s."), t->name, strerror(-error));
+                (void) message_error(error, _("Cannot reach %s: %s; is a server running there?"), t->name,
+                                     strerror(-error));
         hub->unreachable = true;
         return reset(b);
 }

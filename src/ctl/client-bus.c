@@ -7,6 +7,7 @@
 #include "base/names.h"
 #include "base/parse.h"
 #include "ctl/agent.h"
+#include "ctl/cause.h"
 #include "ctl/client-bus.h"
 #include "ctl/message.h"
 #include "ctl/options.h"
@@ -85,6 +86,7 @@ static const char *find_advice(const sd_bus_error *error) {
                 { SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED,
                   N_("run it on a terminal and without --no-ask-password, or as root") },
                 { SD_BUS_ERROR_ACCESS_DENIED, N_("run it as root, or ask an administrator to allow it") },
+                { SD_BUS_ERROR_INVALID_ARGS, N_("tcpserversocketctl(1) says what the options may be") },
                 { SD_BUS_ERROR_ADDRESS_IN_USE,
                   N_("\"list\" or \"ss -ltnp\" shows who has it; choose another one") },
                 { SD_BUS_ERROR_LIMITS_EXCEEDED, N_("\"status\" shows the limits; close what is not needed") },
@@ -109,7 +111,7 @@ static const char *find_advice(const sd_bus_error *error) {
 }
 
 int client_error(const Context *c, int r, const sd_bus_error *error, const char *format, ...) {
-        _cleanup_free_ char *what = NULL;
+        _cleanup_free_ char *what = NULL, *translated = NULL;
         const char *cause, *advice;
         va_list arguments;
         int n;
@@ -123,7 +125,8 @@ int client_error(const Context *c, int r, const sd_bus_error *error, const char 
         }
 
         if (error && sd_bus_error_is_set(error)) {
-                cause = error->message ?: error->name;
+                translated = error->message ? cause_translate(error->message) : NULL;
+                cause = translated ?: error->message ?: error->name;
                 advice = find_advice(error);
                 if (r >= 0)
                         r = -sd_bus_error_get_errno(error);
@@ -135,9 +138,9 @@ int client_error(const Context *c, int r, const sd_bus_error *error, const char 
                 r = -EIO;
 
         if (advice)
-                return message_error(r, "%s: %s; %s.", what, cause, advice);
+                return message_error(r, _("%s: %s; %s."), what, cause, advice);
 
-        return message_error(r, "%s: %s.", what, cause);
+        return message_error(r, _("%s: %s."), what, cause);
 }
 
 static int append_strings(sd_bus_message *m, const char *list) {

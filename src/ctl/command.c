@@ -186,7 +186,3 @@ int command_start(const Command *c, const CommandInput *input, pid_t *ret) {
         *ret = pid;
         return 0;
 }
-
-int command_get_exit_status(const siginfo_t *info) {
-        return info->si_code == CLD_EXITED ? info->si_status : EXIT_SIGNAL + info->si_status;
-}

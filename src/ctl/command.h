@@ -13,7 +13,6 @@
 /* As env(1) and the shells have it. */
 #define EXIT_CANNOT_RUN 126
 #define EXIT_NOT_FOUND 127
-#define EXIT_SIGNAL 128
 
 typedef struct Command {
         char **argv;
@@ -43,6 +42,3 @@ int command_check(const Command *c);
 /* Returns 0 or a negative errno, and says nothing; -EAGAIN and -ENOMEM are transient. If it cannot be
  * executed, the process says so and ends as env does. */
 int command_start(const Command *c, const CommandInput *input, pid_t *ret);
-
-/* What a shell makes of it. */
-int command_get_exit_status(const siginfo_t *info);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include "base/address.h"
 #include "base/i18n.h"
 #include "base/macros.h"
 #include "ctl/endpoint.h"
@@ -9,6 +10,7 @@
 int endpoint_parse(const char *s, Endpoint *ret) {
         _cleanup_free_ char *address = NULL;
         const char *colon, *start = s, *end = NULL;
+        Address parsed;
         uint16_t port;
         int r;
 
@@ -35,6 +37,12 @@ int endpoint_parse(const char *s, Endpoint *ret) {
                 address = strndup(start, (size_t) (end - start));
                 if (!address)
                         return message_oom();
+                /* Whether the host has it, and its interface, is for the service to say. */
+                if (address_parse(address, &parsed) == -EINVAL)
+                        return message_error(-EINVAL,
+                                             _("\"%s\" is not an IP address; write it in numbers, as in "
+                                               "\"127.0.0.1:80\"."),
+                                             address);
         }
 
         *ret = (Endpoint) { .address = TAKE_PTR(address), .port = port };

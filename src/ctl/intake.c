@@ -74,6 +74,18 @@ static int accept_next(Intake *in, int *ret_fd, Address *ret_peer) {
         }
 }
 
+/* What a packet brings and there is no room for, the kernel closes; so it stays where it is until there is.
+ */
+static int check_room(const Intake *in) {
+        int fd = fcntl(in->fd, F_DUPFD_CLOEXEC, 0);
+
+        if (fd < 0)
+                return -errno;
+
+        (void) close_fd(fd);
+        return 0;
+}
+
 static int receive_next(Intake *in, int *ret_fd, Address *ret_peer) {
         union {
                 struct cmsghdr header;
@@ -85,9 +97,13 @@ static int receive_next(Intake *in, int *ret_fd, Address *ret_peer) {
         struct sockaddr_storage storage;
         socklen_t size;
         ssize_t n;
-        int fd;
+        int r, fd;
 
         for (;;) {
+                r = check_room(in);
+                if (r < 0)
+                        return r;
+
                 message.msg_controllen = sizeof(control);
                 n = recvmsg(in->fd, &message, MSG_CMSG_CLOEXEC);
                 if (n < 0 && errno == EINTR)

@@ -33,7 +33,7 @@ struct Relay {
         BridgeList dead;     /* by 'bridges'; what epoll has told may still point there */
         bool is_waiting;
         bool is_finishing; /* there will be no new connections but those that a channel still holds */
-        int64_t retry_at; /* in ms; 0: nobody has to wait */
+        int64_t retry_at;  /* in ms; 0: nobody has to wait */
         void (*intake_ended)(void *userdata);
         void *userdata;
 };

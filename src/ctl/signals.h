@@ -19,8 +19,8 @@ bool signal_ends(int signal_number);
  * group. */
 void signal_forward(const struct signalfd_siginfo *info, pid_t pid);
 
-/* For SIGTSTP, when it was passed on: stops the tool itself until it is continued. */
-void signal_stop_self(void);
+/* When it was passed on: if it is one that stops a job, stops the tool itself until it is continued. */
+void signal_stop(const struct signalfd_siginfo *info);
 
 /* Ends the tool as if it had never caught the signal, so that whoever waits for it sees what has ended it. */
 _Noreturn void signal_end_self(int signal_number);

@@ -83,8 +83,10 @@ static int parse_host(const char *s, Target *t) {
         (void) snprintf(number, sizeof(number), "%u", port);
         r = getaddrinfo(host, number, &hints, &found);
         if (r != 0)
-                return message_error(-EHOSTUNREACH, _("Cannot find the host \"%s\": %s."), host,
-                                     r == EAI_SYSTEM ? strerror(errno) : gai_strerror(r));
+                return message_error(
+                                -EHOSTUNREACH,
+                                _("Cannot find the host \"%s\": %s; check its name, or write its address."),
+                                host, r == EAI_SYSTEM ? strerror(errno) : gai_strerror(r));
 
         r = 0;
         for (const struct addrinfo *a = found; a && r == 0; a = a->ai_next)

@@ -17,6 +17,7 @@ typedef struct Target {
         TargetAddress *addresses;
         size_t n;
         size_t preferred; /* the one that was reached last */
+        bool was_reached; /* there is such a one */
 } Target;
 
 /* "HOST:PORT", "[ADDRESS]:PORT", with a number or the name of a service, or the path of a Unix socket:

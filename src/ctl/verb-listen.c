@@ -21,6 +21,7 @@ typedef struct Server {
         Holding *holding;
         sd_event *event;
         pid_t pid;
+        int ended_by; /* the signal, or 0 */
         bool lost;
 } Server;
 
@@ -30,15 +31,16 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *inf
         Server *s = userdata;
 
         signal_forward(info, s->pid);
-        if (info->ssi_signo == SIGTSTP)
-                signal_stop_self();
+        signal_stop(info);
         return 0;
 }
 
 static int on_exit_of_command(sd_event_source *source, const siginfo_t *info, void *userdata) {
         Server *s = userdata;
 
-        return sd_event_exit(s->event, command_get_exit_status(info));
+        if (info->si_code != CLD_EXITED)
+                s->ended_by = info->si_status;
+        return sd_event_exit(s->event, info->si_code == CLD_EXITED ? info->si_status : 0);
 }
 
 /* What it listens on is of no use any more, and nobody else would tell it. */
@@ -167,5 +169,7 @@ int verb_listen(int argc, char *argv[], Context *c) {
         r = serve(&s, c);
         holding_close(holding);
         sd_event_unref(s.event);
+        if (r == 0 && s.ended_by != 0)
+                signal_end_self(s.ended_by);
         return r;
 }

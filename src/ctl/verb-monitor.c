@@ -9,6 +9,7 @@
 #include "base/i18n.h"
 #include "base/macros.h"
 #include "base/text.h"
+#include "ctl/cause.h"
 #include "ctl/client-bus.h"
 #include "ctl/json.h"
 #include "ctl/listener.h"
@@ -112,6 +113,7 @@ static const char *format_address(const char *address, uint16_t port, char buffe
 }
 
 static char *format_details(const MonitorEvent *e) {
+        _cleanup_free_ char *cause = NULL;
         char remote[128], local[128];
         char *text = NULL;
         int n = -1;
@@ -132,7 +134,9 @@ static char *format_details(const MonitorEvent *e) {
                 break;
 
         case MONITOR_ERROR:
-                n = asprintf(&text, _("error: %s (%s:%" PRIu32 ")"), e->message, e->filename, e->line);
+                cause = cause_translate(e->message);
+                n = asprintf(&text, _("error: %s (%s:%" PRIu32 ")"), cause ?: e->message, e->filename,
+                             e->line);
                 break;
 
         case MONITOR_PENDING:

@@ -25,8 +25,7 @@ DEFINE_CLEANUP(Relay, relay_free)
 static int on_signal(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
         Forwarding *f = userdata;
 
-        if (info->ssi_signo == SIGTSTP)
-                signal_stop_self();
+        signal_stop(info);
         if (!signal_ends((int) info->ssi_signo))
                 return 0;
 

@@ -108,7 +108,8 @@ static void reap(TestChild *child, int flags) {
         if (pid == 0)
                 return;
         child->pid = 0;
-        child->status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+        child->by_signal = WIFSIGNALED(status);
+        child->status = child->by_signal ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
 void test_child_free(TestChild *child) {

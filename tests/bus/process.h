@@ -22,7 +22,8 @@ typedef struct TestSpawn {
 typedef struct TestChild {
         pid_t pid;
         int pidfd;
-        int status; /* the exit code, or 128 and the signal; valid once pid is 0 */
+        int status;     /* the exit code, or 128 and the signal; valid once pid is 0 */
+        bool by_signal; /* the second; the same */
 } TestChild;
 
 TestChild *test_child_new(const char *const *argv, const TestSpawn *options);

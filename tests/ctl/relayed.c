@@ -55,6 +55,8 @@ Relayed relay_start(Fixture *f, Target target, const char *option) {
 
 void relay_end(Relayed *r) {
         test_child_signal(r->tool->child, SIGTERM);
+        g_assert_cmpint(test_child_wait(r->tool->child), ==, 128 + SIGTERM);
+        g_assert_true(r->tool->child->by_signal);
         relay_wait(r, 128 + SIGTERM);
 }
 

@@ -180,6 +180,7 @@ static void test_ends_with_its_commands(Fixture *f, const void *data) {
         test_expect(peer, "bye\n");
         test_send(other, "\n", 1);
         g_assert_cmpint(test_child_wait(tool->child), ==, 128 + SIGTERM);
+        g_assert_true(tool->child->by_signal);
 }
 
 /* Connections that were handed over live on. */

@@ -11,16 +11,16 @@
 
 /* Writes the name of each signal that it gets, and ends at SIGTERM. They are blocked from "ready" on, since
  * one that came right before signal.pause() would be told only with the next one. */
-#define TELL_SIGNALS                                                              \
-        "import signal, sys\n"                                                    \
-        "names = 'HUP', 'INT', 'QUIT', 'TERM', 'USR1', 'USR2', 'WINCH', 'CONT'\n" \
-        "all = [getattr(signal, 'SIG' + name) for name in names]\n"               \
-        "signal.pthread_sigmask(signal.SIG_BLOCK, all)\n"                         \
-        "print('ready', flush=True)\n"                                            \
-        "while True:\n"                                                           \
-        "    number = signal.sigwait(all)\n"                                      \
-        "    print(signal.Signals(number).name, flush=True)\n"                    \
-        "    if number == signal.SIGTERM:\n"                                      \
+#define TELL_SIGNALS                                                                                       \
+        "import signal, sys\n"                                                                             \
+        "names = 'HUP', 'INT', 'QUIT', 'TERM', 'USR1', 'USR2', 'WINCH', 'CONT', 'TTIN', 'TTOU', 'RTMIN'\n" \
+        "all = [getattr(signal, 'SIG' + name) for name in names]\n"                                        \
+        "signal.pthread_sigmask(signal.SIG_BLOCK, all)\n"                                                  \
+        "print('ready', flush=True)\n"                                                                     \
+        "while True:\n"                                                                                    \
+        "    number = signal.sigwait(all)\n"                                                               \
+        "    print(signal.Signals(number).name, flush=True)\n"                                             \
+        "    if number == signal.SIGTERM:\n"                                                               \
         "        sys.exit(42)\n"
 
 static void test_passes_sockets(Fixture *f, const void *data) {
@@ -82,8 +82,6 @@ static void test_exit_statuses(Fixture *f, const void *data) {
         } cases[] = {
                 { { "true" }, 0, "" },
                 { { "sh", "-c", "exit 77" }, 77, "" },
-                { { "sh", "-c", "kill -KILL $$" }, 137, "" },
-                { { "sh", "-c", "kill -USR1 $$" }, 138, "" },
                 { { "there-is-no-such-program" },
                   127,
                   "Cannot run \"there-is-no-such-program\": there is no such program.\n" },
@@ -99,6 +97,23 @@ static void test_exit_statuses(Fixture *f, const void *data) {
 
                 g_assert_cmpstr(result->err, ==, cases[i].says);
                 g_assert_cmpint(result->status, ==, cases[i].status);
+        }
+}
+
+/* As if it had been the COMMAND itself: for a shell that is 128 and the number, but whoever waits for a
+ * program, such as systemd, makes a difference. */
+static void test_ends_by_the_same_signal(Fixture *f, const void *data) {
+        static const int signals[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGKILL, SIGUSR1, SIGPIPE, SIGSEGV };
+
+        for (size_t i = 0; i < ELEMENTS(signals); i++) {
+                g_autofree char *kill = g_strdup_printf("ulimit -c 0; kill -%d $$", signals[i]);
+                uint16_t port;
+                g_autoptr(Tool) tool = serving_start(f->bus, &port,
+                                                     SERVING("listen", "0", "--", "sh", "-c", kill));
+
+                g_assert_cmpint(test_child_wait(tool->child), ==, 128 + signals[i]);
+                g_assert_true(tool->child->by_signal);
+                g_assert_false(test_service_is_listening(f->service, port));
         }
 }
 
@@ -124,12 +139,20 @@ static void test_leaves_the_command_alone(Fixture *f, const void *data) {
 }
 
 static void test_passes_signals_on(Fixture *f, const void *data) {
-        static const struct {
+        const struct {
                 int number;
                 const char *name;
         } signals[] = {
-                { SIGHUP, "SIGHUP" },   { SIGINT, "SIGINT" },   { SIGQUIT, "SIGQUIT" },
-                { SIGUSR1, "SIGUSR1" }, { SIGUSR2, "SIGUSR2" }, { SIGWINCH, "SIGWINCH" },
+                { SIGHUP, "SIGHUP" },
+                { SIGINT, "SIGINT" },
+                { SIGQUIT, "SIGQUIT" },
+                { SIGUSR1, "SIGUSR1" },
+                { SIGUSR2, "SIGUSR2" },
+                { SIGWINCH, "SIGWINCH" },
+                /* More workers and fewer, to gunicorn; what systemd's own services know. */
+                { SIGTTIN, "SIGTTIN" },
+                { SIGTTOU, "SIGTTOU" },
+                { SIGRTMIN, "SIGRTMIN" },
         };
         uint16_t port;
 
@@ -192,6 +215,23 @@ static void test_a_key_is_one_signal(Fixture *f, const void *data) {
         g_assert_null(strstr(strstr(t->shown->str, "SIGINT") + 1, "SIGINT"));
         test_child_signal(t->child, SIGTERM);
         g_assert_cmpint(terminal_wait(t), ==, 42);
+}
+
+/* A shell that has put it into the background wants to know that it waits to be brought back. */
+static void test_a_background_job_that_reads(Fixture *f, const void *data) {
+        static const char *const argv[] = { "listen",
+                                            "0",
+                                            "--",
+                                            "bash",
+                                            "-c",
+                                            "set -m; \"$TEST_CTL\" listen 0 -- cat & wait $!; echo \"<$?>\"; "
+                                            "kill -KILL %1",
+                                            NULL };
+        g_autofree char *stopped = g_strdup_printf("<%d>", 128 + SIGTTIN);
+        g_autoptr(Terminal) t = terminal_new(f->bus, NULL, 80, argv);
+
+        test_wait_for(terminal_shows(t, stopped));
+        g_assert_cmpint(terminal_wait(t), ==, 0);
 }
 
 /* As under nohup. */
@@ -348,12 +388,17 @@ static void test_what_cannot_be(Fixture *f, const void *data) {
                 { { "relay", "0", "nonsense" }, { "\"nonsense\" is no target", "HOST:PORT" } },
                 { { "relay", "0", "::1:80" }, { "\"::1:80\" is no target", "[ADDRESS]:PORT" } },
                 { { "relay", "0", "there.is.no.such.host.invalid:80" },
-                  { "Cannot find the host \"there.is.no.such.host.invalid\"" } },
+                  { "Cannot find the host \"there.is.no.such.host.invalid\"", "check its name" } },
                 { { "listen", "nonsense", "--", "true" }, { "no TCP service \"nonsense\"", "services(5)" } },
                 { { "listen", "65536", "--", "true" }, { "\"65536\" is not a port", "from 0 to 65535" } },
                 { { "listen", "-1", "--", "true" }, { "-1" } },
                 { { "listen", " 80", "--", "true" }, { "\" 80\" is not a port" } },
                 { { "listen", "[::1]:", "--", "true" }, { "\"[::1]:\" is not a port" } },
+                { { "listen", "localhost:0", "--", "true" },
+                  { "\"localhost\" is not an IP address", "127.0.0.1" } },
+                { { "listen", "[127.0.0.1:0", "--", "true" }, { "\"[127.0.0.1\" is not an IP address" } },
+                { { "listen", "--allow-from=192.0.2.0/33", "0", "--", "true" },
+                  { "allowFrom", "tcpserversocketctl(1)" } },
                 { { "listen", ":80", "--", "true" }, { "no address before the port in \":80\"" } },
                 { { "relay", "0", "localhost:nonsense" }, { "no TCP service \"nonsense\"" } },
                 { { "relay", "0", "localhost:65616" }, { "\"localhost:65616\" is not a port" } },
@@ -402,10 +447,12 @@ int main(int argc, char *argv[]) {
         ADD("/listen/names them", test_a_name);
         ADD("/listen/the command accepts", test_the_command_accepts);
         ADD("/listen/exit statuses", test_exit_statuses);
+        ADD("/listen/ends by the same signal", test_ends_by_the_same_signal);
         ADD("/listen/leaves the command alone", test_leaves_the_command_alone);
         ADD("/listen/passes signals on", test_passes_signals_on);
         ADD("/listen/stops and goes on", test_stops_and_goes_on);
         ADD("/listen/a key is one signal", test_a_key_is_one_signal);
+        ADD("/listen/a background job that reads", test_a_background_job_that_reads);
         ADD("/listen/ignored signals stay ignored", test_ignored_signals_stay_ignored);
         ADD("/listen/ignored children", test_ignored_children);
         ADD("/listen/persistent is all or nothing", test_persistent_is_all_or_nothing);

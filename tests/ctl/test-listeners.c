@@ -74,6 +74,29 @@ static void test_list_as_a_table(Fixture *f, const void *data) {
         g_assert_cmpuint(count_lines(quiet->out), ==, 2);
 }
 
+/* One line for programs, several for people, and neither. */
+static void test_forms_of_json(Fixture *f, const void *data) {
+        static const char *const verbs[] = { "list", "show", "status" };
+
+        g_free(test_listen(f->client, 0, -1, "name", "s", "web", NULL));
+        for (size_t i = 0; i < ELEMENTS(verbs); i++) {
+                const char *listener = streq(verbs[i], "show") ? "web" : NULL;
+                g_autoptr(ToolResult) brief = tool_run(f->bus, "--json=short", verbs[i], listener, NULL),
+                                      piped = tool_run(f->bus, "-j", verbs[i], listener, NULL),
+                                      pretty = tool_run(f->bus, "--json=pretty", verbs[i], listener, NULL),
+                                      off = tool_run(f->bus, "--json=off", verbs[i], listener, NULL),
+                                      plain = tool_run(f->bus, verbs[i], listener, NULL);
+                g_autoptr(json_object) a = json_tokener_parse(brief->out),
+                                       b = json_tokener_parse(pretty->out);
+
+                g_assert_cmpuint(count_lines(brief->out), ==, 1);
+                g_assert_cmpstr(piped->out, ==, brief->out);
+                g_assert_cmpuint(count_lines(pretty->out), >, 5);
+                g_assert_true(json_object_equal(a, b));
+                g_assert_cmpstr(off->out, ==, plain->out);
+        }
+}
+
 static void test_list_nothing(Fixture *f, const void *data) {
         g_autoptr(json_object) list = tool_run_json(f->bus, "list", "--json=pretty", NULL);
         g_autoptr(ToolResult) result = tool_run(f->bus, "list", NULL),
@@ -188,6 +211,7 @@ int main(int argc, char *argv[]) {
 #define ADD(path, test) g_test_add("/listeners/" path, Fixture, NULL, fixture_set_up, test, fixture_tear_down)
         ADD("list, as JSON", test_list_as_json);
         ADD("list, as a table", test_list_as_a_table);
+        ADD("forms of JSON", test_forms_of_json);
         ADD("list, when there is nothing", test_list_nothing);
         ADD("show, by number, path, and name", test_show);
         ADD("close", test_close);

@@ -7,10 +7,12 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/macros.h"
 #include "ctl/relayed.h"
@@ -193,6 +195,44 @@ static void test_a_reset_comes_last(Fixture *f, const void *data) {
         relay_end(&r);
 }
 
+/* The kernel tells of a reset once: here, to whoever writes. Who reads must learn of it, too. */
+static void test_a_reset_meets_bytes(Fixture *f, const void *data) {
+        Relayed r = relay_start(f, data ? target_new_unix(false, 16) : target_new(), NULL);
+
+        for (int client_first = 0; client_first <= (data ? 0 : 1); client_first++) {
+                int client = test_connect("127.0.0.1", r.port), target = target_accept(&r.target);
+                int sender = client_first ? client : target, reader = client_first ? target : client, end;
+
+                /* What the reader sends waits, and goes on as soon as something happens to the sender. */
+                while (fill(reader) > 0)
+                        test_wait_for(serving_get_state(r.tool->child->pid) == 'S');
+                test_send(sender, "half", 4);
+                reset(sender);
+                g_assert_cmpuint(receive_all(reader, &end), ==, 4);
+                g_assert_cmpint(end, ==, ECONNRESET);
+                close(reader);
+        }
+        relay_end(&r);
+}
+
+/* Who has ended cannot be told of to who has reset, and gets what came before that all the same. */
+static void test_an_end_meets_a_reset(Fixture *f, const void *data) {
+        Relayed r = relay_start(f, target_new(), NULL);
+        int client = test_connect("127.0.0.1", r.port), target = target_accept(&r.target), end;
+
+        test_assert_connected(client, target);
+        test_child_signal(r.tool->child, SIGSTOP);
+        test_wait_for(serving_get_state(r.tool->child->pid) == 'T');
+        g_assert_no_errno(shutdown(client, SHUT_WR));
+        test_send(target, "half", 4);
+        reset(target);
+        test_child_signal(r.tool->child, SIGCONT);
+        g_assert_cmpuint(receive_all(client, &end), ==, 4);
+        g_assert_cmpint(end, ==, ECONNRESET);
+        close(client);
+        relay_end(&r);
+}
+
 /* ------------------------------------------------------------------------------------------ shortages */
 
 static int compare(const void *a, const void *b) {
@@ -253,6 +293,83 @@ static void test_no_descriptor_for_the_target(Fixture *f, const void *data) {
         second_target = target_accept(&r.target);
         test_assert_connected(second, second_target);
         g_assert_false(tool_has_complained(r.tool, "Cannot reach"));
+        relay_end(&r);
+}
+
+#define PORT_RANGE "/proc/sys/net/ipv4/ip_local_port_range"
+
+static void write_sysctl(const char *value) {
+        _cleanup_close_ int fd = open(PORT_RANGE, O_WRONLY | O_CLOEXEC);
+
+        g_assert_no_errno(fd);
+        g_assert_cmpint(write(fd, value, strlen(value)), ==, strlen(value));
+}
+
+static bool is_readable(int fd) {
+        struct pollfd p = { .fd = fd, .events = POLLIN };
+
+        return poll(&p, 1, 0) > 0;
+}
+
+/* A connection to the target takes a port here, and of those there are only so many. */
+static void test_no_port_for_the_target(Fixture *f, const void *data) {
+        static const char shortage[] = "Connections have to wait: Cannot assign requested address.\n";
+        int clients[5], targets[ELEMENTS(clients)];
+        g_autofree char *range = NULL;
+        unsigned n = 0;
+        Relayed r;
+
+        if (!test_require_private_network())
+                return;
+        if (access(PORT_RANGE, W_OK) < 0 || !g_file_get_contents(PORT_RANGE, &range, NULL, NULL)) {
+                g_test_skip("needs sysctls of the network");
+                return;
+        }
+
+        r = relay_start(f, target_new(), NULL);
+        write_sysctl("50000 50003");
+        for (;; n++) {
+                /* Each from an address of its own, which has all ports. */
+                g_autofree char *source = g_strdup_printf("127.0.0.%u", 2 + n);
+
+                g_assert_cmpuint(n, <, ELEMENTS(clients));
+                clients[n] = test_connect_from(source, "127.0.0.1", r.port);
+                test_wait_for(is_readable(r.target.fd) || tool_has_complained(r.tool, shortage));
+                if (!is_readable(r.target.fd))
+                        break;
+                targets[n] = target_accept(&r.target);
+                test_assert_connected(clients[n], targets[n]);
+        }
+        g_assert_cmpuint(n, >, 0);
+        reset(targets[0]);
+        g_assert_cmpint(test_wait_end(clients[0]), ==, ECONNRESET);
+        targets[0] = target_accept(&r.target);
+        test_assert_connected(clients[n], targets[0]);
+
+        write_sysctl(range);
+        g_assert_false(tool_has_complained(r.tool, "Cannot reach"));
+        for (unsigned i = 0; i < n; i++) {
+                close(clients[i]);
+                close(targets[i]);
+        }
+        close(clients[n]);
+        relay_end(&r);
+}
+
+/* What comes in a packet and finds no place is closed by the kernel. */
+static void test_no_descriptor_for_what_a_channel_brings(Fixture *f, const void *data) {
+        Relayed r = relay_start(f, target_new(), "--delivery=channel");
+        _cleanup_close_ int first = test_connect("::1", r.port), first_target = target_accept(&r.target),
+                            second = -EBADF, second_target = -EBADF;
+
+        test_assert_connected(first, first_target);
+        allow_descriptors(r.tool->child->pid, 0);
+        second = test_connect("::1", r.port);
+        expect_shortage(&r);
+        test_assert_connected(first, first_target);
+        allow_all_descriptors(r.tool->child->pid);
+        second_target = target_accept(&r.target);
+        test_assert_connected(second, second_target);
         relay_end(&r);
 }
 
@@ -354,6 +471,7 @@ static void set_up(Fixture *f, const void *data) {
 
 int main(int argc, char *argv[]) {
         test_init(&argc, &argv);
+        (void) test_enter_private_network();
 
 #define ADD(path, test, data) g_test_add("/relay ends/" path, Fixture, data, set_up, test, fixture_tear_down)
         ADD("by a signal, with a reset", test_ended_by_a_signal, NULL);
@@ -364,7 +482,12 @@ int main(int argc, char *argv[]) {
         ADD("what a channel holds is served", test_what_a_channel_holds, NULL);
         ADD("a signal does not wait", test_a_signal_after_that, NULL);
         ADD("a reset comes last", test_a_reset_comes_last, NULL);
+        ADD("a reset meets bytes", test_a_reset_meets_bytes, NULL);
+        ADD("a reset meets bytes, of a Unix socket", test_a_reset_meets_bytes, "unix");
+        ADD("an end meets a reset", test_an_end_meets_a_reset, NULL);
         ADD("no descriptor for the target", test_no_descriptor_for_the_target, NULL);
+        ADD("no port for the target", test_no_port_for_the_target, NULL);
+        ADD("no descriptor for what a channel brings", test_no_descriptor_for_what_a_channel_brings, NULL);
         ADD("no descriptors for a pipe", test_no_descriptors_for_a_pipe, NULL);
         ADD("who waits has a turn", test_who_waits_has_a_turn, NULL);
         ADD("the end of a channel waits", test_the_end_of_a_channel_waits, NULL);

@@ -236,7 +236,8 @@ static void test_nobody_there(Fixture *f, const void *data) {
                 g_assert_cmpint(test_wait_end(client), ==, ECONNRESET);
         }
         /* Said once, and it goes on. */
-        again = g_strdup_printf("Cannot reach 127.0.0.1:%u: Connection refused.\n", port);
+        again = g_strdup_printf("Cannot reach 127.0.0.1:%u: Connection refused; is a server running there?\n",
+                                port);
         test_wait_for(tool_has_complained(r.tool, again));
         {
                 g_autofree char *text = NULL;

@@ -86,7 +86,8 @@ static char *list_at_width(Fixture *f, unsigned columns, const char *option) {
 static void test_lines_fit(Fixture *f, const void *data) {
         static const char name[] = "a name of such a length that it fits no terminal of eighty columns, ever";
         g_autofree char *narrow = NULL, *narrower = NULL, *full = NULL, *wide = NULL;
-        g_autoptr(ToolResult) piped = NULL;
+        static const char *const columns[] = { "COLUMNS=70", NULL };
+        g_autoptr(ToolResult) piped = NULL, told = NULL;
 
         g_free(test_listen(f->client, 0, -1, "name", "s", name, NULL));
         narrow = list_at_width(f, 80, NULL);
@@ -94,6 +95,7 @@ static void test_lines_fit(Fixture *f, const void *data) {
         full = list_at_width(f, 80, "--full");
         wide = list_at_width(f, 200, NULL);
         piped = tool_run(f->bus, "list", NULL);
+        told = tool_run_full(f->bus, columns, 0, (const char *const[]) { "list", "--no-legend", NULL });
 
         g_assert_cmpint(g_utf8_strlen(narrow, -1), ==, 80);
         g_assert_true(g_str_has_suffix(narrow, "…"));
@@ -102,6 +104,8 @@ static void test_lines_fit(Fixture *f, const void *data) {
         g_assert_true(g_str_has_suffix(full, name));
         g_assert_true(g_str_has_suffix(wide, name));
         g_assert_nonnull(strstr(piped->out, name));
+        /* Where there is no terminal to ask, too. */
+        g_assert_cmpint(g_utf8_strlen(told->out, -1), ==, 70 + 1);
 }
 
 /* The pager says that it was there, and what it was told. */

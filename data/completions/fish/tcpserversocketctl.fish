@@ -18,7 +18,23 @@ end
 # All listeners that the options so far lead to, but for those that are there already.
 function __tcpserversocketctl_listeners
     set -l words (commandline -opc)
-    set -l bus (string match -r -- '^(?:--user|--machine=.*|-M.+)$' $words)
+    set -l bus
+    set -l next
+    for word in $words[2..-1]
+        if test -n "$next"
+            set -a bus --machine=$word
+            set next
+        else
+            switch $word
+                case -M --machine
+                    set next machine
+                case --user '--machine=*'
+                    set -a bus $word
+                case '-M*'
+                    set -a bus --machine=(string sub -s 3 -- $word)
+            end
+        end
+    end
     tcpserversocketctl $bus --no-legend --no-pager --no-ask-password list 2>/dev/null | while read -l number rest
         contains -- $number $words; or printf '%s\t%s\n' $number (string trim -- "$rest")
     end
