@@ -72,6 +72,7 @@ static const char *const causes[] = {
 
         /* By the signal Error, to "monitor". */
         N_("The connection from %s port %s is lost: %s"),
+        N_("A connection that was accepted before the service was restarted is lost: %s"),
         N_("Connections have to wait, the service cannot accept them: %s"),
         N_("The listener is closed, its socket failed: %s"),
         N_("The listener is closed, it cannot wait for connections: %s"),

@@ -46,6 +46,15 @@ void listener_count_lost(Listener *l, const Address *peer, int error) {
 
         l->lost++;
         listener_note(l);
+
+        /* In a channel that another process has filled: only their number is known. */
+        if (address_get_port(peer) == 0) {
+                listener_error(l, MESSAGE_CONNECTION_LOST_STR, NULL,
+                               "A connection that was accepted before the service was restarted is lost: %s",
+                               strerror(error));
+                return;
+        }
+
         (void) address_format(peer, address);
         listener_error(l, MESSAGE_CONNECTION_LOST_STR, address, "The connection from %s port %u is lost: %s",
                        address, address_get_port(peer), strerror(error));

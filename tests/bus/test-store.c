@@ -165,6 +165,23 @@ static void test_ends_are_told_by_name(StoreFixture *f, const void *data) {
         sd_bus_slot_unref(match);
 }
 
+/* Whose it was nobody knows any more. */
+static void test_unread_from_before(StoreFixture *f, const void *data) {
+        g_autofree char *channel = test_listen(f->client, 0, -1, "delivery", "s", "channel", NULL);
+        _cleanup_close_ int ours = test_listener_call_fd(f->client, channel, "OpenChannel"), peer = -EBADF;
+        g_autoptr(TestError) error = NULL;
+
+        peer = test_connect("::1", test_get_port(f->client, channel));
+        test_wait_for(test_get_u64(f->client, channel, "Accepted") == 1);
+        stop(f);
+        start(f);
+        ours = close_fd(ours);
+        error = test_client_wait_error(f->client);
+        g_assert_cmpstr(error->listener, ==, channel);
+        g_assert_nonnull(strstr(error->message, "before the service was restarted"));
+        g_assert_null(strstr(error->message, "0.0.0.0"));
+}
+
 /* SIGTERM without a systemd on the bus that could say what it is for. */
 static void test_a_stop_leaves_nothing(StoreFixture *f, const void *data) {
         g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
@@ -337,6 +354,7 @@ int main(int argc, char *argv[]) {
         add("/store/goes on", test_goes_on);
         add("/store/serials stay known", test_serials_stay);
         add("/store/ends are told by who has the name", test_ends_are_told_by_name);
+        add("/store/what is lost from before is told as that", test_unread_from_before);
         add("/store/a stop leaves nothing", test_a_stop_leaves_nothing);
         add("/store/another bus has other owners", test_another_bus);
         add("/store/another version starts anew", test_another_version);
