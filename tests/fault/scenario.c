@@ -15,7 +15,7 @@ static bool deliver_signal(Run *run, int peer) {
         sd_bus_message *m;
 
         (void) run_wait_until(test_client_count_accepted(run->client) > 0 || peer_has_ended(peer) ||
-                          run_has_ended(run));
+                              run_has_ended(run));
         if (test_client_count_accepted(run->client) == 0)
                 return false;
         accepted = test_client_wait_accepted(run->client);
@@ -142,12 +142,14 @@ static bool deliver_nothing(Run *run, int peer) {
 }
 
 const Scenario scenarios[] = {
-        { "signal", "signal", false, 1, deliver_signal },
-        { "acknowledge", "signal", true, 1, deliver_signal },
-        { "pull", "pull", false, 1, deliver_pull },
-        { "channel", "channel", false, 2, deliver_channel },
-        { "socket", "socket", false, 1, deliver_socket },
-        { "calls", "signal", false, 1, deliver_nothing },
+        { "signal", "signal", .is_kept = true, .n_peers = 1, .deliver = deliver_signal },
+        { "acknowledge", "signal", .acknowledge = true, .is_kept = true, .n_peers = 1,
+          .deliver = deliver_signal },
+        { "pull", "pull", .is_kept = true, .n_peers = 1, .deliver = deliver_pull },
+        { "channel", "channel", .is_kept = true, .n_peers = 2, .deliver = deliver_channel },
+        { "socket", "socket", .is_kept = true, .n_peers = 1, .deliver = deliver_socket },
+        { "calls", "signal", .n_peers = 1, .deliver = deliver_nothing },
+        { "polkit", "signal", .asks = true, .n_peers = 1, .deliver = deliver_signal },
         {},
 };
 
