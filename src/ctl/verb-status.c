@@ -145,7 +145,7 @@ static void print_list(const char *title, json_object *array, const char *empty)
         for (size_t i = 0; i < json_object_array_length(array); i++)
                 (void) fprintf(f, "%s%s", i > 0 ? " " : "",
                                json_object_get_string(json_object_array_get_idx(array, i)));
-        if (fclose(f) == 0)
+        if (fclose(f) == 0 && list)
                 print_line(title, "%s", *list ? list : empty);
 }
 

@@ -31,7 +31,7 @@ static int act_introspect_prefix(Call *call, sd_bus_error *error) {
                 if (access_may(call, l, ACCESS_SEE))
                         (void) fprintf(f, " <node name=\"%llu\"/>\n", (unsigned long long) l->id);
         (void) fputs("</node>\n", f);
-        if (fclose(f) == EOF)
+        if (fclose(f) == EOF || !xml)
                 return -ENOMEM;
 
         return sd_bus_reply_method_return(call->message, "s", xml);

@@ -39,7 +39,8 @@ int options_text_write(const ListenOptions *o, char **ret) {
         for (size_t i = 0; i < o->n_allow_from; i++)
                 (void) fprintf(f, "allowFrom=%s\n", prefix_format(o->allow_from + i, prefix));
 
-        if (fclose(f) == EOF) {
+        /* Without memory for the 0 at the end it succeeds, and there is no text. */
+        if (fclose(f) == EOF || !*ret) {
                 free(TAKE_PTR(*ret));
                 return -ENOMEM;
         }

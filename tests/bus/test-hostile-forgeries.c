@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What no library sends: replies to calls that nobody made, forged signals; and signals to the service at all. */
+/* What no library sends: replies to calls that nobody made, forged signals; and signals to the service at
+ * all. */
 
+#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -42,6 +44,10 @@ static int connect_raw(TestBus *bus, uid_t uid) {
         (void) test_wait_fd(fd, POLLIN);
         g_assert_cmpint(recv(fd, answer, sizeof(answer), 0), >, 0);
         g_assert_true(memcmp(answer, "OK ", 3) == 0);
+        g_assert_cmpint(send(fd, "NEGOTIATE_UNIX_FD\r\n", 19, MSG_NOSIGNAL), ==, 19);
+        (void) test_wait_fd(fd, POLLIN);
+        g_assert_cmpint(recv(fd, answer, sizeof(answer), 0), >, 0);
+        g_assert_true(memcmp(answer, "AGREE_UNIX_FD", 13) == 0);
         g_assert_cmpint(send(fd, "BEGIN\r\n", 7, MSG_NOSIGNAL), ==, 7);
 
         message_begin(m, MESSAGE_CALL, 0, 1);
@@ -52,6 +58,8 @@ static int connect_raw(TestBus *bus, uid_t uid) {
         message_begin_body(m, NULL);
         message_end(m);
         g_assert_true(message_send(m, fd));
+        /* Until it has been read, the bus takes no descriptors. */
+        (void) test_wait_fd(fd, POLLIN);
         g_free(m);
         return fd;
 }
@@ -119,6 +127,86 @@ static void test_forgeries(Hostile *h, const void *data) {
         g_free(m);
 }
 
+/* What no message of the bus itself has in it: the path of a listener, or an error's name. */
+static bool has_answer(int fd, GByteArray *read, const char *what) {
+        uint8_t bytes[4096];
+        ssize_t n;
+
+        while ((n = recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT)) > 0)
+                g_byte_array_append(read, bytes, (unsigned) n);
+        g_assert_cmpint(n, <, 0); /* the bus has not thrown it out */
+        return memmem(read->data, read->len, what, strlen(what));
+}
+
+typedef struct Misfit {
+        const char *member, *signature;
+        unsigned n_fds;
+        uint32_t index; /* of "lifetime" */
+        const char *answer;
+} Misfit;
+
+static void make_misfit(FuzzMessage *m, const Misfit *misfit, int descriptor, uint32_t serial) {
+        size_t array;
+
+        message_begin(m, MESSAGE_CALL, 0, serial);
+        for (unsigned i = 0; i < misfit->n_fds; i++)
+                m->fds[m->n_fds++] = descriptor;
+        message_add_field(m, FIELD_PATH, TEST_MANAGER_PATH);
+        message_add_field(m, FIELD_INTERFACE, TEST_MANAGER_INTERFACE);
+        message_add_field(m, FIELD_MEMBER, misfit->member);
+        message_add_field(m, FIELD_DESTINATION, TEST_BUS_NAME);
+        message_begin_body(m, misfit->signature);
+        if (streq(misfit->member, "Listen")) {
+                message_append_u32(m, 0);
+                array = message_open_array(m, 8);
+                message_append_string(m, "lifetime");
+                message_append_signature(m, "h");
+                message_append_u32(m, misfit->index);
+                message_close_array(m, array, 8);
+                message_append_u32(m, UINT32_MAX);
+        }
+        message_end(m);
+}
+
+/* More descriptors than a method has, up to as many as a message may have, which the bus does not pass on;
+ * and fewer than are named. From a user with privileges, who is always answered, and from one without, of
+ * whom polkit may think anything. */
+static void test_misfits(Hostile *h, const void *data) {
+        static const Misfit misfits[] = {
+                { "Listen", "ia{sv}i", 1, 0, TEST_MANAGER_PATH "/listener/" },
+                { "Listen", "ia{sv}i", 1, 1, SD_BUS_ERROR_INVALID_ARGS },
+                { "Listen", "ia{sv}i", 0, 0, SD_BUS_ERROR_INVALID_ARGS },
+                { "Listen", "ia{sv}i", 0, UINT32_MAX, SD_BUS_ERROR_INVALID_ARGS },
+                { "ListListeners", "", 1, 0, SD_BUS_ERROR_ACCESS_DENIED },
+                { "ListListeners", "", MESSAGE_FDS_MAX, 0, SD_BUS_ERROR_ACCESS_DENIED },
+                { "Listen", "ia{sv}i", 2, 1, SD_BUS_ERROR_ACCESS_DENIED },
+                { "Listen", "ia{sv}i", MESSAGE_FDS_MAX, 0, SD_BUS_ERROR_ACCESS_DENIED },
+        };
+        g_autofree FuzzMessage *m = g_new0(FuzzMessage, 1);
+        int ends[2];
+
+        if (h->skipped)
+                return;
+        g_assert_no_errno(pipe2(ends, O_CLOEXEC));
+        for (unsigned n = 0; n < G_N_ELEMENTS(misfits) * 2; n++) {
+                const Misfit *misfit = misfits + n / 2;
+                bool is_privileged = n % 2 == 0;
+                int fd = connect_raw(h->fixture.bus, is_privileged ? geteuid() : test_other_uid(0));
+                g_autoptr(GByteArray) read = g_byte_array_new();
+
+                make_misfit(m, misfit, ends[0], 2);
+                g_assert_true(message_send(m, fd));
+                if (is_privileged)
+                        test_wait_for(has_answer(fd, read, misfit->answer));
+                hostile_assert_healthy(h);
+                (void) close_fd(fd);
+                test_client_sync_service(h->fixture.client);
+                test_wait_for(test_service_count_fds(h->fixture.service) <= h->fds + 1);
+        }
+        (void) close_fd(ends[0]);
+        (void) close_fd(ends[1]);
+}
+
 static int count_signal(sd_bus_message *message, void *userdata, sd_bus_error *error) {
         unsigned *counts = userdata;
         uint8_t type;
@@ -180,9 +268,11 @@ static void tear_down_signals(Hostile *h, const void *data) {
 
 int main(int argc, char *argv[]) {
         test_init(&argc, &argv);
-        g_test_add("/hostile-forgeries/replies and signals that are forged", Hostile, NULL, hostile_set_up, test_forgeries,
-                   hostile_tear_down);
-        g_test_add("/hostile-forgeries/nobody sends the service signals", Hostile, NULL, hostile_set_up, test_signals,
-                   tear_down_signals);
+        g_test_add("/hostile-forgeries/replies and signals that are forged", Hostile, NULL, hostile_set_up,
+                   test_forgeries, hostile_tear_down);
+        g_test_add("/hostile-forgeries/more descriptors than are named, or fewer", Hostile, NULL,
+                   hostile_set_up, test_misfits, hostile_tear_down);
+        g_test_add("/hostile-forgeries/nobody sends the service signals", Hostile, NULL, hostile_set_up,
+                   test_signals, tear_down_signals);
         return test_run();
 }

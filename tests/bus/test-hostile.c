@@ -14,9 +14,15 @@
 /* What the allocator may keep for later. */
 #define GROWTH_MAX_KB 4096U
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__has_feature)
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
 #define KEEPS_FREED_MEMORY true
-#else
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__) && !defined(KEEPS_FREED_MEMORY)
+#define KEEPS_FREED_MEMORY true
+#endif
+#ifndef KEEPS_FREED_MEMORY
 #define KEEPS_FREED_MEMORY false
 #endif
 
@@ -78,8 +84,10 @@ static void test_calls(Hostile *h, const void *data) {
         hostile_new_attackers(h);
 }
 
+/* dbus-daemon throws out who sends more than 32 MiB in all; dbus-broker takes more, which sd-bus does not
+ * send. */
 static void append_large_option(sd_bus_message *m, bool list) {
-        static const size_t size = (size_t) 24 * 1024 * 1024;
+        static const size_t size = (size_t) 32 * 1024 * 1024 - 512;
         g_autofree char *text = g_strnfill(size, 'x');
 
         g_assert_cmpint(sd_bus_message_append(m, "i", 0), >=, 0);
@@ -127,6 +135,7 @@ static void test_large(Hostile *h, const void *data) {
 int main(int argc, char *argv[]) {
         test_init(&argc, &argv);
         g_test_add("/hostile/random calls", Hostile, NULL, hostile_set_up, test_calls, hostile_tear_down);
-        g_test_add("/hostile/the largest messages", Hostile, NULL, hostile_set_up, test_large, hostile_tear_down);
+        g_test_add("/hostile/the largest messages", Hostile, NULL, hostile_set_up, test_large,
+                   hostile_tear_down);
         return test_run();
 }

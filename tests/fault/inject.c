@@ -270,15 +270,23 @@ PUBLIC int epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event
                                : NEXT(epoll_ctl)(epoll, operation, fd, event);
 }
 
+/* That to the bus, and no packets: the ends of a lane are both the service's own. */
+static bool is_stream(int fd) {
+        socklen_t size = sizeof(int);
+        int type;
+
+        return NEXT(getsockopt)(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM;
+}
+
 /* A connection that is broken is so for whoever asks, the event loop as well. */
 PUBLIC ssize_t sendmsg(int fd, const struct msghdr *message, int flags) {
         if (!fails(FAULT_SENDMSG))
                 return NEXT(sendmsg)(fd, message, flags);
 
-        if (control->error == EPIPE || control->error == ECONNRESET) {
+        if ((control->error == EPIPE || control->error == ECONNRESET || control->error == ENOTCONN) &&
+            is_stream(fd))
                 (void) NEXT(shutdown)(fd, SHUT_RDWR);
-                errno = control->error;
-        }
+        errno = control->error;
         return -1;
 }
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -19,6 +20,36 @@ bool run_wait_step(uint64_t deadline) {
                 return false;
         g_assert_cmpint(sd_event_run(test_event(), 500), >=, 0);
         return true;
+}
+
+/* What is kept but the table, which there always is, has two ends each. Some it could not tell the keeper of.
+ */
+static unsigned count_lanes(Run *run) {
+        g_autofree char *log = test_service_log(run->f->service);
+        unsigned n = 0;
+
+        if (run->keeper)
+                n = keeper_count(run->keeper) / 2;
+        for (const char *s = log; (s = strstr(s, "Cannot tell the service manager")); s++)
+                n++;
+        return n;
+}
+
+void run_start_service(Run *run) {
+        g_clear_pointer(&run->f->service, test_service_free);
+        test_wait_for(!test_bus_service_owner(run->f->bus));
+        run->control->allocations = 0;
+        run->f->service = run->keeper ? keeper_start(run->keeper, run->f->bus)
+                                      : test_service_new(run->f->bus, &run->options);
+        run->n_allocations = -1;
+}
+
+unsigned run_expected_fds(Run *run) {
+        return run->fds + 2 * count_lanes(run);
+}
+
+int64_t run_count_allocations(Run *run) {
+        return run->control->allocations - (int64_t) count_lanes(run);
 }
 
 void run_complain(Run *run, const char *format, ...) {

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* A client's life while something of the service fails: what does not hold is written down, and the next fault follows. */
+/* A client's life while something of the service fails: what does not hold is written down, and the next
+ * fault follows. */
 
 #include "bus/fixture.h"
+#include "bus/keeper.h"
 #include "fault/fault.h"
 
 #define PATIENCE_MS 6000U
@@ -23,6 +25,7 @@ typedef struct Run {
         char *listener;
         int handle;     /* the channel, or the socket */
         int lifetime;   /* our end */
+        Keeper *keeper; /* or NULL, where there is no service manager */
         GString *ends;  /* what ended the service */
         GString *wrong; /* what did not hold, of this fault */
 
@@ -42,6 +45,14 @@ bool run_wait_step(uint64_t deadline);
                         ;                                                   \
                 _holds;                                                     \
         })
+
+/* Again, if there is one. */
+void run_start_service(Run *run);
+
+/* A lane that was once needed stays, with what is kept in it or without (daemon/store.h). What the service
+ * has besides must be what it had before. */
+unsigned run_expected_fds(Run *run);
+int64_t run_count_allocations(Run *run);
 
 void run_complain(Run *run, const char *format, ...) G_GNUC_PRINTF(2, 3);
 

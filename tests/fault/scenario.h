@@ -11,6 +11,8 @@ typedef struct Scenario {
         const char *name;
         const char *delivery;
         bool acknowledge;
+        bool is_kept;     /* there is a service manager, which keeps what the next process needs */
+        bool asks;        /* the client has no privileges, so that polkit is asked */
         unsigned n_peers; /* one after the other */
         /* Gets a connection to its client, and returns whether it did. */
         bool (*deliver)(Run *run, int peer);

@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/macros.h"
 #include "fault/fault.h"
@@ -72,10 +73,10 @@ static void check_next(Run *run) {
         }
         if (accepts && !scenario_is_calls(run->scenario) && !run_wait_until(count_agrees(run)))
                 run_complain(run,
-                         "the counters do not agree: %" G_GUINT64_FORMAT " accepted, %" G_GUINT64_FORMAT
-                         " delivered, %" G_GUINT64_FORMAT " lost",
-                         get_counter(run, "Accepted"), get_counter(run, "Delivered"),
-                         get_counter(run, "Lost"));
+                             "the counters do not agree: %" G_GUINT64_FORMAT " accepted, %" G_GUINT64_FORMAT
+                             " delivered, %" G_GUINT64_FORMAT " lost",
+                             get_counter(run, "Accepted"), get_counter(run, "Delivered"),
+                             get_counter(run, "Lost"));
         if (!run_call_listener(run, "Close"))
                 run_complain(run, "Close fails");
 }
@@ -91,11 +92,7 @@ static void check_end(Run *run) {
         }
         if (!test_service_has_logged(run->f->service, "<3>"))
                 run_complain(run, "the service ended and did not say why");
-        g_clear_pointer(&run->f->service, test_service_free);
-        test_wait_for(!test_bus_service_owner(run->f->bus));
-        run->control->allocations = 0;
-        run->f->service = test_service_new(run->f->bus, &run->options);
-        run->n_allocations = -1;
+        run_start_service(run);
 }
 
 /* One client's life, with what the control says. */
@@ -104,7 +101,7 @@ static void run_once(Run *run, FaultMode mode) {
         bool delivered = false;
 
         run->pid = test_service_pid(run->f->service);
-        run->client = test_client_new(run->f->bus, (uid_t) -1);
+        run->client = test_client_new(run->f->bus, run->scenario->asks ? test_other_uid(0) : (uid_t) -1);
         run->handle = -EBADF;
         run->lifetime = -EBADF;
         memset(run->control->counts, 0, sizeof(run->control->counts));
@@ -127,7 +124,8 @@ static void run_once(Run *run, FaultMode mode) {
         else if (!run_has_ended(run)) {
                 /* It was only not taken yet, or it is lost, and then that is told. */
                 if (run->listener && !delivered && !is_closed(run) && peer >= 0 && peer_has_ended(peer) &&
-                    !run_wait_until(run_has_ended(run) || test_client_count_signals(run->client, "Error") > 0))
+                    !run_wait_until(run_has_ended(run) ||
+                                    test_client_count_signals(run->client, "Error") > 0))
                         run_complain(run, "the loss of a connection is not told");
                 if (run->listener && !delivered && !is_closed(run) && !run_has_ended(run) &&
                     !peer_has_ended(peer) && !run->scenario->deliver(run, peer))
@@ -143,8 +141,9 @@ static void run_once(Run *run, FaultMode mode) {
         run->lifetime = close_fd(run->lifetime);
         g_clear_pointer(&run->listener, g_free);
         g_clear_pointer(&run->client, test_client_free);
-        if (!run_wait_until(run_has_ended(run) || test_count_fds(run->pid) == run->fds))
-                run_complain(run, "%u descriptors instead of %u", test_count_fds(run->pid), run->fds);
+        if (!run_wait_until(run_has_ended(run) || test_count_fds(run->pid) == run_expected_fds(run)))
+                run_complain(run, "%u descriptors instead of %u", test_count_fds(run->pid),
+                             run_expected_fds(run));
         if (run_has_ended(run))
                 check_end(run);
 }
@@ -153,9 +152,9 @@ static void run_once(Run *run, FaultMode mode) {
 static bool has_freed(Run *run, int64_t level) {
         uint64_t deadline = test_deadline(100);
 
-        while (run->control->allocations > level && run_wait_step(deadline))
+        while (run_count_allocations(run) > level && run_wait_step(deadline))
                 ;
-        return run->control->allocations <= level;
+        return run_count_allocations(run) <= level;
 }
 
 /* Returns whether there is more than before, also when another client has been served. */
@@ -169,7 +168,7 @@ static bool has_grown(Run *run) {
         if (before >= 0 && has_freed(run, before))
                 return false;
 
-        run->n_allocations = run->control->allocations;
+        run->n_allocations = run_count_allocations(run);
         return before >= 0;
 }
 
@@ -218,8 +217,30 @@ static FaultControl *map_control(Fixture *f, char **ret_path) {
         return p;
 }
 
+/* Lets the test be polkit, which allows everything. */
+static const FixtureOptions with_polkit = {
+        .bus_xml = "<policy user=\"root\"><allow own=\"org.freedesktop.PolicyKit1\"/></policy>"
+                   "<policy context=\"default\"><allow send_destination=\"org.freedesktop.PolicyKit1\"/></policy>",
+};
+
+static int on_question(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        if (sd_bus_message_is_method_call(message, "org.freedesktop.PolicyKit1.Authority",
+                                          "CheckAuthorization") <= 0)
+                return 0;
+        return sd_bus_reply_method_return(message, "(bba{ss})", true, false, 0);
+}
+
+static TestClient *new_polkit(TestBus *bus) {
+        TestClient *polkit = test_client_new_full(bus, (uid_t) -1, TEST_CLIENT_NO_MATCH);
+
+        g_assert_cmpint(sd_bus_add_filter(test_client_bus(polkit), NULL, on_question, NULL), >=, 0);
+        test_call_driver(polkit, "RequestName", "su", "org.freedesktop.PolicyKit1", 0);
+        return polkit;
+}
+
 static void test_faults(Fixture *f, const void *data) {
         const char *only = g_getenv("TEST_FAULT_ONLY");
+        g_autoptr(TestClient) polkit = NULL;
         uint32_t counts[_FAULT_KIND_MAX];
         g_autofree char *path = NULL;
         Run run = { .f = f,
@@ -228,20 +249,30 @@ static void test_faults(Fixture *f, const void *data) {
                     .wrong = g_string_new(NULL),
                     .ends = g_string_new(NULL) };
 
+        if (run.scenario->asks) {
+                if (!test_require_root())
+                        return;
+                polkit = new_polkit(f->bus);
+        }
         run.control = map_control(f, &path);
         g_autofree char *variable = g_strdup_printf(FAULT_FILE_VARIABLE "=%s", path);
         g_autofree char *preload = g_strdup_printf("LD_PRELOAD=%s", g_getenv("TEST_FAULT_LIBRARY"));
         const char *const environment[] = { variable, preload, "ASAN_OPTIONS=verify_asan_link_order=0",
                                             NULL };
         run.options.environment = environment;
-        fixture_restart_service(f, &run.options);
+        if (run.scenario->is_kept) {
+                run.keeper = keeper_new(f->bus);
+                keeper_set_environment(run.keeper, environment);
+        }
+        run_start_service(&run);
+        test_client_sync_service(f->client); /* it has told the keeper that it is ready */
 
         run.fds = test_service_count_fds(f->service);
         /* Twice, for what is only done the first time. */
         run_once(&run, FAULT_COUNT);
         run_once(&run, FAULT_COUNT);
         memcpy(counts, run.control->counts, sizeof(counts));
-        run.n_allocations = run.control->allocations;
+        run.n_allocations = run_count_allocations(&run);
 
         for (size_t kind = 0; kind < _FAULT_KIND_MAX; kind++)
                 for (uint32_t ordinal = 0; ordinal < counts[kind]; ordinal++)
@@ -255,16 +286,19 @@ static void test_faults(Fixture *f, const void *data) {
         g_assert_cmpuint(run.n_faults, >, only ? 0 : 100);
         g_string_free(run.wrong, true);
         g_string_free(run.ends, true);
+        g_clear_pointer(&run.keeper, keeper_free);
         munmap(run.control, sizeof(*run.control));
 }
 
 /* The data is the scenario's, not the fixture's. */
 static void set_up(Fixture *f, const void *data) {
-        fixture_set_up(f, NULL);
+        fixture_set_up(f, ((const Scenario *) data)->asks ? &with_polkit : NULL);
 }
 
 int main(int argc, char *argv[]) {
         test_init(&argc, &argv);
+        /* What this process was left by whoever started it is not the service's to count. */
+        (void) close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
         for (const Scenario *scenario = scenarios; scenario->name; scenario++) {
                 g_autofree char *path = g_strdup_printf("/faults/%s", scenario->name);
 
