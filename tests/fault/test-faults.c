@@ -11,11 +11,10 @@
 
 #include <fcntl.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/macros.h"
-#include "fault/fault.h"
+#include "fault/control.h"
 #include "fault/run.h"
 #include "fault/scenario.h"
 
@@ -204,19 +203,6 @@ static void run_fault(Run *run, FaultKind kind, uint32_t ordinal, int error) {
                        g_strerror(error), run->wrong->str);
 }
 
-static FaultControl *map_control(Fixture *f, char **ret_path) {
-        g_autofree char *path = g_build_filename(test_bus_directory(f->bus), "faults", NULL);
-        _cleanup_close_ int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-        void *p;
-
-        g_assert_no_errno(fd);
-        g_assert_no_errno(ftruncate(fd, sizeof(FaultControl)));
-        p = mmap(NULL, sizeof(FaultControl), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-        g_assert_true(p != MAP_FAILED);
-        *ret_path = g_steal_pointer(&path);
-        return p;
-}
-
 /* Lets the test be polkit, which allows everything. */
 static const FixtureOptions with_polkit = {
         .bus_xml = "<policy user=\"root\"><allow own=\"org.freedesktop.PolicyKit1\"/></policy>"
@@ -242,7 +228,7 @@ static void test_faults(Fixture *f, const void *data) {
         const char *only = g_getenv("TEST_FAULT_ONLY");
         g_autoptr(TestClient) polkit = NULL;
         uint32_t counts[_FAULT_KIND_MAX];
-        g_autofree char *path = NULL;
+        FaultLibrary library;
         Run run = { .f = f,
                     .scenario = data,
                     .port = test_free_port(),
@@ -254,15 +240,12 @@ static void test_faults(Fixture *f, const void *data) {
                         return;
                 polkit = new_polkit(f->bus);
         }
-        run.control = map_control(f, &path);
-        g_autofree char *variable = g_strdup_printf(FAULT_FILE_VARIABLE "=%s", path);
-        g_autofree char *preload = g_strdup_printf("LD_PRELOAD=%s", g_getenv("TEST_FAULT_LIBRARY"));
-        const char *const environment[] = { variable, preload, "ASAN_OPTIONS=verify_asan_link_order=0",
-                                            NULL };
-        run.options.environment = environment;
+        fault_library_init(&library, f->bus);
+        run.control = library.control;
+        run.options.environment = library.environment;
         if (run.scenario->is_kept) {
                 run.keeper = keeper_new(f->bus);
-                keeper_set_environment(run.keeper, environment);
+                keeper_set_environment(run.keeper, library.environment);
         }
         run_start_service(&run);
         test_client_sync_service(f->client); /* it has told the keeper that it is ready */
@@ -287,7 +270,7 @@ static void test_faults(Fixture *f, const void *data) {
         g_string_free(run.wrong, true);
         g_string_free(run.ends, true);
         g_clear_pointer(&run.keeper, keeper_free);
-        munmap(run.control, sizeof(*run.control));
+        fault_library_done(&library);
 }
 
 /* The data is the scenario's, not the fixture's. */

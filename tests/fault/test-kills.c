@@ -9,7 +9,6 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -17,7 +16,7 @@
 #include "bus/fixture.h"
 #include "bus/keeper.h"
 #include "bus/pull.h"
-#include "fault/fault.h"
+#include "fault/control.h"
 
 #define HAS_OWNER "org.example.TCPServerSocket.Error.HasOwner"
 
@@ -37,7 +36,8 @@ struct Life {
         TestBus *bus;
         Keeper *keeper;
         TestService *service;
-        FaultControl *control;
+        FaultLibrary library;
+        FaultControl *control; /* the library's */
         uint16_t port;
 
         TestClient *client;
@@ -323,36 +323,18 @@ static void live(Life *life, FaultMode mode, uint32_t ordinal) {
         life->n_lives++;
 }
 
-static FaultControl *map_control(TestBus *bus, char **ret_path) {
-        g_autofree char *path = g_build_filename(test_bus_directory(bus), "faults", NULL);
-        _cleanup_close_ int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-        void *p;
-
-        g_assert_no_errno(fd);
-        g_assert_no_errno(ftruncate(fd, sizeof(FaultControl)));
-        p = mmap(NULL, sizeof(FaultControl), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-        g_assert_true(p != MAP_FAILED);
-        *ret_path = g_steal_pointer(&path);
-        return p;
-}
-
 static void life_begin(Life *life, const Way *way) {
-        g_autofree char *path = NULL, *variable = NULL, *preload = NULL;
-
         *life = (Life) { .way = way, .handle = -EBADF, .port = test_free_port(), .bus = test_bus_new(NULL) };
         life->keeper = keeper_new(life->bus);
-        life->control = map_control(life->bus, &path);
-        variable = g_strdup_printf(FAULT_FILE_VARIABLE "=%s", path);
-        preload = g_strdup_printf("LD_PRELOAD=%s", g_getenv("TEST_FAULT_LIBRARY"));
-        keeper_set_environment(life->keeper,
-                               (const char *const[]) { variable, preload,
-                                                       "ASAN_OPTIONS=verify_asan_link_order=0", NULL });
+        fault_library_init(&life->library, life->bus);
+        life->control = life->library.control;
+        keeper_set_environment(life->keeper, life->library.environment);
         life->service = keeper_start(life->keeper, life->bus);
 }
 
 static void life_done(Life *life) {
         g_clear_pointer(&life->service, test_service_free);
-        munmap(life->control, sizeof(*life->control));
+        fault_library_done(&life->library);
         keeper_free(life->keeper);
         test_bus_free(life->bus);
 }

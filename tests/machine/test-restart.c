@@ -690,6 +690,52 @@ static void test_the_bus_comes_back(Machine *m, const void *data) {
         g_assert_cmpuint(machine_count_logged("The connection to the bus is lost"), >=, 1);
 }
 
+static void restart_bus(void) {
+        g_free(machine_run("systemctl", "restart", "dbus.service", NULL));
+}
+
+static void kill_bus(void) {
+        g_free(machine_run("systemctl", "kill", "--signal=KILL", "dbus.service", NULL));
+        /* dbus.socket starts it again, for whoever comes next. */
+}
+
+/* However the bus ends, and however often: what was left belongs to the next process, and no more than that. */
+static void test_the_bus_comes_back_often(Machine *m, const void *data) {
+        void (*const ends[])(void) = { restart_bus, kill_bus };
+        g_autofree char *persistent = test_listen(m->user, 0, -1, "persistent", "b", true, NULL);
+        uint16_t port = test_get_port(m->user, persistent);
+        uint64_t serial = 0, stored = 0;
+        unsigned fds = 0;
+
+        for (unsigned round = 0; round < 6; round++) {
+                g_autofree char *owned = test_listen(m->user, 0, -1, NULL);
+                pid_t pid = machine_service_pid();
+                _cleanup_close_ int peer = -EBADF;
+
+                /* systemd would not start it that often. */
+                g_free(machine_run("systemctl", "reset-failed", "dbus.service", "dbus.socket", NULL));
+                ends[round % ELEMENTS(ends)]();
+                test_wait_for(process_is_gone(pid));
+                g_clear_pointer(&m->user, test_client_free);
+                g_clear_pointer(&m->root, test_client_free);
+                g_clear_pointer(&m->bus, test_bus_free);
+                m->bus = test_bus_new_system();
+                m->user = machine_client_new(m, MACHINE_USER);
+                m->root = machine_client_new(m, NULL);
+
+                peer = test_connect("::1", port);
+                test_listener_call(m->user, persistent, "Adopt");
+                assert_delivered(m->user, persistent, peer, ++serial);
+                test_wait_for(test_get_u64(m->user, persistent, "Delivered") == serial);
+                test_wait_for(serial == 1 || (count_stored() == stored &&
+                                              test_count_fds(machine_service_pid()) == fds));
+                if (serial > 1)
+                        continue;
+                stored = count_stored();
+                fds = test_count_fds(machine_service_pid());
+        }
+}
+
 /* An upgrade is a restart as well. */
 static void add(const char *name, MachineTest test, bool with_upgrade) {
         const Restart *const both[] = { &crash, with_upgrade ? &upgrade : &restart };
@@ -720,5 +766,6 @@ int main(int argc, char *argv[]) {
         machine_add("/restart/Close frees the port", test_close_frees_the_port);
         machine_add("/restart/systemd is not flooded", test_systemd_is_not_flooded);
         machine_add("/restart/the bus comes back", test_the_bus_comes_back);
+        machine_add("/restart/the bus comes back often", test_the_bus_comes_back_often);
         return test_run();
 }

@@ -17,6 +17,9 @@
 #include "machine/soak-party.h"
 #include "machine/soak-usage.h"
 
+/* Listeners that come and go at the same time. */
+#define OPEN_MAX 30U
+
 #define SERVICE_USER "tcpserversocket"
 #define ROUND_US (4U * 1000 * 1000)
 #define MINUTES_DEFAULT 1.0
@@ -26,7 +29,6 @@
 #define MEMORY_SLACK (256U * 1024)
 /* Pairs of sockets that the service takes for connections, one after the other; and what it may use besides.
  */
-#define LANES 128U
 #define STORED_SLACK 128U
 /* A call of Accept ends after a while, and another one comes. */
 #define WAKEUPS_SLACK 8U
@@ -145,7 +147,7 @@ static void open_and_close(Soak *s) {
         static const char *const deliveries[] = { "signal", "pull", "channel", "socket" };
         g_autoptr(TestClient) client = attack_client_new(s->m, pick(s, 0, ATTACKERS_UIDS - 1));
         g_autoptr(GArray) peers = g_array_new(false, false, sizeof(int));
-        unsigned n = pick(s, 1, 30);
+        unsigned n = pick(s, 1, OPEN_MAX);
 
         for (unsigned i = 0; i < n; i++) {
                 g_autofree char *listener = test_listen(client, 0, -1, "delivery", "s",
@@ -193,11 +195,13 @@ static void inject(Soak *s, Fault *f) {
 
 /* ------------------------------------------------------------------------------------------- rounds */
 
-/* What is in systemd's fd store stays there: see CONNECTIONS_LANES in daemon/store.c. So all are made first,
- * by that many listeners. */
+/* What systemd keeps for a number of listeners stays there; there are no more at the same time later on. */
 static void warm_up(Soak *s) {
-        for (unsigned i = 0; i < LANES; i++)
-                come_and_go(s);
+        g_autoptr(TestClient) client = attack_client_new(s->m, 0);
+
+        for (unsigned i = 0; i < OPEN_MAX; i++)
+                g_free(test_listen(client, 0, -1, NULL));
+        s->n_listeners += OPEN_MAX;
 }
 
 /* The first one has each fault once. */
