@@ -15,10 +15,14 @@
 typedef struct Keeper {
         int ends[LANES][2];
         unsigned n;
+        int refuses; /* a negative errno */
 } Keeper;
 
-static void on_lane(unsigned number, const int ends[static 2], void *userdata) {
+static int on_lane(unsigned number, const int ends[static 2], void *userdata) {
         Keeper *keeper = userdata;
+
+        if (keeper->refuses < 0)
+                return keeper->refuses;
 
         g_assert_cmpuint(number, <, LANES);
         g_assert_cmpint(keeper->ends[number][0], ==, -EBADF);
@@ -27,6 +31,7 @@ static void on_lane(unsigned number, const int ends[static 2], void *userdata) {
                 g_assert_no_errno(keeper->ends[number][i]);
         }
         keeper->n++;
+        return 0;
 }
 
 static Vault *vault_make(Keeper *keeper) {
@@ -38,6 +43,7 @@ static Vault *vault_make(Keeper *keeper) {
 
 static void keeper_init(Keeper *keeper) {
         keeper->n = 0;
+        keeper->refuses = 0;
         for (unsigned i = 0; i < LANES; i++)
                 keeper->ends[i][0] = keeper->ends[i][1] = -EBADF;
 }
@@ -432,9 +438,32 @@ static void test_out_of_descriptors(void) {
         keeper_done(&keeper);
 }
 
+/* What would not outlive the process is not taken for kept. */
+static void test_a_lane_that_nobody_keeps(void) {
+        _cleanup_close_ int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        VaultEntry *entry = NULL;
+        Keeper keeper;
+        Vault *v;
+
+        keeper_init(&keeper);
+        v = vault_make(&keeper);
+        keeper.refuses = -ENOMEM;
+        g_assert_cmpint(vault_prepare(v, 1), ==, -ENOMEM);
+        g_assert_cmpint(vault_put(v, 1, &fd, 1, "x", 1, &entry), ==, -ENOMEM);
+        g_assert_null(entry);
+
+        keeper.refuses = 0;
+        g_assert_cmpint(vault_put(v, 1, &fd, 1, "x", 1, &entry), ==, 0);
+        g_assert_cmpuint(keeper.n, ==, 1);
+        entry = vault_drop(entry);
+        v = vault_free(v);
+        keeper_done(&keeper);
+}
+
 int main(int argc, char *argv[]) {
         g_test_init(&argc, &argv, NULL);
 
+        g_test_add_func("/vault/a lane that nobody keeps is none", test_a_lane_that_nobody_keeps);
         g_test_add_func("/vault/outlives whoever put something in", test_outlives);
         g_test_add_func("/vault/gives things back in any order", test_any_order);
         g_test_add_func("/vault/refuses what is too much", test_is_full);

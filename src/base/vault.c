@@ -240,8 +240,11 @@ static int vault_get_lane(Vault *v, unsigned number, Lane **ret) {
         if (r < 0)
                 return r;
 
-        v->created(number, ends, v->userdata);
-        return 0;
+        r = v->created(number, ends, v->userdata);
+        if (r < 0)
+                v->lanes[number] = lane_free(v->lanes[number]);
+
+        return r;
 }
 
 /* A lane in the second half, the first of those that have the least. */

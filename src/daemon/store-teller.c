@@ -101,14 +101,12 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *userdata) {
         return 0;
 }
 
-void teller_add(Teller *teller, const char *name, const int *fds, size_t n_fds) {
+int teller_add(Teller *teller, const char *name, const int *fds, size_t n_fds) {
         Untold *untold;
 
         untold = calloc(1, sizeof(*untold));
-        if (!untold) {
-                log_error("Cannot tell the service manager what to keep: %s", strerror(ENOMEM));
-                return;
-        }
+        if (!untold)
+                return -ENOMEM;
 
         (void) snprintf(untold->name, sizeof(untold->name), "%s", name);
         if (n_fds > 0)
@@ -119,10 +117,12 @@ void teller_add(Teller *teller, const char *name, const int *fds, size_t n_fds) 
 
         if (!teller->retry)
                 (void) on_retry(NULL, 0, teller);
+        return 0;
 }
 
 void teller_remove(Teller *teller, const char *name) {
-        teller_add(teller, name, NULL, 0);
+        if (teller_add(teller, name, NULL, 0) < 0)
+                log_error("Cannot tell the service manager what not to keep: %s", strerror(ENOMEM));
 }
 
 void teller_flush(Teller *teller) {

@@ -16,8 +16,8 @@ typedef struct sd_event sd_event;
 int teller_new(sd_event *event, Teller **ret);
 Teller *teller_free(Teller *teller);
 
-/* At most two descriptors, which stay open until the teller is freed. */
-void teller_add(Teller *teller, const char *name, const int *fds, size_t n_fds);
+/* At most two descriptors, which stay open until the teller is freed. Returns 0 or -ENOMEM. */
+int teller_add(Teller *teller, const char *name, const int *fds, size_t n_fds);
 void teller_remove(Teller *teller, const char *name);
 
 /* The last chance for what was never told: waits for a second at the most. */

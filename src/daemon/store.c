@@ -49,19 +49,19 @@ struct Store {
 
 DEFINE_CLEANUP(Store, store_free)
 
-static void on_lane(Store *s, char prefix, unsigned number, const int ends[static 2]) {
+static int on_lane(Store *s, char prefix, unsigned number, const int ends[static 2]) {
         char name[NAME_MAX_LENGTH];
 
         (void) snprintf(name, sizeof(name), "%c%u", prefix, number);
-        teller_add(s->teller, name, ends, 2);
+        return teller_add(s->teller, name, ends, 2);
 }
 
-static void on_listeners_lane(unsigned number, const int ends[static 2], void *userdata) {
-        on_lane(userdata, LISTENERS_PREFIX, number, ends);
+static int on_listeners_lane(unsigned number, const int ends[static 2], void *userdata) {
+        return on_lane(userdata, LISTENERS_PREFIX, number, ends);
 }
 
-static void on_connections_lane(unsigned number, const int ends[static 2], void *userdata) {
-        on_lane(userdata, CONNECTIONS_PREFIX, number, ends);
+static int on_connections_lane(unsigned number, const int ends[static 2], void *userdata) {
+        return on_lane(userdata, CONNECTIONS_PREFIX, number, ends);
 }
 
 /* ---------------------------------------------------------------------- what systemd has kept */
@@ -374,8 +374,10 @@ int store_keep_listener(Store *s,
         int r;
 
         if (s->table_is_new) {
+                r = teller_add(s->teller, TABLE_NAME, &s->table_fd, 1);
+                if (r < 0)
+                        return r;
                 s->table_is_new = false;
-                teller_add(s->teller, TABLE_NAME, &s->table_fd, 1);
         }
 
         r = store_take_slot(s, &slot);
