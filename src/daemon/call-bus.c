@@ -31,9 +31,16 @@ DEFINE_CLEANUP(Call, call_free)
 #define _cleanup_call_ _cleanup_(call_freep)
 
 int call_queue_init(CallQueue *queue, sd_bus *bus, Manager *manager) {
+        int r;
+
         *queue = (CallQueue) { .bus = bus, .manager = manager };
         TAILQ_INIT(&queue->calls);
-        return polkit_new(bus, &queue->polkit);
+
+        r = polkit_new(bus, &queue->polkit);
+        if (r < 0)
+                return r;
+
+        return unread_bus_init(&queue->unread, bus, manager);
 }
 
 void call_queue_done(CallQueue *queue) {
@@ -45,6 +52,7 @@ void call_queue_done(CallQueue *queue) {
         }
 
         queue->polkit = polkit_free(queue->polkit);
+        unread_bus_done(&queue->unread);
 }
 
 void call_queue_cancel(CallQueue *queue, const char *sender) {
@@ -55,6 +63,8 @@ void call_queue_cancel(CallQueue *queue, const char *sender) {
                 if (streq(sd_bus_message_get_sender(call->message), sender))
                         (void) call_free(call);
         }
+
+        unread_bus_forget(&queue->unread, sender);
 }
 
 static int call_reply_error(Call *call, int r, sd_bus_error *error) {

@@ -17,6 +17,7 @@
 #include "daemon/options.h"
 #include "daemon/polkit-bus.h"
 #include "daemon/quota.h"
+#include "daemon/unread-bus.h"
 
 typedef struct Call Call;
 typedef struct Client Client;
@@ -45,6 +46,7 @@ typedef struct CallQueue {
         sd_bus *bus;
         Manager *manager;
         Polkit *polkit;
+        UnreadBus unread;
         TAILQ_HEAD(, Call) calls;
 } CallQueue;
 
@@ -68,7 +70,7 @@ struct Call {
 int call_queue_init(CallQueue *queue, sd_bus *bus, Manager *manager);
 void call_queue_done(CallQueue *queue);
 
-/* The caller has left: its calls are forgotten, and what polkit was asked for them is taken back. */
+/* The caller has left: its calls are forgotten, and what polkit was asked for them is taken back. It need not be a client. */
 void call_queue_cancel(CallQueue *queue, const char *sender);
 
 /* Consumes data, also on failure. Replies in any case, now or later, and returns what a method handler

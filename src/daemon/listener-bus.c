@@ -20,6 +20,7 @@ static int act_introspect_prefix(Call *call, sd_bus_error *error) {
         _cleanup_free_ char *xml = NULL;
         size_t size;
         FILE *f;
+        int r;
 
         f = open_memstream(&xml, &size);
         if (!f)
@@ -33,6 +34,10 @@ static int act_introspect_prefix(Call *call, sd_bus_error *error) {
         (void) fputs("</node>\n", f);
         if (fclose(f) == EOF || !xml)
                 return -ENOMEM;
+
+        r = unread_bus_admit(&call->queue->unread, call->message, call->client->uid, size, error);
+        if (r < 0)
+                return r;
 
         return sd_bus_reply_method_return(call->message, "s", xml);
 }

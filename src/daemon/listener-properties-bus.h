@@ -14,5 +14,8 @@ int listener_properties_add(sd_bus *bus, CallQueue *calls, sd_bus_object_find_t 
  * here the caller has to be identified first, and that takes a question to the bus. Returns 0 if it is no such call. */
 int listener_properties_intercept(CallQueue *calls, sd_bus_message *m, sd_bus_error *error);
 
+/* What a listener takes in a list, at the most, and without its name. */
+#define LISTENER_PROPERTIES_SIZE UINT64_C(576)
+
 /* Appends all properties, "a{sv}". */
 int listener_properties_append(sd_bus *bus, sd_bus_message *m, Listener *l, sd_bus_error *error);

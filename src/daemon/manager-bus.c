@@ -160,8 +160,22 @@ static int method_listen(sd_bus_message *m, void *userdata, sd_bus_error *error)
 
 static int act_list_listeners(Call *call, sd_bus_error *error) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        uint64_t size = 0;
         uint32_t n = 0;
         int r;
+
+        for (const Listener *l = call->manager->listeners; l; l = l->hh.next)
+                if (access_may(call, l, ACCESS_SEE)) {
+                        size += LISTENER_PROPERTIES_SIZE + strlen(l->options->name);
+                        n++;
+                }
+        if (n > LIST_MAX)
+                return bus_error_from_errno(error, -EDQUOT, "There are more than %u listeners, which is more than a "
+                                                            "message can have", LIST_MAX);
+
+        r = unread_bus_admit(&call->queue->unread, call->message, call->client->uid, size, error);
+        if (r < 0)
+                return r;
 
         r = sd_bus_message_new_method_return(call->message, &reply);
         if (r < 0)
@@ -174,9 +188,6 @@ static int act_list_listeners(Call *call, sd_bus_error *error) {
         for (Listener *l = call->manager->listeners; l; l = l->hh.next) {
                 if (!access_may(call, l, ACCESS_SEE))
                         continue;
-                if (n++ == LIST_MAX)
-                        return bus_error_from_errno(error, -EDQUOT, "There are more than %u listeners, which is more than "
-                                                                    "a message can have", LIST_MAX);
 
                 r = sd_bus_message_open_container(reply, 'r', "oa{sv}");
                 if (r < 0)

@@ -90,12 +90,10 @@ static int on_name_gone(sd_bus_message *m, void *userdata, sd_bus_error *error) 
         if (r < 0)
                 return r;
 
-        client = manager_find_client(s->manager, name);
-        if (!client)
-                return 0;
-
         call_queue_cancel(&s->calls, name);
-        manager_remove_client(s->manager, client);
+        client = manager_find_client(s->manager, name);
+        if (client)
+                manager_remove_client(s->manager, client);
         return 0;
 }
 

@@ -278,6 +278,13 @@ static void close_peer(int fd) {
         (void) close_fd(fd);
 }
 
+static void step_set_lazy(Run *run) {
+        uint8_t how = fuzz_u8(&run->input);
+
+        private_bus_set_lazy(run->bus, how & 1);
+        private_bus_set_unread(run->bus, (uint32_t) (how >> 1) << 18); /* up to 32 MiB */
+}
+
 static void step_signal(Run *run) {
         uint8_t which = fuzz_u8(&run->input);
 
@@ -378,7 +385,7 @@ static bool take_step(Run *run) {
                 return true;
 
         case STEP_SET_LAZY:
-                private_bus_set_lazy(run->bus, fuzz_u8(&run->input) & 1);
+                step_set_lazy(run);
                 return true;
 
         case STEP_RELEASE:

@@ -34,6 +34,7 @@ struct PrivateBus {
 
         Waiting driver, polkit, pings, received;
         bool hold_driver, lazy;
+        uint32_t unread;
 };
 
 static const char *const clients[BUS_CLIENTS] = { ":1.10", ":1.11", ":1.12", ":1.13" };
@@ -105,6 +106,11 @@ static int append_uid(sd_bus_message *reply, sd_bus_message *call) {
         return sd_bus_message_append(reply, "u", client >= 0 ? uids[client] : 4711);
 }
 
+static int append_statistics(sd_bus_message *reply, uint32_t unread) {
+        return sd_bus_message_append(reply, "a{sv}", 3, "Serial", "u", UINT32_C(1), "UniqueName", "s",
+                                     clients[0], "OutgoingBytes", "u", unread);
+}
+
 static void answer_driver(PrivateBus *b, sd_bus_message *call, BusAnswer answer) {
         const char *member = sd_bus_message_get_member(call);
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
@@ -120,6 +126,8 @@ static void answer_driver(PrivateBus *b, sd_bus_message *call, BusAnswer answer)
                 fuzz_assert(sd_bus_message_append(m, "u", 1) >= 0);
         else if (streq(member, "Hello"))
                 fuzz_assert(sd_bus_message_append(m, "s", ":1.1") >= 0);
+        else if (streq(member, "GetConnectionStats"))
+                fuzz_assert(append_statistics(m, b->unread) >= 0);
         else if (streq(member, "GetId"))
                 fuzz_assert(sd_bus_message_append(m, "s", "0123456789abcdef0123456789abcdef") >= 0);
 
@@ -362,6 +370,10 @@ void private_bus_answer_ping(PrivateBus *b, BusAnswer answer) {
                 answer == BUS_ANSWER_FORGED ? clients[3]
                 : answer == BUS_ANSWER_NO   ? DRIVER
                                             : sd_bus_message_get_destination(call));
+}
+
+void private_bus_set_unread(PrivateBus *b, uint32_t bytes) {
+        b->unread = bytes;
 }
 
 void private_bus_set_lazy(PrivateBus *b, bool lazy) {

@@ -71,5 +71,7 @@ void private_bus_answer_ping(PrivateBus *b, BusAnswer answer);
 
 /* Whether clients answer Pings at once, and free what they have received. */
 void private_bus_set_lazy(PrivateBus *b, bool lazy);
+/* What the driver says that each has not read. */
+void private_bus_set_unread(PrivateBus *b, uint32_t bytes);
 /* They free it now. */
 void private_bus_release(PrivateBus *b);

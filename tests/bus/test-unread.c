@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Clients that call and do not read the answers. When 127 MiB of what a sender has sent wait for such,
+ * dbus-daemon stops reading from that sender, and nobody would be served any more. dbus-broker counts it
+ * against the client, and in the end disconnects it. */
+
+#include "base/macros.h"
+#include "bus/fixture.h"
+#include "bus/pull.h"
+
+#define LISTENERS 1000U
+#define FEW_LISTENERS 20U
+#define AT_ONCE 50U
+
+/* Each is more than dbus-daemon takes. */
+#define N_LONG_LISTS 300U    /* of 0.7 MB */
+#define N_SHORT_CALLS 50000U /* of 3 kB */
+#define N_ECHOES 200U        /* of 1 MiB */
+#define N_PATH_ECHOES 3000U  /* of 60 kB */
+
+typedef struct Counts {
+        unsigned n_sent;
+        unsigned n_answered;
+        unsigned n_refused; /* of these */
+        unsigned n_failed;  /* and otherwise */
+} Counts;
+
+static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        Counts *counts = userdata;
+
+        counts->n_answered++;
+        if (sd_bus_message_is_method_error(m, SD_BUS_ERROR_LIMITS_EXCEEDED))
+                counts->n_refused++;
+        else if (sd_bus_message_get_error(m))
+                counts->n_failed++;
+        return 1;
+}
+
+static sd_bus_message *new_call(TestClient *client, const char *interface, const char *member) {
+        return test_message_new(client, TEST_MANAGER_PATH, interface, member);
+}
+
+static sd_bus_message *new_get(TestClient *client, const char *interface, const char *property) {
+        sd_bus_message *m = new_call(client, "org.freedesktop.DBus.Properties", "Get");
+
+        g_assert_cmpint(sd_bus_message_append(m, "ss", interface, property), >=, 0);
+        return m;
+}
+
+/* Consumes the message. */
+static void start_counted(TestClient *client, sd_bus_message *m, Counts *counts) {
+        g_assert_cmpint(sd_bus_call_async(test_client_bus(client), NULL, m, on_answer, counts, UINT64_MAX),
+                        >=, 0);
+        sd_bus_message_unref(m);
+        counts->n_sent++;
+}
+
+/* Another one is served as ever, one that was there and one that comes. */
+static void assert_served(Fixture *f, TestClient *bystander) {
+        g_autoptr(TestClient) newcomer = test_client_new(f->bus, (uid_t) -1);
+        TestClient *clients[] = { bystander, newcomer };
+
+        for (size_t i = 0; i < ELEMENTS(clients); i++) {
+                g_autofree char *listener = test_listen(clients[i], 0, -1, NULL);
+                _cleanup_close_ int peer = test_connect("::1", test_get_port(clients[i], listener));
+                g_autoptr(TestAccepted) accepted = test_client_wait_accepted(clients[i]);
+                sd_bus_message *list;
+
+                test_assert_connected(peer, accepted->socket);
+                list = test_call(clients[i], TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE, "ListListeners", "");
+                sd_bus_message_unref(list);
+                test_listener_call(clients[i], listener, "Close");
+        }
+}
+
+/* It has been refused, and reads all. Then every call is answered, and it goes on as if nothing had been. */
+static void recover(TestClient *client, Counts *counts) {
+        g_autofree char *listener = NULL;
+
+        test_client_set_stalled(client, false);
+        if (test_bus_is_broker())
+                return;
+
+        test_wait_for(counts->n_answered == counts->n_sent);
+        g_test_message("%u calls, %u of them refused", counts->n_sent, counts->n_refused);
+        g_assert_cmpuint(counts->n_refused, >, 0);
+        listener = test_listen(client, 0, -1, NULL);
+        test_listener_call(client, listener, "Close");
+}
+
+/* It sends so many of them and does not read. */
+static void stall(Fixture *f,
+                  sd_bus_message *(*make)(TestClient *client),
+                  TestClient *staller,
+                  unsigned n_calls) {
+        Counts counts = {};
+
+        test_client_set_stalled(staller, true);
+        for (unsigned i = 0; i < n_calls && !test_client_is_disconnected(staller); i++) {
+                start_counted(staller, make(staller), &counts);
+                if (i % AT_ONCE == AT_ONCE - 1) {
+                        (void) sd_bus_flush(test_client_bus(staller));
+                        /* dbus-daemon lets nobody wait for more answers at a time than 128. */
+                        test_client_sync_service(f->client);
+                }
+        }
+
+        assert_served(f, f->client);
+        recover(staller, &counts);
+        assert_served(f, f->client);
+}
+
+static sd_bus_message *make_list(TestClient *client) {
+        return new_call(client, TEST_MANAGER_INTERFACE, "ListListeners");
+}
+
+static sd_bus_message *make_introspect(TestClient *client) {
+        return new_call(client, "org.freedesktop.DBus.Introspectable", "Introspect");
+}
+
+static sd_bus_message *make_echo(TestClient *client) {
+        g_autofree char *name = g_strnfill((size_t) 1 << 20, 'x');
+
+        return new_get(client, TEST_MANAGER_INTERFACE, name);
+}
+
+/* sd-bus takes no longer ones. */
+static sd_bus_message *make_path_echo(TestClient *client) {
+        g_autofree char *name = g_strnfill(60000, 'x');
+        g_autofree char *path = g_strdup_printf(TEST_MANAGER_PATH "/listener/%s", name);
+
+        return test_message_new(client, path, TEST_LISTENER_INTERFACE, "Close");
+}
+
+static void test_long_lists(Fixture *f, const void *data) {
+        g_autoptr(TestClient) staller = test_client_new(f->bus, (uid_t) -1);
+        g_autofree char *name = g_strnfill(255, 'n');
+
+        for (unsigned i = 0; i < LISTENERS; i++)
+                g_free(test_listen(staller, 0, -1, "name", "s", name, NULL));
+
+        stall(f, make_list, staller, N_LONG_LISTS);
+}
+
+static void test_short_calls(Fixture *f, const void *data) {
+        g_autoptr(TestClient) staller = test_client_new(f->bus, (uid_t) -1);
+
+        stall(f, make_introspect, staller, N_SHORT_CALLS);
+}
+
+/* sd-bus repeats in its errors what there is not. */
+static void test_echoes(Fixture *f, const void *data) {
+        g_autoptr(TestClient) staller = test_client_new(f->bus, (uid_t) -1);
+
+        stall(f, make_echo, staller, N_ECHOES);
+}
+
+static void test_path_echoes(Fixture *f, const void *data) {
+        g_autoptr(TestClient) staller = test_client_new(f->bus, (uid_t) -1);
+
+        stall(f, make_path_echo, staller, N_PATH_ECHOES);
+}
+
+/* In windows, as somebody who reads does. */
+static void call_often(TestClient *client, sd_bus_message *(*make)(TestClient *client), unsigned n_calls) {
+        Counts counts = {};
+
+        for (unsigned i = 0; i < n_calls; i++) {
+                start_counted(client, make(client), &counts);
+                if (i % AT_ONCE == AT_ONCE - 1)
+                        test_wait_for(counts.n_answered == counts.n_sent);
+        }
+        test_wait_for(counts.n_answered == counts.n_sent);
+        g_assert_cmpuint(counts.n_refused, ==, 0);
+        g_assert_cmpuint(counts.n_failed, ==, 0);
+}
+
+/* Many programs read and answer no Pings: those that wait for the answer to a call, and what is made with
+ * jeepney. */
+static void test_reader(Fixture *f, const void *data) {
+        test_client_set_pings(f->client, TEST_PINGS_IGNORE);
+        for (unsigned i = 0; i < FEW_LISTENERS; i++)
+                g_free(test_listen(f->client, 0, -1, NULL));
+
+        call_often(f->client, make_list, 5000);
+        call_often(f->client, make_introspect, 5000);
+        g_assert_cmpuint(test_client_count_pings(f->client), <=, 1); /* the probe */
+}
+
+/* One list is longer than what may always be unread, and somebody of the same user reads nothing. */
+static void test_reader_beside(Fixture *f, const void *data) {
+        g_autoptr(TestClient) staller = test_client_new(f->bus, (uid_t) -1);
+        Counts counts = {};
+
+        for (unsigned i = 0; i < LISTENERS; i++)
+                g_free(test_listen(f->client, 0, -1, NULL));
+        test_client_set_stalled(staller, true);
+        for (unsigned i = 0; i < N_LONG_LISTS; i++)
+                start_counted(staller, make_list(staller), &counts);
+        (void) sd_bus_flush(test_client_bus(staller));
+        test_client_sync_service(f->client);
+
+        for (unsigned i = 0; i < 100; i++)
+                sd_bus_message_unref(test_call(f->client, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE,
+                                               "ListListeners", ""));
+}
+
+static void test_pull(Fixture *f, const void *data) {
+        g_autofree char *listener = NULL;
+        uint16_t port;
+
+        test_client_set_pings(f->client, TEST_PINGS_IGNORE);
+        listener = test_listen(f->client, 0, -1, TEST_PULL, NULL);
+        port = test_get_port(f->client, listener);
+
+        for (unsigned i = 0; i < 100; i++) {
+                _cleanup_close_ int peer = test_connect("::1", port);
+                g_autoptr(GPtrArray) accepted = test_accept(f->client, listener, 1, TEST_ACCEPT_TIMEOUT_MAX);
+                Counts counts = {};
+
+                g_assert_cmpuint(accepted->len, ==, 1);
+                for (unsigned j = 0; j < AT_ONCE; j++) {
+                        sd_bus_message *m = test_message_new(f->client, listener, TEST_LISTENER_INTERFACE,
+                                                             "Accept");
+
+                        g_assert_cmpint(sd_bus_message_append(m, "uu", UINT32_C(1), UINT32_C(0)), >=, 0);
+                        start_counted(f->client, m, &counts);
+                }
+                test_wait_for(counts.n_answered == counts.n_sent);
+                g_assert_cmpuint(counts.n_refused + counts.n_failed, ==, 0);
+        }
+}
+
+static void test_acknowledge(Fixture *f, const void *data) {
+        g_autofree char *listener = NULL;
+        uint16_t port;
+
+        test_client_set_pings(f->client, TEST_PINGS_IGNORE);
+        listener = test_listen(f->client, 0, -1, "acknowledge", "b", true, NULL);
+        port = test_get_port(f->client, listener);
+
+        for (unsigned i = 0; i < 100; i++) {
+                _cleanup_close_ int peer = test_connect("::1", port);
+                g_autoptr(TestAccepted) accepted = test_client_wait_accepted(f->client);
+                Counts counts = {};
+
+                for (unsigned j = 0; j < AT_ONCE; j++) {
+                        sd_bus_message *m = test_message_new(f->client, listener, TEST_LISTENER_INTERFACE,
+                                                             "Acknowledge");
+
+                        g_assert_cmpint(sd_bus_message_append(m, "t", accepted->serial), >=, 0);
+                        start_counted(f->client, m, &counts);
+                }
+                test_wait_for(counts.n_answered == counts.n_sent);
+                g_assert_cmpuint(counts.n_refused + counts.n_failed, ==, 0);
+        }
+}
+
+#define ADD(path, test) g_test_add("/unread/" path, Fixture, NULL, fixture_set_up, test, fixture_tear_down)
+
+int main(int argc, char *argv[]) {
+        test_init(&argc, &argv);
+        ADD("long lists that are not read stop nobody", test_long_lists);
+        ADD("nor do many short calls", test_short_calls);
+        ADD("nor errors that repeat long names", test_echoes);
+        ADD("nor those that repeat long paths", test_path_echoes);
+        ADD("who reads is not refused, though it answers no Pings", test_reader);
+        ADD("nor for what another one of its user does not read", test_reader_beside);
+        ADD("nor with pull", test_pull);
+        ADD("nor with acknowledge", test_acknowledge);
+        return test_run();
+}
