@@ -16,10 +16,22 @@ static void test_text(void) {
 
 static void test_text_refuses(void) {
         static const char *const texts[] = {
-                "a\nb", "\x1b[31m", "\x7f", "\xc2\x85" /* C1 */, "\xe2\x80\xae" /* right-to-left override */,
-                "\xe2\x80\xa8" /* line separator */, "\xe2\x81\xa6" /* isolate */, "\xe2\x80\x8f" /* mark */,
-                "\xff", "\xc3", "\xc0\x80" /* overlong */, "\xe0\x80\xaf", "\xed\xa0\x80" /* surrogate */,
-                "\xf4\x90\x80\x80" /* beyond Unicode */, "\xef\xbf\xbf" /* noncharacter */, "a\xe2\x82",
+                "a\nb",
+                "\x1b[31m",
+                "\x7f",
+                "\xc2\x85" /* C1 */,
+                "\xe2\x80\xae" /* right-to-left override */,
+                "\xe2\x80\xa8" /* line separator */,
+                "\xe2\x81\xa6" /* isolate */,
+                "\xe2\x80\x8f" /* mark */,
+                "\xff",
+                "\xc3",
+                "\xc0\x80" /* overlong */,
+                "\xe0\x80\xaf",
+                "\xed\xa0\x80" /* surrogate */,
+                "\xf4\x90\x80\x80" /* beyond Unicode */,
+                "\xef\xbf\xbf" /* noncharacter */,
+                "a\xe2\x82",
         };
 
         for (size_t i = 0; i < G_N_ELEMENTS(texts); i++) {

@@ -85,8 +85,8 @@ static void test_wrong_values(ConfigRoot *f, const void *data) {
 
 static void test_keeps_what_was_right(ConfigRoot *f, const void *data) {
         config_root_write_settings(f, MAIN,
-                       "MaxListeners=5\nMaxListeners=x\nIdleTimeoutSec=5\nIdleTimeoutSec=x\n"
-                       "AllowedPorts=80 http 443\nAllowedAddresses=10.0.0.0/8 here\n");
+                                   "MaxListeners=5\nMaxListeners=x\nIdleTimeoutSec=5\nIdleTimeoutSec=x\n"
+                                   "AllowedPorts=80 http 443\nAllowedAddresses=10.0.0.0/8 here\n");
         config_root_load(f);
         g_assert_cmpint(f->settings->limits.listeners, ==, 5);
         g_assert_cmpint(f->settings->idle_timeout_usec, ==, 5 * G_USEC_PER_SEC);
@@ -114,18 +114,18 @@ static void test_lists_of_errors_allow_nothing(ConfigRoot *f, const void *data) 
 
 static void test_sections(ConfigRoot *f, const void *data) {
         config_root_write_file(f, MAIN,
-                   "MaxListeners=1\n"
-                   "[Elsewhere]\n"
-                   "MaxListeners=1\n"
-                   "MaxListenersPerUser=1\n"
-                   "[TCPServerSocket]\n"
-                   "MaxUnacknowledged=14\n"
-                   "[TCPServerSocket\n"
-                   "MaxListeners=1\n"
-                   "[TCPServer;Socket]\n"
-                   "[TCPServerSocket] ; that is one\n"
-                   "MaxPendingRequestsPerUser=4\n",
-                   -1);
+                               "MaxListeners=1\n"
+                               "[Elsewhere]\n"
+                               "MaxListeners=1\n"
+                               "MaxListenersPerUser=1\n"
+                               "[TCPServerSocket]\n"
+                               "MaxUnacknowledged=14\n"
+                               "[TCPServerSocket\n"
+                               "MaxListeners=1\n"
+                               "[TCPServer;Socket]\n"
+                               "[TCPServerSocket] ; that is one\n"
+                               "MaxPendingRequestsPerUser=4\n",
+                               -1);
         config_root_load(f);
         g_assert_cmpint(f->settings->limits.listeners, ==, 16384);
         g_assert_cmpint(f->settings->limits.listeners_per_user, ==, 1024);
@@ -240,7 +240,8 @@ static void test_allowed_addresses(ConfigRoot *f, const void *data) {
         g_assert_true(allows(f, "::", false));
         g_assert_true(allows(f, "192.0.2.1", false));
 
-        config_root_write_settings(f, MAIN, "AllowedAddresses=127.0.0.0/8 192.0.2.1 2001:db8::/32 fe80::/10\n");
+        config_root_write_settings(f, MAIN,
+                                   "AllowedAddresses=127.0.0.0/8 192.0.2.1 2001:db8::/32 fe80::/10\n");
         config_root_load(f);
         g_assert_true(allows(f, "127.1.2.3", false));
         g_assert_true(allows(f, "192.0.2.1", false));
@@ -281,7 +282,8 @@ static void test_allowed_any_address(ConfigRoot *f, const void *data) {
 int main(int argc, char *argv[]) {
         g_test_init(&argc, &argv, NULL);
 
-#define add(path, function) g_test_add(path, ConfigRoot, NULL, config_root_set_up, function, config_root_tear_down)
+#define add(path, function) \
+        g_test_add(path, ConfigRoot, NULL, config_root_set_up, function, config_root_tear_down)
         add("/config-values/every wrong value is told with its line", test_wrong_values);
         add("/config-values/a list of nothing but errors allows nothing", test_lists_of_errors_allow_nothing);
         add("/config-values/what is right stands", test_keeps_what_was_right);

@@ -64,10 +64,11 @@ static void test_everything(ConfigRoot *f, const void *data) {
 
 static void test_reset(ConfigRoot *f, const void *data) {
         config_root_write_settings(f, MAIN, EVERYTHING);
-        config_root_write_settings(f, DROP_IN("etc", "reset.conf"),
-                       "MaxListeners=\nMaxListenersPerUser=\nMaxPendingRequestsPerUser=\nMaxUnacknowledged=\n"
-                       "MaxUnacknowledgedPerClient=\nIdleTimeoutSec=\nAllowedPorts=\nAllowedAddresses=  \n"
-                       "AllowSocketDelivery=\n");
+        config_root_write_settings(
+                        f, DROP_IN("etc", "reset.conf"),
+                        "MaxListeners=\nMaxListenersPerUser=\nMaxPendingRequestsPerUser=\nMaxUnacknowledged=\n"
+                        "MaxUnacknowledgedPerClient=\nIdleTimeoutSec=\nAllowedPorts=\nAllowedAddresses=  \n"
+                        "AllowSocketDelivery=\n");
         config_root_load(f);
         config_root_assert_defaults(f);
         g_assert_cmpstr(f->log, ==, "");
@@ -103,7 +104,8 @@ static void test_precedence(ConfigRoot *f, const void *data) {
 
         /* By name, wherever they are. */
         config_root_write_settings(f, DROP_IN("usr/lib", "60-later.conf"), "MaxListeners=60\n");
-        config_root_write_settings(f, DROP_IN("etc", "40-earlier.conf"), "MaxListeners=40\nMaxListenersPerUser=40\n");
+        config_root_write_settings(f, DROP_IN("etc", "40-earlier.conf"),
+                                   "MaxListeners=40\nMaxListenersPerUser=40\n");
         config_root_load(f);
         g_assert_cmpint(f->settings->limits.listeners, ==, 60);
         g_assert_cmpint(f->settings->limits.listeners_per_user, ==, 40);
@@ -168,11 +170,10 @@ static void test_unreadable(ConfigRoot *f, const void *data) {
 #define UNREADABLE(name, why) "<4>/" DROP_IN("etc", name) ": cannot read the file: " why ", ignoring\n"
         g_assert_cmpstr(f->log, ==,
                         "<4>/usr/lib/tcpserversocket/tcpserversocketd.conf.d: cannot read the directory: "
-                        "Not a directory, ignoring\n"
-                        UNREADABLE("1-directory.conf", "Is a directory")
-                        UNREADABLE("2-fifo.conf", "Operation not supported")
-                        UNREADABLE("3-dangling.conf", "No such file or directory")
-                        UNREADABLE("4-huge.conf", "File too large"));
+                        "Not a directory, ignoring\n" UNREADABLE("1-directory.conf", "Is a directory")
+                                        UNREADABLE("2-fifo.conf", "Operation not supported") UNREADABLE(
+                                                        "3-dangling.conf", "No such file or directory")
+                                                        UNREADABLE("4-huge.conf", "File too large"));
 }
 
 static void test_no_permission(ConfigRoot *f, const void *data) {
@@ -201,7 +202,8 @@ static void test_no_permission(ConfigRoot *f, const void *data) {
 int main(int argc, char *argv[]) {
         g_test_init(&argc, &argv, NULL);
 
-#define add(path, function) g_test_add(path, ConfigRoot, NULL, config_root_set_up, function, config_root_tear_down)
+#define add(path, function) \
+        g_test_add(path, ConfigRoot, NULL, config_root_set_up, function, config_root_tear_down)
         add("/config/nothing is configured", test_nothing);
         add("/config/everything is configured", test_everything);
         add("/config/an empty value is the default", test_reset);

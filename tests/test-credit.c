@@ -103,7 +103,8 @@ static void test_shares(void) {
         budget_done(&budget);
 }
 
-/* Clients that never answered may use half of what is not set aside, so that others of their user can begin. */
+/* Clients that never answered may use half of what is not set aside, so that others of their user can begin.
+ */
 static void test_fast_lane(void) {
         Taker newcomers[20], proven;
         Budget budget;
@@ -197,7 +198,8 @@ static void test_extra(void) {
         budget_done(&budget);
 }
 
-/* A reply with all that there is room for, and a receipt; nobody ever reads it. Returns how many connections it has. */
+/* A reply with all that there is room for, and a receipt; nobody ever reads it. Returns how many connections
+ * it has. */
 static unsigned taker_reply(Taker *t) {
         unsigned n = credit_get_room(&t->credit);
         CreditPool pool;

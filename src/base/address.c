@@ -40,7 +40,8 @@ static int scope_parse(const char *s, uint32_t *ret) {
         if (index == 0 && *s >= '1' && *s <= '9') {
                 errno = 0;
                 number = strtoul(s, &end, 10);
-                if (errno == 0 && *end == '\0' && number <= INT32_MAX && if_indextoname((unsigned) number, name))
+                if (errno == 0 && *end == '\0' && number <= INT32_MAX &&
+                    if_indextoname((unsigned) number, name))
                         index = (unsigned) number;
         }
         if (index == 0)

@@ -26,8 +26,8 @@ typedef struct ConfigAssignment {
 typedef int (*ConfigHandler)(const ConfigAssignment *assignment, void *userdata);
 
 /* Hands on every assignment in a section, in order; that in other sections is wrong. The root is "" but for
- * tests, the name is as in "tcpserversocket/tcpserversocketd.conf". Returns 0; 1 if something could not be read; or
- * -ENOMEM. */
+ * tests, the name is as in "tcpserversocket/tcpserversocketd.conf". Returns 0; 1 if something could not be
+ * read; or -ENOMEM. */
 int config_files_read(const char *root,
                       const char *name,
                       const char *section,

@@ -5,12 +5,13 @@
 
 #include "base/descriptors.h"
 
-/* Each connection on its way to a client takes two for a moment, and there may be 56 of them; a message brings
- * 16 at the most on dbus-daemon's system bus. The rest is for the process itself. */
+/* Each connection on its way to a client takes two for a moment, and there may be 56 of them; a message
+ * brings 16 at the most on dbus-daemon's system bus. The rest is for the process itself. */
 #define RESERVE 192
 
 bool errno_is_transient(int r) {
-        return r == -EMFILE || r == -ENFILE || r == -ENOBUFS || r == -ENOMEM || r == -ETOOMANYREFS || r == -ENOSPC;
+        return r == -EMFILE || r == -ENFILE || r == -ENOBUFS || r == -ENOMEM || r == -ETOOMANYREFS ||
+               r == -ENOSPC;
 }
 
 static bool is_in_reserve(int fd, rlim_t limit) {

@@ -11,8 +11,8 @@
 
 #define TICK_USEC 10000
 
-/* Ticks for as long as something may be closed, which can be late in what a long message is about. The tick after that is
- * the last. */
+/* Ticks for as long as something may be closed, which can be late in what a long message is about. The tick
+ * after that is the last. */
 static bool has_handler;
 static volatile sig_atomic_t ticking;
 static volatile sig_atomic_t closing;
@@ -47,7 +47,8 @@ void linger_turn_off(int fd) {
         socklen_t size = sizeof(linger);
 
         /* With a time of 0 nobody waits: the connection is reset. */
-        if (getsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, &size) < 0 || !linger.l_onoff || linger.l_linger == 0)
+        if (getsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, &size) < 0 || !linger.l_onoff ||
+            linger.l_linger == 0)
                 return;
 
         linger.l_onoff = 0;

@@ -16,21 +16,21 @@
 #define ELEMENTS(array) (sizeof(array) / sizeof((array)[0]))
 
 /* What the member that the pointer points to is embedded in. */
-#define CONTAINER_OF(pointer, type, member) ((type *) (void *) ((char *) (pointer) - offsetof(type, member)))
+#define CONTAINER_OF(pointer, type, member) ((type *) (void *) ((char *) (pointer) -offsetof(type, member)))
 
 /* Defines f##p(), a cleanup handler for a variable that points to a type. */
-#define DEFINE_CLEANUP(type, f)                 \
-        static inline void f##p(type **p) {     \
-                if (*p)                         \
-                        f(*p);                  \
+#define DEFINE_CLEANUP(type, f)             \
+        static inline void f##p(type **p) { \
+                if (*p)                     \
+                        f(*p);              \
         }
 
 /* The value moves on to a new owner; the variable holds nothing any more. */
-#define TAKE(variable, nothing)                         \
-        __extension__({                                 \
+#define TAKE(variable, nothing)                           \
+        __extension__({                                   \
                 __typeof__(variable) _taken = (variable); \
-                (variable) = (nothing);                 \
-                _taken;                                 \
+                (variable) = (nothing);                   \
+                _taken;                                   \
         })
 #define TAKE_PTR(pointer) TAKE(pointer, NULL)
 #define TAKE_FD(fd) TAKE(fd, -EBADF)

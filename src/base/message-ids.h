@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What an administrator should act on, by MESSAGE_ID=; explained in data/tcpserversocketd.catalog, whose texts
- * use the fields that are named here. */
+/* What an administrator should act on, by MESSAGE_ID=; explained in data/tcpserversocketd.catalog, whose
+ * texts use the fields that are named here. */
 
 /* The host or the service is out of descriptors or memory: accepting pauses. LISTENER, PORT, OWNER_UID */
 #define MESSAGE_EXHAUSTED_STR "08fe5cc2ff3d447d9f6f42368571bf9c"

@@ -9,8 +9,9 @@
 #include "base/address.h"
 
 typedef struct SocketSettings {
-        Address address;       /* port included, 0: the kernel chooses one */
-        bool fall_back_to_ipv4; /* the address is :: and nobody asked for it: 0.0.0.0 will do where there is no IPv6 */
+        Address address;        /* port included, 0: the kernel chooses one */
+        bool fall_back_to_ipv4; /* the address is :: and nobody asked for it: 0.0.0.0 will do where there is
+                                   no IPv6 */
         bool ipv6_only;
         const char *interface; /* NULL: any */
         int backlog;           /* -1: as much as the kernel allows */
@@ -27,7 +28,8 @@ int socket_listen(const SocketSettings *settings);
 /* The address a socket is bound to, port and all. */
 int socket_get_local_address(int fd, Address *ret);
 
-/* Where an accepted connection arrived: what the socket that listens is bound to, unless that is any address. */
+/* Where an accepted connection arrived: what the socket that listens is bound to, unless that is any address.
+ */
 int socket_get_arrival_address(int fd, const Address *bound, Address *ret);
 
 /* The backlog in force, after the kernel has lowered what was asked for. */
@@ -39,7 +41,8 @@ bool socket_has_input(int fd);
 /* Whether the other end, of a socket that has one, is closed. */
 bool socket_has_hung_up(int fd);
 
-/* The first port that needs no privilege to bind, net.ipv4.ip_unprivileged_port_start. It counts for IPv6 too. */
+/* The first port that needs no privilege to bind, net.ipv4.ip_unprivileged_port_start. It counts for IPv6
+ * too. */
 int socket_get_unprivileged_port_start(uint32_t *ret);
 
 typedef enum AcceptError {

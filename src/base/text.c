@@ -78,7 +78,7 @@ static void write_escaped(FILE *f, const unsigned char *p, size_t length, uint32
                         (void) fprintf(f, "\\x%02x", p[i]);
         else if (c > 0xffff)
                 (void) fprintf(f, "\\u%04x\\u%04x", (unsigned) (0xd7c0 + (c >> 10)),
-                        (unsigned) (0xdc00 + (c & 0x3ff)));
+                               (unsigned) (0xdc00 + (c & 0x3ff)));
         else
                 (void) fprintf(f, "\\u%04x", (unsigned) c);
 }

@@ -78,7 +78,8 @@ static int packet_send(int socket, const int *fds, size_t n_fds, const void *dat
         return sendmsg(socket, &packet.message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
-/* Whether there is no descriptor left: 0 or a negative errno. The kernel does not say why it has left out some. */
+/* Whether there is no descriptor left: 0 or a negative errno. The kernel does not say why it has left out
+ * some. */
 static int check_descriptors(int any) {
         int fd = fcntl(any, F_DUPFD_CLOEXEC, 0);
 
@@ -88,8 +89,8 @@ static int check_descriptors(int any) {
         return 0;
 }
 
-/* Reads what is to be read next, and leaves it there. Returns the size, 0 at the end, -EBADMSG for what nobody here
- * has sent, or another negative errno; there are no descriptors then. */
+/* Reads what is to be read next, and leaves it there. Returns the size, 0 at the end, -EBADMSG for what
+ * nobody here has sent, or another negative errno; there are no descriptors then. */
 static ssize_t packet_peek(int socket, char *buffer, int fds[static VAULT_FDS_MAX], size_t *ret_n_fds) {
         size_t n_fds = 0;
         Packet packet;

@@ -25,8 +25,8 @@ typedef struct VaultEntry VaultEntry;
 #define VAULT_DATA_MAX 32768
 #define VAULT_FDS_MAX 2
 
-/* A new lane: somebody has to keep both of its ends open. The descriptors remain the vault's. Returns 0, or a negative errno
- * if nobody will, and then there is no such lane. */
+/* A new lane: somebody has to keep both of its ends open. The descriptors remain the vault's. Returns 0, or a
+ * negative errno if nobody will, and then there is no such lane. */
 typedef int (*VaultLaneCreated)(unsigned number, const int ends[static 2], void *userdata);
 
 /* One half of the lanes is for what is put in, the other for what had to move. */

@@ -18,7 +18,8 @@ bool access_owns(const Client *client, const Listener *l) {
         return l->owner == client || (l->options->persistent && client->uid == l->uid);
 }
 
-/* One process of a user may look at another one anyway, but not meddle with what is not meant to be shared. */
+/* One process of a user may look at another one anyway, but not meddle with what is not meant to be shared.
+ */
 bool access_may(const Call *call, const Listener *l, Access access) {
         if (access_owns(call->client, l))
                 return true;
@@ -79,8 +80,8 @@ void access_need_manage(Call *call, CallNeed *need, Access access, const char *m
                 return;
 
         need->question.action = ACTION_MANAGE;
-        need->question.may_ask =
-                may_ask && sd_bus_message_get_allow_interactive_authorization(call->message) > 0;
+        need->question.may_ask = may_ask &&
+                                 sd_bus_message_get_allow_interactive_authorization(call->message) > 0;
         (void) snprintf(need->port, sizeof(need->port), "%u", address_get_port(&l->address));
         polkit_question_add(&need->question, "port", need->port);
         polkit_question_add(&need->question, "address", address_format(&l->address, need->address));

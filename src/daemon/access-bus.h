@@ -32,6 +32,6 @@ int access_get_listener(Call *call, Access access, Listener **ret, sd_bus_error 
 /* Whoever may not do it by itself needs an administrator's authorization. */
 void access_need_manage(Call *call, CallNeed *need, Access access, const char *message, bool may_ask);
 
-/* For calls that list listeners: every user may know of its own, an administrator of all. Nobody is asked for a
- * password for it. */
+/* For calls that list listeners: every user may know of its own, an administrator of all. Nobody is asked for
+ * a password for it. */
 void access_need_list(Call *call, CallNeed *need);

@@ -47,7 +47,8 @@ void call_queue_done(CallQueue *queue) {
         Call *call;
 
         while ((call = TAILQ_FIRST(&queue->calls))) {
-                (void) sd_bus_reply_method_errorf(call->message, SD_BUS_ERROR_NO_REPLY, "The service is shutting down");
+                (void) sd_bus_reply_method_errorf(call->message, SD_BUS_ERROR_NO_REPLY,
+                                                  "The service is shutting down");
                 (void) call_free(call);
         }
 
@@ -97,12 +98,17 @@ static LogFields call_log_fields(const Call *call) {
         };
 }
 
-int call_set_limit_error(const Call *call, const char *limit, uint32_t value, const char *what, sd_bus_error *error) {
+int call_set_limit_error(const Call *call,
+                         const char *limit,
+                         uint32_t value,
+                         const char *what,
+                         sd_bus_error *error) {
         LogFields fields = call_log_fields(call);
 
         fields.limit = limit;
-        log_event(LOG_NOTICE, MESSAGE_LIMIT_REACHED_STR, &fields, "Refused a call of user %u: %s; the limit %s is %u",
-                  (unsigned) call->client->uid, what, limit, value);
+        log_event(LOG_NOTICE, MESSAGE_LIMIT_REACHED_STR, &fields,
+                  "Refused a call of user %u: %s; the limit %s is %u", (unsigned) call->client->uid, what,
+                  limit, value);
 
         return bus_error_from_errno(error, -EDQUOT, "%s; the limit %s is %u", what, limit, value);
 }
@@ -117,8 +123,9 @@ void call_log_denied(const Call *call, const char *action, uint16_t port, const 
                 log_event(LOG_NOTICE, MESSAGE_REQUEST_DENIED_STR, &fields, "Denied user %u port %u: %s",
                           (unsigned) call->client->uid, port, why);
         else
-                log_event(LOG_NOTICE, MESSAGE_REQUEST_DENIED_STR, &fields, "Denied user %u %s for port %u: %s",
-                          (unsigned) call->client->uid, action, port, why);
+                log_event(LOG_NOTICE, MESSAGE_REQUEST_DENIED_STR, &fields,
+                          "Denied user %u %s for port %u: %s", (unsigned) call->client->uid, action, port,
+                          why);
 }
 
 static const char *answer_to_string(PolkitAnswer answer) {
@@ -208,8 +215,8 @@ static int call_authorize(Call *call) {
         if (r < 0)
                 return call_reply_error(call, r, &error);
 
-        r = polkit_ask(call->queue->polkit, call->client->name, uid, &call->need.question, on_authorization, call,
-                       &call->query);
+        r = polkit_ask(call->queue->polkit, call->client->name, uid, &call->need.question, on_authorization,
+                       call, &call->query);
         if (r < 0)
                 return call_reply_error(call, r, &error);
 
@@ -268,8 +275,8 @@ static int call_identify(Call *call, sd_bus_error *error) {
                                             "The caller has as many calls waiting as it may", error);
 
         r = sd_bus_call_method_async(queue->bus, &call->slot, "org.freedesktop.DBus", "/org/freedesktop/DBus",
-                                     "org.freedesktop.DBus", "GetConnectionUnixUser", on_identity, call,
-                                     "s", call->client->name);
+                                     "org.freedesktop.DBus", "GetConnectionUnixUser", on_identity, call, "s",
+                                     call->client->name);
         if (r < 0)
                 return r;
 

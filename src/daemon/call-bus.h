@@ -57,8 +57,8 @@ struct Call {
         const CallMethod *method;
         void *data;
 
-        Client *client;   /* for the method; found anew after each wait */
-        bool authorized;  /* polkit allows what was needed */
+        Client *client;  /* for the method; found anew after each wait */
+        bool authorized; /* polkit allows what was needed */
 
         sd_bus_slot *slot;  /* waits for the caller's uid */
         PolkitQuery *query; /* waits for polkit */
@@ -70,7 +70,8 @@ struct Call {
 int call_queue_init(CallQueue *queue, sd_bus *bus, Manager *manager);
 void call_queue_done(CallQueue *queue);
 
-/* The caller has left: its calls are forgotten, and what polkit was asked for them is taken back. It need not be a client. */
+/* The caller has left: its calls are forgotten, and what polkit was asked for them is taken back. It need not
+ * be a client. */
 void call_queue_cancel(CallQueue *queue, const char *sender);
 
 /* Consumes data, also on failure. Replies in any case, now or later, and returns what a method handler
@@ -79,5 +80,9 @@ int call_start(CallQueue *queue, sd_bus_message *message, const CallMethod *meth
 
 /* For methods: refuse, and tell the log. 'action' is polkit's, or empty where the configuration forbids it to
  * everybody. The first returns the errno to be returned. */
-int call_set_limit_error(const Call *call, const char *limit, uint32_t value, const char *what, sd_bus_error *error);
+int call_set_limit_error(const Call *call,
+                         const char *limit,
+                         uint32_t value,
+                         const char *what,
+                         sd_bus_error *error);
 void call_log_denied(const Call *call, const char *action, uint16_t port, const char *why);

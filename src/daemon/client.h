@@ -18,9 +18,9 @@ typedef struct Traffic Traffic;
 struct Client {
         char *name;
         bool identified;
-        uid_t uid;         /* once it is identified */
-        uint32_t n_calls;  /* of its calls, how many wait for it to be identified */
-        Outbox *outbox;    /* once it is identified */
+        uid_t uid;        /* once it is identified */
+        uint32_t n_calls; /* of its calls, how many wait for it to be identified */
+        Outbox *outbox;   /* once it is identified */
         TAILQ_HEAD(, Listener) listeners;
         UT_hash_handle hh;
 };

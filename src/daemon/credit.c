@@ -22,8 +22,9 @@ static uint32_t smaller(uint32_t a, uint32_t b) {
 }
 
 static void budget_divide(Budget *budget, uint32_t limit) {
-        /* Nine users have a share of the base; at least one for each. Of the default, a share is four: as much as one
-         * client can keep for good, and what another one of its user needs to begin, a connection and its receipt. */
+        /* Nine users have a share of the base; at least one for each. Of the default, a share is four: as
+         * much as one client can keep for good, and what another one of its user needs to begin, a connection
+         * and its receipt. */
         budget->limit[CREDIT_FAST] = limit * 5 / 14;
         budget->limit[CREDIT_BASE] = limit - budget->limit[CREDIT_FAST];
         budget->share = limit >= 14 ? limit / 14 : 1;
@@ -47,8 +48,9 @@ bool credit_is_new(const Credit *credit) {
         return credit->window <= 1;
 }
 
-/* So much of its user's share may one client have, so that it does not keep the user's others from beginning. At first
- * it is one more with receipts: a caller that blocks in its library frees the probe only after the first reply. */
+/* So much of its user's share may one client have, so that it does not keep the user's others from beginning.
+ * At first it is one more with receipts: a caller that blocks in its library frees the probe only after the
+ * first reply. */
 #define BASE_PER_CLIENT 2
 
 static uint32_t credit_get_base_room(const Credit *credit) {
@@ -62,8 +64,8 @@ static uint32_t credit_get_base_room(const Credit *credit) {
         return smaller(base, room(most, credit->charged[CREDIT_BASE]));
 }
 
-/* Half of it is only for those who have answered before. The other half is for users whose share is spent by clients
- * that do not read, so that their other clients can begin at all. */
+/* Half of it is only for those who have answered before. The other half is for users whose share is spent by
+ * clients that do not read, so that their other clients can begin at all. */
 static uint32_t credit_get_fast_room(const Credit *credit) {
         const Budget *budget = credit->budget;
         uint32_t limit = budget->limit[CREDIT_FAST];
@@ -75,8 +77,9 @@ static uint32_t credit_get_budget_room(const Credit *credit) {
         return credit_get_base_room(credit) + credit_get_fast_room(credit);
 }
 
-/* What is left for connections when the receipt has been charged as well; or many clients, each of them over the limit
- * by one, would fill the bus. Where a share is but one, nobody could have two, and even so they are too few for that. */
+/* What is left for connections when the receipt has been charged as well; or many clients, each of them over
+ * the limit by one, would fill the bus. Where a share is but one, nobody could have two, and even so they are
+ * too few for that. */
 static uint32_t credit_get_connection_room(const Credit *credit) {
         bool keep = credit->receipts && credit->budget->share > 1;
 
@@ -147,7 +150,11 @@ static int budget_acquire_user(Budget *budget, uid_t uid, CreditUser **ret) {
         return 0;
 }
 
-int credit_init(Credit *credit, Budget *budget, uid_t uid, uint32_t window_max, CreditCallback callback,
+int credit_init(Credit *credit,
+                Budget *budget,
+                uid_t uid,
+                uint32_t window_max,
+                CreditCallback callback,
                 void *userdata) {
         *credit = (Credit) {
                 .budget = budget,

@@ -5,9 +5,9 @@
  * Who may have how many descriptors on the bus.
  *
  * What the bus carries for the service is little, and whoever does not read keeps its part of it for good. So
- * the Budget is in two: a base, of which each user gets a small share that nobody can take away, and the rest,
- * mainly for clients that answer, so that these are fast as long as nobody abuses it. A client's own window begins at
- * one and doubles with every answer.
+ * the Budget is in two: a base, of which each user gets a small share that nobody can take away, and the
+ * rest, mainly for clients that answer, so that these are fast as long as nobody abuses it. A client's own
+ * window begins at one and doubles with every answer.
  *
  * Who finds no credit turns its accept() off and is told when there is some again, in the order in which they
  * were stopped.
@@ -48,7 +48,7 @@ struct Credit {
         uint32_t used;                      /* of the window */
         uint32_t charged[_CREDIT_POOL_MAX]; /* of the budget */
         bool starved;
-        bool receipts;                      /* a message may carry one besides its connections */
+        bool receipts; /* a message may carry one besides its connections */
         CreditCallback callback;
         void *userdata;
         TAILQ_ENTRY(Credit) starved_link;
@@ -65,7 +65,11 @@ void budget_set_limit(Budget *budget, uint32_t limit);
 uint32_t budget_get_used(const Budget *budget);
 
 /* Returns 0 or -ENOMEM. */
-int credit_init(Credit *credit, Budget *budget, uid_t uid, uint32_t window_max, CreditCallback callback,
+int credit_init(Credit *credit,
+                Budget *budget,
+                uid_t uid,
+                uint32_t window_max,
+                CreditCallback callback,
                 void *userdata);
 
 /* Gives everything back and forgets the client. */
@@ -98,7 +102,7 @@ CreditPool credit_take(Credit *credit);
 void credit_return(Credit *credit, CreditPool pool);
 void credit_wake(Credit *credit);
 
-/* A descriptor that is on the bus for another reason than a connection. In the window, it may go one beyond it. Returns
- * false, and calls back later, if the budget has nothing for it. */
+/* A descriptor that is on the bus for another reason than a connection. In the window, it may go one beyond
+ * it. Returns false, and calls back later, if the budget has nothing for it. */
 bool credit_take_extra(Credit *credit, bool in_window, CreditPool *ret_pool);
 void credit_return_extra(Credit *credit, bool in_window, CreditPool pool);

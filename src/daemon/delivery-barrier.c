@@ -10,7 +10,11 @@
 
 #define SECOND_BARRIER_MIN 8
 
-void barriers_init(Barriers *b, sd_bus *bus, const char *destination, const BarrierEvents *events, void *userdata) {
+void barriers_init(Barriers *b,
+                   sd_bus *bus,
+                   const char *destination,
+                   const BarrierEvents *events,
+                   void *userdata) {
         *b = (Barriers) { .bus = bus, .destination = destination, .events = events, .userdata = userdata };
         for (size_t i = 0; i < BARRIERS_MAX; i++)
                 b->barriers[i].barriers = b;

@@ -10,9 +10,9 @@ typedef struct Barriers Barriers;
 typedef struct sd_bus sd_bus;
 typedef struct sd_bus_slot sd_bus_slot;
 
-/* The first stands for whatever there is. While it is under way, a second is sent for half a window, so that the client
- * takes the one half while we see to the other. No client with a small window has two, for dbus-daemon lets us wait for
- * few answers in all. */
+/* The first stands for whatever there is. While it is under way, a second is sent for half a window, so that
+ * the client takes the one half while we see to the other. No client with a small window has two, for
+ * dbus-daemon lets us wait for few answers in all. */
 #define BARRIERS_MAX 2
 
 typedef struct Barrier {
@@ -38,13 +38,17 @@ struct Barriers {
         uint64_t position; /* all up to here has one behind it */
 };
 
-void barriers_init(Barriers *b, sd_bus *bus, const char *destination, const BarrierEvents *events, void *userdata);
+void barriers_init(Barriers *b,
+                   sd_bus *bus,
+                   const char *destination,
+                   const BarrierEvents *events,
+                   void *userdata);
 void barriers_done(Barriers *b);
 
-/* One to be sent for so many messages that have none, with such a window; 'more': others follow at once. NULL if it is
- * not worth it, or cannot be had. */
+/* One to be sent for so many messages that have none, with such a window; 'more': others follow at once. NULL
+ * if it is not worth it, or cannot be had. */
 Barrier *barriers_choose(Barriers *b, uint32_t n_open, uint32_t window, bool more);
 
-/* It stands for all up to the position. A client may take all the time it wants to answer: it spends its own credit,
- * nobody else's. */
+/* It stands for all up to the position. A client may take all the time it wants to answer: it spends its own
+ * credit, nobody else's. */
 int barrier_send(Barrier *barrier, uint64_t position);

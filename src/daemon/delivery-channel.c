@@ -20,11 +20,11 @@
 #define UNREAD_MAX 64
 
 typedef struct DeliveryChannel {
-        Delivery delivery;   /* first, so that one pointer is the other. 'sent': in the channel, not yet read */
+        Delivery delivery; /* first, so that one pointer is the other. 'sent': in the channel, not yet read */
         bool has_owner;
-        bool is_served;       /* whoever has opened it is there; the room is nobody's otherwise */
+        bool is_served; /* whoever has opened it is there; the room is nobody's otherwise */
         int ours;
-        bool reset;           /* closed by the client with something in it */
+        bool reset; /* closed by the client with something in it */
         sd_event_source *source;
         unsigned packet_size; /* what the kernel accounts for one */
 } DeliveryChannel;
@@ -47,16 +47,17 @@ static bool channel_is_closed(DeliveryChannel *c) {
         if (!socket_has_hung_up(c->ours))
                 return false;
 
-        /* It is said a moment after the hang-up; whoever has had the socket's lock in between has missed nothing. */
+        /* It is said a moment after the hang-up; whoever has had the socket's lock in between has missed
+         * nothing. */
         (void) shutdown(c->ours, SHUT_RDWR);
         if (getsockopt(c->ours, SOL_SOCKET, SO_ERROR, &error, &size) >= 0 && error == ECONNRESET)
                 c->reset = true;
         return true;
 }
 
-/* What has been read has left the channel. The kernel tells how much memory the rest takes, and all packets take
- * the same. What the client leaves in a channel that it closes takes none either: so whether it is closed is asked
- * afterwards. */
+/* What has been read has left the channel. The kernel tells how much memory the rest takes, and all packets
+ * take the same. What the client leaves in a channel that it closes takes none either: so whether it is
+ * closed is asked afterwards. */
 static void channel_count_read(DeliveryChannel *c) {
         Delivery *d = &c->delivery;
         uint32_t unread;
@@ -65,7 +66,8 @@ static void channel_count_read(DeliveryChannel *c) {
         if (d->n_sent == 0 || ioctl(c->ours, SIOCOUTQ, &size) < 0)
                 return;
 
-        /* Rounded down: the kernel lets go of a packet that was read in two steps, and tells after the first. */
+        /* Rounded down: the kernel lets go of a packet that was read in two steps, and tells after the first.
+         */
         unread = (unsigned) size / c->packet_size;
         if (channel_is_closed(c))
                 unread = c->reset ? d->n_sent : 0;
@@ -133,8 +135,8 @@ static int channel_push(Delivery *d, bool more) {
         return 0;
 }
 
-/* Nobody can read any more. What was not read is lost, unless the kernel says that nothing was left. What was not sent
- * may still go through another channel. */
+/* Nobody can read any more. What was not read is lost, unless the kernel says that nothing was left. What was
+ * not sent may still go through another channel. */
 static void channel_end(DeliveryChannel *c) {
         Delivery *d = &c->delivery;
         Handoff *handoff, *next;
@@ -191,10 +193,11 @@ static int measure_packet(const int pair[static 2], unsigned *ret) {
         return 0;
 }
 
-/* Each read wakes us up, so that it is known at any time what was not read; but under load many reads come in one. */
+/* Each read wakes us up, so that it is known at any time what was not read; but under load many reads come in
+ * one. */
 static int channel_add_source(DeliveryChannel *c, int fd) {
-        return sd_event_add_io(c->delivery.parameters.event, &c->source, fd, EPOLLOUT | EPOLLRDHUP | EPOLLET, on_channel,
-                               c);
+        return sd_event_add_io(c->delivery.parameters.event, &c->source, fd, EPOLLOUT | EPOLLRDHUP | EPOLLET,
+                               on_channel, c);
 }
 
 static int channel_open(Delivery *d) {
@@ -271,7 +274,8 @@ static void channel_set_owner(Delivery *d, Outbox *outbox) {
 
         channel_count_read(c);
 
-        /* With its owner the program has left that had it, unless it was somebody else's from the beginning. */
+        /* With its owner the program has left that had it, unless it was somebody else's from the beginning.
+         */
         c->is_served = outbox || !c->has_owner;
         c->has_owner = outbox;
 

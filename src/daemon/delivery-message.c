@@ -6,7 +6,10 @@
 #include "daemon/delivery.h"
 #include "daemon/options.h"
 
-int delivery_message_append(sd_bus_message *m, const Handoff *handoff, const DeliveryParameters *parameters, int receipt) {
+int delivery_message_append(sd_bus_message *m,
+                            const Handoff *handoff,
+                            const DeliveryParameters *parameters,
+                            int receipt) {
         char peer[ADDRESS_STRING_MAX], local[ADDRESS_STRING_MAX];
         int r;
 
@@ -19,11 +22,10 @@ int delivery_message_append(sd_bus_message *m, const Handoff *handoff, const Del
         if (r < 0)
                 return r;
 
-        r = sd_bus_message_append(m, "{sv}{sv}{sv}{sv}",
-                                  "serial", "t", handoff->serial,
-                                  "localAddress", "s", address_format(&handoff->local, local),
-                                  "localPort", "q", address_get_port(&handoff->local),
-                                  "binaryType", "s", parameters->options->binary_type);
+        r = sd_bus_message_append(m, "{sv}{sv}{sv}{sv}", "serial", "t", handoff->serial, "localAddress", "s",
+                                  address_format(&handoff->local, local), "localPort", "q",
+                                  address_get_port(&handoff->local), "binaryType", "s",
+                                  parameters->options->binary_type);
         if (r < 0)
                 return r;
 

@@ -8,4 +8,7 @@ typedef struct Handoff Handoff;
 typedef struct sd_bus_message sd_bus_message;
 
 /* 'receipt' is a descriptor that goes along in the details, or negative; see delivery-outbox.h. */
-int delivery_message_append(sd_bus_message *m, const Handoff *handoff, const DeliveryParameters *parameters, int receipt);
+int delivery_message_append(sd_bus_message *m,
+                            const Handoff *handoff,
+                            const DeliveryParameters *parameters,
+                            int receipt);

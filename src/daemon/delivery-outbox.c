@@ -20,16 +20,16 @@ struct Outbox {
         char *destination;
         Credit credit;
 
-        HandoffQueue on_bus;       /* in the order they were sent */
+        HandoffQueue on_bus; /* in the order they were sent */
         uint64_t last_position;
-        TrafficMember member;      /* while something is under way */
-        sd_event_source *timer;    /* tries something again */
+        TrafficMember member;   /* while something is under way */
+        sd_event_source *timer; /* tries something again */
 
         Probe probe;
         Barriers barriers;
         TAILQ_HEAD(, Receipt) receipts;
         Receipt *probe_receipt;
-        Receipt *open_receipt;     /* goes with the message that is being made */
+        Receipt *open_receipt; /* goes with the message that is being made */
 
         TAILQ_HEAD(, OutboxWaiter) waiters;
         TAILQ_HEAD(, OutboxGuest) guests;
@@ -49,7 +49,8 @@ static void outbox_serve_waiters(void *userdata) {
                 return;
         }
 
-        while (!outbox->timer && (waiter = TAILQ_FIRST(&outbox->waiters)) && credit_get_room(&outbox->credit) > 0) {
+        while (!outbox->timer && (waiter = TAILQ_FIRST(&outbox->waiters)) &&
+               credit_get_room(&outbox->credit) > 0) {
                 outbox_stop_waiting(waiter);
                 waiter->room(waiter);
         }
@@ -189,8 +190,8 @@ static void outbox_set_timer(Outbox *outbox, uint64_t usec) {
         if (outbox->timer)
                 return;
 
-        r = sd_event_add_time_relative(sd_bus_get_event(outbox->traffic->bus), &outbox->timer, CLOCK_MONOTONIC,
-                                       usec, 1, on_timer, outbox);
+        r = sd_event_add_time_relative(sd_bus_get_event(outbox->traffic->bus), &outbox->timer,
+                                       CLOCK_MONOTONIC, usec, 1, on_timer, outbox);
         if (r < 0)
                 log_error("Cannot set a timer for %s: %s", outbox->destination, strerror(-r));
 }
@@ -201,14 +202,15 @@ static void outbox_refuse(Outbox *outbox) {
         outbox_set_timer(outbox, 0); /* whoever waits is told from the loop, as it may end then */
 }
 
-/* Everything up to the position has been read. A receipt is not taken for the answer to a Ping: as long as that call
- * waits for its answer, something has to be charged for it. */
+/* Everything up to the position has been read. A receipt is not taken for the answer to a Ping: as long as
+ * that call waits for its answer, something has to be charged for it. */
 static void outbox_pass(Outbox *outbox, uint64_t position, bool receipt) {
         bool was_full = credit_is_full(&outbox->credit) || receipt;
         Handoff *handoff, *next;
 
         store_hold(outbox->traffic->store);
-        for (handoff = TAILQ_FIRST(&outbox->on_bus); handoff && handoff->position <= position; handoff = next) {
+        for (handoff = TAILQ_FIRST(&outbox->on_bus); handoff && handoff->position <= position;
+             handoff = next) {
                 next = TAILQ_NEXT(handoff, outbox_link);
                 if (receipt && !handoff->receipt)
                         continue;
@@ -409,13 +411,15 @@ void outbox_flush(Outbox *outbox, bool more) {
         if (outbox->timer)
                 return;
 
-        barrier = barriers_choose(&outbox->barriers, outbox_count_open(outbox), credit_get_window(&outbox->credit), more);
+        barrier = barriers_choose(&outbox->barriers, outbox_count_open(outbox),
+                                  credit_get_window(&outbox->credit), more);
         if (!barrier)
                 return;
 
         r = barrier_send(barrier, outbox->last_position);
         if (r < 0) {
-                log_debug("Cannot ask %s whether it has its connections: %s", outbox->destination, strerror(-r));
+                log_debug("Cannot ask %s whether it has its connections: %s", outbox->destination,
+                          strerror(-r));
                 outbox_set_timer(outbox, RETRY_USEC);
         }
 }
@@ -466,7 +470,8 @@ static Receipt *outbox_find_receipt(Outbox *outbox, const Handoff *handoff) {
 
 /* The bus did not pass a message on, and says why. */
 static void outbox_handle_refusal(Outbox *outbox, uint64_t cookie, const sd_bus_error *error) {
-        bool later = streq(error->name, SD_BUS_ERROR_LIMITS_EXCEEDED) || streq(error->name, SD_BUS_ERROR_NO_MEMORY);
+        bool later = streq(error->name, SD_BUS_ERROR_LIMITS_EXCEEDED) ||
+                     streq(error->name, SD_BUS_ERROR_NO_MEMORY);
         Handoff *handoff, *next;
 
         log_debug("The bus did not pass a message on to %s: %s", outbox->destination, error->message);

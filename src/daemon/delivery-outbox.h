@@ -7,11 +7,13 @@
  * After the messages that carry connections goes a barrier: a call of org.freedesktop.DBus.Peer.Ping, which
  * nearly every D-Bus library answers without its program's help. The bus keeps the order, so the answer
  * proves that everything before it has left the bus, and its descriptors no longer count there. A barrier
- * stands for all that went before it, and one is under way at a time, two for a client with a large window: a busy client
- * costs a fraction of a barrier for each connection, and few of the calls that dbus-daemon lets us wait for.
+ * stands for all that went before it, and one is under way at a time, two for a client with a large window: a
+ * busy client costs a fraction of a barrier for each connection, and few of the calls that dbus-daemon lets
+ * us wait for.
  *
- * Where no answer can be had, since the client's library answers no Pings or its program waits for a reply in a
- * blocking call, a descriptor goes along as a receipt: it is closed when the message has been read and freed.
+ * Where no answer can be had, since the client's library answers no Pings or its program waits for a reply in
+ * a blocking call, a descriptor goes along as a receipt: it is closed when the message has been read and
+ * freed.
  *
  * Neither begins before a probe has told whether the client takes descriptors at all.
  */
@@ -73,16 +75,18 @@ void outbox_remove_guest(OutboxGuest *guest);
 /* Sends a message that carries connections. The cookie is for outbox_add(). */
 int outbox_send(Outbox *outbox, sd_bus_message *message, uint64_t *ret_cookie);
 
-/* A connection that was in the message with that cookie. 'by_barrier': that the message has been read confirms it to
- * its delivery; otherwise only the client itself does. */
+/* A connection that was in the message with that cookie. 'by_barrier': that the message has been read
+ * confirms it to its delivery; otherwise only the client itself does. */
 void outbox_add(Outbox *outbox, Handoff *handoff, uint64_t cookie, bool by_barrier);
 
-/* To this client will go messages that carry their own receipt. To be called before the first is asked room for. */
+/* To this client will go messages that carry their own receipt. To be called before the first is asked room
+ * for. */
 void outbox_expect_receipts(Outbox *outbox);
 
-/* For a message that carries its own receipt: the descriptor to be put into it, which the caller closes. Then either
- * the message is not sent, and the receipt detached, or its connections are added, and the receipt sealed: it stands
- * for them. Returns 0 if there is no room for another descriptor; the waiter is called later. */
+/* For a message that carries its own receipt: the descriptor to be put into it, which the caller closes. Then
+ * either the message is not sent, and the receipt detached, or its connections are added, and the receipt
+ * sealed: it stands for them. Returns 0 if there is no room for another descriptor; the waiter is called
+ * later. */
 int outbox_attach_receipt(Outbox *outbox, OutboxWaiter *waiter, int *ret_fd);
 void outbox_detach_receipt(Outbox *outbox);
 void outbox_seal_receipt(Outbox *outbox);
@@ -90,8 +94,8 @@ void outbox_seal_receipt(Outbox *outbox);
 /* A descriptor in the message with that cookie that is no connection. Flushes. */
 int outbox_add_descriptor(Outbox *outbox, uint64_t cookie);
 
-/* Sends a barrier if something needs one, unless one is under way that will soon make it worth more. 'more': so does
- * what follows at once. */
+/* Sends a barrier if something needs one, unless one is under way that will soon make it worth more. 'more':
+ * so does what follows at once. */
 void outbox_flush(Outbox *outbox, bool more);
 
 /* Those who wait for room get what there is. */

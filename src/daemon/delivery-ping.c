@@ -7,7 +7,8 @@
 #include "daemon/delivery-ping.h"
 
 int ping_new(sd_bus *bus, const char *destination, sd_bus_message **ret) {
-        return sd_bus_message_new_method_call(bus, ret, destination, "/", "org.freedesktop.DBus.Peer", "Ping");
+        return sd_bus_message_new_method_call(bus, ret, destination, "/", "org.freedesktop.DBus.Peer",
+                                              "Ping");
 }
 
 int ping_seal_with_secret_cookie(sd_bus_message *ping) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Calls of org.freedesktop.DBus.Peer.Ping, which nearly every D-Bus library answers without its program's help. */
+/* Calls of org.freedesktop.DBus.Peer.Ping, which nearly every D-Bus library answers without its program's
+ * help. */
 
 #include <stdbool.h>
 
@@ -10,9 +11,9 @@ typedef struct sd_bus_message sd_bus_message;
 
 int ping_new(sd_bus *bus, const char *destination, sd_bus_message **ret);
 
-/* The cookie of a barrier must not be guessed, or a client could answer what it has not read. dbus-daemon lets
- * the answer pass as soon as the call waits to be read, and of one client that collects descriptors without
- * reading it takes so many that it stops reading from us. */
+/* The cookie of a barrier must not be guessed, or a client could answer what it has not read. dbus-daemon
+ * lets the answer pass as soon as the call waits to be read, and of one client that collects descriptors
+ * without reading it takes so many that it stops reading from us. */
 int ping_seal_with_secret_cookie(sd_bus_message *ping);
 
 /* Only the client's own answer, an error too, proves anything: the bus answers in its name when there is no

@@ -2,11 +2,11 @@
 #pragma once
 
 /*
- * The first message to a client, before any connection is accepted: a Ping with a receipt. The bus refuses it if the
- * client has not negotiated to take descriptors; a signal with one would just not arrive.
+ * The first message to a client, before any connection is accepted: a Ping with a receipt. The bus refuses it
+ * if the client has not negotiated to take descriptors; a signal with one would just not arrive.
  *
- * dbus-daemon tells if it refuses one that wants no answer, and so its receipt is the answer: not all clients answer
- * Pings, and calls that wait for an answer are few there. dbus-broker only tells if one is wanted.
+ * dbus-daemon tells if it refuses one that wants no answer, and so its receipt is the answer: not all clients
+ * answer Pings, and calls that wait for an answer are few there. dbus-broker only tells if one is wanted.
  */
 
 #include <stdbool.h>

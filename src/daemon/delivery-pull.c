@@ -12,8 +12,9 @@
 #include "daemon/delivery-pull.h"
 #include "daemon/delivery.h"
 
-/* dbus-daemon's system bus throws out whoever sends a message with more than 16 descriptors (max_message_unix_fds),
- * and one is the receipt: a caller that blocks in its library until the reply is there cannot answer a Ping. */
+/* dbus-daemon's system bus throws out whoever sends a message with more than 16 descriptors
+ * (max_message_unix_fds), and one is the receipt: a caller that blocks in its library until the reply is
+ * there cannot answer a Ping. */
 #define CONNECTIONS_PER_REPLY_MAX 15
 
 /* A call that may not wait does so for the bus. */
@@ -25,13 +26,13 @@ typedef struct PullCall PullCall;
 /* A call of Accept that has not been answered. */
 struct PullCall {
         DeliveryPull *pull;
-        Outbox *outbox;     /* the caller's, who need not be the owner */
+        Outbox *outbox; /* the caller's, who need not be the owner */
         OutboxGuest guest;
         OutboxWaiter waiter;
         sd_bus_message *message;
         uint32_t maximum;
         sd_event_source *timer;
-        bool *answered;     /* or NULL; set when it ends */
+        bool *answered; /* or NULL; set when it ends */
         TAILQ_ENTRY(PullCall) link;
 };
 
@@ -40,7 +41,7 @@ struct DeliveryPull {
         Outbox *owner;
         TAILQ_HEAD(, PullCall) calls; /* in the order they came */
         unsigned n_calls;
-        bool noticed;      /* the owner knows that a connection waits */
+        bool noticed; /* the owner knows that a connection waits */
 };
 
 static DeliveryPull *from_delivery(Delivery *d) {
@@ -76,8 +77,9 @@ static void on_room(OutboxWaiter *waiter) {
 static void on_refused(OutboxWaiter *waiter) {
         PullCall *call = call_from_waiter(waiter);
 
-        (void) sd_bus_reply_method_errorf(call->message, SD_BUS_ERROR_NOT_SUPPORTED,
-                                          "The caller's connection to the bus does not take file descriptors");
+        (void) sd_bus_reply_method_errorf(
+                        call->message, SD_BUS_ERROR_NOT_SUPPORTED,
+                        "The caller's connection to the bus does not take file descriptors");
         (void) pull_call_free(call);
 }
 
@@ -205,7 +207,8 @@ static void pull_notice(Delivery *d) {
 
         p->noticed = true;
 
-        r = sd_bus_message_new_signal(outbox_get_bus(p->owner), &m, MANAGER_PATH, MANAGER_INTERFACE, "Pending");
+        r = sd_bus_message_new_signal(outbox_get_bus(p->owner), &m, MANAGER_PATH, MANAGER_INTERFACE,
+                                      "Pending");
         if (r >= 0)
                 r = sd_bus_message_set_destination(m, outbox_get_destination(p->owner));
         if (r >= 0)
@@ -238,11 +241,16 @@ static int on_time_out(sd_event_source *s, uint64_t usec, void *userdata) {
                 log_debug("%s: cannot answer Accept: %s", p->delivery.parameters.path, strerror(-r));
 
         (void) pull_call_free(call);
-        delivery_tell_room(&p->delivery); /* nobody may be calling any more, and the owner wants to know what waits */
+        delivery_tell_room(&p->delivery); /* nobody may be calling any more, and the owner wants to know what
+                                             waits */
         return 0;
 }
 
-static int pull_accept(Delivery *d, Outbox *caller, sd_bus_message *message, uint32_t maximum, uint32_t timeout_ms) {
+static int pull_accept(Delivery *d,
+                       Outbox *caller,
+                       sd_bus_message *message,
+                       uint32_t maximum,
+                       uint32_t timeout_ms) {
         DeliveryPull *p = from_delivery(d);
         bool answered = false;
         PullCall *call;
@@ -275,7 +283,8 @@ static int pull_accept(Delivery *d, Outbox *caller, sd_bus_message *message, uin
 
         /* Without time to wait, the call is answered in the next turn of the loop, after what is there. */
         r = sd_event_add_time_relative(d->parameters.event, &call->timer, CLOCK_MONOTONIC,
-                                       UINT64_C(1000) * timeout_ms, timeout_ms > 0 ? 1000 : 1, on_time_out, call);
+                                       UINT64_C(1000) * timeout_ms, timeout_ms > 0 ? 1000 : 1, on_time_out,
+                                       call);
         if (r < 0) {
                 (void) pull_call_free(call);
                 delivery_tell_room(d);

@@ -18,7 +18,8 @@ static void receipt_check_ask(ReceiptCheck *check);
 static bool is_the_bus(sd_bus_message *answer) {
         const char *sender = sd_bus_message_get_sender(answer);
 
-        return sender && streq(sender, "org.freedesktop.DBus") && !sd_bus_message_is_method_error(answer, NULL);
+        return sender && streq(sender, "org.freedesktop.DBus") &&
+               !sd_bus_message_is_method_error(answer, NULL);
 }
 
 static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *error) {
@@ -47,8 +48,9 @@ static void receipt_check_ask(ReceiptCheck *check) {
         }
         check->rounds--;
 
-        r = sd_bus_call_method_async(check->bus, &check->question, "org.freedesktop.DBus", "/org/freedesktop/DBus",
-                                     "org.freedesktop.DBus", "GetId", on_answer, check, NULL);
+        r = sd_bus_call_method_async(check->bus, &check->question, "org.freedesktop.DBus",
+                                     "/org/freedesktop/DBus", "org.freedesktop.DBus", "GetId", on_answer,
+                                     check, NULL);
         if (r < 0)
                 log_error("Cannot ask the bus: %s", strerror(-r));
 }
@@ -107,7 +109,8 @@ int receipt_new(ReceiptCheck *check,
         receipt->fd = ends[0];
 
         /* No event is asked for, so that only the hang-up is told: the client could write something. */
-        r = sd_event_add_io(sd_bus_get_event(check->bus), &receipt->source, receipt->fd, 0, on_hang_up, receipt);
+        r = sd_event_add_io(sd_bus_get_event(check->bus), &receipt->source, receipt->fd, 0, on_hang_up,
+                            receipt);
         if (r < 0) {
                 (void) receipt_free(receipt);
                 (void) close_fd(ends[1]);

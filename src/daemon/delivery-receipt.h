@@ -2,14 +2,14 @@
 #pragma once
 
 /*
- * A pipe whose other end goes along with a message. It hangs up when the last copy is closed, which is when the
- * client's library frees the message: what was sent before has been read then. Nobody can pretend that, and it needs
- * no answer.
+ * A pipe whose other end goes along with a message. It hangs up when the last copy is closed, which is when
+ * the client's library frees the message: what was sent before has been read then. Nobody can pretend that,
+ * and it needs no answer.
  *
- * A message is also freed when its client dies with it unread, and that is seen before NameOwnerChanged tells. So the
- * bus is asked something first: what it knew before comes before its answer. It may find the first question in a batch of
- * events from before the client's end, and the second in the very batch that has the end in it, further back; hence three
- * times.
+ * A message is also freed when its client dies with it unread, and that is seen before NameOwnerChanged
+ * tells. So the bus is asked something first: what it knew before comes before its answer. It may find the
+ * first question in a batch of events from before the client's end, and the second in the very batch that has
+ * the end in it, further back; hence three times.
  */
 
 #include <stdbool.h>
@@ -61,8 +61,9 @@ struct Receipt {
 void receipt_check_init(ReceiptCheck *check, sd_bus *bus);
 void receipt_check_done(ReceiptCheck *check);
 
-/* Gives out the descriptor that goes along, which the caller closes. In the window it is one of what the client may have,
- * not beyond it. Returns 0 if the budget has no room for it; the credit will be woken up then. */
+/* Gives out the descriptor that goes along, which the caller closes. In the window it is one of what the
+ * client may have, not beyond it. Returns 0 if the budget has no room for it; the credit will be woken up
+ * then. */
 int receipt_new(ReceiptCheck *check,
                 Credit *credit,
                 bool in_window,

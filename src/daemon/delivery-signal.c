@@ -11,8 +11,9 @@
 #include "daemon/delivery.h"
 #include "daemon/options.h"
 
-/* How many connections a client that acknowledges by itself may leave unacknowledged, for each listener, and about how
- * many a user may for all of them. They no longer burden the bus, only the service and what it keeps. */
+/* How many connections a client that acknowledges by itself may leave unacknowledged, for each listener, and
+ * about how many a user may for all of them. They no longer burden the bus, only the service and what it
+ * keeps. */
 #define UNACKNOWLEDGED_MAX 16
 #define UNACKNOWLEDGED_USER_MAX 1024
 
@@ -34,7 +35,8 @@ static int send_accept_socket(DeliverySignal *s, const Handoff *handoff, int rec
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
         int r;
 
-        r = sd_bus_message_new_signal(outbox_get_bus(s->outbox), &m, MANAGER_PATH, MANAGER_INTERFACE, "AcceptSocket");
+        r = sd_bus_message_new_signal(outbox_get_bus(s->outbox), &m, MANAGER_PATH, MANAGER_INTERFACE,
+                                      "AcceptSocket");
         if (r < 0)
                 return r;
 
@@ -53,8 +55,8 @@ static int send_accept_socket(DeliverySignal *s, const Handoff *handoff, int rec
         return outbox_send(s->outbox, m, ret_cookie);
 }
 
-/* Hands over the first that waits. Returns 0 if there is no room after all. Who acknowledges by itself need not answer
- * Pings; a receipt tells instead when the bus is rid of the message. */
+/* Hands over the first that waits. Returns 0 if there is no room after all. Who acknowledges by itself need
+ * not answer Pings; a receipt tells instead when the bus is rid of the message. */
 static int signal_push_one(DeliverySignal *s) {
         bool acknowledge = s->delivery.parameters.options->acknowledge;
         Handoff *handoff = TAILQ_FIRST(&s->delivery.waiting);
@@ -131,10 +133,11 @@ static int signal_push(Delivery *d, bool more) {
         return errno_is_transient(r) ? r : 0;
 }
 
-/* What the bus did not pass on at first comes after others with higher serials: they do not stand for it before it has
- * been read. */
+/* What the bus did not pass on at first comes after others with higher serials: they do not stand for it
+ * before it has been read. */
 static bool is_acknowledged(const Handoff *handoff, uint64_t serial) {
-        return handoff->serial <= serial && (!handoff->refused || handoff->returned || handoff->serial == serial);
+        return handoff->serial <= serial &&
+               (!handoff->refused || handoff->returned || handoff->serial == serial);
 }
 
 static int signal_acknowledge(Delivery *d, uint64_t serial) {
@@ -187,8 +190,10 @@ static void on_room(OutboxWaiter *waiter) {
 static void on_refused(OutboxWaiter *waiter) {
         Delivery *d = &from_waiter(waiter)->delivery;
 
-        d->parameters.events->failed("The listener is closed, its owner's connection to the bus does not take file "
-                                     "descriptors", d->parameters.userdata);
+        d->parameters.events->failed(
+                        "The listener is closed, its owner's connection to the bus does not take file "
+                        "descriptors",
+                        d->parameters.userdata);
 }
 
 static int signal_new(const DeliveryParameters *parameters, Delivery **ret) {

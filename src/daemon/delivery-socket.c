@@ -71,9 +71,9 @@ static int bind_to_nowhere(int fd) {
         return setsockopt(fd, SOL_SOCKET, SO_BINDTOIFINDEX, &nowhere, sizeof(nowhere)) < 0 ? -errno : 0;
 }
 
-/* The client may have copies. What is left to them is a socket that takes no packet, for good. There are kernels where
- * only the one works without privileges: on some a filter needs CAP_NET_ADMIN, and a socket with the option interface is
- * bound already. */
+/* The client may have copies. What is left to them is a socket that takes no packet, for good. There are
+ * kernels where only the one works without privileges: on some a filter needs CAP_NET_ADMIN, and a socket
+ * with the option interface is bound already. */
 static void socket_revoke(Delivery *d, int listening_fd) {
         int dropped = drop_all(listening_fd), bound = bind_to_nowhere(listening_fd);
 

@@ -23,13 +23,13 @@ typedef struct TrafficMember {
 
 typedef struct Traffic {
         sd_bus *bus;
-        Store *store;          /* where connections are kept, or NULL */
+        Store *store; /* where connections are kept, or NULL */
         Budget budget;
         ReceiptCheck receipts; /* those that hung up */
         TAILQ_HEAD(, TrafficMember) members;
         sd_bus_slot *errors;
         uint64_t test_cookie;
-        bool tells_refusals;   /* an error comes back for a signal that could not be passed on */
+        bool tells_refusals; /* an error comes back for a signal that could not be passed on */
 } Traffic;
 
 int traffic_init(Traffic *traffic, sd_bus *bus, Store *store, uint32_t limit);

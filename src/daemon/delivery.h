@@ -47,45 +47,54 @@ struct Delivery {
         HandoffQueue sent;    /* handed over, not confirmed */
         uint32_t n_waiting;
         uint32_t n_sent;
-        uint64_t last_sent;   /* serial */
+        uint64_t last_sent; /* serial */
 
         VaultEntry *kept_channel; /* the next process gets the channel from there */
         bool taken;               /* its owner has the socket itself */
 };
 
-/* What an operation that is NULL would do, the listener's caller is told: it is the wrong one for the delivery. */
+/* What an operation that is NULL would do, the listener's caller is told: it is the wrong one for the
+ * delivery. */
 struct DeliveryOps {
         const char *name;
         bool can_acknowledge; /* goes with the option acknowledge */
-        bool accepts;         /* it is the service that accepts; otherwise what is asked of accepting cannot be kept */
+        bool accepts; /* it is the service that accepts; otherwise what is asked of accepting cannot be kept
+                       */
 
-        bool is_direct;       /* what it hands over has left the service, whose end is of no concern to it */
+        bool is_direct; /* what it hands over has left the service, whose end is of no concern to it */
 
         int (*new)(const DeliveryParameters *parameters, Delivery **ret);
         Delivery *(*free)(Delivery *d);
 
-        /* Who owns the listener from now on, which may be who did before; NULL: nobody, it has left. What was on the way to
-         * it waits again when its outbox is freed. Nothing is sent or watched before the first of these calls. */
+        /* Who owns the listener from now on, which may be who did before; NULL: nobody, it has left. What was
+         * on the way to it waits again when its outbox is freed. Nothing is sent or watched before the first
+         * of these calls. */
         void (*set_owner)(Delivery *d, Outbox *outbox);
 
         /* How many more connections may be accepted now. After a 0, the room event follows. */
         uint32_t (*get_room)(Delivery *d);
 
-        /* Hands over what waits, as far as there is room. 'more': others may follow at once, so that what is done
-         * once for several can wait for the next push. Returns a negative errno if something did not work this time;
-         * it still waits then, and the next push tries again. */
+        /* Hands over what waits, as far as there is room. 'more': others may follow at once, so that what is
+         * done once for several can wait for the next push. Returns a negative errno if something did not
+         * work this time; it still waits then, and the next push tries again. */
         int (*push)(Delivery *d, bool more);
 
-        /* Whether it wants to know that a connection waits though there is no room; and it does. May be NULL. */
+        /* Whether it wants to know that a connection waits though there is no room; and it does. May be NULL.
+         */
         bool (*wants_notice)(Delivery *d);
         void (*notice)(Delivery *d);
 
-        /* Acknowledge: the client has everything up to this serial. Returns -EOPNOTSUPP where it need not say so,
-         * -ERANGE if nothing with that serial was handed over. */
+        /* Acknowledge: the client has everything up to this serial. Returns -EOPNOTSUPP where it need not say
+         * so, -ERANGE if nothing with that serial was handed over. */
         int (*acknowledge)(Delivery *d, uint64_t serial);
 
-        /* Accept: the call is answered when there is something, or after timeout_ms. -EDQUOT: too many wait. */
-        int (*accept)(Delivery *d, Outbox *caller, sd_bus_message *call, uint32_t maximum, uint32_t timeout_ms);
+        /* Accept: the call is answered when there is something, or after timeout_ms. -EDQUOT: too many wait.
+         */
+        int (*accept)(Delivery *d,
+                      Outbox *caller,
+                      sd_bus_message *call,
+                      uint32_t maximum,
+                      uint32_t timeout_ms);
 
         /* OpenChannel. Returns a descriptor that the caller closes; -EALREADY. */
         int (*open_channel)(Delivery *d);
@@ -96,8 +105,8 @@ struct DeliveryOps {
         /* What one of these two has returned did not reach the client: it may be called again. */
         void (*take_back)(Delivery *d);
 
-        /* For another process, and from one of before: the service's end of the channel, or -EBADF, and what is needed
-         * to count what is in it. The latter consumes the descriptor on success. */
+        /* For another process, and from one of before: the service's end of the channel, or -EBADF, and what
+         * is needed to count what is in it. The latter consumes the descriptor on success. */
         int (*get_channel)(Delivery *d, unsigned *ret_packet_size);
         int (*restore_channel)(Delivery *d, int fd, unsigned packet_size);
 

@@ -60,7 +60,8 @@ static int reply_send(DescriptorReply *reply, sd_bus_error *error) {
         /* It has been answered. */
         r = outbox_add_descriptor(outbox, cookie);
         if (r < 0)
-                log_debug("Cannot account for a descriptor for %s: %s", outbox_get_destination(outbox), strerror(-r));
+                log_debug("Cannot account for a descriptor for %s: %s", outbox_get_destination(outbox),
+                          strerror(-r));
 
         return 0;
 }
@@ -84,17 +85,19 @@ static void on_room(OutboxWaiter *waiter) {
 static void on_refused(OutboxWaiter *waiter) {
         DescriptorReply *reply = CONTAINER_OF(waiter, DescriptorReply, waiter);
 
-        (void) sd_bus_reply_method_errorf(reply->call.message, SD_BUS_ERROR_NOT_SUPPORTED,
-                                          "The caller's connection to the bus does not take file descriptors");
+        (void) sd_bus_reply_method_errorf(
+                        reply->call.message, SD_BUS_ERROR_NOT_SUPPORTED,
+                        "The caller's connection to the bus does not take file descriptors");
         reply_free(reply);
 }
 
 static int on_time(sd_event_source *source, uint64_t usec, void *userdata) {
         DescriptorReply *reply = userdata;
 
-        (void) sd_bus_reply_method_errorf(reply->call.message, SD_BUS_ERROR_LIMITS_EXCEEDED,
-                                          "There is no room for another file descriptor (MaxUnacknowledged), as this "
-                                          "caller or other clients of its user have not read what they were sent");
+        (void) sd_bus_reply_method_errorf(
+                        reply->call.message, SD_BUS_ERROR_LIMITS_EXCEEDED,
+                        "There is no room for another file descriptor (MaxUnacknowledged), as this "
+                        "caller or other clients of its user have not read what they were sent");
         reply_free(reply);
 
         return 0;

@@ -4,15 +4,16 @@
 /*
  * A reply with a descriptor, as OpenChannel and TakeSocket have it.
  *
- * It waits until its caller may be sent one, as connections do: the bus is asked first whether the caller takes
- * descriptors at all, and it counts in what is on the bus for the caller.
+ * It waits until its caller may be sent one, as connections do: the bus is asked first whether the caller
+ * takes descriptors at all, and it counts in what is on the bus for the caller.
  */
 
 #include <systemd/sd-bus.h>
 
 typedef struct Call Call;
 
-/* Looks everything up anew and returns a descriptor, which the reply consumes; or a negative errno with the error. */
+/* Looks everything up anew and returns a descriptor, which the reply consumes; or a negative errno with the
+ * error. */
 typedef int (*DescriptorGet)(Call *call, sd_bus_error *error);
 
 /* To be called when the reply is on its way, or could not be sent. */

@@ -6,8 +6,9 @@ void limits_set_defaults(Limits *limits) {
         *limits = (Limits) {
                 .listeners = 16384,
                 .listeners_per_user = 1024,
-                /* Each may hold 64 connections that are not read yet, and the kernel allows a user, ours, as many in all
-                 * channels as RLIMIT_NOFILE says. Beyond that nothing could be handed over to anybody. */
+                /* Each may hold 64 connections that are not read yet, and the kernel allows a user, ours, as
+                 * many in all channels as RLIMIT_NOFILE says. Beyond that nothing could be handed over to
+                 * anybody. */
                 .channels = 512,
                 .channels_per_user = 64,
                 .pending_requests_per_user = 64,

@@ -42,7 +42,8 @@ static void listener_hold(Listener *l, uint64_t until_usec) {
         l->held = true;
 
         if (!l->hold_timer) {
-                r = sd_event_add_time(l->event, &l->hold_timer, CLOCK_MONOTONIC, until_usec, 1, on_hold_over, l);
+                r = sd_event_add_time(l->event, &l->hold_timer, CLOCK_MONOTONIC, until_usec, 1, on_hold_over,
+                                      l);
         } else {
                 r = sd_event_source_set_time(l->hold_timer, until_usec);
                 if (r >= 0)
@@ -62,7 +63,8 @@ static void listener_back_off(Listener *l, int error) {
 
         if (now > l->episode_end_usec)
                 listener_error(l, MESSAGE_EXHAUSTED_STR, NULL,
-                               "Connections have to wait, the service cannot accept them: %s", strerror(error));
+                               "Connections have to wait, the service cannot accept them: %s",
+                               strerror(error));
 
         if (l->back_off_usec == 0)
                 l->back_off_usec = BACK_OFF_MIN_USEC;
@@ -114,9 +116,9 @@ static int listener_take(Listener *l, int fd, const Address *peer, VaultEntry *k
 }
 
 typedef enum AcceptResult {
-        ACCEPTED,  /* or refused, or skipped: the next one may follow */
-        NOTHING,   /* for now */
-        CLOSED,    /* the listener is gone */
+        ACCEPTED, /* or refused, or skipped: the next one may follow */
+        NOTHING,  /* for now */
+        CLOSED,   /* the listener is gone */
 } AcceptResult;
 
 static AcceptResult listener_handle_accept_error(Listener *l, int error) {

@@ -14,8 +14,8 @@
 #include "daemon/listener-properties-bus.h"
 #include "daemon/manager.h"
 
-/* The node above the listeners. It shows each caller its own, and an administrator all of them, so sd-bus cannot do it: the
- * caller has to be identified first. */
+/* The node above the listeners. It shows each caller its own, and an administrator all of them, so sd-bus
+ * cannot do it: the caller has to be identified first. */
 static int act_introspect_prefix(Call *call, sd_bus_error *error) {
         _cleanup_free_ char *xml = NULL;
         size_t size;
@@ -27,7 +27,8 @@ static int act_introspect_prefix(Call *call, sd_bus_error *error) {
                 return -errno;
 
         (void) fputs("<!DOCTYPE node PUBLIC \"-//freedesktop//DTD D-BUS Object Introspection 1.0//EN\"\n"
-                     "\"http://www.freedesktop.org/standards/dbus/1.0/introspect.dtd\">\n<node>\n", f);
+                     "\"http://www.freedesktop.org/standards/dbus/1.0/introspect.dtd\">\n<node>\n",
+                     f);
         for (Listener *l = call->manager->listeners; l; l = l->hh.next)
                 if (access_may(call, l, ACCESS_SEE))
                         (void) fprintf(f, " <node name=\"%llu\"/>\n", (unsigned long long) l->id);
@@ -42,15 +43,16 @@ static int act_introspect_prefix(Call *call, sd_bus_error *error) {
         return sd_bus_reply_method_return(call->message, "s", xml);
 }
 
-/* Sees every call of a listener before sd-bus looks for the method. sd-bus would say of a listener that is gone
- * that it has no such method. */
+/* Sees every call of a listener before sd-bus looks for the method. sd-bus would say of a listener that is
+ * gone that it has no such method. */
 static int on_call(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         static const CallMethod introspect = { .need = access_need_list, .act = act_introspect_prefix };
         const char *path = sd_bus_message_get_path(m);
         CallQueue *calls = userdata;
 
         if (streq(path, LISTENER_PREFIX)) {
-                if (sd_bus_message_is_method_call(m, "org.freedesktop.DBus.Introspectable", "Introspect") <= 0)
+                if (sd_bus_message_is_method_call(m, "org.freedesktop.DBus.Introspectable", "Introspect") <=
+                    0)
                         return 0;
                 return call_start(calls, m, &introspect, NULL);
         }
@@ -61,7 +63,11 @@ static int on_call(sd_bus_message *m, void *userdata, sd_bus_error *error) {
 }
 
 /* sd-bus asks this before it calls one of the methods. */
-static int find_object(sd_bus *bus, const char *path, const char *interface, void *userdata, void **ret_found,
+static int find_object(sd_bus *bus,
+                       const char *path,
+                       const char *interface,
+                       void *userdata,
+                       void **ret_found,
                        sd_bus_error *error) {
         CallQueue *calls = userdata;
         Listener *l;
@@ -115,16 +121,17 @@ static void emit_to_owner(sd_bus *bus, const Listener *l, const char *member, co
         if (r < 0)
                 log_event(LOG_WARNING, NULL,
                           &(LogFields) {
-                                  .listener = l->path,
-                                  .owner = l->owner->name,
-                                  .has_owner_uid = true,
-                                  .owner_uid = l->uid,
+                                          .listener = l->path,
+                                          .owner = l->owner->name,
+                                          .has_owner_uid = true,
+                                          .owner_uid = l->uid,
                           },
                           "%s: cannot send %s to %s: %s", l->path, member, l->owner->name, strerror(-r));
 }
 
 void listener_bus_emit_error(sd_bus *bus, const Listener *l, const ListenerError *error) {
-        emit_to_owner(bus, l, "Error", "ossuu", l->path, error->message, error->file, error->line, UINT32_C(0));
+        emit_to_owner(bus, l, "Error", "ossuu", l->path, error->message, error->file, error->line,
+                      UINT32_C(0));
 }
 
 void listener_bus_emit_closed(sd_bus *bus, const Listener *l, const char *reason) {

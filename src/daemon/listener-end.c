@@ -37,8 +37,8 @@ static void listener_stop(Listener *l) {
 }
 
 void listener_close(Listener *l, ListenerEnd end) {
-        /* Whoever ends its own listener wishes so. What is on its way in a message may still arrive, unless nobody is there
-         * to confirm it. */
+        /* Whoever ends its own listener wishes so. What is on its way in a message may still arrive, unless
+         * nobody is there to confirm it. */
         if (end == LISTENER_END_SHUTDOWN)
                 delivery_lose_all(l->delivery, ENOTCONN);
         else if (end != LISTENER_END_OWNER && end != LISTENER_END_LIFETIME)
@@ -48,8 +48,8 @@ void listener_close(Listener *l, ListenerEnd end) {
         LogFields fields = listener_log_fields(l);
 
         log_event(LOG_DEBUG, NULL, &fields,
-                  "%s of user %u is closed (%s), with %u connections that nobody had confirmed yet",
-                  l->path, (unsigned) l->uid, listener_end_to_string(end), (unsigned) n);
+                  "%s of user %u is closed (%s), with %u connections that nobody had confirmed yet", l->path,
+                  (unsigned) l->uid, listener_end_to_string(end), (unsigned) n);
 
         if (l->delivery->ops->revoke)
                 l->delivery->ops->revoke(l->delivery, l->fd);

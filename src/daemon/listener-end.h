@@ -7,7 +7,7 @@ typedef struct Listener Listener;
 
 /* Why a listener is closed; the names are those of the Closed signal. */
 typedef enum ListenerEnd {
-        LISTENER_END_OWNER,         /* its owner closed it, or left */
+        LISTENER_END_OWNER, /* its owner closed it, or left */
         LISTENER_END_LIFETIME,
         LISTENER_END_ADMINISTRATOR,
         LISTENER_END_ERROR,

@@ -62,7 +62,8 @@ int listener_keep_waiting(Listener *l) {
         TAILQ_FOREACH(handoff, &l->delivery->waiting, delivery_link) {
                 if (handoff->kept)
                         continue;
-                r = store_keep_connection(l->store, l->slot, handoff->serial, handoff->fd, &handoff->peer, &handoff->kept);
+                r = store_keep_connection(l->store, l->slot, handoff->serial, handoff->fd, &handoff->peer,
+                                          &handoff->kept);
                 if (r < 0)
                         return r;
         }
@@ -82,8 +83,9 @@ void listener_keep_channel(Listener *l) {
         if (r < 0) {
                 LogFields fields = listener_log_fields(l);
 
-                log_event(LOG_WARNING, NULL, &fields, "%s: its channel will end with this process, it cannot be kept: %s",
-                          l->path, strerror(-r));
+                log_event(LOG_WARNING, NULL, &fields,
+                          "%s: its channel will end with this process, it cannot be kept: %s", l->path,
+                          strerror(-r));
         }
 }
 

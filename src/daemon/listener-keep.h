@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What of a listener outlives the process: written down as it changes, and taken up again by the next process. */
+/* What of a listener outlives the process: written down as it changes, and taken up again by the next
+ * process. */
 
 #include <stdbool.h>
 
@@ -22,7 +23,8 @@ void listener_note_answered(Listener *l);
 /* Before the first connection is accepted. */
 void listener_prepare_to_keep(Listener *l);
 
-/* From here on the connection outlives the process. Between accept() and this is all that a crash can cost. */
+/* From here on the connection outlives the process. Between accept() and this is all that a crash can cost.
+ */
 int listener_keep(Listener *l, int fd, const Address *peer, VaultEntry **ret);
 
 /* What should have been handed over at once waits after all. */

@@ -22,7 +22,8 @@ static CallQueue *get_calls(sd_bus_message *m) {
         return sd_bus_slot_get_userdata(sd_bus_get_current_slot(sd_bus_message_get_bus(m)));
 }
 
-/* A reply that nobody expects is not sent, which sd-bus does not tell, and what would have been in it is lost. */
+/* A reply that nobody expects is not sent, which sd-bus does not tell, and what would have been in it is
+ * lost. */
 static int check_expects_reply(Call *call, sd_bus_error *error) {
         if (sd_bus_message_get_expect_reply(call->message) > 0)
                 return 0;
@@ -31,14 +32,15 @@ static int check_expects_reply(Call *call, sd_bus_error *error) {
 }
 
 static int set_wrong_delivery_error(const Listener *l, const char *member, sd_bus_error *error) {
-        return sd_bus_error_setf(error, ERROR_WRONG_DELIVERY, "%s is not for the listener %s, whose delivery is \"%s\"",
-                                 member, l->path, l->options->delivery);
+        return sd_bus_error_setf(error, ERROR_WRONG_DELIVERY,
+                                 "%s is not for the listener %s, whose delivery is \"%s\"", member, l->path,
+                                 l->options->delivery);
 }
 
 static void need_close(Call *call, CallNeed *need) {
         access_need_manage(call, need, ACCESS_CLOSE,
-                    N_("Authentication is required to close another user's listener on port $(port)."),
-                    true);
+                           N_("Authentication is required to close another user's listener on port $(port)."),
+                           true);
 }
 
 static int act_close(Call *call, sd_bus_error *error) {
@@ -68,8 +70,8 @@ static int act_adopt(Call *call, sd_bus_error *error) {
                 return r;
 
         if (l->owner)
-                return sd_bus_error_setf(error, ERROR_HAS_OWNER, "The listener %s has an owner, %s",
-                                         l->path, l->owner->name);
+                return sd_bus_error_setf(error, ERROR_HAS_OWNER, "The listener %s has an owner, %s", l->path,
+                                         l->owner->name);
 
         /* What is promised is true also for the next process. */
         listener_note_owner(l, call->client->name);
@@ -149,9 +151,9 @@ static int act_acknowledge(Call *call, sd_bus_error *error) {
                 return sd_bus_error_setf(error, ERROR_WRONG_DELIVERY,
                                          "The listener %s was not made with the option acknowledge", l->path);
         if (r == -ERANGE)
-                return bus_error_from_errno(error, r,
-                                            "Argument serial is %llu; no connection with that serial was sent",
-                                            (unsigned long long) serial);
+                return bus_error_from_errno(
+                                error, r, "Argument serial is %llu; no connection with that serial was sent",
+                                (unsigned long long) serial);
         if (r < 0)
                 return r;
 
@@ -190,7 +192,8 @@ static int act_accept(Call *call, sd_bus_error *error) {
         if (r == -EOPNOTSUPP)
                 return set_wrong_delivery_error(l, "Accept", error);
         if (r == -EDQUOT)
-                return bus_error_from_errno(error, r, "%u calls of Accept wait for the listener %s, which is the most",
+                return bus_error_from_errno(error, r,
+                                            "%u calls of Accept wait for the listener %s, which is the most",
                                             DELIVERY_PULL_CALLS_MAX, l->path);
 
         return r;
@@ -209,8 +212,8 @@ static int set_descriptor_error(Call *call, const Listener *l, int r, sd_bus_err
         if (r == -EOPNOTSUPP)
                 return set_wrong_delivery_error(l, member, error);
         if (r == -EALREADY)
-                return sd_bus_error_setf(error, ERROR_ALREADY_TAKEN, "%s was called before for the listener %s",
-                                         member, l->path);
+                return sd_bus_error_setf(error, ERROR_ALREADY_TAKEN,
+                                         "%s was called before for the listener %s", member, l->path);
         return r;
 }
 
@@ -334,19 +337,31 @@ static const sd_bus_vtable method_vtable[] = {
         SD_BUS_METHOD("Adopt", NULL, NULL, method_adopt, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD("Pause", NULL, NULL, method_pause, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD("Resume", NULL, NULL, method_resume, SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("Acknowledge", SD_BUS_ARGS("t", serial), SD_BUS_NO_RESULT, method_acknowledge,
+        SD_BUS_METHOD_WITH_ARGS("Acknowledge",
+                                SD_BUS_ARGS("t", serial),
+                                SD_BUS_NO_RESULT,
+                                method_acknowledge,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("Accept", SD_BUS_ARGS("u", maximum, "u", timeoutMs),
-                                SD_BUS_RESULT("a(hsqa{sv})", connections), method_accept,
+        SD_BUS_METHOD_WITH_ARGS("Accept",
+                                SD_BUS_ARGS("u", maximum, "u", timeoutMs),
+                                SD_BUS_RESULT("a(hsqa{sv})", connections),
+                                method_accept,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("OpenChannel", SD_BUS_NO_ARGS, SD_BUS_RESULT("h", channel), method_open_channel,
+        SD_BUS_METHOD_WITH_ARGS("OpenChannel",
+                                SD_BUS_NO_ARGS,
+                                SD_BUS_RESULT("h", channel),
+                                method_open_channel,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("TakeSocket", SD_BUS_NO_ARGS, SD_BUS_RESULT("h", socket), method_take_socket,
+        SD_BUS_METHOD_WITH_ARGS("TakeSocket",
+                                SD_BUS_NO_ARGS,
+                                SD_BUS_RESULT("h", socket),
+                                method_take_socket,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
 
         SD_BUS_VTABLE_END
 };
 
 int listener_methods_add(sd_bus *bus, CallQueue *calls, sd_bus_object_find_t find, sd_bus_slot **ret) {
-        return sd_bus_add_fallback_vtable(bus, ret, LISTENER_PREFIX, LISTENER_INTERFACE, method_vtable, find, calls);
+        return sd_bus_add_fallback_vtable(bus, ret, LISTENER_PREFIX, LISTENER_INTERFACE, method_vtable, find,
+                                          calls);
 }

@@ -13,23 +13,38 @@
 /* At the end of the file. */
 static const sd_bus_vtable *get_property_vtable(void);
 
-static int property_get_address(sd_bus *bus, const char *path, const char *interface, const char *property,
-                                sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+static int property_get_address(sd_bus *bus,
+                                const char *path,
+                                const char *interface,
+                                const char *property,
+                                sd_bus_message *reply,
+                                void *userdata,
+                                sd_bus_error *error) {
         char address[ADDRESS_STRING_MAX];
         Listener *l = userdata;
 
         return sd_bus_message_append_basic(reply, 's', address_format(&l->address, address));
 }
 
-static int property_get_port(sd_bus *bus, const char *path, const char *interface, const char *property,
-                             sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+static int property_get_port(sd_bus *bus,
+                             const char *path,
+                             const char *interface,
+                             const char *property,
+                             sd_bus_message *reply,
+                             void *userdata,
+                             sd_bus_error *error) {
         Listener *l = userdata;
 
         return sd_bus_message_append(reply, "q", address_get_port(&l->address));
 }
 
-static int property_get_option(sd_bus *bus, const char *path, const char *interface, const char *property,
-                               sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+static int property_get_option(sd_bus *bus,
+                               const char *path,
+                               const char *interface,
+                               const char *property,
+                               sd_bus_message *reply,
+                               void *userdata,
+                               sd_bus_error *error) {
         const ListenOptions *o = ((Listener *) userdata)->options;
 
         if (streq(property, "Persistent"))
@@ -42,15 +57,25 @@ static int property_get_option(sd_bus *bus, const char *path, const char *interf
         return sd_bus_message_append_basic(reply, 's', o->name);
 }
 
-static int property_get_owner(sd_bus *bus, const char *path, const char *interface, const char *property,
-                              sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+static int property_get_owner(sd_bus *bus,
+                              const char *path,
+                              const char *interface,
+                              const char *property,
+                              sd_bus_message *reply,
+                              void *userdata,
+                              sd_bus_error *error) {
         Listener *l = userdata;
 
         return sd_bus_message_append_basic(reply, 's', l->owner ? l->owner->name : "");
 }
 
-static int property_get_paused(sd_bus *bus, const char *path, const char *interface, const char *property,
-                               sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+static int property_get_paused(sd_bus *bus,
+                               const char *path,
+                               const char *interface,
+                               const char *property,
+                               sd_bus_message *reply,
+                               void *userdata,
+                               sd_bus_error *error) {
         Listener *l = userdata;
 
         return sd_bus_message_append(reply, "b", l->paused);
@@ -65,7 +90,10 @@ static const sd_bus_vtable *vtable_find_property(const char *name) {
 }
 
 /* Appends one property of the vtable as a variant. */
-static int append_property(sd_bus *bus, sd_bus_message *m, const sd_bus_vtable *v, Listener *l,
+static int append_property(sd_bus *bus,
+                           sd_bus_message *m,
+                           const sd_bus_vtable *v,
+                           Listener *l,
                            sd_bus_error *error) {
         int r;
 
@@ -76,7 +104,8 @@ static int append_property(sd_bus *bus, sd_bus_message *m, const sd_bus_vtable *
         if (v->x.property.get)
                 r = v->x.property.get(bus, l->path, LISTENER_INTERFACE, v->x.property.member, m, l, error);
         else
-                r = sd_bus_message_append_basic(m, v->x.property.signature[0], (char *) l + v->x.property.offset);
+                r = sd_bus_message_append_basic(m, v->x.property.signature[0],
+                                                (char *) l + v->x.property.offset);
         if (r < 0)
                 return r;
 
@@ -114,12 +143,13 @@ int listener_properties_append(sd_bus *bus, sd_bus_message *m, Listener *l, sd_b
 /* Nobody is asked for a password just because a program looks at a property. */
 static void need_get(Call *call, CallNeed *need) {
         access_need_manage(call, need, ACCESS_SEE,
-                    N_("Authentication is required to see another user's listener on port $(port)."),
-                    false);
+                           N_("Authentication is required to see another user's listener on port $(port)."),
+                           false);
 }
 
 static int set_unknown_property_error(sd_bus_error *error) {
-        return sd_bus_error_set(error, SD_BUS_ERROR_UNKNOWN_PROPERTY, "A listener has no property of that name");
+        return sd_bus_error_set(error, SD_BUS_ERROR_UNKNOWN_PROPERTY,
+                                "A listener has no property of that name");
 }
 
 static int act_get(Call *call, sd_bus_error *error) {
@@ -188,7 +218,8 @@ int listener_properties_intercept(CallQueue *calls, sd_bus_message *m, sd_bus_er
 
         /* sd-bus would read what it needs, overlook the rest, and answer without asking who the caller is. */
         if (sd_bus_message_has_signature(m, signature) <= 0)
-                return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS, "The arguments must be of type %s", signature);
+                return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS, "The arguments must be of type %s",
+                                         signature);
 
         r = sd_bus_message_read_basic(m, 's', &interface);
         if (r >= 0 && method == &get)
@@ -202,7 +233,8 @@ int listener_properties_intercept(CallQueue *calls, sd_bus_message *m, sd_bus_er
         if (*interface != '\0' && !streq(interface, LISTENER_INTERFACE))
                 return 0;
 
-        /* Who makes a name up, of megabytes even, need not be asked after; the call would be kept as long as that takes. */
+        /* Who makes a name up, of megabytes even, need not be asked after; the call would be kept as long as
+         * that takes. */
         if (method == &get && !vtable_find_property(name))
                 return set_unknown_property_error(error);
 
@@ -210,8 +242,8 @@ int listener_properties_intercept(CallQueue *calls, sd_bus_message *m, sd_bus_er
 }
 
 int listener_properties_add(sd_bus *bus, CallQueue *calls, sd_bus_object_find_t find, sd_bus_slot **ret) {
-        return sd_bus_add_fallback_vtable(bus, ret, LISTENER_PREFIX, LISTENER_INTERFACE, get_property_vtable(), find,
-                                          calls);
+        return sd_bus_add_fallback_vtable(bus, ret, LISTENER_PREFIX, LISTENER_INTERFACE,
+                                          get_property_vtable(), find, calls);
 }
 
 static const sd_bus_vtable property_vtable[] = {

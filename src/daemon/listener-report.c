@@ -21,12 +21,12 @@ LogFields listener_log_fields(const Listener *l) {
 }
 
 void listener_raise(Listener *l,
-                           const char *message_id,
-                           const char *peer,
-                           const char *file,
-                           uint32_t line,
-                           const char *format,
-                           ...) {
+                    const char *message_id,
+                    const char *peer,
+                    const char *file,
+                    uint32_t line,
+                    const char *format,
+                    ...) {
         LogFields fields = listener_log_fields(l);
         char message[512];
         va_list arguments;
@@ -36,8 +36,8 @@ void listener_raise(Listener *l,
         va_end(arguments);
 
         fields.peer = peer;
-        log_event_at(LOG_WARNING, message_id, file, (int) line, &fields, "%s of user %u: %s",
-                     l->path, (unsigned) l->uid, message);
+        log_event_at(LOG_WARNING, message_id, file, (int) line, &fields, "%s of user %u: %s", l->path,
+                     (unsigned) l->uid, message);
         l->events->error(l, &(ListenerError) { .message = message, .file = file, .line = line }, l->userdata);
 }
 

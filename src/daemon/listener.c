@@ -64,15 +64,15 @@ static const DeliveryEvents delivery_events = {
 
 static int listener_open(Listener *l, const ListenOptions *o) {
         l->fd = socket_listen(&(SocketSettings) {
-                .address = o->address,
-                .fall_back_to_ipv4 = !o->address_given,
-                .ipv6_only = o->ipv6_only,
-                .interface = o->interface,
-                .backlog = o->backlog,
-                .no_delay = o->no_delay,
-                .keep_alive = o->keep_alive,
-                .defer_accept = o->defer_accept,
-                .fast_open = o->fast_open,
+                        .address = o->address,
+                        .fall_back_to_ipv4 = !o->address_given,
+                        .ipv6_only = o->ipv6_only,
+                        .interface = o->interface,
+                        .backlog = o->backlog,
+                        .no_delay = o->no_delay,
+                        .keep_alive = o->keep_alive,
+                        .defer_accept = o->defer_accept,
+                        .fast_open = o->fast_open,
         });
         if (l->fd < 0)
                 return l->fd;
@@ -146,15 +146,16 @@ static int listener_set_up(Listener *l, const ListenOptions *o) {
         if (r < 0)
                 return r;
 
-        return delivery_ops_from_name(o->delivery)->new(
-                        &(DeliveryParameters) {
-                                .event = l->event,
-                                .path = l->path,
-                                .options = o,
-                                .events = &delivery_events,
-                                .userdata = l,
-                        },
-                        &l->delivery);
+        return delivery_ops_from_name(o->delivery)
+                        ->new (
+                                        &(DeliveryParameters) {
+                                                        .event = l->event,
+                                                        .path = l->path,
+                                                        .options = o,
+                                                        .events = &delivery_events,
+                                                        .userdata = l,
+                                        },
+                                        &l->delivery);
 }
 
 int listener_new(sd_event *event,
@@ -188,8 +189,8 @@ int listener_new(sd_event *event,
                         LogFields fields = listener_log_fields(l);
 
                         log_event(LOG_WARNING, NULL, &fields,
-                                  "%s of user %u will end with this process, it cannot be kept: %s",
-                                  l->path, (unsigned) uid, strerror(-r));
+                                  "%s of user %u will end with this process, it cannot be kept: %s", l->path,
+                                  (unsigned) uid, strerror(-r));
                 }
                 listener_note(l);
         }
@@ -254,7 +255,8 @@ void listener_set_owner(Listener *l, Outbox *outbox) {
         r = l->lifetime_source ? sd_event_source_set_enabled(l->lifetime_source, SD_EVENT_ON) : 0;
         if (r < 0) {
                 listener_error(l, MESSAGE_LISTENER_FAILED_STR, NULL,
-                               "The listener is closed, it cannot wait for the end of its lifetime: %s", strerror(-r));
+                               "The listener is closed, it cannot wait for the end of its lifetime: %s",
+                               strerror(-r));
                 listener_close(l, LISTENER_END_ERROR);
                 return;
         }
@@ -291,10 +293,15 @@ void listener_go_on(Listener *l) {
 }
 
 int listener_acknowledge(Listener *l, uint64_t serial) {
-        return l->delivery->ops->acknowledge ? l->delivery->ops->acknowledge(l->delivery, serial) : -EOPNOTSUPP;
+        return l->delivery->ops->acknowledge ? l->delivery->ops->acknowledge(l->delivery, serial)
+                                             : -EOPNOTSUPP;
 }
 
-int listener_accept(Listener *l, Outbox *caller, sd_bus_message *call, uint32_t maximum, uint32_t timeout_ms) {
+int listener_accept(Listener *l,
+                    Outbox *caller,
+                    sd_bus_message *call,
+                    uint32_t maximum,
+                    uint32_t timeout_ms) {
         if (!l->delivery->ops->accept)
                 return -EOPNOTSUPP;
 
@@ -314,7 +321,8 @@ int listener_open_channel(Listener *l) {
 }
 
 int listener_take_socket(Listener *l) {
-        return l->delivery->ops->take_socket ? l->delivery->ops->take_socket(l->delivery, l->fd) : -EOPNOTSUPP;
+        return l->delivery->ops->take_socket ? l->delivery->ops->take_socket(l->delivery, l->fd)
+                                             : -EOPNOTSUPP;
 }
 
 void listener_take_back(Listener *l) {

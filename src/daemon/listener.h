@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * One bound socket: it accepts as fast as its delivery has room, and not at all otherwise, so that what is too
- * much waits in the kernel's queue.
+ * One bound socket: it accepts as fast as its delivery has room, and not at all otherwise, so that what is
+ * too much waits in the kernel's queue.
  *
  * A listener belongs to the manager. It ends with listener_close(), which tells why; errors of its own socket
  * and the end of its lifetime lead there too.
@@ -56,7 +56,7 @@ struct Listener {
         Address address; /* as bound */
         uint32_t backlog;
 
-        Client *owner;          /* NULL while a persistent listener has none; not used by the listener itself */
+        Client *owner; /* NULL while a persistent listener has none; not used by the listener itself */
         const char *owner_name; /* the client's, for the log; or NULL */
         TAILQ_ENTRY(Listener) owner_link;
         UT_hash_handle hh;
@@ -72,9 +72,9 @@ struct Listener {
         sd_event_source *lifetime_source;
         sd_event_source *hold_timer;
         bool paused;
-        bool leaving;           /* another process goes on with it */
-        bool unanswered;        /* nobody has been told of it yet */
-        bool held;              /* by the timer: out of descriptors, or faster than its rate */
+        bool leaving;              /* another process goes on with it */
+        bool unanswered;           /* nobody has been told of it yet */
+        bool held;                 /* by the timer: out of descriptors, or faster than its rate */
         uint64_t back_off_usec;    /* 0: the last attempt worked */
         uint64_t episode_end_usec; /* until then, being out of descriptors is no news */
         Pacer pacer;
@@ -86,8 +86,8 @@ struct Listener {
         uint64_t refused;
         uint64_t lost;
 
-        Store *store;     /* NULL: it ends with the process */
-        StateSlot *slot;  /* of the store, with a copy of all that changes */
+        Store *store;    /* NULL: it ends with the process */
+        StateSlot *slot; /* of the store, with a copy of all that changes */
         VaultEntry *kept;
 };
 
@@ -110,11 +110,12 @@ int listener_restore(sd_event *event,
                      void *userdata,
                      Listener **ret);
 
-/* The process is about to end, and the listener goes on without it: from now on nothing is accepted or handed over, and
- * calls that wait are answered. May be called again. */
+/* The process is about to end, and the listener goes on without it: from now on nothing is accepted or handed
+ * over, and calls that wait are answered. May be called again. */
 void listener_leave(Listener *l);
 
-/* Who gets its connections; NULL: nobody for the time being. May close the listener, as all that follow may. */
+/* Who gets its connections; NULL: nobody for the time being. May close the listener, as all that follow may.
+ */
 void listener_set_owner(Listener *l, Outbox *outbox);
 
 /* Its owner has left for good: what was on the way is counted and told as lost, and the listener closed. */
@@ -123,8 +124,8 @@ void listener_end_with_owner(Listener *l);
 /* Whether it is the service that accepts. */
 bool listener_accepts(const Listener *l);
 
-/* The second one only says so, and listener_go_on() does it: what the caller is told in between is true also for the next
- * process. */
+/* The second one only says so, and listener_go_on() does it: what the caller is told in between is true also
+ * for the next process. */
 void listener_pause(Listener *l);
 void listener_resume(Listener *l);
 

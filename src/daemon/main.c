@@ -44,14 +44,16 @@ static void help(void) {
 
 /* Returns 1 to go on, 0 if everything is said, -EINVAL. */
 static int parse_arguments(int argc, char *argv[]) {
-        enum { ARG_VERSION = 0x100, ARG_USER, ARG_SYSTEM };
-        static const struct option options[] = {
-                { "help",    no_argument, NULL, 'h'         },
-                { "version", no_argument, NULL, ARG_VERSION },
-                { "user",    no_argument, NULL, ARG_USER    },
-                { "system",  no_argument, NULL, ARG_SYSTEM  },
-                {}
+        enum {
+                ARG_VERSION = 0x100,
+                ARG_USER,
+                ARG_SYSTEM
         };
+        static const struct option options[] = { { "help", no_argument, NULL, 'h' },
+                                                 { "version", no_argument, NULL, ARG_VERSION },
+                                                 { "user", no_argument, NULL, ARG_USER },
+                                                 { "system", no_argument, NULL, ARG_SYSTEM },
+                                                 {} };
         int c;
 
         while ((c = getopt_long(argc, argv, "h", options, NULL)) >= 0)
@@ -96,8 +98,8 @@ static void raise_descriptor_limit(void) {
         (void) setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-/* A message may have as many megabytes as the bus allows. Once it has freed such a block, glibc would keep the next ones
- * for later. */
+/* A message may have as many megabytes as the bus allows. Once it has freed such a block, glibc would keep
+ * the next ones for later. */
 static void keep_no_large_blocks(void) {
         (void) mallopt(M_MMAP_THRESHOLD, 256 * 1024);
 }

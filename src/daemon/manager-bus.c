@@ -40,18 +40,19 @@ static int set_listen_error(Call *call, int r, const ListenOptions *o, sd_bus_er
 
         case MANAGER_E_PORT:
                 call_log_denied(call, "", (uint16_t) o->port, "the configuration does not allow it");
-                return bus_error_from_errno(error, -EACCES, "The service's configuration does not allow port %i",
-                                            o->port);
+                return bus_error_from_errno(error, -EACCES,
+                                            "The service's configuration does not allow port %i", o->port);
 
         case MANAGER_E_ADDRESS:
                 call_log_denied(call, "", (uint16_t) o->port, "the configuration does not allow it");
-                return bus_error_from_errno(error, -EACCES, "The service's configuration does not allow address %s",
-                                            address);
+                return bus_error_from_errno(error, -EACCES,
+                                            "The service's configuration does not allow address %s", address);
 
         case MANAGER_E_DELIVERY:
                 call_log_denied(call, "", (uint16_t) o->port, "the configuration does not allow it");
                 return bus_error_from_errno(error, -EACCES,
-                                            "The service's configuration does not allow delivery \"%s\"", o->delivery);
+                                            "The service's configuration does not allow delivery \"%s\"",
+                                            o->delivery);
 
         case -EADDRINUSE:
                 return bus_error_from_errno(error, r, "Port %i of %s is in use", o->port, address);
@@ -60,7 +61,8 @@ static int set_listen_error(Call *call, int r, const ListenOptions *o, sd_bus_er
                 return bus_error_from_errno(error, r, "This host does not have the address %s", address);
 
         case -EAFNOSUPPORT:
-                return bus_error_from_errno(error, r, "This host does not support addresses like %s", address);
+                return bus_error_from_errno(error, r, "This host does not support addresses like %s",
+                                            address);
 
         case -ENODEV:
                 return bus_error_from_errno(error, r, "This host does not have the network interface %s",
@@ -72,8 +74,8 @@ static int set_listen_error(Call *call, int r, const ListenOptions *o, sd_bus_er
                                             o->port, address);
 
         default:
-                return bus_error_from_errno(error, r, "Cannot listen on port %i of %s: %s",
-                                            o->port, address, strerror(-r));
+                return bus_error_from_errno(error, r, "Cannot listen on port %i of %s: %s", o->port, address,
+                                            strerror(-r));
         }
 }
 
@@ -132,16 +134,18 @@ static void need_listen(Call *call, CallNeed *need) {
         polkit_question_add(&need->question, "interface", o->interface ?: "");
         polkit_question_add(&need->question, "delivery", o->delivery);
         polkit_question_add(&need->question, "name", o->name);
-        polkit_question_add(&need->question, "polkit.message",
-                            o->port == 0
-                                    ? N_("Authentication is required to receive network connections on a port that "
-                                         "the system chooses.")
-                                    : N_("Authentication is required to receive network connections on port $(port)."));
+        polkit_question_add(
+                        &need->question, "polkit.message",
+                        o->port == 0 ? N_("Authentication is required to receive network connections on a port that "
+                                          "the system chooses.")
+                                     : N_("Authentication is required to receive network connections on port $(port)."));
         polkit_question_add(&need->question, "polkit.gettext_domain", GETTEXT_PACKAGE);
 }
 
 static int method_listen(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        static const CallMethod method = { .need = need_listen, .act = act_listen, .free_data = free_options };
+        static const CallMethod method = { .need = need_listen,
+                                           .act = act_listen,
+                                           .free_data = free_options };
         CallQueue *calls = ((Manager *) userdata)->userdata;
         _cleanup_free_ char *problem = NULL;
         ListenOptions *o;
@@ -154,8 +158,8 @@ static int method_listen(sd_bus_message *m, void *userdata, sd_bus_error *error)
         return call_start(calls, m, &method, o);
 }
 
-/* dbus-daemon throws out whoever sends a message of more than 32 MiB (max_message_size), and one listener may take
- * almost a KiB of it. */
+/* dbus-daemon throws out whoever sends a message of more than 32 MiB (max_message_size), and one listener may
+ * take almost a KiB of it. */
 #define LIST_MAX 32768U
 
 static int act_list_listeners(Call *call, sd_bus_error *error) {
@@ -170,8 +174,10 @@ static int act_list_listeners(Call *call, sd_bus_error *error) {
                         n++;
                 }
         if (n > LIST_MAX)
-                return bus_error_from_errno(error, -EDQUOT, "There are more than %u listeners, which is more than a "
-                                                            "message can have", LIST_MAX);
+                return bus_error_from_errno(error, -EDQUOT,
+                                            "There are more than %u listeners, which is more than a "
+                                            "message can have",
+                                            LIST_MAX);
 
         r = unread_bus_admit(&call->queue->unread, call->message, call->client->uid, size, error);
         if (r < 0)
@@ -217,27 +223,47 @@ static int method_list_listeners(sd_bus_message *m, void *userdata, sd_bus_error
         return call_start(calls, m, &method, NULL);
 }
 
-static int property_get_version(sd_bus *bus, const char *path, const char *interface, const char *property,
-                                sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+static int property_get_version(sd_bus *bus,
+                                const char *path,
+                                const char *interface,
+                                const char *property,
+                                sd_bus_message *reply,
+                                void *userdata,
+                                sd_bus_error *error) {
         return sd_bus_message_append_basic(reply, 's', PROJECT_VERSION);
 }
 
-static int property_get_idle_timeout(sd_bus *bus, const char *path, const char *interface, const char *property,
-                                     sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+static int property_get_idle_timeout(sd_bus *bus,
+                                     const char *path,
+                                     const char *interface,
+                                     const char *property,
+                                     sd_bus_message *reply,
+                                     void *userdata,
+                                     sd_bus_error *error) {
         Manager *m = userdata;
 
         return sd_bus_message_append_basic(reply, 't', &m->settings->idle_timeout_usec);
 }
 
-static int property_get_socket_delivery(sd_bus *bus, const char *path, const char *interface, const char *property,
-                                        sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+static int property_get_socket_delivery(sd_bus *bus,
+                                        const char *path,
+                                        const char *interface,
+                                        const char *property,
+                                        sd_bus_message *reply,
+                                        void *userdata,
+                                        sd_bus_error *error) {
         Manager *m = userdata;
 
         return sd_bus_message_append(reply, "b", m->settings->allow_socket_delivery);
 }
 
-static int property_get_allowed_addresses(sd_bus *bus, const char *path, const char *interface, const char *property,
-                                          sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+static int property_get_allowed_addresses(sd_bus *bus,
+                                          const char *path,
+                                          const char *interface,
+                                          const char *property,
+                                          sd_bus_message *reply,
+                                          void *userdata,
+                                          sd_bus_error *error) {
         Manager *m = userdata;
 
         static char *nothing[] = { (char *) "none", NULL };
@@ -246,8 +272,13 @@ static int property_get_allowed_addresses(sd_bus *bus, const char *path, const c
         return sd_bus_message_append_strv(reply, addresses && !*addresses ? nothing : addresses);
 }
 
-static int property_get_allowed_ports(sd_bus *bus, const char *path, const char *interface, const char *property,
-                                      sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+static int property_get_allowed_ports(sd_bus *bus,
+                                      const char *path,
+                                      const char *interface,
+                                      const char *property,
+                                      sd_bus_message *reply,
+                                      void *userdata,
+                                      sd_bus_error *error) {
         Manager *m = userdata;
         int r;
 
@@ -280,66 +311,115 @@ void manager_bus_emit_settings(sd_bus *bus) {
 
         r = sd_bus_emit_properties_changed(bus, MANAGER_PATH, MANAGER_INTERFACE, "MaxListeners",
                                            "MaxListenersPerUser", "MaxChannels", "MaxChannelsPerUser",
-                                           "MaxPendingRequestsPerUser",
-                                           "MaxUnacknowledged", "MaxUnacknowledgedPerClient", "IdleTimeoutUSec",
-                                           "AllowedPorts", "AllowedAddresses", "AllowSocketDelivery", NULL);
+                                           "MaxPendingRequestsPerUser", "MaxUnacknowledged",
+                                           "MaxUnacknowledgedPerClient", "IdleTimeoutUSec", "AllowedPorts",
+                                           "AllowedAddresses", "AllowSocketDelivery", NULL);
         if (r < 0)
                 log_warning("Cannot tell that the settings have changed: %s", strerror(-r));
 }
 
 int manager_bus_add(sd_bus *bus, Manager *manager, sd_bus_slot **ret) {
-        return sd_bus_add_object_vtable(bus, ret, MANAGER_PATH, MANAGER_INTERFACE, get_manager_vtable(), manager);
+        return sd_bus_add_object_vtable(bus, ret, MANAGER_PATH, MANAGER_INTERFACE, get_manager_vtable(),
+                                        manager);
 }
 
 static const sd_bus_vtable manager_vtable[] = {
         SD_BUS_VTABLE_START(0),
 
         SD_BUS_PROPERTY("Version", "s", property_get_version, 0, SD_BUS_VTABLE_PROPERTY_CONST),
-        SD_BUS_PROPERTY("MaxListeners", "u", NULL, offsetof(Manager, limits.listeners),
+        SD_BUS_PROPERTY("MaxListeners",
+                        "u",
+                        NULL,
+                        offsetof(Manager, limits.listeners),
                         SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
-        SD_BUS_PROPERTY("MaxListenersPerUser", "u", NULL, offsetof(Manager, limits.listeners_per_user),
+        SD_BUS_PROPERTY("MaxListenersPerUser",
+                        "u",
+                        NULL,
+                        offsetof(Manager, limits.listeners_per_user),
                         SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
-        SD_BUS_PROPERTY("MaxChannels", "u", NULL, offsetof(Manager, limits.channels),
+        SD_BUS_PROPERTY("MaxChannels",
+                        "u",
+                        NULL,
+                        offsetof(Manager, limits.channels),
                         SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
-        SD_BUS_PROPERTY("MaxChannelsPerUser", "u", NULL, offsetof(Manager, limits.channels_per_user),
+        SD_BUS_PROPERTY("MaxChannelsPerUser",
+                        "u",
+                        NULL,
+                        offsetof(Manager, limits.channels_per_user),
                         SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
-        SD_BUS_PROPERTY("MaxPendingRequestsPerUser", "u", NULL, offsetof(Manager, limits.pending_requests_per_user),
+        SD_BUS_PROPERTY("MaxPendingRequestsPerUser",
+                        "u",
+                        NULL,
+                        offsetof(Manager, limits.pending_requests_per_user),
                         SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
-        SD_BUS_PROPERTY("MaxUnacknowledged", "u", NULL, offsetof(Manager, limits.unacknowledged),
+        SD_BUS_PROPERTY("MaxUnacknowledged",
+                        "u",
+                        NULL,
+                        offsetof(Manager, limits.unacknowledged),
                         SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
-        SD_BUS_PROPERTY("MaxUnacknowledgedPerClient", "u", NULL, offsetof(Manager, limits.unacknowledged_per_client),
+        SD_BUS_PROPERTY("MaxUnacknowledgedPerClient",
+                        "u",
+                        NULL,
+                        offsetof(Manager, limits.unacknowledged_per_client),
                         SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
-        SD_BUS_PROPERTY("IdleTimeoutUSec", "t", property_get_idle_timeout, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
-        SD_BUS_PROPERTY("AllowedPorts", "a(qq)", property_get_allowed_ports, 0,
+        SD_BUS_PROPERTY("IdleTimeoutUSec",
+                        "t",
+                        property_get_idle_timeout,
+                        0,
                         SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
-        SD_BUS_PROPERTY("AllowedAddresses", "as", property_get_allowed_addresses, 0,
+        SD_BUS_PROPERTY("AllowedPorts",
+                        "a(qq)",
+                        property_get_allowed_ports,
+                        0,
                         SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
-        SD_BUS_PROPERTY("AllowSocketDelivery", "b", property_get_socket_delivery, 0,
+        SD_BUS_PROPERTY("AllowedAddresses",
+                        "as",
+                        property_get_allowed_addresses,
+                        0,
+                        SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("AllowSocketDelivery",
+                        "b",
+                        property_get_socket_delivery,
+                        0,
                         SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
 
         SD_BUS_METHOD_WITH_ARGS("Listen",
                                 SD_BUS_ARGS("i", localPort, "a{sv}", options, "i", backlog),
                                 SD_BUS_RESULT("o", listener),
-                                method_listen, SD_BUS_VTABLE_UNPRIVILEGED),
+                                method_listen,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("ListListeners",
                                 SD_BUS_NO_ARGS,
                                 SD_BUS_RESULT("a(oa{sv})", listeners),
-                                method_list_listeners, SD_BUS_VTABLE_UNPRIVILEGED),
+                                method_list_listeners,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
 
         SD_BUS_SIGNAL_WITH_ARGS("AcceptSocket",
-                                SD_BUS_ARGS("o", listener, "h", socket, "s", remoteAddress, "q", remotePort,
-                                            "a{sv}", details),
+                                SD_BUS_ARGS("o",
+                                            listener,
+                                            "h",
+                                            socket,
+                                            "s",
+                                            remoteAddress,
+                                            "q",
+                                            remotePort,
+                                            "a{sv}",
+                                            details),
                                 0),
-        SD_BUS_SIGNAL_WITH_ARGS("Pending",
-                                SD_BUS_ARGS("o", listener),
-                                0),
+        SD_BUS_SIGNAL_WITH_ARGS("Pending", SD_BUS_ARGS("o", listener), 0),
         SD_BUS_SIGNAL_WITH_ARGS("Error",
-                                SD_BUS_ARGS("o", listener, "s", message, "s", filename, "u", lineNumber,
-                                            "u", columnNumber),
+                                SD_BUS_ARGS("o",
+                                            listener,
+                                            "s",
+                                            message,
+                                            "s",
+                                            filename,
+                                            "u",
+                                            lineNumber,
+                                            "u",
+                                            columnNumber),
                                 0),
-        SD_BUS_SIGNAL_WITH_ARGS("Closed",
-                                SD_BUS_ARGS("o", listener, "s", reason),
-                                0),
+        SD_BUS_SIGNAL_WITH_ARGS("Closed", SD_BUS_ARGS("o", listener, "s", reason), 0),
 
         SD_BUS_VTABLE_END
 };

@@ -87,7 +87,7 @@ Manager *manager_free(Manager *m) {
                 (void) listener_free(l);
         }
         HASH_ITER(hh, m->clients, client, next_client)
-                manager_remove_client(m, client);
+        manager_remove_client(m, client);
 
         traffic_done(&m->traffic);
         m->quota = quota_free(m->quota);
@@ -176,7 +176,8 @@ int manager_listen(Manager *m, Client *client, ListenOptions *options, Listener 
         if (m->store)
                 store_set_last_id(m->store, m->last_id + 1);
 
-        r = listener_new(m->event, m->last_id + 1, client->uid, options, m->store, m->events, m->userdata, &l);
+        r = listener_new(m->event, m->last_id + 1, client->uid, options, m->store, m->events, m->userdata,
+                         &l);
         if (r < 0) {
                 quota_discharge(&charge);
                 return r;
@@ -187,7 +188,8 @@ int manager_listen(Manager *m, Client *client, ListenOptions *options, Listener 
         /* Before it is promised to anybody. */
         listener_note_owner(l, client->name);
 
-        /* The kernel's choice: the range that it has may not be the one that it had when the settings were read. */
+        /* The kernel's choice: the range that it has may not be the one that it had when the settings were
+         * read. */
         if (!settings_allow_port(m->settings, address_get_port(&l->address))) {
                 l->options = NULL; /* still the caller's */
                 (void) listener_free(l);
@@ -230,7 +232,8 @@ int manager_open_channel(Manager *m, Listener *l) {
         if (quota_get_total(m->quota, QUOTA_CHANNELS) >= m->limits.channels)
                 r = -ENOSPC;
         if (r >= 0)
-                r = quota_charge(m->quota, &l->channel_charge, l->uid, QUOTA_CHANNELS, m->limits.channels_per_user);
+                r = quota_charge(m->quota, &l->channel_charge, l->uid, QUOTA_CHANNELS,
+                                 m->limits.channels_per_user);
         if (r < 0) {
                 listener_take_back(l);
                 (void) close_fd(fd);
@@ -248,6 +251,7 @@ void manager_take_back(Listener *l) {
 void manager_forget_listener(Manager *m, Listener *l) {
         if (l->owner)
                 client_disown(l->owner, l);
-        /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): it takes a table for empty that has the listener */
+        /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): it takes a table for empty that has the
+         * listener */
         HASH_DEL(m->listeners, l);
 }

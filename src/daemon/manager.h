@@ -21,21 +21,21 @@ typedef struct sd_event sd_event;
 
 struct Manager {
         sd_event *event;
-        sd_bus *bus;         /* handed on to the deliveries */
+        sd_bus *bus; /* handed on to the deliveries */
         const ListenerEvents *events;
         void *userdata;
 
         Settings *settings;
-        Limits limits;       /* of the settings, where the properties of the object find them */
+        Limits limits; /* of the settings, where the properties of the object find them */
         Traffic traffic;
         Quota *quota;
-        Store *store;        /* NULL: nothing outlives the process */
+        Store *store; /* NULL: nothing outlives the process */
 
         Client *clients;     /* by name */
         Listener *listeners; /* by id */
         uint64_t last_id;
-        bool leaving;        /* another process goes on with them */
-        bool has_name;       /* without it nobody would know that it is us who sends something */
+        bool leaving;  /* another process goes on with them */
+        bool has_name; /* without it nobody would know that it is us who sends something */
 };
 
 /* What the settings have against a call of Listen. */
@@ -62,8 +62,8 @@ void manager_set_settings(Manager *m, Settings *settings);
 /* Closes all listeners and tells their owners. */
 void manager_close_all(Manager *m);
 
-/* Leaves all listeners to the next process, and tells nobody; those too that are made from now on. What that process
- * would know nothing of is closed. May be called again. */
+/* Leaves all listeners to the next process, and tells nobody; those too that are made from now on. What that
+ * process would know nothing of is closed. May be called again. */
 void manager_leave_all(Manager *m);
 
 Manager *manager_free(Manager *m);
@@ -85,11 +85,12 @@ int manager_check_settings(const Manager *m, const ListenOptions *options);
  * given to its owner. Returns 0, a positive MANAGER_E_*, or a negative errno of listener_new(). */
 int manager_listen(Manager *m, Client *client, ListenOptions *options, Listener **ret);
 
-/* Gives a listener to its owner, at once or as soon as we have the name; its call has been answered. May close it. */
+/* Gives a listener to its owner, at once or as soon as we have the name; its call has been answered. May
+ * close it. */
 void manager_own(Manager *m, Client *client, Listener *l);
 
-/* Opens the channel of a listener: a descriptor, -EDQUOT if its user has too many, -ENOSPC if there are too many in
- * all, or what listener_open_channel() returns. */
+/* Opens the channel of a listener: a descriptor, -EDQUOT if its user has too many, -ENOSPC if there are too
+ * many in all, or what listener_open_channel() returns. */
 int manager_open_channel(Manager *m, Listener *l);
 
 /* The descriptor of OpenChannel or TakeSocket did not reach its client, who may call once more. */

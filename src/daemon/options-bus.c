@@ -17,8 +17,8 @@ static void strv_freep(char ***strings) {
         free(*strings);
 }
 
-/* Reads an array of strings, as far as somebody will look at it. sd_bus_message_read_strv() takes a time that grows
- * with the square of the length, and a message has room for millions. */
+/* Reads an array of strings, as far as somebody will look at it. sd_bus_message_read_strv() takes a time that
+ * grows with the square of the length, and a message has room for millions. */
 static int read_strings(sd_bus_message *m, char ***ret) {
         _cleanup_(strv_freep) char **strings = NULL;
         const char *s;
@@ -47,7 +47,11 @@ static int read_strings(sd_bus_message *m, char ***ret) {
 }
 
 /* Reads the value inside the variant and sets the option; 'strings' keeps what the value borrows. */
-static int read_value(sd_bus_message *m, const char *key, const char *signature, ListenOptions *o, char **ret_problem) {
+static int read_value(sd_bus_message *m,
+                      const char *key,
+                      const char *signature,
+                      ListenOptions *o,
+                      char **ret_problem) {
         _cleanup_(strv_freep) char **strings = NULL;
         OptionValue value = {};
         int r, b;
@@ -101,7 +105,8 @@ static int read_option(sd_bus_message *m, ListenOptions *o, char **ret_problem) 
         if (!signature)
                 return listen_options_set(o, key, (OptionValue) {}, ret_problem);
         if (!streq(signature, contents)) {
-                if (asprintf(ret_problem, "Option %s is of type %s; it must be %s", key, contents, signature) < 0)
+                if (asprintf(ret_problem, "Option %s is of type %s; it must be %s", key, contents,
+                             signature) < 0)
                         return -ENOMEM;
                 return -EINVAL;
         }

@@ -101,7 +101,12 @@ static int set_paused(ListenOptions *o, OptionValue v, char **ret_problem) {
 /* What the kernel itself looks after, as it shows it: "pipe:[4711]". A FIFO is so, too, wherever it lies. */
 static bool descriptor_is_the_kernels(int fd) {
         static const char *const kinds[] = {
-                "pipe:", "socket:", "pidfd:", "anon_inode:[pidfd]", "anon_inode:[eventfd]", "anon_inode:[timerfd]",
+                "pipe:",
+                "socket:",
+                "pidfd:",
+                "anon_inode:[pidfd]",
+                "anon_inode:[eventfd]",
+                "anon_inode:[timerfd]",
         };
         char link[32], target[32] = "";
         struct statx stat;
@@ -115,7 +120,8 @@ static bool descriptor_is_the_kernels(int fd) {
                         return true;
 
         /* AT_STATX_DONT_SYNC asks no file system. */
-        return target[0] == '/' && statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &stat) >= 0 &&
+        return target[0] == '/' &&
+               statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &stat) >= 0 &&
                S_ISFIFO(stat.stx_mode);
 }
 
@@ -124,8 +130,9 @@ static int check_pollable(int fd) {
         struct epoll_event event = { .events = EPOLLIN };
         _cleanup_close_ int epoll = -EBADF;
 
-        /* Adding it to epoll asks it how it is doing, and so it does, for an epoll descriptor, with all that this one
-         * watches. A file on FUSE may take for ever to answer, and nothing, not even SIGKILL, ends that. */
+        /* Adding it to epoll asks it how it is doing, and so it does, for an epoll descriptor, with all that
+         * this one watches. A file on FUSE may take for ever to answer, and nothing, not even SIGKILL, ends
+         * that. */
         if (!descriptor_is_the_kernels(fd))
                 return -EPERM;
 
@@ -215,7 +222,8 @@ static int set_allow_from(ListenOptions *o, OptionValue v, char **ret_problem) {
                 if (r < 0)
                         return problem(r, ret_problem,
                                        "Option allowFrom: entry %zu is not an address prefix such as "
-                                       "192.0.2.0/24 or 2001:db8::/32", i + 1);
+                                       "192.0.2.0/24 or 2001:db8::/32",
+                                       i + 1);
         }
 
         o->allow_from = TAKE_PTR(prefixes);
@@ -241,23 +249,23 @@ static const struct {
         const char *signature;
         int (*set)(ListenOptions *o, OptionValue value, char **ret_problem);
 } option_table[] = {
-        { "binaryType",   "s",  set_binary_type   },
-        { "localAddress", "s",  set_local_address },
-        { "ipv6Only",     "b",  set_ipv6_only     },
-        { "interface",    "s",  set_interface     },
-        { "delivery",     "s",  set_delivery      },
-        { "acknowledge",  "b",  set_acknowledge   },
-        { "paused",       "b",  set_paused        },
-        { "lifetime",     "h",  set_lifetime      },
-        { "persistent",   "b",  set_persistent    },
-        { "nonBlocking",  "b",  set_non_blocking  },
-        { "noDelay",      "b",  set_no_delay      },
-        { "keepAlive",    "b",  set_keep_alive    },
-        { "deferAccept",  "u",  set_defer_accept  },
-        { "fastOpen",     "u",  set_fast_open     },
-        { "allowFrom",    "as", set_allow_from    },
-        { "acceptRate",   "u",  set_accept_rate   },
-        { "name",         "s",  set_name          },
+        { "binaryType", "s", set_binary_type },
+        { "localAddress", "s", set_local_address },
+        { "ipv6Only", "b", set_ipv6_only },
+        { "interface", "s", set_interface },
+        { "delivery", "s", set_delivery },
+        { "acknowledge", "b", set_acknowledge },
+        { "paused", "b", set_paused },
+        { "lifetime", "h", set_lifetime },
+        { "persistent", "b", set_persistent },
+        { "nonBlocking", "b", set_non_blocking },
+        { "noDelay", "b", set_no_delay },
+        { "keepAlive", "b", set_keep_alive },
+        { "deferAccept", "u", set_defer_accept },
+        { "fastOpen", "u", set_fast_open },
+        { "allowFrom", "as", set_allow_from },
+        { "acceptRate", "u", set_accept_rate },
+        { "name", "s", set_name },
 };
 
 static int find_option(const char *key) {
@@ -291,7 +299,8 @@ int listen_options_set(ListenOptions *o, const char *key, OptionValue value, cha
 int listen_options_set_backlog(ListenOptions *o, int32_t backlog, char **ret_problem) {
         if (backlog < -1)
                 return problem(-EINVAL, ret_problem,
-                               "Argument backlog is %i; it must be 0 or more, or -1 for the default", backlog);
+                               "Argument backlog is %i; it must be 0 or more, or -1 for the default",
+                               backlog);
 
         o->backlog = backlog;
         return 0;
@@ -304,7 +313,8 @@ int listen_options_new(int32_t port, int32_t backlog, ListenOptions **ret, char 
         if (port < -1 || port > UINT16_MAX)
                 return problem(-EINVAL, ret_problem,
                                "Argument localPort is %i; it must be a port from 1 to 65535, or -1 or 0 for "
-                               "one that the kernel chooses", port);
+                               "one that the kernel chooses",
+                               port);
 
         o = calloc(1, sizeof(*o));
         if (!o)
@@ -373,7 +383,10 @@ static int check_delivery(const ListenOptions *o, char **ret_problem) {
 
         if (o->paused || o->n_allow_from > 0 || o->accept_rate > 0)
                 return problem(-EINVAL, ret_problem, "Option %s contradicts option delivery, \"%s\"",
-                               o->paused ? "paused" : o->n_allow_from > 0 ? "allowFrom" : "acceptRate", o->delivery);
+                               o->paused             ? "paused"
+                               : o->n_allow_from > 0 ? "allowFrom"
+                                                     : "acceptRate",
+                               o->delivery);
 
         return 0;
 }

@@ -32,7 +32,7 @@ typedef struct ListenOptions {
         char *delivery;
         bool acknowledge;
         bool paused;
-        int lifetime;    /* -EBADF: none */
+        int lifetime; /* -EBADF: none */
         bool persistent;
         bool non_blocking;
         bool no_delay;
@@ -44,7 +44,7 @@ typedef struct ListenOptions {
         uint32_t accept_rate;
         char *name;
 
-        uint32_t given;  /* a bit for each option that was set */
+        uint32_t given; /* a bit for each option that was set */
 } ListenOptions;
 
 /* One option's value; which member counts follows from the signature. */
@@ -57,7 +57,8 @@ typedef union OptionValue {
 } OptionValue;
 
 /* All functions below return a negative errno and, if it is what the caller did wrong, a sentence for it in
- * *ret_problem, which the caller frees: -EINVAL a bad argument, -ENODEV a scope that this host does not have. */
+ * *ret_problem, which the caller frees: -EINVAL a bad argument, -ENODEV a scope that this host does not have.
+ */
 
 int listen_options_new(int32_t port, int32_t backlog, ListenOptions **ret, char **ret_problem);
 ListenOptions *listen_options_free(ListenOptions *options);

@@ -15,11 +15,12 @@
 #define CHECKS_MAX 24
 #define DIALOGS_MAX 40
 
-/* polkitd answers one question after the other. Whoever asks in a flood has to wait for itself, not others for it. */
+/* polkitd answers one question after the other. Whoever asks in a flood has to wait for itself, not others
+ * for it. */
 #define CHECKS_PER_USER_MAX 2
 
-/* An agent asks one thing at a time. polkit's own text agent refuses a second question, and polkitd takes that for
- * a no. */
+/* An agent asks one thing at a time. polkit's own text agent refuses a second question, and polkitd takes
+ * that for a no. */
 #define DIALOGS_PER_USER_MAX 1
 
 /* sd-bus' default of 25 s would be too short to find and type a password. */
@@ -47,8 +48,8 @@ struct PolkitQuery {
         void *userdata;
 
         QueryState state;
-        bool failed;        /* could not be put */
-        uint64_t id;        /* to cancel it by */
+        bool failed; /* could not be put */
+        uint64_t id; /* to cancel it by */
         sd_bus_slot *slot;
         sd_event_source *timer;
         TAILQ_ENTRY(PolkitQuery) link;
@@ -183,7 +184,8 @@ static void query_cancel(PolkitQuery *query) {
 
         r = sd_bus_message_new_method_call(query->polkit->bus, &m, "org.freedesktop.PolicyKit1",
                                            "/org/freedesktop/PolicyKit1/Authority",
-                                           "org.freedesktop.PolicyKit1.Authority", "CancelCheckAuthorization");
+                                           "org.freedesktop.PolicyKit1.Authority",
+                                           "CancelCheckAuthorization");
         if (r >= 0)
                 r = sd_bus_message_append(m, "s", id);
         if (r >= 0)
@@ -211,7 +213,11 @@ static unsigned count_of_user(Polkit *polkit, QueryState state, uid_t uid) {
 }
 
 /* The first that waits and whose user has a place for one more where it goes next. */
-static PolkitQuery *find_next(Polkit *polkit, QueryState waits, QueryState next, unsigned max, unsigned max_per_user) {
+static PolkitQuery *find_next(Polkit *polkit,
+                              QueryState waits,
+                              QueryState next,
+                              unsigned max,
+                              unsigned max_per_user) {
         PolkitQuery *query;
 
         if (polkit->n[next] >= max)
@@ -224,7 +230,8 @@ static PolkitQuery *find_next(Polkit *polkit, QueryState waits, QueryState next,
         return NULL;
 }
 
-/* Puts the question. A failure is told like any other answer, later: nobody's query goes while it is asked. */
+/* Puts the question. A failure is told like any other answer, later: nobody's query goes while it is asked.
+ */
 static void query_put(PolkitQuery *query, QueryState state, uint32_t flags) {
         int r;
 
@@ -242,10 +249,12 @@ static void query_put(PolkitQuery *query, QueryState state, uint32_t flags) {
 static void polkit_dispatch(Polkit *polkit) {
         PolkitQuery *query;
 
-        while ((query = find_next(polkit, QUERY_WAITS_FOR_CHECK, QUERY_CHECKS, CHECKS_MAX, CHECKS_PER_USER_MAX)))
+        while ((query = find_next(polkit, QUERY_WAITS_FOR_CHECK, QUERY_CHECKS, CHECKS_MAX,
+                                  CHECKS_PER_USER_MAX)))
                 query_put(query, QUERY_CHECKS, 0);
 
-        while ((query = find_next(polkit, QUERY_WAITS_FOR_DIALOG, QUERY_ASKS, DIALOGS_MAX, DIALOGS_PER_USER_MAX)))
+        while ((query = find_next(polkit, QUERY_WAITS_FOR_DIALOG, QUERY_ASKS, DIALOGS_MAX,
+                                  DIALOGS_PER_USER_MAX)))
                 query_put(query, QUERY_ASKS, ALLOW_USER_INTERACTION);
 }
 
@@ -264,7 +273,8 @@ static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         }
 
         if (sd_bus_message_is_method_error(m, NULL)) {
-                log_debug("polkit does not answer for %s: %s", query->caller, sd_bus_message_get_error(m)->message);
+                log_debug("polkit does not answer for %s: %s", query->caller,
+                          sd_bus_message_get_error(m)->message);
                 query->id = 0;
                 query_answer(query, POLKIT_UNAVAILABLE);
                 return 0;
@@ -328,8 +338,8 @@ int polkit_ask(Polkit *polkit,
         if (!query->caller)
                 return -ENOMEM;
 
-        r = sd_event_add_time_relative(sd_bus_get_event(polkit->bus), &query->timer, CLOCK_MONOTONIC, ANSWER_USEC,
-                                       0, on_time_out, query);
+        r = sd_event_add_time_relative(sd_bus_get_event(polkit->bus), &query->timer, CLOCK_MONOTONIC,
+                                       ANSWER_USEC, 0, on_time_out, query);
         if (r < 0)
                 return r;
 
@@ -349,9 +359,9 @@ PolkitQuery *polkit_query_free(PolkitQuery *query) {
         if (query->state == QUERY_ASKS && query->id != 0)
                 query_cancel(query);
 
-        /* The bus keeps a place for the answer until polkit gives it, so the query keeps its own place as well:
-         * else whoever asks and leaves, again and again, uses up what the bus allows this service, and nobody's
-         * delivery could be confirmed any more. */
+        /* The bus keeps a place for the answer until polkit gives it, so the query keeps its own place as
+         * well: else whoever asks and leaves, again and again, uses up what the bus allows this service, and
+         * nobody's delivery could be confirmed any more. */
         if (query->slot) {
                 query->callback = NULL;
                 query->question = NULL;

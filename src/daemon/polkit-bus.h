@@ -4,10 +4,10 @@
 /*
  * Questions to polkit: may this caller do that?
  *
- * Each question is put twice at the most. First polkit decides by itself, which takes no time. Only if it would
- * have to ask a person, and the caller allows that, it is asked to do so, and that may take minutes. The two
- * kinds have places of their own, few of the second kind for each user, so that a person who does not answer
- * keeps nobody from what needs no answer, nor another person from being asked.
+ * Each question is put twice at the most. First polkit decides by itself, which takes no time. Only if it
+ * would have to ask a person, and the caller allows that, it is asked to do so, and that may take minutes.
+ * The two kinds have places of their own, few of the second kind for each user, so that a person who does not
+ * answer keeps nobody from what needs no answer, nor another person from being asked.
  */
 
 #include <stdbool.h>

@@ -47,8 +47,8 @@ static bool is_from_bus(sd_bus_message *answer) {
         return sender && streq(sender, "org.freedesktop.DBus");
 }
 
-/* Only the bus knows. No answer, or one that says something else, is none: whoever is still there would lose its
- * listeners for good. */
+/* Only the bus knows. No answer, or one that says something else, is none: whoever is still there would lose
+ * its listeners for good. */
 static int owner_is_there(sd_bus_message *answer, const Client *client) {
         Listener *l;
         uint32_t uid;
@@ -155,8 +155,8 @@ static int on_bus_id(sd_bus_message *answer, void *userdata, sd_bus_error *error
         restore->bus_id = sd_bus_slot_unref(restore->bus_id);
 
         r = sd_bus_message_is_method_error(answer, NULL) || !is_from_bus(answer)
-                        ? -EIO
-                        : sd_bus_message_read_basic(answer, 's', &id);
+                            ? -EIO
+                            : sd_bus_message_read_basic(answer, 's', &id);
         if (r >= 0)
                 r = restore_from(restore, id);
         if (r < 0)

@@ -37,10 +37,10 @@ struct Service {
 
         Idle *idle;
 
-        Restore *restore;         /* goes on, and has not asked for the name yet */
-        sd_bus_slot *job_answer;  /* SIGTERM was received */
+        Restore *restore;        /* goes on, and has not asked for the name yet */
+        sd_bus_slot *job_answer; /* SIGTERM was received */
         sd_event_source *give_up;
-        bool is_leaving;          /* another process follows */
+        bool is_leaving; /* another process follows */
 
         sd_event_source *linger; /* has said that it stops, and asks for more time again and again */
         sd_bus_slot *linger_answer;
@@ -81,8 +81,8 @@ static int on_name_gone(sd_bus_message *m, void *userdata, sd_bus_error *error) 
         Client *client;
         int r;
 
-        /* Everybody may send signals, and sd-bus cannot tell whether a unique name owns the well-known one of a
-         * match: it lets them all pass. */
+        /* Everybody may send signals, and sd-bus cannot tell whether a unique name owns the well-known one of
+         * a match: it lets them all pass. */
         if (!sender || !streq(sender, "org.freedesktop.DBus"))
                 return 0;
 
@@ -154,7 +154,8 @@ static void on_restored(int r, void *userdata) {
 static bool service_is_busy(void *userdata) {
         Service *s = userdata;
 
-        return s->restore || s->manager->listeners || !TAILQ_EMPTY(&s->calls.calls) || budget_get_used(&s->manager->traffic.budget) > 0;
+        return s->restore || s->manager->listeners || !TAILQ_EMPTY(&s->calls.calls) ||
+               budget_get_used(&s->manager->traffic.budget) > 0;
 }
 
 /* All that was sent to us has been answered. */
@@ -209,7 +210,8 @@ void service_terminate(Service *s) {
                 return;
         }
 
-        r = sd_event_add_time_relative(s->event, &s->give_up, CLOCK_MONOTONIC, TERMINATE_USEC, 0, on_give_up, s);
+        r = sd_event_add_time_relative(s->event, &s->give_up, CLOCK_MONOTONIC, TERMINATE_USEC, 0, on_give_up,
+                                       s);
         if (r >= 0)
                 r = unit_ask_for_job(s->bus, &s->job_answer, TERMINATE_USEC, on_job, s);
         if (r < 0)
@@ -231,8 +233,8 @@ static int on_unit_listed(sd_bus_message *m, void *userdata, sd_bus_error *error
         return 0;
 }
 
-/* The service manager takes this process for one that stops. So it sends no SIGTERM when an administrator wants it
- * to, and would wait for as long as it is asked to: it has to be asked whether that is so. */
+/* The service manager takes this process for one that stops. So it sends no SIGTERM when an administrator
+ * wants it to, and would wait for as long as it is asked to: it has to be asked whether that is so. */
 static void service_ask_for_job(Service *s) {
         if (s->linger_answer)
                 return;
@@ -248,9 +250,10 @@ static int on_linger(sd_event_source *source, uint64_t usec, void *userdata) {
         return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
 
-/* Whoever called before the name was released has been served by now, in the order of the messages. Usually that
- * is nobody, and the service ends. But if there is a listener again, it has to stay, and to be found: it takes
- * the name back, and asks the service manager, which has been told that it stops, for as long as it takes. */
+/* Whoever called before the name was released has been served by now, in the order of the messages. Usually
+ * that is nobody, and the service ends. But if there is a listener again, it has to stay, and to be found: it
+ * takes the name back, and asks the service manager, which has been told that it stops, for as long as it
+ * takes. */
 static int on_name_released(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         Service *s = userdata;
         int r;
@@ -393,7 +396,8 @@ void service_shut_down(Service *s, bool failed, uint64_t timeout_usec) {
         service_withdraw(s);
 
         /* sd_bus_flush() would wait without end for a bus that does not read. */
-        while (sd_bus_get_n_queued_write(s->bus, &queued) >= 0 && queued > 0 && (now = clock_get_usec()) < end) {
+        while (sd_bus_get_n_queued_write(s->bus, &queued) >= 0 && queued > 0 &&
+               (now = clock_get_usec()) < end) {
                 int r;
 
                 r = sd_bus_process(s->bus, NULL);

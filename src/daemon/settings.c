@@ -15,8 +15,8 @@
 /* How many of one sender's descriptors dbus-daemon lets be on their way: 64, less some that the service sends
  * to find out whether a client takes any. More would make the bus stop reading from the service. */
 #define UNACKNOWLEDGED_MAX 56
-/* Of less, a client that blocks in a call of Accept could never have the three that it needs: what asked whether it takes
- * descriptors, its first connection, and that one's receipt. */
+/* Of less, a client that blocks in a call of Accept could never have the three that it needs: what asked
+ * whether it takes descriptors, its first connection, and that one's receipt. */
 #define UNACKNOWLEDGED_MIN 14
 
 /* What is being read: the settings, and what an empty value resets one to. */
@@ -163,8 +163,8 @@ static char *next_word(char **text) {
         return NULL;
 }
 
-/* In both lists only the wrong word is ignored, not the line; and a list of nothing but wrong words allows nothing.
- * What was to be restricted must not be open to all because of a typing error. */
+/* In both lists only the wrong word is ignored, not the line; and a list of nothing but wrong words allows
+ * nothing. What was to be restricted must not be open to all because of a typing error. */
 static int read_ports(const Key *key, const ConfigAssignment *a, Reading *reading) {
         _cleanup_free_ char *value = NULL;
         char *text, *word;

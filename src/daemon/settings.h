@@ -32,9 +32,9 @@ typedef struct Settings {
 /* The defaults. */
 int settings_new(Settings **ret);
 
-/* What the files say; what is wrong in them is told in the log and ignored. Returns 1 if something could not be read: as
- * it may have been a restriction, only the ports and addresses that what could be read allows are allowed then. The
- * root is "" but for tests. Otherwise returns 0, or -ENOMEM. */
+/* What the files say; what is wrong in them is told in the log and ignored. Returns 1 if something could not
+ * be read: as it may have been a restriction, only the ports and addresses that what could be read allows are
+ * allowed then. The root is "" but for tests. Otherwise returns 0, or -ENOMEM. */
 int settings_load(const char *root, Settings **ret);
 
 Settings *settings_free(Settings *s);

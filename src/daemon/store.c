@@ -415,11 +415,13 @@ int store_keep_channel(Store *s, const StateSlot *slot, int fd, unsigned packet_
                 .channel = { .packet_size = packet_size },
         };
 
-        return vault_put(s->listeners, store_get_number(s, slot) / LISTENERS_PER_LANE, &fd, 1, &packet, packet.size, ret);
+        return vault_put(s->listeners, store_get_number(s, slot) / LISTENERS_PER_LANE, &fd, 1, &packet,
+                         packet.size, ret);
 }
 
 void store_prepare_connections(Store *s, const StateSlot *slot) {
-        (void) vault_prepare(s->connections, store_get_number(s, slot)); /* what does not work now is tried again with the first connection */
+        (void) vault_prepare(s->connections, store_get_number(s, slot)); /* what does not work now is tried
+                                                                            again with the first connection */
 }
 
 int store_keep_connection(Store *s,

@@ -71,8 +71,8 @@ void hostile_assert_healthy(Hostile *h) {
 
 /* What is persistent outlives who made it, until root closes it. */
 static void close_others(Hostile *h) {
-        g_autoptr(sd_bus_message) reply = test_call(h->fixture.client, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE,
-                                                    "ListListeners", "");
+        g_autoptr(sd_bus_message) reply = test_call(h->fixture.client, TEST_MANAGER_PATH,
+                                                    TEST_MANAGER_INTERFACE, "ListListeners", "");
         const char *path;
 
         g_assert_cmpint(sd_bus_message_enter_container(reply, 'a', "(oa{sv})"), >=, 0);

@@ -2,11 +2,11 @@
 #pragma once
 
 /*
- * What tests of hostile clients start from: users without privileges, who may do as they like, and a client that minds its
- * own business, which is served all the while.
+ * What tests of hostile clients start from: users without privileges, who may do as they like, and a client
+ * that minds its own business, which is served all the while.
  *
- * A part of what they do is authorized, by a polkit that says yes or no as it likes. What is random follows from the
- * seed that GLib prints; "--seed" repeats it.
+ * A part of what they do is authorized, by a polkit that says yes or no as it likes. What is random follows
+ * from the seed that GLib prints; "--seed" repeats it.
  */
 
 #include "bus/fixture.h"

@@ -5,5 +5,6 @@
 
 #include "bus/client.h"
 
-/* A method of the interface description, with values of the right types or of others. The caller unrefs it. */
+/* A method of the interface description, with values of the right types or of others. The caller unrefs it.
+ */
 sd_bus_message *random_call_new(TestClient *caller);

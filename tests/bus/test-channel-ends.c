@@ -221,7 +221,8 @@ static void test_persistent(Fixture *f, const void *data) {
 
 /* Any program of its user may go on with it. */
 static void test_persistent_of_nobody(Fixture *f, const void *data) {
-        Channel c = { .f = f, .fd = -EBADF,
+        Channel c = { .f = f,
+                      .fd = -EBADF,
                       .listener = test_listen(f->client, 0, -1, CHANNEL, "persistent", "b", true, NULL) };
 
         c.port = test_get_port(f->client, c.listener);
@@ -254,7 +255,8 @@ int main(int argc, char *argv[]) {
         ADD("after a shutdown it can be read to its end", test_closed_by_shutdown);
         ADD("it ends with its owner", test_closed_by_the_owners_end);
         ADD("a persistent listener outlives its channel", test_persistent);
-        ADD("a persistent listener that nobody owns goes on with who opens its channel", test_persistent_of_nobody);
+        ADD("a persistent listener that nobody owns goes on with who opens its channel",
+            test_persistent_of_nobody);
         ADD("a channel that has ended counts no longer", test_reopens);
 #undef ADD
         return test_run();

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A listener obeys its owner alone, and its user may see it. The service runs as an ordinary user here, so that there are, apart from
- * the owner: another connection of its uid, somebody else, and root. */
+/* A listener obeys its owner alone, and its user may see it. The service runs as an ordinary user here, so
+ * that there are, apart from the owner: another connection of its uid, somebody else, and root. */
 
 #include <grp.h>
 #include <pwd.h>
@@ -157,9 +157,11 @@ static void test_believes_the_bus_alone(Privacy *p, const void *data) {
         listener = test_listen(p->owner, 0, -1, NULL);
 
         g_assert_cmpint(sd_bus_message_new_signal(test_client_bus(p->stranger), &m, "/org/freedesktop/DBus",
-                                                  "org.freedesktop.DBus", "NameOwnerChanged"), >=, 0);
+                                                  "org.freedesktop.DBus", "NameOwnerChanged"),
+                        >=, 0);
         g_assert_cmpint(sd_bus_message_set_destination(m, test_bus_service_owner(p->bus)), >=, 0);
-        g_assert_cmpint(sd_bus_message_append(m, "sss", test_client_name(p->owner), test_client_name(p->owner), ""),
+        g_assert_cmpint(sd_bus_message_append(m, "sss", test_client_name(p->owner),
+                                              test_client_name(p->owner), ""),
                         >=, 0);
         g_assert_cmpint(sd_bus_send(test_client_bus(p->stranger), m, NULL), >=, 0);
         sd_bus_message_unref(m);

@@ -130,7 +130,8 @@ static void send_descriptors(TestClient *sender, TestClient *receiver, unsigned 
         for (unsigned i = 0; i < n_messages; i++) {
                 g_autoptr(sd_bus_message) message = NULL;
 
-                g_assert_cmpint(sd_bus_message_new_signal(test_client_bus(sender), &message, "/test", "test.Test", "Test"),
+                g_assert_cmpint(sd_bus_message_new_signal(test_client_bus(sender), &message, "/test",
+                                                          "test.Test", "Test"),
                                 >=, 0);
                 g_assert_cmpint(sd_bus_message_set_destination(message, test_client_name(receiver)), >=, 0);
                 g_assert_cmpint(sd_bus_message_append_array(message, 'y', padding, sizeof(padding)), >=, 0);
@@ -140,11 +141,12 @@ static void send_descriptors(TestClient *sender, TestClient *receiver, unsigned 
         }
 }
 
-/* dbus-daemon passes no descriptors on to whoever has not read 64 of them, and throws the reply away: what goes along with
- * it as a receipt is closed, though nothing was read. */
+/* dbus-daemon passes no descriptors on to whoever has not read 64 of them, and throws the reply away: what
+ * goes along with it as a receipt is closed, though nothing was read. */
 static void test_refused_by_the_bus(Fixture *f, const void *data) {
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT_PULL, NULL);
-        g_autoptr(TestClient) one = test_client_new(f->bus, (uid_t) -1), two = test_client_new(f->bus, (uid_t) -1);
+        g_autoptr(TestClient) one = test_client_new(f->bus, (uid_t) -1),
+                              two = test_client_new(f->bus, (uid_t) -1);
         TestClient *hanging = test_client_new(f->bus, (uid_t) -1);
         uint16_t port = test_get_port(f->client, listener);
         _cleanup_close_ int first = connect_and_say(port, "unread"), second = -EBADF;

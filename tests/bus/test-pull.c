@@ -374,7 +374,8 @@ static void test_without_a_reply(Fixture *f, const void *data) {
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PULL, NULL);
         g_autofree char *taken = test_listen(f->client, 0, -1, "delivery", "s", "socket", NULL);
         g_autofree char *channel = test_listen(f->client, 0, -1, "delivery", "s", "channel", NULL);
-        _cleanup_close_ int peer = test_connect("::1", test_get_port(f->client, listener)), fd = -EBADF, other = -EBADF;
+        _cleanup_close_ int peer = test_connect("::1", test_get_port(f->client, listener)), fd = -EBADF,
+                            other = -EBADF;
 
         call_without_reply(f->client, listener, "Accept", true);
         call_without_reply(f->client, taken, "TakeSocket", false);

@@ -139,7 +139,8 @@ static void test_ends_are_told_by_name(StoreFixture *f, const void *data) {
         channel = test_listen(f->client, 0, -1, "delivery", "s", "channel", NULL);
         ours = test_listener_call_fd(f->client, channel, "OpenChannel");
         {
-                _cleanup_close_ int peer = test_connect("::1", test_get_port(f->client, channel)), socket = -EBADF;
+                _cleanup_close_ int peer = test_connect("::1", test_get_port(f->client, channel)),
+                                    socket = -EBADF;
                 uint64_t serial;
 
                 socket = test_channel_receive(ours, &serial);
@@ -147,8 +148,8 @@ static void test_ends_are_told_by_name(StoreFixture *f, const void *data) {
         }
         test_wait_for(test_get_u64(f->client, channel, "Delivered") == 1);
         g_assert_cmpint(sd_bus_match_signal(test_client_bus(f->client), &match, "org.freedesktop.DBus",
-                                            "/org/freedesktop/DBus", "org.freedesktop.DBus", "NameOwnerChanged",
-                                            on_owner_changed, f),
+                                            "/org/freedesktop/DBus", "org.freedesktop.DBus",
+                                            "NameOwnerChanged", on_owner_changed, f),
                         >=, 0);
 
         stop(f);

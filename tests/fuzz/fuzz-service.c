@@ -436,8 +436,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         fuzz_assert(run.lifetime >= 0);
         run.bus = private_bus_new();
         fuzz_assert(service_new(private_bus_get_event(run.bus), private_bus_get_service_bus(run.bus),
-                                new_settings(fuzz_u8(&run.input) & (uint8_t) ~SETTINGS_IDLE),
-                                NULL, &run.service) == 0);
+                                new_settings(fuzz_u8(&run.input) & (uint8_t) ~SETTINGS_IDLE), NULL,
+                                &run.service) == 0);
 
         runs = private_bus_run(run.bus);
         for (unsigned n = 0; runs && n < STEPS_MAX && !fuzz_is_over(&run.input); n++)

@@ -311,6 +311,7 @@ int main(int argc, char *argv[]) {
         machine_add("/activation/no call is lost at the exit", test_no_call_is_lost_at_the_exit);
         /* dbus-broker does not run without it. */
         if (!test_bus_is_broker())
-                machine_add("/activation/a bus without systemd starts it", test_a_bus_without_systemd_starts_it);
+                machine_add("/activation/a bus without systemd starts it",
+                            test_a_bus_without_systemd_starts_it);
         return test_run();
 }

@@ -23,10 +23,14 @@ static void assert_defaults(void) {
                 const char *property;
                 const char *value;
         } defaults[] = {
-                { "MaxChannels", "u 512" },              { "MaxChannelsPerUser", "u 64" },
-                { "MaxListeners", "u 16384" },           { "MaxListenersPerUser", "u 1024" },
-                { "MaxPendingRequestsPerUser", "u 64" }, { "MaxUnacknowledged", "u 56" },
-                { "MaxUnacknowledgedPerClient", "u 20" }, { "IdleTimeoutUSec", "t 30000000" },
+                { "MaxChannels", "u 512" },
+                { "MaxChannelsPerUser", "u 64" },
+                { "MaxListeners", "u 16384" },
+                { "MaxListenersPerUser", "u 1024" },
+                { "MaxPendingRequestsPerUser", "u 64" },
+                { "MaxUnacknowledged", "u 56" },
+                { "MaxUnacknowledgedPerClient", "u 20" },
+                { "IdleTimeoutUSec", "t 30000000" },
                 { "AllowSocketDelivery", "b true" },
         };
         g_autofree char *ports = get("AllowedPorts"), *addresses = get("AllowedAddresses");

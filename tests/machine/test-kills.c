@@ -19,7 +19,7 @@
 
 #define KILLS 100U
 #define RESTARTS 10U
-#define PEERS 4U    /* of each listener at a time */
+#define PEERS 4U   /* of each listener at a time */
 #define BETWEEN 8U /* connections of each listener between two kills */
 
 typedef struct Load Load;

@@ -699,7 +699,8 @@ static void kill_bus(void) {
         /* dbus.socket starts it again, for whoever comes next. */
 }
 
-/* However the bus ends, and however often: what was left belongs to the next process, and no more than that. */
+/* However the bus ends, and however often: what was left belongs to the next process, and no more than that.
+ */
 static void test_the_bus_comes_back_often(Machine *m, const void *data) {
         void (*const ends[])(void) = { restart_bus, kill_bus };
         g_autofree char *persistent = test_listen(m->user, 0, -1, "persistent", "b", true, NULL);
@@ -727,8 +728,8 @@ static void test_the_bus_comes_back_often(Machine *m, const void *data) {
                 test_listener_call(m->user, persistent, "Adopt");
                 assert_delivered(m->user, persistent, peer, ++serial);
                 test_wait_for(test_get_u64(m->user, persistent, "Delivered") == serial);
-                test_wait_for(serial == 1 || (count_stored() == stored &&
-                                              test_count_fds(machine_service_pid()) == fds));
+                test_wait_for(serial == 1 ||
+                              (count_stored() == stored && test_count_fds(machine_service_pid()) == fds));
                 if (serial > 1)
                         continue;
                 stored = count_stored();
