@@ -328,11 +328,18 @@ static BridgeState try_next(Bridge *b, BridgeHub *hub, int error) {
                                 return is_connected ? connected(b, hub) : BRIDGE_WAITS;
                 }
 
-                if (error == -EAGAIN || errno_is_transient(error) ||
-                    is_short_of_ports(t, b->address, error)) {
+                if (error == -EAGAIN || errno_is_transient(error)) {
                         b->n_tried--;
                         return error == -EAGAIN ? BRIDGE_RETRIES : retry_later(hub, error);
                 }
+                if (is_short_of_ports(t, b->address, error))
+                        b->shortage = error;
+        }
+
+        /* Nor could another one be reached. */
+        if (b->shortage < 0) {
+                b->n_tried = 0;
+                return retry_later(hub, TAKE(b->shortage, 0));
         }
 
         if (!hub->unreachable)

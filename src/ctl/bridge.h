@@ -44,6 +44,7 @@ struct Bridge {
         BridgeEnd client, target;
         BridgeWay up, down;      /* from the client, to the client */
         size_t address, n_tried; /* of the target */
+        int shortage;            /* a negative errno: there was no port to connect from */
         bool connected;
         BridgeEnd *survivor; /* the other end has failed: to be reset once all is sent to this one */
         bool is_queued, is_retrying, is_dead; /* the loop's */

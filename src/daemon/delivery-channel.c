@@ -21,8 +21,7 @@
 
 typedef struct DeliveryChannel {
         Delivery delivery; /* first, so that one pointer is the other. 'sent': in the channel, not yet read */
-        bool has_owner;
-        bool is_served; /* whoever has opened it is there; the room is nobody's otherwise */
+        bool is_served;    /* whoever has opened it is there; the room is nobody's otherwise */
         int ours;
         bool reset; /* closed by the client with something in it */
         sd_event_source *source;
@@ -222,6 +221,7 @@ static int channel_open(Delivery *d) {
         c->ours = pair[0];
         c->reset = false;
         c->is_served = true;
+        d->is_owners = d->has_owner;
         return pair[1];
 }
 
@@ -276,8 +276,7 @@ static void channel_set_owner(Delivery *d, Outbox *outbox) {
 
         /* With its owner the program has left that had it, unless it was somebody else's from the beginning.
          */
-        c->is_served = outbox || !c->has_owner;
-        c->has_owner = outbox;
+        c->is_served = outbox || !d->is_owners;
 
         /* Whoever comes next must not be given what goes into the channel of one who has left. */
         if (c->ours >= 0 && d->parameters.options->persistent && channel_is_closed(c))

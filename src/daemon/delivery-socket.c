@@ -21,7 +21,7 @@ static int socket_push(Delivery *d, bool more) {
 
 static void socket_set_owner(Delivery *d, Outbox *outbox) {
         /* The next owner may take it again: a program that restarts has lost it. */
-        if (!outbox)
+        if (!outbox && d->is_owners)
                 d->taken = false;
 }
 
@@ -44,6 +44,7 @@ static int socket_take(Delivery *d, int listening_fd) {
                 return -errno;
 
         d->taken = true;
+        d->is_owners = d->has_owner;
         return fd;
 }
 

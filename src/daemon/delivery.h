@@ -50,7 +50,9 @@ struct Delivery {
         uint64_t last_sent; /* serial */
 
         VaultEntry *kept_channel; /* the next process gets the channel from there */
-        bool taken;               /* its owner has the socket itself */
+        bool has_owner;
+        bool taken;     /* somebody has the socket itself */
+        bool is_owners; /* that, or the channel, went to an owner, and leaves with it */
 };
 
 /* What an operation that is NULL would do, the listener's caller is told: it is the wrong one for the

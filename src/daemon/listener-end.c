@@ -36,6 +36,10 @@ static void listener_stop(Listener *l) {
         l->kept = NULL;
 }
 
+void listener_free_port(Listener *l) {
+        listener_stop(l);
+}
+
 void listener_close(Listener *l, ListenerEnd end) {
         /* Whoever ends its own listener wishes so. What is on its way in a message may still arrive, unless
          * nobody is there to confirm it. */

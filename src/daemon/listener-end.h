@@ -16,6 +16,9 @@ typedef enum ListenerEnd {
 
 const char *listener_end_to_string(ListenerEnd end);
 
+/* Already now; listener_close() is to follow. */
+void listener_free_port(Listener *l);
+
 /* Frees the port, tells the events, frees the listener. */
 void listener_close(Listener *l, ListenerEnd end);
 

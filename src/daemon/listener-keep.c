@@ -22,7 +22,7 @@ void listener_note(Listener *l) {
         l->slot->refused = l->refused;
         l->slot->lost = l->lost;
         l->slot->flags = (l->paused ? STATE_PAUSED : 0) | (l->delivery->taken ? STATE_TAKEN : 0) |
-                         (l->unanswered ? STATE_UNANSWERED : 0);
+                         (l->delivery->is_owners ? STATE_OWNERS : 0) | (l->unanswered ? STATE_UNANSWERED : 0);
 }
 
 void listener_note_owner(Listener *l, const char *name) {
@@ -78,6 +78,7 @@ void listener_keep_channel(Listener *l) {
         if (!l->slot)
                 return;
 
+        listener_note(l);
         fd = l->delivery->ops->get_channel(l->delivery, &packet_size);
         r = store_keep_channel(l->store, l->slot, fd, packet_size, &l->delivery->kept_channel);
         if (r < 0) {

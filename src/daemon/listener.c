@@ -227,6 +227,7 @@ int listener_restore(sd_event *event,
                 return r;
 
         l->delivery->taken = found->state.flags & STATE_TAKEN;
+        l->delivery->is_owners = found->state.flags & STATE_OWNERS;
         l->store = store;
         l->slot = TAKE_PTR(found->slot);
         l->kept = TAKE_PTR(found->entry);
@@ -248,6 +249,7 @@ void listener_set_owner(Listener *l, Outbox *outbox) {
         l->unanswered = false;
         listener_note_owner(l, outbox ? l->owner_name : NULL);
         l->delivery->ops->set_owner(l->delivery, outbox);
+        l->delivery->has_owner = outbox;
         listener_note(l);
         if (outbox)
                 listener_prepare_to_keep(l);

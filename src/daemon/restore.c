@@ -147,11 +147,12 @@ int manager_restore(Manager *m, bool same_bus) {
         HASH_ITER(hh, m->listeners, l, next) {
                 listener_restore_counters(l);
 
-                /* The process died before it could answer; whoever repeats the call needs the port. */
-                if (l->unanswered)
-                        listener_close(l, LISTENER_END_ERROR);
+                /* The process died before it could answer, or just then. Whoever repeats the call needs the
+                 * port at once; who knows of it all the same is told when we have the name. */
+                if (l->unanswered && l->owner)
+                        listener_free_port(l);
                 else if (!l->owner) {
-                        if (l->options->persistent)
+                        if (l->options->persistent && !l->unanswered)
                                 listener_set_owner(l, NULL);
                         else
                                 listener_end_with_owner(l);
@@ -175,7 +176,10 @@ void manager_restore_owners(Manager *m) {
 
                 for (; l && client->identified; l = next) {
                         next = find_waiting(client, l);
-                        listener_set_owner(l, client->outbox);
+                        if (l->unanswered)
+                                listener_close(l, LISTENER_END_ERROR);
+                        else
+                                listener_set_owner(l, client->outbox);
                 }
         }
 }

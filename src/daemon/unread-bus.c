@@ -138,7 +138,7 @@ static void unread_bus_ask(UnreadBus *u, UnreadClient *c) {
         if (c->question)
                 return;
 
-        c->asked = c->all;
+        unread_client_ask(c);
         r = sd_bus_call_method_async(u->bus, &c->question, "org.freedesktop.DBus", "/org/freedesktop/DBus",
                                      "org.freedesktop.DBus.Debug.Stats", "GetConnectionStats", on_statistics,
                                      c, "s", c->name);
@@ -206,7 +206,7 @@ int unread_bus_admit(UnreadBus *u, sd_bus_message *call, uid_t uid, uint64_t siz
         if (!unread_client_has_long_room(c, size))
                 return client_set_error(c, error);
 
-        unread_client_count(c, size);
+        unread_client_count_long(c, size);
         if (c->bytes > UNREAD_FREE)
                 unread_bus_ask_later(u);
         return 0;
@@ -238,7 +238,7 @@ static int client_refuse(UnreadClient *c, sd_bus_message *m, uint64_t size) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
         int r;
 
-        if (sd_bus_message_get_expect_reply(m) <= 0 || c->n_held == UNREAD_HELD_MAX)
+        if (sd_bus_message_get_expect_reply(m) <= 0)
                 return 1;
 
         if (size > UNREAD_FREE)
@@ -251,6 +251,13 @@ static int client_refuse(UnreadClient *c, sd_bus_message *m, uint64_t size) {
         r = sd_bus_message_new_method_error(m, &reply, &error);
         if (r < 0)
                 return r;
+
+        /* A session bus lets a client wait for more. */
+        if (c->n_held == UNREAD_HELD_MAX) {
+                unread_client_count(c, ANSWER_SIZE);
+                (void) sd_bus_send(NULL, reply, NULL);
+                return 1;
+        }
 
         if (!c->held)
                 c->held = calloc(UNREAD_HELD_MAX, sizeof(*c->held));

@@ -128,7 +128,19 @@ void unread_client_count(UnreadClient *c, uint64_t size) {
         c->all += size;
 }
 
+void unread_client_count_long(UnreadClient *c, uint64_t size) {
+        unread_client_count(c, size);
+        c->long_bytes += size;
+}
+
+void unread_client_ask(UnreadClient *c) {
+        c->asked = c->all;
+        c->long_asked = c->long_bytes;
+}
+
 void unread_client_set_waiting(UnreadClient *c, uint64_t bytes) {
+        c->long_bytes -= c->long_asked;
+        c->long_asked = 0;
         bytes += c->all - c->asked;
         client_set_bytes(c, bytes < c->all ? bytes : c->all);
 }
@@ -155,7 +167,7 @@ uint64_t unread_client_get_limit(const UnreadClient *c) {
 }
 
 bool unread_client_has_room(const UnreadClient *c, uint64_t size) {
-        return c->bytes + size <= unread_client_get_limit(c);
+        return left(c->bytes, c->long_bytes) + size <= unread_client_get_limit(c);
 }
 
 bool unread_client_has_long_room(const UnreadClient *c, uint64_t size) {

@@ -38,6 +38,9 @@ typedef struct UnreadClient {
         uint64_t bytes;        /* may wait */
         uint64_t all;          /* that were ever answered */
         uint64_t asked;        /* of these, before the bus was asked what waits */
+        uint64_t long_bytes;   /* of the bytes, of long answers of which the bus has not said yet whether they
+                                  wait */
+        uint64_t long_asked;   /* of these, before it was asked */
         sd_bus_slot *question; /* this, and what is held, is its maker's */
         sd_bus_message **held; /* NULL, or room for UNREAD_HELD_MAX */
         uint32_t n_held;
@@ -63,6 +66,13 @@ uid_t unread_client_get_uid(const UnreadClient *c);
 
 /* It will be sent an answer of so many bytes. */
 void unread_client_count(UnreadClient *c, uint64_t size);
+
+/* The same of one that may exceed the limit. It is not held against its caller before the bus says that it
+ * waits. */
+void unread_client_count_long(UnreadClient *c, uint64_t size);
+
+/* The bus is being asked what waits for it. */
+void unread_client_ask(UnreadClient *c);
 
 /* The bus has so much for it that was sent before 'asked'. What may be of others' there is not held against
  * it. */

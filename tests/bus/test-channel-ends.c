@@ -237,6 +237,17 @@ static void test_persistent_of_nobody(Fixture *f, const void *data) {
         channel_connect(&c, 2);
         channel_receive(&c, 2);
         channel_assert_counters(&c, 4, 4);
+
+        /* Whoever comes and goes as its owner changes nothing. */
+        {
+                TestClient *owner = test_client_new(f->bus, (uid_t) -1);
+
+                test_listener_call(owner, c.listener, "Adopt");
+                test_client_free(owner);
+                test_wait_for(!test_has_owner(f->client, c.listener));
+        }
+        channel_connect(&c, 2);
+        channel_receive(&c, 2);
         channel_done(&c);
 }
 

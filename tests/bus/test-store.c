@@ -120,7 +120,7 @@ static int on_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error *err
         const char *name, *before, *after;
 
         g_assert_cmpint(sd_bus_message_read(m, "sss", &name, &before, &after), >, 0);
-        if (*after)
+        if (streq(name, TEST_BUS_NAME) && *after)
                 f->name_order = test_client_next_order(f->client);
         return 0;
 }
@@ -164,6 +164,72 @@ static void test_ends_are_told_by_name(StoreFixture *f, const void *data) {
                 g_assert_cmpuint(closed->order, >, f->name_order);
         }
         sd_bus_slot_unref(match);
+}
+
+static void set_flag(StoreFixture *f, uint32_t flag) {
+        int table = keeper_find(f->keeper, "table");
+        StateSlot slot;
+
+        g_assert_cmpint(pread(table, &slot, sizeof(slot), sizeof(StateHeader)), ==, sizeof(slot));
+        g_assert_cmpuint(slot.flags & flag, ==, 0);
+        slot.flags |= flag;
+        g_assert_cmpint(pwrite(table, &slot, sizeof(slot), sizeof(StateHeader)), ==, sizeof(slot));
+}
+
+/* As if the process had died before it could answer Listen. */
+static void test_an_answer_that_was_not_given(StoreFixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL),
+                        *again = NULL;
+        uint16_t port = test_get_port(f->client, listener);
+        g_autoptr(TestNotice) closed = NULL;
+        sd_bus_slot *match = NULL;
+
+        test_wait_for(keeper_find(f->keeper, "table") >= 0);
+        g_assert_cmpint(sd_bus_match_signal(test_client_bus(f->client), &match, "org.freedesktop.DBus",
+                                            "/org/freedesktop/DBus", "org.freedesktop.DBus",
+                                            "NameOwnerChanged", on_owner_changed, f),
+                        >=, 0);
+        stop(f);
+        set_flag(f, STATE_UNANSWERED);
+        start(f);
+        again = test_listen(f->client, port, -1, NULL);
+        g_assert_cmpstr(again, !=, listener);
+        closed = test_client_wait_closed(f->client);
+        g_assert_cmpstr(closed->listener, ==, listener);
+        g_assert_cmpuint(f->name_order, >, 0);
+        g_assert_cmpuint(closed->order, >, f->name_order);
+        sd_bus_slot_unref(match);
+}
+
+/* What nobody owned when it was taken is still somebody's. */
+static void test_taken_of_nobody(StoreFixture *f, const void *data) {
+        g_autofree char *socket = NULL, *channel = NULL, *left = NULL, *error = NULL;
+        _cleanup_close_ int taken = -EBADF, ours = -EBADF, theirs = -EBADF, a = -EBADF, b = -EBADF,
+                            c = -EBADF;
+        TestClient *owner = test_client_new(f->bus, (uid_t) -1);
+        uint64_t serial;
+
+        socket = test_listen(owner, 0, -1, "delivery", "s", "socket", "persistent", "b", true, NULL);
+        channel = test_listen(owner, 0, -1, "delivery", "s", "channel", "persistent", "b", true, NULL);
+        left = test_listen(owner, 0, -1, "delivery", "s", "channel", "persistent", "b", true, NULL);
+        theirs = test_listener_call_fd(owner, left, "OpenChannel");
+        test_client_free(owner);
+        test_wait_for(!test_has_owner(f->client, left));
+        taken = test_listener_call_fd(f->client, socket, "TakeSocket");
+        ours = test_listener_call_fd(f->client, channel, "OpenChannel");
+
+        stop(f);
+        start(f);
+        error = test_listener_call_fails(f->client, socket, "TakeSocket");
+        g_assert_cmpstr(error, ==, "org.example.TCPServerSocket.Error.AlreadyTaken");
+
+        /* Its program has left. */
+        a = test_connect("::1", test_get_port(f->client, left));
+        b = test_connect("::1", test_get_port(f->client, channel));
+        c = test_channel_receive(ours, &serial);
+        test_assert_connected(b, c);
+        test_client_sync_service(f->client);
+        g_assert_cmpuint(test_get_u64(f->client, left, "Accepted"), ==, 0);
 }
 
 /* Whose it was nobody knows any more. */
@@ -355,6 +421,8 @@ int main(int argc, char *argv[]) {
         add("/store/goes on", test_goes_on);
         add("/store/serials stay known", test_serials_stay);
         add("/store/ends are told by who has the name", test_ends_are_told_by_name);
+        add("/store/a Listen that was not answered frees its port", test_an_answer_that_was_not_given);
+        add("/store/what nobody owned is somebody's", test_taken_of_nobody);
         add("/store/what is lost from before is told as that", test_unread_from_before);
         add("/store/a stop leaves nothing", test_a_stop_leaves_nothing);
         add("/store/another bus has other owners", test_another_bus);

@@ -13,6 +13,7 @@
 #define AT_ONCE 50U
 
 /* Each is more than dbus-daemon takes. */
+#define N_AT_ONCE 20000U
 #define N_LONG_LISTS 300U    /* of 0.7 MB */
 #define N_SHORT_CALLS 50000U /* of 3 kB */
 #define N_ECHOES 200U        /* of 1 MiB */
@@ -205,6 +206,43 @@ static void test_reader_beside(Fixture *f, const void *data) {
                                                "ListListeners", ""));
 }
 
+/* What is counted when a list is answered is not held against the next call. */
+static void test_reader_beside_many(Fixture *f, const void *data) {
+        TestClient *stallers[6];
+        Counts counts = {};
+
+        for (unsigned i = 0; i < LISTENERS; i++)
+                g_free(test_listen(f->client, 0, -1, NULL));
+        for (size_t i = 0; i < ELEMENTS(stallers); i++) {
+                stallers[i] = test_client_new(f->bus, (uid_t) -1);
+                test_client_set_stalled(stallers[i], true);
+                for (unsigned n = 0; n < N_LONG_LISTS; n++)
+                        start_counted(stallers[i], make_list(stallers[i]), &counts);
+                (void) sd_bus_flush(test_client_bus(stallers[i]));
+                test_client_sync_service(f->client);
+        }
+
+        for (unsigned i = 0; i < 20; i++) {
+                sd_bus_message_unref(test_call(f->client, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE,
+                                               "ListListeners", ""));
+                sd_bus_message_unref(test_call(f->client, TEST_MANAGER_PATH,
+                                               "org.freedesktop.DBus.Properties", "Get", "ss",
+                                               TEST_MANAGER_INTERFACE, "Version"));
+        }
+        for (size_t i = 0; i < ELEMENTS(stallers); i++)
+                test_client_free(stallers[i]);
+}
+
+/* On a session bus a client may wait for the answers to as many calls as it likes. */
+static void test_many_at_once(Fixture *f, const void *data) {
+        Counts counts = {};
+
+        for (unsigned i = 0; i < N_AT_ONCE; i++)
+                start_counted(f->client, make_introspect(f->client), &counts);
+        test_wait_for(counts.n_answered == counts.n_sent);
+        g_assert_cmpuint(counts.n_failed, ==, 0);
+}
+
 static void test_pull(Fixture *f, const void *data) {
         g_autofree char *listener = NULL;
         uint16_t port;
@@ -256,6 +294,10 @@ static void test_acknowledge(Fixture *f, const void *data) {
         }
 }
 
+static const FixtureOptions session_like = {
+        .bus_xml = "<limit name=\"max_replies_per_connection\">50000</limit>",
+};
+
 #define ADD(path, test) g_test_add("/unread/" path, Fixture, NULL, fixture_set_up, test, fixture_tear_down)
 
 int main(int argc, char *argv[]) {
@@ -266,7 +308,10 @@ int main(int argc, char *argv[]) {
         ADD("nor those that repeat long paths", test_path_echoes);
         ADD("who reads is not refused, though it answers no Pings", test_reader);
         ADD("nor for what another one of its user does not read", test_reader_beside);
+        ADD("nor right after a list, beside many of them", test_reader_beside_many);
         ADD("nor with pull", test_pull);
         ADD("nor with acknowledge", test_acknowledge);
+        g_test_add("/unread/every call is answered, however many there are at once", Fixture, &session_like,
+                   fixture_set_up, test_many_at_once, fixture_tear_down);
         return test_run();
 }
