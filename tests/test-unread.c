@@ -126,6 +126,33 @@ static void test_long(void) {
         done(&unread);
 }
 
+/* A long answer is not held against short ones before the bus says that it waits, but against the next long one. */
+static void test_after_a_long_one(void) {
+        Unread unread = {};
+        UnreadClient *c = new_client(&unread, 1000);
+
+        unread_client_count_long(c, 10 * MIB);
+        g_assert_true(unread_client_has_room(c, ANSWER));
+        unread_client_ask(c);
+        g_assert_true(unread_client_has_room(c, ANSWER));
+        unread_client_count(c, ANSWER);
+        unread_client_count_long(c, 10 * MIB);
+        g_assert_false(unread_client_has_long_room(c, 10 * MIB));
+
+        /* The first was read, and nobody knows of the second. */
+        unread_client_set_waiting(c, 0);
+        g_assert_cmpuint(c->bytes, ==, 10 * MIB + ANSWER);
+        g_assert_true(unread_client_has_room(c, ANSWER));
+
+        unread_client_ask(c);
+        unread_client_set_waiting(c, 10 * MIB);
+        g_assert_false(unread_client_has_room(c, ANSWER));
+        unread_client_ask(c);
+        unread_client_set_waiting(c, 0);
+        g_assert_true(unread_client_has_room(c, ANSWER));
+        done(&unread);
+}
+
 int main(int argc, char *argv[]) {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/unread/each leaves something for the next", test_share);
@@ -133,5 +160,6 @@ int main(int argc, char *argv[]) {
         g_test_add_func("/unread/strangers share what a user may have", test_strangers);
         g_test_add_func("/unread/what waits is what the bus has, and what came after", test_waiting);
         g_test_add_func("/unread/a long answer may be one too many", test_long);
+        g_test_add_func("/unread/a short one comes after a long one", test_after_a_long_one);
         return g_test_run();
 }

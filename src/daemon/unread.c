@@ -176,5 +176,6 @@ bool unread_client_has_long_room(const UnreadClient *c, uint64_t size) {
         if (c->bytes <= size + UNREAD_FREE && others <= unread_get_user_limit(c->unread))
                 return true;
 
-        return unread_client_has_room(c, size);
+        /* What is not held against short answers is against the next long one. */
+        return c->bytes + size <= unread_client_get_limit(c);
 }

@@ -206,33 +206,6 @@ static void test_reader_beside(Fixture *f, const void *data) {
                                                "ListListeners", ""));
 }
 
-/* What is counted when a list is answered is not held against the next call. */
-static void test_reader_beside_many(Fixture *f, const void *data) {
-        TestClient *stallers[6];
-        Counts counts = {};
-
-        for (unsigned i = 0; i < LISTENERS; i++)
-                g_free(test_listen(f->client, 0, -1, NULL));
-        for (size_t i = 0; i < ELEMENTS(stallers); i++) {
-                stallers[i] = test_client_new(f->bus, (uid_t) -1);
-                test_client_set_stalled(stallers[i], true);
-                for (unsigned n = 0; n < N_LONG_LISTS; n++)
-                        start_counted(stallers[i], make_list(stallers[i]), &counts);
-                (void) sd_bus_flush(test_client_bus(stallers[i]));
-                test_client_sync_service(f->client);
-        }
-
-        for (unsigned i = 0; i < 20; i++) {
-                sd_bus_message_unref(test_call(f->client, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE,
-                                               "ListListeners", ""));
-                sd_bus_message_unref(test_call(f->client, TEST_MANAGER_PATH,
-                                               "org.freedesktop.DBus.Properties", "Get", "ss",
-                                               TEST_MANAGER_INTERFACE, "Version"));
-        }
-        for (size_t i = 0; i < ELEMENTS(stallers); i++)
-                test_client_free(stallers[i]);
-}
-
 /* On a session bus a client may wait for the answers to as many calls as it likes. */
 static void test_many_at_once(Fixture *f, const void *data) {
         Counts counts = {};
@@ -308,7 +281,6 @@ int main(int argc, char *argv[]) {
         ADD("nor those that repeat long paths", test_path_echoes);
         ADD("who reads is not refused, though it answers no Pings", test_reader);
         ADD("nor for what another one of its user does not read", test_reader_beside);
-        ADD("nor right after a list, beside many of them", test_reader_beside_many);
         ADD("nor with pull", test_pull);
         ADD("nor with acknowledge", test_acknowledge);
         g_test_add("/unread/every call is answered, however many there are at once", Fixture, &session_like,
