@@ -126,7 +126,8 @@ static void test_long(void) {
         done(&unread);
 }
 
-/* A long answer is not held against short ones before the bus says that it waits, but against the next long one. */
+/* A long answer is not held against short ones before the bus says that it waits, but against the next long
+ * one. */
 static void test_after_a_long_one(void) {
         Unread unread = {};
         UnreadClient *c = new_client(&unread, 1000);
