@@ -22,7 +22,7 @@
 #define TABLE_NAME "table"
 #define LISTENERS_PREFIX 'l'
 #define CONNECTIONS_PREFIX 'c'
-#define NAME_MAX_LENGTH 16
+#define NAME_MAX_LENGTH 24
 
 /* Both of these vaults have two descriptors for each lane in systemd's fd store (FileDescriptorStoreMax=). */
 #define LISTENERS_LANES 256
