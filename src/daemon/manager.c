@@ -251,7 +251,7 @@ void manager_take_back(Listener *l) {
 void manager_forget_listener(Manager *m, Listener *l) {
         if (l->owner)
                 client_disown(l->owner, l);
-        /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): it takes a table for empty that has the
-         * listener */
+        /* It takes a table for empty that has the listener. */
+        /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference) */
         HASH_DEL(m->listeners, l);
 }
