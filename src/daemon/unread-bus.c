@@ -56,6 +56,7 @@ static void client_send_held(UnreadClient *c, bool blind) {
 
         c->n_held -= n;
         if (c->n_held > 0)
+                /* NOLINTNEXTLINE(bugprone-sizeof-expression): of pointers */
                 memmove(c->held, c->held + n, c->n_held * sizeof(*c->held));
         else {
                 free(c->held);
@@ -260,6 +261,7 @@ static int client_refuse(UnreadClient *c, sd_bus_message *m, uint64_t size) {
         }
 
         if (!c->held)
+                /* NOLINTNEXTLINE(bugprone-sizeof-expression): of pointers */
                 c->held = calloc(UNREAD_HELD_MAX, sizeof(*c->held));
         if (!c->held)
                 return -ENOMEM;
