@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <assert.h>
 #include <fcntl.h>
 
 #include "base/macros.h"
@@ -36,6 +37,7 @@ static int pipe_new(bool large, Pipe **ret) {
 }
 
 int pipes_take(Pipes *p, Pipe **ret) {
+        Pipe *pipe = NULL;
         int r;
 
         if (p->idle) {
@@ -45,10 +47,14 @@ int pipes_take(Pipes *p, Pipe **ret) {
                 return 0;
         }
 
-        r = pipe_new(p->n_large < PIPE_LARGE_MAX, ret);
-        if (r >= 0)
-                p->n_large += (*ret)->is_large;
-        return r;
+        r = pipe_new(p->n_large < PIPE_LARGE_MAX, &pipe);
+        if (r < 0)
+                return r;
+
+        assert(pipe);
+        p->n_large += pipe->is_large;
+        *ret = pipe;
+        return 0;
 }
 
 int pipes_reserve(Pipes *p) {
