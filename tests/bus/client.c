@@ -10,6 +10,7 @@
 #include "base/macros.h"
 #include "bus/call.h"
 #include "bus/loop.h"
+#include "bus/net.h"
 
 struct TestClient {
         sd_bus *bus;
@@ -337,6 +338,14 @@ TestNotice *test_client_wait_closed(TestClient *client) {
 TestNotice *test_client_wait_pending(TestClient *client) {
         test_wait_for(client->pending.length > 0);
         return g_queue_pop_head(&client->pending);
+}
+
+void test_client_expect_accepted(TestClient *client, const char *listener, int peer, uint64_t serial) {
+        g_autoptr(TestAccepted) accepted = test_client_wait_accepted(client);
+
+        g_assert_cmpstr(accepted->listener, ==, listener);
+        g_assert_cmpuint(accepted->serial, ==, serial);
+        test_assert_connected(peer, accepted->socket);
 }
 
 unsigned test_client_count_accepted(TestClient *client) {

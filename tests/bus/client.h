@@ -91,6 +91,8 @@ TestAccepted *test_client_wait_accepted(TestClient *client);
 TestError *test_client_wait_error(TestClient *client);
 TestNotice *test_client_wait_closed(TestClient *client);
 TestNotice *test_client_wait_pending(TestClient *client);
+/* The next that it receives is that: of the listener, with the serial, the peer's other end. */
+void test_client_expect_accepted(TestClient *client, const char *listener, int peer, uint64_t serial);
 /* How many wait to be taken. */
 unsigned test_client_count_accepted(TestClient *client);
 

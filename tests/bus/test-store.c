@@ -54,14 +54,6 @@ static void tear_down(StoreFixture *f, const void *data) {
         test_bus_free(f->bus);
 }
 
-static void assert_delivered(StoreFixture *f, const char *listener, int peer, uint64_t serial) {
-        g_autoptr(TestAccepted) accepted = test_client_wait_accepted(f->client);
-
-        g_assert_cmpstr(accepted->listener, ==, listener);
-        g_assert_cmpuint(accepted->serial, ==, serial);
-        test_assert_connected(peer, accepted->socket);
-}
-
 static void test_goes_on(StoreFixture *f, const void *data) {
         g_autofree char *signals = NULL, *pull = NULL, *channel = NULL, *taken = NULL, *next = NULL;
         _cleanup_close_ int a = -EBADF, b = -EBADF, c = -EBADF, d = -EBADF, ours = -EBADF, listening = -EBADF;
@@ -75,14 +67,14 @@ static void test_goes_on(StoreFixture *f, const void *data) {
         ours = test_listener_call_fd(f->client, channel, "OpenChannel");
         listening = test_listener_call_fd(f->client, taken, "TakeSocket");
         a = test_connect("::1", test_get_port(f->client, signals));
-        assert_delivered(f, signals, a, 1);
+        test_client_expect_accepted(f->client, signals, a, 1);
         b = test_connect("::1", test_get_port(f->client, channel));
         test_wait_for(test_get_u64(f->client, channel, "Accepted") == 1);
 
         for (unsigned n = 0; n < 3; n++) {
                 stop(f);
                 start(f);
-                assert_delivered(f, signals, a, 1);
+                test_client_expect_accepted(f->client, signals, a, 1);
         }
         c = test_connect("::1", test_get_port(f->client, pull));
         {
@@ -106,7 +98,7 @@ static void test_serials_stay(StoreFixture *f, const void *data) {
         g_autofree char *listener = test_listen(f->client, 0, -1, "acknowledge", "b", true, NULL);
         _cleanup_close_ int peer = test_connect("::1", test_get_port(f->client, listener));
 
-        assert_delivered(f, listener, peer, 1);
+        test_client_expect_accepted(f->client, listener, peer, 1);
         sd_bus_message_unref(test_call(f->client, listener, TEST_LISTENER_INTERFACE, "Acknowledge", "t",
                                        UINT64_C(1)));
         stop(f);
@@ -291,7 +283,7 @@ static void test_another_bus(StoreFixture *f, const void *data) {
 
         _cleanup_close_ int peer = test_connect("::1", persistent_port);
 
-        assert_delivered(f, persistent, peer, 1);
+        test_client_expect_accepted(f->client, persistent, peer, 1);
         g_clear_pointer(&f->client, test_client_free);
         g_clear_pointer(&f->service, test_service_free);
         test_bus_free(other);
@@ -349,7 +341,7 @@ static void test_strange_things(StoreFixture *f, const void *data) {
         {
                 _cleanup_close_ int peer = test_connect("::1", port);
 
-                assert_delivered(f, listener, peer, 1);
+                test_client_expect_accepted(f->client, listener, peer, 1);
         }
 
         /* A table that would end whoever looks at it. */
@@ -396,7 +388,7 @@ static void test_a_busy_manager(StoreFixture *f, const void *data) {
         {
                 _cleanup_close_ int peer = test_connect("::1", port);
 
-                assert_delivered(f, last, peer, 1);
+                test_client_expect_accepted(f->client, last, peer, 1);
         }
         /* Otherwise the next process would hand it out again. */
         test_wait_for(test_get_u64(f->client, last, "Delivered") == 1);
@@ -408,7 +400,7 @@ static void test_a_busy_manager(StoreFixture *f, const void *data) {
 
         _cleanup_close_ int peer = test_connect("::1", port);
 
-        assert_delivered(f, last, peer, 2);
+        test_client_expect_accepted(f->client, last, peer, 2);
 }
 
 static void add(const char *path, void (*test)(StoreFixture *f, const void *data)) {

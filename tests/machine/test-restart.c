@@ -125,14 +125,6 @@ static void assert_same(TestClient *client, const char *listener, const Seen *be
         g_assert_cmpstr(now.text, ==, before->text);
 }
 
-static void assert_delivered(TestClient *client, const char *listener, int peer, uint64_t serial) {
-        g_autoptr(TestAccepted) accepted = test_client_wait_accepted(client);
-
-        g_assert_cmpstr(accepted->listener, ==, listener);
-        g_assert_cmpuint(accepted->serial, ==, serial);
-        test_assert_connected(peer, accepted->socket);
-}
-
 static void assert_pulled(TestClient *client, const char *listener, int peer, uint64_t serial) {
         g_autoptr(GPtrArray) batch = test_accept(client, listener, 1, 10000);
         TestAccepted *accepted;
@@ -189,7 +181,7 @@ static void test_signals_go_on(Machine *m, const void *data) {
         other = test_listen(m->user, 0, -1, "paused", "b", true, "persistent", "b", true, NULL);
         port = test_get_port(m->user, listener);
         first = test_connect("::1", port);
-        assert_delivered(m->user, listener, first, 1);
+        test_client_expect_accepted(m->user, listener, first, 1);
         test_wait_for(test_get_u64(m->user, listener, "Delivered") == 1);
         before = look(m->user, listener);
         other_before = look(m->user, other);
@@ -197,7 +189,7 @@ static void test_signals_go_on(Machine *m, const void *data) {
         begin(m, data);
         second = test_connect("127.0.0.1", port);
         finish(m);
-        assert_delivered(m->user, listener, second, 2);
+        test_client_expect_accepted(m->user, listener, second, 2);
         test_wait_for(test_get_u64(m->user, listener, "Delivered") == 2);
         assert_same(m->user, other, &other_before);
 
@@ -363,9 +355,9 @@ static void test_unconfirmed_signals_come_again(Machine *m, const void *data) {
         listener = test_listen(m->user, 0, -1, "acknowledge", "b", true, NULL);
         port = test_get_port(m->user, listener);
         a = test_connect("127.0.0.1", port);
-        assert_delivered(m->user, listener, a, 1);
+        test_client_expect_accepted(m->user, listener, a, 1);
         b = test_connect("::1", port);
-        assert_delivered(m->user, listener, b, 2);
+        test_client_expect_accepted(m->user, listener, b, 2);
         sd_bus_message_unref(test_call(m->user, listener, TEST_LISTENER_INTERFACE, "Acknowledge", "t",
                                        UINT64_C(1)));
 
@@ -382,7 +374,7 @@ static void test_unconfirmed_signals_come_again(Machine *m, const void *data) {
                 g_assert_cmpuint(again->local_port, ==, port);
                 test_assert_connected(b, again->socket);
         }
-        assert_delivered(m->user, listener, late, 3);
+        test_client_expect_accepted(m->user, listener, late, 3);
         sd_bus_message_unref(test_call(m->user, listener, TEST_LISTENER_INTERFACE, "Acknowledge", "t",
                                        UINT64_C(3)));
         g_assert_cmpuint(test_get_u64(m->user, listener, "Accepted"), ==, 3);
@@ -405,7 +397,7 @@ static void test_signals_without_an_answer_come_again(Machine *m, const void *da
         test_client_set_pings(m->user, TEST_PINGS_IGNORE);
         a = test_connect("::1", port);
         b = test_connect("::1", port);
-        assert_delivered(m->user, listener, a, 1);
+        test_client_expect_accepted(m->user, listener, a, 1);
 
         begin(m, data);
         test_client_set_pings(m->user, TEST_PINGS_ANSWER);
@@ -480,7 +472,7 @@ static void test_who_left_loses_its_listeners(Machine *m, const void *data) {
         g_assert_cmpint(test_connect_fails("::1", owned_port), ==, ECONNREFUSED);
         g_assert_false(test_has_owner(next, persistent));
         test_listener_call(next, persistent, "Adopt");
-        assert_delivered(next, persistent, peer, 1);
+        test_client_expect_accepted(next, persistent, peer, 1);
 
         g_autoptr(TestNotice) closed = test_client_wait_closed(m->root);
         g_assert_cmpstr(closed->listener, ==, bound);
@@ -503,7 +495,7 @@ static void test_limits_do_not_close(Machine *m, const void *data) {
         machine_configure("MaxListeners=1\nAllowedAddresses=192.0.2.0/24");
         finish(m);
         peer = test_connect("::1", port);
-        assert_delivered(m->user, b, peer, 1);
+        test_client_expect_accepted(m->user, b, peer, 1);
         error = test_listen_fails(m->user, NULL, 0, -1, "localAddress", "s", "127.0.0.1", NULL);
         g_assert_cmpstr(error, ==, "org.freedesktop.DBus.Error.AccessDenied");
         test_listener_call(m->user, a, "Close");
@@ -529,211 +521,7 @@ static void test_many_restarts(Machine *m, const void *data) {
         assert_same(m->user, listener, &before);
 
         _cleanup_close_ int peer = test_connect("::1", port);
-        assert_delivered(m->user, listener, peer, 1);
-}
-
-static uint64_t count_stored(void) {
-        g_autofree char *n = machine_get_unit("NFileDescriptorStore");
-
-        return g_ascii_strtoull(n, NULL, 10);
-}
-
-static void test_stop_closes_all(Machine *m, const void *data) {
-        static const char *const deliveries[] = { "signal", "pull", "channel", "socket" };
-        uint16_t ports[2 * ELEMENTS(deliveries)];
-        size_t n = 0;
-
-        for (size_t i = 0; i < ELEMENTS(deliveries); i++)
-                for (int persistent = 0; persistent < 2; persistent++) {
-                        g_autofree char *listener = test_listen(m->user, 0, -1, "delivery", "s",
-                                                                deliveries[i], "persistent", "b", persistent,
-                                                                NULL);
-
-                        ports[n++] = test_get_port(m->user, listener);
-                }
-        g_assert_cmpuint(count_stored(), >, 0);
-
-        machine_stop_service();
-        for (size_t i = 0; i < n; i++) {
-                g_autoptr(TestNotice) closed = test_client_wait_closed(m->user);
-
-                g_assert_cmpstr(closed->reason, ==, "shutdown");
-                g_assert_cmpint(test_connect_fails("::1", ports[i]), ==, ECONNREFUSED);
-        }
-        g_assert_cmpuint(count_stored(), ==, 0);
-}
-
-/* A port is free for anybody when Close has returned, though copies of the socket were with systemd. */
-static void test_close_frees_the_port(Machine *m, const void *data) {
-        for (unsigned n = 0; n < 50; n++) {
-                g_autofree char *a = test_listen(m->user, 0, -1, NULL), *listener = NULL, *b = NULL;
-                uint16_t port = test_free_port();
-                _cleanup_close_ int socket_fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
-                struct sockaddr_in6 address = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
-
-                listener = test_listen(m->user, port, -1, NULL);
-                b = test_listen(m->user, 0, -1, NULL);
-                test_listener_call(m->user, listener, "Close");
-                /* Without SO_REUSEADDR. */
-                g_assert_no_errno(bind(socket_fd, (struct sockaddr *) &address, sizeof(address)));
-                g_assert_no_errno(listen(socket_fd, 1));
-        }
-}
-
-static uint64_t get_manager_cpu(void) {
-        g_autofree char *stat = NULL;
-        uint64_t user, system;
-
-        g_assert_true(g_file_get_contents("/proc/1/stat", &stat, NULL, NULL));
-        g_assert_cmpint(sscanf(strrchr(stat, ')') + 2,
-                               "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %" G_GUINT64_FORMAT
-                               " %" G_GUINT64_FORMAT,
-                               &user, &system),
-                        ==, 2);
-        return user + system;
-}
-
-/* systemd is told of a lane, once, and not of what is in it. Root does it, as polkit would cost systemd
- * something, too. */
-static void test_systemd_is_not_flooded(Machine *m, const void *data) {
-        uint64_t cpu, stored;
-
-        for (unsigned n = 0; n < 10; n++) {
-                g_autofree char *listener = test_listen(m->root, 0, -1, NULL);
-
-                test_listener_call(m->root, listener, "Close");
-        }
-        stored = count_stored();
-        cpu = get_manager_cpu();
-        for (unsigned n = 0; n < 2000; n++) {
-                g_autofree char *listener = test_listen(m->root, 0, -1, NULL);
-
-                test_listener_call(m->root, listener, "Close");
-        }
-        cpu = get_manager_cpu() - cpu;
-        g_test_message("systemd used %" G_GUINT64_FORMAT " ticks, and keeps %" G_GUINT64_FORMAT
-                       " descriptors",
-                       cpu, stored);
-        g_assert_cmpuint(count_stored(), ==, stored);
-        g_assert_cmpuint(cpu, <=, 10);
-}
-
-/* Hundreds share the lanes, and go in any order. */
-static void test_many_listeners(Machine *m, const void *data) {
-        enum {
-                N = 900
-        };
-        g_autofree uint16_t *ports = g_new0(uint16_t, N);
-        g_auto(GStrv) listeners = g_new0(char *, N + 1);
-
-        machine_configure_unit("RestartSec=1ms");
-        for (unsigned i = 0; i < N; i++) {
-                listeners[i] = test_listen(m->user, 0, -1, NULL);
-                ports[i] = test_get_port(m->user, listeners[i]);
-        }
-        g_assert_cmpuint(count_stored(), <=, 1 + 2 * 256);
-
-        /* Every third one, from the end. */
-        for (unsigned i = 0; i < N; i++)
-                if (i % 3 == 1)
-                        test_listener_call(m->user, listeners[N - 1 - i], "Close");
-
-        g_free(machine_run("systemctl", "restart", MACHINE_UNIT, NULL));
-        for (unsigned i = 0; i < N; i++) {
-                bool is_open = i % 3 != 1;
-
-                if (!is_open) {
-                        g_assert_cmpint(test_connect_fails("::1", ports[N - 1 - i]), ==, ECONNREFUSED);
-                        continue;
-                }
-
-                _cleanup_close_ int peer = test_connect("::1", ports[N - 1 - i]);
-
-                assert_delivered(m->user, listeners[N - 1 - i], peer, 1);
-        }
-}
-
-/* To a bus that knows none of us. */
-static void connect_again(Machine *m) {
-        g_clear_pointer(&m->user, test_client_free);
-        g_clear_pointer(&m->root, test_client_free);
-        g_clear_pointer(&m->bus, test_bus_free);
-        m->bus = test_bus_new_system();
-        m->user = machine_client_new(m, MACHINE_USER);
-        m->root = machine_client_new(m, NULL);
-}
-
-/* The bus is started again: its clients are gone, and what belongs to users stays. */
-static void test_the_bus_comes_back(Machine *m, const void *data) {
-        g_autofree char *end = machine_journal_end(), *owned = NULL, *persistent = NULL, *restarts = NULL;
-        uint16_t owned_port, persistent_port;
-        _cleanup_close_ int peer = -EBADF;
-        pid_t pid;
-
-        test_client_sync_service(m->user);
-        pid = machine_service_pid();
-        owned = test_listen(m->user, 0, -1, NULL);
-        persistent = test_listen(m->user, 0, -1, "persistent", "b", true, NULL);
-        owned_port = test_get_port(m->user, owned);
-        persistent_port = test_get_port(m->user, persistent);
-
-        g_free(machine_run("systemctl", "restart", "dbus.service", NULL));
-        test_wait_for(process_is_gone(pid));
-        test_wait_for(test_client_is_disconnected(m->user));
-        peer = test_connect("::1", persistent_port);
-
-        connect_again(m);
-
-        g_assert_false(test_has_owner(m->user, persistent));
-        g_assert_cmpint(test_connect_fails("::1", owned_port), ==, ECONNREFUSED);
-        test_listener_call(m->user, persistent, "Adopt");
-        assert_delivered(m->user, persistent, peer, 1);
-
-        restarts = machine_get_unit("NRestarts");
-        g_assert_cmpstr(restarts, !=, "0");
-        g_assert_cmpuint(machine_journal_count(end, "PRIORITY=3", NULL), >=, 1);
-        g_assert_cmpuint(machine_count_logged("The connection to the bus is lost"), >=, 1);
-}
-
-static void restart_bus(void) {
-        g_free(machine_run("systemctl", "restart", "dbus.service", NULL));
-}
-
-static void kill_bus(void) {
-        g_free(machine_run("systemctl", "kill", "--signal=KILL", "dbus.service", NULL));
-        /* dbus.socket starts it again, for whoever comes next. */
-}
-
-/* However the bus ends, and however often: what was left belongs to the next process, and no more than that.
- */
-static void test_the_bus_comes_back_often(Machine *m, const void *data) {
-        void (*const ends[])(void) = { restart_bus, kill_bus };
-        g_autofree char *persistent = test_listen(m->user, 0, -1, "persistent", "b", true, NULL);
-        uint16_t port = test_get_port(m->user, persistent);
-        uint64_t serial = 0, stored = 0;
-        unsigned fds = 0;
-
-        for (unsigned round = 0; round < 6; round++) {
-                g_autofree char *owned = test_listen(m->user, 0, -1, NULL);
-                pid_t pid = machine_service_pid();
-                _cleanup_close_ int peer = -EBADF;
-
-                /* systemd would not start it that often. */
-                g_free(machine_run("systemctl", "reset-failed", "dbus.service", "dbus.socket", NULL));
-                ends[round % ELEMENTS(ends)]();
-                test_wait_for(process_is_gone(pid));
-                connect_again(m);
-
-                peer = test_connect("::1", port);
-                test_listener_call(m->user, persistent, "Adopt");
-                assert_delivered(m->user, persistent, peer, ++serial);
-                test_wait_for(test_get_u64(m->user, persistent, "Delivered") == serial);
-                if (round == 0) {
-                        stored = count_stored();
-                        fds = test_count_fds(machine_service_pid());
-                }
-                test_wait_for(count_stored() == stored && test_count_fds(machine_service_pid()) == fds);
-        }
+        test_client_expect_accepted(m->user, listener, peer, 1);
 }
 
 /* An upgrade is a restart as well. */
@@ -761,11 +549,5 @@ int main(int argc, char *argv[]) {
         add("who left loses its listeners", test_who_left_loses_its_listeners, false);
         machine_add_full("/restart/limits do not close", test_limits_do_not_close, &restart);
         machine_add("/restart/many in a row", test_many_restarts);
-        machine_add("/restart/many listeners", test_many_listeners);
-        machine_add("/restart/stop closes all", test_stop_closes_all);
-        machine_add("/restart/Close frees the port", test_close_frees_the_port);
-        machine_add("/restart/systemd is not flooded", test_systemd_is_not_flooded);
-        machine_add("/restart/the bus comes back", test_the_bus_comes_back);
-        machine_add("/restart/the bus comes back often", test_the_bus_comes_back_often);
         return test_run();
 }

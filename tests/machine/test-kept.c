@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* What systemd keeps for the service, and that it is no more than that: many listeners, the unit's stop, and
+ * the bus that is started again. */
+
+#include <netinet/in.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/macros.h"
+#include "machine/machine.h"
+
+static bool process_is_gone(pid_t pid) {
+        return kill(pid, 0) < 0;
+}
+
+static uint64_t count_stored(void) {
+        g_autofree char *n = machine_get_unit("NFileDescriptorStore");
+
+        return g_ascii_strtoull(n, NULL, 10);
+}
+
+static void test_stop_closes_all(Machine *m, const void *data) {
+        static const char *const deliveries[] = { "signal", "pull", "channel", "socket" };
+        uint16_t ports[2 * ELEMENTS(deliveries)];
+        size_t n = 0;
+
+        for (size_t i = 0; i < ELEMENTS(deliveries); i++)
+                for (int persistent = 0; persistent < 2; persistent++) {
+                        g_autofree char *listener = test_listen(m->user, 0, -1, "delivery", "s",
+                                                                deliveries[i], "persistent", "b", persistent,
+                                                                NULL);
+
+                        ports[n++] = test_get_port(m->user, listener);
+                }
+        g_assert_cmpuint(count_stored(), >, 0);
+
+        machine_stop_service();
+        for (size_t i = 0; i < n; i++) {
+                g_autoptr(TestNotice) closed = test_client_wait_closed(m->user);
+
+                g_assert_cmpstr(closed->reason, ==, "shutdown");
+                g_assert_cmpint(test_connect_fails("::1", ports[i]), ==, ECONNREFUSED);
+        }
+        g_assert_cmpuint(count_stored(), ==, 0);
+}
+
+/* A port is free for anybody when Close has returned, though copies of the socket were with systemd. */
+static void test_close_frees_the_port(Machine *m, const void *data) {
+        for (unsigned n = 0; n < 50; n++) {
+                g_autofree char *a = test_listen(m->user, 0, -1, NULL), *listener = NULL, *b = NULL;
+                uint16_t port = test_free_port();
+                _cleanup_close_ int socket_fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+                struct sockaddr_in6 address = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
+
+                listener = test_listen(m->user, port, -1, NULL);
+                b = test_listen(m->user, 0, -1, NULL);
+                test_listener_call(m->user, listener, "Close");
+                /* Without SO_REUSEADDR. */
+                g_assert_no_errno(bind(socket_fd, (struct sockaddr *) &address, sizeof(address)));
+                g_assert_no_errno(listen(socket_fd, 1));
+        }
+}
+
+static uint64_t get_manager_cpu(void) {
+        g_autofree char *stat = NULL;
+        uint64_t user, system;
+
+        g_assert_true(g_file_get_contents("/proc/1/stat", &stat, NULL, NULL));
+        g_assert_cmpint(sscanf(strrchr(stat, ')') + 2,
+                               "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %" G_GUINT64_FORMAT
+                               " %" G_GUINT64_FORMAT,
+                               &user, &system),
+                        ==, 2);
+        return user + system;
+}
+
+/* systemd is told of a lane, once, and not of what is in it. Root does it, as polkit would cost systemd
+ * something, too. */
+static void test_systemd_is_not_flooded(Machine *m, const void *data) {
+        uint64_t cpu, stored;
+
+        for (unsigned n = 0; n < 10; n++) {
+                g_autofree char *listener = test_listen(m->root, 0, -1, NULL);
+
+                test_listener_call(m->root, listener, "Close");
+        }
+        stored = count_stored();
+        cpu = get_manager_cpu();
+        for (unsigned n = 0; n < 2000; n++) {
+                g_autofree char *listener = test_listen(m->root, 0, -1, NULL);
+
+                test_listener_call(m->root, listener, "Close");
+        }
+        cpu = get_manager_cpu() - cpu;
+        g_test_message("systemd used %" G_GUINT64_FORMAT " ticks, and keeps %" G_GUINT64_FORMAT
+                       " descriptors",
+                       cpu, stored);
+        g_assert_cmpuint(count_stored(), ==, stored);
+        g_assert_cmpuint(cpu, <=, 10);
+}
+
+/* Hundreds share the lanes, and go in any order. */
+static void test_many_listeners(Machine *m, const void *data) {
+        enum {
+                N = 900
+        };
+        g_autofree uint16_t *ports = g_new0(uint16_t, N);
+        g_auto(GStrv) listeners = g_new0(char *, N + 1);
+
+        machine_configure_unit("RestartSec=1ms");
+        for (unsigned i = 0; i < N; i++) {
+                listeners[i] = test_listen(m->user, 0, -1, NULL);
+                ports[i] = test_get_port(m->user, listeners[i]);
+        }
+        g_assert_cmpuint(count_stored(), <=, 1 + 2 * 256);
+
+        /* Every third one, from the end. */
+        for (unsigned i = 0; i < N; i++)
+                if (i % 3 == 1)
+                        test_listener_call(m->user, listeners[N - 1 - i], "Close");
+
+        g_free(machine_run("systemctl", "restart", MACHINE_UNIT, NULL));
+        for (unsigned i = 0; i < N; i++) {
+                bool is_open = i % 3 != 1;
+
+                if (!is_open) {
+                        g_assert_cmpint(test_connect_fails("::1", ports[N - 1 - i]), ==, ECONNREFUSED);
+                        continue;
+                }
+
+                _cleanup_close_ int peer = test_connect("::1", ports[N - 1 - i]);
+
+                test_client_expect_accepted(m->user, listeners[N - 1 - i], peer, 1);
+        }
+}
+
+/* To a bus that knows none of us. */
+static void connect_again(Machine *m) {
+        g_clear_pointer(&m->user, test_client_free);
+        g_clear_pointer(&m->root, test_client_free);
+        g_clear_pointer(&m->bus, test_bus_free);
+        m->bus = test_bus_new_system();
+        m->user = machine_client_new(m, MACHINE_USER);
+        m->root = machine_client_new(m, NULL);
+}
+
+/* The bus is started again: its clients are gone, and what belongs to users stays. */
+static void test_the_bus_comes_back(Machine *m, const void *data) {
+        g_autofree char *end = machine_journal_end(), *owned = NULL, *persistent = NULL, *restarts = NULL;
+        uint16_t owned_port, persistent_port;
+        _cleanup_close_ int peer = -EBADF;
+        pid_t pid;
+
+        test_client_sync_service(m->user);
+        pid = machine_service_pid();
+        owned = test_listen(m->user, 0, -1, NULL);
+        persistent = test_listen(m->user, 0, -1, "persistent", "b", true, NULL);
+        owned_port = test_get_port(m->user, owned);
+        persistent_port = test_get_port(m->user, persistent);
+
+        g_free(machine_run("systemctl", "restart", "dbus.service", NULL));
+        test_wait_for(process_is_gone(pid));
+        test_wait_for(test_client_is_disconnected(m->user));
+        peer = test_connect("::1", persistent_port);
+
+        connect_again(m);
+
+        g_assert_false(test_has_owner(m->user, persistent));
+        g_assert_cmpint(test_connect_fails("::1", owned_port), ==, ECONNREFUSED);
+        test_listener_call(m->user, persistent, "Adopt");
+        test_client_expect_accepted(m->user, persistent, peer, 1);
+
+        restarts = machine_get_unit("NRestarts");
+        g_assert_cmpstr(restarts, !=, "0");
+        g_assert_cmpuint(machine_journal_count(end, "PRIORITY=3", NULL), >=, 1);
+        g_assert_cmpuint(machine_count_logged("The connection to the bus is lost"), >=, 1);
+}
+
+static void restart_bus(void) {
+        g_free(machine_run("systemctl", "restart", "dbus.service", NULL));
+}
+
+static void kill_bus(void) {
+        g_free(machine_run("systemctl", "kill", "--signal=KILL", "dbus.service", NULL));
+        /* dbus.socket starts it again, for whoever comes next. */
+}
+
+/* However the bus ends, and however often: what was left belongs to the next process, and no more than that.
+ */
+static void test_the_bus_comes_back_often(Machine *m, const void *data) {
+        void (*const ends[])(void) = { restart_bus, kill_bus };
+        g_autofree char *persistent = test_listen(m->user, 0, -1, "persistent", "b", true, NULL);
+        uint16_t port = test_get_port(m->user, persistent);
+        uint64_t serial = 0, stored = 0;
+        unsigned fds = 0;
+
+        for (unsigned round = 0; round < 6; round++) {
+                g_autofree char *owned = test_listen(m->user, 0, -1, NULL);
+                pid_t pid = machine_service_pid();
+                _cleanup_close_ int peer = -EBADF;
+
+                /* systemd would not start it that often. */
+                g_free(machine_run("systemctl", "reset-failed", "dbus.service", "dbus.socket", NULL));
+                ends[round % ELEMENTS(ends)]();
+                test_wait_for(process_is_gone(pid));
+                connect_again(m);
+
+                peer = test_connect("::1", port);
+                test_listener_call(m->user, persistent, "Adopt");
+                test_client_expect_accepted(m->user, persistent, peer, ++serial);
+                test_wait_for(test_get_u64(m->user, persistent, "Delivered") == serial);
+                if (round == 0) {
+                        stored = count_stored();
+                        fds = test_count_fds(machine_service_pid());
+                }
+                test_wait_for(count_stored() == stored && test_count_fds(machine_service_pid()) == fds);
+        }
+}
+
+int main(int argc, char *argv[]) {
+        machine_init(&argc, &argv);
+
+        machine_add("/kept/stop closes all", test_stop_closes_all);
+        machine_add("/kept/Close frees the port", test_close_frees_the_port);
+        machine_add("/kept/systemd is not flooded", test_systemd_is_not_flooded);
+        machine_add("/kept/the bus comes back", test_the_bus_comes_back);
+        machine_add("/kept/the bus comes back often", test_the_bus_comes_back_often);
+        machine_add("/kept/many listeners", test_many_listeners);
+        return test_run();
+}
