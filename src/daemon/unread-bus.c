@@ -185,6 +185,12 @@ static int client_set_error(const UnreadClient *c, sd_bus_error *error) {
                           "Refused a call of user %u: %llu bytes of answers are not read; the limit is %llu",
                           (unsigned) uid, (unsigned long long) c->bytes, (unsigned long long) limit);
 
+        if (c->bytes <= limit)
+                return bus_error_from_errno(
+                                error, -EDQUOT,
+                                "Other programs of the caller's user have not read %llu bytes of answers",
+                                (unsigned long long) (unread_client_get_user_bytes(c) - c->bytes));
+
         return bus_error_from_errno(error, -EDQUOT,
                                     "The caller has not read %llu bytes of answers; the limit is %llu now",
                                     (unsigned long long) c->bytes, (unsigned long long) limit);

@@ -123,6 +123,10 @@ uid_t unread_client_get_uid(const UnreadClient *c) {
         return c->user->uid;
 }
 
+uint64_t unread_client_get_user_bytes(const UnreadClient *c) {
+        return c->user->bytes;
+}
+
 void unread_client_count(UnreadClient *c, uint64_t size) {
         client_set_bytes(c, c->bytes + size);
         c->all += size;

@@ -78,6 +78,9 @@ void unread_client_ask(UnreadClient *c);
  * it. */
 void unread_client_set_waiting(UnreadClient *c, uint64_t bytes);
 
+/* How much may wait for all clients of its user. */
+uint64_t unread_client_get_user_bytes(const UnreadClient *c);
+
 /* How much may wait for it now. */
 uint64_t unread_client_get_limit(const UnreadClient *c);
 
