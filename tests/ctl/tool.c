@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <pty.h>
 #include <pwd.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -113,6 +114,11 @@ void tool_free(Tool *tool) {
         if (!tool)
                 return;
 
+        /* Whatever it is doing, it ends when it is asked to. */
+        if (!test_child_has_exited(tool->child)) {
+                test_child_signal(tool->child, SIGTERM);
+                (void) test_child_wait(tool->child);
+        }
         test_child_free(tool->child);
         g_free(tool->out);
         g_free(tool->err);
