@@ -7,8 +7,7 @@
 
 #include "base/fd-store.h"
 #include "base/macros.h"
-
-#define FDS_MAX 4
+#include "base/packet.h"
 
 /* sd_pid_notify_with_fds() waits when the queue of its receiver is full, so this is our own. */
 struct FdStore {
@@ -58,32 +57,12 @@ FdStore *fd_store_free(FdStore *store) {
 }
 
 static int fd_store_send(FdStore *store, char *text, const int *fds, size_t n_fds) {
-        union {
-                struct cmsghdr header;
-                char space[CMSG_SPACE(sizeof(int) * FDS_MAX)];
-        } control = {};
-        struct iovec iov = { .iov_base = text, .iov_len = strlen(text) };
-        struct msghdr message = {
-                .msg_name = &store->address,
-                .msg_namelen = store->size,
-                .msg_iov = &iov,
-                .msg_iovlen = 1,
-        };
+        Packet packet;
 
-        if (n_fds > FDS_MAX)
-                return -E2BIG;
-        if (n_fds > 0) {
-                message.msg_control = &control;
-                message.msg_controllen = CMSG_SPACE(sizeof(int) * n_fds);
-                control.header = (struct cmsghdr) {
-                        .cmsg_level = SOL_SOCKET,
-                        .cmsg_type = SCM_RIGHTS,
-                        .cmsg_len = CMSG_LEN(sizeof(int) * n_fds),
-                };
-                memcpy(CMSG_DATA(&control.header), fds, sizeof(int) * n_fds);
-        }
-
-        return sendmsg(store->socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
+        packet_init(&packet, text, strlen(text));
+        packet.message.msg_name = &store->address;
+        packet.message.msg_namelen = store->size;
+        return packet_send(&packet, store->socket, fds, n_fds);
 }
 
 int fd_store_add(FdStore *store, const char *name, const int *fds, size_t n_fds) {

@@ -1,20 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <assert.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
 
-#include "base/linger.h"
 #include "base/macros.h"
+#include "base/packet.h"
 #include "base/vault.h"
 
 /* More than the buffer of any socket holds. */
 #define LANE_ENTRIES_MAX 65536
-
-/* So many are taken out in one go. */
-#define DISCARD_MAX 16
 
 typedef struct Lane Lane;
 
@@ -46,98 +42,6 @@ struct Vault {
         TAILQ_HEAD(, Lane) waiting;
         char *buffer; /* VAULT_DATA_MAX, for what moves */
 };
-
-/* A message that carries descriptors. */
-typedef struct Packet {
-        struct msghdr message;
-        struct iovec iov;
-        union {
-                struct cmsghdr header;
-                char space[CMSG_SPACE(sizeof(int) * VAULT_FDS_MAX)];
-        } control;
-} Packet;
-
-static void packet_init(Packet *packet, void *data, size_t size) {
-        *packet = (Packet) { .iov = { .iov_base = data, .iov_len = size } };
-        packet->message = (struct msghdr) { .msg_iov = &packet->iov, .msg_iovlen = 1 };
-}
-
-static int packet_send(int socket, const int *fds, size_t n_fds, const void *data, size_t size) {
-        Packet packet;
-
-        packet_init(&packet, (void *) data, size);
-        packet.message.msg_control = &packet.control;
-        packet.message.msg_controllen = CMSG_SPACE(sizeof(int) * n_fds);
-        packet.control.header = (struct cmsghdr) {
-                .cmsg_level = SOL_SOCKET,
-                .cmsg_type = SCM_RIGHTS,
-                .cmsg_len = CMSG_LEN(sizeof(int) * n_fds),
-        };
-        memcpy(CMSG_DATA(&packet.control.header), fds, sizeof(int) * n_fds);
-
-        return sendmsg(socket, &packet.message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
-}
-
-/* Whether there is no descriptor left: 0 or a negative errno. The kernel does not say why it has left out
- * some. */
-static int check_descriptors(int any) {
-        int fd = fcntl(any, F_DUPFD_CLOEXEC, 0);
-
-        if (fd < 0)
-                return -errno;
-        (void) close_fd(fd);
-        return 0;
-}
-
-/* Reads what is to be read next, and leaves it there. Returns the size, 0 at the end, -EBADMSG for what
- * nobody here has sent, or another negative errno; there are no descriptors then. */
-static ssize_t packet_peek(int socket, char *buffer, int fds[static VAULT_FDS_MAX], size_t *ret_n_fds) {
-        size_t n_fds = 0;
-        Packet packet;
-        ssize_t n;
-
-        packet_init(&packet, buffer, VAULT_DATA_MAX);
-        packet.message.msg_control = &packet.control;
-        packet.message.msg_controllen = sizeof(packet.control);
-
-        n = recvmsg(socket, &packet.message, MSG_DONTWAIT | MSG_PEEK | MSG_CMSG_CLOEXEC);
-        if (n < 0)
-                return -errno;
-
-        for (struct cmsghdr *c = CMSG_FIRSTHDR(&packet.message); c; c = CMSG_NXTHDR(&packet.message, c))
-                if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
-                        n_fds = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-                        memcpy(fds, CMSG_DATA(c), n_fds * sizeof(int));
-                }
-
-        if (n == 0 && n_fds == 0)
-                return 0;
-
-        if (n == 0 || n_fds == 0 || packet.message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) {
-                int r = packet.message.msg_flags & MSG_CTRUNC ? check_descriptors(socket) : 0;
-
-                for (size_t i = 0; i < n_fds; i++)
-                        (void) close_fd(fds[i]);
-                return r < 0 ? r : -EBADMSG;
-        }
-
-        *ret_n_fds = n_fds;
-        return n;
-}
-
-/* Without room for its descriptors, the kernel closes what was in the packet. Returns how many it were. */
-static int packet_discard(int socket, unsigned n) {
-        struct mmsghdr messages[DISCARD_MAX] = {};
-        int r;
-
-        linger_limit();
-        if (n == 1)
-                r = recv(socket, NULL, 0, MSG_DONTWAIT) < 0 ? -1 : 1;
-        else
-                r = recvmmsg(socket, messages, n < DISCARD_MAX ? n : DISCARD_MAX, MSG_DONTWAIT, NULL);
-
-        return r < 0 ? -errno : r;
-}
 
 static void lane_append(Lane *lane, VaultEntry *entry) {
         entry->lane = lane;
@@ -272,13 +176,15 @@ static int vault_send(Vault *v,
                       Lane **ret) {
         Lane *lane = NULL;
         int r = -EAGAIN;
+        Packet packet;
 
+        packet_init(&packet, (void *) data, size);
         for (unsigned i = 0; r == -EAGAIN && i < v->lanes_max; i++) {
                 r = vault_get_lane(v, (number + i) % v->lanes_max, &lane);
                 if (r < 0)
                         return r;
                 assert(lane);
-                r = packet_send(lane->in, fds, n_fds, data, size);
+                r = packet_send(&packet, lane->in, fds, n_fds);
         }
         if (r < 0 || !lane)
                 return r == -EAGAIN ? -ENOSPC : r;
@@ -308,7 +214,7 @@ int vault_put(Vault *v,
         Lane *lane;
         int r;
 
-        if (n_fds == 0 || n_fds > VAULT_FDS_MAX || size == 0 || size > VAULT_DATA_MAX)
+        if (n_fds == 0 || n_fds > PACKET_FDS_MAX || size == 0 || size > VAULT_DATA_MAX)
                 return -EINVAL;
 
         entry = calloc(1, sizeof(*entry));
@@ -327,7 +233,7 @@ int vault_put(Vault *v,
 /* The first of a lane goes to where it is in nobody's way. Only then it leaves the front. */
 static int lane_move_front(Lane *lane) {
         VaultEntry *entry = TAILQ_FIRST(&lane->entries);
-        int fds[VAULT_FDS_MAX], r;
+        int fds[PACKET_FDS_MAX], r;
         Vault *v = lane->vault;
         size_t n_fds = 0;
         Lane *to;
@@ -338,7 +244,7 @@ static int lane_move_front(Lane *lane) {
         if (!v->buffer)
                 return -ENOMEM;
 
-        n = packet_peek(lane->out, v->buffer, fds, &n_fds);
+        n = packet_peek(lane->out, v->buffer, VAULT_DATA_MAX, fds, &n_fds);
         if (n <= 0)
                 return n < 0 ? (int) n : -EBADMSG;
 
@@ -467,12 +373,12 @@ static int lane_read(Lane *lane, VaultReader reader, void *userdata) {
         VaultEntry *entry;
 
         while (lane->n_entries < LANE_ENTRIES_MAX) {
-                int fds[VAULT_FDS_MAX];
+                int fds[PACKET_FDS_MAX];
                 size_t n_fds = 0;
                 ssize_t n;
                 int r;
 
-                n = packet_peek(lane->out, v->buffer, fds, &n_fds);
+                n = packet_peek(lane->out, v->buffer, VAULT_DATA_MAX, fds, &n_fds);
                 if (n == 0 || n == -EAGAIN)
                         return 0;
                 if (n < 0 && n != -EBADMSG)

@@ -21,9 +21,8 @@
 typedef struct Vault Vault;
 typedef struct VaultEntry VaultEntry;
 
-/* The most that an entry may have. */
+/* The most that an entry may have, beside PACKET_FDS_MAX descriptors. */
 #define VAULT_DATA_MAX 32768
-#define VAULT_FDS_MAX 2
 
 /* A new lane: somebody has to keep both of its ends open. The descriptors remain the vault's. Returns 0, or a
  * negative errno if nobody will, and then there is no such lane. */

@@ -9,6 +9,7 @@
 #include "base/linger.h"
 #include "base/log.h"
 #include "base/macros.h"
+#include "base/packet.h"
 #include "base/socket.h"
 #include "base/vault.h"
 #include "daemon/delivery-channel.h"
@@ -74,27 +75,11 @@ static void channel_count_read(DeliveryChannel *c) {
                 delivery_confirm(d, TAILQ_FIRST(&d->sent));
 }
 
-static int send_packet(int socket, int fd, uint64_t serial) {
-        union {
-                struct cmsghdr header;
-                char space[CMSG_SPACE(sizeof(int))];
-        } control = {};
-        struct iovec iov = { .iov_base = &serial, .iov_len = sizeof(serial) };
-        struct msghdr message = {
-                .msg_iov = &iov,
-                .msg_iovlen = 1,
-                .msg_control = &control,
-                .msg_controllen = sizeof(control.space),
-        };
+static int send_connection(int socket, int fd, uint64_t serial) {
+        Packet packet;
 
-        control.header = (struct cmsghdr) {
-                .cmsg_level = SOL_SOCKET,
-                .cmsg_type = SCM_RIGHTS,
-                .cmsg_len = CMSG_LEN(sizeof(int)),
-        };
-        memcpy(CMSG_DATA(&control.header), &fd, sizeof(int));
-
-        return sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
+        packet_init(&packet, &serial, sizeof(serial));
+        return packet_send(&packet, socket, &fd, 1);
 }
 
 static uint32_t channel_get_room(Delivery *d) {
@@ -116,7 +101,7 @@ static int channel_push(Delivery *d, bool more) {
                 return 0;
 
         while ((handoff = TAILQ_FIRST(&d->waiting)) && d->n_sent < UNREAD_MAX) {
-                r = send_packet(c->ours, handoff->fd, handoff->serial);
+                r = send_connection(c->ours, handoff->fd, handoff->serial);
                 if (r == -ECONNRESET)
                         c->reset = true;
                 if (r == -EAGAIN && d->n_sent == 0)
@@ -178,7 +163,7 @@ static int measure_packet(const int pair[static 2], unsigned *ret) {
         char buffer[sizeof(uint64_t)];
         int r, size;
 
-        r = send_packet(pair[0], pair[0], 0);
+        r = send_connection(pair[0], pair[0], 0);
         if (r < 0)
                 return r;
         if (ioctl(pair[0], SIOCOUTQ, &size) < 0 || size <= 0)
