@@ -1,152 +1,45 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Each way in which accept() can fail, made to happen: the kernel stops the service at every accept4() and
- * asks this process what is to come of it (seccomp_unotify(2)). */
-
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <stddef.h>
-#include <sys/epoll.h>
-#include <sys/ioctl.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/syscall.h>
-#include <unistd.h>
+/* Each way in which accept() can fail, made to happen. */
 
 #include "base/macros.h"
-#include "bus/fixture.h"
+#include "bus/accept-watch.h"
 
 #define SECOND UINT64_C(1000000)
 
 typedef struct AcceptErrors {
         Fixture base;
-        int filter; /* -1: there is none here */
-        sd_event_source *source;
+        AcceptWatch watch;
         int planned[32]; /* errnos of the next calls; after them all is as ever */
         unsigned n_planned;
         int always; /* errno of all calls, or 0 */
         unsigned n_calls;
 } AcceptErrors;
 
-/* In the child; without a filter it sends a byte alone. */
-static void install_filter(void *data) {
-        struct sock_filter instructions[] = {
-                BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_accept4, 0, 1),
-                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF),
-                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-        };
-        struct sock_fprog program = { .len = ELEMENTS(instructions), .filter = instructions };
-        union {
-                struct cmsghdr header;
-                char space[CMSG_SPACE(sizeof(int))];
-        } control = {};
-        struct iovec payload = { .iov_base = (void *) "", .iov_len = 1 };
-        struct msghdr message = { .msg_iov = &payload, .msg_iovlen = 1 };
-        int fd;
+static int choose(AcceptWatch *watch) {
+        const AcceptErrors *e = CONTAINER_OF(watch, AcceptErrors, watch);
 
-        g_assert_no_errno(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
-        fd = (int) syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program);
-        if (fd >= 0) {
-                message.msg_control = &control;
-                message.msg_controllen = sizeof(control);
-                control.header = (struct cmsghdr) {
-                        .cmsg_len = CMSG_LEN(sizeof(int)),
-                        .cmsg_level = SOL_SOCKET,
-                        .cmsg_type = SCM_RIGHTS,
-                };
-                memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
-        }
-        g_assert_no_errno(sendmsg(*(int *) data, &message, MSG_NOSIGNAL));
-        close_fd(fd);
+        return e->n_planned > 0 ? e->planned[0] : e->always;
 }
 
-static int receive_filter(int from) {
-        union {
-                struct cmsghdr header;
-                char space[CMSG_SPACE(sizeof(int))];
-        } control = {};
-        char byte;
-        struct iovec payload = { .iov_base = &byte, .iov_len = 1 };
-        struct msghdr message = {
-                .msg_iov = &payload,
-                .msg_iovlen = 1,
-                .msg_control = &control,
-                .msg_controllen = sizeof(control),
-        };
-        int fd;
-
-        g_assert_no_errno(recvmsg(from, &message, MSG_CMSG_CLOEXEC));
-        if (!CMSG_FIRSTHDR(&message))
-                return -EBADF;
-        memcpy(&fd, CMSG_DATA(&control.header), sizeof(fd));
-        return fd;
-}
-
-static int on_accept(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
-        AcceptErrors *e = userdata;
-        /* The kernel may know of more members than these headers do. */
-        union {
-                struct seccomp_notif call;
-                char space[512];
-        } question = {};
-        union {
-                struct seccomp_notif_resp call;
-                char space[512];
-        } answer = {};
-
-        if (revents & EPOLLHUP) {
-                g_assert_cmpint(sd_event_source_set_enabled(source, SD_EVENT_OFF), >=, 0);
-                return 0;
-        }
-        /* A signal has ended the call. */
-        if (ioctl(fd, SECCOMP_IOCTL_NOTIF_RECV, &question) < 0)
-                return 0;
-
-        answer.call.id = question.call.id;
-        if (e->n_planned > 0)
-                answer.call.error = -e->planned[0];
-        else if (e->always != 0)
-                answer.call.error = -e->always;
-        else
-                answer.call.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
-        /* Here as well; it is made again then. */
-        if (ioctl(fd, SECCOMP_IOCTL_NOTIF_SEND, &answer) < 0)
-                return 0;
+static void on_chosen(AcceptWatch *watch) {
+        AcceptErrors *e = CONTAINER_OF(watch, AcceptErrors, watch);
 
         e->n_calls++;
         if (e->n_planned > 0) {
                 e->n_planned--;
                 memmove(e->planned, e->planned + 1, e->n_planned * sizeof(e->planned[0]));
         }
-        return 0;
 }
 
 static void set_up(AcceptErrors *e, const void *data) {
-        int pair[2];
-        FixtureOptions options = { .service = { .setup = install_filter, .data = &pair[1] } };
-
-        g_assert_no_errno(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
-        fixture_set_up(&e->base, &options);
-        e->filter = receive_filter(pair[0]);
-        close(pair[0]);
-        close(pair[1]);
-        if (e->filter >= 0)
-                g_assert_cmpint(sd_event_add_io(test_event(), &e->source, e->filter, EPOLLIN, on_accept, e),
-                                >=, 0);
+        e->watch.choose = choose;
+        e->watch.chosen = on_chosen;
+        accept_watch_set_up(&e->watch, &e->base);
 }
 
 static void tear_down(AcceptErrors *e, const void *data) {
-        fixture_tear_down(&e->base, NULL);
-        sd_event_source_disable_unref(e->source);
-        close_fd(e->filter);
-}
-
-static bool require_filter(AcceptErrors *e) {
-        if (e->filter >= 0)
-                return true;
-        g_test_skip("needs seccomp_unotify(2)");
-        return false;
+        accept_watch_tear_down(&e->watch, &e->base);
 }
 
 static void plan(AcceptErrors *e, int error) {
@@ -178,7 +71,7 @@ static void test_of_one_connection(AcceptErrors *e, const void *data) {
         };
         g_autofree char *listener = test_listen(e->base.client, 0, -1, NULL);
 
-        if (!require_filter(e))
+        if (!accept_watch_require(&e->watch))
                 return;
 
         for (size_t i = 0; i < ELEMENTS(errors); i++) {
@@ -196,7 +89,7 @@ static void test_of_one_connection(AcceptErrors *e, const void *data) {
 static void test_of_none(AcceptErrors *e, const void *data) {
         g_autofree char *listener = test_listen(e->base.client, 0, -1, NULL);
 
-        if (!require_filter(e))
+        if (!accept_watch_require(&e->watch))
                 return;
 
         plan(e, EAGAIN);
@@ -208,7 +101,7 @@ static void test_of_the_host(AcceptErrors *e, const void *data) {
         /* The last one is a security module's, which may change its mind. */
         static const int errors[] = { EMFILE, ENFILE, ENOBUFS, ENOMEM, EPERM };
 
-        if (!require_filter(e))
+        if (!accept_watch_require(&e->watch))
                 return;
 
         for (size_t i = 0; i < ELEMENTS(errors); i++) {
@@ -236,7 +129,7 @@ static void test_of_the_host_for_long(AcceptErrors *e, const void *data) {
         g_autoptr(TestAccepted) accepted = NULL;
         uint64_t start;
 
-        if (!require_filter(e))
+        if (!accept_watch_require(&e->watch))
                 return;
 
         /* They have looked for connections by then. */
@@ -261,7 +154,7 @@ static void test_of_the_socket(AcceptErrors *e, const void *data) {
         static const int errors[] = { EINVAL, ENOTSOCK, EFAULT, EIO };
         g_autofree char *other = test_listen(e->base.client, 0, -1, NULL);
 
-        if (!require_filter(e))
+        if (!accept_watch_require(&e->watch))
                 return;
 
         for (size_t i = 0; i < ELEMENTS(errors); i++) {
@@ -297,7 +190,7 @@ static void test_of_the_socket_at_resume(AcceptErrors *e, const void *data) {
         g_autoptr(TestNotice) closed = NULL, second = NULL;
         g_autofree char *next = NULL;
 
-        if (!require_filter(e))
+        if (!accept_watch_require(&e->watch))
                 return;
 
         plan(e, EINVAL);

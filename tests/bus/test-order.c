@@ -2,17 +2,10 @@
 
 /* Each connection arrives once, in order, and after its client knows of the listener. */
 
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <poll.h>
-#include <stddef.h>
-#include <sys/ioctl.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/syscall.h>
 
 #include "base/macros.h"
-#include "bus/fixture.h"
+#include "bus/accept-watch.h"
 
 /* In a network of the test's own. */
 #define PORT 80
@@ -38,95 +31,38 @@ static void test_numbers_connections(Fixture *f, const void *data) {
         }
 }
 
-/* In the service's process, before it starts: each accept4() waits until the test lets it go on. The
- * descriptor that tells of them goes to the test. */
-static void watch_accept(void *data) {
-        struct sock_filter instructions[] = {
-                BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_accept4, 0, 1),
-                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF),
-                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-        };
-        const struct sock_fprog program = { .len = ELEMENTS(instructions), .filter = instructions };
-        union {
-                struct cmsghdr header;
-                char space[CMSG_SPACE(sizeof(int))];
-        } control = {
-                .header = {
-                        .cmsg_level = SOL_SOCKET,
-                        .cmsg_type = SCM_RIGHTS,
-                        .cmsg_len = CMSG_LEN(sizeof(int)),
-                },
-        };
-        struct iovec payload = { .iov_base = (uint64_t[]) { 0 }, .iov_len = sizeof(uint64_t) };
-        const struct msghdr message = {
-                .msg_iov = &payload,
-                .msg_iovlen = 1,
-                .msg_control = &control,
-                .msg_controllen = sizeof(control),
-        };
-        const int *channel = data;
-        int fd;
-
-        g_assert_no_errno(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
-        fd = (int) syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program);
-        g_assert_no_errno(fd);
-        memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
-        g_assert_no_errno((int) sendmsg(*channel, &message, 0));
-}
-
 typedef struct Watched {
-        Fixture fixture; /* first, so that a pointer to one is a pointer to the other */
-        int accepts;
-        sd_event_source *source;
+        Fixture fixture;
+        AcceptWatch watch;
         uint16_t port; /* where a peer connects as soon as the service looks, or 0 */
         int peer;
 } Watched;
 
-static int on_accept(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
-        Watched *w = userdata;
-        struct seccomp_notif notification = {};
-        struct seccomp_notif_resp response = { .flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE };
+static int connect_first(AcceptWatch *watch) {
+        Watched *w = CONTAINER_OF(watch, Watched, watch);
 
-        if (!(revents & POLLIN))
-                return sd_event_source_set_enabled(source, SD_EVENT_OFF);
-
-        g_assert_no_errno(ioctl(fd, SECCOMP_IOCTL_NOTIF_RECV, &notification));
         if (w->port != 0 && w->peer < 0) {
                 w->peer = test_connect_start(NULL, "127.0.0.1", w->port);
                 g_assert_no_errno(w->peer);
         }
-        response.id = notification.id;
-        g_assert_no_errno(ioctl(fd, SECCOMP_IOCTL_NOTIF_SEND, &response));
         return 0;
 }
 
 static void set_up_watched(Watched *w, const void *data) {
-        FixtureOptions options = { .service.setup = watch_accept };
-        uint64_t unused;
-        int channel[2];
-
-        g_assert_no_errno(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, channel));
-        options.service.data = &channel[1];
-        fixture_set_up(&w->fixture, &options);
-        w->accepts = test_channel_receive(channel[0], &unused);
-        close_fd(channel[0]);
-        close_fd(channel[1]);
         w->peer = -EBADF;
-        g_assert_cmpint(sd_event_add_io(test_event(), &w->source, w->accepts, POLLIN, on_accept, w), >=, 0);
+        w->watch.choose = connect_first;
+        accept_watch_set_up(&w->watch, &w->fixture);
 }
 
 static void tear_down_watched(Watched *w, const void *data) {
-        fixture_tear_down(&w->fixture, data);
-        sd_event_source_disable_unref(w->source);
-        close_fd(w->accepts);
+        accept_watch_tear_down(&w->watch, &w->fixture);
 }
 
 /* The peer is there whenever the service looks for the first time, be that ever so early. */
 static void test_replies_first(Watched *w, const void *data) {
         TestClient *client = w->fixture.client;
 
-        if (!test_require_private_network())
+        if (!test_require_private_network() || !accept_watch_require(&w->watch))
                 return;
 
         w->port = PORT;

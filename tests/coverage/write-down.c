@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Part of the tool in a build for coverage only: it often ends by a signal, or by _exit(), and gcov writes nothing
- * down then by itself.
+ * Part of the tool in a build for coverage only: it often ends by a signal, or by _exit(), and gcov writes
+ * nothing down then by itself.
  */
 
 #include <signal.h>
