@@ -99,6 +99,27 @@ static void test_says_when_there_is_no_bus(void) {
         assert_misses("--user", "--system", "system bus");
 }
 
+static void become_somebody_else(void *data) {
+        uid_t uid = test_other_uid(0);
+
+        g_assert_no_errno(setresuid(uid, uid, uid));
+}
+
+/* The policy is for the user that the package has made. */
+static void test_says_when_the_name_is_not_for_it(void) {
+        static const TestServiceOptions options = { .setup = become_somebody_else };
+        g_autoptr(TestService) service = NULL;
+        g_autoptr(TestBus) bus = NULL;
+
+        if (!test_require_root())
+                return;
+
+        bus = test_bus_new(NULL);
+        service = test_service_spawn(bus, &options);
+        g_assert_cmpint(test_service_wait_exit(service), ==, 1);
+        g_assert_true(test_service_has_logged(service, "Cannot take the name " TEST_BUS_NAME ": "));
+}
+
 static void test_has_one_version(Fixture *f, const void *data) {
         g_autoptr(sd_bus_message)
                         reply = test_call(f->client, TEST_MANAGER_PATH, "org.freedesktop.DBus.Properties",
@@ -231,6 +252,7 @@ int main(int argc, char *argv[]) {
         g_test_add_func("/service/shows its help", test_shows_help);
         g_test_add_func("/service/refuses what it does not know", test_refuses_unknown_arguments);
         g_test_add_func("/service/says when there is no bus", test_says_when_there_is_no_bus);
+        g_test_add_func("/service/says when the name is not for it", test_says_when_the_name_is_not_for_it);
 #define ADD(name, data, set_up, function) \
         g_test_add("/service/" name, Fixture, data, set_up, function, fixture_tear_down)
         ADD("has one version", NULL, fixture_set_up, test_has_one_version);

@@ -298,6 +298,26 @@ static void test_a_process_that_cannot_be_watched(Fixture *f, const void *data) 
         g_assert_cmpint(serving_end(tool, SIGKILL), ==, 128 + SIGKILL);
 }
 
+static void forbid_processes(void *data) {
+        serving_fail_always(SYS_clone, EAGAIN);
+}
+
+/* Who waits for one is let go when the tool is ended. */
+static void test_a_process_that_cannot_be_started(Fixture *f, const void *data) {
+        g_autoptr(Tool) tool = NULL;
+        _cleanup_close_ int peer = -EBADF;
+        uint16_t port;
+
+        tool_set_up_with(forbid_processes);
+        tool = serving_start(f->bus, &port, SERVING("listen", "--inetd", "0", "--", "cat"));
+        tool_set_up_with(NULL);
+        peer = test_connect("::1", port);
+        test_wait_for(tool_has_complained(tool,
+                                          "Connections have to wait: Resource temporarily unavailable.\n"));
+        g_assert_cmpint(serving_end(tool, SIGTERM), ==, 128 + SIGTERM);
+        g_assert_cmpint(test_wait_end(peer), ==, 0);
+}
+
 /* What the service has to refuse or to hold back, it has to accept, too. */
 static void test_options_choose_the_delivery(Fixture *f, const void *data) {
         static const struct {
@@ -353,6 +373,7 @@ int main(int argc, char *argv[]) {
         ADD("/accept/one of two ports is lost, by socket", test_one_of_two_ports, "--delivery=socket");
         ADD("/accept/one of two ports is lost, by channel", test_one_of_two_ports, "--delivery=channel");
         ADD("/accept/a process that cannot be watched", test_a_process_that_cannot_be_watched, NULL);
+        ADD("/accept/a process that cannot be started", test_a_process_that_cannot_be_started, NULL);
         ADD("/accept/options choose the delivery", test_options_choose_the_delivery, NULL);
         return test_run();
 }

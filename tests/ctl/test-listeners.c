@@ -74,6 +74,25 @@ static void test_list_as_a_table(Fixture *f, const void *data) {
         g_assert_cmpuint(count_lines(quiet->out), ==, 2);
 }
 
+/* What does not listen now, and what nobody takes from. */
+static void test_states_in_a_table(Fixture *f, const void *data) {
+        g_autoptr(TestClient) leaver = test_client_new(f->bus, (uid_t) -1);
+        g_autofree char *paused = test_listen(f->client, 0, -1, "paused", "b", true, NULL),
+                        *orphan = test_listen(leaver, 0, -1, PERSISTENT, NULL),
+                        *listening = test_listen(f->client, 0, -1, NULL);
+        g_autoptr(ToolResult) list = NULL;
+        g_auto(GStrv) lines = NULL;
+
+        g_clear_pointer(&leaver, test_client_free);
+        test_wait_for(!test_has_owner(f->client, orphan));
+        list = tool_run(f->bus, "list", "--no-legend", NULL);
+        lines = g_strsplit(list->out, "\n", -1);
+        g_assert_cmpuint(g_strv_length(lines), ==, 4);
+        g_assert_nonnull(strstr(lines[0], " paused "));
+        g_assert_nonnull(strstr(lines[1], " no owner "));
+        g_assert_nonnull(strstr(lines[2], " listening "));
+}
+
 /* One line for programs, several for people, and neither. */
 static void test_forms_of_json(Fixture *f, const void *data) {
         static const char *const verbs[] = { "list", "show", "status" };
@@ -211,6 +230,7 @@ int main(int argc, char *argv[]) {
 #define ADD(path, test) g_test_add("/listeners/" path, Fixture, NULL, fixture_set_up, test, fixture_tear_down)
         ADD("list, as JSON", test_list_as_json);
         ADD("list, as a table", test_list_as_a_table);
+        ADD("states in a table", test_states_in_a_table);
         ADD("forms of JSON", test_forms_of_json);
         ADD("list, when there is nothing", test_list_nothing);
         ADD("show, by number, path, and name", test_show);

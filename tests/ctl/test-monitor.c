@@ -112,12 +112,15 @@ static void test_errors(Fixture *f, const void *data) {
 }
 
 static void test_pull(Fixture *f, const void *data) {
-        g_autoptr(Tool) tool = watch(f, (Words) { "monitor", "--json=short", NULL });
+        g_autoptr(Tool) tool = watch(f, (Words) { "monitor", "--json=short", NULL }),
+                        people = watch(f, (Words) { "monitor", NULL });
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PULL, NULL);
         _cleanup_close_ int peer = test_connect("::1", test_get_port(f->client, listener));
         g_autoptr(TestNotice) pending = test_client_wait_pending(f->client);
         g_autoptr(GPtrArray) connections = test_accept(f->client, listener, 5, 1000);
         g_autoptr(json_object) first = NULL, second = NULL;
+        g_autofree char *line = g_strdup_printf(" listener 1: a connection waits for %s\n",
+                                                test_client_name(f->client));
 
         g_assert_cmpstr(pending->listener, ==, listener);
         g_assert_cmpuint(connections->len, ==, 1);
@@ -129,11 +132,15 @@ static void test_pull(Fixture *f, const void *data) {
         second = read_line(tool, 1);
         g_assert_cmpstr(json_get_string(second, "path"), ==, listener);
         g_assert_cmpuint(json_get_number(second, "remotePort"), ==, test_local_port(peer));
+        test_wait_for(tool_has_written(people, line));
 }
 
 static void test_channel(Fixture *f, const void *data) {
         uint64_t serial;
-        g_autoptr(Tool) tool = watch(f, (Words) { "monitor", "--json=short", NULL });
+        g_autoptr(Tool) tool = watch(f, (Words) { "monitor", "--json=short", NULL }),
+                        people = watch(f, (Words) { "monitor", NULL });
+        g_autofree char *line = g_strdup_printf(" listener 1: 1 connection through the channel of %s\n",
+                                                test_client_name(f->client));
         g_autofree char *listener = test_listen(f->client, 0, -1, "delivery", "s", "channel", NULL);
         _cleanup_close_ int channel = test_listener_call_fd(f->client, listener, "OpenChannel");
         _cleanup_close_ int peer = test_connect("::1", test_get_port(f->client, listener));
@@ -147,6 +154,7 @@ static void test_channel(Fixture *f, const void *data) {
                             "string", "client", "string", "count", "int", NULL);
         g_assert_cmpstr(json_get_string(event, "event"), ==, "connections");
         g_assert_cmpuint(json_get_number(event, "count"), ==, 1);
+        test_wait_for(tool_has_written(people, line));
 }
 
 static void test_one_listener(Fixture *f, const void *data) {
