@@ -352,6 +352,7 @@ int main(int argc, char *argv[]) {
         static const char *const in_a_channel[] = { "--delivery=channel", "--max-connections=1" };
 
         test_init(&argc, &argv);
+        (void) test_enter_private_network();
 
 #define ADD(path, test, data) g_test_add(path, Fixture, data, set_up, test, fixture_tear_down)
         ADD("/accept/environment by socket", test_environment, "--delivery=socket");

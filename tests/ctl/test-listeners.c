@@ -226,6 +226,7 @@ static void test_status(Fixture *f, const void *data) {
 
 int main(int argc, char *argv[]) {
         test_init(&argc, &argv);
+        (void) test_enter_private_network();
 
 #define ADD(path, test) g_test_add("/listeners/" path, Fixture, NULL, fixture_set_up, test, fixture_tear_down)
         ADD("list, as JSON", test_list_as_json);

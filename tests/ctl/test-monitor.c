@@ -314,6 +314,7 @@ static void test_a_bus_that_ends(Fixture *f, const void *data) {
 
 int main(int argc, char *argv[]) {
         test_init(&argc, &argv);
+        (void) test_enter_private_network();
 
 #define ADD(path, test) g_test_add("/monitor/" path, Fixture, NULL, fixture_set_up, test, fixture_tear_down)
         ADD("connections", test_connections);

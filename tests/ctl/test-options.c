@@ -227,6 +227,7 @@ static void test_each_has_its_option(Recorder *r, const void *data) {
 
 int main(int argc, char *argv[]) {
         test_init(&argc, &argv);
+        (void) test_enter_private_network();
 
 #define ADD(path, test) g_test_add("/options/" path, Recorder, NULL, set_up, test, tear_down)
         ADD("all of them", test_all_of_them);

@@ -331,6 +331,7 @@ static void set_up(Fixture *f, const void *data) {
 
 int main(int argc, char *argv[]) {
         test_init(&argc, &argv);
+        (void) test_enter_private_network();
         serving_raise_descriptors();
 
 #define ADD(path, test, data) g_test_add(path, Fixture, data, set_up, test, fixture_tear_down)

@@ -262,6 +262,7 @@ static void test_help(Fixture *f, const void *data) {
 
 int main(int argc, char *argv[]) {
         test_init(&argc, &argv);
+        (void) test_enter_private_network();
 
 #define ADD(path, test) g_test_add("/terminal/" path, Fixture, NULL, fixture_set_up, test, fixture_tear_down)
         ADD("colours, on a terminal only", test_colours);

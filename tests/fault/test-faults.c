@@ -280,6 +280,7 @@ static void set_up(Fixture *f, const void *data) {
 
 int main(int argc, char *argv[]) {
         test_init(&argc, &argv);
+        (void) test_enter_private_network();
         /* What this process was left by whoever started it is not the service's to count. */
         (void) close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
         for (const Scenario *scenario = scenarios; scenario->name; scenario++) {
