@@ -73,6 +73,13 @@ int context_open_agent(Context *c) {
         return agent_open();
 }
 
+/* The service says so, and not a policy: see manager-bus.c. */
+static bool is_configured(const char *message) {
+        static const char start[] = "The service's configuration does not allow ";
+
+        return message && strncmp(message, start, strlen(start)) == 0;
+}
+
 /* What somebody can do about it. */
 static const char *find_advice(const sd_bus_error *error) {
         static const struct {
@@ -99,8 +106,9 @@ static const char *find_advice(const sd_bus_error *error) {
                 { ERROR_HAS_OWNER, N_("\"show\" tells who owns the listener") },
         };
 
-        /* Of root, polkit is not asked, but what the configuration forbids is forbidden. */
-        if (geteuid() == 0 && sd_bus_error_has_name(error, SD_BUS_ERROR_ACCESS_DENIED))
+        /* Of root, polkit is not asked, but what the configuration forbids is forbidden to everybody. */
+        if (sd_bus_error_has_name(error, SD_BUS_ERROR_ACCESS_DENIED) &&
+            (geteuid() == 0 || is_configured(error->message)))
                 return _("see tcpserversocketd.conf(5), AllowedPorts= and what follows there");
 
         for (size_t i = 0; i < ELEMENTS(table); i++)

@@ -39,8 +39,9 @@ static int find_program(const char *name) {
         if (!path)
                 return -ENOMEM;
 
-        for (directory = strtok_r(path, ":", &rest); directory; directory = strtok_r(NULL, ":", &rest)) {
-                if (asprintf(&file, "%s/%s", directory, name) < 0)
+        /* An empty one is the directory that one is in. */
+        for (rest = path; (directory = strsep(&rest, ":"));) {
+                if (asprintf(&file, "%s%s%s", directory, *directory ? "/" : "", name) < 0)
                         return -ENOMEM;
                 r = access(file, X_OK);
                 free(file);

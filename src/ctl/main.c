@@ -100,9 +100,14 @@ static int check_options(const Context *c, const char *verb, bool listens, bool 
 }
 
 static int run_verb(int argc, char *argv[], Context *c) {
-        const char *name = argc > 0 ? argv[0] : "list";
+        const char *name;
         int r;
 
+        /* The verb may come after the end of the options. There is room: it all comes from one argv. */
+        if (argc == 0 && c->command && *c->command)
+                argv[argc++] = *c->command++;
+
+        name = argc > 0 ? argv[0] : "list";
         if (streq(name, "help")) {
                 help_print(c);
                 return 0;
@@ -116,8 +121,7 @@ static int run_verb(int argc, char *argv[], Context *c) {
                 if (r < 0)
                         return r;
 
-                /* Without a command, "--" only ends the options. There is room: it all comes from one argv.
-                 */
+                /* Without a command, "--" only ends the options. */
                 if (!verbs[i].runs_command) {
                         for (char **s = c->command; s && *s; s++)
                                 argv[argc++] = *s;

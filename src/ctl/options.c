@@ -104,20 +104,19 @@ static const struct {
 
 #define FIRST_LISTEN (ELEMENTS(table) - N_LISTEN_OPTIONS)
 
+_Static_assert(FIRST_LISTEN == OPTION_LISTEN, "N_LISTEN_OPTIONS is not how many there are");
+
 static int bad_value(const char *option, const char *value, const char *expected) {
         return message_error(-EINVAL, _("Option %s cannot be \"%s\"; it must be %s."), option, value,
                              expected);
 }
 
 static int parse_number(size_t i, const char *value, uint32_t max, uint32_t *ret) {
-        _cleanup_free_ char *option = NULL;
-
         if (parse_uint32(value, 0, max, ret) == 0)
                 return 0;
-        if (asprintf(&option, "--%s=", table[i].name) < 0)
-                return message_oom();
 
-        return bad_value(option, value, _("a number"));
+        return message_error(-EINVAL, _("Option --%s= cannot be \"%s\"; it must be a number from 0 to %u."),
+                             table[i].name, value, (unsigned) max);
 }
 
 static int parse_json(const char *value, JsonFormat *ret) {

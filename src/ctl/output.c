@@ -23,7 +23,7 @@ struct Output {
         size_t room;
         char *queue;
         size_t size;
-        uint64_t n_dropped;
+        unsigned long n_dropped;
 };
 
 /* Returns -EAGAIN if it would have to wait. O_NONBLOCK would be for whoever shares the terminal, too. */
@@ -61,9 +61,15 @@ static void flush(Output *o) {
                 (void) sd_event_exit(o->event, r == -EPIPE ? EXIT_SUCCESS : EXIT_FAILURE);
                 return;
         }
-        if (o->size == 0 && o->n_dropped > 0)
-                (void) message_error(0, _("%llu lines were dropped, as nobody has read them in time."),
-                                     (unsigned long long) TAKE(o->n_dropped, 0));
+        if (o->size == 0 && o->n_dropped > 0) {
+                unsigned long n_dropped = TAKE(o->n_dropped, 0);
+
+                (void) message_error(0,
+                                     ngettext("%lu line was dropped, as nobody has read it in time.",
+                                              "%lu lines were dropped, as nobody has read them in time.",
+                                              n_dropped),
+                                     n_dropped);
+        }
         if (o->source)
                 (void) sd_event_source_set_io_events(o->source, o->size > 0 ? EPOLLOUT : 0);
 }

@@ -66,7 +66,7 @@ static int parse_host(const char *s, Target *t) {
                                 -EINVAL,
                                 _("\"%s\" is no target; write HOST:PORT, [ADDRESS]:PORT, or the path of a Unix "
                                   "socket."),
-                                s);
+                                t->name);
 
         r = port_parse(t->name, colon + 1, &port);
         if (r < 0)

@@ -191,6 +191,8 @@ static void print_text(const Context *c, const ServiceStatus *s, const Counters 
         (void) snprintf(idle, sizeof(idle), "%.6g", (double) s->idle_timeout_usec / 1e6);
         if (s->idle_timeout_usec == UINT64_MAX)
                 print_line(_("When idle"), "%s", _("stays"));
+        else if (c->user) /* where nobody starts it */
+                print_line(_("When idle"), _("leaves after %s s"), idle);
         else
                 print_line(_("When idle"), _("leaves after %s s, and comes back when it is called"), idle);
 }

@@ -39,6 +39,10 @@ static void test_the_command_line(Fixture *f, const void *data) {
                   { "--paused= cannot be \"perhaps\"", "\"yes\" or \"no\"" } },
                 { { "listen", "80", "--accept-rate=fast" },
                   { "--accept-rate= cannot be \"fast\"", "a number" } },
+                { { "listen", "80", "--max-connections=99999999999" },
+                  { "--max-connections= cannot be \"99999999999\"", "from 0 to 4294967295" } },
+                { { "--", "frobnicate" }, { "There is no verb \"frobnicate\"" } },
+                { { "--", "list", "1" }, { "Too many arguments" } },
                 { { "listen", "80", "--backlog=-2" }, { "--backlog=", "a number" } },
                 { { "listen", "80", "--lifetime=77" }, { "--lifetime=77", "no such open descriptor" } },
                 { { "show", "/org/example/Else" },
@@ -125,7 +129,12 @@ static void test_the_session_bus(Fixture *f, const void *data) {
         g_autoptr(ToolResult) system = tool_run_full(
                         NULL, environment, 0, (const char *const[]) { "--user", "list", "--system", NULL });
 
+        g_autoptr(ToolResult) status = tool_run_full(NULL, environment, 0,
+                                                     (const char *const[]) { "status", "--user", NULL });
+
         g_assert_cmpstr(user->out, ==, "No listeners.\n");
+        /* Nobody starts it there. */
+        g_assert_nonnull(strstr(status->out, "When idle: leaves after 30 s\n"));
         tool_assert_fails(system, 1, "system bus", NULL);
 }
 
@@ -182,6 +191,31 @@ static int on_call(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         return sd_bus_send(NULL, reply, NULL);
 }
 
+static int on_listen(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return sd_bus_error_set(error, SD_BUS_ERROR_ACCESS_DENIED,
+                                "The service's configuration does not allow port 80");
+}
+
+/* Whoever one is, to be root does not help. */
+static void test_what_the_configuration_forbids(void) {
+        g_autoptr(TestBus) bus = test_bus_new(NULL);
+        g_autoptr(TestClient) service = test_client_new(bus, (uid_t) -1);
+        g_autoptr(ToolResult) result = NULL;
+        sd_bus_slot *slot = NULL;
+
+        if (!test_require_root())
+                return;
+
+        g_assert_cmpint(sd_bus_add_object(test_client_bus(service), &slot, TEST_MANAGER_PATH, on_listen,
+                                          NULL),
+                        >=, 0);
+        test_call_driver(service, "RequestName", "su", TEST_BUS_NAME, 0);
+        result = tool_run_full(bus, NULL, test_other_uid(0),
+                               (const char *const[]) { "listen", "80", "--", "true", NULL });
+        tool_assert_fails(result, 1, "does not allow port 80; see tcpserversocketd.conf(5)", NULL);
+        sd_bus_slot_unref(slot);
+}
+
 static void assert_harmless(const char *text) {
         g_assert_nonnull(strchr(text, 'y'));
         for (const char *p = text; *p; p++)
@@ -221,6 +255,7 @@ static void test_text_of_strangers(void) {
 
 int main(int argc, char *argv[]) {
         test_init(&argc, &argv);
+        (void) test_enter_private_network();
 
 #define ADD(path, test) g_test_add("/errors/" path, Fixture, NULL, fixture_set_up, test, fixture_tear_down)
         ADD("the command line", test_the_command_line);
@@ -228,6 +263,7 @@ int main(int argc, char *argv[]) {
         ADD("no right", test_no_right);
         g_test_add_func("/errors/no service", test_no_service);
         g_test_add_func("/errors/no bus", test_no_bus);
+        g_test_add_func("/errors/what the configuration forbids", test_what_the_configuration_forbids);
         ADD("the session bus is another one", test_the_session_bus);
         ADD("output that nobody takes", test_output_that_nobody_takes);
         g_test_add_func("/errors/text of strangers does no harm", test_text_of_strangers);
