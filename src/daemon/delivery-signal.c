@@ -116,13 +116,18 @@ static uint32_t signal_get_room(Delivery *d) {
         return room > d->n_waiting ? room - d->n_waiting : 0;
 }
 
+/* The process ends soon, and the next one has what waits. */
+static bool bus_is_lost(int r) {
+        return r == -ENOTCONN || r == -ECONNRESET;
+}
+
 static int signal_push(Delivery *d, bool more) {
         DeliverySignal *s = from_delivery(d);
         int r = 0;
 
         while (d->n_waiting > 0 && signal_get_send_room(s) > 0) {
                 r = signal_push_one(s);
-                if (r == 0 || errno_is_transient(r))
+                if (r == 0 || errno_is_transient(r) || bus_is_lost(r))
                         break; /* the message needed a copy of the descriptor, or memory; later */
                 if (r < 0)
                         delivery_lose(d, TAILQ_FIRST(&d->waiting), -r);

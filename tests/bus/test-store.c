@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -374,6 +375,35 @@ static void test_damage(StoreFixture *f, const void *data) {
         }
 }
 
+/* The listener is nobody's then, and what has come to it waits for the next who takes it. */
+static void test_a_bus_that_ends(StoreFixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
+        uint16_t port = test_get_port(f->client, listener);
+        int peers[8];
+
+        {
+                _cleanup_close_ int first = test_connect("::1", port);
+
+                test_client_expect_accepted(f->client, listener, first, 1);
+        }
+        test_wait_for(test_get_u64(f->client, listener, "Delivered") == 1);
+
+        /* So that it finds both at once. */
+        g_assert_no_errno(kill(test_service_pid(f->service), SIGSTOP));
+        test_bus_kill(f->bus);
+        for (size_t i = 0; i < ELEMENTS(peers); i++)
+                peers[i] = test_connect("::1", port);
+        g_assert_no_errno(kill(test_service_pid(f->service), SIGCONT));
+
+        g_assert_cmpint(test_service_wait_exit(f->service), ==, 1);
+        for (size_t i = 0; i < ELEMENTS(peers); i++) {
+                struct pollfd poll_fd = { .fd = peers[i], .events = POLLIN | POLLRDHUP };
+
+                g_assert_cmpint(poll(&poll_fd, 1, 0), ==, 0);
+                close_fd(peers[i]);
+        }
+}
+
 /* Who does not listen to the service does not stop it either, and is told later. */
 static void test_a_busy_manager(StoreFixture *f, const void *data) {
         g_auto(GStrv) listeners = g_new0(char *, 1001);
@@ -421,6 +451,7 @@ int main(int argc, char *argv[]) {
         add("/store/another version starts anew", test_another_version);
         add("/store/strange things are put away", test_strange_things);
         add("/store/damage is survived", test_damage);
+        add("/store/a bus that ends takes no connection along", test_a_bus_that_ends);
         add("/store/a busy manager is told later", test_a_busy_manager);
         return test_run();
 }
