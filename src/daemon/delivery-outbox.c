@@ -472,6 +472,7 @@ static Receipt *outbox_find_receipt(Outbox *outbox, const Handoff *handoff) {
 static void outbox_handle_refusal(Outbox *outbox, uint64_t cookie, const sd_bus_error *error) {
         bool later = streq(error->name, SD_BUS_ERROR_LIMITS_EXCEEDED) ||
                      streq(error->name, SD_BUS_ERROR_NO_MEMORY);
+        Delivery *recalled = NULL;
         Handoff *handoff, *next;
 
         log_debug("The bus did not pass a message on to %s: %s", outbox->destination, error->message);
@@ -499,8 +500,12 @@ static void outbox_handle_refusal(Outbox *outbox, uint64_t cookie, const sd_bus_
                 handoff->refused = true;
                 if (!later)
                         delivery_lose(d, handoff, EACCES);
-                (void) d->ops->get_room(d); /* there is none, so it waits for the next attempt */
+                recalled = d; /* all of them are in one delivery */
         }
+
+        /* Somebody else may have room; otherwise they wait for the next attempt. */
+        if (recalled)
+                delivery_tell_room(recalled);
 }
 
 static bool on_refused(TrafficMember *member, uint64_t cookie, const sd_bus_error *error) {

@@ -171,6 +171,34 @@ static void test_refused_by_the_bus(Fixture *f, const void *data) {
 }
 
 /* Several in one answer, and what came later waits behind them. */
+/* Who waits behind the one to whom the bus did not pass it on has it then. */
+static void test_refused_by_the_bus_and_wanted(Fixture *f, const void *data) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT_PULL, NULL);
+        g_autoptr(TestClient) one = test_client_new(f->bus, (uid_t) -1),
+                              two = test_client_new(f->bus, (uid_t) -1),
+                              hanging = test_client_new(f->bus, (uid_t) -1);
+        uint16_t port = test_get_port(f->client, listener);
+        _cleanup_close_ int known = connect_and_say(port, "known"), unread = -EBADF, refused = -EBADF;
+        g_autoptr(GPtrArray) batch = NULL;
+        TestCall *call;
+
+        assert_gets(f->client, listener, known, 1, "known");
+        unread = connect_and_say(port, "unread");
+        test_open_window(hanging);
+        stall_with_an_answer(hanging, f->client, listener, 1, 2);
+        send_descriptors(one, hanging, 12);
+        send_descriptors(two, hanging, 12);
+        test_client_sync(two);
+
+        test_call_free(test_accept_start(hanging, listener, 1, TEST_ACCEPT_TIMEOUT_MAX));
+        test_client_sync_service(f->client);
+        call = test_accept_start(f->client, listener, 1, TEST_ACCEPT_TIMEOUT_MAX);
+        test_client_sync_service(f->client);
+        refused = connect_and_say(port, "refused");
+        batch = test_accept_finish(call);
+        assert_got(batch, refused, 3, "refused");
+}
+
 static void test_order_after_a_caller_left(Fixture *f, const void *data) {
         static const char *const texts[] = { "one", "two", "three", "four", "five", "six" };
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT_PULL, NULL);
@@ -359,6 +387,7 @@ int main(int argc, char *argv[]) {
         ADD("a caller that leaves without reading its answer takes nothing along",
             test_caller_that_leaves_after);
         ADD("a reply that the bus refused confirms nothing", test_refused_by_the_bus);
+        ADD("a reply that the bus refused is for who waits behind", test_refused_by_the_bus_and_wanted);
         ADD("what a caller left behind comes first", test_order_after_a_caller_left);
         ADD("an owner that leaves ends its connections", test_owner_that_leaves);
         ADD("a caller that hangs does not stand in the way", test_caller_that_hangs);
