@@ -185,7 +185,8 @@ AcceptError socket_classify_accept_error(int error) {
         case ENFILE:
         case ENOBUFS:
         case ENOMEM:
-        case EPERM: /* a security module refuses it and leaves the connection in the queue */
+        case EACCES: /* a security module refuses it and leaves the connection in the queue */
+        case EPERM:
                 return ACCEPT_EXHAUSTED;
 
         /* accept(2), "Error handling": errors of the network that were already pending on the new socket

@@ -35,6 +35,7 @@ static const char *errno_to_name(int error) {
         case ENFILE:
         case ENOBUFS:
         case ENOSPC:
+        case ETOOMANYREFS:
                 return SD_BUS_ERROR_LIMITS_EXCEEDED;
 
         case ENOMEM:

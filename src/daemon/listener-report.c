@@ -48,7 +48,7 @@ void listener_count_lost(Listener *l, const Address *peer, int error) {
         listener_note(l);
 
         /* In a channel that another process has filled: only their number is known. */
-        if (address_get_port(peer) == 0) {
+        if (address_is_any(peer)) {
                 listener_error(l, MESSAGE_CONNECTION_LOST_STR, NULL,
                                "A connection that was accepted before the service was restarted is lost: %s",
                                strerror(error));

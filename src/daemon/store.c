@@ -157,13 +157,14 @@ static int store_map(Store *s, int fd) {
 /* Consumes fd on success. */
 static int store_map_kept(Store *s, int fd) {
         struct stat st;
-        int r;
+        int seals, r;
 
         /* Nobody else has it; but a table that is too short would end us with SIGBUS. */
         if (fstat(fd, &st) < 0)
                 return -errno;
-        if (!S_ISREG(st.st_mode) || st.st_size < (off_t) sizeof(StateTable) ||
-            !(fcntl(fd, F_GET_SEALS) & F_SEAL_SHRINK))
+        seals = fcntl(fd, F_GET_SEALS);
+        if (!S_ISREG(st.st_mode) || st.st_size < (off_t) sizeof(StateTable) || seals < 0 ||
+            !(seals & F_SEAL_SHRINK))
                 return -EBADMSG;
 
         r = store_map(s, fd);
