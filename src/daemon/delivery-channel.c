@@ -138,6 +138,7 @@ static void channel_end(DeliveryChannel *c) {
         c->source = sd_event_source_disable_unref(c->source);
         channel_close(c);
         d->kept_channel = vault_drop(d->kept_channel);
+        d->parameters.events->channel_ended(d->parameters.userdata);
 }
 
 static int on_channel(sd_event_source *s, int fd, uint32_t revents, void *userdata) {

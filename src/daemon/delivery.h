@@ -25,6 +25,8 @@ typedef struct DeliveryEvents {
         void (*delivered)(uint32_t n, void *userdata);
         /* This one will never reach the client; it is closed after the call. */
         void (*lost)(const Address *peer, int error, void *userdata);
+        /* The program that had the channel has closed it, and there may be another one. */
+        void (*channel_ended)(void *userdata);
         /* How many listeners there are of the client's user, which have to share what the user may have. */
         uint32_t (*count_siblings)(void *userdata);
         /* The client cannot or will not take any. The listener ends. */

@@ -40,6 +40,12 @@ static void on_lost(const Address *peer, int error, void *userdata) {
         listener_count_lost(userdata, peer, error);
 }
 
+static void on_channel_ended(void *userdata) {
+        Listener *l = userdata;
+
+        quota_discharge(&l->channel_charge);
+}
+
 static uint32_t on_count_siblings(void *userdata) {
         Listener *l = userdata;
 
@@ -58,6 +64,7 @@ static const DeliveryEvents delivery_events = {
         .room = on_room,
         .delivered = on_delivered,
         .lost = on_lost,
+        .channel_ended = on_channel_ended,
         .count_siblings = on_count_siblings,
         .failed = on_failed,
 };

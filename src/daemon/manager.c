@@ -226,9 +226,6 @@ int manager_open_channel(Manager *m, Listener *l) {
         if (fd < 0)
                 return fd;
 
-        /* Of a channel whose program has ended. */
-        quota_discharge(&l->channel_charge);
-
         if (quota_get_total(m->quota, QUOTA_CHANNELS) >= m->limits.channels)
                 r = -ENOSPC;
         if (r >= 0)

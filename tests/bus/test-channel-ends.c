@@ -2,6 +2,7 @@
 
 /* Delivery "channel": what becomes of it, of its listener and of what was not read, whoever ends first. */
 
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/socket.h>
 
@@ -251,6 +252,35 @@ static void test_persistent_of_nobody(Fixture *f, const void *data) {
         channel_done(&c);
 }
 
+static bool can_open(Fixture *f, const char *listener, int *ret_channel) {
+        g_autoptr(TestCall) call = test_call_start(
+                        f->client,
+                        test_message_new(f->client, listener, TEST_LISTENER_INTERFACE, "OpenChannel"));
+        sd_bus_message *reply = test_call_wait(call);
+        int fd;
+
+        if (test_call_error(call)) {
+                g_assert_cmpstr(test_call_error(call), ==, SD_BUS_ERROR_LIMITS_EXCEEDED);
+                return false;
+        }
+
+        g_assert_cmpint(sd_bus_message_read(reply, "h", &fd), >=, 0);
+        *ret_channel = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+        return true;
+}
+
+/* MaxChannelsPerUser is about those that are open. */
+static void test_closed_ones_do_not_count(Fixture *f, const void *data) {
+        for (unsigned i = 0; i <= 64; i++) {
+                g_autofree char *listener = test_listen(f->client, 0, -1, CHANNEL, "persistent", "b", true,
+                                                        NULL);
+                _cleanup_close_ int channel = -EBADF;
+
+                /* The last one may still be counted for a moment. */
+                test_wait_for(can_open(f, listener, &channel));
+        }
+}
+
 int main(int argc, char *argv[]) {
         test_init(&argc, &argv);
         (void) test_enter_private_network();
@@ -269,6 +299,7 @@ int main(int argc, char *argv[]) {
         ADD("a persistent listener that nobody owns goes on with who opens its channel",
             test_persistent_of_nobody);
         ADD("a channel that has ended counts no longer", test_reopens);
+        ADD("closed ones do not count", test_closed_ones_do_not_count);
 #undef ADD
         return test_run();
 }
