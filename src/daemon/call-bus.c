@@ -105,10 +105,12 @@ int call_set_limit_error(const Call *call,
                          sd_bus_error *error) {
         LogFields fields = call_log_fields(call);
 
+        /* Of a stranger it is not known whom the message would count against. */
         fields.limit = limit;
-        log_event(LOG_NOTICE, MESSAGE_LIMIT_REACHED_STR, &fields,
-                  "Refused a call of user %u: %s; the limit %s is %u", (unsigned) call->client->uid, what,
-                  limit, value);
+        if (call->client->identified)
+                log_event(LOG_NOTICE, MESSAGE_LIMIT_REACHED_STR, &fields,
+                          "Refused a call of user %u: %s; the limit %s is %u", (unsigned) call->client->uid,
+                          what, limit, value);
 
         return bus_error_from_errno(error, -EDQUOT, "%s; the limit %s is %u", what, limit, value);
 }

@@ -5,7 +5,6 @@
 #include <linux/filter.h>
 #include <sys/socket.h>
 
-#include "base/log.h"
 #include "base/macros.h"
 #include "daemon/delivery-socket.h"
 #include "daemon/delivery.h"
@@ -74,14 +73,13 @@ static int bind_to_nowhere(int fd) {
 
 /* The client may have copies. What is left to them is a socket that takes no packet, for good. There are
  * kernels where only the one works without privileges: on some a filter needs CAP_NET_ADMIN, and a socket
- * with the option interface is bound already. */
-static void socket_revoke(Delivery *d, int listening_fd) {
+ * with the option interface is bound already. And a client that means harm can have done both before, so that
+ * all that is left is an end, after which it may listen again. */
+static int socket_revoke(Delivery *d, int listening_fd) {
         int dropped = drop_all(listening_fd), bound = bind_to_nowhere(listening_fd);
 
-        if (dropped < 0 && bound < 0)
-                log_warning("%s: cannot lock the socket: %s", d->parameters.path, strerror(-dropped));
-
         (void) shutdown(listening_fd, SHUT_RDWR);
+        return dropped < 0 && bound < 0 ? dropped : 0;
 }
 
 static int socket_new(const DeliveryParameters *parameters, Delivery **ret) {

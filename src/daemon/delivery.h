@@ -117,8 +117,9 @@ struct DeliveryOps {
         /* The process ends, and another one goes on: calls that wait are answered. May be NULL. */
         void (*leave)(Delivery *d);
 
-        /* The listener ends: the socket must be of no use to anybody. May be NULL. */
-        void (*revoke)(Delivery *d, int listening_fd);
+        /* The listener ends: the socket must be of no use to anybody. Returns a negative errno if whoever has
+         * it has seen to it that it stays of use. May be NULL. */
+        int (*revoke)(Delivery *d, int listening_fd);
 };
 
 /* NULL if there is none of that name. */

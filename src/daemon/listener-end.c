@@ -24,6 +24,20 @@ const char *listener_end_to_string(ListenerEnd end) {
         return names[end];
 }
 
+static void listener_revoke(Listener *l) {
+        LogFields fields = listener_log_fields(l);
+        int r;
+
+        if (!l->delivery->ops->revoke || l->fd < 0)
+                return;
+
+        r = l->delivery->ops->revoke(l->delivery, l->fd);
+        if (r < 0)
+                log_event(LOG_WARNING, NULL, &fields,
+                          "%s of user %u is closed, but whoever has its socket can keep the port: %s",
+                          l->path, (unsigned) l->uid, strerror(-r));
+}
+
 static void listener_stop(Listener *l) {
         linger_limit(); /* what came as its lifetime is closed */
         l->accept_source = sd_event_source_disable_unref(l->accept_source);
@@ -55,8 +69,7 @@ void listener_close(Listener *l, ListenerEnd end) {
                   "%s of user %u is closed (%s), with %u connections that nobody had confirmed yet", l->path,
                   (unsigned) l->uid, listener_end_to_string(end), (unsigned) n);
 
-        if (l->delivery->ops->revoke)
-                l->delivery->ops->revoke(l->delivery, l->fd);
+        listener_revoke(l);
         listener_stop(l);
         l->events->closed(l, end, l->userdata);
         (void) listener_free(l);

@@ -5,6 +5,7 @@
 
 #include <grp.h>
 #include <pwd.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -391,6 +392,48 @@ static void test_introspects_everything_for_root(Privacy *p, const void *data) {
         assert_finds(p->root, listener, siblings, NULL);
 }
 
+/* ---- Strangers ---- */
+
+/* Who calls before the bus has said who it is, is not taken for root. */
+static void test_logs_no_stranger_as_root(Privacy *p, const void *data) {
+        g_autoptr(GPtrArray) calls = g_ptr_array_new_with_free_func((GDestroyNotify) test_call_free);
+        g_autoptr(TestClient) newcomer = NULL;
+        unsigned n_refused = 0;
+
+        if (!test_require_root())
+                return;
+
+        newcomer = test_client_new(p->bus, test_other_uid(1));
+        for (unsigned i = 0; i < 120; i++)
+                g_ptr_array_add(calls, test_call_start(newcomer, test_message_new(newcomer, TEST_MANAGER_PATH,
+                                                                                  TEST_MANAGER_INTERFACE,
+                                                                                  "ListListeners")));
+        for (unsigned i = 0; i < calls->len; i++) {
+                (void) test_call_wait(calls->pdata[i]);
+                n_refused += g_strcmp0(test_call_error(calls->pdata[i]), SD_BUS_ERROR_LIMITS_EXCEEDED) == 0;
+        }
+        g_assert_cmpuint(n_refused, >, 0);
+        g_assert_false(test_service_has_logged(p->service, "user 0"));
+}
+
+/* Whoever has a socket can lock it before the service does. What cannot be helped is told. */
+static void test_tells_when_a_port_is_kept(Privacy *p, const void *data) {
+        static const int on = 1;
+        g_autofree char *listener = NULL;
+        _cleanup_close_ int socket = -EBADF;
+
+        if (!test_require_root())
+                return;
+
+        listener = test_listen(p->owner, 0, -1, "delivery", "s", "socket", NULL);
+        socket = test_listener_call_fd(p->owner, listener, "TakeSocket");
+        g_assert_no_errno(setsockopt(socket, SOL_SOCKET, SO_LOCK_FILTER, &on, sizeof(on)));
+        g_assert_no_errno(setsockopt(socket, SOL_SOCKET, SO_BINDTODEVICE, "lo", strlen("lo")));
+        test_listener_call(p->owner, listener, "Close");
+        test_wait_for(test_service_has_logged(p->service, "whoever has its socket can keep the port"));
+        g_assert_false(test_service_is_listening(p->service, test_local_port(socket)));
+}
+
 int main(int argc, char *argv[]) {
         test_init(&argc, &argv);
         (void) test_enter_private_network();
@@ -406,6 +449,8 @@ int main(int argc, char *argv[]) {
         ADD("a list shows what is the caller's user's", test_lists_what_is_ones_users);
         ADD("introspection shows what is the caller's user's", test_introspects_what_is_ones_users);
         ADD("introspection shows everything to root", test_introspects_everything_for_root);
+        ADD("who is not known yet is not logged as root", test_logs_no_stranger_as_root);
+        ADD("a port that is kept is told of", test_tells_when_a_port_is_kept);
 #undef ADD
         return test_run();
 }
