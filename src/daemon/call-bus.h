@@ -48,6 +48,7 @@ typedef struct CallQueue {
         Polkit *polkit;
         UnreadBus unread;
         TAILQ_HEAD(, Call) calls;
+        uint32_t n_turns; /* that others had than those who call */
 } CallQueue;
 
 struct Call {

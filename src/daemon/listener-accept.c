@@ -265,12 +265,15 @@ void listener_serve(Listener *l) {
 
 static int on_connection(sd_event_source *s, int fd, uint32_t revents, void *userdata) {
         Listener *l = userdata;
+        const ListenerEvents *events = l->events;
+        void *events_userdata = l->userdata;
 
         /* Somebody else may have taken it since the kernel told. */
         if (listener_wants_notice(l) && !listener_is_ready(l) && socket_has_input(l->fd))
                 l->delivery->ops->notice(l->delivery);
 
         listener_serve(l);
+        events->turn(events_userdata);
         return 0;
 }
 

@@ -46,6 +46,8 @@ typedef struct ListenerEvents {
         void (*error)(Listener *l, const ListenerError *error, void *userdata);
         /* Its port is free, and it is freed right after the call. */
         void (*closed)(Listener *l, ListenerEnd end, void *userdata);
+        /* One of them has had its turn, and may be gone. Others may be freed in the call. */
+        void (*turn)(void *userdata);
 } ListenerEvents;
 
 struct Listener {

@@ -29,6 +29,9 @@
 /* After that it is a stop. systemd kills us after a while (TimeoutStopSec=). */
 #define TERMINATE_USEC (UINT64_C(2) * 1000 * 1000)
 
+/* So many may the listeners have before the bus has one again. */
+#define TURNS_PER_MESSAGE 8
+
 struct Service {
         sd_event *event;
         sd_bus *bus;
@@ -68,9 +71,20 @@ static void on_listener_closed(Listener *l, ListenerEnd end, void *userdata) {
         manager_forget_listener(calls->manager, l);
 }
 
+/* The loop gives each that is ready a turn, and the bus would be one among as many as there are listeners. To
+ * let it go first would be the other extreme: then somebody who calls all the time could keep all of them
+ * waiting. */
+static void on_listener_turn(void *userdata) {
+        CallQueue *calls = userdata;
+
+        if (++calls->n_turns % TURNS_PER_MESSAGE == 0)
+                (void) sd_bus_process(calls->bus, NULL);
+}
+
 static const ListenerEvents listener_events = {
         .error = on_listener_error,
         .closed = on_listener_closed,
+        .turn = on_listener_turn,
 };
 
 /* Somebody has left the bus. The match covers everybody: one for each client would have to be added before

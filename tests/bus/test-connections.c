@@ -4,6 +4,7 @@
 
 #include <poll.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -344,6 +345,51 @@ static void test_lingers_for_no_long_call(Fixture *f, const void *data) {
         test_client_sync_service(other);
 }
 
+/* Each listener that is busy has its turns, and the bus has not one among them but one every few. */
+static void test_calls_are_answered_between(Fixture *f, const void *data) {
+        enum {
+                LISTENERS = 64,
+                PEERS = 100,
+                CALLS = 6
+        };
+        static const char *const nobody[] = { "255.255.255.255", NULL };
+        char *listeners[LISTENERS];
+        uint16_t ports[LISTENERS];
+        TestCall *calls[CALLS];
+        uint64_t refused;
+
+        for (unsigned i = 0; i < LISTENERS; i++) {
+                listeners[i] = test_listen(f->client, 0, PEERS, "allowFrom", "as", nobody, NULL);
+                ports[i] = test_get_port(f->client, listeners[i]);
+        }
+
+        /* So that it finds all of it at once. */
+        g_assert_no_errno(kill(test_service_pid(f->service), SIGSTOP));
+        for (unsigned i = 0; i < LISTENERS; i++)
+                for (unsigned n = 0; n < PEERS; n++)
+                        close_fd(test_connect("::1", ports[i]));
+        for (unsigned i = 0; i < CALLS; i++) {
+                sd_bus_message *m = test_message_new(f->client, listeners[0],
+                                                     "org.freedesktop.DBus.Properties", "Get");
+
+                g_assert_cmpint(sd_bus_message_append(m, "ss", TEST_LISTENER_INTERFACE, "Refused"), >=, 0);
+                calls[i] = test_call_start(f->client, m);
+        }
+        test_client_sync(f->client);
+        g_assert_no_errno(kill(test_service_pid(f->service), SIGCONT));
+
+        /* In a turn it takes 16 at the most, and has one for each call otherwise. */
+        g_assert_cmpint(sd_bus_message_read(test_call_wait(calls[CALLS - 1]), "v", "t", &refused), >=, 0);
+        g_assert_cmpuint(refused, <=, 2 * 16);
+
+        for (unsigned i = 0; i < CALLS; i++)
+                test_call_free(calls[i]);
+        for (unsigned i = 0; i < LISTENERS; i++) {
+                test_wait_for(test_get_u64(f->client, listeners[i], "Refused") == PEERS);
+                g_free(listeners[i]);
+        }
+}
+
 int main(int argc, char *argv[]) {
         test_init(&argc, &argv);
         (void) test_enter_private_network();
@@ -361,6 +407,7 @@ int main(int argc, char *argv[]) {
         g_test_add("/connections/the port is free before Close is answered", Fixture, NULL, set_up_in_turns,
                    test_frees_the_port_before_it_replies, tear_down_in_turns);
         ADD("the same port can be listened on again at once", test_listens_again_at_once);
+        ADD("calls are answered between those of many listeners", test_calls_are_answered_between);
 #undef ADD
         return test_run();
 }
