@@ -158,6 +158,15 @@ bool test_require_root(void) {
         return false;
 }
 
+bool test_require_program(const char *name) {
+        g_autofree char *path = g_find_program_in_path(name), *reason = g_strdup_printf("needs %s", name);
+
+        if (path)
+                return true;
+        g_test_skip(reason);
+        return false;
+}
+
 sd_event *test_event(void) {
         return process.event;
 }

@@ -13,6 +13,8 @@ int test_run(void);
 
 /* For a set-up or test that needs it; when false it has called g_test_skip(). */
 bool test_require_root(void);
+/* By its name or its path. */
+bool test_require_program(const char *name);
 
 /* Drives all clients that are not stalled, the buses' observers, and what was added to it. */
 sd_event *test_event(void);

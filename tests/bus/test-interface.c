@@ -367,15 +367,6 @@ static void test_documentation(Interface *i, const void *data) {
         }
 }
 
-static bool require_program(const char *name) {
-        g_autofree char *path = g_find_program_in_path(name);
-
-        if (path)
-                return true;
-        g_test_skip("a program is not installed");
-        return false;
-}
-
 static void assert_generated(const char *path) {
         if (!test_file_contains(path, "Listen"))
                 g_error("%s was not generated", path);
@@ -389,7 +380,7 @@ static void test_code_generator(Interface *i, const void *data) {
         g_autofree char *chapter = g_strdup_printf("%s-%s.xml", book, TEST_MANAGER_INTERFACE);
         g_autofree char *next = g_strdup_printf("%s-%s.xml", book, TEST_LISTENER_INTERFACE);
 
-        if (!require_program("gdbus-codegen"))
+        if (!test_require_program("gdbus-codegen"))
                 return;
         test_run_command("gdbus-codegen", "--header", "--output", header, i->path, NULL);
         test_run_command("gdbus-codegen", "--body", "--output", body, i->path, NULL);
@@ -399,13 +390,13 @@ static void test_code_generator(Interface *i, const void *data) {
         assert_generated(chapter);
         assert_generated(next);
 
-        if (!require_program("xmllint"))
+        if (!test_require_program("xmllint"))
                 return;
         test_run_command("xmllint", "--noout", "--nonet", chapter, next, NULL);
 }
 
 static void test_well_formed(Interface *i, const void *data) {
-        if (require_program("xmllint"))
+        if (test_require_program("xmllint"))
                 test_run_command("xmllint", "--noout", "--nonet", i->path, NULL);
 }
 

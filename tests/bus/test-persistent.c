@@ -316,13 +316,10 @@ static void test_is_made_by_busctl(Fixture *f, const void *data) {
                 "-1",
                 NULL,
         };
-        g_autofree char *program = g_find_program_in_path("busctl");
         g_autofree char *listener = NULL;
 
-        if (!program) {
-                g_test_skip("needs busctl");
+        if (!test_require_program("busctl"))
                 return;
-        }
         listener = call_once(f, argv, "o \"", "\"");
         assert_stays(f, listener);
 }
@@ -344,13 +341,10 @@ static void test_is_made_by_gdbus(Fixture *f, const void *data) {
                 "-1",
                 NULL,
         };
-        g_autofree char *program = g_find_program_in_path("gdbus");
         g_autofree char *listener = NULL;
 
-        if (!program) {
-                g_test_skip("needs gdbus");
+        if (!test_require_program("gdbus"))
                 return;
-        }
         listener = call_once(f, argv, "objectpath '", "'");
         assert_stays(f, listener);
 }

@@ -170,7 +170,7 @@ static void test_one_listener(Fixture *f, const void *data) {
 
 static void test_jq(Fixture *f, const void *data) {
         g_autofree char *address = g_strdup_printf("DBUS_SYSTEM_BUS_ADDRESS=%s", test_bus_address(f->bus));
-        g_autofree char *jq = g_find_program_in_path("jq"), *directory = test_make_directory("jq"),
+        g_autofree char *directory = test_make_directory("jq"),
                         *out = g_build_filename(directory, "out", NULL);
         const char *const environment[] = { address, NULL };
         const char *const argv[] = {
@@ -183,10 +183,8 @@ static void test_jq(Fixture *f, const void *data) {
         g_autoptr(TestChild) child = NULL;
         g_autofree char *listener = NULL, *expected = NULL;
 
-        if (!jq) {
-                g_test_skip("jq is not installed");
+        if (!test_require_program("jq"))
                 return;
-        }
 
         child = test_child_new(argv, &options);
         test_wait_for(test_file_contains(out, "Watching listeners"));
