@@ -323,7 +323,7 @@ def links(sources):
 # ------------------------------------------------------------------------------------------- the tests
 
 def test_sources(sources, name):
-    """A test's source; a few are called after the suite that they are in."""
+    """A test's source; one name may be that of tests in two directories."""
     return [path for path in (f'tests/{directory}test-{name}.c' for directory in ('', 'bus/', 'machine/', 'ctl/'))
             if os.path.exists(os.path.join(sources.root, path))]
 
