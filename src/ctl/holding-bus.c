@@ -229,11 +229,28 @@ static int take_descriptor(Context *c, const char *path, const char *member) {
         return r < 0 ? r : answer.fd;
 }
 
+/* What the service would only take from, or be of use in, a program that does more than this one. */
+static int check_options(const Context *c, const char *delivery) {
+        if (option_is_true(c, "acknowledge"))
+                return message_error(-EINVAL,
+                                     _("Option --acknowledge is for the delivery \"signal\", which no verb "
+                                       "uses; leave it out."));
+        /* With a socket, the service refuses it anyway. */
+        if (option_is_true(c, "paused") && !option_is_true(c, "persistent") && streq(delivery, "channel"))
+                return message_error(-EINVAL,
+                                     _("Option --paused needs --persistent, as nobody could resume the "
+                                       "listener otherwise."));
+        return 0;
+}
+
 static int take(Holding *h, const Endpoint *endpoint, const char *delivery) {
         char *path;
         Held *item;
         int r, fd;
 
+        r = check_options(h->context, delivery);
+        if (r < 0)
+                return r;
         r = make_room(h);
         if (r < 0)
                 return r;

@@ -346,6 +346,24 @@ static void test_options_choose_the_delivery(Fixture *f, const void *data) {
         }
 }
 
+/* By somebody else, as the tool itself does not. */
+static void test_paused_until_resumed(Fixture *f, const void *data) {
+        uint16_t port;
+        g_autoptr(Tool) tool = serving_start(f->bus, &port,
+                                             SERVING("listen", "--inetd", "--paused", "--persistent",
+                                                     "--name=later", "0", "--", "echo", "here"));
+        _cleanup_close_ int peer = test_connect("127.0.0.1", port);
+        g_autoptr(ToolResult) shown = tool_run(f->bus, "show", "later", NULL);
+        g_autoptr(ToolResult) resumed = NULL;
+
+        g_assert_nonnull(strstr(shown->out, "Paused=yes\n"));
+        g_assert_nonnull(strstr(shown->out, "Accepted=0\n"));
+        resumed = tool_run(f->bus, "resume", "later", NULL);
+        g_assert_cmpint(resumed->status, ==, 0);
+        test_expect(peer, "here\n");
+        g_assert_cmpint(serving_end(tool, SIGTERM), ==, 128 + SIGTERM);
+}
+
 /* A test's data is its own. */
 static void set_up(Fixture *f, const void *data) {
         fixture_set_up(f, NULL);
@@ -380,5 +398,6 @@ int main(int argc, char *argv[]) {
         ADD("/accept/a process that cannot be watched", test_a_process_that_cannot_be_watched, NULL);
         ADD("/accept/a process that cannot be started", test_a_process_that_cannot_be_started, NULL);
         ADD("/accept/options choose the delivery", test_options_choose_the_delivery, NULL);
+        ADD("/accept/paused until resumed", test_paused_until_resumed, NULL);
         return test_run();
 }

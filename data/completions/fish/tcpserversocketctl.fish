@@ -99,7 +99,7 @@ complete -c tcpserversocketctl -n $here -l backlog -x -d 'How many connections w
 complete -c tcpserversocketctl -n $here -l binary-type -xa 'string arraybuffer' -d 'What bindings make of the bytes'
 complete -c tcpserversocketctl -n $here -l local-address -x -d 'The address to bind'
 complete -c tcpserversocketctl -n $here -l interface -xa '(__tcpserversocketctl_interfaces)' -d 'Take only what arrives here'
-complete -c tcpserversocketctl -n $here -l delivery -xa 'signal pull channel socket' -d 'How connections come'
+complete -c tcpserversocketctl -n $here -l delivery -xa 'channel socket' -d 'How connections come'
 complete -c tcpserversocketctl -n $here -l lifetime -x -d 'End with this descriptor'
 complete -c tcpserversocketctl -n $here -l defer-accept -x -d 'Wait so many seconds for the first bytes'
 complete -c tcpserversocketctl -n $here -l fast-open -x -d 'Length of the queue of TCP Fast Open'
@@ -108,8 +108,7 @@ complete -c tcpserversocketctl -n $here -l accept-rate -x -d 'At most so many co
 complete -c tcpserversocketctl -n $here -l name -x -d 'A label for listings and logs'
 
 complete -c tcpserversocketctl -n $here -l ipv6-only -a 'yes no' -d 'Take IPv6 connections only'
-complete -c tcpserversocketctl -n $here -l acknowledge -a 'yes no' -d 'Confirm each connection'
-complete -c tcpserversocketctl -n $here -l paused -a 'yes no' -d 'Accept nothing before "resume"'
+complete -c tcpserversocketctl -n $here -l paused -a 'yes no' -d 'With --persistent: accept nothing before "resume"'
 complete -c tcpserversocketctl -n $here -l persistent -a 'yes no' -d 'Let the listener outlive the tool'
 complete -c tcpserversocketctl -n $here -l non-blocking -a 'yes no' -d 'Set O_NONBLOCK on connections'
 complete -c tcpserversocketctl -n $here -l no-delay -a 'yes no' -d 'Set TCP_NODELAY on connections'
