@@ -63,7 +63,8 @@ static BridgeState reset(Bridge *b) {
 }
 
 static int watch(BridgeEnd *end, BridgeHub *hub, uint32_t more) {
-        struct epoll_event event = { .events = EPOLLIN | EPOLLRDHUP | EPOLLET | more, .data.ptr = end };
+        struct epoll_event event = { .events = EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLET | more,
+                                     .data.ptr = end };
 
         if (epoll_ctl(hub->epoll, end->is_watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, end->fd, &event) < 0)
                 return -errno;
@@ -125,8 +126,12 @@ static int fill(BridgeWay *way, BridgeHub *hub) {
                 way->is_bulk = n >= COPY_MAX;
                 return 1;
         }
-        r = end_of_input(way->from, n);
+        r = n < 0 ? end_of_input(way->from, n) : 1;
         pipes_put(&hub->pipes, TAKE_PTR(way->pipe));
+        /* It comes no further than to an urgent byte, and takes that for the end once the real one is there:
+         * only recv(2) can be believed. */
+        if (n == 0)
+                way->is_bulk = false;
         return r;
 }
 
@@ -197,8 +202,8 @@ static int copy(BridgeWay *way, BridgeHub *hub) {
         if (n <= 0)
                 return end_of_input(way->from, n);
 
-        /* What comes from now on, epoll tells. */
-        if (n < COPY_MAX && !way->from->ended)
+        /* What comes from now on, epoll tells. Before an urgent byte it reads less than there is. */
+        if (n < COPY_MAX && !way->from->ended && !way->from->urgent)
                 way->from->readable = false;
         way->is_bulk = n == COPY_MAX;
 
@@ -228,7 +233,7 @@ static int move(BridgeWay *way, const BridgeWay *other, BridgeHub *hub) {
                         if (!way->from->readable)
                                 return 0;
 
-                        r = way->is_bulk ? fill(way, hub) : copy(way, hub);
+                        r = way->is_bulk && !way->from->urgent ? fill(way, hub) : copy(way, hub);
                         if (r == -ENODATA) {
                                 way->finished = true;
                                 /* If the other one has, closing says the same. Who has reset learns nothing
@@ -376,6 +381,7 @@ BridgeState bridge_handle(BridgeEnd *end, uint32_t events, BridgeHub *hub) {
 
                 b->target.readable = events & (EPOLLIN | EPOLLRDHUP);
                 b->target.ended = events & EPOLLRDHUP;
+                b->target.urgent = events & EPOLLPRI;
                 return connected(b, hub);
         }
 
@@ -383,6 +389,8 @@ BridgeState bridge_handle(BridgeEnd *end, uint32_t events, BridgeHub *hub) {
                 end->readable = true;
         if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
                 end->ended = true;
+        /* One that comes later is another event. */
+        end->urgent = events & EPOLLPRI;
         if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
                 end->writable = true;
 

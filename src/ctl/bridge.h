@@ -8,6 +8,10 @@
  * on. A failure or a reset ends both, and the peers see a reset, too, after all that came before it. But
  * where one has closed while the other still sends, what it said before that still arrives as an ordinary
  * end.
+ *
+ * Urgent bytes (MSG_OOB; tcp(7)) are bytes of the stream, in their place, as RFC 6093 wants them to be read:
+ * the kernel would take them out, and what is left is another stream, half of a Telnet command for example.
+ * That they are urgent is not passed on, on which nobody can rely.
  */
 
 #include <stdbool.h>
@@ -27,6 +31,7 @@ typedef struct BridgeEnd {
         bool readable, writable; /* as far as is known; edge-triggered */
         bool ended;              /* after what can be read, nothing comes any more */
         bool failed;             /* there was an error in place of an end */
+        bool urgent;             /* an urgent byte is among what can be read */
         bool is_watched;         /* by epoll */
         bool waits_to_write;     /* epoll tells that, too */
 } BridgeEnd;

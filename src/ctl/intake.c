@@ -26,16 +26,19 @@ int intake_init(Intake *in, int fd, bool is_channel, bool non_blocking) {
         return set_non_blocking(fd);
 }
 
-static int set_no_delay(int fd) {
+static int set_verbatim(int fd) {
         int one = 1;
 
-        return setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) < 0 ? -errno : 0;
+        return setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) < 0 ||
+                                               setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &one, sizeof(one)) < 0
+                               ? -errno
+                               : 0;
 }
 
-int intake_set_no_delay(Intake *in) {
-        in->no_delay = true;
+int intake_set_verbatim(Intake *in) {
+        in->is_verbatim = true;
         /* What is accepted inherits it. */
-        return in->is_channel ? 0 : set_no_delay(in->fd);
+        return in->is_channel ? 0 : set_verbatim(in->fd);
 }
 
 void intake_done(Intake *in) {
@@ -119,7 +122,7 @@ static int receive_next(Intake *in, int *ret_fd, Address *ret_peer) {
                 size = sizeof(storage);
                 if (getpeername(fd, (struct sockaddr *) &storage, &size) == 0 &&
                     (!in->non_blocking || set_non_blocking(fd) >= 0) &&
-                    (!in->no_delay || set_no_delay(fd) >= 0))
+                    (!in->is_verbatim || set_verbatim(fd) >= 0))
                         break;
 
                 /* Reset by its peer already; nobody is there to be served. */

@@ -10,13 +10,13 @@ typedef struct Address Address;
 typedef struct Intake {
         int fd; /* to be polled for input; non-blocking */
         bool is_channel;
-        bool non_blocking, no_delay;
+        bool non_blocking, is_verbatim;
 } Intake;
 
 /* Consumes fd. non_blocking: what is taken shall be. */
 int intake_init(Intake *in, int fd, bool is_channel, bool non_blocking);
-/* What is taken shall have TCP_NODELAY set. */
-int intake_set_no_delay(Intake *in);
+/* What is taken shall hold nothing up (TCP_NODELAY), and leave urgent bytes in their place (SO_OOBINLINE). */
+int intake_set_verbatim(Intake *in);
 void intake_done(Intake *in);
 
 /* Takes the next connection, close-on-exec. Returns 1; 0 if there is none now; -ECONNRESET when there will be

@@ -130,6 +130,7 @@ int target_connect(const Target *t, size_t i, int *ret_fd, bool *ret_connected) 
         if (fd < 0)
                 return -errno;
 
+        (void) setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &one, sizeof(one));
         if (a->storage.ss_family != AF_UNIX)
                 (void) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 

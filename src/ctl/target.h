@@ -26,6 +26,7 @@ typedef struct Target {
 int target_parse(const char *s, Target *ret);
 void target_done(Target *t);
 
-/* A non-blocking socket whose connect() is under way (*ret_connected false) or done. Returns a negative errno
- * when this address failed at once; -EAGAIN: the queue of a Unix socket is full. */
+/* A non-blocking socket, without delay and with urgent bytes in their place, whose connect() is under way
+ * (*ret_connected false) or done. Returns a negative errno when this address failed at once; -EAGAIN: the
+ * queue of a Unix socket is full. */
 int target_connect(const Target *t, size_t i, int *ret_fd, bool *ret_connected);

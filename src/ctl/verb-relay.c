@@ -90,8 +90,8 @@ static int run(Forwarding *f, const Endpoint *endpoint, const char *to, Context 
         if (r >= 0)
                 r = holding_take_intake(f->holding, endpoint, true, &parameters.intake);
         if (r >= 0)
-                /* What one side has sent without delay shall not be held up here. */
-                (void) intake_set_no_delay(&parameters.intake);
+                /* What one side has sent reaches the other one as it was, and no later. */
+                (void) intake_set_verbatim(&parameters.intake);
         if (r < 0) {
                 target_done(&parameters.target);
                 return r;

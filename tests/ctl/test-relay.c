@@ -184,6 +184,93 @@ static void test_a_slow_reader(Fixture *f, const void *data) {
         relay_end(&r);
 }
 
+/* ------------------------------------------------------------------------------------------ urgent bytes */
+
+static void stop(Relayed *r) {
+        test_child_signal(r->tool->child, SIGSTOP);
+        test_wait_for(serving_get_state(r->tool->child->pid) == 'T');
+}
+
+/* An urgent one in the middle of n others. */
+static void send_with_urgent(int fd, unsigned n) {
+        g_autofree char *bytes = g_strnfill(n / 2, '.');
+
+        test_send(fd, bytes, n / 2);
+        g_assert_cmpint(send(fd, "!", 1, MSG_OOB | MSG_NOSIGNAL), ==, 1);
+        test_send(fd, bytes, n / 2);
+}
+
+static void expect_with_urgent(int fd, unsigned n) {
+        g_autofree char *expected = g_strnfill(n + 1, '.');
+
+        expected[n / 2] = '!';
+        test_expect(fd, expected);
+}
+
+static void assert_passes_urgent(Relayed *r, int from, int to, unsigned n, bool at_once, bool end) {
+        if (at_once)
+                stop(r);
+        send_with_urgent(from, n);
+        if (end)
+                g_assert_no_errno(shutdown(from, SHUT_WR));
+        if (at_once)
+                test_child_signal(r->tool->child, SIGCONT);
+        expect_with_urgent(to, n);
+        if (end)
+                g_assert_cmpint(test_wait_end(to), ==, 0);
+}
+
+static void relay_urgent_bytes(Relayed *r) {
+        static const struct {
+                unsigned n;
+                bool at_once; /* all is there when it is looked at */
+        } cases[] = { { 6, false }, { 6, true }, { 40000, true }, { 600000, false } };
+
+        for (int client_first = 0; client_first <= 1; client_first++) {
+                for (size_t i = 0; i < ELEMENTS(cases); i++) {
+                        _cleanup_close_ int client = test_connect("127.0.0.1", r->port),
+                                            target = target_accept(&r->target);
+                        int a = client_first ? client : target, b = client_first ? target : client;
+
+                        /* Nothing has to come after it; and what it ends with is no part of an end. */
+                        for (int end = 0; end <= 1; end++)
+                                assert_passes_urgent(r, a, b, cases[i].n, cases[i].at_once, end);
+                        test_send(b, "answer", 6);
+                        test_expect(a, "answer");
+                }
+        }
+        relay_end(r);
+}
+
+/* They stay in their place, and hide nothing of what is behind them. */
+static void test_urgent_bytes(Fixture *f, const void *data) {
+        Relayed r = relay_start(f, target_new(), data);
+
+        relay_urgent_bytes(&r);
+}
+
+static void test_urgent_bytes_of_a_path(Fixture *f, const void *data) {
+        Relayed r = relay_start(f, target_new_unix(false, 16), NULL);
+
+        relay_urgent_bytes(&r);
+}
+
+/* They may be the first to come. */
+static void test_an_urgent_greeting(Fixture *f, const void *data) {
+        Relayed r = relay_start(f, target_new(), NULL);
+        _cleanup_close_ int client = -EBADF, target = -EBADF;
+
+        stop(&r);
+        client = test_connect("127.0.0.1", r.port);
+        for (unsigned i = 0; i < 3; i++)
+                g_assert_cmpint(send(client, "!", 1, MSG_OOB | MSG_NOSIGNAL), ==, 1);
+        test_child_signal(r.tool->child, SIGCONT);
+        target = target_accept(&r.target);
+        test_expect(target, "!!!");
+        test_assert_connected(client, target);
+        relay_end(&r);
+}
+
 /* ----------------------------------------------------------------------------------- many connections */
 
 #define MANY 2000
@@ -345,6 +432,10 @@ int main(int argc, char *argv[]) {
         ADD("/relay/a path", test_a_path, NULL);
         ADD("/relay/an abstract name", test_an_abstract_name, NULL);
         ADD("/relay/a slow reader", test_a_slow_reader, NULL);
+        ADD("/relay/urgent bytes", test_urgent_bytes, NULL);
+        ADD("/relay/urgent bytes by channel", test_urgent_bytes, "--delivery=channel");
+        ADD("/relay/urgent bytes of a path", test_urgent_bytes_of_a_path, NULL);
+        ADD("/relay/an urgent greeting", test_an_urgent_greeting, NULL);
         ADD("/relay/thousands", test_thousands, NULL);
         ADD("/relay/nobody there", test_nobody_there, NULL);
         ADD("/relay/a full queue", test_a_full_queue, NULL);
