@@ -206,6 +206,13 @@ static int run_inner(Relay *r) {
         return 0;
 }
 
+/* Who asks the inner loop to end from out here does not wake it. */
+static bool is_ending(const Relay *r) {
+        int code;
+
+        return sd_event_get_exit_code(r->event, &code) >= 0;
+}
+
 static int64_t get_ms(void) {
         struct timespec now;
 
@@ -233,7 +240,7 @@ static int retry_in_time(Relay *r) {
                 }
         }
 
-        if (!TAILQ_EMPTY(&r->queue) || !TAILQ_EMPTY(&r->dead))
+        if (!TAILQ_EMPTY(&r->queue) || !TAILQ_EMPTY(&r->dead) || is_ending(r))
                 return 0;
 
         return r->retry_at > 0 ? (int) (r->retry_at - now) : -1;
@@ -255,9 +262,9 @@ static int handle_events(Relay *r, const struct epoll_event *events, int n) {
         go_on(r);
         bury(r);
 
+        inner = inner || r->intake_is_gone || is_ending(r);
         /* A source that was added to it must be armed, too. */
-        return inner || r->intake_is_gone || sd_event_get_state(r->event) != SD_EVENT_ARMED ? run_inner(r)
-                                                                                            : 1;
+        return inner || sd_event_get_state(r->event) != SD_EVENT_ARMED ? run_inner(r) : 1;
 }
 
 /* Returns false when there is nothing left to do. */

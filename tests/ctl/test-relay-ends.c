@@ -384,6 +384,29 @@ static void test_no_descriptors_for_a_pipe(Fixture *f, const void *data) {
         relay_end(&r);
 }
 
+/* More than find room in the memory that a process has to spare. */
+#define MANY 2000
+
+/* It is over at once, and does not wait for something else to happen. */
+static void test_no_memory(Fixture *f, const void *data) {
+        static const struct rlimit none = {};
+        int clients[MANY];
+        Relayed r;
+
+#ifdef __SANITIZE_ADDRESS__
+        g_test_skip("AddressSanitizer ends a process that is out of memory");
+        return;
+#endif
+        serving_raise_descriptors();
+        r = relay_start(f, target_new(), NULL);
+        g_assert_no_errno(prlimit(r.tool->child->pid, RLIMIT_AS, &none, NULL));
+        for (unsigned i = 0; i < MANY; i++)
+                clients[i] = test_connect_start(NULL, "127.0.0.1", r.port);
+        relay_wait(&r, 1);
+        for (unsigned i = 0; i < MANY; i++)
+                close_fd(clients[i]);
+}
+
 /* There and back again, so that there is never a moment without anything to do. */
 static void *send_and_receive(void *data) {
         const int *fd = data;
@@ -481,6 +504,7 @@ int main(int argc, char *argv[]) {
         ADD("no port for the target", test_no_port_for_the_target, NULL);
         ADD("no descriptor for what a channel brings", test_no_descriptor_for_what_a_channel_brings, NULL);
         ADD("no descriptors for a pipe", test_no_descriptors_for_a_pipe, NULL);
+        ADD("no memory", test_no_memory, NULL);
         ADD("who waits has a turn", test_who_waits_has_a_turn, NULL);
         ADD("the end of a channel waits", test_the_end_of_a_channel_waits, NULL);
         ADD("accept is forbidden", test_accept_is_forbidden, NULL);
