@@ -15,6 +15,7 @@
 #include "ctl/holding-bus.h"
 #include "ctl/intake.h"
 #include "ctl/message.h"
+#include "ctl/shortage.h"
 #include "ctl/signals.h"
 
 /* The connection, until the process has it, and the process itself. */
@@ -54,7 +55,8 @@ struct Acceptor {
         size_t n_ports;
         JobList running, unstarted;
         sd_event_source *retry; /* something has run out; nothing is taken before it is enabled no more */
-        bool is_waiting, has_complained;
+        Shortage shortage;
+        bool is_waiting;
         int ending; /* the signal, or 0 */
         bool lost;
 };
@@ -63,9 +65,8 @@ struct Acceptor {
 static void wait_a_moment(Acceptor *a, int error, const char *why) {
         int r;
 
-        if (!a->has_complained)
-                (void) message_error(error, _("Connections have to wait: %s."), why);
-        a->has_complained = a->is_waiting = true;
+        shortage_tell(&a->shortage, error, why);
+        a->is_waiting = true;
 
         r = sd_event_source_set_time_relative(a->retry, RETRY_USEC);
         if (r >= 0)
@@ -210,8 +211,6 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *userdata) {
                 TAILQ_REMOVE(&a->unstarted, job, jobs);
                 start_job(job);
         }
-        if (!a->is_waiting)
-                a->has_complained = false;
         update(a);
         return 0;
 }

@@ -269,9 +269,7 @@ static int move(BridgeWay *way, const BridgeWay *other, BridgeHub *hub) {
 
 /* Something has run out. */
 static BridgeState retry_later(BridgeHub *hub, int error) {
-        if (!hub->has_complained)
-                (void) message_error(error, _("Connections have to wait: %s."), strerror(-error));
-        hub->has_complained = true;
+        shortage_tell(&hub->shortage, error, strerror(-error));
         return BRIDGE_RETRIES;
 }
 
@@ -306,7 +304,7 @@ static BridgeState connected(Bridge *b, BridgeHub *hub) {
         b->connected = b->client.writable = b->target.writable = true;
         hub->target.preferred = b->address;
         hub->target.was_reached = true;
-        hub->unreachable = hub->has_complained = false;
+        hub->unreachable = false;
 
         /* Mostly, what the client wants is there already. */
         b->client.readable = true;

@@ -20,6 +20,7 @@
 
 #include "ctl/gate.h"
 #include "ctl/pipes.h"
+#include "ctl/shortage.h"
 #include "ctl/target.h"
 
 typedef struct Bridge Bridge;
@@ -61,8 +62,8 @@ typedef struct BridgeHub {
         int epoll;
         Target target;
         Pipes pipes;
-        bool unreachable;    /* has been said */
-        bool has_complained; /* of a shortage */
+        Shortage shortage;
+        bool unreachable; /* has been said */
 } BridgeHub;
 
 typedef enum BridgeState {

@@ -130,10 +130,8 @@ static void take_connections(Relay *r) {
                 if (k > 0)
                         k = gate_arrive(r->gate, fd, &peer);
                 if (k < 0 && intake_is_transient(k)) {
-                        if (!r->hub.has_complained)
-                                (void) message_error(k, _("Connections have to wait: %s."),
-                                                     intake_explain(k));
-                        r->is_waiting = r->hub.has_complained = true;
+                        shortage_tell(&r->hub.shortage, k, intake_explain(k));
+                        r->is_waiting = true;
                         break;
                 }
                 if (k < 0) {

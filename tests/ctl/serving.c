@@ -42,14 +42,24 @@ char *serving_output(Tool *tool) {
         return text;
 }
 
-unsigned serving_count_lines(Tool *tool, const char *line) {
-        g_autofree char *text = serving_output(tool);
-        g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+static unsigned count_lines(const char *path, const char *line) {
+        g_autofree char *text = NULL;
+        g_auto(GStrv) lines = NULL;
         unsigned n = 0;
 
+        g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+        lines = g_strsplit(text, "\n", -1);
         for (char **l = lines; *l; l++)
                 n += streq(*l, line);
         return n;
+}
+
+unsigned serving_count_lines(Tool *tool, const char *line) {
+        return count_lines(tool->out, line);
+}
+
+unsigned serving_count_complaints(Tool *tool, const char *line) {
+        return count_lines(tool->err, line);
 }
 
 int serving_end(Tool *tool, int signal_number) {
@@ -94,6 +104,17 @@ char serving_get_state(pid_t pid) {
         if (!g_file_get_contents(path, &text, NULL, NULL))
                 return 0;
         return strrchr(text, ')')[2];
+}
+
+unsigned serving_count_rests(pid_t pid) {
+        static const char key[] = "\nvoluntary_ctxt_switches:";
+        g_autofree char *path = g_strdup_printf("/proc/%d/status", (int) pid), *text = NULL;
+        const char *place;
+
+        g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+        place = strstr(text, key);
+        g_assert_nonnull(place);
+        return (unsigned) atoi(place + strlen(key));
 }
 
 unsigned serving_count_queued(uint16_t port) {

@@ -16,6 +16,9 @@ char *serving_output(Tool *tool);
 /* How often a line is there. */
 unsigned serving_count_lines(Tool *tool, const char *line);
 
+/* The same of what it has said on standard error. */
+unsigned serving_count_complaints(Tool *tool, const char *line);
+
 /* Ends it by a signal; returns the exit status. */
 int serving_end(Tool *tool, int signal_number);
 
@@ -24,6 +27,9 @@ unsigned serving_count_children(pid_t pid);
 pid_t serving_get_child(pid_t pid);
 /* As ps(1) shows it: 'S', 'T', 'Z'; 0: there is no such process. */
 char serving_get_state(pid_t pid);
+
+/* How often it has gone to sleep so far. */
+unsigned serving_count_rests(pid_t pid);
 
 /* How many connections wait in the kernel's queue at this port. */
 unsigned serving_count_queued(uint16_t port);

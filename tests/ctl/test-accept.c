@@ -322,6 +322,29 @@ static void test_a_process_that_cannot_be_started(Fixture *f, const void *data) 
         g_assert_cmpint(test_wait_end(peer), ==, 0);
 }
 
+static void forbid_accept(void *data) {
+        serving_fail_always(SYS_accept4, EMFILE);
+}
+
+/* However often it tries again. */
+static void test_a_shortage_is_told_once(Fixture *f, const void *data) {
+        static const char shortage[] = "Connections have to wait: Too many open files.";
+        g_autoptr(Tool) tool = NULL;
+        _cleanup_close_ int peer = -EBADF;
+        unsigned n_rests;
+        uint16_t port;
+
+        tool_set_up_with(forbid_accept);
+        tool = serving_start(f->bus, &port, SERVING("listen", "--inetd", "0", "--", "cat"));
+        tool_set_up_with(NULL);
+        peer = test_connect("::1", port);
+        test_wait_for(tool_has_complained(tool, shortage));
+        n_rests = serving_count_rests(tool->child->pid);
+        test_wait_for(serving_count_rests(tool->child->pid) >= n_rests + 10);
+        g_assert_cmpuint(serving_count_complaints(tool, shortage), ==, 1);
+        g_assert_cmpint(serving_end(tool, SIGTERM), ==, 128 + SIGTERM);
+}
+
 /* What the service has to refuse or to hold back, it has to accept, too. */
 static void test_options_choose_the_delivery(Fixture *f, const void *data) {
         static const struct {
@@ -397,6 +420,7 @@ int main(int argc, char *argv[]) {
         ADD("/accept/one of two ports is lost, by channel", test_one_of_two_ports, "--delivery=channel");
         ADD("/accept/a process that cannot be watched", test_a_process_that_cannot_be_watched, NULL);
         ADD("/accept/a process that cannot be started", test_a_process_that_cannot_be_started, NULL);
+        ADD("/accept/a shortage is told once", test_a_shortage_is_told_once, NULL);
         ADD("/accept/options choose the delivery", test_options_choose_the_delivery, NULL);
         ADD("/accept/paused until resumed", test_paused_until_resumed, NULL);
         return test_run();

@@ -305,6 +305,36 @@ static void test_no_descriptor_for_what_a_channel_brings(Fixture *f, const void 
         assert_waits_for_descriptors(f, "--delivery=channel", 0);
 }
 
+/* With one connection's descriptors freed at a time, it works and fails in turn. */
+static void test_a_shortage_is_told_once(Fixture *f, const void *data) {
+        Relayed r = relay_start(f, target_new(), data);
+        int clients[6], targets[ELEMENTS(clients)];
+        const unsigned n_first = ELEMENTS(clients) / 2;
+
+        for (unsigned i = 0; i < ELEMENTS(clients); i++) {
+                if (i == n_first)
+                        allow_descriptors(r.tool->child->pid, 0);
+                clients[i] = test_connect("127.0.0.1", r.port);
+                if (i < n_first) {
+                        targets[i] = target_accept(&r.target);
+                        test_assert_connected(clients[i], targets[i]);
+                }
+        }
+        expect_shortage(&r);
+        for (unsigned i = 0; i < ELEMENTS(clients); i++) {
+                close(clients[i]);
+                g_assert_cmpint(test_wait_end(targets[i]), ==, 0);
+                close(targets[i]);
+                if (i + n_first < ELEMENTS(clients)) {
+                        targets[i + n_first] = target_accept(&r.target);
+                        test_assert_connected(clients[i + n_first], targets[i + n_first]);
+                }
+        }
+        g_assert_cmpuint(serving_count_complaints(r.tool, "Connections have to wait: Too many open files."),
+                         ==, 1);
+        relay_end(&r);
+}
+
 #define PORT_RANGE "/proc/sys/net/ipv4/ip_local_port_range"
 
 static void write_sysctl(const char *value) {
@@ -501,6 +531,8 @@ int main(int argc, char *argv[]) {
         ADD("a reset meets bytes, of a Unix socket", test_a_reset_meets_bytes, "unix");
         ADD("an end meets a reset", test_an_end_meets_a_reset, NULL);
         ADD("no descriptor for the target", test_no_descriptor_for_the_target, NULL);
+        ADD("a shortage is told once, with the socket", test_a_shortage_is_told_once, NULL);
+        ADD("a shortage is told once, with a channel", test_a_shortage_is_told_once, "--delivery=channel");
         ADD("no port for the target", test_no_port_for_the_target, NULL);
         ADD("no descriptor for what a channel brings", test_no_descriptor_for_what_a_channel_brings, NULL);
         ADD("no descriptors for a pipe", test_no_descriptors_for_a_pipe, NULL);
