@@ -64,8 +64,6 @@ void call_queue_cancel(CallQueue *queue, const char *sender) {
                 if (streq(sd_bus_message_get_sender(call->message), sender))
                         (void) call_free(call);
         }
-
-        unread_bus_forget(&queue->unread, sender);
 }
 
 static int call_reply_error(Call *call, int r, sd_bus_error *error) {

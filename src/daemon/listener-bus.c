@@ -14,6 +14,10 @@
 #include "daemon/listener-properties-bus.h"
 #include "daemon/manager.h"
 
+/* No signal is longer: Error's message is cut. */
+#define CLOSED_SIZE UINT64_C(512)
+#define ERROR_SIZE UINT64_C(1024)
+
 /* The node above the listeners. It shows each caller its own, and an administrator all of them, so sd-bus
  * cannot do it: the caller has to be identified first. */
 static int act_introspect_prefix(Call *call, sd_bus_error *error) {
@@ -100,13 +104,14 @@ void listener_bus_done(ListenerBus *objects) {
         objects->calls = sd_bus_slot_unref(objects->calls);
 }
 
+static bool has_owner_on_bus(const CallQueue *calls, const Listener *l) {
+        return l->owner && sd_bus_is_open(calls->bus);
+}
+
 static void emit_to_owner(sd_bus *bus, const Listener *l, const char *member, const char *types, ...) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
         va_list arguments;
         int r;
-
-        if (!l->owner || !sd_bus_is_open(bus))
-                return;
 
         r = sd_bus_message_new_signal(bus, &m, MANAGER_PATH, MANAGER_INTERFACE, member);
         if (r >= 0)
@@ -129,11 +134,25 @@ static void emit_to_owner(sd_bus *bus, const Listener *l, const char *member, co
                           "%s: cannot send %s to %s: %s", l->path, member, l->owner->name, strerror(-r));
 }
 
-void listener_bus_emit_error(sd_bus *bus, const Listener *l, const ListenerError *error) {
-        emit_to_owner(bus, l, "Error", "ossuu", l->path, error->message, error->file, error->line,
+/* Others can make it lose connections without end. The log and the counters keep what is not sent. */
+void listener_bus_emit_error(CallQueue *calls, const Listener *l, const ListenerError *error) {
+        if (!has_owner_on_bus(calls, l))
+                return;
+
+        if (!unread_bus_admit_signal(&calls->unread, l->owner->name, ERROR_SIZE)) {
+                log_debug("%s: no Error is sent to %s, who has too much unread", l->path, l->owner->name);
+                return;
+        }
+
+        emit_to_owner(calls->bus, l, "Error", "ossuu", l->path, error->message, error->file, error->line,
                       UINT32_C(0));
 }
 
-void listener_bus_emit_closed(sd_bus *bus, const Listener *l, const char *reason) {
-        emit_to_owner(bus, l, "Closed", "os", l->path, reason);
+/* Of these there are not more than it has had listeners. */
+void listener_bus_emit_closed(CallQueue *calls, const Listener *l, const char *reason) {
+        if (!has_owner_on_bus(calls, l))
+                return;
+
+        unread_bus_count_signal(&calls->unread, l->owner->name, CLOSED_SIZE);
+        emit_to_owner(calls->bus, l, "Closed", "os", l->path, reason);
 }

@@ -19,6 +19,7 @@ typedef struct ListenerBus {
 int listener_bus_init(ListenerBus *objects, sd_bus *bus, CallQueue *calls);
 void listener_bus_done(ListenerBus *objects);
 
-/* These go to the owner, if there is one, and to nobody else. */
-void listener_bus_emit_error(sd_bus *bus, const Listener *l, const ListenerError *error);
-void listener_bus_emit_closed(sd_bus *bus, const Listener *l, const char *reason);
+/* These go to the owner, if there is one, and to nobody else. The first is not sent to who has too much
+ * unread. */
+void listener_bus_emit_error(CallQueue *calls, const Listener *l, const ListenerError *error);
+void listener_bus_emit_closed(CallQueue *calls, const Listener *l, const char *reason);

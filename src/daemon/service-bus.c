@@ -61,13 +61,13 @@ DEFINE_CLEANUP(Service, service_free)
 static void on_listener_error(Listener *l, const ListenerError *error, void *userdata) {
         CallQueue *calls = userdata;
 
-        listener_bus_emit_error(calls->bus, l, error);
+        listener_bus_emit_error(calls, l, error);
 }
 
 static void on_listener_closed(Listener *l, ListenerEnd end, void *userdata) {
         CallQueue *calls = userdata;
 
-        listener_bus_emit_closed(calls->bus, l, listener_end_to_string(end));
+        listener_bus_emit_closed(calls, l, listener_end_to_string(end));
         manager_forget_listener(calls->manager, l);
 }
 
@@ -108,6 +108,8 @@ static int on_name_gone(sd_bus_message *m, void *userdata, sd_bus_error *error) 
         client = manager_find_client(s->manager, name);
         if (client)
                 manager_remove_client(s->manager, client);
+        /* Last, as before it may still be told something. */
+        unread_bus_forget(&s->calls.unread, name);
         return 0;
 }
 

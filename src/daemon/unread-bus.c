@@ -182,18 +182,19 @@ static int client_set_error(const UnreadClient *c, sd_bus_error *error) {
         if (uid != UNREAD_STRANGER)
                 log_event(LOG_NOTICE, NULL,
                           &(LogFields) { .owner = c->name, .has_owner_uid = true, .owner_uid = uid },
-                          "Refused a call of user %u: %llu bytes of answers are not read; the limit is %llu",
+                          "Refused a call of user %u: %llu bytes that it was sent are not read; the limit is %llu",
                           (unsigned) uid, (unsigned long long) c->bytes, (unsigned long long) limit);
 
         if (c->bytes <= limit)
                 return bus_error_from_errno(
                                 error, -EDQUOT,
-                                "Other programs of the caller's user have not read %llu bytes of answers",
+                                "Other programs of the caller's user have not read %llu bytes that they were sent",
                                 (unsigned long long) (unread_client_get_user_bytes(c) - c->bytes));
 
-        return bus_error_from_errno(error, -EDQUOT,
-                                    "The caller has not read %llu bytes of answers; the limit is %llu now",
-                                    (unsigned long long) c->bytes, (unsigned long long) limit);
+        return bus_error_from_errno(
+                        error, -EDQUOT,
+                        "The caller has not read %llu bytes that it was sent; the limit is %llu now",
+                        (unsigned long long) c->bytes, (unsigned long long) limit);
 }
 
 int unread_bus_admit(UnreadBus *u, sd_bus_message *call, uid_t uid, uint64_t size, sd_bus_error *error) {
@@ -277,9 +278,26 @@ static int client_refuse(UnreadClient *c, sd_bus_message *m, uint64_t size) {
         return 1;
 }
 
+/* It may have been identified since. */
+static int unread_bus_identify(UnreadBus *u, UnreadClient *c) {
+        const Client *client;
+
+        if (unread_client_get_uid(c) != UNREAD_STRANGER)
+                return 0;
+
+        client = manager_find_client(u->manager, c->name);
+        return client && client->identified ? unread_client_set_uid(c, client->uid) : 0;
+}
+
+/* Asks first, as what is sent now comes after what the bus will tell. */
+static void unread_bus_count(UnreadBus *u, UnreadClient *c, uint64_t size) {
+        if (c->all - c->asked >= UNREAD_FREE)
+                unread_bus_ask(u, c);
+        unread_client_count(c, size);
+}
+
 static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         UnreadBus *u = userdata;
-        const Client *client;
         UnreadClient *c;
         uint64_t size;
         uint8_t type;
@@ -294,26 +312,53 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error) {
                 return r;
 
         size = call_get_size(m);
-        if (c->bytes + size > UNREAD_FREE && unread_client_get_uid(c) == UNREAD_STRANGER) {
-                client = manager_find_client(u->manager, c->name);
-                if (client && client->identified) {
-                        r = unread_client_set_uid(c, client->uid);
-                        if (r < 0)
-                                return r;
-                }
+        if (c->bytes + size > UNREAD_FREE) {
+                r = unread_bus_identify(u, c);
+                if (r < 0)
+                        return r;
         }
 
         if (size <= UNREAD_FREE && unread_client_has_room(c, size)) {
-                /* First, as the answer to this call comes after what the bus will tell. */
-                if (c->all - c->asked >= UNREAD_FREE)
-                        unread_bus_ask(u, c);
-                unread_client_count(c, size);
+                unread_bus_count(u, c, size);
                 return 0;
         }
 
         linger_limit(); /* what comes with it is closed */
         unread_bus_ask(u, c);
         return client_refuse(c, m, size);
+}
+
+/* NULL: there is nothing to be counted, or no memory for it. Rather too much is sent then than nothing. */
+static UnreadClient *unread_bus_get_receiver(UnreadBus *u, const char *name) {
+        UnreadClient *c;
+
+        if (u->blind || unread_acquire_client(&u->unread, name, &c) < 0)
+                return NULL;
+
+        (void) unread_bus_identify(u, c); /* or it shares with the strangers */
+        return c;
+}
+
+bool unread_bus_admit_signal(UnreadBus *u, const char *name, uint64_t size) {
+        UnreadClient *c = unread_bus_get_receiver(u, name);
+
+        if (!c)
+                return true;
+
+        if (!unread_client_has_room(c, size)) {
+                unread_bus_ask(u, c);
+                return false;
+        }
+
+        unread_bus_count(u, c, size);
+        return true;
+}
+
+void unread_bus_count_signal(UnreadBus *u, const char *name, uint64_t size) {
+        UnreadClient *c = unread_bus_get_receiver(u, name);
+
+        if (c)
+                unread_bus_count(u, c, size);
 }
 
 int unread_bus_init(UnreadBus *u, sd_bus *bus, Manager *manager) {
@@ -337,6 +382,7 @@ void unread_bus_forget(UnreadBus *u, const char *name) {
 }
 
 void unread_bus_done(UnreadBus *u) {
+        u->blind = true; /* what is still sent is not counted any more */
         while (u->unread.clients)
                 unread_bus_forget(u, u->unread.clients->name);
 

@@ -4,7 +4,7 @@
 #include "daemon/unread.h"
 
 /* Of the 127 MiB, the rest is for clients below UNREAD_FREE, of which a system bus has no more than 2048, for
- * long answers, and for what is sent unasked. */
+ * long answers, for the end of listeners, which is told in any case, and for what carries descriptors. */
 #define TOTAL_MAX (UINT64_C(64) * 1024 * 1024)
 #define USER_MAX (UINT64_C(16) * 1024 * 1024)
 #define STRANGER_MAX (UINT64_C(1) * 1024 * 1024)

@@ -2,12 +2,13 @@
 #pragma once
 
 /*
- * How much of what we have answered each client may not have read yet, and how much that may be.
+ * How much of what we have sent each client may not have read yet, and how much that may be: answers, and
+ * signals that it has not asked for. What carries descriptors is not among it, as credit.h bounds that.
  *
  * When 127 MiB of what a sender has sent wait in dbus-daemon for those who do not read (max_incoming_bytes),
  * it stops reading from that sender: one client that calls and does not read would stop us for everybody. So
  * there is a limit for each user and one for all. But a client that has next to nothing waiting may always
- * have an answer, so that those who read do not notice those who do not.
+ * be sent something, so that those who read do not notice those who do not.
  */
 
 #include <stdbool.h>
@@ -36,7 +37,7 @@ typedef struct UnreadClient {
         Unread *unread;
         UnreadUser *user;
         uint64_t bytes;        /* may wait */
-        uint64_t all;          /* that were ever answered */
+        uint64_t all;          /* that were ever sent */
         uint64_t asked;        /* of these, before the bus was asked what waits */
         uint64_t long_bytes;   /* of the bytes, of long answers of which the bus has not said yet whether they
                                   wait */
@@ -50,7 +51,7 @@ typedef struct UnreadClient {
 
 /* Embedded. */
 struct Unread {
-        UnreadClient *clients; /* who has called and not left */
+        UnreadClient *clients; /* who has called, or was sent a signal, and not left */
         UnreadUser *users;
         uint64_t bytes;
 };
@@ -64,7 +65,7 @@ UnreadClient *unread_client_free(UnreadClient *c);
 int unread_client_set_uid(UnreadClient *c, uid_t uid);
 uid_t unread_client_get_uid(const UnreadClient *c);
 
-/* It will be sent an answer of so many bytes. */
+/* It will be sent so many bytes: an answer, or a signal. */
 void unread_client_count(UnreadClient *c, uint64_t size);
 
 /* The same of one that may exceed the limit. It is not held against its caller before the bus says that it

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Clients that call and do not read the answers. When 127 MiB of what a sender has sent wait for such,
- * dbus-daemon stops reading from that sender, and nobody would be served any more. dbus-broker counts it
- * against the client, and in the end disconnects it. */
+/* Clients that do not read: the answers to what they call, and what others make the service send them. When
+ * 127 MiB of what a sender has sent wait for such, dbus-daemon stops reading from that sender, and nobody
+ * would be served any more. dbus-broker counts it against the client, and in the end disconnects it. */
 
 #include "base/macros.h"
+#include "bus/channel.h"
 #include "bus/fixture.h"
 #include "bus/pull.h"
 
@@ -18,6 +19,14 @@
 #define N_SHORT_CALLS 50000U /* of 3 kB */
 #define N_ECHOES 200U        /* of 1 MiB */
 #define N_PATH_ECHOES 3000U  /* of 60 kB */
+
+#define N_TO_FILL 4000U /* short calls, of which one user may not leave the answers to all unread */
+#define N_LOST 64U      /* a channel holds no more */
+#define N_ROUNDS 10U
+
+/* What fits in although nothing more was to be sent: an account is full when the next answer would be too
+ * much, and a signal is shorter. */
+#define SLACK (UINT64_C(16) * 1024)
 
 typedef struct Counts {
         unsigned n_sent;
@@ -102,22 +111,30 @@ static void recover(TestClient *client, Counts *counts) {
 }
 
 /* It sends so many of them and does not read. */
-static void stall(Fixture *f,
-                  sd_bus_message *(*make)(TestClient *client),
-                  TestClient *staller,
-                  unsigned n_calls) {
-        Counts counts = {};
-
+static void call_unread(Fixture *f,
+                        sd_bus_message *(*make)(TestClient *client),
+                        TestClient *staller,
+                        unsigned n_calls,
+                        Counts *counts) {
         test_client_set_stalled(staller, true);
         for (unsigned i = 0; i < n_calls && !test_client_is_disconnected(staller); i++) {
-                start_counted(staller, make(staller), &counts);
+                start_counted(staller, make(staller), counts);
                 if (i % AT_ONCE == AT_ONCE - 1) {
                         (void) sd_bus_flush(test_client_bus(staller));
                         /* dbus-daemon lets nobody wait for more answers at a time than 128. */
                         test_client_sync_service(f->client);
                 }
         }
+}
 
+/* Then it reads again. */
+static void stall(Fixture *f,
+                  sd_bus_message *(*make)(TestClient *client),
+                  TestClient *staller,
+                  unsigned n_calls) {
+        Counts counts = {};
+
+        call_unread(f, make, staller, n_calls, &counts);
         assert_served(f, f->client);
         recover(staller, &counts);
         assert_served(f, f->client);
@@ -186,6 +203,87 @@ static void call_often(TestClient *client, sd_bus_message *(*make)(TestClient *c
         test_wait_for(counts.n_answered == counts.n_sent);
         g_assert_cmpuint(counts.n_refused, ==, 0);
         g_assert_cmpuint(counts.n_failed, ==, 0);
+}
+
+/* What of all that was sent to it waits in dbus-daemon. */
+static uint64_t get_outgoing_bytes(TestClient *asker, TestClient *client) {
+        sd_bus_message *m = NULL, *reply;
+        g_autoptr(TestCall) call = NULL;
+        uint32_t bytes = 0;
+        const char *key;
+
+        g_assert_cmpint(sd_bus_message_new_method_call(test_client_bus(asker), &m, "org.freedesktop.DBus",
+                                                       "/org/freedesktop/DBus",
+                                                       "org.freedesktop.DBus.Debug.Stats",
+                                                       "GetConnectionStats"),
+                        >=, 0);
+        g_assert_cmpint(sd_bus_message_append(m, "s", test_client_name(client)), >=, 0);
+        call = test_call_start(asker, m);
+        g_assert_cmpstr(test_call_error(call), ==, NULL);
+
+        reply = test_call_wait(call);
+        g_assert_cmpint(sd_bus_message_enter_container(reply, 'a', "{sv}"), >, 0);
+        while (sd_bus_message_enter_container(reply, 'e', "sv") > 0) {
+                g_assert_cmpint(sd_bus_message_read(reply, "s", &key), >, 0);
+                if (streq(key, "OutgoingBytes"))
+                        g_assert_cmpint(sd_bus_message_read(reply, "v", "u", &bytes), >, 0);
+                else
+                        g_assert_cmpint(sd_bus_message_skip(reply, "v"), >, 0);
+                g_assert_cmpint(sd_bus_message_exit_container(reply), >=, 0);
+        }
+        return bytes;
+}
+
+/* The owner, who does not read, was sent nothing more. */
+static void assert_spared(Fixture *f, TestClient *owner, uint64_t before) {
+        uint64_t after;
+
+        test_client_sync_service(f->client);
+        if (!test_bus_is_broker()) {
+                after = get_outgoing_bytes(f->client, owner);
+                g_test_message("%" G_GUINT64_FORMAT " bytes wait, and before %" G_GUINT64_FORMAT, after,
+                               before);
+                g_assert_cmpuint(after, <=, before + SLACK);
+        }
+        assert_served(f, f->client);
+}
+
+/* Somebody else opens the channel and leaves all in it unread: the owner is told of each. */
+static void lose_connections(TestClient *client, const char *listener) {
+        uint64_t n = test_get_u64(client, listener, "Lost") + N_LOST;
+        int channel = test_listener_call_fd(client, listener, "OpenChannel");
+        int peers[N_LOST];
+
+        for (size_t i = 0; i < ELEMENTS(peers); i++)
+                peers[i] = test_connect("::1", test_get_port(client, listener));
+        test_wait_for(test_get_u64(client, listener, "Accepted") == n);
+        close_fd(channel);
+        test_wait_for(test_get_u64(client, listener, "Lost") == n);
+        for (size_t i = 0; i < ELEMENTS(peers); i++)
+                close_fd(peers[i]);
+}
+
+static void test_errors(Fixture *f, const void *data) {
+        g_autoptr(TestClient) owner = test_client_new(f->bus, (uid_t) -1);
+        g_autofree char *listener = test_listen(owner, 0, -1, CHANNEL, "persistent", "b", true, NULL);
+        Counts counts = {};
+        uint64_t before = 0;
+        unsigned n_errors;
+
+        call_unread(f, make_introspect, owner, N_TO_FILL, &counts);
+        if (!test_bus_is_broker())
+                before = get_outgoing_bytes(f->client, owner);
+        for (unsigned i = 0; i < N_ROUNDS; i++)
+                lose_connections(f->client, listener);
+        assert_spared(f, owner, before);
+
+        recover(owner, &counts);
+        if (test_bus_is_broker())
+                return;
+        test_client_sync_service(owner);
+        n_errors = test_client_count_signals(owner, "Error");
+        lose_connections(f->client, listener);
+        test_wait_for(test_client_count_signals(owner, "Error") == n_errors + N_LOST);
 }
 
 /* Many programs read and answer no Pings: those that wait for the answer to a call, and what is made with
@@ -291,6 +389,7 @@ int main(int argc, char *argv[]) {
         ADD("nor do many short calls", test_short_calls);
         ADD("nor errors that repeat long names", test_echoes);
         ADD("nor those that repeat long paths", test_path_echoes);
+        ADD("nor errors that others cause", test_errors);
         ADD("who reads is not refused, though it answers no Pings", test_reader);
         ADD("nor for what another one of its user does not read", test_reader_beside);
         ADD("nor with pull", test_pull);
