@@ -31,7 +31,8 @@ struct Outbox {
         Receipt *probe_receipt;
         Receipt *open_receipt; /* goes with the message that is being made */
 
-        TAILQ_HEAD(, OutboxWaiter) waiters;
+        OutboxWaiters waiters;
+        OutboxWaiters not_admitted;
         TAILQ_HEAD(, OutboxGuest) guests;
 };
 
@@ -103,6 +104,8 @@ Outbox *outbox_free(Outbox *outbox) {
         }
         while ((waiter = TAILQ_FIRST(&outbox->waiters)))
                 outbox_stop_waiting(waiter);
+        while ((waiter = TAILQ_FIRST(&outbox->not_admitted)))
+                outbox_stop_waiting(waiter);
 
         while ((handoff = TAILQ_FIRST(&outbox->on_bus))) {
                 Delivery *d = handoff->delivery;
@@ -139,20 +142,43 @@ const char *outbox_get_destination(Outbox *outbox) {
         return outbox->destination;
 }
 
-static void outbox_start_waiting(Outbox *outbox, OutboxWaiter *waiter) {
-        if (waiter->outbox)
+static void waiter_start(OutboxWaiter *waiter, OutboxWaiters *queue) {
+        if (waiter->queue)
                 return;
 
-        TAILQ_INSERT_TAIL(&outbox->waiters, waiter, link);
-        waiter->outbox = outbox;
+        TAILQ_INSERT_TAIL(queue, waiter, link);
+        waiter->queue = queue;
 }
 
 void outbox_stop_waiting(OutboxWaiter *waiter) {
-        if (!waiter->outbox)
+        if (!waiter->queue)
                 return;
 
-        TAILQ_REMOVE(&waiter->outbox->waiters, waiter, link);
-        waiter->outbox = NULL;
+        TAILQ_REMOVE(waiter->queue, waiter, link);
+        waiter->queue = NULL;
+}
+
+bool outbox_admit_signal(Outbox *outbox, uint64_t size, OutboxWaiter *waiter) {
+        const Traffic *traffic = outbox->traffic;
+
+        if (traffic->events->admit_signal(outbox->destination, size, traffic->userdata))
+                return true;
+
+        waiter_start(waiter, &outbox->not_admitted);
+        return false;
+}
+
+void outbox_admit_again(Outbox *outbox) {
+        OutboxWaiter *waiter;
+        uint32_t n = 0;
+
+        /* Each once: who is not admitted this time waits behind them. */
+        TAILQ_FOREACH(waiter, &outbox->not_admitted, link)
+                n++;
+        for (; n > 0 && (waiter = TAILQ_FIRST(&outbox->not_admitted)); n--) {
+                outbox_stop_waiting(waiter);
+                waiter->room(waiter);
+        }
 }
 
 void outbox_add_guest(Outbox *outbox, OutboxGuest *guest) {
@@ -354,7 +380,7 @@ uint32_t outbox_get_room(Outbox *outbox, OutboxWaiter *waiter) {
                 room = credit_get_room(&outbox->credit);
 
         if (room == 0)
-                outbox_start_waiting(outbox, waiter);
+                waiter_start(waiter, &outbox->waiters);
 
         return room;
 }
@@ -435,7 +461,7 @@ int outbox_attach_receipt(Outbox *outbox, OutboxWaiter *waiter, int *ret_fd) {
         if (r > 0)
                 outbox->open_receipt->first = outbox->last_position + 1;
         else if (r == 0)
-                outbox_start_waiting(outbox, waiter);
+                waiter_start(waiter, &outbox->waiters);
 
         return r;
 }
@@ -537,6 +563,7 @@ int outbox_new(Traffic *traffic, const char *destination, uid_t uid, uint32_t wi
         TAILQ_INIT(&outbox->on_bus);
         TAILQ_INIT(&outbox->receipts);
         TAILQ_INIT(&outbox->waiters);
+        TAILQ_INIT(&outbox->not_admitted);
         TAILQ_INIT(&outbox->guests);
 
         r = credit_init(&outbox->credit, &traffic->budget, uid, window_max, outbox_serve_waiters, outbox);

@@ -32,9 +32,10 @@ typedef struct Traffic Traffic;
 typedef struct sd_bus sd_bus;
 typedef struct sd_bus_message sd_bus_message;
 
-/* Something that waits for room in an outbox. Embedded. */
+/* Something that waits for room in an outbox, or for being admitted. Embedded. */
+typedef TAILQ_HEAD(OutboxWaiters, OutboxWaiter) OutboxWaiters;
 typedef struct OutboxWaiter {
-        Outbox *outbox; /* NULL: does not wait */
+        OutboxWaiters *queue; /* NULL: does not wait */
         /* There is room; takes at once what it has use for. */
         void (*room)(struct OutboxWaiter *waiter);
         /* This client will never take a descriptor. */
@@ -62,6 +63,13 @@ const char *outbox_get_destination(Outbox *outbox);
 /* How many connections may be sent now. If it is 0, the waiter is called later. */
 uint32_t outbox_get_room(Outbox *outbox, OutboxWaiter *waiter);
 void outbox_stop_waiting(OutboxWaiter *waiter);
+
+/* Whether the client may be sent a signal of not more than so many bytes that carries nothing; it is to be
+ * sent then. If not, as it has too much unread, the waiter is called later. */
+bool outbox_admit_signal(Outbox *outbox, uint64_t size, OutboxWaiter *waiter);
+
+/* There is room for such signals: those who were not admitted try again. */
+void outbox_admit_again(Outbox *outbox);
 
 /* This client does not take descriptors. */
 bool outbox_is_refused(const Outbox *outbox);

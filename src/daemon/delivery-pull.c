@@ -17,6 +17,9 @@
  * there cannot answer a Ping. */
 #define CONNECTIONS_PER_REPLY_MAX 15
 
+/* No Pending is longer. */
+#define PENDING_SIZE UINT64_C(256)
+
 /* A call that may not wait does so for the bus. */
 #define PROBE_USEC 1000
 
@@ -41,7 +44,8 @@ struct DeliveryPull {
         Outbox *owner;
         TAILQ_HEAD(, PullCall) calls; /* in the order they came */
         unsigned n_calls;
-        bool noticed; /* the owner knows that a connection waits */
+        bool noticed;        /* the owner knows that a connection waits */
+        OutboxWaiter notice; /* or has too much unread to be told */
 };
 
 static DeliveryPull *from_delivery(Delivery *d) {
@@ -72,6 +76,10 @@ static PullCall *call_from_waiter(OutboxWaiter *waiter) {
 
 static void on_room(OutboxWaiter *waiter) {
         delivery_tell_room(&call_from_waiter(waiter)->pull->delivery);
+}
+
+static void on_admitted(OutboxWaiter *waiter) {
+        delivery_tell_room(&CONTAINER_OF(waiter, DeliveryPull, notice)->delivery);
 }
 
 static void on_refused(OutboxWaiter *waiter) {
@@ -197,13 +205,17 @@ static int pull_push(Delivery *d, bool more) {
 static bool pull_wants_notice(Delivery *d) {
         DeliveryPull *p = from_delivery(d);
 
-        return p->owner && !p->noticed && TAILQ_EMPTY(&p->calls);
+        return p->owner && !p->noticed && !p->notice.queue && TAILQ_EMPTY(&p->calls);
 }
 
 static void pull_notice(Delivery *d) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
         DeliveryPull *p = from_delivery(d);
         int r;
+
+        /* Each call of others makes it due again. */
+        if (!outbox_admit_signal(p->owner, PENDING_SIZE, &p->notice))
+                return;
 
         p->noticed = true;
 
@@ -296,6 +308,7 @@ static int pull_accept(Delivery *d,
 static void pull_set_owner(Delivery *d, Outbox *outbox) {
         DeliveryPull *p = from_delivery(d);
 
+        outbox_stop_waiting(&p->notice);
         p->owner = outbox;
         p->noticed = false;
 }
@@ -309,6 +322,7 @@ static int pull_new(const DeliveryParameters *parameters, Delivery **ret) {
 
         delivery_init(&p->delivery, &delivery_pull_ops, parameters);
         TAILQ_INIT(&p->calls);
+        p->notice = (OutboxWaiter) { .room = on_admitted };
 
         *ret = &p->delivery;
         return 0;
@@ -336,6 +350,7 @@ static Delivery *pull_free(Delivery *d) {
                 (void) pull_call_free(call);
         }
 
+        outbox_stop_waiting(&p->notice);
         delivery_done(d);
         free(p);
         return NULL;

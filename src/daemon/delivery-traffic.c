@@ -53,10 +53,20 @@ static int traffic_test_bus(Traffic *traffic) {
         return r;
 }
 
-int traffic_init(Traffic *traffic, sd_bus *bus, Store *store, uint32_t limit) {
+int traffic_init(Traffic *traffic,
+                 sd_bus *bus,
+                 Store *store,
+                 uint32_t limit,
+                 const TrafficEvents *events,
+                 void *userdata) {
         int r;
 
-        *traffic = (Traffic) { .bus = sd_bus_ref(bus), .store = store };
+        *traffic = (Traffic) {
+                .events = events,
+                .userdata = userdata,
+                .bus = sd_bus_ref(bus),
+                .store = store,
+        };
         TAILQ_INIT(&traffic->members);
         receipt_check_init(&traffic->receipts, bus);
         budget_init(&traffic->budget, limit);

@@ -21,7 +21,17 @@ typedef struct TrafficMember {
         TAILQ_ENTRY(TrafficMember) link;
 } TrafficMember;
 
+/* Asked of the one who created it; userdata is what came with it. */
+typedef struct TrafficEvents {
+        /* Whether the client may be sent a signal of not more than so many bytes that it has not asked for,
+         * and that carries nothing: only what carries descriptors is counted here. After a no its outbox is
+         * told by outbox_admit_again(). */
+        bool (*admit_signal)(const char *destination, uint64_t size, void *userdata);
+} TrafficEvents;
+
 typedef struct Traffic {
+        const TrafficEvents *events;
+        void *userdata;
         sd_bus *bus;
         Store *store; /* where connections are kept, or NULL */
         Budget budget;
@@ -32,7 +42,12 @@ typedef struct Traffic {
         bool tells_refusals; /* an error comes back for a signal that could not be passed on */
 } Traffic;
 
-int traffic_init(Traffic *traffic, sd_bus *bus, Store *store, uint32_t limit);
+int traffic_init(Traffic *traffic,
+                 sd_bus *bus,
+                 Store *store,
+                 uint32_t limit,
+                 const TrafficEvents *events,
+                 void *userdata);
 void traffic_done(Traffic *traffic);
 
 /* Either may be called again. */

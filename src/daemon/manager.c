@@ -20,6 +20,7 @@ int manager_new(sd_event *event,
                 Settings *settings,
                 Store *store,
                 const ListenerEvents *events,
+                const TrafficEvents *traffic_events,
                 void *userdata,
                 Manager **ret) {
         _cleanup_(manager_freep) Manager *m = NULL;
@@ -34,7 +35,7 @@ int manager_new(sd_event *event,
         m->events = events;
         m->userdata = userdata;
         m->store = store;
-        r = traffic_init(&m->traffic, bus, store, settings->limits.unacknowledged);
+        r = traffic_init(&m->traffic, bus, store, settings->limits.unacknowledged, traffic_events, userdata);
         if (r < 0)
                 return r;
 

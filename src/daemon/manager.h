@@ -47,12 +47,14 @@ enum {
         MANAGER_E_DELIVERY,           /* they do not offer it */
 };
 
-/* Takes the settings over on success, but not the store, which may be NULL. */
+/* Takes the settings over on success, but not the store, which may be NULL. The userdata is for the events of
+ * both. */
 int manager_new(sd_event *event,
                 sd_bus *bus,
                 Settings *settings,
                 Store *store,
                 const ListenerEvents *events,
+                const TrafficEvents *traffic_events,
                 void *userdata,
                 Manager **ret);
 

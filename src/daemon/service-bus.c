@@ -87,6 +87,16 @@ static const ListenerEvents listener_events = {
         .turn = on_listener_turn,
 };
 
+static bool on_signal(const char *destination, uint64_t size, void *userdata) {
+        CallQueue *calls = userdata;
+
+        return unread_bus_admit_signal(&calls->unread, destination, size);
+}
+
+static const TrafficEvents traffic_events = {
+        .admit_signal = on_signal,
+};
+
 /* Somebody has left the bus. The match covers everybody: one for each client would have to be added before
  * its call is acted on, and each would be one more for the bus to go through. */
 static int on_name_gone(sd_bus_message *m, void *userdata, sd_bus_error *error) {
@@ -359,7 +369,8 @@ int service_new(sd_event *event, sd_bus *bus, Settings *settings, Store *store, 
         if (r < 0)
                 return r;
 
-        r = manager_new(event, bus, settings, store, &listener_events, &s->calls, &s->manager);
+        r = manager_new(event, bus, settings, store, &listener_events, &traffic_events, &s->calls,
+                        &s->manager);
         if (r < 0)
                 return r;
 

@@ -5,6 +5,7 @@
 #include "base/macros.h"
 #include "daemon/bus-error.h"
 #include "daemon/client.h"
+#include "daemon/delivery-outbox.h"
 #include "daemon/manager.h"
 #include "daemon/unread-bus.h"
 
@@ -64,8 +65,21 @@ static void client_send_held(UnreadClient *c, bool blind) {
         }
 }
 
+/* Who wanted to tell it something tries again. */
+static void client_tell_room(UnreadBus *u, UnreadClient *c) {
+        const Client *client;
+
+        if (!c->spared || (!u->blind && !unread_client_has_room(c, ANSWER_SIZE)))
+                return;
+
+        c->spared = false;
+        client = manager_find_client(u->manager, c->name);
+        if (client && client->outbox)
+                outbox_admit_again(client->outbox);
+}
+
 static bool client_has_to_wait(const UnreadClient *c) {
-        return c->bytes > UNREAD_FREE || c->n_held > 0;
+        return c->bytes > UNREAD_FREE || c->n_held > 0 || c->spared;
 }
 
 static void unread_bus_go_blind(UnreadBus *u, const char *why) {
@@ -76,8 +90,11 @@ static void unread_bus_go_blind(UnreadBus *u, const char *why) {
                             "unread: %s",
                             why);
 
-        for (UnreadClient *c = u->unread.clients; c; c = c->hh.next)
+        /* From now on nobody is added. */
+        for (UnreadClient *c = u->unread.clients; c; c = c->hh.next) {
                 client_send_held(c, true);
+                client_tell_room(u, c);
+        }
 }
 
 /* Others pass, or the client has left, which NameOwnerChanged tells. */
@@ -118,6 +135,7 @@ static void handle_statistics(UnreadBus *u, UnreadClient *c, sd_bus_message *m) 
 
         unread_client_set_waiting(c, bytes);
         client_send_held(c, false);
+        client_tell_room(u, c);
 }
 
 static int on_statistics(sd_bus_message *m, void *userdata, sd_bus_error *ret_error) {
@@ -346,6 +364,7 @@ bool unread_bus_admit_signal(UnreadBus *u, const char *name, uint64_t size) {
                 return true;
 
         if (!unread_client_has_room(c, size)) {
+                c->spared = true;
                 unread_bus_ask(u, c);
                 return false;
         }

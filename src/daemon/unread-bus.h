@@ -39,7 +39,7 @@ void unread_bus_done(UnreadBus *u);
 void unread_bus_forget(UnreadBus *u, const char *name);
 
 /* Before a signal of not more than so many bytes to a client. Either it may be sent, and is counted; or the
- * client has too much unread. */
+ * client has too much unread, and its outbox is told when there is room. */
 bool unread_bus_admit_signal(UnreadBus *u, const char *name, uint64_t size);
 
 /* The same of one that is sent in any case. */

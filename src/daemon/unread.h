@@ -45,6 +45,7 @@ typedef struct UnreadClient {
         sd_bus_slot *question; /* this, and what is held, is its maker's */
         sd_bus_message **held; /* NULL, or room for UNREAD_HELD_MAX */
         uint32_t n_held;
+        bool spared; /* a signal was too much for it; who wanted to send that may want to know of room */
         UT_hash_handle hh;
         char name[];
 } UnreadClient;

@@ -9,6 +9,8 @@
 #include "bus/fixture.h"
 #include "bus/pull.h"
 
+#define SECOND UINT64_C(1000000)
+
 #define LISTENERS 1000U
 #define FEW_LISTENERS 20U
 #define AT_ONCE 50U
@@ -23,25 +25,31 @@
 #define N_TO_FILL 4000U /* short calls, of which one user may not leave the answers to all unread */
 #define N_LOST 64U      /* a channel holds no more */
 #define N_ROUNDS 10U
+#define N_ACCEPTS 1000U
 
 /* What fits in although nothing more was to be sent: an account is full when the next answer would be too
  * much, and a signal is shorter. */
 #define SLACK (UINT64_C(16) * 1024)
 
 typedef struct Counts {
+        TestClient *client; /* or NULL */
         unsigned n_sent;
         unsigned n_answered;
         unsigned n_refused; /* of these */
         unsigned n_failed;  /* and otherwise */
+        unsigned refused; /* when the service's first refusal came, among all that the client has received */
 } Counts;
 
 static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         Counts *counts = userdata;
 
         counts->n_answered++;
-        if (sd_bus_message_is_method_error(m, SD_BUS_ERROR_LIMITS_EXCEEDED))
+        if (sd_bus_message_is_method_error(m, SD_BUS_ERROR_LIMITS_EXCEEDED)) {
                 counts->n_refused++;
-        else if (sd_bus_message_get_error(m))
+                if (counts->client && counts->refused == 0 &&
+                    !streq(sd_bus_message_get_sender(m), "org.freedesktop.DBus"))
+                        counts->refused = test_client_next_order(counts->client);
+        } else if (sd_bus_message_get_error(m))
                 counts->n_failed++;
         return 1;
 }
@@ -286,6 +294,134 @@ static void test_errors(Fixture *f, const void *data) {
         test_wait_for(test_client_count_signals(owner, "Error") == n_errors + N_LOST);
 }
 
+/* Calls of Accept that take what they can: when this returns, connections wait for which there is no room, as
+ * long as nobody frees the answers. */
+static GPtrArray *use_up_room(TestClient *client, const char *listener, uint16_t port, GArray *peers) {
+        GPtrArray *answers = g_ptr_array_new_with_free_func((GDestroyNotify) test_call_free);
+        uint64_t n_accepted;
+
+        do {
+                int peer = test_connect("::1", port);
+
+                g_array_append_val(peers, peer);
+                n_accepted = test_get_u64(client, listener, "Accepted");
+                g_ptr_array_add(answers, test_accept_start(client, listener, 1, 100));
+                (void) test_call_wait(g_ptr_array_index(answers, answers->len - 1));
+        } while (test_get_u64(client, listener, "Accepted") > n_accepted);
+
+        return answers;
+}
+
+/* A connection waits, and the owner, who does not read, is not told. */
+typedef struct Due {
+        TestClient *owner;
+        TestClient *caller;
+        char *listener;
+        GArray *peers;
+        GPtrArray *answers; /* that the caller keeps */
+        Counts counts;      /* the owner's */
+        uint64_t before;
+} Due;
+
+/* Each of the caller's calls that is answered with nothing, as it has no room, makes the owner be told again
+ * that a connection waits. */
+static void due_set_up(Due *d, Fixture *f) {
+        *d = (Due) {
+                .owner = test_client_new(f->bus, (uid_t) -1),
+                .caller = test_client_new(f->bus, (uid_t) -1),
+                .peers = g_array_new(false, false, sizeof(int)),
+        };
+        d->counts.client = d->owner;
+        d->listener = test_listen(d->owner, 0, -1, TEST_PERSISTENT_PULL, NULL);
+        test_open_window(d->owner);
+
+        call_unread(f, make_introspect, d->owner, N_TO_FILL, &d->counts);
+        if (!test_bus_is_broker())
+                d->before = get_outgoing_bytes(f->client, d->owner);
+        d->answers = use_up_room(d->caller, d->listener, test_get_port(f->client, d->listener), d->peers);
+        for (unsigned i = 0; i < N_ACCEPTS; i++) {
+                g_autoptr(GPtrArray) nothing = test_accept(d->caller, d->listener, 1, 0);
+
+                g_assert_cmpuint(nothing->len, ==, 0);
+        }
+}
+
+static void due_tear_down(Due *d) {
+        g_ptr_array_unref(d->answers);
+        for (unsigned i = 0; i < d->peers->len; i++)
+                close_fd(g_array_index(d->peers, int, i));
+        g_array_unref(d->peers);
+        test_client_free(d->caller);
+        test_client_free(d->owner);
+        g_free(d->listener);
+}
+
+static void test_pending(Fixture *f, const void *data) {
+        g_autoptr(GPtrArray) accepted = NULL;
+        uint64_t start, cpu;
+        unsigned order;
+        Due d;
+
+        due_set_up(&d, f);
+        assert_spared(f, d.owner, d.before);
+
+        /* It does not ask again and again whether it may tell. */
+        start = test_now();
+        cpu = test_service_cpu_time(f->service);
+        test_wait_for(test_now() >= start + SECOND);
+        cpu = test_service_cpu_time(f->service) - cpu;
+        g_assert_cmpuint(cpu, <, SECOND / 4);
+
+        /* That one waits the owner learns when it has read, and need not call for it. */
+        if (!test_bus_is_broker()) {
+                test_client_set_stalled(d.owner, false);
+                do {
+                        g_autoptr(TestNotice) pending = test_client_wait_pending(d.owner);
+
+                        order = pending->order;
+                } while (d.counts.refused == 0 || order < d.counts.refused);
+                recover(d.owner, &d.counts);
+                accepted = test_accept(d.owner, d.listener, 1, TEST_ACCEPT_TIMEOUT_MAX);
+                g_assert_cmpuint(accepted->len, ==, 1);
+        }
+
+        due_tear_down(&d);
+}
+
+/* Who comes after one that is not told is. */
+static void test_pending_for_the_next(Fixture *f, const void *data) {
+        g_autoptr(GPtrArray) accepted = NULL;
+        g_autoptr(TestNotice) pending = NULL;
+        Due d;
+
+        due_set_up(&d, f);
+        g_clear_pointer(&d.owner, test_client_free);
+        test_wait_for(!test_has_owner(f->client, d.listener));
+        test_listener_call(f->client, d.listener, "Adopt");
+        pending = test_client_wait_pending(f->client);
+        g_assert_cmpstr(pending->listener, ==, d.listener);
+        accepted = test_accept(f->client, d.listener, 1, TEST_ACCEPT_TIMEOUT_MAX);
+        g_assert_cmpuint(accepted->len, ==, 1);
+
+        due_tear_down(&d);
+}
+
+/* It is told in any case, and what was to be told is forgotten. */
+static void test_closed(Fixture *f, const void *data) {
+        g_autoptr(TestNotice) closed = NULL;
+        Due d;
+
+        due_set_up(&d, f);
+        test_listener_call(d.caller, d.listener, "Close");
+        recover(d.owner, &d.counts);
+        if (!test_bus_is_broker()) {
+                closed = test_client_wait_closed(d.owner);
+                g_assert_cmpstr(closed->listener, ==, d.listener);
+        }
+
+        due_tear_down(&d);
+}
+
 /* Many programs read and answer no Pings: those that wait for the answer to a call, and what is made with
  * jeepney. */
 static void test_reader(Fixture *f, const void *data) {
@@ -390,6 +526,9 @@ int main(int argc, char *argv[]) {
         ADD("nor errors that repeat long names", test_echoes);
         ADD("nor those that repeat long paths", test_path_echoes);
         ADD("nor errors that others cause", test_errors);
+        ADD("nor being told that connections wait, which is made up for", test_pending);
+        ADD("the next owner is told what one that did not read was not", test_pending_for_the_next);
+        ADD("who does not read is told of the end", test_closed);
         ADD("who reads is not refused, though it answers no Pings", test_reader);
         ADD("nor for what another one of its user does not read", test_reader_beside);
         ADD("nor with pull", test_pull);
