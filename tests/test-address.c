@@ -154,6 +154,62 @@ static void test_prefixes(void) {
         g_assert_false(prefix_any_contains(prefixes, 0, &a));
 }
 
+static void assert_same(const Prefix *a, const Prefix *b) {
+        g_assert_cmpint(a->family, ==, b->family);
+        g_assert_cmpint(a->bits, ==, b->bits);
+        g_assert_cmpmem(a->bytes, sizeof(a->bytes), b->bytes, sizeof(b->bytes));
+}
+
+static void assert_kept(const char *text, size_t size) {
+        uint8_t bytes[PREFIX_BYTES_MAX];
+        Prefix before, after;
+
+        g_assert_cmpint(prefix_parse(text, &before), ==, 0);
+        g_assert_cmpuint(prefix_write(&before, bytes), ==, size);
+        g_assert_cmpint(prefix_read(bytes, size, &after), ==, size);
+        assert_same(&after, &before);
+
+        /* In memory of exactly that size, so that a sanitizer sees who reads beyond it. */
+        for (size_t n = 0; n < size; n++) {
+                g_autofree uint8_t *copy = g_memdup2(bytes, MAX(n, 1));
+
+                g_assert_cmpint(prefix_read(copy, n, &after), ==, -EINVAL);
+        }
+        assert_same(&after, &before);
+}
+
+static void test_prefix_bytes(void) {
+        uint8_t bytes[PREFIX_BYTES_MAX] = {};
+        Prefix p;
+        Address a;
+
+        assert_kept("0.0.0.0/0", 1);
+        assert_kept("10.0.0.0/8", 2);
+        assert_kept("192.0.2.128/25", 5);
+        assert_kept("192.0.2.77/20", 4);
+        assert_kept("255.255.255.255", 5);
+        assert_kept("::/0", 1);
+        assert_kept("2001:db8::/33", 6);
+        assert_kept("2001:db8:ffff:ffff::/33", 6);
+        assert_kept("2001:db8::1", 17);
+        assert_kept("::ffff:192.0.2.0/120", 4);
+        assert_kept("::ffff:0:0/95", 13);
+
+        /* No length that is none. */
+        for (unsigned kind = 0; kind <= UINT8_MAX; kind++) {
+                bytes[0] = (uint8_t) kind;
+                g_assert_cmpint(prefix_read(bytes, sizeof(bytes), &p) >= 0, ==,
+                                kind <= 32 || (kind >= 64 && kind <= 64 + 128));
+        }
+
+        /* An IPv4 address is one, however it is written. */
+        bytes[0] = 64 + 128;
+        memcpy(bytes + 1, "\0\0\0\0\0\0\0\0\0\0\xff\xff\xc0\0\2\1", 16);
+        g_assert_cmpint(prefix_read(bytes, sizeof(bytes), &p), ==, 17);
+        g_assert_cmpint(address_parse("192.0.2.1", &a), ==, 0);
+        g_assert_true(prefix_contains(&p, &a));
+}
+
 int main(int argc, char *argv[]) {
         g_test_init(&argc, &argv, NULL);
 
@@ -164,6 +220,7 @@ int main(int argc, char *argv[]) {
         g_test_add_func("/prefix/contains", test_prefix);
         g_test_add_func("/prefix/refuses anything else and leaves the result alone", test_prefix_refuses);
         g_test_add_func("/prefix/one of many", test_prefixes);
+        g_test_add_func("/prefix/in bytes it is the same", test_prefix_bytes);
 
         return g_test_run();
 }

@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <arpa/inet.h>
-#include <stdio.h>
 
 #include "base/address.h"
 #include "base/macros.h"
 #include "base/prefix.h"
+
+/* The first byte of a prefix in bytes is its length, and this more for IPv6. */
+#define KIND_IPV6 64
+
+static size_t prefix_count_bytes(const Prefix *p) {
+        return (p->bits + 7U) / 8;
+}
 
 static int length_parse(const char *s, unsigned max, unsigned *ret) {
         unsigned value = 0;
@@ -28,8 +34,25 @@ static int length_parse(const char *s, unsigned max, unsigned *ret) {
         return 0;
 }
 
-int prefix_parse(const char *s, Prefix *ret) {
+/* One prefix is written in one way only. */
+static void prefix_normalise(Prefix *p) {
         static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+        size_t n;
+
+        if (p->family == AF_INET6 && p->bits >= 96 && memcmp(p->bytes, mapped, sizeof(mapped)) == 0) {
+                p->family = AF_INET;
+                memmove(p->bytes, p->bytes + 12, 4);
+                memset(p->bytes + 4, 0, 12);
+                p->bits -= 96;
+        }
+
+        n = prefix_count_bytes(p);
+        memset(p->bytes + n, 0, sizeof(p->bytes) - n);
+        if (p->bits % 8 > 0)
+                p->bytes[n - 1] &= (uint8_t) (0xff << (8 - p->bits % 8));
+}
+
+int prefix_parse(const char *s, Prefix *ret) {
         char literal[INET6_ADDRSTRLEN];
         Prefix p = {};
         unsigned bits;
@@ -58,14 +81,8 @@ int prefix_parse(const char *s, Prefix *ret) {
                         return r;
         }
 
-        if (p.family == AF_INET6 && bits >= 96 && memcmp(p.bytes, mapped, sizeof(mapped)) == 0) {
-                p.family = AF_INET;
-                memmove(p.bytes, p.bytes + 12, 4);
-                memset(p.bytes + 4, 0, 12);
-                bits -= 96;
-        }
-
         p.bits = (uint8_t) bits;
+        prefix_normalise(&p);
         *ret = p;
         return 0;
 }
@@ -96,10 +113,29 @@ bool prefix_any_contains(const Prefix *prefixes, size_t n, const Address *addres
         return false;
 }
 
-const char *prefix_format(const Prefix *prefix, char buffer[static PREFIX_STRING_MAX]) {
-        char address[INET6_ADDRSTRLEN];
+size_t prefix_write(const Prefix *prefix, uint8_t bytes[static PREFIX_BYTES_MAX]) {
+        size_t n = prefix_count_bytes(prefix);
 
-        (void) inet_ntop(prefix->family, prefix->bytes, address, sizeof(address));
-        (void) snprintf(buffer, PREFIX_STRING_MAX, "%s/%u", address, prefix->bits);
-        return buffer;
+        bytes[0] = (uint8_t) (prefix->bits + (prefix->family == AF_INET6 ? KIND_IPV6 : 0));
+        memcpy(bytes + 1, prefix->bytes, n);
+        return 1 + n;
+}
+
+ssize_t prefix_read(const uint8_t *bytes, size_t size, Prefix *ret) {
+        Prefix p = {};
+        size_t n;
+
+        if (size == 0)
+                return -EINVAL;
+
+        p.family = bytes[0] < KIND_IPV6 ? AF_INET : AF_INET6;
+        p.bits = (uint8_t) (bytes[0] - (p.family == AF_INET6 ? KIND_IPV6 : 0));
+        n = prefix_count_bytes(&p);
+        if (p.bits > (p.family == AF_INET ? 32 : 128) || n > size - 1)
+                return -EINVAL;
+
+        memcpy(p.bytes, bytes + 1, n);
+        prefix_normalise(&p);
+        *ret = p;
+        return (ssize_t) (1 + n);
 }

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 typedef struct Address Address;
 
@@ -16,15 +17,19 @@ typedef struct Prefix {
 } Prefix;
 
 /* Reads an IP literal with or without a length; without one it is the whole address. Bits beyond the length
- * are ignored, a prefix of IPv4 addresses mapped into IPv6 is the IPv4 prefix. Returns -EINVAL if it is none;
- * *ret is untouched then. */
+ * are ignored and read as 0, a prefix of IPv4 addresses mapped into IPv6 is the IPv4 prefix. Returns -EINVAL
+ * if it is none; *ret is untouched then. */
 int prefix_parse(const char *s, Prefix *ret);
 
-/* Room for what prefix_format() writes: a literal, and "/128". */
-#define PREFIX_STRING_MAX (46 + 4)
+/* Room for what prefix_write() writes: what it is and how long, and the bytes that count. */
+#define PREFIX_BYTES_MAX 17
 
-/* Writes it as prefix_parse() reads it. Returns the buffer. */
-const char *prefix_format(const Prefix *prefix, char buffer[static PREFIX_STRING_MAX]);
+/* Writes it in as few bytes as it needs. Returns how many. */
+size_t prefix_write(const Prefix *prefix, uint8_t bytes[static PREFIX_BYTES_MAX]);
+
+/* Reads what is at the beginning of these bytes, which may be anything. Returns how many it has, or -EINVAL
+ * if it is none; *ret is untouched then. */
+ssize_t prefix_read(const uint8_t *bytes, size_t size, Prefix *ret);
 
 bool prefix_contains(const Prefix *prefix, const Address *address);
 

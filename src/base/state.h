@@ -22,7 +22,7 @@
 #include "base/address.h"
 
 #define STATE_MAGIC "TCPServerSocket"
-#define STATE_VERSION UINT32_C(1)
+#define STATE_VERSION UINT32_C(2)
 
 /* More than there can be listeners (MaxListeners). What is not used takes no memory. */
 #define STATE_SLOTS_MAX (UINT32_C(1) << 20)
@@ -103,7 +103,7 @@ typedef struct StatePacket {
 
 #define STATE_PACKET_SIZE(member) (offsetof(StatePacket, member) + sizeof(((StatePacket *) 0)->member))
 
-/* The text of a listener's packet follows it, until the end, and is not terminated. */
+/* The text of a listener's packet follows it, until the end, and is not terminated; it may have zeros. */
 static inline const char *state_get_text(const StatePacket *packet, size_t *ret_length) {
         *ret_length = packet->size - STATE_PACKET_SIZE(listener);
         return (const char *) packet + STATE_PACKET_SIZE(listener);

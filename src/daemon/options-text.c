@@ -22,12 +22,11 @@ static void write_number(FILE *f, const char *key, uint32_t value) {
 
 /* Those that count after the socket was made; what a socket has been told it hands on to its connections by
  * itself. */
-int options_text_write(const ListenOptions *o, char **ret) {
-        char prefix[PREFIX_STRING_MAX];
-        size_t size;
+int options_text_write(const ListenOptions *o, char **ret, size_t *ret_size) {
+        uint8_t bytes[PREFIX_BYTES_MAX];
         FILE *f;
 
-        f = open_memstream(ret, &size);
+        f = open_memstream(ret, ret_size);
         if (!f)
                 return -errno;
 
@@ -36,8 +35,10 @@ int options_text_write(const ListenOptions *o, char **ret) {
         write_boolean(f, "persistent", o->persistent);
         write_boolean(f, "nonBlocking", o->non_blocking);
         write_number(f, "acceptRate", o->accept_rate);
+        if (o->n_allow_from > 0)
+                (void) fputc('\0', f);
         for (size_t i = 0; i < o->n_allow_from; i++)
-                (void) fprintf(f, "allowFrom=%s\n", prefix_format(o->allow_from + i, prefix));
+                (void) fwrite(bytes, prefix_write(o->allow_from + i, bytes), 1, f);
 
         /* Without memory for the 0 at the end it succeeds, and there is no text. */
         if (fclose(f) == EOF || !*ret) {
@@ -47,25 +48,11 @@ int options_text_write(const ListenOptions *o, char **ret) {
         return 0;
 }
 
-/* The prefixes, a line each, are one option. */
-typedef struct Reading {
-        ListenOptions *options;
-        char *prefixes[OPTION_ALLOW_FROM_MAX + 1];
-        size_t n_prefixes;
-} Reading;
-
-static int read_line(Reading *reading, const char *key, char *value) {
+static int read_line(ListenOptions *o, const char *key, const char *value) {
         _cleanup_free_ char *problem = NULL;
         const char *signature;
         OptionValue v = {};
         int r;
-
-        if (streq(key, "allowFrom")) {
-                if (reading->n_prefixes >= OPTION_ALLOW_FROM_MAX)
-                        return -EINVAL;
-                reading->prefixes[reading->n_prefixes++] = value;
-                return 0;
-        }
 
         signature = option_get_signature(key);
         if (!signature)
@@ -93,10 +80,10 @@ static int read_line(Reading *reading, const char *key, char *value) {
                 return -EINVAL;
         }
 
-        return listen_options_set(reading->options, key, v, &problem);
+        return listen_options_set(o, key, v, &problem);
 }
 
-static int read_lines(Reading *reading, char *text) {
+static int read_lines(ListenOptions *o, char *text) {
         char *line, *value;
         int r;
 
@@ -109,7 +96,7 @@ static int read_lines(Reading *reading, char *text) {
                         return -EINVAL;
                 *value++ = '\0';
 
-                r = read_line(reading, line, value);
+                r = read_line(o, line, value);
                 if (r < 0)
                         return r;
         }
@@ -117,15 +104,37 @@ static int read_lines(Reading *reading, char *text) {
         return 0;
 }
 
-int options_text_read(const char *text, size_t length, ListenOptions **ret) {
+static int read_prefixes(ListenOptions *o, const uint8_t *bytes, size_t size) {
+        Prefix prefixes[OPTION_ALLOW_FROM_MAX];
+        size_t n = 0;
+        ssize_t r;
+
+        do {
+                if (n == ELEMENTS(prefixes))
+                        return -EINVAL;
+                r = prefix_read(bytes, size, prefixes + n++);
+                if (r < 0)
+                        return (int) r;
+                bytes += r;
+                size -= (size_t) r;
+        } while (size > 0);
+
+        o->allow_from = calloc(n, sizeof(*prefixes));
+        if (!o->allow_from)
+                return -ENOMEM;
+
+        memcpy(o->allow_from, prefixes, n * sizeof(*prefixes));
+        o->n_allow_from = n;
+        return 0;
+}
+
+int options_text_read(const char *text, size_t size, ListenOptions **ret) {
         _cleanup_(listen_options_freep) ListenOptions *o = NULL;
         _cleanup_free_ char *problem = NULL, *copy = NULL;
-        Reading reading = {};
+        size_t length;
         int r;
 
-        if (memchr(text, '\0', length))
-                return -EINVAL;
-
+        length = strnlen(text, size);
         copy = strndup(text, length);
         if (!copy)
                 return -ENOMEM;
@@ -133,14 +142,13 @@ int options_text_read(const char *text, size_t length, ListenOptions **ret) {
         r = listen_options_new(0, -1, &o, &problem);
         if (r < 0)
                 return r;
-        reading.options = o;
 
-        r = read_lines(&reading, copy);
+        r = read_lines(o, copy);
         if (r < 0)
                 return r;
 
-        if (reading.n_prefixes > 0) {
-                r = listen_options_set(o, "allowFrom", (OptionValue) { .as = reading.prefixes }, &problem);
+        if (length < size) {
+                r = read_prefixes(o, (const uint8_t *) text + length + 1, size - length - 1);
                 if (r < 0)
                         return r;
         }

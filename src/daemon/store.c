@@ -341,14 +341,14 @@ static int store_put_listener(Store *s,
         int fds[] = { fd, options->lifetime };
         _cleanup_free_ char *text = NULL;
         _cleanup_free_ StatePacket *packet = NULL;
-        size_t size;
+        size_t length, size;
         int r;
 
-        r = options_text_write(options, &text);
+        r = options_text_write(options, &text, &length);
         if (r < 0)
                 return r;
 
-        size = STATE_PACKET_SIZE(listener) + strlen(text);
+        size = STATE_PACKET_SIZE(listener) + length;
         packet = calloc(1, size > sizeof(*packet) ? size : sizeof(*packet));
         if (!packet)
                 return -ENOMEM;
@@ -358,7 +358,7 @@ static int store_put_listener(Store *s,
         packet->id = id;
         packet->listener.slot = slot;
         packet->listener.uid = uid;
-        memcpy((char *) packet + STATE_PACKET_SIZE(listener), text, strlen(text));
+        memcpy((char *) packet + STATE_PACKET_SIZE(listener), text, length);
 
         return vault_put(s->listeners, slot / LISTENERS_PER_LANE, fds, options->lifetime >= 0 ? 2 : 1, packet,
                          size, ret);

@@ -12,7 +12,6 @@
 #include <systemd/sd-event.h>
 
 #include "base/macros.h"
-#include "base/prefix.h"
 #include "base/state.h"
 #include "daemon/options-text.h"
 #include "daemon/options.h"
@@ -23,7 +22,7 @@
 
 #define LANES_MAX 6
 #define FOUND_MAX 64
-#define TEXT_MAX 9216 /* that of a listener with all it may have */
+#define TEXT_MAX 6144 /* more than that of a listener with all it may have */
 
 typedef struct Lane {
         char name[16];
@@ -267,14 +266,13 @@ done:
 static void check_options(const ListenOptions *o) {
         char *text = NULL, *again = NULL;
         ListenOptions *copy = NULL;
+        size_t size, size_again;
 
-        fuzz_assert(options_text_write(o, &text) == 0);
-        fuzz_assert(options_text_read(text, strlen(text), &copy) == 0);
-        fuzz_assert(options_text_write(copy, &again) == 0);
-        fuzz_assert(streq(text, again));
+        fuzz_assert(options_text_write(o, &text, &size) == 0);
+        fuzz_assert(options_text_read(text, size, &copy) == 0);
+        fuzz_assert(options_text_write(copy, &again, &size_again) == 0);
+        fuzz_assert(size == size_again && memcmp(text, again, size) == 0);
         fuzz_assert(o->n_allow_from == copy->n_allow_from);
-        for (size_t i = 0; i < o->n_allow_from; i++)
-                fuzz_assert(memcmp(o->allow_from + i, copy->allow_from + i, sizeof(Prefix)) == 0);
         fuzz_assert(o->accept_rate == copy->accept_rate && o->persistent == copy->persistent &&
                     o->acknowledge == copy->acknowledge && o->non_blocking == copy->non_blocking);
         fuzz_assert(!listen_options_free(copy));
