@@ -44,6 +44,7 @@ static const char *const causes[] = {
 
         N_("Interactive authentication is required for %s"),
         N_("Nobody answered the request for authentication for %s"),
+        N_("Nobody answered the requests for authentication that came before that for %s"),
         N_("User %s would need %s, but polkit does not answer"),
         N_("User %s is not authorized for %s"),
         N_("There is no listener %s"),

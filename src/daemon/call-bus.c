@@ -134,6 +134,9 @@ static const char *answer_to_string(PolkitAnswer answer) {
         case POLKIT_TIMED_OUT:
                 return "nobody answered the request for authentication";
 
+        case POLKIT_BUSY:
+                return "nobody answered the requests for authentication that came first";
+
         case POLKIT_UNAVAILABLE:
                 return "polkit does not answer";
 
@@ -155,6 +158,12 @@ static int set_denied_error(const Call *call, PolkitAnswer answer, sd_bus_error 
         case POLKIT_TIMED_OUT:
                 return bus_error_from_errno(error, -EACCES,
                                             "Nobody answered the request for authentication for %s", action);
+
+        case POLKIT_BUSY:
+                return bus_error_from_errno(
+                                error, -EACCES,
+                                "Nobody answered the requests for authentication that came before that for %s",
+                                action);
 
         case POLKIT_UNAVAILABLE:
                 return bus_error_from_errno(error, -EACCES,

@@ -305,10 +305,28 @@ static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         return 0;
 }
 
+/* Only if a person has the question, it is the person who did not answer. */
+static PolkitAnswer query_get_late_answer(const PolkitQuery *query) {
+        if (query->failed)
+                return POLKIT_UNAVAILABLE;
+
+        switch (query->state) {
+
+        case QUERY_WAITS_FOR_DIALOG:
+                return POLKIT_BUSY;
+
+        case QUERY_ASKS:
+                return POLKIT_TIMED_OUT;
+
+        default:
+                return POLKIT_UNAVAILABLE;
+        }
+}
+
 static int on_time_out(sd_event_source *s, uint64_t usec, void *userdata) {
         PolkitQuery *query = userdata;
 
-        query_answer(query, query->failed ? POLKIT_UNAVAILABLE : POLKIT_TIMED_OUT);
+        query_answer(query, query_get_late_answer(query));
         return 0;
 }
 

@@ -22,7 +22,8 @@ typedef enum PolkitAnswer {
         POLKIT_DENIED,
         POLKIT_CHALLENGE,   /* a person would have to be asked, and the caller did not allow it */
         POLKIT_TIMED_OUT,   /* a person was asked and did not answer */
-        POLKIT_UNAVAILABLE, /* there is no polkit, or it failed */
+        POLKIT_BUSY,        /* others' questions came first, and nobody answered those */
+        POLKIT_UNAVAILABLE, /* there is no polkit, or it failed or does not answer */
 } PolkitAnswer;
 
 #define POLKIT_DETAILS_MAX 8

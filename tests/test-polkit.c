@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* What is said of a question that was not answered in time: there is a polkit that answers or does not, at
+ * the other end of a socket, and no time passes. */
+
+#include <glib.h>
+#include <sys/socket.h>
+#include <systemd/sd-bus.h>
+#include <systemd/sd-event.h>
+
+#include "base/macros.h"
+#include "daemon/polkit-bus.h"
+
+#define ASKS_A_PERSON UINT32_C(1)
+
+/* The last that was made. */
+static sd_event_source *timer;
+
+int __real_sd_event_add_time_relative(sd_event *event,
+                                      sd_event_source **ret,
+                                      clockid_t clock,
+                                      uint64_t usec,
+                                      uint64_t accuracy,
+                                      sd_event_time_handler_t handler,
+                                      void *userdata);
+int __wrap_sd_event_add_time_relative(sd_event *event,
+                                      sd_event_source **ret,
+                                      clockid_t clock,
+                                      uint64_t usec,
+                                      uint64_t accuracy,
+                                      sd_event_time_handler_t handler,
+                                      void *userdata);
+
+int __wrap_sd_event_add_time_relative(sd_event *event,
+                                      sd_event_source **ret,
+                                      clockid_t clock,
+                                      uint64_t usec,
+                                      uint64_t accuracy,
+                                      sd_event_time_handler_t handler,
+                                      void *userdata) {
+        int r;
+
+        r = __real_sd_event_add_time_relative(event, ret, clock, usec, accuracy, handler, userdata);
+        timer = *ret;
+        return r;
+}
+
+typedef struct Fixture {
+        sd_event *event;
+        sd_bus *service, *authority;
+        bool hangs;
+        unsigned n_checks, n_dialogs;
+        Polkit *polkit;
+        PolkitQuestion question;
+} Fixture;
+
+typedef struct Question {
+        PolkitQuery *query;
+        sd_event_source *timer;
+        bool is_answered;
+        PolkitAnswer answer;
+} Question;
+
+static int on_question(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        Fixture *f = userdata;
+        uint32_t flags;
+
+        if (sd_bus_message_is_method_call(m, NULL, "CheckAuthorization") <= 0)
+                return 0;
+        g_assert_cmpint(sd_bus_message_skip(m, "(sa{sv})sa{ss}"), >=, 0);
+        g_assert_cmpint(sd_bus_message_read(m, "u", &flags), >=, 0);
+        if (flags & ASKS_A_PERSON) {
+                f->n_dialogs++;
+                return 1;
+        }
+
+        f->n_checks++;
+        return f->hangs ? 1 : sd_bus_reply_method_return(m, "(bba{ss})", false, true, 0);
+}
+
+static sd_bus *new_bus(Fixture *f, int fd, bool is_server) {
+        sd_bus *bus;
+
+        g_assert_cmpint(sd_bus_new(&bus), >=, 0);
+        g_assert_cmpint(sd_bus_set_fd(bus, fd, fd), >=, 0);
+        if (is_server)
+                g_assert_cmpint(sd_bus_set_server(bus, true,
+                                                  SD_ID128_MAKE(1, 2, 3, 4, 5, 6, 7, 8, 9, a, b, c, d, e, f,
+                                                                0)),
+                                >=, 0);
+        g_assert_cmpint(sd_bus_start(bus), >=, 0);
+        g_assert_cmpint(sd_bus_attach_event(bus, f->event, SD_EVENT_PRIORITY_NORMAL), >=, 0);
+        return bus;
+}
+
+static void fixture_set_up(Fixture *f, const void *data) {
+        int fds[2];
+
+        g_assert_cmpint(sd_event_new(&f->event), >=, 0);
+        g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), ==, 0);
+        f->authority = new_bus(f, fds[0], true);
+        f->service = new_bus(f, fds[1], false);
+        g_assert_cmpint(sd_bus_add_filter(f->authority, NULL, on_question, f), >=, 0);
+        g_assert_cmpint(polkit_new(f->service, &f->polkit), ==, 0);
+        f->question.action = "org.example.TCPServerSocket.listen";
+}
+
+static void fixture_tear_down(Fixture *f, const void *data) {
+        (void) polkit_free(f->polkit);
+        sd_bus_close_unref(f->service);
+        sd_bus_close_unref(f->authority);
+        sd_event_unref(f->event);
+}
+
+static void on_answer(PolkitAnswer answer, void *userdata) {
+        Question *q = userdata;
+
+        q->is_answered = true;
+        q->answer = answer;
+        q->query = polkit_query_free(q->query);
+}
+
+static void ask(Fixture *f, Question *q) {
+        g_assert_cmpint(polkit_ask(f->polkit, ":1.42", 1000, &f->question, on_answer, q, &q->query), ==, 0);
+        q->timer = timer;
+}
+
+static void run_until(Fixture *f, const unsigned *counter, unsigned n) {
+        while (*counter < n)
+                g_assert_cmpint(sd_event_run(f->event, UINT64_MAX), >=, 0);
+}
+
+static void assert_late(Fixture *f, Question *q, PolkitAnswer answer) {
+        g_assert_false(q->is_answered);
+        g_assert_cmpint(sd_event_source_set_time(q->timer, 0), >=, 0);
+        while (!q->is_answered)
+                g_assert_cmpint(sd_event_run(f->event, UINT64_MAX), >=, 0);
+        g_assert_cmpint(q->answer, ==, answer);
+}
+
+static void test_hangs(Fixture *f, const void *data) {
+        Question q = {}, interactive = {}, waits = {};
+
+        f->hangs = true;
+        ask(f, &q);
+        f->question.may_ask = true;
+        ask(f, &interactive);
+        ask(f, &waits);
+        run_until(f, &f->n_checks, 2);
+
+        assert_late(f, &waits, POLKIT_UNAVAILABLE);
+        assert_late(f, &q, POLKIT_UNAVAILABLE);
+        assert_late(f, &interactive, POLKIT_UNAVAILABLE);
+        g_assert_cmpuint(f->n_dialogs, ==, 0);
+}
+
+static void test_person(Fixture *f, const void *data) {
+        Question q = {};
+
+        f->question.may_ask = true;
+        ask(f, &q);
+        run_until(f, &f->n_dialogs, 1);
+        assert_late(f, &q, POLKIT_TIMED_OUT);
+}
+
+static void test_behind(Fixture *f, const void *data) {
+        Question first = {}, second = {}, third = {};
+
+        f->question.may_ask = true;
+        ask(f, &first);
+        run_until(f, &f->n_dialogs, 1);
+        ask(f, &second);
+        ask(f, &third);
+        run_until(f, &f->n_checks, 3);
+        while (sd_event_run(f->event, 0) > 0) {}
+
+        assert_late(f, &second, POLKIT_BUSY);
+        assert_late(f, &first, POLKIT_TIMED_OUT);
+        assert_late(f, &third, POLKIT_BUSY); /* polkit has the first one's dialog on the screen still */
+        g_assert_cmpuint(f->n_dialogs, ==, 1);
+}
+
+static void add(const char *path, void (*test)(Fixture *f, const void *data)) {
+        g_test_add(path, Fixture, NULL, fixture_set_up, test, fixture_tear_down);
+}
+
+int main(int argc, char *argv[]) {
+        g_test_init(&argc, &argv, NULL);
+
+        add("/polkit/one that hangs does not answer, and no person is to blame", test_hangs);
+        add("/polkit/a person who was asked did not answer", test_person);
+        add("/polkit/what waits behind another question was not put", test_behind);
+        return g_test_run();
+}
