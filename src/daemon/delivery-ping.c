@@ -6,6 +6,9 @@
 #include "base/macros.h"
 #include "daemon/delivery-ping.h"
 
+/* Where sd-bus begins anew when it has had all cookies. */
+#define SECRET_COOKIES_END (UINT32_C(1) << 31)
+
 int ping_new(sd_bus *bus, const char *destination, sd_bus_message **ret) {
         return sd_bus_message_new_method_call(bus, ret, destination, "/", "org.freedesktop.DBus.Peer",
                                               "Ping");
@@ -17,8 +20,14 @@ int ping_seal_with_secret_cookie(sd_bus_message *ping) {
         if (getrandom(&cookie, sizeof(cookie), 0) != sizeof(cookie))
                 return -EIO;
 
-        /* The upper half, where sd-bus's own never come, or not for very long. */
-        return sd_bus_message_seal(ping, cookie | UINT32_C(1) << 31, UINT64_MAX);
+        /* The second quarter: sd-bus's first ones, which may still wait for their answers, were in the first.
+         */
+        return sd_bus_message_seal(ping, (cookie & (SECRET_COOKIES_END - 1)) | SECRET_COOKIES_END / 2,
+                                   UINT64_MAX);
+}
+
+int ping_seal_above_secret_cookies(sd_bus_message *m) {
+        return sd_bus_message_seal(m, SECRET_COOKIES_END, UINT64_MAX);
 }
 
 bool ping_is_answered_by(sd_bus_message *answer, const char *client) {

@@ -16,6 +16,11 @@ int ping_new(sd_bus *bus, const char *destination, sd_bus_message **ret);
  * without reading it takes so many that it stops reading from us. */
 int ping_seal_with_secret_cookie(sd_bus_message *ping);
 
+/* sd-bus goes on from the highest cookie that it has sent, so that after a secret one the next message, to
+ * whomever it goes, would tell it. After this message, which is sent before any Ping, its own are above all
+ * secret ones, and never come below. */
+int ping_seal_above_secret_cookies(sd_bus_message *m);
+
 /* Only the client's own answer, an error too, proves anything: the bus answers in its name when there is no
  * such client any more, which NameOwnerChanged will tell as well, and when it refused to pass the call on. */
 bool ping_is_answered_by(sd_bus_message *answer, const char *client);

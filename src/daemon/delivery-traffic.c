@@ -5,6 +5,7 @@
 #include "base/linger.h"
 #include "base/macros.h"
 #include "base/names.h"
+#include "daemon/delivery-ping.h"
 #include "daemon/delivery-traffic.h"
 
 /* dbus-daemon answers a signal that it could not pass on with an error, like a call. */
@@ -37,7 +38,8 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *ret_error
         return 0;
 }
 
-/* Finds out whether the bus tells of a signal that it could not pass on, by one to nobody. */
+/* Finds out whether the bus tells of a signal that it could not pass on, by one to nobody. It goes before all
+ * that is sent to clients. */
 static int traffic_test_bus(Traffic *traffic) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
         int r;
@@ -47,6 +49,8 @@ static int traffic_test_bus(Traffic *traffic) {
                 r = sd_bus_message_set_destination(m, BUS_NAME ".Nobody");
         if (r >= 0)
                 r = sd_bus_message_set_auto_start(m, false);
+        if (r >= 0)
+                r = ping_seal_above_secret_cookies(m);
         if (r >= 0)
                 r = sd_bus_send(traffic->bus, m, &traffic->test_cookie);
 

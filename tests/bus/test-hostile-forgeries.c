@@ -266,12 +266,53 @@ static void tear_down_signals(Hostile *h, const void *data) {
         fixture_tear_down(&h->fixture, NULL);
 }
 
+static int note_ping(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        uint64_t *cookie = userdata;
+
+        if (sd_bus_message_is_method_call(message, "org.freedesktop.DBus.Peer", "Ping") > 0)
+                g_assert_cmpint(sd_bus_message_get_cookie(message, cookie), >=, 0);
+        return 0;
+}
+
+static uint64_t get_cookie_of_reply(TestClient *client) {
+        g_autoptr(sd_bus_message)
+                        reply = test_call(client, TEST_MANAGER_PATH, "org.freedesktop.DBus.Properties", "Get",
+                                          "ss", TEST_MANAGER_INTERFACE, "Version");
+        uint64_t cookie;
+
+        g_assert_cmpint(sd_bus_message_get_cookie(reply, &cookie), >=, 0);
+        return cookie;
+}
+
+/* Who is sent something after a Ping cannot tell from its number that of the Ping, and have it answered by
+ * somebody who has not read it. */
+static void test_secrets(Hostile *h, const void *data) {
+        uint64_t ping = 0, reply;
+        sd_bus_slot *filter;
+
+        if (h->skipped)
+                return;
+        g_assert_cmpint(sd_bus_add_filter(test_client_bus(h->fixture.client), &filter, note_ping, &ping), >=,
+                        0);
+        for (unsigned n = 0; n < 10; n++) {
+                unsigned pings = test_client_count_pings(h->fixture.client);
+
+                hostile_assert_healthy(h);
+                test_wait_for(test_client_count_pings(h->fixture.client) > pings);
+                reply = get_cookie_of_reply(h->attackers[0]);
+                g_assert_true(reply < ping || reply > ping + 100000);
+        }
+        sd_bus_slot_unref(filter);
+}
+
 int main(int argc, char *argv[]) {
         test_init(&argc, &argv);
         g_test_add("/hostile-forgeries/replies and signals that are forged", Hostile, NULL, hostile_set_up,
                    test_forgeries, hostile_tear_down);
         g_test_add("/hostile-forgeries/more descriptors than are named, or fewer", Hostile, NULL,
                    hostile_set_up, test_misfits, hostile_tear_down);
+        g_test_add("/hostile-forgeries/no number tells that of a Ping", Hostile, NULL, hostile_set_up,
+                   test_secrets, hostile_tear_down);
         g_test_add("/hostile-forgeries/nobody sends the service signals", Hostile, NULL, hostile_set_up,
                    test_signals, tear_down_signals);
         return test_run();
