@@ -99,8 +99,12 @@ void keeper_hear(Keeper *keeper) {
                         g_assert_true(g_str_has_prefix(text, "FDSTORE=1\nFDPOLL=0\n"));
                         c = CMSG_FIRSTHDR(&message);
                         g_assert_nonnull(c);
-                        for (size_t i = 0; i < (c->cmsg_len - CMSG_LEN(0)) / sizeof(int); i++)
-                                keeper_add(keeper, name, ((int *) CMSG_DATA(c))[i]);
+                        for (size_t i = 0; i < (c->cmsg_len - CMSG_LEN(0)) / sizeof(int); i++) {
+                                int fd;
+
+                                memcpy(&fd, CMSG_DATA(c) + i * sizeof(fd), sizeof(fd));
+                                keeper_add(keeper, name, fd);
+                        }
                 }
         }
 }

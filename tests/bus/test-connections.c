@@ -294,7 +294,7 @@ static void make_linger(int fd) {
 static void test_lingers_for_nobody(Fixture *f, const void *data) {
         g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
-        _cleanup_close_ int peer = test_connect("::1", test_get_port(f->client, listener));
+        _cleanup_close_ G_GNUC_UNUSED int peer = test_connect("::1", test_get_port(f->client, listener));
         TestAccepted *accepted;
 
         test_client_set_pings(f->client, TEST_PINGS_HOLD);
@@ -313,7 +313,7 @@ static void test_lingers_for_nobody(Fixture *f, const void *data) {
 static void test_lingers_for_no_lifetime(Fixture *f, const void *data) {
         g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
         g_autofree char *first = test_listen(f->client, 0, -1, NULL), *second = NULL;
-        _cleanup_close_ int peer = test_connect("::1", test_get_port(f->client, first));
+        _cleanup_close_ G_GNUC_UNUSED int peer = test_connect("::1", test_get_port(f->client, first));
         TestAccepted *accepted = test_client_wait_accepted(f->client);
 
         test_client_sync_service(f->client);
@@ -328,7 +328,7 @@ static void test_lingers_for_no_lifetime(Fixture *f, const void *data) {
 static void test_lingers_for_no_long_call(Fixture *f, const void *data) {
         g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
         g_autofree char *first = test_listen(f->client, 0, -1, NULL), *name = g_strnfill(LONG, 'x');
-        _cleanup_close_ int peer = test_connect("::1", test_get_port(f->client, first));
+        _cleanup_close_ G_GNUC_UNUSED int peer = test_connect("::1", test_get_port(f->client, first));
         TestAccepted *accepted = test_client_wait_accepted(f->client);
         g_autoptr(TestCall) call = NULL;
         sd_bus_message *m;

@@ -292,7 +292,8 @@ static void test_another_bus(StoreFixture *f, const void *data) {
 
 /* As another version would have left it. */
 static void test_another_version(StoreFixture *f, const void *data) {
-        g_autofree char *listener = test_listen(f->client, 0, -1, NULL), *log = NULL, *again = NULL;
+        g_autofree G_GNUC_UNUSED char *listener = test_listen(f->client, 0, -1, NULL), *log = NULL,
+                                      *again = NULL;
         uint16_t port = test_get_port(f->client, listener);
         StateHeader header;
         int table;
@@ -359,7 +360,8 @@ static void test_strange_things(StoreFixture *f, const void *data) {
 /* Every byte of it may be wrong. */
 static void test_damage(StoreFixture *f, const void *data) {
         for (unsigned round = 0; round < 20; round++) {
-                g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
+                g_autofree G_GNUC_UNUSED char *listener = test_listen(f->client, 0, -1, "persistent", "b",
+                                                                      true, NULL);
                 StateSlot slots[8];
                 int table;
 

@@ -77,9 +77,9 @@ static void test_list_as_a_table(Fixture *f, const void *data) {
 /* What does not listen now, and what nobody takes from. */
 static void test_states_in_a_table(Fixture *f, const void *data) {
         g_autoptr(TestClient) leaver = test_client_new(f->bus, (uid_t) -1);
-        g_autofree char *paused = test_listen(f->client, 0, -1, "paused", "b", true, NULL),
-                        *orphan = test_listen(leaver, 0, -1, PERSISTENT, NULL),
-                        *listening = test_listen(f->client, 0, -1, NULL);
+        g_autofree G_GNUC_UNUSED char *paused = test_listen(f->client, 0, -1, "paused", "b", true, NULL),
+                                      *orphan = test_listen(leaver, 0, -1, PERSISTENT, NULL),
+                                      *listening = test_listen(f->client, 0, -1, NULL);
         g_autoptr(ToolResult) list = NULL;
         g_auto(GStrv) lines = NULL;
 

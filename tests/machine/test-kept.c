@@ -49,7 +49,8 @@ static void test_stop_closes_all(Machine *m, const void *data) {
 /* A port is free for anybody when Close has returned, though copies of the socket were with systemd. */
 static void test_close_frees_the_port(Machine *m, const void *data) {
         for (unsigned n = 0; n < 50; n++) {
-                g_autofree char *a = test_listen(m->user, 0, -1, NULL), *listener = NULL, *b = NULL;
+                g_autofree G_GNUC_UNUSED char *a = test_listen(m->user, 0, -1, NULL), *listener = NULL,
+                                              *b = NULL;
                 uint16_t port = test_free_port();
                 _cleanup_close_ int socket_fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
                 struct sockaddr_in6 address = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
@@ -197,7 +198,7 @@ static void test_the_bus_comes_back_often(Machine *m, const void *data) {
         unsigned fds = 0;
 
         for (unsigned round = 0; round < 6; round++) {
-                g_autofree char *owned = test_listen(m->user, 0, -1, NULL);
+                g_autofree G_GNUC_UNUSED char *owned = test_listen(m->user, 0, -1, NULL);
                 pid_t pid = machine_service_pid();
                 _cleanup_close_ int peer = -EBADF;
 
