@@ -5,6 +5,7 @@
 
 #include <grp.h>
 #include <pwd.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -404,10 +405,14 @@ static void test_logs_no_stranger_as_root(Privacy *p, const void *data) {
                 return;
 
         newcomer = test_client_new(p->bus, test_other_uid(1));
+        /* So that it has all of them before the bus has answered it. */
+        g_assert_no_errno(kill(test_service_pid(p->service), SIGSTOP));
         for (unsigned i = 0; i < 120; i++)
                 g_ptr_array_add(calls, test_call_start(newcomer, test_message_new(newcomer, TEST_MANAGER_PATH,
                                                                                   TEST_MANAGER_INTERFACE,
                                                                                   "ListListeners")));
+        test_client_sync(newcomer);
+        g_assert_no_errno(kill(test_service_pid(p->service), SIGCONT));
         for (unsigned i = 0; i < calls->len; i++) {
                 (void) test_call_wait(calls->pdata[i]);
                 n_refused += g_strcmp0(test_call_error(calls->pdata[i]), SD_BUS_ERROR_LIMITS_EXCEEDED) == 0;

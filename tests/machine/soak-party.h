@@ -43,6 +43,7 @@ struct Party {
         unsigned n_slots, n_peers;
         bool holds;   /* no new peers */
         bool leaving; /* what ends now has been abandoned */
+        bool settles; /* what is left is taken */
 
         /* Since the listener is there. */
         uint64_t connected, served, handed, abandoned;
