@@ -76,9 +76,18 @@ static void on_listener_closed(Listener *l, ListenerEnd end, void *userdata) {
  * waiting. */
 static void on_listener_turn(void *userdata) {
         CallQueue *calls = userdata;
+        int r;
 
-        if (++calls->n_turns % TURNS_PER_MESSAGE == 0)
-                (void) sd_bus_process(calls->bus, NULL);
+        if (++calls->n_turns % TURNS_PER_MESSAGE != 0)
+                return;
+
+        /* A message that could not be handled is lost, and with it a call or somebody's end: the service
+         * ends, as it does where sd-bus itself meets that. */
+        r = sd_bus_process(calls->bus, NULL);
+        if (r < 0) {
+                log_error("Cannot handle what the bus has sent: %s", strerror(-r));
+                (void) sd_event_exit(sd_bus_get_event(calls->bus), r);
+        }
 }
 
 static const ListenerEvents listener_events = {
