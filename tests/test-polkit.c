@@ -16,20 +16,7 @@
 /* The last that was made. */
 static sd_event_source *timer;
 
-int __real_sd_event_add_time_relative(sd_event *event,
-                                      sd_event_source **ret,
-                                      clockid_t clock,
-                                      uint64_t usec,
-                                      uint64_t accuracy,
-                                      sd_event_time_handler_t handler,
-                                      void *userdata);
-int __wrap_sd_event_add_time_relative(sd_event *event,
-                                      sd_event_source **ret,
-                                      clockid_t clock,
-                                      uint64_t usec,
-                                      uint64_t accuracy,
-                                      sd_event_time_handler_t handler,
-                                      void *userdata);
+__typeof__(sd_event_add_time_relative) __real_sd_event_add_time_relative, __wrap_sd_event_add_time_relative;
 
 int __wrap_sd_event_add_time_relative(sd_event *event,
                                       sd_event_source **ret,
