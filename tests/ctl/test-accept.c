@@ -276,6 +276,16 @@ static void test_one_of_two_ports(Fixture *f, const void *data) {
         g_assert_cmpint(test_child_wait(tool->child), ==, 1);
 }
 
+/* It cannot do what is forbidden then. */
+static Tool *serve_without(Fixture *f, TestChildSetup forbid, uint16_t *ret_port) {
+        Tool *tool;
+
+        tool_set_up_with(forbid);
+        tool = serving_start(f->bus, ret_port, SERVING("listen", "--inetd", "0", "--", "cat"));
+        tool_set_up_with(NULL);
+        return tool;
+}
+
 static void forbid_pidfds(void *data) {
         serving_fail_always(SYS_pidfd_open, ENFILE);
 }
@@ -286,9 +296,7 @@ static void test_a_process_that_cannot_be_watched(Fixture *f, const void *data) 
         _cleanup_close_ int peer = -EBADF;
         uint16_t port;
 
-        tool_set_up_with(forbid_pidfds);
-        tool = serving_start(f->bus, &port, SERVING("listen", "--inetd", "0", "--", "cat"));
-        tool_set_up_with(NULL);
+        tool = serve_without(f, forbid_pidfds, &port);
         peer = test_connect("::1", port);
         test_wait_for(tool_has_complained(tool,
                                           "Connections have to wait: Too many open files in system.\n"));
@@ -312,9 +320,7 @@ static void test_a_process_that_cannot_be_started(Fixture *f, const void *data) 
         _cleanup_close_ int peer = -EBADF;
         uint16_t port;
 
-        tool_set_up_with(forbid_processes);
-        tool = serving_start(f->bus, &port, SERVING("listen", "--inetd", "0", "--", "cat"));
-        tool_set_up_with(NULL);
+        tool = serve_without(f, forbid_processes, &port);
         peer = test_connect("::1", port);
         test_wait_for(tool_has_complained(tool,
                                           "Connections have to wait: Resource temporarily unavailable.\n"));
@@ -334,9 +340,7 @@ static void test_a_shortage_is_told_once(Fixture *f, const void *data) {
         unsigned n_rests;
         uint16_t port;
 
-        tool_set_up_with(forbid_accept);
-        tool = serving_start(f->bus, &port, SERVING("listen", "--inetd", "0", "--", "cat"));
-        tool_set_up_with(NULL);
+        tool = serve_without(f, forbid_accept, &port);
         peer = test_connect("::1", port);
         test_wait_for(tool_has_complained(tool, shortage));
         n_rests = serving_count_rests(tool->child->pid);
