@@ -10,6 +10,7 @@
 #include "daemon/delivery-probe.h"
 #include "daemon/delivery-receipt.h"
 #include "daemon/delivery-traffic.h"
+#include "daemon/delivery-waiter.h"
 #include "daemon/delivery.h"
 #include "daemon/store.h"
 
@@ -31,8 +32,8 @@ struct Outbox {
         Receipt *probe_receipt;
         Receipt *open_receipt; /* goes with the message that is being made */
 
-        OutboxWaiters waiters;
-        OutboxWaiters not_admitted;
+        Waiters waiters;
+        Waiters not_admitted;
         TAILQ_HEAD(, OutboxGuest) guests;
 };
 
@@ -41,7 +42,7 @@ DEFINE_CLEANUP(Outbox, outbox_free)
 /* Whoever is called takes what it needs at once; see budget_wake(). */
 static void outbox_serve_waiters(void *userdata) {
         Outbox *outbox = userdata;
-        OutboxWaiter *waiter;
+        Waiter *waiter;
 
         if (outbox->probe.state != PROBE_PASSED) {
                 /* It waits for nothing but a place for the probe. */
@@ -50,20 +51,8 @@ static void outbox_serve_waiters(void *userdata) {
                 return;
         }
 
-        while (!outbox->timer && (waiter = TAILQ_FIRST(&outbox->waiters)) &&
-               credit_get_room(&outbox->credit) > 0) {
-                outbox_stop_waiting(waiter);
-                waiter->room(waiter);
-        }
-}
-
-static void outbox_tell_refused(Outbox *outbox) {
-        OutboxWaiter *waiter;
-
-        while ((waiter = TAILQ_FIRST(&outbox->waiters))) {
-                outbox_stop_waiting(waiter);
-                waiter->refused(waiter);
-        }
+        while (!outbox->timer && !TAILQ_EMPTY(&outbox->waiters) && credit_get_room(&outbox->credit) > 0)
+                waiters_serve_one(&outbox->waiters);
 }
 
 /* The bus no longer holds it. */
@@ -90,7 +79,6 @@ static void outbox_drop_receipt(Outbox *outbox, Receipt *receipt) {
 }
 
 Outbox *outbox_free(Outbox *outbox) {
-        OutboxWaiter *waiter;
         OutboxGuest *guest;
         Handoff *handoff;
         Receipt *receipt;
@@ -102,10 +90,8 @@ Outbox *outbox_free(Outbox *outbox) {
                 outbox_remove_guest(guest);
                 guest->left(guest);
         }
-        while ((waiter = TAILQ_FIRST(&outbox->waiters)))
-                outbox_stop_waiting(waiter);
-        while ((waiter = TAILQ_FIRST(&outbox->not_admitted)))
-                outbox_stop_waiting(waiter);
+        waiters_done(&outbox->waiters);
+        waiters_done(&outbox->not_admitted);
 
         while ((handoff = TAILQ_FIRST(&outbox->on_bus))) {
                 Delivery *d = handoff->delivery;
@@ -142,23 +128,7 @@ const char *outbox_get_destination(Outbox *outbox) {
         return outbox->destination;
 }
 
-static void waiter_start(OutboxWaiter *waiter, OutboxWaiters *queue) {
-        if (waiter->queue)
-                return;
-
-        TAILQ_INSERT_TAIL(queue, waiter, link);
-        waiter->queue = queue;
-}
-
-void outbox_stop_waiting(OutboxWaiter *waiter) {
-        if (!waiter->queue)
-                return;
-
-        TAILQ_REMOVE(waiter->queue, waiter, link);
-        waiter->queue = NULL;
-}
-
-bool outbox_admit_signal(Outbox *outbox, uint64_t size, OutboxWaiter *waiter) {
+bool outbox_admit_signal(Outbox *outbox, uint64_t size, Waiter *waiter) {
         const Traffic *traffic = outbox->traffic;
 
         if (traffic->events->admit_signal(outbox->destination, size, traffic->userdata))
@@ -169,16 +139,7 @@ bool outbox_admit_signal(Outbox *outbox, uint64_t size, OutboxWaiter *waiter) {
 }
 
 void outbox_admit_again(Outbox *outbox) {
-        OutboxWaiter *waiter;
-        uint32_t n = 0;
-
-        /* Each once: who is not admitted this time waits behind them. */
-        TAILQ_FOREACH(waiter, &outbox->not_admitted, link)
-                n++;
-        for (; n > 0 && (waiter = TAILQ_FIRST(&outbox->not_admitted)); n--) {
-                outbox_stop_waiting(waiter);
-                waiter->room(waiter);
-        }
+        waiters_serve_all(&outbox->not_admitted);
 }
 
 void outbox_add_guest(Outbox *outbox, OutboxGuest *guest) {
@@ -200,7 +161,7 @@ static int on_timer(sd_event_source *s, uint64_t usec, void *userdata) {
         outbox->timer = sd_event_source_disable_unref(outbox->timer);
 
         if (outbox->probe.state == PROBE_REFUSED) {
-                outbox_tell_refused(outbox);
+                waiters_refuse(&outbox->waiters);
                 outbox_wake(outbox); /* the room of the probe is somebody else's */
                 return 0;
         }
@@ -367,7 +328,7 @@ bool outbox_is_being_probed(const Outbox *outbox) {
         return outbox->probe.state == PROBE_SENT;
 }
 
-uint32_t outbox_get_room(Outbox *outbox, OutboxWaiter *waiter) {
+uint32_t outbox_get_room(Outbox *outbox, Waiter *waiter) {
         uint32_t room = 0;
 
         if (outbox->probe.state == PROBE_REFUSED)
@@ -454,7 +415,7 @@ void outbox_expect_receipts(Outbox *outbox) {
         credit_expect_receipts(&outbox->credit);
 }
 
-int outbox_attach_receipt(Outbox *outbox, OutboxWaiter *waiter, int *ret_fd) {
+int outbox_attach_receipt(Outbox *outbox, Waiter *waiter, int *ret_fd) {
         int r;
 
         r = outbox_add_receipt(outbox, true, ret_fd, &outbox->open_receipt);

@@ -24,6 +24,7 @@
 #include <sys/types.h>
 
 #include "daemon/credit.h"
+#include "daemon/delivery-waiter.h"
 
 typedef struct Delivery Delivery;
 typedef struct Handoff Handoff;
@@ -31,17 +32,6 @@ typedef struct Outbox Outbox;
 typedef struct Traffic Traffic;
 typedef struct sd_bus sd_bus;
 typedef struct sd_bus_message sd_bus_message;
-
-/* Something that waits for room in an outbox, or for being admitted. Embedded. */
-typedef TAILQ_HEAD(OutboxWaiters, OutboxWaiter) OutboxWaiters;
-typedef struct OutboxWaiter {
-        OutboxWaiters *queue; /* NULL: does not wait */
-        /* There is room; takes at once what it has use for. */
-        void (*room)(struct OutboxWaiter *waiter);
-        /* This client will never take a descriptor. */
-        void (*refused)(struct OutboxWaiter *waiter);
-        TAILQ_ENTRY(OutboxWaiter) link;
-} OutboxWaiter;
 
 /* Something that ends when the client leaves. Embedded. */
 typedef struct OutboxGuest {
@@ -61,12 +51,11 @@ sd_bus *outbox_get_bus(Outbox *outbox);
 const char *outbox_get_destination(Outbox *outbox);
 
 /* How many connections may be sent now. If it is 0, the waiter is called later. */
-uint32_t outbox_get_room(Outbox *outbox, OutboxWaiter *waiter);
-void outbox_stop_waiting(OutboxWaiter *waiter);
+uint32_t outbox_get_room(Outbox *outbox, Waiter *waiter);
 
 /* Whether the client may be sent a signal of not more than so many bytes that carries nothing; it is to be
  * sent then. If not, as it has too much unread, the waiter is called later. */
-bool outbox_admit_signal(Outbox *outbox, uint64_t size, OutboxWaiter *waiter);
+bool outbox_admit_signal(Outbox *outbox, uint64_t size, Waiter *waiter);
 
 /* There is room for such signals: those who were not admitted try again. */
 void outbox_admit_again(Outbox *outbox);
@@ -95,7 +84,7 @@ void outbox_expect_receipts(Outbox *outbox);
  * either the message is not sent, and the receipt detached, or its connections are added, and the receipt
  * sealed: it stands for them. Returns 0 if there is no room for another descriptor; the waiter is called
  * later. */
-int outbox_attach_receipt(Outbox *outbox, OutboxWaiter *waiter, int *ret_fd);
+int outbox_attach_receipt(Outbox *outbox, Waiter *waiter, int *ret_fd);
 void outbox_detach_receipt(Outbox *outbox);
 void outbox_seal_receipt(Outbox *outbox);
 

@@ -31,7 +31,7 @@ struct PullCall {
         DeliveryPull *pull;
         Outbox *outbox; /* the caller's, who need not be the owner */
         OutboxGuest guest;
-        OutboxWaiter waiter;
+        Waiter waiter;
         sd_bus_message *message;
         uint32_t maximum;
         sd_event_source *timer;
@@ -44,8 +44,8 @@ struct DeliveryPull {
         Outbox *owner;
         TAILQ_HEAD(, PullCall) calls; /* in the order they came */
         unsigned n_calls;
-        bool noticed;        /* the owner knows that a connection waits */
-        OutboxWaiter notice; /* or has too much unread to be told */
+        bool noticed;  /* the owner knows that a connection waits */
+        Waiter notice; /* or has too much unread to be told */
 };
 
 static DeliveryPull *from_delivery(Delivery *d) {
@@ -58,7 +58,7 @@ static PullCall *pull_call_free(PullCall *call) {
         TAILQ_REMOVE(&call->pull->calls, call, link);
         call->pull->n_calls--;
         outbox_remove_guest(&call->guest);
-        outbox_stop_waiting(&call->waiter);
+        waiter_stop(&call->waiter);
         sd_event_source_disable_unref(call->timer);
         linger_limit(); /* whatever came with it is closed */
         sd_bus_message_unref(call->message);
@@ -70,19 +70,19 @@ static void on_caller_left(OutboxGuest *guest) {
         (void) pull_call_free(CONTAINER_OF(guest, PullCall, guest));
 }
 
-static PullCall *call_from_waiter(OutboxWaiter *waiter) {
+static PullCall *call_from_waiter(Waiter *waiter) {
         return CONTAINER_OF(waiter, PullCall, waiter);
 }
 
-static void on_room(OutboxWaiter *waiter) {
+static void on_room(Waiter *waiter) {
         delivery_tell_room(&call_from_waiter(waiter)->pull->delivery);
 }
 
-static void on_admitted(OutboxWaiter *waiter) {
+static void on_admitted(Waiter *waiter) {
         delivery_tell_room(&CONTAINER_OF(waiter, DeliveryPull, notice)->delivery);
 }
 
-static void on_refused(OutboxWaiter *waiter) {
+static void on_refused(Waiter *waiter) {
         PullCall *call = call_from_waiter(waiter);
 
         (void) sd_bus_reply_method_errorf(
@@ -278,7 +278,7 @@ static int pull_accept(Delivery *d,
         call->pull = p;
         call->outbox = caller;
         call->guest = (OutboxGuest) { .left = on_caller_left };
-        call->waiter = (OutboxWaiter) { .room = on_room, .refused = on_refused };
+        call->waiter = (Waiter) { .ready = on_room, .refused = on_refused };
         call->message = sd_bus_message_ref(message);
         call->maximum = maximum < CONNECTIONS_PER_REPLY_MAX ? maximum : CONNECTIONS_PER_REPLY_MAX;
         outbox_add_guest(caller, &call->guest);
@@ -308,7 +308,7 @@ static int pull_accept(Delivery *d,
 static void pull_set_owner(Delivery *d, Outbox *outbox) {
         DeliveryPull *p = from_delivery(d);
 
-        outbox_stop_waiting(&p->notice);
+        waiter_stop(&p->notice);
         p->owner = outbox;
         p->noticed = false;
 }
@@ -322,7 +322,7 @@ static int pull_new(const DeliveryParameters *parameters, Delivery **ret) {
 
         delivery_init(&p->delivery, &delivery_pull_ops, parameters);
         TAILQ_INIT(&p->calls);
-        p->notice = (OutboxWaiter) { .room = on_admitted };
+        p->notice = (Waiter) { .ready = on_admitted };
 
         *ret = &p->delivery;
         return 0;
@@ -350,7 +350,7 @@ static Delivery *pull_free(Delivery *d) {
                 (void) pull_call_free(call);
         }
 
-        outbox_stop_waiting(&p->notice);
+        waiter_stop(&p->notice);
         delivery_done(d);
         free(p);
         return NULL;

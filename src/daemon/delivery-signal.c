@@ -20,14 +20,14 @@
 typedef struct DeliverySignal {
         Delivery delivery; /* first, so that one pointer is the other */
         Outbox *outbox;
-        OutboxWaiter waiter;
+        Waiter waiter;
 } DeliverySignal;
 
 static DeliverySignal *from_delivery(Delivery *d) {
         return (DeliverySignal *) d;
 }
 
-static DeliverySignal *from_waiter(OutboxWaiter *waiter) {
+static DeliverySignal *from_waiter(Waiter *waiter) {
         return CONTAINER_OF(waiter, DeliverySignal, waiter);
 }
 
@@ -174,7 +174,7 @@ static void signal_set_owner(Delivery *d, Outbox *outbox) {
         DeliverySignal *s = from_delivery(d);
         Handoff *handoff, *previous;
 
-        outbox_stop_waiting(&s->waiter);
+        waiter_stop(&s->waiter);
         s->outbox = outbox;
         if (outbox && d->parameters.options->acknowledge)
                 outbox_expect_receipts(outbox);
@@ -188,11 +188,11 @@ static void signal_set_owner(Delivery *d, Outbox *outbox) {
                 }
 }
 
-static void on_room(OutboxWaiter *waiter) {
+static void on_room(Waiter *waiter) {
         delivery_tell_room(&from_waiter(waiter)->delivery);
 }
 
-static void on_refused(OutboxWaiter *waiter) {
+static void on_refused(Waiter *waiter) {
         Delivery *d = &from_waiter(waiter)->delivery;
 
         d->parameters.events->failed(
@@ -209,7 +209,7 @@ static int signal_new(const DeliveryParameters *parameters, Delivery **ret) {
                 return -ENOMEM;
 
         delivery_init(&s->delivery, &delivery_signal_ops, parameters);
-        s->waiter = (OutboxWaiter) { .room = on_room, .refused = on_refused };
+        s->waiter = (Waiter) { .ready = on_room, .refused = on_refused };
 
         *ret = &s->delivery;
         return 0;
@@ -219,7 +219,7 @@ static Delivery *signal_free(Delivery *d) {
         DeliverySignal *s = from_delivery(d);
 
         delivery_done(d);
-        outbox_stop_waiting(&s->waiter);
+        waiter_stop(&s->waiter);
         if (s->outbox)
                 outbox_flush(s->outbox, false);
         free(s);

@@ -20,14 +20,14 @@ typedef struct DescriptorReply {
         DescriptorGet get;
         DescriptorSent sent;
         DescriptorSent failed;
-        OutboxWaiter waiter;
+        Waiter waiter;
         OutboxGuest guest;
         QuotaCharge charge;
         sd_event_source *timer;
 } DescriptorReply;
 
 static void reply_free(DescriptorReply *reply) {
-        outbox_stop_waiting(&reply->waiter);
+        waiter_stop(&reply->waiter);
         outbox_remove_guest(&reply->guest);
         quota_discharge(&reply->charge);
         sd_event_source_disable_unref(reply->timer);
@@ -66,7 +66,7 @@ static int reply_send(DescriptorReply *reply, sd_bus_error *error) {
         return 0;
 }
 
-static void on_room(OutboxWaiter *waiter) {
+static void on_room(Waiter *waiter) {
         DescriptorReply *reply = CONTAINER_OF(waiter, DescriptorReply, waiter);
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         int r;
@@ -82,7 +82,7 @@ static void on_room(OutboxWaiter *waiter) {
         reply_free(reply);
 }
 
-static void on_refused(OutboxWaiter *waiter) {
+static void on_refused(Waiter *waiter) {
         DescriptorReply *reply = CONTAINER_OF(waiter, DescriptorReply, waiter);
 
         (void) sd_bus_reply_method_errorf(
@@ -131,7 +131,7 @@ int descriptor_reply_start(Call *call, DescriptorGet get, DescriptorSent sent, D
         reply->get = get;
         reply->sent = sent;
         reply->failed = failed;
-        reply->waiter = (OutboxWaiter) { .room = on_room, .refused = on_refused };
+        reply->waiter = (Waiter) { .ready = on_room, .refused = on_refused };
         reply->guest = (OutboxGuest) { .left = on_left };
         outbox_add_guest(call->client->outbox, &reply->guest);
 
