@@ -28,13 +28,11 @@ struct Outbox {
 
         Probe probe;
         Barriers barriers;
-        TAILQ_HEAD(, Receipt) receipts;
-        Receipt *probe_receipt;
-        Receipt *open_receipt; /* goes with the message that is being made */
+        Receipts receipts;
 
         Waiters waiters;
         Waiters not_admitted;
-        TAILQ_HEAD(, OutboxGuest) guests;
+        Waiters leaving; /* for the client's end */
 };
 
 DEFINE_CLEANUP(Outbox, outbox_free)
@@ -66,30 +64,13 @@ static void outbox_remove(Outbox *outbox, Handoff *handoff) {
                 traffic_leave(outbox->traffic, &outbox->member);
 }
 
-static void outbox_drop_receipt(Outbox *outbox, Receipt *receipt) {
-        if (!receipt)
-                return;
-
-        if (outbox->probe_receipt == receipt)
-                outbox->probe_receipt = NULL;
-        if (outbox->open_receipt == receipt)
-                outbox->open_receipt = NULL;
-        TAILQ_REMOVE(&outbox->receipts, receipt, link);
-        (void) receipt_free(receipt);
-}
-
 Outbox *outbox_free(Outbox *outbox) {
-        OutboxGuest *guest;
         Handoff *handoff;
-        Receipt *receipt;
 
         if (!outbox)
                 return NULL;
 
-        while ((guest = TAILQ_FIRST(&outbox->guests))) {
-                outbox_remove_guest(guest);
-                guest->left(guest);
-        }
+        waiters_serve_all(&outbox->leaving);
         waiters_done(&outbox->waiters);
         waiters_done(&outbox->not_admitted);
 
@@ -103,9 +84,8 @@ Outbox *outbox_free(Outbox *outbox) {
                 } else
                         (void) handoff_free(handoff);
         }
-        while ((receipt = TAILQ_FIRST(&outbox->receipts)))
-                outbox_drop_receipt(outbox, receipt);
 
+        receipts_done(&outbox->receipts);
         traffic_leave(outbox->traffic, &outbox->member);
         sd_event_source_disable_unref(outbox->timer);
         probe_done(&outbox->probe);
@@ -142,17 +122,8 @@ void outbox_admit_again(Outbox *outbox) {
         waiters_serve_all(&outbox->not_admitted);
 }
 
-void outbox_add_guest(Outbox *outbox, OutboxGuest *guest) {
-        guest->outbox = outbox;
-        TAILQ_INSERT_TAIL(&outbox->guests, guest, link);
-}
-
-void outbox_remove_guest(OutboxGuest *guest) {
-        if (!guest->outbox)
-                return;
-
-        TAILQ_REMOVE(&guest->outbox->guests, guest, link);
-        guest->outbox = NULL;
+void outbox_await_end(Outbox *outbox, Waiter *waiter) {
+        waiter_start(waiter, &outbox->leaving);
 }
 
 static int on_timer(sd_event_source *s, uint64_t usec, void *userdata) {
@@ -231,17 +202,13 @@ static const BarrierEvents barrier_events = {
         .failed = on_barrier_failed,
 };
 
-static bool receipt_went_with(const Receipt *receipt, const Handoff *handoff) {
-        return handoff->position >= receipt->first && handoff->position <= receipt->position;
-}
-
 static void on_receipt_hung(Receipt *receipt, void *userdata) {
         Outbox *outbox = userdata;
         Handoff *handoff;
 
         /* What went before may still be on the bus: it may have refused this one. */
         TAILQ_FOREACH(handoff, &outbox->on_bus, outbox_link)
-                if (!handoff->returned && receipt_went_with(receipt, handoff)) {
+                if (!handoff->returned && receipt_went_with(receipt, handoff->position)) {
                         credit_return(&outbox->credit, handoff->pool);
                         handoff->returned = true;
                 }
@@ -253,21 +220,14 @@ static void on_receipt_read(Receipt *receipt, void *userdata) {
         uint64_t position = receipt->position;
         Outbox *outbox = userdata;
 
-        outbox_drop_receipt(outbox, receipt);
+        (void) receipt_free(receipt);
         outbox_pass(outbox, position, true);
 }
 
-/* Returns 0 if the budget has no room for its descriptor; there will be a wake-up then. */
-static int outbox_add_receipt(Outbox *outbox, bool in_window, int *ret_fd, Receipt **ret) {
-        static const ReceiptEvents events = { .hung = on_receipt_hung, .read = on_receipt_read };
-        int r;
-
-        r = receipt_new(&outbox->traffic->receipts, &outbox->credit, in_window, &events, outbox, ret_fd, ret);
-        if (r > 0)
-                TAILQ_INSERT_TAIL(&outbox->receipts, *ret, link);
-
-        return r;
-}
+static const ReceiptEvents receipt_events = {
+        .hung = on_receipt_hung,
+        .read = on_receipt_read,
+};
 
 static void on_probe_passed(void *userdata) {
         Outbox *outbox = userdata;
@@ -280,7 +240,7 @@ static void on_probe_passed(void *userdata) {
 static void on_probe_refused(void *userdata) {
         Outbox *outbox = userdata;
 
-        outbox_drop_receipt(outbox, outbox->probe_receipt);
+        (void) receipt_free(outbox->receipts.probe);
 
         if (outbox->probe.state == PROBE_REFUSED) {
                 outbox_refuse(outbox);
@@ -301,13 +261,13 @@ static void outbox_probe(Outbox *outbox) {
         _cleanup_close_ int fd = -EBADF;
         int r;
 
-        r = outbox_add_receipt(outbox, false, &fd, &outbox->probe_receipt);
+        r = receipts_add(&outbox->receipts, false, &fd, &outbox->receipts.probe);
         if (r == 0)
                 return;
         if (r > 0) {
                 r = probe_send(&outbox->probe, traffic->bus, fd, traffic->tells_refusals);
                 if (r < 0)
-                        outbox_drop_receipt(outbox, outbox->probe_receipt);
+                        (void) receipt_free(outbox->receipts.probe);
                 else
                         r = probe_wait(&outbox->probe, traffic->bus);
         }
@@ -356,7 +316,7 @@ void outbox_add(Outbox *outbox, Handoff *handoff, uint64_t cookie, bool by_barri
         handoff->returned = false;
         handoff->cookie = cookie;
         handoff->by_barrier = by_barrier;
-        handoff->receipt = outbox->open_receipt != NULL;
+        handoff->receipt = outbox->receipts.open != NULL;
         handoff->position = ++outbox->last_position;
         TAILQ_INSERT_TAIL(&outbox->on_bus, handoff, outbox_link);
         traffic_join(outbox->traffic, &outbox->member);
@@ -418,9 +378,9 @@ void outbox_expect_receipts(Outbox *outbox) {
 int outbox_attach_receipt(Outbox *outbox, Waiter *waiter, int *ret_fd) {
         int r;
 
-        r = outbox_add_receipt(outbox, true, ret_fd, &outbox->open_receipt);
+        r = receipts_add(&outbox->receipts, true, ret_fd, &outbox->receipts.open);
         if (r > 0)
-                outbox->open_receipt->first = outbox->last_position + 1;
+                outbox->receipts.open->first = outbox->last_position + 1;
         else if (r == 0)
                 waiter_start(waiter, &outbox->waiters);
 
@@ -428,11 +388,11 @@ int outbox_attach_receipt(Outbox *outbox, Waiter *waiter, int *ret_fd) {
 }
 
 void outbox_detach_receipt(Outbox *outbox) {
-        outbox_drop_receipt(outbox, outbox->open_receipt);
+        (void) receipt_free(outbox->receipts.open);
 }
 
 void outbox_seal_receipt(Outbox *outbox) {
-        TAKE_PTR(outbox->open_receipt)->position = outbox->last_position;
+        TAKE_PTR(outbox->receipts.open)->position = outbox->last_position;
 }
 
 void outbox_wake(Outbox *outbox) {
@@ -443,16 +403,6 @@ void outbox_orphan(Outbox *outbox, Handoff *handoff) {
         handoff->delivery = NULL;
         /* The bus has a descriptor of its own. */
         handoff_let_go(handoff);
-}
-
-static Receipt *outbox_find_receipt(Outbox *outbox, const Handoff *handoff) {
-        Receipt *receipt;
-
-        TAILQ_FOREACH(receipt, &outbox->receipts, link)
-                if (receipt_went_with(receipt, handoff))
-                        return receipt;
-
-        return NULL;
 }
 
 /* The bus did not pass a message on, and says why. */
@@ -476,7 +426,7 @@ static void outbox_handle_refusal(Outbox *outbox, uint64_t cookie, const sd_bus_
                         continue;
 
                 /* Nobody has read it, though it hangs up. */
-                outbox_drop_receipt(outbox, outbox_find_receipt(outbox, handoff));
+                (void) receipt_free(receipts_find(&outbox->receipts, handoff->position));
                 outbox_remove(outbox, handoff);
                 if (!d) {
                         (void) handoff_free(handoff);
@@ -522,10 +472,9 @@ int outbox_new(Traffic *traffic, const char *destination, uid_t uid, uint32_t wi
         outbox->traffic = traffic;
         outbox->member.refused = on_refused;
         TAILQ_INIT(&outbox->on_bus);
-        TAILQ_INIT(&outbox->receipts);
         TAILQ_INIT(&outbox->waiters);
         TAILQ_INIT(&outbox->not_admitted);
-        TAILQ_INIT(&outbox->guests);
+        TAILQ_INIT(&outbox->leaving);
 
         r = credit_init(&outbox->credit, &traffic->budget, uid, window_max, outbox_serve_waiters, outbox);
         if (r < 0)
@@ -535,6 +484,7 @@ int outbox_new(Traffic *traffic, const char *destination, uid_t uid, uint32_t wi
         if (!outbox->destination)
                 return -ENOMEM;
 
+        receipts_init(&outbox->receipts, &traffic->receipts, &outbox->credit, &receipt_events, outbox);
         barriers_init(&outbox->barriers, traffic->bus, outbox->destination, &barrier_events, outbox);
         outbox->probe = (Probe) {
                 .destination = outbox->destination,

@@ -33,13 +33,6 @@ typedef struct Traffic Traffic;
 typedef struct sd_bus sd_bus;
 typedef struct sd_bus_message sd_bus_message;
 
-/* Something that ends when the client leaves. Embedded. */
-typedef struct OutboxGuest {
-        Outbox *outbox;
-        void (*left)(struct OutboxGuest *guest);
-        TAILQ_ENTRY(OutboxGuest) link;
-} OutboxGuest;
-
 int outbox_new(Traffic *traffic, const char *destination, uid_t uid, uint32_t window_max, Outbox **ret);
 
 /* The client has left the bus. What it did not confirm waits in its deliveries again. */
@@ -66,8 +59,8 @@ bool outbox_is_refused(const Outbox *outbox);
 /* There is no room yet, but that is up to the bus and not to the client. */
 bool outbox_is_being_probed(const Outbox *outbox);
 
-void outbox_add_guest(Outbox *outbox, OutboxGuest *guest);
-void outbox_remove_guest(OutboxGuest *guest);
+/* The waiter is called when the client leaves. */
+void outbox_await_end(Outbox *outbox, Waiter *waiter);
 
 /* Sends a message that carries connections. The cookie is for outbox_add(). */
 int outbox_send(Outbox *outbox, sd_bus_message *message, uint64_t *ret_cookie);

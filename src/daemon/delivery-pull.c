@@ -30,7 +30,7 @@ typedef struct PullCall PullCall;
 struct PullCall {
         DeliveryPull *pull;
         Outbox *outbox; /* the caller's, who need not be the owner */
-        OutboxGuest guest;
+        Waiter end;     /* of the caller */
         Waiter waiter;
         sd_bus_message *message;
         uint32_t maximum;
@@ -57,7 +57,7 @@ static PullCall *pull_call_free(PullCall *call) {
                 *call->answered = true;
         TAILQ_REMOVE(&call->pull->calls, call, link);
         call->pull->n_calls--;
-        outbox_remove_guest(&call->guest);
+        waiter_stop(&call->end);
         waiter_stop(&call->waiter);
         sd_event_source_disable_unref(call->timer);
         linger_limit(); /* whatever came with it is closed */
@@ -66,8 +66,8 @@ static PullCall *pull_call_free(PullCall *call) {
         return NULL;
 }
 
-static void on_caller_left(OutboxGuest *guest) {
-        (void) pull_call_free(CONTAINER_OF(guest, PullCall, guest));
+static void on_caller_left(Waiter *end) {
+        (void) pull_call_free(CONTAINER_OF(end, PullCall, end));
 }
 
 static PullCall *call_from_waiter(Waiter *waiter) {
@@ -277,11 +277,11 @@ static int pull_accept(Delivery *d,
 
         call->pull = p;
         call->outbox = caller;
-        call->guest = (OutboxGuest) { .left = on_caller_left };
+        call->end = (Waiter) { .ready = on_caller_left };
         call->waiter = (Waiter) { .ready = on_room, .refused = on_refused };
         call->message = sd_bus_message_ref(message);
         call->maximum = maximum < CONNECTIONS_PER_REPLY_MAX ? maximum : CONNECTIONS_PER_REPLY_MAX;
-        outbox_add_guest(caller, &call->guest);
+        outbox_await_end(caller, &call->end);
         outbox_expect_receipts(caller);
         TAILQ_INSERT_TAIL(&p->calls, call, link);
         p->n_calls++;

@@ -30,7 +30,7 @@ static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *error) {
 
         if (check->rounds == 0 && is_the_bus(m))
                 while ((receipt = TAILQ_FIRST(&check->hung)) && receipt->hung <= check->until)
-                        receipt->events->read(receipt, receipt->userdata);
+                        receipt->receipts->events->read(receipt, receipt->receipts->userdata);
 
         receipt_check_ask(check);
         return 0;
@@ -66,25 +66,42 @@ void receipt_check_done(ReceiptCheck *check) {
 
 static int on_hang_up(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
         Receipt *receipt = userdata;
-        ReceiptCheck *check = receipt->check;
+        Receipts *receipts = receipt->receipts;
+        ReceiptCheck *check = receipts->check;
 
         receipt->source = sd_event_source_disable_unref(receipt->source);
-        credit_return_extra(receipt->credit, receipt->in_window, receipt->pool);
+        credit_return_extra(receipts->credit, receipt->in_window, receipt->pool);
 
         receipt->hung = ++check->n_hung;
         TAILQ_INSERT_TAIL(&check->hung, receipt, hung_link);
         receipt_check_ask(check);
-        receipt->events->hung(receipt, receipt->userdata);
+        receipts->events->hung(receipt, receipts->userdata);
         return 0;
 }
 
-int receipt_new(ReceiptCheck *check,
-                Credit *credit,
-                bool in_window,
-                const ReceiptEvents *events,
-                void *userdata,
-                int *ret_fd,
-                Receipt **ret) {
+void receipts_init(Receipts *receipts,
+                   ReceiptCheck *check,
+                   Credit *credit,
+                   const ReceiptEvents *events,
+                   void *userdata) {
+        *receipts = (Receipts) {
+                .check = check,
+                .credit = credit,
+                .events = events,
+                .userdata = userdata,
+        };
+        TAILQ_INIT(&receipts->list);
+}
+
+void receipts_done(Receipts *receipts) {
+        Receipt *receipt;
+
+        while ((receipt = TAILQ_FIRST(&receipts->list)))
+                (void) receipt_free(receipt);
+}
+
+int receipts_add(Receipts *receipts, bool in_window, int *ret_fd, Receipt **ret) {
+        Credit *credit = receipts->credit;
         Receipt *receipt;
         CreditPool pool;
         int ends[2], r;
@@ -100,17 +117,15 @@ int receipt_new(ReceiptCheck *check,
                 return r;
         }
 
-        receipt->check = check;
-        receipt->credit = credit;
+        receipt->receipts = receipts;
         receipt->in_window = in_window;
         receipt->pool = pool;
-        receipt->events = events;
-        receipt->userdata = userdata;
         receipt->fd = ends[0];
+        TAILQ_INSERT_TAIL(&receipts->list, receipt, link);
 
         /* No event is asked for, so that only the hang-up is told: the client could write something. */
-        r = sd_event_add_io(sd_bus_get_event(check->bus), &receipt->source, receipt->fd, 0, on_hang_up,
-                            receipt);
+        r = sd_event_add_io(sd_bus_get_event(receipts->check->bus), &receipt->source, receipt->fd, 0,
+                            on_hang_up, receipt);
         if (r < 0) {
                 (void) receipt_free(receipt);
                 (void) close_fd(ends[1]);
@@ -122,14 +137,37 @@ int receipt_new(ReceiptCheck *check,
         return 1;
 }
 
+bool receipt_went_with(const Receipt *receipt, uint64_t position) {
+        return position >= receipt->first && position <= receipt->position;
+}
+
+Receipt *receipts_find(Receipts *receipts, uint64_t position) {
+        Receipt *receipt;
+
+        TAILQ_FOREACH(receipt, &receipts->list, link)
+                if (receipt_went_with(receipt, position))
+                        return receipt;
+
+        return NULL;
+}
+
 Receipt *receipt_free(Receipt *receipt) {
+        Receipts *receipts;
+
         if (!receipt)
                 return NULL;
 
+        receipts = receipt->receipts;
+        if (receipts->probe == receipt)
+                receipts->probe = NULL;
+        if (receipts->open == receipt)
+                receipts->open = NULL;
+        TAILQ_REMOVE(&receipts->list, receipt, link);
+
         if (receipt->hung > 0)
-                TAILQ_REMOVE(&receipt->check->hung, receipt, hung_link);
+                TAILQ_REMOVE(&receipts->check->hung, receipt, hung_link);
         else
-                credit_return_extra(receipt->credit, receipt->in_window, receipt->pool);
+                credit_return_extra(receipts->credit, receipt->in_window, receipt->pool);
         sd_event_source_disable_unref(receipt->source);
         (void) close_fd(receipt->fd);
         free(receipt);

@@ -33,7 +33,7 @@ typedef struct ReceiptCheck {
         sd_bus_slot *question;
 } ReceiptCheck;
 
-/* Told to the one who made it. */
+/* Told to the one whose receipts they are. */
 typedef struct ReceiptEvents {
         /* The bus is rid of the message, whatever became of it. */
         void (*hung)(Receipt *receipt, void *userdata);
@@ -41,17 +41,25 @@ typedef struct ReceiptEvents {
         void (*read)(Receipt *receipt, void *userdata);
 } ReceiptEvents;
 
-struct Receipt {
-        uint64_t first;    /* its message's; all three are its maker's */
-        uint64_t position; /* all up to here it stands for */
-        TAILQ_ENTRY(Receipt) link;
-
+/* Those of one client. Embedded. */
+typedef struct Receipts {
         ReceiptCheck *check;
         Credit *credit;
-        bool in_window;
-        CreditPool pool; /* that its descriptor is charged to */
         const ReceiptEvents *events;
         void *userdata;
+        TAILQ_HEAD(, Receipt) list;
+        Receipt *probe; /* went with it */
+        Receipt *open;  /* goes with the message that is being made */
+} Receipts;
+
+struct Receipt {
+        uint64_t first;    /* the position of the first thing in its message, */
+        uint64_t position; /* and of the last; all up to here it stands for */
+
+        Receipts *receipts;
+        TAILQ_ENTRY(Receipt) link;
+        bool in_window;
+        CreditPool pool; /* that its descriptor is charged to */
         int fd;
         sd_event_source *source;
         uint64_t hung; /* 0: not yet */
@@ -61,15 +69,22 @@ struct Receipt {
 void receipt_check_init(ReceiptCheck *check, sd_bus *bus);
 void receipt_check_done(ReceiptCheck *check);
 
+void receipts_init(Receipts *receipts,
+                   ReceiptCheck *check,
+                   Credit *credit,
+                   const ReceiptEvents *events,
+                   void *userdata);
+void receipts_done(Receipts *receipts);
+
 /* Gives out the descriptor that goes along, which the caller closes. In the window it is one of what the
  * client may have, not beyond it. Returns 0 if the budget has no room for it; the credit will be woken up
  * then. */
-int receipt_new(ReceiptCheck *check,
-                Credit *credit,
-                bool in_window,
-                const ReceiptEvents *events,
-                void *userdata,
-                int *ret_fd,
-                Receipt **ret);
+int receipts_add(Receipts *receipts, bool in_window, int *ret_fd, Receipt **ret);
+
+/* The one that went with the message of what is at that position, or NULL. */
+Receipt *receipts_find(Receipts *receipts, uint64_t position);
+
+/* Whether it went with the message of what is at that position. */
+bool receipt_went_with(const Receipt *receipt, uint64_t position);
 
 Receipt *receipt_free(Receipt *receipt);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Somebody who waits for something at a client's outbox: for room, or to be admitted. In the order in which
- * they came. */
+/* Somebody who waits for something at a client's outbox: for room, to be admitted, or for the client's end.
+ * In the order in which they came. */
 
 #include <sys/queue.h>
 

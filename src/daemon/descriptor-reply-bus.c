@@ -21,14 +21,14 @@ typedef struct DescriptorReply {
         DescriptorSent sent;
         DescriptorSent failed;
         Waiter waiter;
-        OutboxGuest guest;
+        Waiter end; /* of the client */
         QuotaCharge charge;
         sd_event_source *timer;
 } DescriptorReply;
 
 static void reply_free(DescriptorReply *reply) {
         waiter_stop(&reply->waiter);
-        outbox_remove_guest(&reply->guest);
+        waiter_stop(&reply->end);
         quota_discharge(&reply->charge);
         sd_event_source_disable_unref(reply->timer);
         linger_limit(); /* whatever came with it is closed */
@@ -103,8 +103,8 @@ static int on_time(sd_event_source *source, uint64_t usec, void *userdata) {
         return 0;
 }
 
-static void on_left(OutboxGuest *guest) {
-        reply_free(CONTAINER_OF(guest, DescriptorReply, guest));
+static void on_left(Waiter *end) {
+        reply_free(CONTAINER_OF(end, DescriptorReply, end));
 }
 
 int descriptor_reply_start(Call *call, DescriptorGet get, DescriptorSent sent, DescriptorSent failed) {
@@ -125,15 +125,15 @@ int descriptor_reply_start(Call *call, DescriptorGet get, DescriptorSent sent, D
         reply->call = (Call) {
                 .queue = call->queue,
                 .manager = call->manager,
-                .client = call->client, /* as a guest it ends before the client does */
+                .client = call->client, /* it ends before the client does */
                 .message = sd_bus_message_ref(call->message),
         };
         reply->get = get;
         reply->sent = sent;
         reply->failed = failed;
         reply->waiter = (Waiter) { .ready = on_room, .refused = on_refused };
-        reply->guest = (OutboxGuest) { .left = on_left };
-        outbox_add_guest(call->client->outbox, &reply->guest);
+        reply->end = (Waiter) { .ready = on_left };
+        outbox_await_end(call->client->outbox, &reply->end);
 
         r = sd_event_add_time_relative(sd_bus_get_event(outbox_get_bus(call->client->outbox)), &reply->timer,
                                        CLOCK_MONOTONIC, WAIT_USEC, 0, on_time, reply);
