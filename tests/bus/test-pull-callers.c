@@ -257,7 +257,7 @@ static void test_owner_that_leaves(Fixture *f, const void *data) {
                 (void) test_wait_end(peers[i]);
                 close_fd(peers[i]);
         }
-        g_assert_false(test_service_is_listening(f->service, port));
+        test_wait_for(!test_service_is_listening(f->service, port));
         test_wait_for(test_service_count_fds(f->service) == fds);
 }
 
