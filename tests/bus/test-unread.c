@@ -6,18 +6,13 @@
 
 #include "base/macros.h"
 #include "bus/channel.h"
+#include "bus/counted.h"
 #include "bus/fixture.h"
 #include "bus/pull.h"
 
 #define SECOND UINT64_C(1000000)
 
-#define LISTENERS 1000U
-#define FEW_LISTENERS 20U
-#define AT_ONCE 50U
-
 /* Each is more than dbus-daemon takes. */
-#define N_AT_ONCE 20000U
-#define N_LONG_LISTS 300U    /* of 0.7 MB */
 #define N_SHORT_CALLS 50000U /* of 3 kB */
 #define N_ECHOES 200U        /* of 1 MiB */
 #define N_PATH_ECHOES 3000U  /* of 60 kB */
@@ -31,46 +26,12 @@
  * much, and a signal is shorter. */
 #define SLACK (UINT64_C(16) * 1024)
 
-typedef struct Counts {
-        TestClient *client; /* or NULL */
-        unsigned n_sent;
-        unsigned n_answered;
-        unsigned n_refused; /* of these */
-        unsigned n_failed;  /* and otherwise */
-        unsigned refused; /* when the service's first refusal came, among all that the client has received */
-} Counts;
-
-static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        Counts *counts = userdata;
-
-        counts->n_answered++;
-        if (sd_bus_message_is_method_error(m, SD_BUS_ERROR_LIMITS_EXCEEDED)) {
-                counts->n_refused++;
-                if (counts->client && counts->refused == 0 &&
-                    !streq(sd_bus_message_get_sender(m), "org.freedesktop.DBus"))
-                        counts->refused = test_client_next_order(counts->client);
-        } else if (sd_bus_message_get_error(m))
-                counts->n_failed++;
-        return 1;
-}
-
-static sd_bus_message *new_call(TestClient *client, const char *interface, const char *member) {
-        return test_message_new(client, TEST_MANAGER_PATH, interface, member);
-}
-
 static sd_bus_message *new_get(TestClient *client, const char *interface, const char *property) {
-        sd_bus_message *m = new_call(client, "org.freedesktop.DBus.Properties", "Get");
+        sd_bus_message *m = test_message_new(client, TEST_MANAGER_PATH, "org.freedesktop.DBus.Properties",
+                                             "Get");
 
         g_assert_cmpint(sd_bus_message_append(m, "ss", interface, property), >=, 0);
         return m;
-}
-
-/* Consumes the message. */
-static void start_counted(TestClient *client, sd_bus_message *m, Counts *counts) {
-        g_assert_cmpint(sd_bus_call_async(test_client_bus(client), NULL, m, on_answer, counts, UINT64_MAX),
-                        >=, 0);
-        sd_bus_message_unref(m);
-        counts->n_sent++;
 }
 
 /* Another one is served as ever, one that was there and one that comes. */
@@ -94,7 +55,7 @@ static void assert_served(Fixture *f, TestClient *bystander) {
 /* What the service has been told last was true when it was asked, and that may have been while the client was
  * reading: it refuses a call for that still. Before so many are answered it has asked again. */
 static void make_it_ask(TestClient *client) {
-        for (unsigned i = 0; i < AT_ONCE; i++) {
+        for (unsigned i = 0; i < COUNTED_AT_ONCE; i++) {
                 g_autoptr(TestCall) call = test_call_start(
                                 client, new_get(client, TEST_MANAGER_INTERFACE, "Version"));
 
@@ -103,16 +64,16 @@ static void make_it_ask(TestClient *client) {
 }
 
 /* It has been refused, and reads all. Then every call is answered, and it goes on as if nothing had been. */
-static void recover(TestClient *client, Counts *counts) {
+static void recover(TestClient *client, Counted *calls) {
         g_autofree char *listener = NULL;
 
         test_client_set_stalled(client, false);
         if (test_bus_is_broker())
                 return;
 
-        test_wait_for(counts->n_answered == counts->n_sent);
-        g_test_message("%u calls, %u of them refused", counts->n_sent, counts->n_refused);
-        g_assert_cmpuint(counts->n_refused, >, 0);
+        test_wait_for(calls->n_answered == calls->n_sent);
+        g_test_message("%u calls, %u of them refused", calls->n_sent, calls->n_refused);
+        g_assert_cmpuint(calls->n_refused, >, 0);
         make_it_ask(client);
         listener = test_listen(client, 0, -1, NULL);
         test_listener_call(client, listener, "Close");
@@ -123,11 +84,11 @@ static void call_unread(Fixture *f,
                         sd_bus_message *(*make)(TestClient *client),
                         TestClient *staller,
                         unsigned n_calls,
-                        Counts *counts) {
+                        Counted *calls) {
         test_client_set_stalled(staller, true);
         for (unsigned i = 0; i < n_calls && !test_client_is_disconnected(staller); i++) {
-                start_counted(staller, make(staller), counts);
-                if (i % AT_ONCE == AT_ONCE - 1) {
+                counted_start(calls, staller, make(staller));
+                if (i % COUNTED_AT_ONCE == COUNTED_AT_ONCE - 1) {
                         (void) sd_bus_flush(test_client_bus(staller));
                         /* dbus-daemon lets nobody wait for more answers at a time than 128. */
                         test_client_sync_service(f->client);
@@ -140,20 +101,12 @@ static void stall(Fixture *f,
                   sd_bus_message *(*make)(TestClient *client),
                   TestClient *staller,
                   unsigned n_calls) {
-        Counts counts = {};
+        Counted calls = {};
 
-        call_unread(f, make, staller, n_calls, &counts);
+        call_unread(f, make, staller, n_calls, &calls);
         assert_served(f, f->client);
-        recover(staller, &counts);
+        recover(staller, &calls);
         assert_served(f, f->client);
-}
-
-static sd_bus_message *make_list(TestClient *client) {
-        return new_call(client, TEST_MANAGER_INTERFACE, "ListListeners");
-}
-
-static sd_bus_message *make_introspect(TestClient *client) {
-        return new_call(client, "org.freedesktop.DBus.Introspectable", "Introspect");
 }
 
 static sd_bus_message *make_echo(TestClient *client) {
@@ -174,16 +127,16 @@ static void test_long_lists(Fixture *f, const void *data) {
         g_autoptr(TestClient) staller = test_client_new(f->bus, (uid_t) -1);
         g_autofree char *name = g_strnfill(255, 'n');
 
-        for (unsigned i = 0; i < LISTENERS; i++)
+        for (unsigned i = 0; i < COUNTED_LISTENERS; i++)
                 g_free(test_listen(staller, 0, -1, "name", "s", name, NULL));
 
-        stall(f, make_list, staller, N_LONG_LISTS);
+        stall(f, counted_make_list, staller, COUNTED_LISTS);
 }
 
 static void test_short_calls(Fixture *f, const void *data) {
         g_autoptr(TestClient) staller = test_client_new(f->bus, (uid_t) -1);
 
-        stall(f, make_introspect, staller, N_SHORT_CALLS);
+        stall(f, counted_make_introspect, staller, N_SHORT_CALLS);
 }
 
 /* sd-bus repeats in its errors what there is not. */
@@ -197,20 +150,6 @@ static void test_path_echoes(Fixture *f, const void *data) {
         g_autoptr(TestClient) staller = test_client_new(f->bus, (uid_t) -1);
 
         stall(f, make_path_echo, staller, N_PATH_ECHOES);
-}
-
-/* In windows, as somebody who reads does. */
-static void call_often(TestClient *client, sd_bus_message *(*make)(TestClient *client), unsigned n_calls) {
-        Counts counts = {};
-
-        for (unsigned i = 0; i < n_calls; i++) {
-                start_counted(client, make(client), &counts);
-                if (i % AT_ONCE == AT_ONCE - 1)
-                        test_wait_for(counts.n_answered == counts.n_sent);
-        }
-        test_wait_for(counts.n_answered == counts.n_sent);
-        g_assert_cmpuint(counts.n_refused, ==, 0);
-        g_assert_cmpuint(counts.n_failed, ==, 0);
 }
 
 /* What of all that was sent to it waits in dbus-daemon. */
@@ -274,18 +213,18 @@ static void lose_connections(TestClient *client, const char *listener) {
 static void test_errors(Fixture *f, const void *data) {
         g_autoptr(TestClient) owner = test_client_new(f->bus, (uid_t) -1);
         g_autofree char *listener = test_listen(owner, 0, -1, CHANNEL, "persistent", "b", true, NULL);
-        Counts counts = {};
+        Counted calls = {};
         uint64_t before = 0;
         unsigned n_errors;
 
-        call_unread(f, make_introspect, owner, N_TO_FILL, &counts);
+        call_unread(f, counted_make_introspect, owner, N_TO_FILL, &calls);
         if (!test_bus_is_broker())
                 before = get_outgoing_bytes(f->client, owner);
         for (unsigned i = 0; i < N_ROUNDS; i++)
                 lose_connections(f->client, listener);
         assert_spared(f, owner, before);
 
-        recover(owner, &counts);
+        recover(owner, &calls);
         if (test_bus_is_broker())
                 return;
         test_client_sync_service(owner);
@@ -319,7 +258,7 @@ typedef struct Due {
         char *listener;
         GArray *peers;
         GPtrArray *answers; /* that the caller keeps */
-        Counts counts;      /* the owner's */
+        Counted calls;      /* the owner's */
         uint64_t before;
 } Due;
 
@@ -331,11 +270,11 @@ static void due_set_up(Due *d, Fixture *f) {
                 .caller = test_client_new(f->bus, (uid_t) -1),
                 .peers = g_array_new(false, false, sizeof(int)),
         };
-        d->counts.client = d->owner;
+        d->calls.client = d->owner;
         d->listener = test_listen(d->owner, 0, -1, TEST_PERSISTENT_PULL, NULL);
         test_open_window(d->owner);
 
-        call_unread(f, make_introspect, d->owner, N_TO_FILL, &d->counts);
+        call_unread(f, counted_make_introspect, d->owner, N_TO_FILL, &d->calls);
         if (!test_bus_is_broker())
                 d->before = get_outgoing_bytes(f->client, d->owner);
         d->answers = use_up_room(d->caller, d->listener, test_get_port(f->client, d->listener), d->peers);
@@ -379,8 +318,8 @@ static void test_pending(Fixture *f, const void *data) {
                         g_autoptr(TestNotice) pending = test_client_wait_pending(d.owner);
 
                         order = pending->order;
-                } while (d.counts.refused == 0 || order < d.counts.refused);
-                recover(d.owner, &d.counts);
+                } while (d.calls.refused == 0 || order < d.calls.refused);
+                recover(d.owner, &d.calls);
                 accepted = test_accept(d.owner, d.listener, 1, TEST_ACCEPT_TIMEOUT_MAX);
                 g_assert_cmpuint(accepted->len, ==, 1);
         }
@@ -413,7 +352,7 @@ static void test_closed(Fixture *f, const void *data) {
 
         due_set_up(&d, f);
         test_listener_call(d.caller, d.listener, "Close");
-        recover(d.owner, &d.counts);
+        recover(d.owner, &d.calls);
         if (!test_bus_is_broker()) {
                 closed = test_client_wait_closed(d.owner);
                 g_assert_cmpstr(closed->listener, ==, d.listener);
@@ -421,101 +360,6 @@ static void test_closed(Fixture *f, const void *data) {
 
         due_tear_down(&d);
 }
-
-/* Many programs read and answer no Pings: those that wait for the answer to a call, and what is made with
- * jeepney. */
-static void test_reader(Fixture *f, const void *data) {
-        test_client_set_pings(f->client, TEST_PINGS_IGNORE);
-        for (unsigned i = 0; i < FEW_LISTENERS; i++)
-                g_free(test_listen(f->client, 0, -1, NULL));
-
-        call_often(f->client, make_list, 5000);
-        call_often(f->client, make_introspect, 5000);
-        g_assert_cmpuint(test_client_count_pings(f->client), <=, 1); /* the probe */
-}
-
-/* One list is longer than what may always be unread, and somebody of the same user reads nothing. */
-static void test_reader_beside(Fixture *f, const void *data) {
-        g_autoptr(TestClient) staller = test_client_new(f->bus, (uid_t) -1);
-        Counts counts = {};
-
-        for (unsigned i = 0; i < LISTENERS; i++)
-                g_free(test_listen(f->client, 0, -1, NULL));
-        test_client_set_stalled(staller, true);
-        for (unsigned i = 0; i < N_LONG_LISTS; i++)
-                start_counted(staller, make_list(staller), &counts);
-        (void) sd_bus_flush(test_client_bus(staller));
-        test_client_sync_service(f->client);
-
-        for (unsigned i = 0; i < 100; i++)
-                sd_bus_message_unref(test_call(f->client, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE,
-                                               "ListListeners", ""));
-}
-
-/* On a session bus a client may wait for the answers to as many calls as it likes. */
-static void test_many_at_once(Fixture *f, const void *data) {
-        Counts counts = {};
-
-        for (unsigned i = 0; i < N_AT_ONCE; i++)
-                start_counted(f->client, make_introspect(f->client), &counts);
-        test_wait_for(counts.n_answered == counts.n_sent);
-        g_assert_cmpuint(counts.n_failed, ==, 0);
-}
-
-static void test_pull(Fixture *f, const void *data) {
-        g_autofree char *listener = NULL;
-        uint16_t port;
-
-        test_client_set_pings(f->client, TEST_PINGS_IGNORE);
-        listener = test_listen(f->client, 0, -1, TEST_PULL, NULL);
-        port = test_get_port(f->client, listener);
-
-        for (unsigned i = 0; i < 100; i++) {
-                _cleanup_close_ G_GNUC_UNUSED int peer = test_connect("::1", port);
-                g_autoptr(GPtrArray) accepted = test_accept(f->client, listener, 1, TEST_ACCEPT_TIMEOUT_MAX);
-                Counts counts = {};
-
-                g_assert_cmpuint(accepted->len, ==, 1);
-                for (unsigned j = 0; j < AT_ONCE; j++) {
-                        sd_bus_message *m = test_message_new(f->client, listener, TEST_LISTENER_INTERFACE,
-                                                             "Accept");
-
-                        g_assert_cmpint(sd_bus_message_append(m, "uu", UINT32_C(1), UINT32_C(0)), >=, 0);
-                        start_counted(f->client, m, &counts);
-                }
-                test_wait_for(counts.n_answered == counts.n_sent);
-                g_assert_cmpuint(counts.n_refused + counts.n_failed, ==, 0);
-        }
-}
-
-static void test_acknowledge(Fixture *f, const void *data) {
-        g_autofree char *listener = NULL;
-        uint16_t port;
-
-        test_client_set_pings(f->client, TEST_PINGS_IGNORE);
-        listener = test_listen(f->client, 0, -1, "acknowledge", "b", true, NULL);
-        port = test_get_port(f->client, listener);
-
-        for (unsigned i = 0; i < 100; i++) {
-                _cleanup_close_ G_GNUC_UNUSED int peer = test_connect("::1", port);
-                g_autoptr(TestAccepted) accepted = test_client_wait_accepted(f->client);
-                Counts counts = {};
-
-                for (unsigned j = 0; j < AT_ONCE; j++) {
-                        sd_bus_message *m = test_message_new(f->client, listener, TEST_LISTENER_INTERFACE,
-                                                             "Acknowledge");
-
-                        g_assert_cmpint(sd_bus_message_append(m, "t", accepted->serial), >=, 0);
-                        start_counted(f->client, m, &counts);
-                }
-                test_wait_for(counts.n_answered == counts.n_sent);
-                g_assert_cmpuint(counts.n_refused + counts.n_failed, ==, 0);
-        }
-}
-
-static const FixtureOptions session_like = {
-        .bus_xml = "<limit name=\"max_replies_per_connection\">50000</limit>",
-};
 
 #define ADD(path, test) g_test_add("/unread/" path, Fixture, NULL, fixture_set_up, test, fixture_tear_down)
 
@@ -529,11 +373,5 @@ int main(int argc, char *argv[]) {
         ADD("nor being told that connections wait, which is made up for", test_pending);
         ADD("the next owner is told what one that did not read was not", test_pending_for_the_next);
         ADD("who does not read is told of the end", test_closed);
-        ADD("who reads is not refused, though it answers no Pings", test_reader);
-        ADD("nor for what another one of its user does not read", test_reader_beside);
-        ADD("nor with pull", test_pull);
-        ADD("nor with acknowledge", test_acknowledge);
-        g_test_add("/unread/every call is answered, however many there are at once", Fixture, &session_like,
-                   fixture_set_up, test_many_at_once, fixture_tear_down);
         return test_run();
 }
