@@ -391,11 +391,6 @@ static void test_paused_until_resumed(Fixture *f, const void *data) {
         g_assert_cmpint(serving_end(tool, SIGTERM), ==, 128 + SIGTERM);
 }
 
-/* A test's data is its own. */
-static void set_up(Fixture *f, const void *data) {
-        fixture_set_up(f, NULL);
-}
-
 int main(int argc, char *argv[]) {
         static const char *const held[] = { "--delivery=socket", "--max-connections-per-source=1" };
         static const char *const in_a_channel[] = { "--delivery=channel", "--max-connections=1" };
@@ -403,7 +398,7 @@ int main(int argc, char *argv[]) {
         test_init(&argc, &argv);
         (void) test_enter_private_network();
 
-#define ADD(path, test, data) g_test_add(path, Fixture, data, set_up, test, fixture_tear_down)
+#define ADD(path, test, data) g_test_add(path, Fixture, data, fixture_set_up_plain, test, fixture_tear_down)
         ADD("/accept/environment by socket", test_environment, "--delivery=socket");
         ADD("/accept/environment by channel", test_environment, "--delivery=channel");
         ADD("/accept/inetd", test_inetd, NULL);

@@ -176,16 +176,11 @@ static void test_relay_holds_back(Fixture *f, const void *data) {
         crowd_done(&c);
 }
 
-/* A test's data is its own. */
-static void set_up(Fixture *f, const void *data) {
-        fixture_set_up(f, NULL);
-}
-
 int main(int argc, char *argv[]) {
         test_init(&argc, &argv);
         (void) test_enter_private_network();
 
-#define ADD(path, test, data) g_test_add(path, Fixture, data, set_up, test, fixture_tear_down)
+#define ADD(path, test, data) g_test_add(path, Fixture, data, fixture_set_up_plain, test, fixture_tear_down)
         ADD("/limits/in all by socket", test_in_all, "--delivery=socket");
         ADD("/limits/in all by channel", test_in_all, "--delivery=channel");
         ADD("/limits/per source by socket", test_per_source, "--delivery=socket");

@@ -509,16 +509,12 @@ static void test_accept_is_forbidden(Fixture *f, const void *data) {
         relay_end(&r);
 }
 
-/* A test's data is its own. */
-static void set_up(Fixture *f, const void *data) {
-        fixture_set_up(f, NULL);
-}
-
 int main(int argc, char *argv[]) {
         test_init(&argc, &argv);
         (void) test_enter_private_network();
 
-#define ADD(path, test, data) g_test_add("/relay ends/" path, Fixture, data, set_up, test, fixture_tear_down)
+#define ADD(path, test, data) \
+        g_test_add("/relay ends/" path, Fixture, data, fixture_set_up_plain, test, fixture_tear_down)
         ADD("by a signal, with a reset", test_ended_by_a_signal, NULL);
         ADD("the listener is closed, with the socket", test_the_listener_is_closed, NULL);
         ADD("the listener is closed, with a channel", test_the_listener_is_closed, "--delivery=channel");

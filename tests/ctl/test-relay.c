@@ -413,17 +413,12 @@ static void test_the_service_is_killed(Fixture *f, const void *data) {
         g_free(r.target.name);
 }
 
-/* A test's data is its own. */
-static void set_up(Fixture *f, const void *data) {
-        fixture_set_up(f, NULL);
-}
-
 int main(int argc, char *argv[]) {
         test_init(&argc, &argv);
         (void) test_enter_private_network();
         serving_raise_descriptors();
 
-#define ADD(path, test, data) g_test_add(path, Fixture, data, set_up, test, fixture_tear_down)
+#define ADD(path, test, data) g_test_add(path, Fixture, data, fixture_set_up_plain, test, fixture_tear_down)
         ADD("/relay/half-close", test_half_close, NULL);
         ADD("/relay/half-close by channel", test_half_close, "--delivery=channel");
         ADD("/relay/reset", test_reset, NULL);
