@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "ctl/relayed.h"
 
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
@@ -66,4 +67,23 @@ void relay_wait(Relayed *r, int status) {
         tool_free(r->tool);
         close_fd(r->target.fd);
         g_free(r->target.name);
+}
+
+size_t peer_fill(int fd) {
+        static const char zeros[65536];
+        size_t sent = 0;
+        ssize_t n;
+
+        g_assert_no_errno(fcntl(fd, F_SETFL, O_NONBLOCK));
+        while ((n = send(fd, zeros, sizeof(zeros), MSG_NOSIGNAL)) > 0)
+                sent += (size_t) n;
+        g_assert_cmpint(errno, ==, EAGAIN);
+        return sent;
+}
+
+void peer_reset(int fd) {
+        static const struct linger at_once = { .l_onoff = 1 };
+
+        g_assert_no_errno(setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once)));
+        close(fd);
 }

@@ -27,3 +27,8 @@ Relayed relay_start(Fixture *f, Target target, const char *option);
 void relay_end(Relayed *r);
 /* Waits for its end, which must have this status, and frees it. */
 void relay_wait(Relayed *r, int status);
+
+/* Sends as much as there is room for; non-blocking from then on. */
+size_t peer_fill(int fd);
+/* Closes it. */
+void peer_reset(int fd);

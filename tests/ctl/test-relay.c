@@ -35,7 +35,6 @@ static void test_half_close(Fixture *f, const void *data) {
 }
 
 static void test_reset(Fixture *f, const void *data) {
-        static const struct linger at_once = { .l_onoff = 1 };
         Relayed r = relay_start(f, target_new(), NULL);
 
         for (int client_first = 0; client_first <= 1; client_first++) {
@@ -43,8 +42,7 @@ static void test_reset(Fixture *f, const void *data) {
                 int a = client_first ? client : target, b = client_first ? target : client;
 
                 test_assert_connected(a, b);
-                g_assert_no_errno(setsockopt(a, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once)));
-                close(a);
+                peer_reset(a);
                 g_assert_cmpint(test_wait_end(b), ==, ECONNRESET);
                 close(b);
         }

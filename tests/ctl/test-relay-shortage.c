@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* "relay" when something runs out: nobody is lost who could have been served. */
+
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/macros.h"
+#include "ctl/relayed.h"
+
+static int compare(const void *a, const void *b) {
+        return *(const int *) a - *(const int *) b;
+}
+
+/* From now on it can have so many more, and those that it has. */
+static void allow_descriptors(pid_t pid, unsigned more) {
+        g_autofree char *path = g_strdup_printf("/proc/%d/fd", (int) pid);
+        g_autoptr(GArray) fds = g_array_new(false, false, sizeof(int));
+        g_autoptr(GDir) directory = g_dir_open(path, 0, NULL);
+        struct rlimit limit;
+        const char *name;
+        unsigned i = 0;
+
+        g_assert_nonnull(directory);
+        while ((name = g_dir_read_name(directory))) {
+                int fd = atoi(name);
+
+                g_array_append_val(fds, fd);
+        }
+        g_array_sort(fds, compare);
+
+        g_assert_no_errno(prlimit(pid, RLIMIT_NOFILE, NULL, &limit));
+        for (limit.rlim_cur = 0; i < fds->len || more > 0; limit.rlim_cur++)
+                if (i < fds->len && g_array_index(fds, int, i) == (int) limit.rlim_cur)
+                        i++;
+                else if (more > 0)
+                        more--;
+                else
+                        break;
+        g_assert_no_errno(prlimit(pid, RLIMIT_NOFILE, &limit, NULL));
+}
+
+static void allow_all_descriptors(pid_t pid) {
+        struct rlimit limit;
+
+        g_assert_no_errno(prlimit(pid, RLIMIT_NOFILE, NULL, &limit));
+        limit.rlim_cur = limit.rlim_max;
+        g_assert_no_errno(prlimit(pid, RLIMIT_NOFILE, &limit, NULL));
+}
+
+static void expect_shortage(Relayed *r) {
+        test_wait_for(tool_has_complained(r->tool, "Connections have to wait: Too many open files.\n"));
+}
+
+static void assert_waits_for_descriptors(Fixture *f, const char *argument, unsigned n_left) {
+        Relayed r = relay_start(f, target_new(), argument);
+        _cleanup_close_ int first = test_connect("::1", r.port), first_target = target_accept(&r.target),
+                            second = -EBADF, second_target = -EBADF;
+
+        test_assert_connected(first, first_target);
+        allow_descriptors(r.tool->child->pid, n_left);
+        second = test_connect("::1", r.port);
+        expect_shortage(&r);
+        test_assert_connected(first, first_target);
+        allow_all_descriptors(r.tool->child->pid);
+        second_target = target_accept(&r.target);
+        test_assert_connected(second, second_target);
+        g_assert_false(tool_has_complained(r.tool, "Cannot reach"));
+        relay_end(&r);
+}
+
+static void test_no_descriptor_for_the_target(Fixture *f, const void *data) {
+        assert_waits_for_descriptors(f, NULL, 1);
+}
+
+/* What comes in a packet and finds no place is closed by the kernel. */
+static void test_no_descriptor_for_what_a_channel_brings(Fixture *f, const void *data) {
+        assert_waits_for_descriptors(f, "--delivery=channel", 0);
+}
+
+/* With one connection's descriptors freed at a time, it works and fails in turn. */
+static void test_a_shortage_is_told_once(Fixture *f, const void *data) {
+        Relayed r = relay_start(f, target_new(), data);
+        int clients[6], targets[ELEMENTS(clients)];
+        const unsigned n_first = ELEMENTS(clients) / 2;
+
+        for (unsigned i = 0; i < ELEMENTS(clients); i++) {
+                if (i == n_first)
+                        allow_descriptors(r.tool->child->pid, 0);
+                clients[i] = test_connect("127.0.0.1", r.port);
+                if (i < n_first) {
+                        targets[i] = target_accept(&r.target);
+                        test_assert_connected(clients[i], targets[i]);
+                }
+        }
+        expect_shortage(&r);
+        for (unsigned i = 0; i < ELEMENTS(clients); i++) {
+                close(clients[i]);
+                g_assert_cmpint(test_wait_end(targets[i]), ==, 0);
+                close(targets[i]);
+                if (i + n_first < ELEMENTS(clients)) {
+                        targets[i + n_first] = target_accept(&r.target);
+                        test_assert_connected(clients[i + n_first], targets[i + n_first]);
+                }
+        }
+        g_assert_cmpuint(serving_count_complaints(r.tool, "Connections have to wait: Too many open files."),
+                         ==, 1);
+        relay_end(&r);
+}
+
+#define PORT_RANGE "/proc/sys/net/ipv4/ip_local_port_range"
+
+static void write_sysctl(const char *value) {
+        _cleanup_close_ int fd = open(PORT_RANGE, O_WRONLY | O_CLOEXEC);
+
+        g_assert_no_errno(fd);
+        g_assert_cmpint(write(fd, value, strlen(value)), ==, strlen(value));
+}
+
+static bool is_readable(int fd) {
+        struct pollfd p = { .fd = fd, .events = POLLIN };
+
+        return poll(&p, 1, 0) > 0;
+}
+
+/* A connection to the target takes a port here, and of those there are only so many. */
+static void test_no_port_for_the_target(Fixture *f, const void *data) {
+        static const char shortage[] = "Connections have to wait: Cannot assign requested address.\n";
+        int clients[5], targets[ELEMENTS(clients)];
+        g_autofree char *range = NULL;
+        unsigned n = 0;
+        Relayed r;
+
+        if (!test_require_private_network())
+                return;
+        if (access(PORT_RANGE, W_OK) < 0 || !g_file_get_contents(PORT_RANGE, &range, NULL, NULL)) {
+                g_test_skip("needs sysctls of the network");
+                return;
+        }
+
+        r = relay_start(f, target_new(), NULL);
+        write_sysctl("50000 50003");
+        for (;; n++) {
+                /* Each from an address of its own, which has all ports. */
+                g_autofree char *source = g_strdup_printf("127.0.0.%u", 2 + n);
+
+                g_assert_cmpuint(n, <, ELEMENTS(clients));
+                clients[n] = test_connect_from(source, "127.0.0.1", r.port);
+                test_wait_for(is_readable(r.target.fd) || tool_has_complained(r.tool, shortage));
+                if (!is_readable(r.target.fd))
+                        break;
+                targets[n] = target_accept(&r.target);
+                test_assert_connected(clients[n], targets[n]);
+        }
+        g_assert_cmpuint(n, >, 0);
+        peer_reset(targets[0]);
+        g_assert_cmpint(test_wait_end(clients[0]), ==, ECONNRESET);
+        targets[0] = target_accept(&r.target);
+        test_assert_connected(clients[n], targets[0]);
+
+        write_sysctl(range);
+        g_assert_false(tool_has_complained(r.tool, "Cannot reach"));
+        for (unsigned i = 0; i < n; i++) {
+                close(clients[i]);
+                close(targets[i]);
+        }
+        close(clients[n]);
+        relay_end(&r);
+}
+
+static void test_no_descriptors_for_a_pipe(Fixture *f, const void *data) {
+        Relayed r = relay_start(f, target_new(), NULL);
+        _cleanup_close_ int first = test_connect("::1", r.port), first_target = target_accept(&r.target),
+                            second = test_connect("::1", r.port), second_target = target_accept(&r.target);
+
+        test_assert_connected(first, first_target);
+        test_assert_connected(second, second_target);
+        /* What is held up here keeps the one pipe that there is. */
+        while (peer_fill(first) > 0)
+                test_wait_for(serving_get_state(r.tool->child->pid) == 'S');
+        allow_descriptors(r.tool->child->pid, 0);
+        test_send(second, "question", 8);
+        expect_shortage(&r);
+        allow_all_descriptors(r.tool->child->pid);
+        test_expect(second_target, "question");
+        test_assert_connected(second, second_target);
+        relay_end(&r);
+}
+
+/* More than find room in the memory that a process has to spare. */
+#define MANY 2000
+
+/* It is over at once, and does not wait for something else to happen. */
+static void test_no_memory(Fixture *f, const void *data) {
+        static const struct rlimit none = {};
+        int clients[MANY];
+        Relayed r;
+
+#ifdef __SANITIZE_ADDRESS__
+        g_test_skip("AddressSanitizer ends a process that is out of memory");
+        return;
+#endif
+        serving_raise_descriptors();
+        r = relay_start(f, target_new(), NULL);
+        g_assert_no_errno(prlimit(r.tool->child->pid, RLIMIT_AS, &none, NULL));
+        for (unsigned i = 0; i < MANY; i++)
+                clients[i] = test_connect_start(NULL, "127.0.0.1", r.port);
+        relay_wait(&r, 1);
+        for (unsigned i = 0; i < MANY; i++)
+                close_fd(clients[i]);
+}
+
+/* There and back again, so that there is never a moment without anything to do. */
+static void *send_and_receive(void *data) {
+        const int *fd = data;
+        char byte = 'x';
+
+        while (send(*fd, &byte, 1, MSG_NOSIGNAL) == 1 && recv(*fd, &byte, 1, 0) == 1)
+                ;
+        return NULL;
+}
+
+/* However busy it is with another one. */
+static void test_who_waits_has_a_turn(Fixture *f, const void *data) {
+        Relayed r = relay_start(f, target_new_unix(false, 0), NULL);
+        int busy = test_connect("::1", r.port), busy_target = target_accept(&r.target), clients[4];
+        pthread_t threads[2];
+
+        g_assert_cmpint(pthread_create(&threads[0], NULL, send_and_receive, &busy), ==, 0);
+        g_assert_cmpint(pthread_create(&threads[1], NULL, send_and_receive, &busy_target), ==, 0);
+        for (unsigned i = 0; i < ELEMENTS(clients); i++) {
+                clients[i] = test_connect("127.0.0.1", r.port);
+                test_send(clients[i], &i, sizeof(i));
+        }
+        for (unsigned i = 0; i < ELEMENTS(clients); i++) {
+                _cleanup_close_ int target = target_accept(&r.target);
+                unsigned number;
+
+                test_receive(target, &number, sizeof(number));
+                close(clients[number]);
+                g_assert_cmpint(test_wait_end(target), ==, 0);
+        }
+        g_assert_no_errno(shutdown(busy, SHUT_RDWR));
+        for (size_t i = 0; i < ELEMENTS(threads); i++)
+                (void) pthread_join(threads[i], NULL);
+        close(busy);
+        close(busy_target);
+        relay_end(&r);
+}
+
+/* As a security module does. */
+static void forbid_accept(void *data) {
+        serving_fail_always(SYS_accept4, EPERM);
+}
+
+static void test_accept_is_forbidden(Fixture *f, const void *data) {
+        _cleanup_close_ int client = -EBADF;
+        Relayed r;
+
+        tool_set_up_with(forbid_accept);
+        r = relay_start(f, target_new(), NULL);
+        tool_set_up_with(NULL);
+        client = test_connect("::1", r.port);
+        test_wait_for(tool_has_complained(r.tool, "Connections have to wait: a firewall or security module "
+                                                  "does not let them be accepted.\n"));
+        relay_end(&r);
+}
+
+int main(int argc, char *argv[]) {
+        test_init(&argc, &argv);
+        (void) test_enter_private_network();
+
+#define ADD(path, test, data) \
+        g_test_add("/relay shortage/" path, Fixture, data, fixture_set_up_plain, test, fixture_tear_down)
+        ADD("no descriptor for the target", test_no_descriptor_for_the_target, NULL);
+        ADD("a shortage is told once, with the socket", test_a_shortage_is_told_once, NULL);
+        ADD("a shortage is told once, with a channel", test_a_shortage_is_told_once, "--delivery=channel");
+        ADD("no port for the target", test_no_port_for_the_target, NULL);
+        ADD("no descriptor for what a channel brings", test_no_descriptor_for_what_a_channel_brings, NULL);
+        ADD("no descriptors for a pipe", test_no_descriptors_for_a_pipe, NULL);
+        ADD("no memory", test_no_memory, NULL);
+        ADD("who waits has a turn", test_who_waits_has_a_turn, NULL);
+        ADD("accept is forbidden", test_accept_is_forbidden, NULL);
+        return test_run();
+}
