@@ -175,6 +175,19 @@ void test_assert_connected(int a, int b) {
         test_expect(a, "to a");
 }
 
+bool test_has_input(int fd) {
+        struct pollfd p = { .fd = fd, .events = POLLIN };
+
+        return poll(&p, 1, 0) > 0;
+}
+
+bool test_has_ended(int fd) {
+        char byte;
+        ssize_t n = recv(fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK);
+
+        return n == 0 || (n < 0 && errno != EAGAIN && errno != ENOTCONN);
+}
+
 int test_wait_end(int fd) {
         char buffer[4096];
 

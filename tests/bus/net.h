@@ -28,6 +28,9 @@ void test_receive(int fd, void *buffer, size_t size);
 void test_expect(int fd, const char *text);
 /* These are the two ends of one connection: proved by a few bytes each way. */
 void test_assert_connected(int a, int b);
+/* What there is at once: something to read, or to accept; the end of the connection, ordinary or not. */
+bool test_has_input(int fd);
+bool test_has_ended(int fd);
 /* Waits until the other side has ended the connection: 0, or the errno (ECONNRESET). */
 int test_wait_end(int fd);
 

@@ -3,7 +3,6 @@
 /* "relay" when something runs out: nobody is lost who could have been served. */
 
 #include <fcntl.h>
-#include <poll.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -123,12 +122,6 @@ static void write_sysctl(const char *value) {
         g_assert_cmpint(write(fd, value, strlen(value)), ==, strlen(value));
 }
 
-static bool is_readable(int fd) {
-        struct pollfd p = { .fd = fd, .events = POLLIN };
-
-        return poll(&p, 1, 0) > 0;
-}
-
 /* A connection to the target takes a port here, and of those there are only so many. */
 static void test_no_port_for_the_target(Fixture *f, const void *data) {
         static const char shortage[] = "Connections have to wait: Cannot assign requested address.\n";
@@ -152,8 +145,8 @@ static void test_no_port_for_the_target(Fixture *f, const void *data) {
 
                 g_assert_cmpuint(n, <, ELEMENTS(clients));
                 clients[n] = test_connect_from(source, "127.0.0.1", r.port);
-                test_wait_for(is_readable(r.target.fd) || tool_has_complained(r.tool, shortage));
-                if (!is_readable(r.target.fd))
+                test_wait_for(test_has_input(r.target.fd) || tool_has_complained(r.tool, shortage));
+                if (!test_has_input(r.target.fd))
                         break;
                 targets[n] = target_accept(&r.target);
                 test_assert_connected(clients[n], targets[n]);

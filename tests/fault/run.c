@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/macros.h"
@@ -131,10 +130,4 @@ void run_synchronize(Run *run) {
         g_assert_cmpint(sd_bus_message_append(m, "s", TEST_MANAGER_INTERFACE), >=, 0);
         call = test_call_start(run->client, m);
         (void) run_ask(run, call, "GetAll");
-}
-
-bool peer_has_ended(int peer) {
-        char byte;
-
-        return recv(peer, &byte, 1, MSG_DONTWAIT | MSG_PEEK) == 0 || (errno != EAGAIN && errno != ENOTCONN);
 }

@@ -68,5 +68,3 @@ bool run_call_listener(Run *run, const char *member);
 
 /* What the service has sent until now has arrived. */
 void run_synchronize(Run *run);
-
-bool peer_has_ended(int peer);

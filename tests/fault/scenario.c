@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <fcntl.h>
-#include <poll.h>
 #include <sys/socket.h>
 
 #include "base/macros.h"
@@ -14,7 +13,7 @@ static bool deliver_signal(Run *run, int peer) {
         g_autoptr(TestCall) call = NULL;
         sd_bus_message *m;
 
-        (void) run_wait_until(test_client_count_accepted(run->client) > 0 || peer_has_ended(peer) ||
+        (void) run_wait_until(test_client_count_accepted(run->client) > 0 || test_has_ended(peer) ||
                               run_has_ended(run));
         if (test_client_count_accepted(run->client) == 0)
                 return false;
@@ -63,20 +62,14 @@ static bool get_handle(Run *run, const char *member) {
         return true;
 }
 
-static bool is_readable(int fd) {
-        struct pollfd p = { .fd = fd, .events = POLLIN };
-
-        return poll(&p, 1, 0) > 0;
-}
-
 static bool deliver_channel(Run *run, int peer) {
         _cleanup_close_ int fd = -EBADF;
         uint64_t serial;
 
         if (!get_handle(run, "OpenChannel"))
                 return false;
-        (void) run_wait_until(is_readable(run->handle) || peer_has_ended(peer) || run_has_ended(run));
-        if (!is_readable(run->handle))
+        (void) run_wait_until(test_has_input(run->handle) || test_has_ended(peer) || run_has_ended(run));
+        if (!test_has_input(run->handle))
                 return false;
         fd = test_channel_receive(run->handle, &serial);
         if (fd < 0)
@@ -90,7 +83,7 @@ static bool deliver_socket(Run *run, int peer) {
 
         if (!get_handle(run, "TakeSocket"))
                 return false;
-        (void) run_wait_until(is_readable(run->handle) || peer_has_ended(peer));
+        (void) run_wait_until(test_has_input(run->handle) || test_has_ended(peer));
         fd = accept4(run->handle, NULL, NULL, SOCK_CLOEXEC);
         if (fd < 0)
                 return false;

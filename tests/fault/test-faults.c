@@ -122,12 +122,12 @@ static void run_once(Run *run, FaultMode mode) {
                 g_assert_true(delivered);
         else if (!run_has_ended(run)) {
                 /* It was only not taken yet, or it is lost, and then that is told. */
-                if (run->listener && !delivered && !is_closed(run) && peer >= 0 && peer_has_ended(peer) &&
+                if (run->listener && !delivered && !is_closed(run) && peer >= 0 && test_has_ended(peer) &&
                     !run_wait_until(run_has_ended(run) ||
                                     test_client_count_signals(run->client, "Error") > 0))
                         run_complain(run, "the loss of a connection is not told");
                 if (run->listener && !delivered && !is_closed(run) && !run_has_ended(run) &&
-                    !peer_has_ended(peer) && !run->scenario->deliver(run, peer))
+                    !test_has_ended(peer) && !run->scenario->deliver(run, peer))
                         run_complain(run, "the connection never arrives");
                 if (!scenario_is_calls(run->scenario) && is_closed(run) &&
                     test_client_count_signals(run->client, "Error") == 0)

@@ -133,18 +133,6 @@ static void listen_on_port(Life *life) {
         }
 }
 
-static bool has_ended(int peer) {
-        char byte;
-
-        return recv(peer, &byte, 1, MSG_DONTWAIT | MSG_PEEK) == 0 || (errno != EAGAIN && errno != ENOTCONN);
-}
-
-static bool has_input(int fd) {
-        struct pollfd p = { .fd = fd, .events = POLLIN };
-
-        return poll(&p, 1, 0) > 0;
-}
-
 /* These two are one connection, and not a copy of an earlier one. */
 static bool belong_together(int peer, int socket) {
         return test_remote_port(socket) == test_local_port(peer);
@@ -169,7 +157,7 @@ static int take_signal(Life *life, int peer) {
         for (;;) {
                 g_autoptr(TestAccepted) accepted = NULL;
 
-                wait_for(life, test_client_count_accepted(life->client) > 0 || has_ended(peer));
+                wait_for(life, test_client_count_accepted(life->client) > 0 || test_has_ended(peer));
                 if (test_client_count_accepted(life->client) == 0)
                         return -1;
 
@@ -193,7 +181,7 @@ static int take_pull(Life *life, int peer) {
                 reply = test_call_wait(call);
                 g_assert_cmpint(sd_bus_message_enter_container(reply, 'a', "(hsqa{sv})"), >, 0);
                 if (sd_bus_message_enter_container(reply, 'r', "hsqa{sv}") <= 0) {
-                        if (has_ended(peer))
+                        if (test_has_ended(peer))
                                 return -1;
                         continue;
                 }
@@ -221,8 +209,8 @@ static int take_channel(Life *life, int peer) {
 
                 if (life->handle < 0)
                         get_handle(life, "OpenChannel");
-                wait_for(life, has_input(life->handle) || has_ended(peer));
-                if (!has_input(life->handle))
+                wait_for(life, test_has_input(life->handle) || test_has_ended(peer));
+                if (!test_has_input(life->handle))
                         return -1;
                 fd = test_channel_receive(life->handle, &serial);
                 g_assert_cmpint(fd, >=, 0);
@@ -235,7 +223,7 @@ static int take_channel(Life *life, int peer) {
 static int take_socket(Life *life, int peer) {
         if (life->handle < 0)
                 get_handle(life, "TakeSocket");
-        wait_for(life, has_input(life->handle));
+        wait_for(life, test_has_input(life->handle));
         return accept4(life->handle, NULL, NULL, SOCK_CLOEXEC);
 }
 
