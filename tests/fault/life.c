@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/macros.h"
+#include "bus/fixture.h"
+#include "bus/pull.h"
+#include "fault/life.h"
+
+#define HAS_OWNER "org.example.TCPServerSocket.Error.HasOwner"
+
+/* If it has died, the next one comes. */
+static bool revive(Life *life) {
+        if (!test_service_has_exited(life->service))
+                return false;
+
+        g_assert_true(life->control->fired);
+        g_assert_cmpint(test_service_wait_exit(life->service), ==, 128 + SIGKILL);
+        g_clear_pointer(&life->service, test_service_free);
+        life->service = keeper_start(life->keeper, life->bus);
+        life->revived = true;
+        return true;
+}
+
+#define wait_for(life, condition) test_wait_for((condition) || (revive(life) && false))
+
+static sd_bus_message *make_call(Life *life, const char *path, const char *member) {
+        return test_message_new(life->client, path,
+                                streq(path, TEST_MANAGER_PATH) ? TEST_MANAGER_INTERFACE
+                                                               : TEST_LISTENER_INTERFACE,
+                                member);
+}
+
+/* Whether it is to be repeated, as the process did not live to answer it. */
+static bool is_unanswered(Life *life, TestCall *call) {
+        const char *error;
+
+        wait_for(life, test_call_is_done(call));
+        error = test_call_error(call);
+        if (!error || !(streq(error, SD_BUS_ERROR_NO_REPLY) || streq(error, SD_BUS_ERROR_SERVICE_UNKNOWN) ||
+                        streq(error, SD_BUS_ERROR_NAME_HAS_NO_OWNER)))
+                return false;
+
+        test_wait_for(revive(life) || life->revived);
+        return true;
+}
+
+static TestCall *ask_listener(Life *life, const char *member, bool *ret_again) {
+        TestCall *call = NULL;
+
+        *ret_again = false;
+        for (;;) {
+                call = test_call_start(life->client, make_call(life, life->listener, member));
+                if (!is_unanswered(life, call))
+                        return call;
+                *ret_again = true;
+                test_call_free(call);
+        }
+}
+
+/* What a first call may have done already, another one may be told. */
+static void call_listener(Life *life, const char *member, const char *done_already) {
+        bool again;
+        g_autoptr(TestCall) call = ask_listener(life, member, &again);
+        const char *error = test_call_error(call);
+
+        if (again && done_already && error)
+                g_assert_cmpstr(error, ==, done_already);
+        else
+                g_assert_cmpstr(error, ==, NULL);
+}
+
+static void listen_on_port(Life *life) {
+        const char *path;
+
+        for (;;) {
+                sd_bus_message *m = make_call(life, TEST_MANAGER_PATH, "Listen");
+                g_autoptr(TestCall) call = NULL;
+
+                g_assert_cmpint(sd_bus_message_append(m, "i", (int) life->port), >=, 0);
+                test_message_append_options(m, "delivery", "s", life->way->delivery, "persistent", "b",
+                                            life->way->persistent,
+                                            life->way->acknowledge ? "acknowledge" : NULL, "b", true, NULL);
+                g_assert_cmpint(sd_bus_message_append(m, "i", -1), >=, 0);
+                call = test_call_start(life->client, m);
+                if (is_unanswered(life, call))
+                        continue;
+
+                g_assert_cmpstr(test_call_error_message(call), ==, NULL);
+                g_assert_cmpint(sd_bus_message_read(test_call_wait(call), "o", &path), >=, 0);
+                life->listener = g_strdup(path);
+                return;
+        }
+}
+
+bool peer_belongs_to(int peer, int socket) {
+        return test_remote_port(socket) == test_local_port(peer);
+}
+
+static void acknowledge(Life *life, uint64_t serial) {
+        for (;;) {
+                sd_bus_message *m = make_call(life, life->listener, "Acknowledge");
+                g_autoptr(TestCall) call = NULL;
+
+                g_assert_cmpint(sd_bus_message_append(m, "t", serial), >=, 0);
+                call = test_call_start(life->client, m);
+                if (is_unanswered(life, call))
+                        continue;
+                g_assert_cmpstr(test_call_error_message(call), ==, NULL);
+                return;
+        }
+}
+
+/* The same may come again. */
+static int take_signal(Life *life, int peer) {
+        for (;;) {
+                g_autoptr(TestAccepted) accepted = NULL;
+
+                wait_for(life, test_client_count_accepted(life->client) > 0 || test_has_ended(peer));
+                if (test_client_count_accepted(life->client) == 0)
+                        return -1;
+
+                accepted = test_client_wait_accepted(life->client);
+                if (life->way->acknowledge)
+                        acknowledge(life, accepted->serial);
+                if (peer_belongs_to(peer, accepted->socket))
+                        return TAKE_FD(accepted->socket);
+        }
+}
+
+static int take_pull(Life *life, int peer) {
+        for (;;) {
+                g_autoptr(TestCall) call = test_accept_start(life->client, life->listener, 1, 200);
+                g_autoptr(TestAccepted) accepted = NULL;
+                sd_bus_message *reply;
+
+                if (is_unanswered(life, call))
+                        continue;
+                g_assert_cmpstr(test_call_error_message(call), ==, NULL);
+                reply = test_call_wait(call);
+                g_assert_cmpint(sd_bus_message_enter_container(reply, 'a', "(hsqa{sv})"), >, 0);
+                if (sd_bus_message_enter_container(reply, 'r', "hsqa{sv}") <= 0) {
+                        if (test_has_ended(peer))
+                                return -1;
+                        continue;
+                }
+                accepted = test_accepted_read(reply);
+                if (peer_belongs_to(peer, accepted->socket))
+                        return TAKE_FD(accepted->socket);
+        }
+}
+
+static void get_handle(Life *life, const char *member) {
+        bool again;
+        g_autoptr(TestCall) call = ask_listener(life, member, &again);
+        int fd;
+
+        g_assert_cmpstr(test_call_error_message(call), ==, NULL);
+        g_assert_cmpint(sd_bus_message_read(test_call_wait(call), "h", &fd), >=, 0);
+        life->handle = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+        g_assert_no_errno(life->handle);
+}
+
+static int take_channel(Life *life, int peer) {
+        for (;;) {
+                uint64_t serial;
+                int fd;
+
+                if (life->handle < 0)
+                        get_handle(life, "OpenChannel");
+                wait_for(life, test_has_input(life->handle) || test_has_ended(peer));
+                if (!test_has_input(life->handle))
+                        return -1;
+                fd = test_channel_receive(life->handle, &serial);
+                g_assert_cmpint(fd, >=, 0);
+                if (peer_belongs_to(peer, fd))
+                        return fd;
+                (void) close_fd(fd);
+        }
+}
+
+static int take_socket(Life *life, int peer) {
+        if (life->handle < 0)
+                get_handle(life, "TakeSocket");
+        wait_for(life, test_has_input(life->handle));
+        return accept4(life->handle, NULL, NULL, SOCK_CLOEXEC);
+}
+
+static void hand_over(Life *life) {
+        _cleanup_close_ int peer = test_connect("::1", life->port), socket = -EBADF;
+
+        socket = life->way->take(life, peer);
+        if (socket >= 0)
+                test_assert_connected(peer, socket);
+        else
+                life->n_lost++;
+}
+
+/* Stopped for a while. */
+static void pause_and_resume(Life *life) {
+        _cleanup_close_ int peer = -EBADF, socket = -EBADF;
+
+        call_listener(life, "Pause", NULL);
+        peer = test_connect("::1", life->port);
+        call_listener(life, "Resume", NULL);
+        socket = life->way->take(life, peer);
+        if (socket >= 0)
+                test_assert_connected(peer, socket);
+        else
+                life->n_lost++;
+}
+
+/* Whoever had the listener is gone, and another one goes on with it. */
+static void change_owner(Life *life) {
+        g_clear_pointer(&life->client, test_client_free);
+        life->handle = close_fd(life->handle);
+        life->client = test_client_new(life->bus, (uid_t) -1);
+        for (;;) {
+                bool again;
+                g_autoptr(TestCall) call = ask_listener(life, "Adopt", &again);
+                const char *error = test_call_error(call);
+
+                /* The bus may not have told yet that the one before has left. */
+                if (error && streq(error, HAS_OWNER) &&
+                    !strstr(test_call_error_message(call), test_client_name(life->client)))
+                        continue;
+                if (error && again)
+                        g_assert_cmpstr(error, ==, HAS_OWNER);
+                else
+                        g_assert_cmpstr(error, ==, NULL);
+                return;
+        }
+}
+
+static void end_life(Life *life) {
+        call_listener(life, "Close", SD_BUS_ERROR_UNKNOWN_OBJECT);
+        g_assert_cmpint(test_connect_fails("::1", life->port), ==, ECONNREFUSED);
+        life->handle = close_fd(life->handle);
+        g_clear_pointer(&life->listener, g_free);
+        g_clear_pointer(&life->client, test_client_free);
+}
+
+void life_live(Life *life, FaultMode mode, uint32_t ordinal) {
+        life->client = test_client_new(life->bus, (uid_t) -1);
+        life->n_lost = 0;
+        life->revived = false;
+        *life->control = (FaultControl) { .ordinal = ordinal, .mode = mode };
+
+        listen_on_port(life);
+        hand_over(life);
+        if (!streq(life->way->delivery, "socket"))
+                pause_and_resume(life);
+        if (life->way->persistent) {
+                change_owner(life);
+                hand_over(life);
+        }
+        end_life(life);
+        life->control->mode = FAULT_OFF;
+        if (life->control->fired)
+                test_wait_for(revive(life) || life->revived);
+
+        if (life->n_lost > 0) {
+                g_assert_cmpuint(life->n_lost, ==, 1);
+                g_assert_cmpuint(life->control->fired, ==, 1);
+                g_assert_cmpuint(life->control->last, ==, FAULT_ACCEPT);
+        }
+        test_wait_for(keeper_has_nothing(life->keeper));
+        life->n_kills += life->control->fired;
+}
+
+void life_init(Life *life, const Way *way) {
+        *life = (Life) { .way = way, .handle = -EBADF, .port = test_free_port(), .bus = test_bus_new(NULL) };
+        life->keeper = keeper_new(life->bus);
+        fault_library_init(&life->library, life->bus);
+        life->control = life->library.control;
+        keeper_set_environment(life->keeper, life->library.environment);
+        life->service = keeper_start(life->keeper, life->bus);
+}
+
+void life_done(Life *life) {
+        g_clear_pointer(&life->service, test_service_free);
+        fault_library_done(&life->library);
+        keeper_free(life->keeper);
+        test_bus_free(life->bus);
+}
+
+const Way ways[] = {
+        { "signal", "signal", false, false, take_signal },
+        { "acknowledge", "signal", true, false, take_signal },
+        { "pull", "pull", false, false, take_pull },
+        { "channel", "channel", false, false, take_channel },
+        { "socket", "socket", false, false, take_socket },
+        { "persistent signal", "signal", false, true, take_signal },
+        { "persistent pull", "pull", false, true, take_pull },
+        { "persistent channel", "channel", false, true, take_channel },
+        {},
+};
