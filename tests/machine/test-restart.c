@@ -3,168 +3,11 @@
 /* A restart loses nothing: after a crash, systemctl restart, and an upgrade, all is as it was. */
 
 #include <fcntl.h>
-#include <netinet/in.h>
-#include <poll.h>
-#include <signal.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/macros.h"
 #include "bus/pull.h"
-#include "config.h"
-#include "machine/machine.h"
-
-/* While this is there, the next process does not start. */
-#define GATE "/run/gate"
-#define BINARY "/usr/libexec/tcpserversocketd"
-
-/* ---------------------------------------------------------------------- restarts */
-
-typedef struct Restart {
-        const char *name;
-        void (*begin)(Machine *m); /* returns when the process is gone */
-} Restart;
-
-static bool process_is_gone(pid_t pid) {
-        return kill(pid, 0) < 0;
-}
-
-static void begin_crash(Machine *m) {
-        pid_t pid = machine_service_pid();
-
-        g_assert_no_errno(kill(pid, SIGKILL));
-        test_wait_for(process_is_gone(pid));
-}
-
-static void begin_restart(Machine *m) {
-        pid_t pid = machine_service_pid();
-
-        g_free(machine_run("systemctl", "restart", "--no-block", MACHINE_UNIT, NULL));
-        test_wait_for(process_is_gone(pid));
-}
-
-/* Another version of the program, which is as long as this one. */
-static void begin_upgrade(Machine *m) {
-        g_free(machine_run("sh", "-c",
-                           "sed 's/" PROJECT_VERSION "/9.9.9/g' " BINARY " >" BINARY ".new && "
-                           "chmod 0755 " BINARY ".new && mv " BINARY ".new " BINARY,
-                           NULL));
-        begin_restart(m);
-}
-
-static const Restart crash = { "a crash", begin_crash };
-static const Restart restart = { "systemctl restart", begin_restart };
-static const Restart upgrade = { "an upgrade", begin_upgrade };
-
-static void open_gate(void) {
-        g_assert_no_errno(unlink(GATE));
-}
-
-/* Peers have the time to connect while nobody is there. */
-static void close_gate(void) {
-        machine_configure_unit("ExecStartPre=+sh -c 'while [ -e " GATE " ]; do sleep 0.01; done'\n"
-                               "NoExecPaths=\nExecPaths=\nLogLevelMax=debug");
-        machine_write(GATE, "");
-        open_gate();
-}
-
-static void begin(Machine *m, const Restart *how) {
-        g_assert_no_errno(close(open(GATE, O_WRONLY | O_CREAT | O_CLOEXEC, 0644)));
-        how->begin(m);
-}
-
-static void finish(Machine *m) {
-        unsigned changes = test_bus_owner_changes(m->bus);
-
-        open_gate();
-        test_wait_for(test_bus_owner_changes(m->bus) > changes && test_bus_service_owner(m->bus));
-}
-
-/* ---------------------------------------------------------------------- what is the same */
-
-typedef struct Seen {
-        char *text;
-} Seen;
-
-static void seen_clear(Seen *seen) {
-        g_free(seen->text);
-}
-
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Seen, seen_clear)
-
-static char *print_string(TestClient *client, const char *listener, const char *property) {
-        g_autofree char *value = test_get_string(client, listener, property);
-
-        return g_strdup_printf("%s=%s\n", property, value);
-}
-
-static Seen look(TestClient *client, const char *listener) {
-        static const char *const strings[] = { "LocalAddress", "BinaryType", "Delivery", "Name", "Owner" };
-        static const char *const numbers[] = { "LocalPort", "Backlog", "OwnerUID", "Accepted",
-                                               "Delivered", "Refused", "Lost" };
-        static const char *const booleans[] = { "Persistent", "Paused" };
-        GString *text = g_string_new(NULL);
-
-        for (size_t i = 0; i < ELEMENTS(strings); i++) {
-                g_autofree char *line = print_string(client, listener, strings[i]);
-
-                g_string_append(text, line);
-        }
-        for (size_t i = 0; i < ELEMENTS(numbers); i++)
-                g_string_append_printf(text, "%s=%" G_GUINT64_FORMAT "\n", numbers[i],
-                                       test_get_u64(client, listener, numbers[i]));
-        for (size_t i = 0; i < ELEMENTS(booleans); i++)
-                g_string_append_printf(text, "%s=%d\n", booleans[i],
-                                       test_get_bool(client, listener, booleans[i]));
-        return (Seen) { .text = g_string_free(text, false) };
-}
-
-static void assert_same(TestClient *client, const char *listener, const Seen *before) {
-        g_auto(Seen) now = look(client, listener);
-
-        g_assert_cmpstr(now.text, ==, before->text);
-}
-
-static void assert_pulled(TestClient *client, const char *listener, int peer, uint64_t serial) {
-        g_autoptr(GPtrArray) batch = test_accept(client, listener, 1, 10000);
-        TestAccepted *accepted;
-
-        g_assert_cmpuint(batch->len, ==, 1);
-        accepted = batch->pdata[0];
-        g_assert_cmpuint(accepted->serial, ==, serial);
-        test_assert_connected(peer, accepted->socket);
-}
-
-static void assert_in_channel(int channel, int peer, uint64_t serial) {
-        _cleanup_close_ int socket = -EBADF;
-        uint64_t received;
-
-        socket = test_channel_receive(channel, &received);
-        g_assert_cmpint(socket, >=, 0);
-        g_assert_cmpuint(received, ==, serial);
-        test_assert_connected(peer, socket);
-}
-
-static void assert_accepted(int listening, int peer) {
-        _cleanup_close_ int socket = -EBADF;
-
-        g_assert_cmpuint(test_wait_fd(listening, POLLIN), ==, POLLIN);
-        socket = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
-        g_assert_no_errno(socket);
-        test_assert_connected(peer, socket);
-}
-
-static void assert_version(Machine *m, const char *version) {
-        g_autoptr(sd_bus_message)
-                        reply = test_call(m->user, TEST_MANAGER_PATH, "org.freedesktop.DBus.Properties",
-                                          "Get", "ss", TEST_MANAGER_INTERFACE, "Version");
-        const char *value;
-
-        g_assert_cmpint(sd_bus_message_read(reply, "v", "s", &value), >=, 0);
-        g_assert_cmpstr(value, ==, version);
-}
-
-/* ---------------------------------------------------------------------- tests */
+#include "machine/restart.h"
 
 static void test_signals_go_on(Machine *m, const void *data) {
         static const char *const prefixes[] = { "127.0.0.0/8", "2001:db8::/32", "::1", NULL };
@@ -173,7 +16,7 @@ static void test_signals_go_on(Machine *m, const void *data) {
         g_auto(Seen) before = {}, other_before = {};
         uint16_t port;
 
-        close_gate();
+        restart_prepare();
         g_free(test_listen(m->user, 0, -1, NULL)); /* so that the numbers are not those of a new service */
         listener = test_listen(m->user, 0, 17, "binaryType", "s", "arraybuffer", "name", "s", "the same",
                                "allowFrom", "as", prefixes, "nonBlocking", "b", true, "noDelay", "b", true,
@@ -183,15 +26,15 @@ static void test_signals_go_on(Machine *m, const void *data) {
         first = test_connect("::1", port);
         test_client_expect_accepted(m->user, listener, first, 1);
         test_wait_for(test_get_u64(m->user, listener, "Delivered") == 1);
-        before = look(m->user, listener);
-        other_before = look(m->user, other);
+        before = seen_look(m->user, listener);
+        other_before = seen_look(m->user, other);
 
-        begin(m, data);
+        restart_begin(m, data);
         second = test_connect("127.0.0.1", port);
-        finish(m);
+        restart_finish(m);
         test_client_expect_accepted(m->user, listener, second, 2);
         test_wait_for(test_get_u64(m->user, listener, "Delivered") == 2);
-        assert_same(m->user, other, &other_before);
+        seen_assert_same(&other_before, m->user, other);
 
         third = test_connect("::1", port);
         {
@@ -211,7 +54,7 @@ static void test_signals_go_on(Machine *m, const void *data) {
         g_autofree char *next = test_listen(m->user, 0, -1, NULL);
 
         g_assert_cmpstr(next, ==, TEST_MANAGER_PATH "/listener/4");
-        assert_version(m, data == &upgrade ? "9.9.9" : PROJECT_VERSION);
+        restart_assert_version(m, data);
 }
 
 static void test_pull_goes_on(Machine *m, const void *data) {
@@ -222,30 +65,30 @@ static void test_pull_goes_on(Machine *m, const void *data) {
         g_auto(Seen) before = {};
         TestCall *call;
 
-        close_gate();
+        restart_prepare();
         owned = test_listen(m->user, 0, -1, TEST_PULL, NULL);
         persistent = test_listen(m->user, 0, -1, TEST_PERSISTENT_PULL, NULL);
         owned_port = test_get_port(m->user, owned);
         persistent_port = test_get_port(m->user, persistent);
-        before = look(m->user, persistent);
+        before = seen_look(m->user, persistent);
 
         call = test_accept_start(m->user, owned, 1, TEST_ACCEPT_TIMEOUT_MAX);
         test_client_sync_service(m->user);
-        begin(m, data);
+        restart_begin(m, data);
         /* A process that has the time tells its caller to call again. */
         (void) test_call_wait(call);
         g_assert_cmpstr(test_call_error(call), ==,
-                        data == &crash ? "org.freedesktop.DBus.Error.NoReply" : NULL);
+                        data == &restart_crash ? "org.freedesktop.DBus.Error.NoReply" : NULL);
         test_call_free(call);
 
         first = test_connect("::1", owned_port);
-        finish(m);
-        assert_same(m->user, persistent, &before);
+        restart_finish(m);
+        seen_assert_same(&before, m->user, persistent);
         pending = test_client_wait_pending(m->user);
         g_assert_cmpstr(pending->listener, ==, owned);
-        assert_pulled(m->user, owned, first, 1);
+        restart_assert_pulled(m->user, owned, first, 1);
         second = test_connect("::1", persistent_port);
-        assert_pulled(m->user, persistent, second, 1);
+        restart_assert_pulled(m->user, persistent, second, 1);
 }
 
 static void test_channels_go_on(Machine *m, const void *data) {
@@ -255,24 +98,24 @@ static void test_channels_go_on(Machine *m, const void *data) {
         g_auto(Seen) before = {};
         uint16_t port;
 
-        close_gate();
+        restart_prepare();
         listener = test_listen(m->user, 0, -1, "delivery", "s", "channel", NULL);
         port = test_get_port(m->user, listener);
         channel = test_listener_call_fd(m->user, listener, "OpenChannel");
         read = test_connect("::1", port);
-        assert_in_channel(channel, read, 1);
+        restart_assert_in_channel(channel, read, 1);
         unread = test_connect("::1", port);
         test_wait_for(test_get_u64(m->user, listener, "Accepted") == 2);
         test_wait_for(test_get_u64(m->user, listener, "Delivered") == 1);
-        before = look(m->user, listener);
+        before = seen_look(m->user, listener);
 
-        begin(m, data);
+        restart_begin(m, data);
         late = test_connect("::1", port);
-        assert_in_channel(channel, unread, 2); /* as nobody is needed for that */
-        finish(m);
-        assert_in_channel(channel, late, 3);
+        restart_assert_in_channel(channel, unread, 2); /* as nobody is needed for that */
+        restart_finish(m);
+        restart_assert_in_channel(channel, late, 3);
         last = test_connect("::1", port);
-        assert_in_channel(channel, last, 4);
+        restart_assert_in_channel(channel, last, 4);
         test_wait_for(test_get_u64(m->user, listener, "Delivered") == 4);
         g_assert_cmpuint(test_get_u64(m->user, listener, "Lost"), ==, 0);
 
@@ -292,19 +135,19 @@ static void test_unread_ones_are_counted(Machine *m, const void *data) {
         g_auto(Seen) before = {};
         uint16_t port;
 
-        close_gate();
+        restart_prepare();
         listener = test_listen(m->user, 0, -1, "delivery", "s", "channel", "persistent", "b", true, NULL);
         port = test_get_port(m->user, listener);
         channel = test_listener_call_fd(m->user, listener, "OpenChannel");
         a = test_connect("::1", port);
         b = test_connect("::1", port);
         test_wait_for(test_get_u64(m->user, listener, "Accepted") == 2);
-        before = look(m->user, listener);
+        before = seen_look(m->user, listener);
 
-        begin(m, data);
-        finish(m);
-        assert_same(m->user, listener, &before);
-        assert_in_channel(channel, a, 1);
+        restart_begin(m, data);
+        restart_finish(m);
+        seen_assert_same(&before, m->user, listener);
+        restart_assert_in_channel(channel, a, 1);
         test_wait_for(test_get_u64(m->user, listener, "Delivered") == 1);
         channel = close_fd(channel);
         test_wait_for(test_get_u64(m->user, listener, "Lost") == 1);
@@ -315,7 +158,7 @@ static void test_unread_ones_are_counted(Machine *m, const void *data) {
         channel = test_listener_call_fd(m->user, listener, "OpenChannel");
         a = close_fd(a);
         a = test_connect("::1", port);
-        assert_in_channel(channel, a, 3);
+        restart_assert_in_channel(channel, a, 3);
 }
 
 static void test_sockets_go_on(Machine *m, const void *data) {
@@ -324,21 +167,21 @@ static void test_sockets_go_on(Machine *m, const void *data) {
         g_auto(Seen) before = {};
         uint16_t port;
 
-        close_gate();
+        restart_prepare();
         listener = test_listen(m->user, 0, -1, "delivery", "s", "socket", NULL);
         port = test_get_port(m->user, listener);
         listening = test_listener_call_fd(m->user, listener, "TakeSocket");
         peer = test_connect("::1", port);
-        assert_accepted(listening, peer);
-        before = look(m->user, listener);
+        restart_assert_accepted(listening, peer);
+        before = seen_look(m->user, listener);
 
-        begin(m, data);
+        restart_begin(m, data);
         late = test_connect("::1", port);
-        assert_accepted(listening, late);
-        finish(m);
-        assert_same(m->user, listener, &before);
+        restart_assert_accepted(listening, late);
+        restart_finish(m);
+        seen_assert_same(&before, m->user, listener);
         last = test_connect("::1", port);
-        assert_accepted(listening, last);
+        restart_assert_accepted(listening, last);
 
         /* It can still be taken away. */
         test_listener_call(m->user, listener, "Close");
@@ -351,7 +194,7 @@ static void test_unconfirmed_signals_come_again(Machine *m, const void *data) {
         g_autofree char *listener = NULL;
         uint16_t port;
 
-        close_gate();
+        restart_prepare();
         listener = test_listen(m->user, 0, -1, "acknowledge", "b", true, NULL);
         port = test_get_port(m->user, listener);
         a = test_connect("127.0.0.1", port);
@@ -361,9 +204,9 @@ static void test_unconfirmed_signals_come_again(Machine *m, const void *data) {
         sd_bus_message_unref(test_call(m->user, listener, TEST_LISTENER_INTERFACE, "Acknowledge", "t",
                                        UINT64_C(1)));
 
-        begin(m, data);
+        restart_begin(m, data);
         late = test_connect("::1", port);
-        finish(m);
+        restart_finish(m);
         {
                 g_autoptr(TestAccepted) again = test_client_wait_accepted(m->user);
 
@@ -391,7 +234,7 @@ static void test_signals_without_an_answer_come_again(Machine *m, const void *da
         g_autofree char *listener = NULL;
         uint16_t port;
 
-        close_gate();
+        restart_prepare();
         listener = test_listen(m->user, 0, -1, "persistent", "b", true, NULL);
         port = test_get_port(m->user, listener);
         test_client_set_pings(m->user, TEST_PINGS_IGNORE);
@@ -399,9 +242,9 @@ static void test_signals_without_an_answer_come_again(Machine *m, const void *da
         b = test_connect("::1", port);
         test_client_expect_accepted(m->user, listener, a, 1);
 
-        begin(m, data);
+        restart_begin(m, data);
         test_client_set_pings(m->user, TEST_PINGS_ANSWER);
-        finish(m);
+        restart_finish(m);
         for (unsigned n = 0; n < 2;) {
                 g_autoptr(TestAccepted) accepted = test_client_wait_accepted(m->user);
 
@@ -420,7 +263,7 @@ static void test_unread_replies_come_again(Machine *m, const void *data) {
         uint16_t port;
         TestCall *call;
 
-        close_gate();
+        restart_prepare();
         listener = test_listen(m->user, 0, -1, TEST_PERSISTENT_PULL, NULL);
         port = test_get_port(m->user, listener);
         other = machine_client_new(m, MACHINE_USER);
@@ -431,12 +274,12 @@ static void test_unread_replies_come_again(Machine *m, const void *data) {
         test_wait_for(test_get_u64(m->user, listener, "Accepted") == 1);
         b = test_connect("::1", port);
 
-        begin(m, data);
+        restart_begin(m, data);
         test_call_free(call);
         g_clear_pointer(&other, test_client_free);
-        finish(m);
-        assert_pulled(m->user, listener, a, 1);
-        assert_pulled(m->user, listener, b, 2);
+        restart_finish(m);
+        restart_assert_pulled(m->user, listener, a, 1);
+        restart_assert_pulled(m->user, listener, b, 2);
         test_wait_for(test_get_u64(m->user, listener, "Delivered") == 2);
 }
 
@@ -447,7 +290,7 @@ static void test_who_left_loses_its_listeners(Machine *m, const void *data) {
         g_autoptr(TestClient) next = NULL;
         int ends[2];
 
-        close_gate();
+        restart_prepare();
         g_assert_no_errno(pipe2(ends, O_CLOEXEC));
         owned = test_listen(m->user, 0, -1, NULL);
         owned_port = test_get_port(m->user, owned);
@@ -458,12 +301,12 @@ static void test_who_left_loses_its_listeners(Machine *m, const void *data) {
         close(ends[0]);
         pipe_end = ends[1];
 
-        begin(m, data);
+        restart_begin(m, data);
         g_clear_pointer(&m->user, test_client_free);
         waiting = test_connect("::1", owned_port);
         peer = test_connect("::1", persistent_port);
         pipe_end = close_fd(pipe_end);
-        finish(m);
+        restart_finish(m);
 
         next = machine_client_new(m, MACHINE_USER);
         error = test_listener_call_fails(next, owned, "Close");
@@ -486,14 +329,14 @@ static void test_limits_do_not_close(Machine *m, const void *data) {
         _cleanup_close_ int peer = -EBADF;
         uint16_t port;
 
-        close_gate();
+        restart_prepare();
         a = test_listen(m->user, 0, -1, NULL);
         b = test_listen(m->user, 0, -1, NULL);
         port = test_get_port(m->user, b);
 
-        begin(m, data);
+        restart_begin(m, data);
         machine_configure("MaxListeners=1\nAllowedAddresses=192.0.2.0/24");
-        finish(m);
+        restart_finish(m);
         peer = test_connect("::1", port);
         test_client_expect_accepted(m->user, b, peer, 1);
         error = test_listen_fails(m->user, NULL, 0, -1, "localAddress", "s", "127.0.0.1", NULL);
@@ -510,7 +353,7 @@ static void test_many_restarts(Machine *m, const void *data) {
         machine_configure_unit("RestartSec=1ms");
         listener = test_listen(m->user, 0, -1, "name", "s", "many", NULL);
         port = test_get_port(m->user, listener);
-        before = look(m->user, listener);
+        before = seen_look(m->user, listener);
         for (unsigned n = 1; n <= 4; n++) {
                 unsigned changes = test_bus_owner_changes(m->bus);
 
@@ -518,7 +361,7 @@ static void test_many_restarts(Machine *m, const void *data) {
                 test_wait_for(test_bus_owner_changes(m->bus) >= changes + 2 &&
                               test_bus_service_owner(m->bus));
         }
-        assert_same(m->user, listener, &before);
+        seen_assert_same(&before, m->user, listener);
 
         _cleanup_close_ int peer = test_connect("::1", port);
         test_client_expect_accepted(m->user, listener, peer, 1);
@@ -526,7 +369,8 @@ static void test_many_restarts(Machine *m, const void *data) {
 
 /* An upgrade is a restart as well. */
 static void add(const char *name, MachineTest test, bool with_upgrade) {
-        const Restart *const both[] = { &crash, with_upgrade ? &upgrade : &restart };
+        const Restart *const both[] = { &restart_crash,
+                                        with_upgrade ? &restart_upgrade : &restart_by_systemctl };
 
         for (size_t i = 0; i < ELEMENTS(both); i++) {
                 g_autofree char *path = g_strdup_printf("/restart/%s after %s", name, both[i]->name);
@@ -547,7 +391,7 @@ int main(int argc, char *argv[]) {
         add("signals without an answer come again", test_signals_without_an_answer_come_again, false);
         add("unread replies come again", test_unread_replies_come_again, false);
         add("who left loses its listeners", test_who_left_loses_its_listeners, false);
-        machine_add_full("/restart/limits do not close", test_limits_do_not_close, &restart);
+        machine_add_full("/restart/limits do not close", test_limits_do_not_close, &restart_by_systemctl);
         machine_add("/restart/many in a row", test_many_restarts);
         return test_run();
 }
