@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 
 #include "base/macros.h"
 
@@ -104,6 +105,29 @@ char serving_get_state(pid_t pid) {
         if (!g_file_get_contents(path, &text, NULL, NULL))
                 return 0;
         return strrchr(text, ')')[2];
+}
+
+bool serving_is_waiting(pid_t pid) {
+        static const long waits[] = {
+                SYS_epoll_pwait,
+                SYS_epoll_pwait2,
+#ifdef SYS_epoll_wait
+                SYS_epoll_wait,
+#endif
+        };
+        g_autofree char *path = g_strdup_printf("/proc/%d/syscall", (int) pid), *text = NULL;
+        char *end;
+        long number;
+
+        if (serving_get_state(pid) != 'S' || !g_file_get_contents(path, &text, NULL, NULL))
+                return false;
+        number = strtol(text, &end, 10);
+        if (end == text) /* it runs */
+                return false;
+        for (size_t i = 0; i < ELEMENTS(waits); i++)
+                if (waits[i] == number)
+                        return true;
+        return false;
 }
 
 unsigned serving_count_rests(pid_t pid) {

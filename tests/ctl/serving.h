@@ -28,6 +28,9 @@ pid_t serving_get_child(pid_t pid);
 /* As ps(1) shows it: 'S', 'T', 'Z'; 0: there is no such process. */
 char serving_get_state(pid_t pid);
 
+/* Whether it has nothing to do: it sleeps, and in the wait for events. */
+bool serving_is_waiting(pid_t pid);
+
 /* How often it has gone to sleep so far. */
 unsigned serving_count_rests(pid_t pid);
 

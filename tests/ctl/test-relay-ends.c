@@ -42,7 +42,7 @@ static void test_ended_by_a_signal(Fixture *f, const void *data) {
         /* Until some is with the relay alone. */
         while ((n = peer_fill(client)) > 0) {
                 sent += n;
-                test_wait_for(serving_get_state(r.tool->child->pid) == 'S');
+                test_wait_for(serving_is_waiting(r.tool->child->pid));
         }
         relay_end(&r);
         g_assert_cmpuint(receive_all(target, &end), <, sent);
@@ -175,7 +175,7 @@ static void test_a_reset_meets_bytes(Fixture *f, const void *data) {
 
                 /* What the reader sends waits, and goes on as soon as something happens to the sender. */
                 while (peer_fill(reader) > 0)
-                        test_wait_for(serving_get_state(r.tool->child->pid) == 'S');
+                        test_wait_for(serving_is_waiting(r.tool->child->pid));
                 test_send(sender, "half", 4);
                 peer_reset(sender);
                 g_assert_cmpuint(receive_all(reader, &end), ==, 4);
@@ -212,7 +212,7 @@ static void test_the_end_of_a_channel_waits(Fixture *f, const void *data) {
         (void) test_service_kill(f->service);
         for (unsigned i = 0; i < 20; i++) {
                 test_assert_connected(client, target);
-                test_wait_for(serving_get_state(r.tool->child->pid) == 'S');
+                test_wait_for(serving_is_waiting(r.tool->child->pid));
         }
         close(client);
         close(target);

@@ -17,15 +17,17 @@ static int compare(const void *a, const void *b) {
         return *(const int *) a - *(const int *) b;
 }
 
-/* From now on it can have so many more, and those that it has. */
+/* From now on it can have so many more, and those that it has when it is at rest. */
 static void allow_descriptors(pid_t pid, unsigned more) {
         g_autofree char *path = g_strdup_printf("/proc/%d/fd", (int) pid);
         g_autoptr(GArray) fds = g_array_new(false, false, sizeof(int));
-        g_autoptr(GDir) directory = g_dir_open(path, 0, NULL);
+        g_autoptr(GDir) directory = NULL;
         struct rlimit limit;
         const char *name;
         unsigned i = 0;
 
+        test_wait_for(serving_is_waiting(pid));
+        directory = g_dir_open(path, 0, NULL);
         g_assert_nonnull(directory);
         while ((name = g_dir_read_name(directory))) {
                 int fd = atoi(name);
@@ -176,7 +178,7 @@ static void test_no_descriptors_for_a_pipe(Fixture *f, const void *data) {
         test_assert_connected(second, second_target);
         /* What is held up here keeps the one pipe that there is. */
         while (peer_fill(first) > 0)
-                test_wait_for(serving_get_state(r.tool->child->pid) == 'S');
+                test_wait_for(serving_is_waiting(r.tool->child->pid));
         allow_descriptors(r.tool->child->pid, 0);
         test_send(second, "question", 8);
         expect_shortage(&r);
