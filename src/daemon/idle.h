@@ -21,5 +21,5 @@ Idle *idle_free(Idle *idle);
 
 void idle_set_timeout(Idle *idle, uint64_t timeout_usec);
 
-/* Something was done; the time starts anew. */
+/* There was something to do, and is not any more; the time starts anew. */
 void idle_touch(Idle *idle);

@@ -39,6 +39,7 @@ struct Service {
         CallQueue calls;
 
         Idle *idle;
+        sd_bus_slot *activity;
 
         Restore *restore;        /* goes on, and has not asked for the name yet */
         sd_bus_slot *job_answer; /* SIGTERM was received */
@@ -359,6 +360,15 @@ static int service_connect(Service *s) {
                                  : service_request_name(s);
 }
 
+/* Whoever calls still needs the service, whether it keeps anything for them or not. */
+static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        Service *s = userdata;
+
+        if (sd_bus_message_is_method_call(m, NULL, NULL) > 0)
+                idle_touch(s->idle);
+        return 0;
+}
+
 static uint64_t get_idle_timeout(const Settings *settings) {
         return settings->idle_timeout_usec == UINT64_MAX ? 0 : settings->idle_timeout_usec;
 }
@@ -384,6 +394,9 @@ int service_new(sd_event *event, sd_bus *bus, Settings *settings, Store *store, 
                 return r;
 
         r = call_queue_init(&s->calls, bus, s->manager);
+        /* The last filter, which is the first to be asked: the others may keep a message for themselves. */
+        if (r >= 0)
+                r = sd_bus_add_filter(bus, &s->activity, on_message, s);
         if (r >= 0)
                 r = service_connect(s);
         if (r < 0) {
@@ -402,6 +415,7 @@ void service_set_settings(Service *s, Settings *settings) {
 }
 
 static void service_withdraw(Service *s) {
+        s->activity = sd_bus_slot_unref(s->activity);
         s->idle = idle_free(s->idle);
         s->restore = restore_free(s->restore);
         s->job_answer = sd_bus_slot_unref(s->job_answer);
