@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <termios.h>
 
 #include "base/macros.h"
 #include "bus/loop.h"
@@ -186,6 +187,13 @@ bool test_has_ended(int fd) {
         ssize_t n = recv(fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK);
 
         return n == 0 || (n < 0 && errno != EAGAIN && errno != ENOTCONN);
+}
+
+bool test_has_echo(int terminal) {
+        struct termios modes;
+
+        g_assert_no_errno(tcgetattr(terminal, &modes));
+        return modes.c_lflag & ECHO;
 }
 
 int test_wait_end(int fd) {

@@ -31,6 +31,9 @@ void test_assert_connected(int a, int b);
 /* What there is at once: something to read, or to accept; the end of the connection, ordinary or not. */
 bool test_has_input(int fd);
 bool test_has_ended(int fd);
+/* Who asks for a password on a terminal turns off the echo after that, and then throws away what was typed
+ * before. */
+bool test_has_echo(int terminal);
 /* Waits until the other side has ended the connection: 0, or the errno (ECONNRESET). */
 int test_wait_end(int fd);
 

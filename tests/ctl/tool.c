@@ -277,6 +277,13 @@ void terminal_type(Terminal *t, const char *text) {
         g_assert_cmpint(write(t->fd, text, strlen(text)), ==, strlen(text));
 }
 
+void terminal_type_password(Terminal *t, const char *password) {
+        test_wait_for(terminal_shows(t, TERMINAL_PROMPT));
+        test_wait_for(!test_has_echo(t->fd));
+        terminal_type(t, password);
+        terminal_type(t, "\n");
+}
+
 int terminal_wait(Terminal *t) {
         /* What is not read from a terminal keeps who writes to it waiting. */
         test_wait_for(!terminal_shows(t, "\377") && test_child_has_exited(t->child));

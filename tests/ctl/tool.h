@@ -69,6 +69,9 @@ Terminal *terminal_new_full(TestBus *bus,
 void terminal_free(Terminal *t);
 bool terminal_shows(Terminal *t, const char *text);
 void terminal_type(Terminal *t, const char *text);
+/* When polkit's agent asks for it. */
+#define TERMINAL_PROMPT "Password: "
+void terminal_type_password(Terminal *t, const char *password);
 /* Waits for the end, and returns the exit status. */
 int terminal_wait(Terminal *t);
 

@@ -99,6 +99,7 @@ static void agent_answer(Agent *agent, const char *password) {
         g_autofree char *line = g_strdup_printf("%s\n", password);
 
         test_wait_for(agent_shows(agent, "Password: "));
+        test_wait_for(!test_has_echo(agent->terminal));
         /* What comes next is asked and told anew. */
         g_string_truncate(agent->shown, 0);
         write_text(agent->terminal, line);

@@ -10,8 +10,6 @@
 
 typedef const char *const Words[];
 
-#define PROMPT "Password: "
-
 /* A listener of root's, which only an administrator may close. */
 static char *listen_as_root(Machine *m) {
         return test_listen(m->root, 0, -1, "name", "s", "web", NULL);
@@ -27,9 +25,9 @@ static void test_the_right_password(Machine *m, const void *data) {
                         t = terminal_new_full(NULL, NULL, 80, MACHINE_USER, (Words) { "close", "1", NULL });
         g_autoptr(TestNotice) closed = NULL;
 
-        test_wait_for(terminal_shows(t, PROMPT));
+        test_wait_for(terminal_shows(t, TERMINAL_PROMPT));
         g_assert_true(terminal_shows(t, "org.example.TCPServerSocket.manage"));
-        terminal_type(t, MACHINE_ROOT_PASSWORD "\n");
+        terminal_type_password(t, MACHINE_ROOT_PASSWORD);
         g_assert_cmpint(terminal_wait(t), ==, 0);
         closed = test_client_wait_closed(m->root);
         g_assert_cmpstr(closed->listener, ==, listener);
@@ -44,9 +42,9 @@ static void test_a_server_on_port_80(Machine *m, const void *data) {
                                               (Words) { "listen", "80", "--", "sh", "-c",
                                                         "echo \"descriptors: $LISTEN_FDS\"; exit 7", NULL });
 
-        test_wait_for(terminal_shows(t, PROMPT));
+        test_wait_for(terminal_shows(t, TERMINAL_PROMPT));
         g_assert_true(terminal_shows(t, "port 80"));
-        terminal_type(t, MACHINE_ROOT_PASSWORD "\n");
+        terminal_type_password(t, MACHINE_ROOT_PASSWORD);
         g_assert_cmpint(terminal_wait(t), ==, 7);
         g_assert_true(terminal_shows(t, "descriptors: 1"));
 }
@@ -56,8 +54,7 @@ static void test_the_wrong_password(Machine *m, const void *data) {
         g_autoptr(Terminal)
                         t = terminal_new_full(NULL, NULL, 200, MACHINE_USER, (Words) { "close", "1", NULL });
 
-        test_wait_for(terminal_shows(t, PROMPT));
-        terminal_type(t, "no idea\n");
+        terminal_type_password(t, "no idea");
         g_assert_cmpint(terminal_wait(t), ==, 1);
         g_assert_true(terminal_shows(t, "Failed to close listener 1: "));
         g_assert_true(terminal_shows(t, "run it as root"));
@@ -71,7 +68,7 @@ static void test_nobody_is_asked(Machine *m, const void *data) {
         g_autoptr(ToolResult) script = run_as(MACHINE_USER, (Words) { "close", "1", NULL });
 
         g_assert_cmpint(terminal_wait(t), ==, 1);
-        g_assert_false(terminal_shows(t, PROMPT));
+        g_assert_false(terminal_shows(t, TERMINAL_PROMPT));
         g_assert_true(terminal_shows(t, "without --no-ask-password"));
 
         /* Nobody sits there. */
@@ -87,7 +84,7 @@ static void test_looking_asks_nobody(Machine *m, const void *data) {
         own = test_listen(m->user, 0, -1, "persistent", "b", true, "name", "s", "mine", NULL);
         t = terminal_new_full(NULL, NULL, 200, MACHINE_USER, (Words) { "list", "--no-pager", NULL });
         g_assert_cmpint(terminal_wait(t), ==, 0);
-        g_assert_false(terminal_shows(t, PROMPT));
+        g_assert_false(terminal_shows(t, TERMINAL_PROMPT));
         g_assert_true(terminal_shows(t, "mine"));
         g_assert_false(terminal_shows(t, "web"));
         test_listener_call(m->user, own, "Close");
@@ -99,7 +96,7 @@ static void test_root(Machine *m, const void *data) {
         g_free(test_listen(m->user, 0, -1, "name", "s", "web", NULL));
         t = terminal_new(NULL, NULL, 80, (Words) { "close", "web", NULL });
         g_assert_cmpint(terminal_wait(t), ==, 0);
-        g_assert_false(terminal_shows(t, PROMPT));
+        g_assert_false(terminal_shows(t, TERMINAL_PROMPT));
 }
 
 /* Through PID 1's namespaces: of this very machine, the same bus. */
