@@ -115,7 +115,7 @@ static void test_busybox_httpd(Fixture *f, const void *data) {
 
 /* To fork takes AddressSanitizer ten times as long. */
 #ifdef __SANITIZE_ADDRESS__
-#define CONNECTIONS "1000"
+#define CONNECTIONS "500"
 #else
 #define CONNECTIONS "2000"
 #endif
