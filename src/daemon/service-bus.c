@@ -360,11 +360,12 @@ static int service_connect(Service *s) {
                                  : service_request_name(s);
 }
 
-/* Whoever calls still needs the service, whether it keeps anything for them or not. */
+/* Whoever calls still needs the service, whether it keeps anything for them or not. But one that has said
+ * that it stops goes as soon as it can, for the next one to be started. */
 static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         Service *s = userdata;
 
-        if (sd_bus_message_is_method_call(m, NULL, NULL) > 0)
+        if (!s->linger && sd_bus_message_is_method_call(m, NULL, NULL) > 0)
                 idle_touch(s->idle);
         return 0;
 }

@@ -2,6 +2,7 @@
 
 /* The service comes when it is called and goes when nobody needs it, and nobody notices. */
 
+#include <errno.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -256,6 +257,58 @@ static void test_no_call_is_lost_at_the_exit(Machine *m, const void *data) {
                 test_client_free(callers[i].client);
 }
 
+/* What is sent now waits in the bus. */
+static pid_t pause_bus(void) {
+        g_autofree char *pid = machine_run("pgrep", "-x",
+                                           test_bus_is_broker() ? "dbus-broker" : "dbus-daemon", NULL);
+        pid_t bus = (pid_t) g_ascii_strtoll(pid, NULL, 10);
+
+        g_assert_no_errno(kill(bus, SIGSTOP));
+        return bus;
+}
+
+static bool is_gone(TestClient *caller, pid_t pid) {
+        test_client_sync_service(caller);
+        return kill(pid, 0) < 0 && errno == ESRCH;
+}
+
+/* A service that was called at the last moment stays, and may not be asked to reload then. It goes as soon as
+ * it can, even while somebody calls: the next one takes over. */
+static void test_goes_on_no_longer_than_it_has_to(Machine *m, const void *data) {
+        g_autoptr(TestClient) later = NULL;
+        pid_t bus, service = 0;
+
+        machine_configure("IdleTimeoutSec=500ms");
+        /* Whom the bus reads first, the service that leaves or its caller, is the bus's to choose. It may
+         * depend on who was there first. */
+        for (unsigned i = 0; i < 20 && service == 0; i++) {
+                TestClient *caller = m->user;
+                g_autoptr(TestCall) call = NULL;
+                const char *path;
+
+                test_client_sync_service(m->user);
+                if (i % 2 == 1) {
+                        g_clear_pointer(&later, test_client_free);
+                        caller = later = machine_client_new(m, MACHINE_USER);
+                }
+                bus = pause_bus();
+                call = start_listen(caller);
+                let_pass(1000);
+                g_assert_no_errno(kill(bus, SIGCONT));
+                assert_answered(call);
+                g_assert_cmpint(sd_bus_message_read(test_call_wait(call), "o", &path), >, 0);
+                if (machine_unit_is("deactivating"))
+                        service = machine_service_pid();
+                test_listener_call(caller, path, "Close");
+                if (service == 0)
+                        test_wait_for(!test_bus_service_owner(m->bus));
+        }
+        g_assert_cmpint(service, >, 0);
+
+        test_wait_for(is_gone(m->user, service));
+        test_wait_for(!test_bus_service_owner(m->bus));
+}
+
 /* Not the machine's own one, which is what is seen before the namespace is made. */
 static bool is_other_bus(const char *path) {
         struct stat own, other;
@@ -326,6 +379,7 @@ int main(int argc, char *argv[]) {
         machine_add("/activation/SIGTERM ends it well", test_sigterm_ends_it_well);
         machine_add("/activation/comes back after a crash", test_comes_back_after_a_crash);
         machine_add("/activation/no call is lost at the exit", test_no_call_is_lost_at_the_exit);
+        machine_add("/activation/goes on no longer than it has to", test_goes_on_no_longer_than_it_has_to);
         /* dbus-broker does not run without it. */
         if (!test_bus_is_broker())
                 machine_add("/activation/a bus without systemd starts it",
