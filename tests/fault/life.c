@@ -188,28 +188,29 @@ static int take_socket(Life *life, int peer) {
         return accept4(life->handle, NULL, NULL, SOCK_CLOEXEC);
 }
 
-static void hand_over(Life *life) {
-        _cleanup_close_ int peer = test_connect("::1", life->port), socket = -EBADF;
+static void take_or_lose(Life *life, int peer) {
+        _cleanup_close_ int socket = life->way->take(life, peer);
 
-        socket = life->way->take(life, peer);
         if (socket >= 0)
                 test_assert_connected(peer, socket);
         else
                 life->n_lost++;
 }
 
+static void hand_over(Life *life) {
+        _cleanup_close_ int peer = test_connect("::1", life->port);
+
+        take_or_lose(life, peer);
+}
+
 /* Stopped for a while. */
 static void pause_and_resume(Life *life) {
-        _cleanup_close_ int peer = -EBADF, socket = -EBADF;
+        _cleanup_close_ int peer = -EBADF;
 
         call_listener(life, "Pause", NULL);
         peer = test_connect("::1", life->port);
         call_listener(life, "Resume", NULL);
-        socket = life->way->take(life, peer);
-        if (socket >= 0)
-                test_assert_connected(peer, socket);
-        else
-                life->n_lost++;
+        take_or_lose(life, peer);
 }
 
 /* Whoever had the listener is gone, and another one goes on with it. */

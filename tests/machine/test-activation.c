@@ -293,7 +293,7 @@ static void test_goes_on_no_longer_than_it_has_to(Machine *m, const void *data) 
                 }
                 bus = pause_bus();
                 call = start_listen(caller);
-                let_pass(1000);
+                test_wait_for(machine_unit_is("deactivating"));
                 g_assert_no_errno(kill(bus, SIGCONT));
                 assert_answered(call);
                 g_assert_cmpint(sd_bus_message_read(test_call_wait(call), "o", &path), >, 0);
