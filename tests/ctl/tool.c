@@ -45,6 +45,25 @@ static void set_up(void *data) {
                 set_up_more(NULL);
 }
 
+/* Another user may not be allowed to enter the build directory, and so runs a copy. */
+static const char *find_tool(bool for_another_user) {
+        static char *copy;
+        const char *tool = g_getenv("TEST_CTL");
+
+        if (!tool)
+                g_error("TEST_CTL must name the tool; tests/README.md");
+        if (!for_another_user)
+                return tool;
+
+        if (!copy) {
+                g_autofree char *directory = test_make_directory("copy");
+
+                copy = g_build_filename(directory, "tcpserversocketctl", NULL);
+                test_run_command("install", tool, copy, NULL);
+        }
+        return copy;
+}
+
 static TestChild *start(TestBus *bus, const char *const *environment, const char *const *argv, SetUp *how) {
         static const char *const unset[] = {
                 "COLUMNS",
@@ -67,10 +86,7 @@ static TestChild *start(TestBus *bus, const char *const *environment, const char
                                        : NULL;
         g_autoptr(GPtrArray) variables = g_ptr_array_new(), words = g_ptr_array_new();
         TestSpawn options = { .setup = set_up, .data = how };
-        const char *tool = g_getenv("TEST_CTL");
 
-        if (!tool)
-                g_error("TEST_CTL must name the tool; tests/README.md");
         for (size_t i = 0; i < ELEMENTS(unset); i++)
                 g_ptr_array_add(variables, (char *) unset[i]);
         if (address)
@@ -80,7 +96,7 @@ static TestChild *start(TestBus *bus, const char *const *environment, const char
         g_ptr_array_add(variables, NULL);
         options.environment = (const char *const *) variables->pdata;
 
-        g_ptr_array_add(words, (char *) tool);
+        g_ptr_array_add(words, (char *) find_tool(how->user));
         for (; *argv; argv++)
                 g_ptr_array_add(words, (char *) *argv);
         g_ptr_array_add(words, NULL);
