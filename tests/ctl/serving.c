@@ -14,14 +14,15 @@
 
 static bool find_port(Tool *tool, uint16_t *ret) {
         g_autofree char *text = NULL;
-        const char *place, *colon;
+        char *place, *end, *colon;
 
         if (!g_file_get_contents(tool->err, &text, NULL, NULL))
                 return false;
         place = strstr(text, "Listening on ");
-        if (!place || !strchr(place, '\n'))
+        end = place ? strchr(place, '\n') : NULL;
+        if (!end)
                 return false;
-        *strchr(place, '\n') = '\0';
+        *end = '\0';
         colon = strrchr(place, ':');
         g_assert_nonnull(colon);
         *ret = (uint16_t) atoi(colon + 1);
