@@ -265,7 +265,7 @@ static void test_waits_for_an_owner(Fixture *f, const void *data) {
 }
 
 /* Runs a tool that calls Listen() and ends; returns what it printed between these two. */
-static char *call_once(Fixture *f, const char *const *argv, const char *before, const char *after) {
+static char *listen_by_tool(Fixture *f, const char *const *argv, const char *before, const char *after) {
         g_autofree char *address = g_strdup_printf("DBUS_SYSTEM_BUS_ADDRESS=%s", test_bus_address(f->bus));
         g_autofree char *log = g_build_filename(test_bus_directory(f->bus), "tool.log", NULL), *output = NULL;
         const char *const environment[] = { address, NULL };
@@ -320,7 +320,7 @@ static void test_is_made_by_busctl(Fixture *f, const void *data) {
 
         if (!test_require_program("busctl"))
                 return;
-        listener = call_once(f, argv, "o \"", "\"");
+        listener = listen_by_tool(f, argv, "o \"", "\"");
         assert_stays(f, listener);
 }
 
@@ -345,7 +345,7 @@ static void test_is_made_by_gdbus(Fixture *f, const void *data) {
 
         if (!test_require_program("gdbus"))
                 return;
-        listener = call_once(f, argv, "objectpath '", "'");
+        listener = listen_by_tool(f, argv, "objectpath '", "'");
         assert_stays(f, listener);
 }
 
