@@ -67,7 +67,7 @@ static void transfer(int *from, int to, size_t size, bool then_close) {
 }
 
 static void transfer_binary(int from, int to) {
-        static const char bytes[12] = "\0\1\377\r\n\0\0\200 %\0\376";
+        static const char bytes[] = "\0\1\377\r\n\0\0\200 %\0\376";
         char received[sizeof(bytes)];
 
         test_send(from, bytes, sizeof(bytes));
