@@ -234,12 +234,24 @@ static void assert_set_fails(Interface *i,
         g_autoptr(TestCall) call = NULL;
 
         g_assert_cmpint(sd_bus_message_append(message, "ss", interface, property), >=, 0);
-        if (streq(type, "s"))
+        switch (*type) {
+        case 's':
                 g_assert_cmpint(sd_bus_message_append(message, "v", type, "x"), >=, 0);
-        else if (streq(type, "t"))
+                break;
+        case 't':
                 g_assert_cmpint(sd_bus_message_append(message, "v", type, UINT64_C(1)), >=, 0);
-        else
+                break;
+        case 'b':
+        case 'q':
+        case 'u':
                 g_assert_cmpint(sd_bus_message_append(message, "v", type, 1), >=, 0);
+                break;
+        case 'a': /* without elements */
+                g_assert_cmpint(sd_bus_message_append(message, "v", type, 0), >=, 0);
+                break;
+        default:
+                g_error("%s has the type %s, of which this test knows no value", property, type);
+        }
         call = test_call_start(i->base.client, message);
         g_assert_cmpstr(test_call_error(call), ==, SD_BUS_ERROR_PROPERTY_READ_ONLY);
 }
