@@ -55,7 +55,7 @@ static void *early_alloc(size_t size) {
 
 /* The next definition of a function; a variable keeps it. With large files, open() is open64() and so on. */
 #define NEXT_AS(name, symbol)                                               \
-        ({                                                                  \
+        __extension__({                                                     \
                 static __typeof__(&(name)) kept;                            \
                 if (!kept)                                                  \
                         kept = (__typeof__(kept)) dlsym(RTLD_NEXT, symbol); \

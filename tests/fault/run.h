@@ -38,7 +38,7 @@ bool run_wait_step(uint64_t deadline);
 
 /* Without failing the test: the deadline's end is something that was wrong with this fault. */
 #define run_wait_until(condition)                                           \
-        ({                                                                  \
+        __extension__({                                                     \
                 uint64_t _deadline = test_deadline(PATIENCE_MS);            \
                 bool _holds;                                                \
                 while (!(_holds = (condition)) && run_wait_step(_deadline)) \
