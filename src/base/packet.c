@@ -20,14 +20,15 @@ int packet_send(Packet *packet, int socket, const int *fds, size_t n_fds) {
                 return -E2BIG;
 
         if (n_fds > 0) {
-                packet->message.msg_control = &packet->control;
+                struct cmsghdr *header;
+
+                packet->message.msg_control = packet->control;
                 packet->message.msg_controllen = CMSG_SPACE(sizeof(int) * n_fds);
-                packet->control.header = (struct cmsghdr) {
-                        .cmsg_level = SOL_SOCKET,
-                        .cmsg_type = SCM_RIGHTS,
-                        .cmsg_len = CMSG_LEN(sizeof(int) * n_fds),
-                };
-                memcpy(CMSG_DATA(&packet->control.header), fds, sizeof(int) * n_fds);
+                header = CMSG_FIRSTHDR(&packet->message);
+                header->cmsg_level = SOL_SOCKET;
+                header->cmsg_type = SCM_RIGHTS;
+                header->cmsg_len = CMSG_LEN(sizeof(int) * n_fds);
+                memcpy(CMSG_DATA(header), fds, sizeof(int) * n_fds);
         }
 
         return sendmsg(socket, &packet->message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
@@ -54,7 +55,7 @@ ssize_t packet_peek(int socket,
         ssize_t n;
 
         packet_init(&packet, buffer, size);
-        packet.message.msg_control = &packet.control;
+        packet.message.msg_control = packet.control;
         packet.message.msg_controllen = sizeof(packet.control);
 
         n = recvmsg(socket, &packet.message, MSG_DONTWAIT | MSG_PEEK | MSG_CMSG_CLOEXEC);

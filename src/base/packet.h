@@ -17,10 +17,7 @@
 typedef struct Packet {
         struct msghdr message;
         struct iovec iov;
-        union {
-                struct cmsghdr header;
-                char space[CMSG_SPACE(sizeof(int) * PACKET_FDS_MAX)];
-        } control;
+        _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int) * PACKET_FDS_MAX)];
 } Packet;
 
 /* The data is not copied. If the socket is not connected, the message wants an address. */
