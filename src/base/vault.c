@@ -363,9 +363,9 @@ int vault_adopt(Vault *v, unsigned number, const int ends[static 2]) {
         return vault_add_lane(v, number, ends[swapped ? 1 : 0], ends[swapped ? 0 : 1], &lane);
 }
 
-/* Each peek shows the next one then. */
-static void lane_set_peek_offset(Lane *lane, int offset) {
-        (void) setsockopt(lane->out, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof(offset));
+/* From an offset of 0 on, each peek shows the next packet; with -1, always the first one. */
+static int lane_set_peek_offset(Lane *lane, int offset) {
+        return setsockopt(lane->out, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof(offset)) < 0 ? -errno : 0;
 }
 
 static int lane_read(Lane *lane, VaultReader reader, void *userdata) {
@@ -418,9 +418,12 @@ int vault_read(Vault *v, VaultReader reader, void *userdata) {
                 if (!v->lanes[i])
                         continue;
 
-                lane_set_peek_offset(v->lanes[i], 0);
-                r = lane_read(v->lanes[i], reader, userdata);
-                lane_set_peek_offset(v->lanes[i], -1);
+                /* A failure leaves an offset behind, from which the next vault_read() does not start. */
+                r = lane_set_peek_offset(v->lanes[i], 0);
+                if (r >= 0)
+                        r = lane_read(v->lanes[i], reader, userdata);
+                if (r >= 0)
+                        r = lane_set_peek_offset(v->lanes[i], -1);
         }
 
         /* Not before all are known: what moves goes to the end of a lane, behind what is already there. */
