@@ -2,12 +2,26 @@
 #include <glib.h>
 #include <libintl.h>
 #include <locale.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "base/macros.h"
-#include "config.h"
 #include "ctl/cause.h"
+
+__typeof__(gettext) __wrap_gettext;
+__typeof__(dcgettext) __wrap_dcgettext;
+
+/* The catalogue of this test. It needs no locale: the C library does not translate for C.UTF-8, and no other
+ * locale is on every machine. */
+static bool is_translated;
+
+/* With optimization, <libintl.h> makes this of gettext(). */
+char *__wrap_dcgettext(const char *domain, const char *text, int category) {
+        return (char *) (is_translated && streq(text, "Port %s of %s is in use") ? "100%% in use: %2$s, %1$s"
+                                                                                 : text);
+}
+
+char *__wrap_gettext(const char *text) {
+        return __wrap_dcgettext(NULL, text, LC_MESSAGES);
+}
 
 static void assert_known(const char *message) {
         g_autofree char *text = cause_translate(message);
@@ -47,37 +61,12 @@ static void test_knows_what_it_knows(void) {
 
 /* A language that says it the other way round. */
 static void test_keeps_the_values_in_their_places(void) {
-        static const char catalogue[] =
-                        "msgid \"\"\nmsgstr \"Content-Type: text/plain; charset=UTF-8\\n\"\n"
-                        "#, c-format\nmsgid \"Port %s of %s is in use\"\nmsgstr \"100%% in use: %2$s, %1$s\"\n";
-        g_autofree char *root = g_dir_make_tmp(NULL, NULL),
-                        *directory = g_build_filename(root, "xx", "LC_MESSAGES", NULL),
-                        *source = g_build_filename(root, "xx.po", NULL),
-                        *compiled = g_build_filename(directory, GETTEXT_PACKAGE ".mo", NULL), *text = NULL;
-        const char *const argv[] = { "msgfmt", "-o", compiled, source, NULL };
-        int status;
+        g_autofree char *text = NULL;
 
-        g_assert_cmpint(g_mkdir_with_parents(directory, 0700), ==, 0);
-        g_assert_true(g_file_set_contents(source, catalogue, -1, NULL));
-        if (!setlocale(LC_ALL, "C.UTF-8") || !g_spawn_sync(NULL, (char **) argv, NULL, G_SPAWN_SEARCH_PATH,
-                                                           NULL, NULL, NULL, NULL, &status, NULL)) {
-                g_test_skip("needs the locale C.UTF-8, and msgfmt");
-                return;
-        }
-        g_assert_cmpint(status, ==, 0);
-
-        (void) g_setenv("LANGUAGE", "xx", true);
-        (void) bindtextdomain(GETTEXT_PACKAGE, root);
-        (void) textdomain(GETTEXT_PACKAGE);
+        is_translated = true;
         text = cause_translate("Port 80 of :: is in use");
+        is_translated = false;
         g_assert_cmpstr(text, ==, "100% in use: ::, 80");
-
-        (void) unlink(compiled);
-        (void) unlink(source);
-        (void) rmdir(directory);
-        *strrchr(directory, '/') = '\0';
-        (void) rmdir(directory);
-        (void) rmdir(root);
 }
 
 int main(int argc, char *argv[]) {
