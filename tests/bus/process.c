@@ -2,9 +2,13 @@
 #include "bus/process.h"
 
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/net.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -16,6 +20,37 @@
 #include "bus/loop.h"
 
 #define LISTEN_FD 3
+
+/* Where the low half of an argument is, in bytes. */
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define LOW_HALF 0
+#else
+#define LOW_HALF 4
+#endif
+
+int test_filter_call(int call, unsigned action, unsigned flags) {
+        struct sock_filter instructions[] = {
+                BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+#ifdef SYS_socketcall
+                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned) call, 3, 0),
+                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_socketcall, 0, 3),
+                BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0]) + LOW_HALF),
+                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call == SYS_accept4 ? SYS_ACCEPT4 : 0, 0, 1),
+#else
+                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned) call, 0, 1),
+#endif
+                BPF_STMT(BPF_RET | BPF_K, action),
+                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+        };
+        const struct sock_fprog program = { .len = ELEMENTS(instructions), .filter = instructions };
+        int r;
+
+        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+                return -errno;
+
+        r = (int) syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
+        return r < 0 ? -errno : r;
+}
 
 static void set_variables(const char *const *environment) {
         for (; environment && *environment; environment++) {

@@ -328,13 +328,28 @@ static void take_ipv6_away(void *data) {
         g_assert_no_errno(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program));
 }
 
+/* The family is among the arguments of socket(), which the filter cannot read where the C library makes
+ * socketcall(2) of it. */
+static bool require_socket_call(void) {
+#ifdef SYS_socketcall
+        g_test_skip("needs an architecture without socketcall(2)");
+        return false;
+#else
+        return true;
+#endif
+}
+
 static const FixtureOptions without_ipv6 = { .service.setup = take_ipv6_away };
 
 static void test_falls_back_to_ipv4(Fixture *f, const void *data) {
-        g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
-        g_autofree char *harmless = test_listen(f->client, 0, -1, "ipv6Only", "b", false, NULL);
-        g_autofree char *given = test_listen(f->client, 0, -1, "localAddress", "s", "127.0.0.1", NULL);
+        g_autofree char *listener = NULL, *harmless = NULL, *given = NULL;
 
+        if (!require_socket_call())
+                return;
+
+        listener = test_listen(f->client, 0, -1, NULL);
+        harmless = test_listen(f->client, 0, -1, "ipv6Only", "b", false, NULL);
+        given = test_listen(f->client, 0, -1, "localAddress", "s", "127.0.0.1", NULL);
         assert_bound_to(f, listener, "0.0.0.0");
         assert_bound_to(f, harmless, "0.0.0.0");
         assert_serves(f, listener, "127.0.0.1");
@@ -345,8 +360,12 @@ static void test_falls_back_to_ipv4(Fixture *f, const void *data) {
 /* What was asked for by name is not replaced by something else. */
 static void test_does_not_fall_back_from_what_was_named(Fixture *f, const void *data) {
         static const char *const addresses[] = { "::", "::1", TEST_IPV6 };
-        g_autofree char *only = test_listen_fails(f->client, NULL, 0, -1, "ipv6Only", "b", true, NULL);
+        g_autofree char *only = NULL;
 
+        if (!require_socket_call())
+                return;
+
+        only = test_listen_fails(f->client, NULL, 0, -1, "ipv6Only", "b", true, NULL);
         g_assert_cmpstr(only, ==, NOT_AVAILABLE);
         for (size_t i = 0; i < ELEMENTS(addresses); i++) {
                 g_autofree char *error = test_listen_fails(f->client, NULL, 0, -1, "localAddress", "s",
