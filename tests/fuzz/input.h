@@ -40,6 +40,9 @@ const uint8_t *fuzz_rest(FuzzInput *input, size_t *ret_size);
         } while (0)
 _Noreturn void fuzz_fail(const char *what, const char *file, int line);
 
+/* Ends the process as a test that is skipped, before anything was tried. */
+_Noreturn void fuzz_skip(const char *reason);
+
 /* Messages of every level are formatted, and sent to a journal of our own that nobody reads. */
 void fuzz_init_log(void);
 
