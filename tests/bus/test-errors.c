@@ -22,6 +22,7 @@ static void assert_error_is_good(const TestError *error, const char *listener, c
         const char *root = g_getenv("TEST_SOURCE_ROOT");
         g_autofree char *path = NULL, *source = NULL;
         g_autoptr(GError) failure = NULL;
+        uint32_t line = error->line;
 
         g_assert_cmpstr(error->listener, ==, listener);
         g_assert_cmpuint(error->column, ==, 0);
@@ -43,8 +44,11 @@ static void assert_error_is_good(const TestError *error, const char *listener, c
 
         g_auto(GStrv) lines = g_strsplit(source, "\n", -1);
 
-        g_assert_cmpuint(error->line, <=, g_strv_length(lines));
-        g_assert_nonnull(strstr(lines[error->line - 1], "listener_error("));
+        g_assert_cmpuint(line, <=, g_strv_length(lines));
+        /* Of a macro with arguments on several lines, gcc counts the first line, and clang the last one. */
+        while (line > 1 && g_str_has_suffix(lines[line - 2], ","))
+                line--;
+        g_assert_nonnull(strstr(lines[line - 1], "listener_error("));
 }
 
 static void test_tells_once(Fixture *f, const void *data) {
