@@ -298,6 +298,19 @@ def build_options(sources):
     return differ('option of the build', program, documented)
 
 
+def versions(sources):
+    """Each package is of the version of the project."""
+    version = re.search(r"^ +version : '([^']+)'", sources['meson.build'], re.M)[1]
+    found = {
+        'NEWS.md': re.search(r'^## ([\d.]+)', sources['NEWS.md'], re.M)[1],
+        'data/arch/PKGBUILD': re.search(r'^pkgver=(.*)', sources['data/arch/PKGBUILD'], re.M)[1],
+        'data/debian/changelog': re.search(r'\((.*?)\)', sources['data/debian/changelog'])[1],
+        'data/rpm/tcpserversocket.spec': re.search(r'^Version: +(.*)', sources['data/rpm/tcpserversocket.spec'], re.M)[1],
+    }
+    return [f'{name} is of version {other}, meson.build is of {version}' for name, other in found.items()
+            if other != version]
+
+
 def anchors(text):
     """What the headings of a text are called in links."""
     text = re.sub(r'^```.*?^```$', '', text, flags=re.M | re.S)
@@ -357,6 +370,7 @@ CHECKS = [
     ("polkit's actions", actions),
     ('references between the pages', references),
     ('options of the build', build_options),
+    ('version', versions),
     ('links between the texts', links),
     ('tests that SECURITY.md names', tests_of_threats),
 ]
