@@ -5,7 +5,7 @@
 
 #include <glib.h>
 
-#include "daemon/settings.h"
+#include "daemon/policy/settings.h"
 
 #define MAIN "etc/tcpserversocket/tcpserversocketd.conf"
 #define DROP_IN(place, name) place "/tcpserversocket/tcpserversocketd.conf.d/" name

@@ -5,7 +5,7 @@
 #include <glib.h>
 
 #include "base/address.h"
-#include "base/prefix.h"
+#include "daemon/policy/prefix.h"
 
 static void assert_parses(const char *text, const char *expected) {
         char buffer[ADDRESS_STRING_MAX];

@@ -3,9 +3,9 @@
 #include <errno.h>
 #include <glib.h>
 
-#include "base/pacer.h"
 #include "base/socket.h"
 #include "base/text.h"
+#include "daemon/listener/pacer.h"
 
 static void test_text(void) {
         g_assert_true(text_is_printable(""));

@@ -4,7 +4,7 @@
 #include <locale.h>
 
 #include "base/macros.h"
-#include "ctl/cause.h"
+#include "ctl/service/cause.h"
 
 __typeof__(gettext) __wrap_gettext;
 __typeof__(dcgettext) __wrap_dcgettext;

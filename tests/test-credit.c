@@ -5,8 +5,8 @@
 #include <errno.h>
 #include <glib.h>
 
-#include "daemon/credit.h"
-#include "daemon/quota.h"
+#include "daemon/policy/credit.h"
+#include "daemon/policy/quota.h"
 
 typedef struct Taker {
         Credit credit;

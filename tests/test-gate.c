@@ -4,7 +4,7 @@
 
 #include "base/address.h"
 #include "base/macros.h"
-#include "ctl/gate.h"
+#include "ctl/serve/gate.h"
 
 /* Those who entered, by the number of their descriptor. */
 typedef struct Inside {

@@ -7,8 +7,8 @@
 #include <sys/eventfd.h>
 
 #include "base/macros.h"
-#include "base/prefix.h"
-#include "daemon/options.h"
+#include "daemon/policy/options.h"
+#include "daemon/policy/prefix.h"
 
 #define VALUE(...) ((OptionValue) { __VA_ARGS__ })
 

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "base/macros.h"
-#include "ctl/output.h"
+#include "ctl/show/output.h"
 
 /* The queue holds some of them, a pipe as well, and neither all. */
 #define LINE_SIZE ((size_t) 32 * 1024)

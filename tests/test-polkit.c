@@ -9,7 +9,7 @@
 #include <systemd/sd-event.h>
 
 #include "base/macros.h"
-#include "daemon/polkit-bus.h"
+#include "daemon/bus/polkit.h"
 
 #define ASKS_A_PERSON UINT32_C(1)
 

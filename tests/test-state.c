@@ -3,10 +3,10 @@
 #include <glib.h>
 
 #include "base/macros.h"
-#include "base/prefix.h"
-#include "base/state.h"
-#include "daemon/options-text.h"
-#include "daemon/options.h"
+#include "daemon/policy/options.h"
+#include "daemon/policy/prefix.h"
+#include "daemon/store/options-text.h"
+#include "daemon/store/state.h"
 
 static void test_header(void) {
         StateHeader header;

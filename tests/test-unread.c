@@ -5,7 +5,7 @@
 #include <glib.h>
 
 #include "base/macros.h"
-#include "daemon/unread.h"
+#include "daemon/policy/unread.h"
 
 #define MIB (UINT64_C(1) << 20)
 #define ANSWER UINT64_C(512)

@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 
 #include "base/macros.h"
-#include "base/vault.h"
+#include "daemon/store/vault.h"
 
 #define LANES 8U
 

@@ -10,13 +10,13 @@
 #include "base/i18n.h"
 #include "base/macros.h"
 #include "config.h"
-#include "ctl/client-bus.h"
-#include "ctl/help.h"
-#include "ctl/message.h"
-#include "ctl/options.h"
-#include "ctl/pager.h"
-#include "ctl/suggest.h"
-#include "ctl/verbs.h"
+#include "ctl/cli/help.h"
+#include "ctl/cli/message.h"
+#include "ctl/cli/options.h"
+#include "ctl/cli/suggest.h"
+#include "ctl/service/client.h"
+#include "ctl/show/pager.h"
+#include "ctl/verbs/verbs.h"
 
 #define ANY_NUMBER INT_MAX
 

@@ -17,9 +17,9 @@
 #include "base/log.h"
 #include "base/macros.h"
 #include "config.h"
-#include "daemon/service-bus.h"
-#include "daemon/settings.h"
-#include "daemon/store.h"
+#include "daemon/bus/service.h"
+#include "daemon/policy/settings.h"
+#include "daemon/store/store.h"
 
 /* How long the last words may take. */
 #define SHUT_DOWN_USEC (UINT64_C(2) * 1000 * 1000)

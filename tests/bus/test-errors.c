@@ -38,7 +38,7 @@ static void assert_error_is_good(const TestError *error, const char *listener, c
         g_assert_true(g_str_has_suffix(error->filename, ".c"));
         g_assert_null(strchr(error->filename, '/'));
         g_assert_nonnull(root);
-        path = g_build_filename(root, "src", "daemon", error->filename, NULL);
+        path = g_build_filename(root, "src", "daemon", "listener", error->filename, NULL);
         (void) g_file_get_contents(path, &source, NULL, &failure);
         g_assert_no_error(failure);
 

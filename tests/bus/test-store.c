@@ -13,10 +13,10 @@
 #include <unistd.h>
 
 #include "base/macros.h"
-#include "base/state.h"
 #include "bus/fixture.h"
 #include "bus/keeper.h"
 #include "bus/pull.h"
+#include "daemon/store/state.h"
 
 typedef struct StoreFixture {
         TestBus *bus;

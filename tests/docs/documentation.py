@@ -38,9 +38,10 @@ class Sources:
             return file.read()
 
     def glob(self, directory, suffix):
-        """All files of a directory, as one text."""
-        return '\n'.join(self[f'{directory}/{name}'] for name in sorted(os.listdir(os.path.join(self.root, directory)))
-                         if name.endswith(suffix))
+        """All files of a directory and of those below it, as one text."""
+        paths = [os.path.relpath(os.path.join(parent, name), self.root)
+                 for parent, _, names in os.walk(os.path.join(self.root, directory)) for name in names]
+        return '\n'.join(self[path] for path in sorted(paths) if path.endswith(suffix))
 
     def replaced(self, name, old, new):
         text = self[name]
@@ -103,7 +104,7 @@ def between(text, first, last):
 
 
 def option_keys(sources):
-    return dict(re.findall(r'^ +\{ "(\w+)", +"(\w+)", +set_\w+ +\},$', sources['src/daemon/options.c'], re.M))
+    return dict(re.findall(r'^ +\{ "(\w+)", +"(\w+)", +set_\w+ +\},$', sources['src/daemon/policy/options.c'], re.M))
 
 
 def listen_options(sources):
@@ -139,7 +140,7 @@ def errors(sources):
 
 
 def reasons(sources):
-    program = set(re.findall(r'\[LISTENER_END_\w+\] = "(\w+)"', sources['src/daemon/listener-end.c']))
+    program = set(re.findall(r'\[LISTENER_END_\w+\] = "(\w+)"', sources['src/daemon/listener/listener-end.c']))
     documented = {scd.plain(term) for term in sources.page(INTERFACE_PAGE).terms('# REASONS')}
     return differ('reason', program, documented)
 
@@ -159,17 +160,17 @@ def deliveries(sources):
 # -------------------------------------------------------------------------------------- the configuration
 
 def settings(sources):
-    program = set(re.findall(r'^ +\{ "(\w+)", read_', sources['src/daemon/settings.c'], re.M))
+    program = set(re.findall(r'^ +\{ "(\w+)", read_', sources['src/daemon/policy/settings.c'], re.M))
     page = sources.page(CONFIGURATION_PAGE)
     documented = {scd.plain(term).removesuffix('=') for term in page.terms('# SETTINGS')}
     shipped = set(re.findall(r'^#(\w+)=', sources['data/tcpserversocketd.conf'], re.M))
     problems = differ('setting', program, documented) + differ('setting, in tcpserversocketd.conf,', program, shipped)
 
     # Ranges and defaults: as the source has them.
-    macros = dict(re.findall(r'^#define (\w+) (\d+)$', sources['src/daemon/settings.c'], re.M))
-    defaults = dict(re.findall(r'\.(\w+) = (\d+),', sources['src/daemon/limits.c']))
+    macros = dict(re.findall(r'^#define (\w+) (\d+)$', sources['src/daemon/policy/settings.c'], re.M))
+    defaults = dict(re.findall(r'\.(\w+) = (\d+),', sources['src/daemon/policy/limits.c']))
     number = r'\{ "(\w+)", read_number, offsetof\(Settings, limits\.(\w+)\), (\w+),\s+(\w+) \}'
-    for name, field, low, high in re.findall(number, sources['src/daemon/settings.c']):
+    for name, field, low, high in re.findall(number, sources['src/daemon/policy/settings.c']):
         low, high = macros.get(low, low), macros.get(high, high)
         text = ' '.join(page.part('# SETTINGS').partition(f'*{name}=*')[2].partition('\n*')[0].split())
         for value in f'{low} to {high}', f'{defaults[field]} by default':

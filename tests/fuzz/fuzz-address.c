@@ -9,8 +9,8 @@
 #include "base/address.h"
 #include "base/macros.h"
 #include "base/parse.h"
-#include "base/prefix.h"
 #include "base/text.h"
+#include "daemon/policy/prefix.h"
 #include "fuzz/input.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv) {

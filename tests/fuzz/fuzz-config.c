@@ -9,7 +9,7 @@
 
 #include "base/address.h"
 #include "base/macros.h"
-#include "daemon/settings.h"
+#include "daemon/policy/settings.h"
 #include "fuzz/input.h"
 
 #define SEPARATOR "\n%%%\n"

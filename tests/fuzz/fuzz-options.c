@@ -9,11 +9,11 @@
 #include <systemd/sd-bus.h>
 
 #include "base/macros.h"
-#include "base/prefix.h"
 #include "base/text.h"
-#include "daemon/delivery.h"
-#include "daemon/options-bus.h"
-#include "daemon/options.h"
+#include "daemon/bus/options-bus.h"
+#include "daemon/delivery/delivery.h"
+#include "daemon/policy/options.h"
+#include "daemon/policy/prefix.h"
 #include "fuzz/input.h"
 #include "fuzz/listen-arguments.h"
 #include "fuzz/message.h"

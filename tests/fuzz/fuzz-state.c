@@ -12,11 +12,11 @@
 #include <systemd/sd-event.h>
 
 #include "base/macros.h"
-#include "base/state.h"
-#include "daemon/options-text.h"
-#include "daemon/options.h"
-#include "daemon/store-found.h"
-#include "daemon/store.h"
+#include "daemon/policy/options.h"
+#include "daemon/store/options-text.h"
+#include "daemon/store/state.h"
+#include "daemon/store/store-found.h"
+#include "daemon/store/store.h"
 #include "fuzz/fd-keeper.h"
 #include "fuzz/input.h"
 

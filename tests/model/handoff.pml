@@ -14,9 +14,9 @@
  *
  *     look_for_room, charge, discharge, queue_up, find_starved     credit.c, by the same names; credit_get_*_room()
  *     finish, serve_waiters                                        budget_wake(), credit_wake(), outbox_serve_waiters()
- *     probe, flush, pass, on_refusal, on_left, timer               delivery-probe.c, -barrier.c, -outbox.c: outbox_pass(),
+ *     probe, flush, pass, on_refusal, on_left, timer               probe.c, barrier.c, outbox.c: outbox_pass(),
  *                                                                  outbox_handle_refusal(), outbox_free(), on_timer()
- *     hang_up, traffic_check, on_check                             delivery-receipt.c; on_receipt_hung(), on_receipt_read()
+ *     hang_up, traffic_check, on_check                             receipt.c; on_receipt_hung(), on_receipt_read()
  *     serve, send                                                  listener_serve(), signal_push(), pull_push()
  *     on_acknowledge                                               signal_acknowledge()
  *     in_batch                                                     what epoll told the bus; why CHECK_ROUNDS is 3
@@ -223,7 +223,7 @@ inline find_starved() {
         found = box[other].starved && connection_room > 0
 }
 
-/* ------------------------------------------------------------------------------------------- delivery-outbox.c */
+/* ---------------------------------------------------------------------------------------------------- outbox.c */
 
 inline copy(c, to, from) {
         box[c].m[to].id = box[c].m[from].id;

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/i18n.h"
+#include "base/text.h"
+#include "ctl/cli/message.h"
+#include "ctl/cli/terminal.h"
+
+static bool quiet;
+
+static void _printf_(3, 0)
+                print(const char *before, const char *after, const char *format, va_list arguments) {
+        _cleanup_free_ char *text = NULL, *line = NULL;
+
+        if (vasprintf(&text, format, arguments) < 0) {
+                text = NULL;
+                return;
+        }
+
+        line = text_escape(text, TEXT_ESCAPE_BYTES);
+        if (line)
+                (void) fprintf(stderr, "%s%s%s\n", before, line, after);
+}
+
+int message_error(int r, const char *format, ...) {
+        bool colour = terminal_has_colour(stderr);
+        va_list arguments;
+
+        va_start(arguments, format);
+        print(colour ? COLOUR_ERROR : "", colour ? COLOUR_OFF : "", format, arguments);
+        va_end(arguments);
+        return r;
+}
+
+int message_oom(void) {
+        return message_error(-ENOMEM, _("Out of memory."));
+}
+
+void message_set_quiet(bool value) {
+        quiet = value;
+}
+
+void message_note(const char *format, ...) {
+        va_list arguments;
+
+        if (quiet)
+                return;
+
+        va_start(arguments, format);
+        print("", "", format, arguments);
+        va_end(arguments);
+}

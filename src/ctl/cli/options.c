@@ -1,0 +1,491 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/i18n.h"
+#include "base/macros.h"
+#include "base/parse.h"
+#include "config.h"
+#include "ctl/cli/help.h"
+#include "ctl/cli/message.h"
+#include "ctl/cli/options.h"
+#include "ctl/cli/suggest.h"
+
+typedef enum OptionId {
+        OPTION_HELP,
+        OPTION_VERSION,
+        OPTION_SYSTEM,
+        OPTION_USER,
+        OPTION_MACHINE,
+        OPTION_JSON,
+        OPTION_J,
+        OPTION_NO_PAGER,
+        OPTION_NO_LEGEND,
+        OPTION_FULL,
+        OPTION_QUIET,
+        OPTION_NO_ASK_PASSWORD,
+        OPTION_ACCEPT,
+        OPTION_INETD,
+        OPTION_MAX_CONNECTIONS,
+        OPTION_MAX_CONNECTIONS_PER_SOURCE,
+        OPTION_BACKLOG,
+        OPTION_LISTEN, /* this and what follows: an option of Listen */
+} OptionId;
+
+/* getopt_long() returns the place in the table, so that no letter may be among these. */
+#define FIRST_VALUE 0x100
+
+/* In the order in which they are written below. NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding) */
+static const struct {
+        OptionId id;
+        char letter;       /* or 0 */
+        const char *name;  /* or NULL */
+        const char *value; /* what --help calls it; in brackets: it may be left out; NULL: there is none */
+        const char *help;
+        const char *key; /* of Listen */
+        char type;
+} table[] = {
+        { OPTION_HELP, 'h', "help", NULL, N_("Show this help") },
+        { OPTION_VERSION, 0, "version", NULL, N_("Show the version") },
+        { OPTION_SYSTEM, 0, "system", NULL, N_("Talk to the service of the system bus (default)") },
+        { OPTION_USER, 0, "user", NULL, N_("Talk to the service of the session bus") },
+        { OPTION_MACHINE, 'M', "machine", N_("[USER@]CONTAINER"),
+          N_("Talk to the service in a local container") },
+        { OPTION_JSON, 0, "json", "pretty|short|off", N_("Write JSON") },
+        { OPTION_J, 'j', NULL, NULL, N_("Same as --json=pretty on a terminal, --json=short otherwise") },
+        { OPTION_NO_PAGER, 0, "no-pager", NULL, N_("Do not pipe output into a pager") },
+        { OPTION_NO_LEGEND, 0, "no-legend", NULL, N_("Do not show headers and footers") },
+        { OPTION_FULL, 'l', "full", NULL, N_("Do not shorten what does not fit the terminal") },
+        { OPTION_QUIET, 'q', "quiet", NULL, N_("Say nothing but errors and what was asked for") },
+        { OPTION_NO_ASK_PASSWORD, 0, "no-ask-password", NULL, N_("Do not ask for passwords") },
+
+        { OPTION_ACCEPT, 0, "accept", NULL, N_("Run COMMAND once for each connection") },
+        { OPTION_INETD, 0, "inetd", NULL, N_("The same, with the connection as standard input and output") },
+        { OPTION_MAX_CONNECTIONS, 0, "max-connections", N_("N"),
+          N_("At most so many connections at once; more wait (0: no limit)") },
+        { OPTION_MAX_CONNECTIONS_PER_SOURCE, 0, "max-connections-per-source", N_("N"),
+          N_("The same for each peer's address") },
+
+        { OPTION_BACKLOG, 0, "backlog", N_("N"), N_("How many connections wait in the kernel at most") },
+        { OPTION_LISTEN, 0, "binary-type", "string|arraybuffer",
+          N_("What language bindings make of the bytes"), "binaryType", 's' },
+        { OPTION_LISTEN, 0, "local-address", N_("ADDRESS"),
+          N_("The address to bind, if there is none before the port"), "localAddress", 's' },
+        { OPTION_LISTEN, 0, "ipv6-only", N_("BOOL"), N_("Take IPv6 connections only"), "ipv6Only", 'b' },
+        { OPTION_LISTEN, 0, "interface", N_("NAME"), N_("Take only what arrives on this network interface"),
+          "interface", 's' },
+        { OPTION_LISTEN, 0, "delivery", "channel|socket",
+          N_("How connections come from the service; chosen by default"), "delivery", 's' },
+        { OPTION_LISTEN, 0, "acknowledge", N_("BOOL"),
+          N_("Refused: it is for the delivery \"signal\", which no verb uses"), "acknowledge", 'b' },
+        { OPTION_LISTEN, 0, "paused", N_("BOOL"), N_("With --persistent: accept nothing before \"resume\""),
+          "paused", 'b' },
+        { OPTION_LISTEN, 0, "lifetime", N_("FD"),
+          N_("End with this descriptor: a pipe, socket, pidfd or eventfd"), "lifetime", 'h' },
+        { OPTION_LISTEN, 0, "persistent", N_("BOOL"), N_("Let the listener outlive the tool"), "persistent",
+          'b' },
+        { OPTION_LISTEN, 0, "non-blocking", N_("BOOL"), N_("Set O_NONBLOCK on connections"), "nonBlocking",
+          'b' },
+        { OPTION_LISTEN, 0, "no-delay", N_("BOOL"), N_("Set TCP_NODELAY on connections"), "noDelay", 'b' },
+        { OPTION_LISTEN, 0, "keep-alive", N_("BOOL"), N_("Set SO_KEEPALIVE on connections"), "keepAlive",
+          'b' },
+        { OPTION_LISTEN, 0, "defer-accept", N_("SECONDS"), N_("Wait so long for a peer's first bytes"),
+          "deferAccept", 'u' },
+        { OPTION_LISTEN, 0, "fast-open", N_("N"), N_("Length of the queue of TCP Fast Open"), "fastOpen",
+          'u' },
+        { OPTION_LISTEN, 0, "allow-from", N_("PREFIX[,PREFIX…]"),
+          N_("Refuse everybody else; may be given several times"), "allowFrom", 'a' },
+        { OPTION_LISTEN, 0, "accept-rate", N_("N"), N_("Accept at most so many connections a second"),
+          "acceptRate", 'u' },
+        { OPTION_LISTEN, 0, "name", N_("TEXT"), N_("A label for listings and logs"), "name", 's' },
+};
+
+#define FIRST_LISTEN (ELEMENTS(table) - N_LISTEN_OPTIONS)
+
+_Static_assert(FIRST_LISTEN == OPTION_LISTEN, "N_LISTEN_OPTIONS is not how many there are");
+
+static int bad_value(const char *option, const char *value, const char *expected) {
+        return message_error(-EINVAL, _("Option %s cannot be \"%s\"; it must be %s."), option, value,
+                             expected);
+}
+
+static int parse_number(size_t i, const char *value, uint32_t max, uint32_t *ret) {
+        if (parse_uint32(value, 0, max, ret) == 0)
+                return 0;
+
+        return message_error(-EINVAL, _("Option --%s= cannot be \"%s\"; it must be a number from 0 to %u."),
+                             table[i].name, value, (unsigned) max);
+}
+
+static int parse_json(const char *value, JsonFormat *ret) {
+        if (streq(value, "pretty"))
+                *ret = JSON_PRETTY;
+        else if (streq(value, "short"))
+                *ret = JSON_SHORT;
+        else if (streq(value, "off"))
+                *ret = JSON_OFF;
+        else
+                return bad_value("--json=", value, _("\"pretty\", \"short\" or \"off\""));
+
+        return 0;
+}
+
+static int parse_backlog(size_t i, const char *value, int32_t *ret) {
+        uint32_t n;
+        int r;
+
+        if (streq(value, "-1")) {
+                *ret = -1;
+                return 0;
+        }
+
+        r = parse_number(i, value, INT32_MAX, &n);
+        if (r == 0)
+                *ret = (int32_t) n;
+        return r;
+}
+
+/* It is the service's from now on, and not for any program that the tool runs. */
+static int parse_descriptor(size_t i, const char *value, int *ret) {
+        uint32_t fd;
+        int r;
+
+        r = parse_number(i, value, INT32_MAX, &fd);
+        if (r < 0)
+                return r;
+        /* But the standard ones are for both. */
+        if (fd <= STDERR_FILENO)
+                *ret = fcntl((int) fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+        else
+                *ret = fcntl((int) fd, F_SETFD, FD_CLOEXEC) < 0 ? -errno : (int) fd;
+        if (*ret < 0)
+                return message_error(
+                                -EBADF,
+                                _("Option --lifetime=%s: there is no such open descriptor; open one, as in "
+                                  "\"%s … 3<FIFO\"."),
+                                value, "--lifetime=3");
+        return 0;
+}
+
+/* What can be told without the service; what a value means is for the service to say. */
+static int parse_listen(size_t i, const char *value, char **option) {
+        _cleanup_free_ char *copy = NULL, *name = NULL;
+        uint32_t number;
+        int r = 0, fd = -EBADF;
+        bool b;
+
+        switch (table[i].type) {
+
+        case 'b':
+                if (!value)
+                        value = "yes";
+                if (parse_boolean(value, &b) < 0) {
+                        if (asprintf(&name, "--%s=", table[i].name) < 0)
+                                return message_oom();
+                        return bad_value(name, value, _("\"yes\" or \"no\""));
+                }
+                break;
+
+        case 'u':
+                r = parse_number(i, value, UINT32_MAX, &number);
+                break;
+
+        case 'a':
+                /* An empty list is everybody. */
+                if (value[strspn(value, ", ")] == '\0') {
+                        if (asprintf(&name, "--%s=", table[i].name) < 0)
+                                return message_oom();
+                        return bad_value(name, value, _(table[i].value));
+                }
+                break;
+
+        case 'h':
+                r = parse_descriptor(i, value, &fd);
+                break;
+
+        default:
+                break;
+        }
+        if (r < 0)
+                return r;
+
+        if (table[i].type == 'a' && *option)
+                r = asprintf(&copy, "%s,%s", *option, value);
+        else if (table[i].type == 'h')
+                r = asprintf(&copy, "%d", fd);
+        else
+                copy = strdup(value);
+        if (r < 0 || !copy)
+                return message_oom();
+
+        free(*option);
+        *option = TAKE_PTR(copy);
+        return 0;
+}
+
+/* Returns 1 to go on, 0 if everything is said. */
+static int take_option(Context *c, size_t i, const char *value) {
+        int r = 0;
+
+        if (table[i].id >= OPTION_MAX_CONNECTIONS)
+                c->listen_option = table[i].name;
+        else if (table[i].id >= OPTION_ACCEPT)
+                c->command_option = table[i].name;
+
+        switch (table[i].id) {
+
+        case OPTION_HELP:
+                help_print(c);
+                return 0;
+
+        case OPTION_VERSION:
+                puts("tcpserversocketctl " PROJECT_VERSION);
+                return 0;
+
+        case OPTION_SYSTEM:
+                c->user = false;
+                break;
+
+        case OPTION_USER:
+                c->user = true;
+                break;
+
+        case OPTION_MACHINE:
+                c->machine = value;
+                break;
+
+        case OPTION_JSON:
+                r = parse_json(value, &c->json);
+                break;
+
+        case OPTION_J:
+                c->json = isatty(STDOUT_FILENO) ? JSON_PRETTY : JSON_SHORT;
+                break;
+
+        case OPTION_NO_PAGER:
+                c->pager = false;
+                break;
+
+        case OPTION_NO_LEGEND:
+                c->legend = false;
+                break;
+
+        case OPTION_FULL:
+                c->full = true;
+                break;
+
+        case OPTION_QUIET:
+                c->quiet = true;
+                message_set_quiet(true);
+                break;
+
+        case OPTION_NO_ASK_PASSWORD:
+                c->ask_password = false;
+                break;
+
+        case OPTION_ACCEPT:
+                c->accept = true;
+                break;
+
+        case OPTION_INETD:
+                c->accept = c->inetd = true;
+                break;
+
+        case OPTION_MAX_CONNECTIONS:
+                r = parse_number(i, value, UINT32_MAX, &c->max_connections);
+                break;
+
+        case OPTION_MAX_CONNECTIONS_PER_SOURCE:
+                r = parse_number(i, value, UINT32_MAX, &c->max_connections_per_source);
+                break;
+
+        case OPTION_BACKLOG:
+                r = parse_backlog(i, value, &c->backlog);
+                break;
+
+        case OPTION_LISTEN:
+                r = parse_listen(i, value, c->listen + (i - FIRST_LISTEN));
+                break;
+        }
+
+        return r < 0 ? r : 1;
+}
+
+/* getopt's two ways to be told about options. The array ends with an empty one, the string has room for all.
+ */
+static void fill_getopt(struct option options[static ELEMENTS(table) + 1],
+                        char letters[static 2 * ELEMENTS(table) + 3]) {
+        size_t n = 0;
+
+        *letters++ = '-'; /* what is no option comes as the argument of option 1, in its place */
+        *letters++ = ':';
+        for (size_t i = 0; i < ELEMENTS(table); i++) {
+                if (table[i].letter) {
+                        *letters++ = table[i].letter;
+                        if (table[i].value)
+                                *letters++ = ':';
+                }
+                if (table[i].name)
+                        options[n++] = (struct option) {
+                                .name = table[i].name,
+                                .has_arg = !table[i].value        ? no_argument
+                                           : table[i].type == 'b' ? optional_argument
+                                                                  : required_argument,
+                                .val = FIRST_VALUE + (int) i,
+                        };
+        }
+        options[n] = (struct option) {};
+        *letters = '\0';
+}
+
+static size_t find_letter(int letter) {
+        size_t i = 0;
+
+        while (table[i].letter != letter)
+                i++;
+        return i;
+}
+
+static const char *get_option(size_t i) {
+        return table[i].name;
+}
+
+/* The name without what is written before and after it. */
+static char *copy_name(const char *argument) {
+        argument += strspn(argument, "-");
+        return strndup(argument, strcspn(argument, "="));
+}
+
+/* What getopt_long() does not know. letter: it is one, perhaps among others in the argument, or 0. */
+static int unknown_option(const char *argument, char letter) {
+        _cleanup_free_ char *name = NULL, *candidates = NULL;
+        const char *meant;
+
+        if (letter != 0)
+                return message_error(-EINVAL, _("There is no option -%c; see \"%s --help\"."), letter,
+                                     program_invocation_short_name);
+
+        name = copy_name(argument);
+        if (!name)
+                return message_oom();
+        candidates = suggest_all(name, ELEMENTS(table), get_option, "--");
+        if (candidates)
+                return message_error(-EINVAL, _("Option --%s can be one of %s; write more of it."), name,
+                                     candidates);
+
+        meant = suggest(name, ELEMENTS(table), get_option);
+        if (meant)
+                return message_error(-EINVAL, _("There is no option --%s; did you mean --%s?"), name, meant);
+        return message_error(-EINVAL, _("There is no option --%s; see \"%s --help\"."), name,
+                             program_invocation_short_name);
+}
+
+int options_parse(int argc, char *argv[], Context *c, int *ret_argc, char ***ret_argv) {
+        struct option options[ELEMENTS(table) + 1];
+        char letters[2 * ELEMENTS(table) + 3];
+        _cleanup_free_ char **rest = NULL;
+        int o, r, n = 0;
+
+        rest = calloc((size_t) argc + 1, sizeof(*rest));
+        if (!rest)
+                return message_oom();
+
+        fill_getopt(options, letters);
+        opterr = 0;
+        while ((o = getopt_long(argc, argv, letters, options, NULL)) >= 0)
+                switch (o) {
+
+                case 1:
+                        rest[n++] = optarg;
+                        break;
+
+                case ':':
+                        return message_error(-EINVAL, _("Option %s needs a value; see \"%s --help\"."),
+                                             argv[optind - 1], program_invocation_short_name);
+
+                case '?':
+                        if (optopt >= FIRST_VALUE)
+                                return message_error(-EINVAL,
+                                                     _("Option --%s takes no value; it was given as %s."),
+                                                     table[optopt - FIRST_VALUE].name, argv[optind - 1]);
+                        return unknown_option(argv[optind - 1], (char) optopt);
+
+                default:
+                        r = take_option(c, o >= FIRST_VALUE ? (size_t) o - FIRST_VALUE : find_letter(o),
+                                        optarg);
+                        if (r <= 0)
+                                return r;
+                        break;
+                }
+
+        if (optind > 1 && streq(argv[optind - 1], "--"))
+                c->command = argv + optind;
+
+        *ret_argc = n;
+        *ret_argv = TAKE_PTR(rest);
+        return 1;
+}
+
+void options_done(Context *c) {
+        for (size_t i = 0; i < N_LISTEN_OPTIONS; i++)
+                free(TAKE_PTR(c->listen[i]));
+}
+
+ListenOption options_get_listen(const Context *c, unsigned i) {
+        return (ListenOption) {
+                .key = table[FIRST_LISTEN + i].key,
+                .value = c->listen[i],
+                .type = table[FIRST_LISTEN + i].type,
+        };
+}
+
+const char *options_find_listen(const Context *c, const char *key) {
+        for (unsigned i = 0; i < N_LISTEN_OPTIONS; i++)
+                if (streq(table[FIRST_LISTEN + i].key, key))
+                        return c->listen[i];
+
+        return NULL;
+}
+
+static void print_heading(size_t i) {
+        static const struct {
+                OptionId first;
+                const char *heading;
+        } headings[] = {
+                { OPTION_HELP, N_("Options:") },
+                { OPTION_ACCEPT, N_("Options of listen:") },
+                { OPTION_MAX_CONNECTIONS, N_("Options of listen and relay:") },
+                { OPTION_BACKLOG,
+                  N_("Options of listen and relay, which are those of the service's method Listen:") },
+        };
+        const char *heading = NULL;
+
+        for (size_t j = 0; j < ELEMENTS(headings); j++)
+                if (table[i].id == headings[j].first)
+                        heading = headings[j].heading;
+
+        if (heading)
+                help_print_heading(_(heading));
+}
+
+void options_print_help(void) {
+        char left[128], letter[4];
+
+        for (size_t i = 0; i < ELEMENTS(table); i++) {
+                const char *value = table[i].value ? _(table[i].value) : "";
+
+                print_heading(i);
+                (void) snprintf(letter, sizeof(letter), table[i].letter ? "-%c" : "  ", table[i].letter);
+                if (!table[i].name)
+                        (void) snprintf(left, sizeof(left), "%s", letter);
+                else if (table[i].type == 'b')
+                        (void) snprintf(left, sizeof(left), "%s --%s[=%s]", letter, table[i].name, _("BOOL"));
+                else
+                        (void) snprintf(left, sizeof(left), "%s --%s%s%s", letter, table[i].name,
+                                        *value ? "=" : "", value);
+                help_print_line(left, _(table[i].help));
+        }
+}

@@ -1,0 +1,402 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "ctl/serve/accept.h"
+
+#include <limits.h>
+#include <sys/epoll.h>
+#include <sys/queue.h>
+#include <time.h>
+
+#include "base/address.h"
+#include "base/descriptors.h"
+#include "base/i18n.h"
+#include "base/macros.h"
+#include "ctl/cli/message.h"
+#include "ctl/serve/gate.h"
+#include "ctl/serve/shortage.h"
+#include "ctl/serve/signals.h"
+#include "ctl/service/holding.h"
+#include "ctl/service/intake.h"
+
+/* The connection, until the process has it, and the process itself. */
+#define JOB_DESCRIPTORS 2
+/* So many connections are taken before somebody else has a turn. */
+#define BATCH 16
+/* When processes, memory or descriptors run out. */
+#define RETRY_USEC (UINT64_C(100) * 1000)
+
+typedef struct Acceptor Acceptor;
+
+typedef struct Job {
+        Acceptor *acceptor;
+        int fd; /* until the process has it */
+        Address peer;
+        GateSource *source;
+        pid_t pid;
+        sd_event_source *child;
+        TAILQ_ENTRY(Job) jobs;
+} Job;
+
+typedef struct Port {
+        Acceptor *acceptor;
+        Intake intake;
+        sd_event_source *source;
+} Port;
+
+typedef TAILQ_HEAD(JobList, Job) JobList;
+
+struct Acceptor {
+        const Command *command;
+        bool inetd;
+        Holding *holding;
+        sd_event *event;
+        Gate *gate;
+        Port *ports;
+        size_t n_ports;
+        JobList running, unstarted;
+        sd_event_source *retry; /* something has run out; nothing is taken before it is enabled no more */
+        Shortage shortage;
+        bool is_waiting;
+        int ending; /* the signal, or 0 */
+        bool lost;
+};
+
+/* Goes on in a moment. */
+static void wait_a_moment(Acceptor *a, int error, const char *why) {
+        int r;
+
+        shortage_tell(&a->shortage, error, why);
+        a->is_waiting = true;
+
+        r = sd_event_source_set_time_relative(a->retry, RETRY_USEC);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(a->retry, SD_EVENT_ONESHOT);
+        if (r < 0)
+                (void) sd_event_exit(a->event, r);
+}
+
+static void job_free(Job *job) {
+        sd_event_source_disable_unref(job->child);
+        (void) close_fd(job->fd);
+        free(job);
+}
+
+static void port_close(Port *port) {
+        port->source = sd_event_source_disable_unref(port->source);
+        intake_done(&port->intake);
+}
+
+static bool may_take(const Acceptor *a) {
+        return !a->is_waiting && gate_is_open(a->gate);
+}
+
+/* Takes what is there, but no more than so many. */
+static void take_connections(Port *port, unsigned max) {
+        Acceptor *a = port->acceptor;
+        Address peer;
+        int r, fd;
+
+        for (unsigned i = 0; i < max && may_take(a); i++) {
+                r = intake_next(&port->intake, &fd, &peer);
+                if (r == 0 && a->lost)
+                        port_close(port);
+                if (r == 0)
+                        return;
+                if (r > 0)
+                        r = gate_arrive(a->gate, fd, &peer);
+                if (r < 0 && intake_is_transient(r)) {
+                        wait_a_moment(a, r, intake_explain(r));
+                        return;
+                }
+                if (r < 0) {
+                        port_close(port);
+                        if (!a->lost)
+                                holding_intake_ended(a->holding);
+                        return;
+                }
+        }
+}
+
+static bool has_ended(const Acceptor *a) {
+        if (a->ending == 0 && !a->lost)
+                return false;
+
+        for (size_t i = 0; i < a->n_ports; i++)
+                if (a->ports[i].intake.fd >= 0)
+                        return false;
+
+        return gate_get_entered(a->gate) == 0;
+}
+
+/* What must not be taken now waits in the kernel's queue. */
+static void update(Acceptor *a) {
+        for (size_t i = 0; i < a->n_ports; i++) {
+                /* Who has closed the other end tells nothing any more. */
+                if (a->lost && a->ports[i].intake.fd >= 0)
+                        take_connections(a->ports + i, UINT_MAX);
+                if (a->ports[i].source)
+                        (void) sd_event_source_set_enabled(a->ports[i].source,
+                                                           may_take(a) ? SD_EVENT_ON : SD_EVENT_OFF);
+        }
+
+        if (has_ended(a))
+                (void) sd_event_exit(a->event, 0);
+}
+
+static int on_exit_of_command(sd_event_source *source, const siginfo_t *info, void *userdata) {
+        char address[ADDRESS_STRING_MAX];
+        Job *job = userdata;
+        Acceptor *a = job->acceptor;
+
+        if (info->si_code == CLD_DUMPED || (info->si_code == CLD_KILLED && !signal_ends(info->si_status) &&
+                                            info->si_status != SIGPIPE && info->si_status != SIGKILL))
+                message_note(_("COMMAND for %s, port %u, was ended by signal %s."),
+                             address_format(&job->peer, address), address_get_port(&job->peer),
+                             sigabbrev_np(info->si_status) ?: "?");
+
+        TAILQ_REMOVE(&a->running, job, jobs);
+        gate_leave(a->gate, job->source);
+        job_free(job);
+        update(a);
+        return 0;
+}
+
+/* Nobody else waits for it, so that it is still there to be watched later. */
+static void watch_job(Job *job) {
+        Acceptor *a = job->acceptor;
+        int r;
+
+        r = sd_event_add_child(a->event, &job->child, job->pid, WEXITED, on_exit_of_command, job);
+        if (r < 0 && errno_is_transient(r))
+                wait_a_moment(a, r, strerror(-r));
+        else if (r < 0)
+                (void) sd_event_exit(a->event,
+                                     message_error(r, _("Cannot wait for a process: %s."), strerror(-r)));
+}
+
+static void start_job(Job *job) {
+        Acceptor *a = job->acceptor;
+        char address[ADDRESS_STRING_MAX];
+        CommandInput input = {
+                .fds = &job->fd,
+                .n_fds = 1,
+                .names = "connection",
+                .remote_address = address_format(&job->peer, address),
+                .remote_port = address_get_port(&job->peer),
+                .inetd = a->inetd,
+        };
+        int r;
+
+        r = command_start(a->command, &input, &job->pid);
+        if (r < 0) {
+                TAILQ_INSERT_HEAD(&a->unstarted, job, jobs);
+                wait_a_moment(a, r, strerror(-r));
+                return;
+        }
+
+        job->fd = close_fd(job->fd);
+        TAILQ_INSERT_TAIL(&a->running, job, jobs);
+        watch_job(job);
+}
+
+static int on_retry(sd_event_source *source, uint64_t usec, void *userdata) {
+        Acceptor *a = userdata;
+        Job *job;
+
+        a->is_waiting = false;
+        TAILQ_FOREACH(job, &a->running, jobs)
+                if (!job->child && !a->is_waiting)
+                        watch_job(job);
+        while (!a->is_waiting && (job = TAILQ_FIRST(&a->unstarted))) {
+                TAILQ_REMOVE(&a->unstarted, job, jobs);
+                start_job(job);
+        }
+        update(a);
+        return 0;
+}
+
+static void on_enter(int fd, const Address *peer, GateSource *source, void *userdata) {
+        Acceptor *a = userdata;
+        Job *job;
+
+        job = malloc(sizeof(*job));
+        if (!job) {
+                (void) close_fd(fd);
+                (void) sd_event_exit(a->event, message_oom());
+                return;
+        }
+
+        *job = (Job) { .acceptor = a, .fd = fd, .peer = *peer, .source = source };
+        /* Those who wait already come first. */
+        if (a->is_waiting)
+                TAILQ_INSERT_TAIL(&a->unstarted, job, jobs);
+        else
+                start_job(job);
+}
+
+static int on_connections(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
+        Port *port = userdata;
+
+        take_connections(port, BATCH);
+        update(port->acceptor);
+        return 0;
+}
+
+static void stop(Acceptor *a, int signal_number) {
+        Job *job;
+
+        if (a->ending != 0)
+                return;
+
+        a->ending = signal_number;
+        gate_drop_held(a->gate);
+        while ((job = TAILQ_FIRST(&a->unstarted))) {
+                TAILQ_REMOVE(&a->unstarted, job, jobs);
+                gate_leave(a->gate, job->source);
+                job_free(job);
+        }
+        for (size_t i = 0; i < a->n_ports; i++)
+                port_close(a->ports + i);
+        holding_close(a->holding);
+}
+
+static int on_signal(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
+        Acceptor *a = userdata;
+        Job *job;
+
+        if (signal_ends((int) info->ssi_signo))
+                stop(a, (int) info->ssi_signo);
+
+        TAILQ_FOREACH(job, &a->running, jobs)
+                signal_forward(info, job->pid);
+
+        signal_stop(info);
+        update(a);
+        return 0;
+}
+
+/* Whoever has a connection keeps it, and is served. What is in a channel has been delivered, and nobody else
+ * has it. */
+static void on_lost(void *userdata) {
+        Acceptor *a = userdata;
+        unsigned n = gate_get_entered(a->gate);
+
+        if (n > 0)
+                message_note(ngettext("Waiting for %u connection to end.",
+                                      "Waiting for %u connections to end.", n),
+                             n);
+        a->lost = true;
+        /* The other ports are free, and into their channels comes nothing more. */
+        holding_close(a->holding);
+        for (size_t i = 0; i < a->n_ports; i++)
+                if (!a->ports[i].intake.is_channel)
+                        port_close(a->ports + i);
+        update(a);
+}
+
+static int take_ports(Acceptor *a, int argc, char *argv[]) {
+        a->ports = calloc((size_t) argc - 1, sizeof(*a->ports));
+        if (!a->ports)
+                return message_oom();
+
+        for (int i = 1; i < argc; i++) {
+                _cleanup_(endpoint_done) Endpoint endpoint = {};
+                Port *port = a->ports + a->n_ports;
+                int r;
+
+                r = endpoint_parse(argv[i], &endpoint);
+                if (r >= 0)
+                        r = holding_take_intake(a->holding, &endpoint, false, &port->intake);
+                if (r < 0)
+                        return r;
+                port->acceptor = a;
+                a->n_ports++;
+        }
+        return 0;
+}
+
+static int watch(Acceptor *a) {
+        int r;
+
+        r = sd_event_default(&a->event);
+        if (r >= 0)
+                r = signals_add(a->event, on_signal, a);
+        if (r >= 0)
+                r = sd_event_add_time(a->event, &a->retry, CLOCK_MONOTONIC, 0, 0, on_retry, a);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(a->retry, SD_EVENT_OFF);
+        for (size_t i = 0; i < a->n_ports && r >= 0; i++)
+                r = sd_event_add_io(a->event, &a->ports[i].source, a->ports[i].intake.fd, EPOLLIN,
+                                    on_connections, a->ports + i);
+        if (r < 0)
+                return message_error(r, _("Cannot wait for connections: %s."), strerror(-r));
+
+        return holding_watch(a->holding, a->event, on_lost, a);
+}
+
+static int run(Acceptor *a, int argc, char *argv[], Context *c) {
+        int r;
+
+        r = gate_new_within_limits(c->max_connections, c->max_connections_per_source, JOB_DESCRIPTORS,
+                                   on_enter, a, &a->gate);
+        if (r < 0)
+                return message_oom();
+        r = holding_new(c, &a->holding);
+        if (r < 0)
+                return r;
+        r = take_ports(a, argc, argv);
+        if (r < 0)
+                return r;
+        r = watch(a);
+        if (r < 0)
+                return r;
+
+        holding_announce(a->holding);
+        r = sd_event_loop(a->event);
+        if (r < 0)
+                return message_error(r, _("Cannot wait for events: %s."), strerror(-r));
+
+        return a->lost && a->ending == 0 ? -ECONNRESET : 0;
+}
+
+static void free_jobs(JobList *list) {
+        Job *job;
+
+        while ((job = TAILQ_FIRST(list))) {
+                TAILQ_REMOVE(list, job, jobs);
+                gate_leave(job->acceptor->gate, job->source);
+                job_free(job);
+        }
+}
+
+static void acceptor_done(Acceptor *a) {
+        if (a->gate)
+                gate_drop_held(a->gate);
+        free_jobs(&a->unstarted);
+        free_jobs(&a->running);
+        for (size_t i = 0; i < a->n_ports; i++)
+                port_close(a->ports + i);
+        free(a->ports);
+        gate_free(a->gate);
+        if (a->holding)
+                holding_close(a->holding);
+        holding_free(a->holding);
+        sd_event_source_disable_unref(a->retry);
+        sd_event_unref(a->event);
+}
+
+int accept_connections(int argc, char *argv[], Context *c, const Command *command) {
+        Acceptor a = {
+                .command = command,
+                .inetd = c->inetd,
+                .running = TAILQ_HEAD_INITIALIZER(a.running),
+                .unstarted = TAILQ_HEAD_INITIALIZER(a.unstarted),
+        };
+        int r;
+
+        r = run(&a, argc, argv, c);
+        acceptor_done(&a);
+        if (r >= 0 && a.ending != 0)
+                signal_end_self(a.ending);
+        return r;
+}

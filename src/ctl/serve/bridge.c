@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <fcntl.h>
+#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include "base/descriptors.h"
+#include "base/i18n.h"
+#include "base/macros.h"
+#include "ctl/cli/message.h"
+#include "ctl/serve/bridge.h"
+
+/* How often a pipe is filled before it is others' turn. */
+#define TURNS 16
+/* Whoever sends less at a time is not in it for throughput. It fits into any pipe. */
+#define COPY_MAX 4096
+
+int bridge_new(int client, Bridge **ret) {
+        Bridge *b;
+
+        b = calloc(1, sizeof(*b));
+        if (!b) {
+                (void) close_fd(client);
+                return -ENOMEM;
+        }
+
+        b->client = (BridgeEnd) { .bridge = b, .fd = client };
+        b->target = (BridgeEnd) { .bridge = b, .fd = -EBADF };
+        b->up = (BridgeWay) { .from = &b->client, .to = &b->target };
+        b->down = (BridgeWay) { .from = &b->target, .to = &b->client };
+        *ret = b;
+        return 0;
+}
+
+Bridge *bridge_free(Bridge *b, BridgeHub *hub) {
+        if (!b)
+                return NULL;
+
+        (void) close_fd(b->client.fd);
+        (void) close_fd(b->target.fd);
+        pipes_drop(&hub->pipes, b->up.pipe);
+        pipes_drop(&hub->pipes, b->down.pipe);
+        free(b);
+        return NULL;
+}
+
+/* Closed like this, a TCP socket tells its peer that it was no ordinary end. */
+void bridge_reset(Bridge *b) {
+        static const struct linger at_once = { .l_onoff = 1 };
+
+        (void) setsockopt(b->client.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+        if (b->target.fd >= 0)
+                (void) setsockopt(b->target.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+}
+
+static BridgeState reset(Bridge *b) {
+        bridge_reset(b);
+        return BRIDGE_ENDED;
+}
+
+static int watch(BridgeEnd *end, BridgeHub *hub, uint32_t more) {
+        struct epoll_event event = { .events = EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLET | more,
+                                     .data.ptr = end };
+
+        if (epoll_ctl(hub->epoll, end->is_watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, end->fd, &event) < 0)
+                return -errno;
+
+        end->is_watched = true;
+        end->waits_to_write = more & EPOLLOUT;
+        return 0;
+}
+
+/* A reset drops what the kernel has not sent yet. */
+static BridgeState reset_when_sent(Bridge *b, BridgeHub *hub) {
+        int n;
+
+        if (ioctl(b->survivor->fd, SIOCOUTQNSD, &n) < 0 || n == 0 || watch(b->survivor, hub, EPOLLOUT) < 0)
+                return reset(b);
+        return BRIDGE_WAITS;
+}
+
+/* Where one end has failed, the other one shall still get what it was sent before. */
+static BridgeState fail(Bridge *b, BridgeHub *hub) {
+        int lowest = 1;
+
+        if (b->client.failed == b->target.failed)
+                return reset(b);
+
+        b->survivor = b->client.failed ? &b->target : &b->client;
+        /* Now epoll tells when all is sent. */
+        (void) setsockopt(b->survivor->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &lowest, sizeof(lowest));
+        return reset_when_sent(b, hub);
+}
+
+static int end_of_input(BridgeEnd *from, ssize_t n) {
+        if (n == 0)
+                return from->failed ? -ECONNRESET : -ENODATA;
+        if (errno != EAGAIN) {
+                from->failed = !errno_is_transient(-errno);
+                return -errno;
+        }
+
+        from->readable = false;
+        return 0;
+}
+
+/* Returns 1; 0 if nothing is there; -ENODATA at the end of file; or another negative errno. */
+static int fill(BridgeWay *way, BridgeHub *hub) {
+        ssize_t n;
+        int r;
+
+        if (!way->pipe) {
+                r = pipes_take(&hub->pipes, &way->pipe);
+                if (r < 0)
+                        return r;
+        }
+
+        n = splice(way->from->fd, NULL, way->pipe->in, NULL, PIPE_LARGE_BYTES,
+                   SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+        if (n > 0) {
+                way->n_bytes = (size_t) n;
+                way->is_bulk = n >= COPY_MAX;
+                return 1;
+        }
+        r = n < 0 ? end_of_input(way->from, n) : 1;
+        pipes_put(&hub->pipes, TAKE_PTR(way->pipe));
+        /* It comes no further than to an urgent byte, and takes that for the end once the real one is there:
+         * only recv(2) can be believed. */
+        if (n == 0)
+                way->is_bulk = false;
+        return r;
+}
+
+static int wait_to_write(BridgeEnd *end, BridgeHub *hub) {
+        int r = end->waits_to_write ? 0 : watch(end, hub, EPOLLOUT);
+
+        if (r >= 0)
+                end->writable = false;
+        return r;
+}
+
+static int drain(BridgeWay *way, BridgeHub *hub) {
+        ssize_t n;
+
+        n = splice(way->pipe->out, NULL, way->to->fd, NULL, way->n_bytes, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+        if (n < 0)
+                return errno == EAGAIN ? wait_to_write(way->to, hub) : -errno;
+
+        way->n_bytes -= (size_t) n;
+        if (way->n_bytes == 0)
+                pipes_put(&hub->pipes, TAKE_PTR(way->pipe));
+        return 0;
+}
+
+static void discard(BridgeWay *way, BridgeHub *hub) {
+        pipes_drop(&hub->pipes, TAKE_PTR(way->pipe));
+        way->n_bytes = 0;
+}
+
+/* Nobody reads it; what was said the other way may be why, and is worth hearing. For that, the client's bytes
+ * are taken to the end: closed with some unread, its socket would lose the answer. */
+static void stop_sending(BridgeWay *way, BridgeHub *hub, int error) {
+        /* It was told here, and so whoever reads there will see an ordinary end. */
+        if (error == ECONNRESET)
+                way->to->failed = true;
+        discard(way, hub);
+        way->discards = way->from == &way->from->bridge->client;
+        way->finished = !way->discards;
+}
+
+/* What did not go out waits in a pipe, as all the rest does. */
+static int keep(BridgeWay *way, const char *bytes, size_t n, BridgeHub *hub) {
+        int r;
+
+        r = pipes_take(&hub->pipes, &way->pipe);
+        if (r < 0)
+                return r;
+        /* It is empty, and takes that much at once. */
+        if (write(way->pipe->in, bytes, n) != (ssize_t) n)
+                return -EIO;
+
+        way->n_bytes = n;
+        return 0;
+}
+
+/* To move little, copying is faster than a pipe. Returns the same as fill(). */
+static int copy(BridgeWay *way, BridgeHub *hub) {
+        char bytes[COPY_MAX];
+        ssize_t n, sent;
+        int r;
+
+        /* What has been read must have a place to go. */
+        r = way->discards ? 0 : pipes_reserve(&hub->pipes);
+        if (r < 0)
+                return r;
+
+        n = recv(way->from->fd, bytes, sizeof(bytes), 0);
+        if (n <= 0)
+                return end_of_input(way->from, n);
+
+        /* What comes from now on, epoll tells. Before an urgent byte it reads less than there is. */
+        if (n < COPY_MAX && !way->from->ended && !way->from->urgent)
+                way->from->readable = false;
+        way->is_bulk = n == COPY_MAX;
+
+        if (way->discards)
+                return 1;
+
+        sent = way->to->writable ? send(way->to->fd, bytes, (size_t) n, MSG_NOSIGNAL) : 0;
+        if (sent < 0 && (errno == EPIPE || errno == ECONNRESET)) {
+                stop_sending(way, hub, errno);
+                return 1;
+        }
+        if (sent < 0 && errno != EAGAIN && !errno_is_transient(-errno))
+                return -errno;
+        if (sent == n)
+                return 1;
+
+        r = keep(way, bytes + (sent > 0 ? sent : 0), (size_t) (n - (sent > 0 ? sent : 0)), hub);
+        return r < 0 ? r : 1;
+}
+
+/* Returns 0 when nothing more can be done now, 1 when there is more to do, or a negative errno. */
+static int move(BridgeWay *way, const BridgeWay *other, BridgeHub *hub) {
+        int r;
+
+        for (unsigned i = 0; i < TURNS && !way->finished; i++) {
+                if (way->n_bytes == 0) {
+                        if (!way->from->readable)
+                                return 0;
+
+                        r = way->is_bulk && !way->from->urgent ? fill(way, hub) : copy(way, hub);
+                        if (r == -ENODATA) {
+                                way->finished = true;
+                                /* If the other one has, closing says the same. Who has reset learns nothing
+                                 * more, but what it said before is still to be read. */
+                                if (!other->finished && !way->discards &&
+                                    shutdown(way->to->fd, SHUT_WR) < 0 && errno != ENOTCONN)
+                                        return -errno;
+                                return 0;
+                        }
+                        if (r <= 0)
+                                return r;
+                        if (way->discards) {
+                                discard(way, hub);
+                                continue;
+                        }
+                }
+
+                if (way->n_bytes == 0)
+                        continue;
+                if (!way->to->writable)
+                        return 0;
+                r = drain(way, hub);
+                if (r == -EPIPE || r == -ECONNRESET) {
+                        stop_sending(way, hub, -r);
+                        continue;
+                }
+                if (r < 0)
+                        return r;
+        }
+
+        return !way->finished;
+}
+
+/* Something has run out. */
+static BridgeState retry_later(BridgeHub *hub, int error) {
+        shortage_tell(&hub->shortage, error, strerror(-error));
+        return BRIDGE_RETRIES;
+}
+
+static bool is_fatal(int r) {
+        return r < 0 && !errno_is_transient(r);
+}
+
+BridgeState bridge_go_on(Bridge *b, BridgeHub *hub) {
+        int up, down, watched = 0;
+
+        if (b->survivor)
+                return reset_when_sent(b, hub);
+
+        up = move(&b->up, &b->down, hub);
+        down = is_fatal(up) ? up : move(&b->down, &b->up, hub);
+        if (is_fatal(down))
+                return fail(b, hub);
+        if (b->up.finished && b->down.finished)
+                return BRIDGE_ENDED;
+
+        if (!b->client.is_watched)
+                watched = watch(&b->client, hub, 0);
+        if (is_fatal(watched))
+                return reset(b);
+        if (up < 0 || down < 0 || watched < 0)
+                return retry_later(hub, up < 0 ? up : down < 0 ? down : watched);
+
+        return up > 0 || down > 0 ? BRIDGE_GOES_ON : BRIDGE_WAITS;
+}
+
+static BridgeState connected(Bridge *b, BridgeHub *hub) {
+        b->connected = b->client.writable = b->target.writable = true;
+        hub->target.preferred = b->address;
+        hub->target.was_reached = true;
+        hub->unreachable = false;
+
+        /* Mostly, what the client wants is there already. */
+        b->client.readable = true;
+        return bridge_go_on(b, hub);
+}
+
+/* Where it was possible to connect from here before, no address is missing, but a port to connect from. */
+static bool is_short_of_ports(const Target *t, size_t address, int error) {
+        return error == -EADDRNOTAVAIL && t->was_reached && address == t->preferred;
+}
+
+/* Tries the addresses in turn, beginning with the one that was reached last. */
+static BridgeState try_next(Bridge *b, BridgeHub *hub, int error) {
+        Target *t = &hub->target;
+        bool is_connected;
+
+        while (b->n_tried < t->n) {
+                b->address = (t->preferred + b->n_tried++) % t->n;
+                b->target = (BridgeEnd) { .bridge = b, .fd = close_fd(b->target.fd) };
+                error = target_connect(t, b->address, &b->target.fd, &is_connected);
+                if (error >= 0) {
+                        error = watch(&b->target, hub, is_connected ? 0 : EPOLLOUT);
+                        if (error >= 0)
+                                return is_connected ? connected(b, hub) : BRIDGE_WAITS;
+                }
+
+                if (error == -EAGAIN || errno_is_transient(error)) {
+                        b->n_tried--;
+                        return error == -EAGAIN ? BRIDGE_RETRIES : retry_later(hub, error);
+                }
+                if (is_short_of_ports(t, b->address, error))
+                        b->shortage = error;
+        }
+
+        /* Nor could another one be reached. */
+        if (b->shortage < 0) {
+                b->n_tried = 0;
+                return retry_later(hub, TAKE(b->shortage, 0));
+        }
+
+        if (!hub->unreachable)
+                (void) message_error(error, _("Cannot reach %s: %s; is a server running there?"), t->name,
+                                     strerror(-error));
+        hub->unreachable = true;
+        return reset(b);
+}
+
+BridgeState bridge_start(Bridge *b, BridgeHub *hub) {
+        return b->connected ? bridge_go_on(b, hub) : try_next(b, hub, -EHOSTUNREACH);
+}
+
+static int get_socket_error(int fd) {
+        socklen_t size = sizeof(int);
+        int error;
+
+        return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0 ? errno : error;
+}
+
+BridgeState bridge_handle(BridgeEnd *end, uint32_t events, BridgeHub *hub) {
+        Bridge *b = end->bridge;
+        const BridgeWay *way;
+        BridgeState state;
+        int error;
+
+        if (!b->connected) {
+                error = get_socket_error(b->target.fd);
+                if (error != 0) {
+                        return try_next(b, hub, -error);
+                }
+                if (!(events & EPOLLOUT))
+                        return BRIDGE_WAITS;
+
+                b->target.readable = events & (EPOLLIN | EPOLLRDHUP);
+                b->target.ended = events & EPOLLRDHUP;
+                b->target.urgent = events & EPOLLPRI;
+                return connected(b, hub);
+        }
+
+        if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+                end->readable = true;
+        if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+                end->ended = true;
+        /* One that comes later is another event. */
+        end->urgent = events & EPOLLPRI;
+        if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
+                end->writable = true;
+
+        if (end == b->survivor && (events & (EPOLLHUP | EPOLLERR)))
+                return reset(b);
+
+        state = bridge_go_on(b, hub);
+        /* Whoever reads it will see that it has failed, after all that came before. But who else would? */
+        way = end == &b->client ? &b->up : &b->down;
+        if ((events & EPOLLERR) && state != BRIDGE_ENDED && !b->survivor && way->finished &&
+            get_socket_error(end->fd) != 0) {
+                end->failed = true;
+                return fail(b, hub);
+        }
+        return state;
+}

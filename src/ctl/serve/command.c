@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "base/i18n.h"
+#include "base/macros.h"
+#include "ctl/cli/message.h"
+#include "ctl/cli/nofile.h"
+#include "ctl/serve/command.h"
+
+/* Where sd_listen_fds() looks for them. */
+#define LISTEN_FDS_START 3
+
+void command_init(Command *c, char **argv) {
+        struct sigaction ignore = { .sa_handler = SIG_IGN }, plain = { .sa_handler = SIG_DFL };
+
+        *c = (Command) { .argv = argv };
+        (void) sigprocmask(SIG_BLOCK, NULL, &c->mask);
+        (void) sigaction(SIGPIPE, &ignore, &c->pipe);
+        (void) sigaction(SIGCHLD, &plain, &c->child);
+        nofile_raise();
+}
+
+/* As execvp() looks for it. */
+static int find_program(const char *name) {
+        _cleanup_free_ char *path = NULL;
+        const char *all = getenv("PATH");
+        char *directory, *rest, *file;
+        int found = -ENOENT, r;
+
+        if (strchr(name, '/'))
+                return access(name, X_OK) < 0 ? -errno : 0;
+
+        path = strdup(all ?: "/bin:/usr/bin");
+        if (!path)
+                return -ENOMEM;
+
+        /* An empty one is the directory that one is in. */
+        for (rest = path; (directory = strsep(&rest, ":"));) {
+                if (asprintf(&file, "%s%s%s", directory, *directory ? "/" : "", name) < 0)
+                        return -ENOMEM;
+                r = access(file, X_OK);
+                free(file);
+                if (r == 0)
+                        return 0;
+                if (errno == EACCES)
+                        found = -EACCES;
+        }
+
+        return found;
+}
+
+static int cannot_run(const char *name, int error) {
+        if (error == ENOENT || error == ENOTDIR) {
+                (void) message_error(-error, _("Cannot run \"%s\": there is no such program."), name);
+                return EXIT_NOT_FOUND;
+        }
+
+        (void) message_error(-error, _("Cannot run \"%s\": %s."), name, strerror(error));
+        return EXIT_CANNOT_RUN;
+}
+
+int command_check(const Command *c) {
+        int r;
+
+        r = find_program(c->argv[0]);
+        return r < 0 ? cannot_run(c->argv[0], -r) : 0;
+}
+
+static int set_number(const char *variable, unsigned long number) {
+        char text[3 * sizeof(number) + 1];
+
+        (void) snprintf(text, sizeof(text), "%lu", number);
+        return setenv(variable, text, true) < 0 ? -errno : 0;
+}
+
+static int set_environment(const CommandInput *input) {
+        int r = 0;
+
+        (void) unsetenv("LISTEN_FDS");
+        (void) unsetenv("LISTEN_PID");
+        (void) unsetenv("LISTEN_PIDFDID");
+        (void) unsetenv("LISTEN_FDNAMES");
+
+        if (!input->inetd) {
+                r = set_number("LISTEN_FDS", input->n_fds);
+                if (r == 0)
+                        r = set_number("LISTEN_PID", (unsigned long) getpid());
+                if (r == 0 && setenv("LISTEN_FDNAMES", input->names, true) < 0)
+                        r = -errno;
+        }
+        if (r == 0 && input->remote_address) {
+                r = set_number("REMOTE_PORT", input->remote_port);
+                if (r == 0 && setenv("REMOTE_ADDR", input->remote_address, true) < 0)
+                        r = -errno;
+        }
+        return r;
+}
+
+/* All but the copies are close-on-exec. */
+static int pass_descriptors(const CommandInput *input) {
+        _cleanup_free_ int *fds = NULL;
+
+        if (input->inetd)
+                return dup2(input->fds[0], STDIN_FILENO) < 0 || dup2(input->fds[0], STDOUT_FILENO) < 0
+                                       ? -errno
+                                       : 0;
+
+        fds = calloc(input->n_fds, sizeof(*fds));
+        if (!fds)
+                return -ENOMEM;
+
+        /* Out of each other's way. */
+        for (size_t i = 0; i < input->n_fds; i++) {
+                fds[i] = fcntl(input->fds[i], F_DUPFD_CLOEXEC, LISTEN_FDS_START + (int) input->n_fds);
+                if (fds[i] < 0)
+                        return -errno;
+        }
+        for (size_t i = 0; i < input->n_fds; i++)
+                if (dup2(fds[i], LISTEN_FDS_START + (int) i) < 0)
+                        return -errno;
+        return 0;
+}
+
+static int close_standard_input(void) {
+        _cleanup_close_ int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+        return fd < 0 || dup2(fd, STDIN_FILENO) < 0 ? -errno : 0;
+}
+
+static int prepare_child(const CommandInput *input, pid_t tool) {
+        int r;
+
+        r = pass_descriptors(input);
+        if (r < 0)
+                return r;
+        if (!input->inetd && !input->keeps_input) {
+                r = close_standard_input();
+                if (r < 0)
+                        return r;
+        }
+        r = set_environment(input);
+        if (r < 0)
+                return r;
+
+        if (input->ends_with_tool) {
+                if (prctl(PR_SET_PDEATHSIG, SIGTERM) < 0)
+                        return -errno;
+                if (getppid() != tool)
+                        return -ESRCH;
+        }
+        return 0;
+}
+
+static void run_child(const Command *c, const CommandInput *input, pid_t tool) {
+        int r;
+
+        r = prepare_child(input, tool);
+        if (r == 0) {
+                nofile_restore();
+                (void) sigaction(SIGPIPE, &c->pipe, NULL);
+                (void) sigaction(SIGCHLD, &c->child, NULL);
+                (void) sigprocmask(SIG_SETMASK, &c->mask, NULL);
+                (void) execvp(c->argv[0], c->argv);
+                r = -errno;
+        }
+
+        _exit(cannot_run(c->argv[0], -r));
+}
+
+int command_start(const Command *c, const CommandInput *input, pid_t *ret) {
+        pid_t tool = getpid(), pid;
+
+        /* What stdio still holds would be written twice. */
+        (void) fflush(NULL);
+
+        pid = fork();
+        if (pid < 0)
+                return -errno;
+        if (pid == 0)
+                run_child(c, input, tool);
+
+        *ret = pid;
+        return 0;
+}

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <sys/queue.h>
+#include <sys/resource.h>
+
+#include "base/address.h"
+#include "base/hash.h"
+#include "base/macros.h"
+#include "ctl/serve/gate.h"
+
+/* For the process itself. */
+#define OWN_DESCRIPTORS 64
+
+/* One that waits for another from its address to end. */
+typedef struct Held {
+        int fd;
+        Address peer;
+        STAILQ_ENTRY(Held) next;
+} Held;
+
+/* Without padding, for it is hashed as it is. */
+typedef struct SourceKey {
+        struct in6_addr address;
+        uint32_t scope;
+        uint32_t family;
+} SourceKey;
+
+struct GateSource {
+        SourceKey key;
+        unsigned n_entered;
+        STAILQ_HEAD(, Held) held; /* empty unless the address is at its limit */
+        UT_hash_handle hh;
+};
+
+struct Gate {
+        unsigned max, max_per_source, held_max;
+        unsigned n_entered, n_held;
+        GateSource *sources;
+        GateEnter enter;
+        void *userdata;
+};
+
+int gate_new(unsigned max,
+             unsigned max_per_source,
+             unsigned held_max,
+             GateEnter enter,
+             void *userdata,
+             Gate **ret) {
+        Gate *g;
+
+        g = malloc(sizeof(*g));
+        if (!g)
+                return -ENOMEM;
+
+        *g = (Gate) {
+                .max = max,
+                .max_per_source = max_per_source,
+                .held_max = held_max,
+                .enter = enter,
+                .userdata = userdata,
+        };
+        *ret = g;
+        return 0;
+}
+
+int gate_new_within_limits(unsigned max,
+                           unsigned max_per_source,
+                           unsigned descriptors_each,
+                           GateEnter enter,
+                           void *userdata,
+                           Gate **ret) {
+        unsigned possible, held_max;
+        struct rlimit limit;
+
+        if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+                return -errno;
+
+        possible = limit.rlim_cur > INT32_MAX ? INT32_MAX : (unsigned) limit.rlim_cur;
+        possible = possible > 2 * OWN_DESCRIPTORS ? possible - OWN_DESCRIPTORS : OWN_DESCRIPTORS;
+        held_max = possible / 8 < GATE_HELD_MAX ? possible / 8 : GATE_HELD_MAX;
+        possible = (possible - held_max) / descriptors_each;
+        if (max == 0 || max > possible)
+                max = possible;
+
+        return gate_new(max, max_per_source, held_max, enter, userdata, ret);
+}
+
+static SourceKey make_key(const Address *peer) {
+        SourceKey key = { .family = peer->sa.sa_family };
+
+        if (peer->sa.sa_family == AF_INET)
+                memcpy(&key.address, &peer->in.sin_addr, sizeof(peer->in.sin_addr));
+        else if (peer->sa.sa_family == AF_INET6) {
+                key.address = peer->in6.sin6_addr;
+                key.scope = peer->in6.sin6_scope_id;
+        }
+        return key;
+}
+
+static GateSource *get_source(Gate *g, const Address *peer) {
+        SourceKey key = make_key(peer);
+        GateSource *s;
+
+        HASH_FIND(hh, g->sources, &key, sizeof(key), s);
+        if (s)
+                return s;
+
+        s = calloc(1, sizeof(*s));
+        if (!s)
+                return NULL;
+        s->key = key;
+        STAILQ_INIT(&s->held);
+        HASH_ADD(hh, g->sources, key, sizeof(s->key), s);
+        if (!hash_was_added(&s->hh)) {
+                free(s);
+                return NULL;
+        }
+        return s;
+}
+
+static void forget_source(Gate *g, GateSource *s) {
+        if (s->n_entered > 0 || !STAILQ_EMPTY(&s->held))
+                return;
+        HASH_DEL(g->sources, s);
+        free(s);
+}
+
+static void enter(Gate *g, GateSource *s, int fd, const Address *peer) {
+        s->n_entered++;
+        g->n_entered++;
+        g->enter(fd, peer, s, g->userdata);
+}
+
+static bool has_room(const Gate *g) {
+        return g->max == 0 || g->n_entered < g->max;
+}
+
+static bool source_has_room(const Gate *g, const GateSource *s) {
+        return g->max_per_source == 0 || s->n_entered < g->max_per_source;
+}
+
+bool gate_is_open(const Gate *g) {
+        return has_room(g) && g->n_held < g->held_max;
+}
+
+int gate_arrive(Gate *g, int fd_, const Address *peer) {
+        _cleanup_close_ int fd = fd_;
+        GateSource *s;
+        Held *held;
+
+        s = get_source(g, peer);
+        if (!s)
+                return -ENOMEM;
+
+        if (has_room(g) && source_has_room(g, s)) {
+                enter(g, s, TAKE_FD(fd), peer);
+                return 0;
+        }
+
+        held = malloc(sizeof(*held));
+        if (!held) {
+                forget_source(g, s);
+                return -ENOMEM;
+        }
+        *held = (Held) { .fd = TAKE_FD(fd), .peer = *peer };
+        STAILQ_INSERT_TAIL(&s->held, held, next);
+        g->n_held++;
+        return 0;
+}
+
+static Held *take_held(Gate *g, GateSource *s) {
+        Held *held = STAILQ_FIRST(&s->held);
+
+        if (held) {
+                STAILQ_REMOVE_HEAD(&s->held, next);
+                g->n_held--;
+        }
+        return held;
+}
+
+void gate_leave(Gate *g, GateSource *s) {
+        Held *held;
+
+        s->n_entered--;
+        g->n_entered--;
+
+        /* The room is this address's own: whoever else is held waits for one of another address. */
+        held = has_room(g) && source_has_room(g, s) ? take_held(g, s) : NULL;
+        if (held) {
+                enter(g, s, held->fd, &held->peer);
+                free(held);
+        }
+
+        forget_source(g, s);
+}
+
+unsigned gate_get_entered(const Gate *g) {
+        return g->n_entered;
+}
+
+void gate_drop_held(Gate *g) {
+        GateSource *s, *next;
+        Held *held;
+
+        HASH_ITER(hh, g->sources, s, next) {
+                while ((held = take_held(g, s))) {
+                        (void) close_fd(held->fd);
+                        free(held);
+                }
+                forget_source(g, s);
+        }
+        g->held_max = 0;
+}
+
+Gate *gate_free(Gate *g) {
+        if (!g)
+                return NULL;
+
+        gate_drop_held(g);
+        free(g);
+        return NULL;
+}

@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "ctl/serve/relay.h"
+
+#include <sys/epoll.h>
+#include <time.h>
+
+#include "base/address.h"
+#include "base/i18n.h"
+#include "base/macros.h"
+#include "ctl/cli/message.h"
+
+/* Two sockets, and two pipes while bytes are on their way both ways. */
+#define BRIDGE_DESCRIPTORS 6
+#define EVENTS 64
+/* So many connections are taken before those that are there have a turn. */
+#define BATCH 16
+/* When descriptors or memory run out, or the target's queue is full. */
+#define RETRY_MS 20
+
+typedef TAILQ_HEAD(BridgeList, Bridge) BridgeList;
+
+struct Relay {
+        BridgeHub hub;
+        sd_event *event;
+        Intake intake;
+        bool intake_is_open; /* epoll tells about it */
+        bool intake_is_gone;
+        Gate *gate;
+        BridgeList bridges;
+        BridgeList queue;    /* by 'queue': those with more to do */
+        BridgeList retrying; /* the same; those are not in the queue */
+        BridgeList dead;     /* by 'bridges'; what epoll has told may still point there */
+        bool is_waiting;
+        bool is_finishing; /* there will be no new connections but those that a channel still holds */
+        int64_t retry_at;  /* in ms; 0: nobody has to wait */
+        void (*intake_ended)(void *userdata);
+        void *userdata;
+};
+
+DEFINE_CLEANUP(Relay, relay_free)
+
+static void leave_lists(Relay *r, Bridge *b) {
+        if (b->is_queued)
+                TAILQ_REMOVE(&r->queue, b, queue);
+        if (b->is_retrying)
+                TAILQ_REMOVE(&r->retrying, b, queue);
+        b->is_queued = b->is_retrying = false;
+}
+
+static void settle(Relay *r, Bridge *b, BridgeState state) {
+        leave_lists(r, b);
+
+        switch (state) {
+
+        case BRIDGE_WAITS:
+                break;
+
+        case BRIDGE_GOES_ON:
+                TAILQ_INSERT_TAIL(&r->queue, b, queue);
+                b->is_queued = true;
+                break;
+
+        case BRIDGE_RETRIES:
+                TAILQ_INSERT_TAIL(&r->retrying, b, queue);
+                b->is_retrying = true;
+                break;
+
+        case BRIDGE_ENDED:
+                TAILQ_REMOVE(&r->bridges, b, bridges);
+                TAILQ_INSERT_TAIL(&r->dead, b, bridges);
+                b->is_dead = true;
+                break;
+        }
+}
+
+static void on_enter(int fd, const Address *peer, GateSource *source, void *userdata) {
+        Relay *r = userdata;
+        Bridge *b;
+
+        if (bridge_new(fd, &b) < 0) {
+                (void) sd_event_exit(r->event, message_oom());
+                return;
+        }
+
+        b->source = source;
+        TAILQ_INSERT_TAIL(&r->bridges, b, bridges);
+        settle(r, b, bridge_start(b, &r->hub));
+}
+
+static int watch_intake(Relay *r, bool open) {
+        struct epoll_event event = { .events = EPOLLIN, .data.ptr = &r->intake };
+        int op = open ? EPOLL_CTL_ADD : EPOLL_CTL_DEL;
+
+        if (r->intake_is_gone || open == r->intake_is_open)
+                return 0;
+
+        r->intake_is_open = open;
+        /* A hangup would be told even if nothing was asked for. */
+        return epoll_ctl(r->hub.epoll, op, r->intake.fd, &event) < 0 ? -errno : 0;
+}
+
+static bool may_take(const Relay *r) {
+        return !r->intake_is_gone && !r->is_waiting && TAILQ_EMPTY(&r->retrying) && gate_is_open(r->gate);
+}
+
+/* What must not be taken now waits in the kernel's queue. */
+static int update_intake(Relay *r) {
+        return watch_intake(r, may_take(r));
+}
+
+static void end_intake(Relay *r) {
+        (void) watch_intake(r, false);
+        intake_done(&r->intake);
+        r->intake_is_gone = true;
+        if (!r->is_finishing)
+                r->intake_ended(r->userdata);
+}
+
+static void take_connections(Relay *r) {
+        Address peer;
+        int k, fd;
+
+        for (unsigned i = 0; i < BATCH && may_take(r); i++) {
+                k = intake_next(&r->intake, &fd, &peer);
+                if (k == 0 && r->is_finishing)
+                        end_intake(r);
+                if (k == 0)
+                        break;
+                if (k > 0)
+                        k = gate_arrive(r->gate, fd, &peer);
+                if (k < 0 && intake_is_transient(k)) {
+                        shortage_tell(&r->hub.shortage, k, intake_explain(k));
+                        r->is_waiting = true;
+                        break;
+                }
+                if (k < 0) {
+                        end_intake(r);
+                        break;
+                }
+        }
+}
+
+static void bury(Relay *r) {
+        Bridge *b;
+
+        while ((b = TAILQ_FIRST(&r->dead))) {
+                GateSource *source = b->source;
+
+                TAILQ_REMOVE(&r->dead, b, bridges);
+                (void) bridge_free(b, &r->hub);
+                /* Another one may enter, and end, at once. */
+                gate_leave(r->gate, source);
+        }
+}
+
+static void go_on(Relay *r) {
+        BridgeList queue = TAILQ_HEAD_INITIALIZER(queue);
+        Bridge *b;
+
+        TAILQ_CONCAT(&queue, &r->queue, queue);
+        while ((b = TAILQ_FIRST(&queue))) {
+                TAILQ_REMOVE(&queue, b, queue);
+                b->is_queued = false;
+                settle(r, b, bridge_go_on(b, &r->hub));
+        }
+}
+
+static void retry(Relay *r) {
+        BridgeList retrying = TAILQ_HEAD_INITIALIZER(retrying);
+        Bridge *b;
+
+        r->is_waiting = false;
+        TAILQ_CONCAT(&retrying, &r->retrying, queue);
+        while ((b = TAILQ_FIRST(&retrying))) {
+                TAILQ_REMOVE(&retrying, b, queue);
+                b->is_retrying = false;
+                settle(r, b, bridge_start(b, &r->hub));
+        }
+}
+
+/* Lets the inner loop do all that it can do now, and arms its descriptor. Returns 0 when it has ended. */
+static int run_inner(Relay *r) {
+        int k;
+
+        if (sd_event_get_state(r->event) == SD_EVENT_ARMED) {
+                k = sd_event_wait(r->event, 0);
+                if (k > 0)
+                        k = sd_event_dispatch(r->event);
+                if (k < 0)
+                        return k;
+        }
+
+        while (sd_event_get_state(r->event) != SD_EVENT_FINISHED) {
+                k = sd_event_prepare(r->event);
+                if (k == 0)
+                        return 1;
+                if (k > 0)
+                        k = sd_event_dispatch(r->event);
+                if (k < 0)
+                        return k;
+        }
+
+        return 0;
+}
+
+/* Who asks the inner loop to end from out here does not wake it. */
+static bool is_ending(const Relay *r) {
+        int code;
+
+        return sd_event_get_exit_code(r->event, &code) >= 0;
+}
+
+static int64_t get_ms(void) {
+        struct timespec now;
+
+        (void) clock_gettime(CLOCK_MONOTONIC, &now);
+        return (int64_t) now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static bool has_to_retry(const Relay *r) {
+        return r->is_waiting || !TAILQ_EMPTY(&r->retrying);
+}
+
+/* Those who wait have their turn in time, however much the others have to do. Returns the timeout. */
+static int retry_in_time(Relay *r) {
+        int64_t now = 0;
+
+        if (!has_to_retry(r))
+                r->retry_at = 0;
+        else {
+                now = get_ms();
+                if (r->retry_at == 0)
+                        r->retry_at = now + RETRY_MS;
+                if (now >= r->retry_at) {
+                        retry(r);
+                        r->retry_at = has_to_retry(r) ? now + RETRY_MS : 0;
+                }
+        }
+
+        if (!TAILQ_EMPTY(&r->queue) || !TAILQ_EMPTY(&r->dead) || is_ending(r))
+                return 0;
+
+        return r->retry_at > 0 ? (int) (r->retry_at - now) : -1;
+}
+
+static int handle_events(Relay *r, const struct epoll_event *events, int n) {
+        bool inner = false;
+
+        for (const struct epoll_event *e = events; e < events + n; e++) {
+                BridgeEnd *end = e->data.ptr;
+
+                if (e->data.ptr == r)
+                        inner = true;
+                else if (e->data.ptr == &r->intake)
+                        take_connections(r);
+                else if (!end->bridge->is_dead)
+                        settle(r, end->bridge, bridge_handle(end, e->events, &r->hub));
+        }
+        go_on(r);
+        bury(r);
+
+        inner = inner || r->intake_is_gone || is_ending(r);
+        /* A source that was added to it must be armed, too. */
+        return inner || sd_event_get_state(r->event) != SD_EVENT_ARMED ? run_inner(r) : 1;
+}
+
+/* Returns false when there is nothing left to do. */
+static bool go_on_finishing(Relay *r) {
+        /* What is in a channel has been delivered, and nobody else has it. */
+        if (r->intake.is_channel)
+                take_connections(r);
+        else if (!r->intake_is_gone)
+                end_intake(r);
+
+        return !r->intake_is_gone || gate_get_entered(r->gate) > 0;
+}
+
+void relay_finish(Relay *r) {
+        unsigned n = gate_get_entered(r->gate);
+
+        r->is_finishing = true;
+        if (n > 0)
+                message_note(ngettext("Waiting for %u connection to end.",
+                                      "Waiting for %u connections to end.", n),
+                             n);
+}
+
+int relay_run(Relay *r) {
+        struct epoll_event events[EVENTS];
+        int k, n, code, timeout;
+
+        for (k = run_inner(r); k > 0; k = handle_events(r, events, n)) {
+                if (r->is_finishing && !go_on_finishing(r))
+                        return 0;
+                timeout = retry_in_time(r);
+                k = update_intake(r);
+                if (k < 0)
+                        break;
+
+                n = epoll_wait(r->hub.epoll, events, EVENTS, timeout);
+                if (n < 0 && errno != EINTR)
+                        return -errno;
+                if (n < 0)
+                        n = 0;
+        }
+        if (k < 0)
+                return k;
+
+        return sd_event_get_exit_code(r->event, &code) < 0 ? -EIO : code;
+}
+
+static int add(Relay *r, int fd, void *tag) {
+        struct epoll_event event = { .events = EPOLLIN, .data.ptr = tag };
+
+        return epoll_ctl(r->hub.epoll, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+}
+
+int relay_new(const RelayParameters *p, Relay **ret) {
+        _cleanup_(relay_freep) Relay *r = NULL;
+        int k;
+
+        r = malloc(sizeof(*r));
+        if (!r) {
+                Intake intake = p->intake;
+                Target target = p->target;
+
+                intake_done(&intake);
+                target_done(&target);
+                return -ENOMEM;
+        }
+
+        *r = (Relay) {
+                .hub = { .epoll = epoll_create1(EPOLL_CLOEXEC), .target = p->target },
+                .event = sd_event_ref(p->event),
+                .intake = p->intake,
+                .intake_is_open = true,
+                .bridges = TAILQ_HEAD_INITIALIZER(r->bridges),
+                .queue = TAILQ_HEAD_INITIALIZER(r->queue),
+                .retrying = TAILQ_HEAD_INITIALIZER(r->retrying),
+                .dead = TAILQ_HEAD_INITIALIZER(r->dead),
+                .intake_ended = p->intake_ended,
+                .userdata = p->userdata,
+        };
+        if (r->hub.epoll < 0)
+                return -errno;
+
+        k = gate_new_within_limits(p->max_connections, p->max_connections_per_source, BRIDGE_DESCRIPTORS,
+                                   on_enter, r, &r->gate);
+        if (k >= 0)
+                k = add(r, sd_event_get_fd(r->event), r);
+        if (k >= 0)
+                k = add(r, r->intake.fd, &r->intake);
+        if (k < 0)
+                return k;
+
+        *ret = TAKE_PTR(r);
+        return 0;
+}
+
+Relay *relay_free(Relay *r) {
+        Bridge *b;
+
+        if (!r)
+                return NULL;
+
+        if (r->gate)
+                gate_drop_held(r->gate);
+        TAILQ_FOREACH(b, &r->bridges, bridges)
+                bridge_reset(b);
+        TAILQ_CONCAT(&r->dead, &r->bridges, bridges);
+        bury(r);
+        gate_free(r->gate);
+        intake_done(&r->intake);
+        target_done(&r->hub.target);
+        pipes_done(&r->hub.pipes);
+        (void) close_fd(r->hub.epoll);
+        sd_event_unref(r->event);
+        free(r);
+        return NULL;
+}

@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/i18n.h"
+#include "base/names.h"
+#include "base/parse.h"
+#include "ctl/cli/message.h"
+#include "ctl/cli/options.h"
+#include "ctl/service/agent.h"
+#include "ctl/service/cause.h"
+#include "ctl/service/client.h"
+
+/* polkit's agents give a person up to five minutes. */
+#define CALL_TIMEOUT_USEC (UINT64_C(330) * 1000 * 1000)
+
+static int open_bus(const Context *c, sd_bus **ret) {
+        if (c->machine)
+                return c->user ? sd_bus_open_user_machine(ret, c->machine)
+                               : sd_bus_open_system_machine(ret, c->machine);
+
+        return c->user ? sd_bus_open_user(ret) : sd_bus_open_system(ret);
+}
+
+int context_connect(Context *c) {
+        const char *name;
+        sd_bus *bus;
+        int r;
+
+        if (c->bus)
+                return 0;
+
+        /* With the name it is known that it has worked, in a machine, too. */
+        r = open_bus(c, &bus);
+        if (r >= 0) {
+                c->bus = bus;
+                r = sd_bus_get_unique_name(bus, &name);
+        }
+        if (r >= 0)
+                return 0;
+        c->bus = sd_bus_close_unref(c->bus);
+
+        if (c->machine)
+                return message_error(
+                                r,
+                                _("Cannot connect to the bus of the machine \"%s\": %s; \"machinectl list\" shows "
+                                  "what runs, and it takes root to get there."),
+                                c->machine, strerror(-r));
+        if (c->user && r == -ENOMEDIUM)
+                return message_error(r, _("There is no session bus here; log in as that user, or set "
+                                          "DBUS_SESSION_BUS_ADDRESS."));
+        if (c->user)
+                return message_error(
+                                r, _("Cannot connect to the session bus: %s; see DBUS_SESSION_BUS_ADDRESS."),
+                                strerror(-r));
+
+        return message_error(r, _("Cannot connect to the system bus: %s; start it, or use --user."),
+                             strerror(-r));
+}
+
+void context_disconnect(Context *c) {
+        agent_close();
+        c->bus = sd_bus_flush_close_unref(c->bus);
+}
+
+int context_open_agent(Context *c) {
+        /* On a session bus, nobody asks polkit about its own user; in a container, another polkit is asked.
+         */
+        if (!c->ask_password || c->user || c->machine)
+                return 0;
+
+        return agent_open();
+}
+
+/* The service says so, and not a policy: see manager-bus.c. */
+static bool is_configured(const char *message) {
+        static const char start[] = "The service's configuration does not allow ";
+
+        return message && strncmp(message, start, strlen(start)) == 0;
+}
+
+/* What somebody can do about it. */
+static const char *find_advice(const sd_bus_error *error) {
+        static const struct {
+                const char *name;
+                const char *advice;
+        } table[] = {
+                { SD_BUS_ERROR_SERVICE_UNKNOWN,
+                  N_("is tcpserversocket installed? With --user, start \"tcpserversocketd --user\" first") },
+                { SD_BUS_ERROR_NAME_HAS_NO_OWNER,
+                  N_("is tcpserversocket installed? With --user, start \"tcpserversocketd --user\" first") },
+                { SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED,
+                  N_("run it on a terminal and without --no-ask-password, or as root") },
+                { SD_BUS_ERROR_ACCESS_DENIED, N_("run it as root, or ask an administrator to allow it") },
+                { SD_BUS_ERROR_INVALID_ARGS, N_("tcpserversocketctl(1) says what the options may be") },
+                { SD_BUS_ERROR_ADDRESS_IN_USE,
+                  N_("\"list\" or \"ss -ltnp\" shows who has it; choose another one") },
+                { SD_BUS_ERROR_LIMITS_EXCEEDED, N_("\"status\" shows the limits; close what is not needed") },
+                { SD_BUS_ERROR_UNKNOWN_OBJECT, N_("\"list\" shows what there is") },
+                { SD_BUS_ERROR_NO_REPLY, N_("try again; \"journalctl -u tcpserversocketd\" may say more") },
+                { SD_BUS_ERROR_TIMEOUT, N_("try again; \"journalctl -u tcpserversocketd\" may say more") },
+                { ERROR_ADDRESS_NOT_AVAILABLE, N_("\"ip address\" shows what there is") },
+                { ERROR_WRONG_DELIVERY, N_("\"show\" tells how the listener was made") },
+                { ERROR_ALREADY_TAKEN, N_("\"show\" tells who owns the listener") },
+                { ERROR_HAS_OWNER, N_("\"show\" tells who owns the listener") },
+        };
+
+        /* Of root, polkit is not asked, but what the configuration forbids is forbidden to everybody. */
+        if (sd_bus_error_has_name(error, SD_BUS_ERROR_ACCESS_DENIED) &&
+            (geteuid() == 0 || is_configured(error->message)))
+                return _("see tcpserversocketd.conf(5), AllowedPorts= and what follows there");
+
+        for (size_t i = 0; i < ELEMENTS(table); i++)
+                if (sd_bus_error_has_name(error, table[i].name))
+                        return _(table[i].advice);
+
+        return NULL;
+}
+
+int client_error(const Context *c, int r, const sd_bus_error *error, const char *format, ...) {
+        _cleanup_free_ char *what = NULL, *translated = NULL;
+        const char *cause, *advice;
+        va_list arguments;
+        int n;
+
+        va_start(arguments, format);
+        n = vasprintf(&what, format, arguments);
+        va_end(arguments);
+        if (n < 0) {
+                what = NULL;
+                return message_oom();
+        }
+
+        if (error && sd_bus_error_is_set(error)) {
+                translated = error->message ? cause_translate(error->message) : NULL;
+                cause = translated ?: error->message ?: error->name;
+                advice = find_advice(error);
+                if (r >= 0)
+                        r = -sd_bus_error_get_errno(error);
+        } else {
+                cause = strerror(-r);
+                advice = NULL;
+        }
+        if (r >= 0)
+                r = -EIO;
+
+        if (advice)
+                return message_error(r, _("%s: %s; %s."), what, cause, advice);
+
+        return message_error(r, _("%s: %s."), what, cause);
+}
+
+static int append_strings(sd_bus_message *m, const char *list) {
+        _cleanup_free_ char *copy = NULL;
+        char *s, *rest;
+        int r;
+
+        copy = strdup(list);
+        if (!copy)
+                return -ENOMEM;
+
+        r = sd_bus_message_open_container(m, 'a', "s");
+        for (s = strtok_r(copy, ", ", &rest); s && r >= 0; s = strtok_r(NULL, ", ", &rest))
+                r = sd_bus_message_append_basic(m, 's', s);
+
+        return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
+/* The value was checked when it was read from the command line. */
+static int append_value(sd_bus_message *m, char type, const char *value) {
+        uint32_t number = (uint32_t) strtoul(value, NULL, 10);
+        bool b;
+
+        switch (type) {
+
+        case 'b':
+                if (parse_boolean(value, &b) < 0)
+                        return -EINVAL;
+                return sd_bus_message_append(m, "v", "b", (int) b);
+
+        case 'u':
+                return sd_bus_message_append(m, "v", "u", number);
+
+        case 'h':
+                return sd_bus_message_append(m, "v", "h", (int) number);
+
+        default:
+                return sd_bus_message_append(m, "v", "s", value);
+        }
+}
+
+static int append_option(sd_bus_message *m, const char *key, char type, const char *value) {
+        int r;
+
+        r = sd_bus_message_open_container(m, 'e', "sv");
+        if (r >= 0)
+                r = sd_bus_message_append_basic(m, 's', key);
+        if (r < 0)
+                return r;
+
+        if (type == 'a') {
+                r = sd_bus_message_open_container(m, 'v', "as");
+                if (r >= 0)
+                        r = append_strings(m, value);
+                if (r >= 0)
+                        r = sd_bus_message_close_container(m);
+        } else
+                r = append_value(m, type, value);
+
+        return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
+int client_append_listen(const Context *c,
+                         sd_bus_message *m,
+                         const Endpoint *endpoint,
+                         const char *delivery) {
+        int r;
+
+        r = sd_bus_message_append(m, "i", (int32_t) endpoint->port);
+        if (r >= 0)
+                r = sd_bus_message_open_container(m, 'a', "{sv}");
+
+        for (unsigned i = 0; r >= 0 && i < N_LISTEN_OPTIONS; i++) {
+                ListenOption o = options_get_listen(c, i);
+
+                if (streq(o.key, "delivery"))
+                        o.value = delivery;
+                else if (streq(o.key, "localAddress") && endpoint->address)
+                        o.value = endpoint->address;
+                if (o.value)
+                        r = append_option(m, o.key, o.type, o.value);
+        }
+
+        if (r >= 0)
+                r = sd_bus_message_close_container(m);
+        if (r >= 0)
+                r = sd_bus_message_append(m, "i", c->backlog);
+        return r;
+}
+
+static int new_call(Context *c,
+                    const char *path,
+                    const char *interface,
+                    const char *member,
+                    sd_bus_message **ret) {
+        sd_bus_message *m;
+        int r;
+
+        r = sd_bus_message_new_method_call(c->bus, &m, BUS_NAME, path, interface, member);
+        if (r < 0)
+                return r;
+
+        r = sd_bus_message_set_allow_interactive_authorization(m, c->ask_password);
+        if (r < 0) {
+                sd_bus_message_unref(m);
+                return r;
+        }
+
+        *ret = m;
+        return 0;
+}
+
+int client_listen(Context *c, const Endpoint *endpoint, const char *delivery, char **ret_path) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL, *reply = NULL;
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        const char *path;
+        char *copy;
+        int r;
+
+        r = context_connect(c);
+        if (r < 0)
+                return r;
+        r = context_open_agent(c);
+        if (r < 0)
+                return r;
+
+        r = new_call(c, MANAGER_PATH, MANAGER_INTERFACE, "Listen", &m);
+        if (r >= 0)
+                r = client_append_listen(c, m, endpoint, delivery);
+        if (r >= 0)
+                r = sd_bus_call(c->bus, m, CALL_TIMEOUT_USEC, &error, &reply);
+        if (r >= 0)
+                r = sd_bus_message_read(reply, "o", &path);
+        if (r < 0)
+                return endpoint->port == 0 ? client_error(c, r, &error, _("Failed to listen"))
+                                           : client_error(c, r, &error, _("Failed to listen on port %u"),
+                                                          endpoint->port);
+
+        copy = strdup(path);
+        if (!copy)
+                return message_oom();
+
+        *ret_path = copy;
+        return 0;
+}
+
+/* Which of them it was, in words that can be translated. */
+static int listener_error(const Context *c,
+                          const char *path,
+                          const char *member,
+                          int r,
+                          const sd_bus_error *error) {
+        const char *id = strrchr(path, '/') + 1;
+
+        /* To root, too. */
+        if (!streq(member, "Close") && sd_bus_error_has_name(error, SD_BUS_ERROR_ACCESS_DENIED))
+                return message_error(
+                                r,
+                                _("Only the program that owns listener %s can do that, or any of the same user if it "
+                                  "is persistent; \"show\" tells who it is."),
+                                id);
+        if (streq(member, "Close"))
+                return client_error(c, r, error, _("Failed to close listener %s"), id);
+        if (streq(member, "Pause"))
+                return client_error(c, r, error, _("Failed to pause listener %s"), id);
+
+        return client_error(c, r, error, _("Failed to resume listener %s"), id);
+}
+
+int client_call_listener(Context *c, const char *path, const char *member) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL, *reply = NULL;
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        int r;
+
+        r = context_connect(c);
+        if (r < 0)
+                return r;
+
+        r = new_call(c, path, LISTENER_INTERFACE, member, &m);
+        if (r >= 0)
+                r = sd_bus_call(c->bus, m, CALL_TIMEOUT_USEC, &error, &reply);
+
+        return r < 0 ? listener_error(c, path, member, r, &error) : 0;
+}

@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "ctl/service/holding.h"
+
+#include <fcntl.h>
+#include <time.h>
+
+#include "base/i18n.h"
+#include "base/macros.h"
+#include "base/names.h"
+#include "base/parse.h"
+#include "ctl/cli/message.h"
+#include "ctl/cli/options.h"
+#include "ctl/service/agent.h"
+#include "ctl/service/client.h"
+
+/* How long to wait for the service to say why it has ended a listener. */
+#define REASON_USEC (UINT64_C(1) * 1000 * 1000)
+/* The tool is about to end, and nobody wants to wait. */
+#define CLOSE_TIMEOUT_USEC (UINT64_C(5) * 1000 * 1000)
+
+typedef struct Held {
+        char *path;
+        char *address;
+        uint16_t port;
+} Held;
+
+struct Holding {
+        Context *context;
+        Held *items;
+        int *sockets; /* beside the items; -EBADF where an Intake has it */
+        size_t n;
+        sd_bus_slot *closed, *disconnected;
+        sd_event *event; /* not ours */
+        sd_event_source *reason_timer;
+        bool is_lost, is_announced, is_closed;
+        HoldingLost lost; /* NULL: not to be told */
+        void *userdata;
+};
+
+DEFINE_CLEANUP(Holding, holding_free)
+
+static bool option_is_true(const Context *c, const char *key) {
+        const char *value = options_find_listen(c, key);
+        bool b;
+
+        return value && parse_boolean(value, &b) == 0 && b;
+}
+
+static void set_lost(Holding *h) {
+        HoldingLost lost = TAKE_PTR(h->lost);
+
+        h->is_lost = true;
+        if (lost)
+                lost(h->userdata);
+}
+
+static const char *explain(const char *reason) {
+        static const struct {
+                const char *reason, *text;
+        } table[] = {
+                { "administrator", N_("an administrator has closed it") },
+                { "error",
+                  N_("the service could not go on with it; \"journalctl -u tcpserversocketd\" says more") },
+                { "lifetime", N_("what it was to live as long as has ended") },
+                { "owner", N_("it was closed") },
+                { "shutdown", N_("the service was stopped; start this again") },
+        };
+
+        for (size_t i = 0; i < ELEMENTS(table); i++)
+                if (streq(reason, table[i].reason))
+                        return _(table[i].text);
+
+        return reason;
+}
+
+/* On the system bus, the policy lets nobody but the service send it. */
+static int on_closed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        const char *path, *reason;
+        Holding *h = userdata;
+        int r;
+
+        r = sd_bus_message_read(m, "os", &path, &reason);
+        if (r < 0)
+                return 0;
+
+        for (size_t i = 0; i < h->n && !h->is_lost; i++)
+                if (h->items[i].address && streq(h->items[i].path, path)) {
+                        (void) message_error(-ECONNRESET, _("Port %u is lost: %s."), h->items[i].port,
+                                             explain(reason));
+                        set_lost(h);
+                }
+        return 0;
+}
+
+static int on_disconnected(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        Holding *h = userdata;
+
+        if (!h->is_lost) {
+                (void) message_error(-ECONNRESET,
+                                     _("The connection to the bus is lost, and the ports with it; "
+                                       "start this again."));
+                set_lost(h);
+        }
+        return 0;
+}
+
+int holding_new(Context *c, Holding **ret) {
+        _cleanup_(holding_freep) Holding *h = NULL;
+        int r;
+
+        r = context_connect(c);
+        if (r < 0)
+                return r;
+
+        h = calloc(1, sizeof(*h));
+        if (!h)
+                return message_oom();
+        h->context = c;
+
+        r = sd_bus_match_signal(c->bus, &h->closed, BUS_NAME, MANAGER_PATH, MANAGER_INTERFACE, "Closed",
+                                on_closed, h);
+        if (r >= 0)
+                r = sd_bus_match_signal(c->bus, &h->disconnected, NULL, "/org/freedesktop/DBus/Local",
+                                        "org.freedesktop.DBus.Local", "Disconnected", on_disconnected, h);
+        if (r < 0)
+                return client_error(c, r, NULL, _("Failed to wait for signals of the service"));
+
+        *ret = TAKE_PTR(h);
+        return 0;
+}
+
+Holding *holding_free(Holding *h) {
+        if (!h)
+                return NULL;
+
+        /* A persistent one that nobody was told of. */
+        if (!h->is_announced)
+                holding_close(h);
+
+        sd_bus_slot_unref(h->closed);
+        sd_bus_slot_unref(h->disconnected);
+        sd_event_source_disable_unref(h->reason_timer);
+        for (size_t i = 0; i < h->n; i++) {
+                (void) close_fd(h->sockets[i]);
+                free(h->items[i].path);
+                free(h->items[i].address);
+        }
+        free(h->items);
+        free(h->sockets);
+        free(h);
+        return NULL;
+}
+
+static int make_room(Holding *h) {
+        Held *items;
+        int *sockets;
+
+        items = realloc(h->items, (h->n + 1) * sizeof(*items));
+        if (!items)
+                return message_oom();
+        h->items = items;
+
+        sockets = realloc(h->sockets, (h->n + 1) * sizeof(*sockets));
+        if (!sockets)
+                return message_oom();
+        h->sockets = sockets;
+        return 0;
+}
+
+/* What is really bound. */
+static int get_address(Context *c, const char *path, char **ret_address, uint16_t *ret_port) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        int r;
+
+        r = sd_bus_get_property_trivial(c->bus, BUS_NAME, path, LISTENER_INTERFACE, "LocalPort", &error, 'q',
+                                        ret_port);
+        if (r >= 0)
+                r = sd_bus_get_property_string(c->bus, BUS_NAME, path, LISTENER_INTERFACE, "LocalAddress",
+                                               &error, ret_address);
+
+        return r < 0 ? client_error(c, r, &error, _("Failed to look at the new listener")) : 0;
+}
+
+typedef struct Answer {
+        bool is_there;
+        int fd;
+        sd_bus_error error;
+} Answer;
+
+static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *unused) {
+        Answer *answer = userdata;
+        int r, fd;
+
+        answer->is_there = true;
+        if (sd_bus_message_is_method_error(m, NULL)) {
+                answer->fd = -sd_bus_message_get_errno(m);
+                (void) sd_bus_error_copy(&answer->error, sd_bus_message_get_error(m));
+                return 0;
+        }
+
+        r = sd_bus_message_read(m, "h", &fd);
+        if (r >= 0) {
+                fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+                r = fd < 0 ? -errno : fd;
+        }
+        answer->fd = r;
+        return 0;
+}
+
+/* The service asks whether the descriptor before this one has arrived, and answers after that alone: what
+ * waits for an answer here has to give one, too, which sd_bus_call() does not. */
+static int take_descriptor(Context *c, const char *path, const char *member) {
+        _cleanup_(sd_bus_slot_unrefp) sd_bus_slot *slot = NULL;
+        Answer answer = { .fd = -EBADF };
+        int r;
+
+        r = sd_bus_call_method_async(c->bus, &slot, BUS_NAME, path, LISTENER_INTERFACE, member, on_answer,
+                                     &answer, NULL);
+        while (r >= 0 && !answer.is_there) {
+                r = sd_bus_process(c->bus, NULL);
+                if (r == 0)
+                        r = sd_bus_wait(c->bus, UINT64_MAX);
+        }
+
+        if (r < 0 || answer.fd < 0)
+                (void) client_error(c, r < 0 ? r : answer.fd, &answer.error, _("Failed to take the port"));
+        sd_bus_error_free(&answer.error);
+        return r < 0 ? r : answer.fd;
+}
+
+/* What the service would only take from, or be of use in, a program that does more than this one. */
+static int check_options(const Context *c, const char *delivery) {
+        if (option_is_true(c, "acknowledge"))
+                return message_error(-EINVAL,
+                                     _("Option --acknowledge is for the delivery \"signal\", which no verb "
+                                       "uses; leave it out."));
+        /* With a socket, the service refuses it anyway. */
+        if (option_is_true(c, "paused") && !option_is_true(c, "persistent") && streq(delivery, "channel"))
+                return message_error(-EINVAL,
+                                     _("Option --paused needs --persistent, as nobody could resume the "
+                                       "listener otherwise."));
+        return 0;
+}
+
+static int take(Holding *h, const Endpoint *endpoint, const char *delivery) {
+        char *path;
+        Held *item;
+        int r, fd;
+
+        r = check_options(h->context, delivery);
+        if (r < 0)
+                return r;
+        r = make_room(h);
+        if (r < 0)
+                return r;
+
+        r = client_listen(h->context, endpoint, delivery, &path);
+        if (r < 0)
+                return r;
+
+        /* From now on there is something to close. */
+        item = h->items + h->n;
+        *item = (Held) { .path = path };
+        h->sockets[h->n++] = -EBADF;
+
+        r = get_address(h->context, path, &item->address, &item->port);
+        if (r < 0)
+                return r;
+        fd = take_descriptor(h->context, path, streq(delivery, "socket") ? "TakeSocket" : "OpenChannel");
+        if (fd < 0)
+                return fd;
+
+        h->sockets[h->n - 1] = fd;
+        return 0;
+}
+
+static bool service_offers_sockets(Context *c) {
+        int allowed;
+
+        /* If it cannot be asked, what comes next fails and is told. */
+        if (sd_bus_get_property_trivial(c->bus, BUS_NAME, MANAGER_PATH, MANAGER_INTERFACE,
+                                        "AllowSocketDelivery", NULL, 'b', &allowed) < 0)
+                return true;
+
+        return allowed;
+}
+
+int holding_take_socket(Holding *h, const Endpoint *endpoint) {
+        const char *wanted = options_find_listen(h->context, "delivery");
+
+        if (wanted && !streq(wanted, "socket"))
+                return message_error(
+                                -EINVAL,
+                                _("COMMAND takes the socket itself, so --delivery= can only be \"socket\"; "
+                                  "or use --accept."));
+
+        return take(h, endpoint, "socket");
+}
+
+/* The socket itself is the shortest way, and what is not taken waits in the kernel. But then the service
+ * accepts nothing, and can neither refuse nor slow down nor pause; and an administrator may want it to. */
+static const char *choose_delivery(Holding *h) {
+        Context *c = h->context;
+
+        if (options_find_listen(c, "allowFrom") || options_find_listen(c, "acceptRate") ||
+            option_is_true(c, "paused") || !service_offers_sockets(c))
+                return "channel";
+
+        return "socket";
+}
+
+int holding_take_intake(Holding *h, const Endpoint *endpoint, bool non_blocking, Intake *ret) {
+        const char *delivery = options_find_listen(h->context, "delivery");
+        int r;
+
+        if (delivery && !streq(delivery, "socket") && !streq(delivery, "channel"))
+                return message_error(-EINVAL, _("Here, --delivery= can only be \"socket\" or \"channel\"."));
+        if (!delivery)
+                delivery = choose_delivery(h);
+
+        r = take(h, endpoint, delivery);
+        if (r < 0)
+                return r;
+
+        r = intake_init(ret, TAKE_FD(h->sockets[h->n - 1]), streq(delivery, "channel"),
+                        non_blocking || option_is_true(h->context, "nonBlocking"));
+        if (r < 0) {
+                intake_done(ret);
+                return message_error(r, _("Cannot use what the service has sent: %s."), strerror(-r));
+        }
+        return 0;
+}
+
+size_t holding_get_n(const Holding *h) {
+        return h->n;
+}
+
+const int *holding_get_sockets(const Holding *h) {
+        return h->sockets;
+}
+
+uint16_t holding_get_port(const Holding *h, size_t i) {
+        return h->items[i].port;
+}
+
+void holding_announce(Holding *h) {
+        h->is_announced = true;
+        for (const Held *item = h->items; item < h->items + h->n; item++)
+                message_note(strchr(item->address, ':') ? _("Listening on [%s]:%u.")
+                                                        : _("Listening on %s:%u."),
+                             item->address, item->port);
+}
+
+int holding_watch(Holding *h, sd_event *event, HoldingLost lost, void *userdata) {
+        int r;
+
+        /* Nobody has to be asked any more, and the terminal is the COMMAND's. */
+        agent_close();
+
+        if (h->is_lost)
+                return -ECONNRESET;
+
+        h->event = event;
+        h->lost = lost;
+        h->userdata = userdata;
+        /* When the loop ends, there is still something to say. */
+        r = sd_bus_set_close_on_exit(h->context->bus, false);
+        if (r >= 0)
+                r = sd_bus_attach_event(h->context->bus, event, SD_EVENT_PRIORITY_NORMAL);
+        return r < 0 ? message_error(r, _("Cannot wait for the bus: %s."), strerror(-r)) : 0;
+}
+
+static int on_no_reason(sd_event_source *source, uint64_t usec, void *userdata) {
+        Holding *h = userdata;
+
+        if (!h->is_lost) {
+                (void) message_error(-ECONNRESET,
+                                     _("The port is lost: the service is gone; start this again."));
+                set_lost(h);
+        }
+        return 0;
+}
+
+void holding_intake_ended(Holding *h) {
+        if (!h->reason_timer && sd_event_add_time_relative(h->event, &h->reason_timer, CLOCK_MONOTONIC,
+                                                           REASON_USEC, 0, on_no_reason, h) < 0)
+                (void) on_no_reason(NULL, 0, h);
+}
+
+void holding_close(Holding *h) {
+        bool stays = h->is_announced && option_is_true(h->context, "persistent");
+
+        if (TAKE(h->is_closed, true))
+                return;
+
+        h->is_lost = true;
+        (void) sd_bus_detach_event(h->context->bus);
+        if (stays || sd_bus_is_open(h->context->bus) <= 0)
+                return;
+
+        for (const Held *item = h->items; item < h->items + h->n; item++) {
+                _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+
+                /* A service that is gone has nothing to close, and need not be started for that. */
+                if (sd_bus_message_new_method_call(h->context->bus, &m, BUS_NAME, item->path,
+                                                   LISTENER_INTERFACE, "Close") >= 0 &&
+                    sd_bus_message_set_auto_start(m, false) >= 0)
+                        (void) sd_bus_call(h->context->bus, m, CLOSE_TIMEOUT_USEC, NULL, NULL);
+        }
+}

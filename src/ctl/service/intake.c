@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "base/address.h"
+#include "base/descriptors.h"
+#include "base/i18n.h"
+#include "base/macros.h"
+#include "base/socket.h"
+#include "ctl/service/intake.h"
+
+static int set_non_blocking(int fd) {
+        int flags = fcntl(fd, F_GETFL);
+
+        return flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ? -errno : 0;
+}
+
+int intake_init(Intake *in, int fd, bool is_channel, bool non_blocking) {
+        *in = (Intake) { .fd = fd, .is_channel = is_channel, .non_blocking = non_blocking };
+
+        /* Of the listening socket the service has a copy, which it does not use. */
+        return set_non_blocking(fd);
+}
+
+static int set_verbatim(int fd) {
+        int one = 1;
+
+        return setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) < 0 ||
+                                               setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &one, sizeof(one)) < 0
+                               ? -errno
+                               : 0;
+}
+
+int intake_set_verbatim(Intake *in) {
+        in->is_verbatim = true;
+        /* What is accepted inherits it. */
+        return in->is_channel ? 0 : set_verbatim(in->fd);
+}
+
+void intake_done(Intake *in) {
+        in->fd = close_fd(in->fd);
+}
+
+static int accept_next(Intake *in, int *ret_fd, Address *ret_peer) {
+        int flags = SOCK_CLOEXEC | (in->non_blocking ? SOCK_NONBLOCK : 0), fd;
+        struct sockaddr_storage storage;
+        socklen_t size;
+
+        for (;;) {
+                size = sizeof(storage);
+                fd = accept4(in->fd, (struct sockaddr *) &storage, &size, flags);
+                if (fd >= 0) {
+                        *ret_fd = fd;
+                        *ret_peer = address_from_kernel(&storage);
+                        return 1;
+                }
+
+                switch (socket_classify_accept_error(errno)) {
+
+                case ACCEPT_AGAIN:
+                        return 0;
+
+                case ACCEPT_SKIP:
+                        break;
+
+                case ACCEPT_EXHAUSTED:
+                        return -errno;
+
+                case ACCEPT_BROKEN:
+                        /* EINVAL: the service has revoked it. */
+                        return -ECONNRESET;
+                }
+        }
+}
+
+/* What a packet brings and there is no room for, the kernel closes; so it stays where it is until there is.
+ */
+static int check_room(const Intake *in) {
+        int fd = fcntl(in->fd, F_DUPFD_CLOEXEC, 0);
+
+        if (fd < 0)
+                return -errno;
+
+        (void) close_fd(fd);
+        return 0;
+}
+
+static int receive_next(Intake *in, int *ret_fd, Address *ret_peer) {
+        union {
+                struct cmsghdr header;
+                char space[CMSG_SPACE(sizeof(int))];
+        } control;
+        uint64_t serial;
+        struct iovec iov = { .iov_base = &serial, .iov_len = sizeof(serial) };
+        struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control };
+        struct sockaddr_storage storage;
+        socklen_t size;
+        ssize_t n;
+        int r, fd;
+
+        for (;;) {
+                r = check_room(in);
+                if (r < 0)
+                        return r;
+
+                message.msg_controllen = sizeof(control);
+                n = recvmsg(in->fd, &message, MSG_CMSG_CLOEXEC);
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n < 0)
+                        return errno == EAGAIN ? 0 : -errno;
+                if (n == 0)
+                        return -ECONNRESET;
+                if (!CMSG_FIRSTHDR(&message))
+                        return -EMFILE;
+
+                memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(fd));
+                size = sizeof(storage);
+                if (getpeername(fd, (struct sockaddr *) &storage, &size) == 0 &&
+                    (!in->non_blocking || set_non_blocking(fd) >= 0) &&
+                    (!in->is_verbatim || set_verbatim(fd) >= 0))
+                        break;
+
+                /* Reset by its peer already; nobody is there to be served. */
+                (void) close_fd(fd);
+        }
+
+        *ret_fd = fd;
+        *ret_peer = address_from_kernel(&storage);
+        return 1;
+}
+
+bool intake_is_transient(int r) {
+        return errno_is_transient(r) || r == -EPERM;
+}
+
+const char *intake_explain(int r) {
+        return r == -EPERM ? _("a firewall or security module does not let them be accepted") : strerror(-r);
+}
+
+int intake_next(Intake *in, int *ret_fd, Address *ret_peer) {
+        return in->is_channel ? receive_next(in, ret_fd, ret_peer) : accept_next(in, ret_fd, ret_peer);
+}

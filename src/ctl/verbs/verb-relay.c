@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* "relay": forwards each connection to somewhere else, as systemd-socket-proxyd does. */
+
+#include "base/i18n.h"
+#include "base/macros.h"
+#include "ctl/cli/endpoint.h"
+#include "ctl/cli/message.h"
+#include "ctl/serve/command.h"
+#include "ctl/serve/relay.h"
+#include "ctl/serve/signals.h"
+#include "ctl/service/holding.h"
+#include "ctl/verbs/verbs.h"
+
+typedef struct Forwarding {
+        Holding *holding;
+        Relay *relay;
+        sd_event *event;
+        int ending; /* the signal, or 0 */
+        bool lost;
+} Forwarding;
+
+DEFINE_CLEANUP(Relay, relay_free)
+
+static int on_signal(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
+        Forwarding *f = userdata;
+
+        signal_stop(info);
+        if (!signal_ends((int) info->ssi_signo))
+                return 0;
+
+        f->ending = (int) info->ssi_signo;
+        return sd_event_exit(f->event, 0);
+}
+
+/* Whoever has a connection keeps it. */
+static void on_lost(void *userdata) {
+        Forwarding *f = userdata;
+
+        f->lost = true;
+        relay_finish(f->relay);
+}
+
+static void on_intake_ended(void *userdata) {
+        Forwarding *f = userdata;
+
+        holding_intake_ended(f->holding);
+}
+
+static int forward(Forwarding *f, RelayParameters *parameters) {
+        _cleanup_(relay_freep) Relay *relay = NULL;
+        int r;
+
+        parameters->event = f->event;
+        parameters->intake_ended = on_intake_ended;
+        parameters->userdata = f;
+        r = relay_new(parameters, &relay);
+        if (r >= 0)
+                r = signals_add(f->event, on_signal, f);
+        if (r < 0)
+                return message_error(r, _("Cannot wait for connections: %s."), strerror(-r));
+
+        f->relay = relay;
+        r = holding_watch(f->holding, f->event, on_lost, f);
+        if (r < 0)
+                return r;
+
+        holding_announce(f->holding);
+        r = relay_run(relay);
+        if (r < 0)
+                return message_error(r, _("Cannot wait for events: %s."), strerror(-r));
+
+        return f->lost && f->ending == 0 ? -ECONNRESET : 0;
+}
+
+static int run(Forwarding *f, const Endpoint *endpoint, const char *to, Context *c) {
+        RelayParameters parameters = {
+                .max_connections = c->max_connections,
+                .max_connections_per_source = c->max_connections_per_source,
+        };
+        int r;
+
+        r = sd_event_default(&f->event);
+        if (r < 0)
+                return message_error(r, _("Cannot set up an event loop: %s."), strerror(-r));
+        r = target_parse(to, &parameters.target);
+        if (r < 0)
+                return r;
+        r = holding_new(c, &f->holding);
+        if (r >= 0)
+                r = holding_take_intake(f->holding, endpoint, true, &parameters.intake);
+        if (r >= 0)
+                /* What one side has sent reaches the other one as it was, and no later. */
+                (void) intake_set_verbatim(&parameters.intake);
+        if (r < 0) {
+                target_done(&parameters.target);
+                return r;
+        }
+
+        return forward(f, &parameters);
+}
+
+int verb_relay(int argc, char *argv[], Context *c) {
+        _cleanup_(endpoint_done) Endpoint endpoint = {};
+        Forwarding f = {};
+        Command unused;
+        int r;
+
+        r = endpoint_parse(argv[1], &endpoint);
+        if (r < 0)
+                return r;
+
+        /* Descriptors are what it deals in, too. */
+        command_init(&unused, NULL);
+        r = run(&f, &endpoint, argv[2], c);
+        if (f.holding)
+                holding_close(f.holding);
+        holding_free(f.holding);
+        sd_event_unref(f.event);
+
+        if (r >= 0 && f.ending != 0)
+                signal_end_self(f.ending);
+        return r;
+}

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <inttypes.h>
+#include <langinfo.h>
+#include <pwd.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/param.h>
+
+#include "base/i18n.h"
+#include "base/macros.h"
+#include "base/text.h"
+#include "ctl/cli/message.h"
+#include "ctl/cli/terminal.h"
+#include "ctl/service/query.h"
+#include "ctl/show/json.h"
+#include "ctl/show/pager.h"
+#include "ctl/verbs/verbs.h"
+
+/* LSB's for a program that does not run, as "systemctl status" has it. */
+#define STATUS_NOT_RUNNING 3
+
+#define TITLE_COLUMNS 13
+
+typedef struct Counters {
+        uint64_t listeners;
+        uint64_t accepted;
+        uint64_t delivered;
+        uint64_t refused;
+        uint64_t lost;
+} Counters;
+
+static Counters count(const Listeners *l) {
+        Counters n = { .listeners = l->n };
+
+        for (size_t i = 0; i < l->n; i++) {
+                n.accepted += l->items[i].accepted;
+                n.delivered += l->items[i].delivered;
+                n.refused += l->items[i].refused;
+                n.lost += l->items[i].lost;
+        }
+
+        return n;
+}
+
+static int add_limits(json_object *o, const ServiceStatus *s) {
+        int r;
+
+        r = json_add_number(o, "maxListeners", s->max_listeners);
+        if (r == 0)
+                r = json_add_number(o, "maxListenersPerUser", s->max_listeners_per_user);
+        if (r == 0)
+                r = json_add_number(o, "maxChannels", s->max_channels);
+        if (r == 0)
+                r = json_add_number(o, "maxChannelsPerUser", s->max_channels_per_user);
+        if (r == 0)
+                r = json_add_number(o, "maxPendingRequestsPerUser", s->max_pending_requests_per_user);
+        if (r == 0)
+                r = json_add_number(o, "maxUnacknowledged", s->max_unacknowledged);
+        if (r == 0)
+                r = json_add_number(o, "maxUnacknowledgedPerClient", s->max_unacknowledged_per_client);
+        if (r == 0)
+                r = json_add_number(o, "idleTimeoutUSec", s->idle_timeout_usec);
+        if (r == 0)
+                r = json_add(o, "allowSocketDelivery", json_object_new_boolean(s->allow_socket_delivery));
+        if (r == 0)
+                r = json_add(o, "allowedPorts", json_object_get(s->allowed_ports));
+        if (r == 0)
+                r = json_add(o, "allowedAddresses", json_object_get(s->allowed_addresses));
+        return r;
+}
+
+static int add_counters(json_object *o, const Counters *n) {
+        int r;
+
+        r = json_add_number(o, "listeners", n->listeners);
+        if (r == 0)
+                r = json_add_number(o, "accepted", n->accepted);
+        if (r == 0)
+                r = json_add_number(o, "delivered", n->delivered);
+        if (r == 0)
+                r = json_add_number(o, "refused", n->refused);
+        if (r == 0)
+                r = json_add_number(o, "lost", n->lost);
+        return r;
+}
+
+static int print_json(const Context *c, const ServiceStatus *s, const Counters *n) {
+        json_object *o = json_object_new_object(), *limits = json_object_new_object(),
+                    *counters = json_object_new_object();
+        int r;
+
+        r = json_add_string(o, "version", s->version ?: "");
+        if (r == 0)
+                r = json_add_string(o, "owner", s->owner ?: "");
+        if (r == 0 && s->pid > 0)
+                r = json_add_number(o, "pid", (uint64_t) s->pid);
+        if (r == 0 && s->uid != (uid_t) -1)
+                r = json_add_number(o, "uid", s->uid);
+        if (r == 0)
+                r = json_add(o, "limits", json_object_get(limits));
+        if (r == 0)
+                r = json_add(o, "counters", json_object_get(counters));
+        if (r == 0)
+                r = add_limits(limits, s);
+        if (r == 0)
+                r = add_counters(counters, n);
+
+        json_object_put(limits);
+        json_object_put(counters);
+        if (r < 0) {
+                json_object_put(o);
+                return message_oom();
+        }
+
+        return json_print(c, o);
+}
+
+/* "    Listeners: 12"; without a title, the rest of a line. */
+static void _printf_(2, 3) print_line(const char *title, const char *format, ...) {
+        _cleanup_free_ char *text = NULL, *line = NULL;
+        va_list arguments;
+
+        va_start(arguments, format);
+        if (vasprintf(&text, format, arguments) < 0)
+                text = NULL;
+        va_end(arguments);
+
+        line = text ? text_escape(text, TEXT_ESCAPE_BYTES) : NULL;
+        if (line && title)
+                printf("%*s%s: ", MAX(0, TITLE_COLUMNS - text_get_columns(title)), "", title);
+        if (line)
+                puts(line);
+}
+
+/* What is in the array, with blanks between; "any" if there is nothing. */
+static void print_list(const char *title, json_object *array, const char *empty) {
+        _cleanup_free_ char *list = NULL;
+        size_t size;
+        FILE *f;
+
+        f = open_memstream(&list, &size);
+        if (!f)
+                return;
+        for (size_t i = 0; i < json_object_array_length(array); i++)
+                (void) fprintf(f, "%s%s", i > 0 ? " " : "",
+                               json_object_get_string(json_object_array_get_idx(array, i)));
+        if (fclose(f) == 0 && list)
+                print_line(title, "%s", *list ? list : empty);
+}
+
+static void print_process(const Context *c, const ServiceStatus *s) {
+        const struct passwd *user = c->machine || s->uid == (uid_t) -1 ? NULL : getpwuid(s->uid);
+
+        if (s->pid <= 0)
+                return;
+        if (user)
+                print_line(_("Process"), _("%i, of the user %s"), (int) s->pid, user->pw_name);
+        else
+                print_line(_("Process"), "%i", (int) s->pid);
+}
+
+static void print_text(const Context *c, const ServiceStatus *s, const Counters *n) {
+        bool colour;
+        char idle[32];
+
+        pager_open(c);
+        colour = terminal_has_colour(stdout);
+        printf("%s%s%s tcpserversocketd ", colour ? COLOUR_GOOD : "",
+               streq(nl_langinfo(CODESET), "UTF-8") ? "●" : "*", colour ? COLOUR_OFF : "");
+        print_line(NULL, "%s", s->version ?: "?");
+        print_line(_("Bus"), "%s, %s", c->user ? _("session") : _("system"), s->owner ?: "?");
+        print_process(c, s);
+        print_line(_("Listeners"),
+                   _("%" PRIu64 " that you may see, of at most %" PRIu32 "; %" PRIu32 " for each user"),
+                   n->listeners, s->max_listeners, s->max_listeners_per_user);
+        print_line(_("Connections"),
+                   _("%" PRIu64 " accepted, %" PRIu64 " delivered, %" PRIu64 " refused, %" PRIu64 " lost"),
+                   n->accepted, n->delivered, n->refused, n->lost);
+        print_line(_("On their way"), _("at most %" PRIu32 ", %" PRIu32 " to each client"),
+                   s->max_unacknowledged, s->max_unacknowledged_per_client);
+        print_line(_("Channels"), _("at most %" PRIu32 ", %" PRIu32 " for each user"), s->max_channels,
+                   s->max_channels_per_user);
+        print_line(_("Requests"), _("at most %" PRIu32 " for each user that wait for authorization"),
+                   s->max_pending_requests_per_user);
+        print_list(_("Ports"), s->allowed_ports, _("any"));
+        print_list(_("Addresses"), s->allowed_addresses, _("any"));
+        print_line(_("Sockets"), "%s",
+                   s->allow_socket_delivery ? _("may be taken (delivery \"socket\")")
+                                            : _("may not be taken (delivery \"socket\")"));
+        (void) snprintf(idle, sizeof(idle), "%.6g", (double) s->idle_timeout_usec / 1e6);
+        if (s->idle_timeout_usec == UINT64_MAX)
+                print_line(_("When idle"), "%s", _("stays"));
+        else if (c->user) /* where nobody starts it */
+                print_line(_("When idle"), _("leaves after %s s"), idle);
+        else
+                print_line(_("When idle"), _("leaves after %s s, and comes back when it is called"), idle);
+}
+
+int verb_status(int argc, char *argv[], Context *c) {
+        _cleanup_(service_status_done) ServiceStatus s = {};
+        _cleanup_(listeners_done) Listeners l = {};
+        Counters n;
+        int r;
+
+        r = query_status(c, &s);
+        if (r == -EHOSTUNREACH)
+                return STATUS_NOT_RUNNING;
+        if (r >= 0)
+                r = query_listeners(c, &l);
+        if (r < 0)
+                return r;
+
+        n = count(&l);
+        if (c->json != JSON_OFF)
+                return print_json(c, &s, &n);
+
+        print_text(c, &s, &n);
+        return 0;
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/i18n.h"
+#include "base/names.h"
+#include "daemon/bus/access.h"
+#include "daemon/bus/bus-error.h"
+#include "daemon/bus/call.h"
+#include "daemon/core/client.h"
+#include "daemon/core/manager.h"
+#include "daemon/policy/options.h"
+
+bool access_owns(const Client *client, const Listener *l) {
+        return l->owner == client || (l->options->persistent && client->uid == l->uid);
+}
+
+/* One process of a user may look at another one anyway, but not meddle with what is not meant to be shared.
+ */
+bool access_may(const Call *call, const Listener *l, Access access) {
+        if (access_owns(call->client, l))
+                return true;
+
+        switch (access) {
+
+        case ACCESS_SEE:
+                return call->client->uid == l->uid || call->client->uid == 0 || call->authorized;
+
+        case ACCESS_CLOSE:
+                return call->client->uid == 0 || call->authorized;
+
+        default:
+                return false;
+        }
+}
+
+Listener *access_find_listener(Manager *m, const char *path) {
+        const char *number;
+        uint64_t id;
+        char *end;
+
+        number = strrchr(path, '/') + 1;
+        if (number - path != strlen(LISTENER_PREFIX) + 1 || *number < '1' || *number > '9')
+                return NULL;
+
+        errno = 0;
+        id = strtoull(number, &end, 10);
+        if (errno != 0 || *end != '\0')
+                return NULL;
+
+        return manager_find_listener(m, id);
+}
+
+int access_get_listener(Call *call, Access access, Listener **ret, sd_bus_error *error) {
+        const char *path = sd_bus_message_get_path(call->message);
+        Listener *l;
+
+        l = access_find_listener(call->manager, path);
+        if (!l) {
+                (void) sd_bus_error_setf(error, SD_BUS_ERROR_UNKNOWN_OBJECT, "There is no listener %s", path);
+                return -ENOENT;
+        }
+        if (!access_may(call, l, access)) {
+                (void) bus_error_from_errno(error, -EACCES, "The listener %s belongs to somebody else", path);
+                return -EACCES;
+        }
+
+        *ret = l;
+        return 0;
+}
+
+void access_need_manage(Call *call, CallNeed *need, Access access, const char *message, bool may_ask) {
+        Listener *l;
+
+        l = access_find_listener(call->manager, sd_bus_message_get_path(call->message));
+        if (!l || access_may(call, l, access))
+                return;
+
+        need->question.action = ACTION_MANAGE;
+        need->question.may_ask = may_ask &&
+                                 sd_bus_message_get_allow_interactive_authorization(call->message) > 0;
+        (void) snprintf(need->port, sizeof(need->port), "%u", address_get_port(&l->address));
+        polkit_question_add(&need->question, "port", need->port);
+        polkit_question_add(&need->question, "address", address_format(&l->address, need->address));
+        /* The listener may be gone before it is this question's turn. */
+        (void) snprintf(need->name, sizeof(need->name), "%s", l->options->name);
+        polkit_question_add(&need->question, "name", need->name);
+        polkit_question_add(&need->question, "polkit.message", message);
+        polkit_question_add(&need->question, "polkit.gettext_domain", GETTEXT_PACKAGE);
+}
+
+void access_need_list(Call *call, CallNeed *need) {
+        for (const Listener *l = call->manager->listeners; l; l = l->hh.next)
+                if (!access_may(call, l, ACCESS_SEE)) {
+                        need->question.action = ACTION_MANAGE;
+                        need->optional = true;
+                        return;
+                }
+}

@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "base/linger.h"
+#include "base/log.h"
+#include "base/macros.h"
+#include "base/message-ids.h"
+#include "daemon/bus/bus-error.h"
+#include "daemon/bus/call.h"
+#include "daemon/core/client.h"
+#include "daemon/core/manager.h"
+
+static Call *call_free(Call *call) {
+        if (!call)
+                return NULL;
+
+        if (call->slot || call->query) {
+                TAILQ_REMOVE(&call->queue->calls, call, link);
+                sd_bus_slot_unref(call->slot);
+                (void) polkit_query_free(call->query);
+        }
+        quota_discharge(&call->charge);
+        if (call->method->free_data && call->data)
+                call->method->free_data(call->data);
+        linger_limit(); /* whatever came with it is closed */
+        sd_bus_message_unref(call->message);
+        free(call);
+        return NULL;
+}
+
+DEFINE_CLEANUP(Call, call_free)
+#define _cleanup_call_ _cleanup_(call_freep)
+
+int call_queue_init(CallQueue *queue, sd_bus *bus, Manager *manager) {
+        int r;
+
+        *queue = (CallQueue) { .bus = bus, .manager = manager };
+        TAILQ_INIT(&queue->calls);
+
+        r = polkit_new(bus, &queue->polkit);
+        if (r < 0)
+                return r;
+
+        return unread_bus_init(&queue->unread, bus, manager);
+}
+
+void call_queue_done(CallQueue *queue) {
+        Call *call;
+
+        while ((call = TAILQ_FIRST(&queue->calls))) {
+                (void) sd_bus_reply_method_errorf(call->message, SD_BUS_ERROR_NO_REPLY,
+                                                  "The service is shutting down");
+                (void) call_free(call);
+        }
+
+        queue->polkit = polkit_free(queue->polkit);
+        unread_bus_done(&queue->unread);
+}
+
+void call_queue_cancel(CallQueue *queue, const char *sender) {
+        Call *call, *next;
+
+        for (call = TAILQ_FIRST(&queue->calls); call; call = next) {
+                next = TAILQ_NEXT(call, link);
+                if (streq(sd_bus_message_get_sender(call->message), sender))
+                        (void) call_free(call);
+        }
+}
+
+static int call_reply_error(Call *call, int r, sd_bus_error *error) {
+        if (!sd_bus_error_is_set(error))
+                (void) bus_error_from_errno(error, r, "The call failed: %s", strerror(-r));
+
+        r = sd_bus_reply_method_error(call->message, error);
+        if (r < 0)
+                log_debug("Cannot reply to %s: %s", sd_bus_message_get_sender(call->message), strerror(-r));
+
+        return 1;
+}
+
+static int call_act(Call *call) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        int r;
+
+        r = call->method->act(call, &error);
+        if (r < 0)
+                return call_reply_error(call, r, &error);
+
+        return 1;
+}
+
+static LogFields call_log_fields(const Call *call) {
+        return (LogFields) {
+                .owner = call->client->name,
+                .has_owner_uid = true,
+                .owner_uid = call->client->uid,
+        };
+}
+
+int call_set_limit_error(const Call *call,
+                         const char *limit,
+                         uint32_t value,
+                         const char *what,
+                         sd_bus_error *error) {
+        LogFields fields = call_log_fields(call);
+
+        /* Of a stranger it is not known whom the message would count against. */
+        fields.limit = limit;
+        if (call->client->identified)
+                log_event(LOG_NOTICE, MESSAGE_LIMIT_REACHED_STR, &fields,
+                          "Refused a call of user %u: %s; the limit %s is %u", (unsigned) call->client->uid,
+                          what, limit, value);
+
+        return bus_error_from_errno(error, -EDQUOT, "%s; the limit %s is %u", what, limit, value);
+}
+
+void call_log_denied(const Call *call, const char *action, uint16_t port, const char *why) {
+        LogFields fields = call_log_fields(call);
+
+        fields.action = action;
+        fields.port = port;
+        fields.has_port = true;
+        if (streq(action, ""))
+                log_event(LOG_NOTICE, MESSAGE_REQUEST_DENIED_STR, &fields, "Denied user %u port %u: %s",
+                          (unsigned) call->client->uid, port, why);
+        else
+                log_event(LOG_NOTICE, MESSAGE_REQUEST_DENIED_STR, &fields,
+                          "Denied user %u %s for port %u: %s", (unsigned) call->client->uid, action, port,
+                          why);
+}
+
+static const char *answer_to_string(PolkitAnswer answer) {
+        switch (answer) {
+
+        case POLKIT_TIMED_OUT:
+                return "nobody answered the request for authentication";
+
+        case POLKIT_BUSY:
+                return "nobody answered the requests for authentication that came first";
+
+        case POLKIT_UNAVAILABLE:
+                return "polkit does not answer";
+
+        default:
+                return "polkit does not authorize it";
+        }
+}
+
+static int set_denied_error(const Call *call, PolkitAnswer answer, sd_bus_error *error) {
+        const char *action = call->need.question.action;
+        unsigned uid = call->client->uid;
+
+        switch (answer) {
+
+        case POLKIT_CHALLENGE:
+                return sd_bus_error_setf(error, SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED,
+                                         "Interactive authentication is required for %s", action);
+
+        case POLKIT_TIMED_OUT:
+                return bus_error_from_errno(error, -EACCES,
+                                            "Nobody answered the request for authentication for %s", action);
+
+        case POLKIT_BUSY:
+                return bus_error_from_errno(
+                                error, -EACCES,
+                                "Nobody answered the requests for authentication that came before that for %s",
+                                action);
+
+        case POLKIT_UNAVAILABLE:
+                return bus_error_from_errno(error, -EACCES,
+                                            "User %u would need %s, but polkit does not answer", uid, action);
+
+        default:
+                return bus_error_from_errno(error, -EACCES, "User %u is not authorized for %s", uid, action);
+        }
+}
+
+static void on_authorization(PolkitAnswer answer, void *userdata) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        _cleanup_call_ Call *call = userdata;
+        CallNeed again = {};
+        int r;
+
+        /* A client that has left took its calls with it, so there is one. */
+        call->client = manager_find_client(call->manager, sd_bus_message_get_sender(call->message));
+        call->authorized = answer == POLKIT_ALLOWED;
+
+        if (call->authorized) {
+                /* While somebody typed a password the world may have changed, and with it what is needed. */
+                call->method->need(call, &again);
+                if (again.question.action && !streq(again.question.action, call->need.question.action)) {
+                        call->authorized = false;
+                        answer = POLKIT_DENIED;
+                }
+        }
+
+        if (!call->authorized && !call->need.optional) {
+                if (answer != POLKIT_CHALLENGE)
+                        call_log_denied(call, call->need.question.action, (uint16_t) atoi(call->need.port),
+                                        answer_to_string(answer));
+                r = set_denied_error(call, answer, &error);
+                (void) call_reply_error(call, r, &error);
+                return;
+        }
+
+        (void) call_act(call);
+}
+
+/* The caller is known. Returns 0 if the call waits in the queue now. */
+static int call_authorize(Call *call) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        uint32_t limit = call->manager->limits.pending_requests_per_user;
+        uid_t uid = call->client->uid;
+        int r;
+
+        if (call->method->need && uid != 0 && uid != geteuid())
+                call->method->need(call, &call->need);
+        if (!call->need.question.action)
+                return call_act(call);
+
+        r = quota_charge(call->manager->quota, &call->charge, uid, QUOTA_REQUESTS, limit);
+        if (r == -EDQUOT)
+                r = call_set_limit_error(call, "MaxPendingRequestsPerUser", limit,
+                                         "The user has as many requests waiting as it may", &error);
+        if (r < 0)
+                return call_reply_error(call, r, &error);
+
+        r = polkit_ask(call->queue->polkit, call->client->name, uid, &call->need.question, on_authorization,
+                       call, &call->query);
+        if (r < 0)
+                return call_reply_error(call, r, &error);
+
+        TAILQ_INSERT_TAIL(&call->queue->calls, call, link);
+        return 0;
+}
+
+static bool answer_is_the_drivers(sd_bus_message *answer) {
+        const char *sender = sd_bus_message_get_sender(answer);
+
+        return sender && streq(sender, "org.freedesktop.DBus");
+}
+
+static int on_identity(sd_bus_message *answer, void *userdata, sd_bus_error *ret_error) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        _cleanup_call_ Call *call = userdata;
+        uint32_t uid;
+        int r;
+
+        TAILQ_REMOVE(&call->queue->calls, call, link);
+        call->slot = sd_bus_slot_unref(call->slot);
+
+        /* A client that has left took its calls with it, so there is one. */
+        call->client = manager_find_client(call->manager, sd_bus_message_get_sender(call->message));
+        call->client->n_calls--;
+
+        r = -EACCES;
+        if (!sd_bus_message_is_method_error(answer, NULL) && answer_is_the_drivers(answer))
+                r = sd_bus_message_read_basic(answer, 'u', &uid);
+        if (r < 0) {
+                if (!call->client->identified && call->client->n_calls == 0)
+                        manager_remove_client(call->manager, call->client);
+                (void) bus_error_from_errno(&error, -EACCES, "The bus does not say who the caller is");
+                (void) call_reply_error(call, -EACCES, &error);
+                return 0;
+        }
+
+        r = manager_identify_client(call->manager, call->client, uid);
+        if (r < 0) {
+                (void) call_reply_error(call, r, &error);
+                return 0;
+        }
+
+        if (call_authorize(call) == 0)
+                call = NULL; /* waits in the queue */
+        return 0;
+}
+
+static int call_identify(Call *call, sd_bus_error *error) {
+        CallQueue *queue = call->queue;
+        uint32_t limit = call->manager->limits.pending_requests_per_user;
+        int r;
+
+        if (call->client->n_calls >= limit)
+                return call_set_limit_error(call, "MaxPendingRequestsPerUser", limit,
+                                            "The caller has as many calls waiting as it may", error);
+
+        r = sd_bus_call_method_async(queue->bus, &call->slot, "org.freedesktop.DBus", "/org/freedesktop/DBus",
+                                     "org.freedesktop.DBus", "GetConnectionUnixUser", on_identity, call, "s",
+                                     call->client->name);
+        if (r < 0)
+                return r;
+
+        call->client->n_calls++;
+        TAILQ_INSERT_TAIL(&queue->calls, call, link);
+        return 0;
+}
+
+int call_start(CallQueue *queue, sd_bus_message *message, const CallMethod *method, void *data) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        _cleanup_call_ Call *call = NULL;
+        int r;
+
+        call = malloc(sizeof(*call));
+        if (!call) {
+                if (method->free_data && data)
+                        method->free_data(data);
+                return -ENOMEM;
+        }
+
+        *call = (Call) {
+                .queue = queue,
+                .manager = queue->manager,
+                .message = sd_bus_message_ref(message),
+                .method = method,
+                .data = data,
+        };
+
+        r = manager_acquire_client(queue->manager, sd_bus_message_get_sender(message), &call->client);
+        if (r < 0)
+                return call_reply_error(call, r, &error);
+
+        /* Calls keep their order: none overtakes another that still waits for the caller to be identified. */
+        if (call->client->identified && call->client->n_calls == 0)
+                r = call_authorize(call);
+        else {
+                r = call_identify(call, &error);
+                if (r < 0)
+                        return call_reply_error(call, r, &error);
+        }
+
+        if (r == 0)
+                call = NULL; /* waits in the queue */
+        return 1;
+}

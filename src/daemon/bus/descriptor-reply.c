@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <systemd/sd-event.h>
+
+#include "base/linger.h"
+#include "base/log.h"
+#include "base/macros.h"
+#include "daemon/bus/bus-error.h"
+#include "daemon/bus/call.h"
+#include "daemon/bus/descriptor-reply.h"
+#include "daemon/core/client.h"
+#include "daemon/core/manager.h"
+#include "daemon/outbox/outbox.h"
+
+/* Clients that read answer in a fraction of it, and callers give up after 25 seconds by default. */
+#define WAIT_USEC (UINT64_C(5) * 1000 * 1000)
+
+typedef struct DescriptorReply {
+        Call call; /* a copy: the one that brought us here ends */
+        DescriptorGet get;
+        DescriptorSent sent;
+        DescriptorSent failed;
+        Waiter waiter;
+        Waiter end; /* of the client */
+        QuotaCharge charge;
+        sd_event_source *timer;
+} DescriptorReply;
+
+static void reply_free(DescriptorReply *reply) {
+        waiter_stop(&reply->waiter);
+        waiter_stop(&reply->end);
+        quota_discharge(&reply->charge);
+        sd_event_source_disable_unref(reply->timer);
+        linger_limit(); /* whatever came with it is closed */
+        sd_bus_message_unref(reply->call.message);
+        free(reply);
+}
+
+static int reply_send(DescriptorReply *reply, sd_bus_error *error) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        Outbox *outbox = reply->call.client->outbox;
+        _cleanup_close_ int fd = -EBADF;
+        uint64_t cookie;
+        int r;
+
+        fd = reply->get(&reply->call, error);
+        if (fd < 0)
+                return fd;
+
+        r = sd_bus_message_new_method_return(reply->call.message, &m);
+        if (r >= 0)
+                r = sd_bus_message_append_basic(m, 'h', &fd);
+        if (r >= 0)
+                r = outbox_send(outbox, m, &cookie);
+        if (r < 0) {
+                reply->failed(&reply->call);
+                return r;
+        }
+
+        /* It has been answered. */
+        r = outbox_add_descriptor(outbox, cookie);
+        if (r < 0)
+                log_debug("Cannot account for a descriptor for %s: %s", outbox_get_destination(outbox),
+                          strerror(-r));
+
+        return 0;
+}
+
+static void on_room(Waiter *waiter) {
+        DescriptorReply *reply = CONTAINER_OF(waiter, DescriptorReply, waiter);
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        int r;
+
+        r = reply_send(reply, &error);
+        if (r < 0) {
+                if (!sd_bus_error_is_set(&error))
+                        (void) bus_error_from_errno(&error, r, "The call failed: %s", strerror(-r));
+                (void) sd_bus_reply_method_error(reply->call.message, &error);
+        } else if (reply->sent)
+                reply->sent(&reply->call);
+
+        reply_free(reply);
+}
+
+static void on_refused(Waiter *waiter) {
+        DescriptorReply *reply = CONTAINER_OF(waiter, DescriptorReply, waiter);
+
+        (void) sd_bus_reply_method_errorf(
+                        reply->call.message, SD_BUS_ERROR_NOT_SUPPORTED,
+                        "The caller's connection to the bus does not take file descriptors");
+        reply_free(reply);
+}
+
+static int on_time(sd_event_source *source, uint64_t usec, void *userdata) {
+        DescriptorReply *reply = userdata;
+
+        (void) sd_bus_reply_method_errorf(
+                        reply->call.message, SD_BUS_ERROR_LIMITS_EXCEEDED,
+                        "There is no room for another file descriptor (MaxUnacknowledged), as this "
+                        "caller or other clients of its user have not read what they were sent");
+        reply_free(reply);
+
+        return 0;
+}
+
+static void on_left(Waiter *end) {
+        reply_free(CONTAINER_OF(end, DescriptorReply, end));
+}
+
+int descriptor_reply_start(Call *call, DescriptorGet get, DescriptorSent sent, DescriptorSent failed) {
+        DescriptorReply *reply;
+        int r;
+
+        reply = calloc(1, sizeof(*reply));
+        if (!reply)
+                return -ENOMEM;
+
+        r = quota_charge(call->manager->quota, &reply->charge, call->client->uid, QUOTA_REQUESTS,
+                         call->manager->limits.pending_requests_per_user);
+        if (r < 0) {
+                free(reply);
+                return r;
+        }
+
+        reply->call = (Call) {
+                .queue = call->queue,
+                .manager = call->manager,
+                .client = call->client, /* it ends before the client does */
+                .message = sd_bus_message_ref(call->message),
+        };
+        reply->get = get;
+        reply->sent = sent;
+        reply->failed = failed;
+        reply->waiter = (Waiter) { .ready = on_room, .refused = on_refused };
+        reply->end = (Waiter) { .ready = on_left };
+        outbox_await_end(call->client->outbox, &reply->end);
+
+        r = sd_event_add_time_relative(sd_bus_get_event(outbox_get_bus(call->client->outbox)), &reply->timer,
+                                       CLOCK_MONOTONIC, WAIT_USEC, 0, on_time, reply);
+        if (r < 0) {
+                reply_free(reply);
+                return r;
+        }
+
+        if (outbox_get_room(call->client->outbox, &reply->waiter) > 0)
+                on_room(&reply->waiter);
+        return 0;
+}

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * Reading is for whoever the bus policy lets; setting is for root and the service's own user.
+ *
+ * sd-bus would check that by itself, but it would ask the bus for the caller's credentials and wait for the
+ * answer, and the service stands still meanwhile. So no call that sets anything comes as far as the vtable:
+ * it is taken before, and acted on once the caller has been identified like the caller of any other method.
+ * The properties stay privileged there, as this is what introspection shows. The bus policy refuses those
+ * calls as well, but a policy is a file that others may have changed.
+ */
+
+#include <systemd/sd-bus.h>
+
+#include "base/log.h"
+#include "base/macros.h"
+#include "daemon/bus/bus-error.h"
+#include "daemon/bus/call.h"
+#include "daemon/bus/log-control.h"
+#include "daemon/core/client.h"
+
+#define LOG_CONTROL_PATH "/org/freedesktop/LogControl1"
+#define LOG_CONTROL_INTERFACE "org.freedesktop.LogControl1"
+
+/* At the end of the file. */
+static const sd_bus_vtable *get_log_control_vtable(void);
+
+static int set_level(const char *value, sd_bus_error *error) {
+        int level;
+
+        level = log_level_from_string(value);
+        if (level < 0)
+                return bus_error_from_errno(error, level, "There is no log level \"%s\"", value);
+
+        log_set_level(level);
+        return 0;
+}
+
+static int set_target(const char *value, sd_bus_error *error) {
+        int target;
+
+        target = log_target_from_string(value);
+        if (target < 0)
+                return bus_error_from_errno(error, target,
+                                            "There is no log target \"%s\"; "
+                                            "it can be auto, journal or console",
+                                            value);
+
+        log_set_target((LogTarget) target);
+        return 0;
+}
+
+static int set_property(const char *property, const char *value, sd_bus_error *error) {
+        if (streq(property, "LogLevel"))
+                return set_level(value, error);
+        if (streq(property, "LogTarget"))
+                return set_target(value, error);
+        if (streq(property, "SyslogIdentifier"))
+                return sd_bus_error_set(error, SD_BUS_ERROR_PROPERTY_READ_ONLY,
+                                        "SyslogIdentifier cannot be set");
+
+        return sd_bus_error_setf(error, SD_BUS_ERROR_UNKNOWN_PROPERTY, "There is no property %s", property);
+}
+
+static int act_set(Call *call, sd_bus_error *error) {
+        const char *property, *value;
+        uid_t uid = call->client->uid;
+        int r;
+
+        if (uid != 0 && uid != geteuid())
+                return bus_error_from_errno(error, -EACCES, "User %u may not change what the service logs",
+                                            (unsigned) uid);
+
+        if (!sd_bus_message_has_signature(call->message, "ssv") ||
+            sd_bus_message_read(call->message, "ssv", NULL, &property, "s", &value) < 0)
+                return bus_error_from_errno(error, -EINVAL,
+                                            "The name of a property and a string are expected");
+
+        r = set_property(property, value, error);
+        if (r < 0)
+                return r;
+
+        log_event(LOG_NOTICE, NULL,
+                  &(LogFields) { .owner = call->client->name, .has_owner_uid = true, .owner_uid = uid },
+                  "User %u has set %s to %s", (unsigned) uid, property, value);
+        return sd_bus_reply_method_return(call->message, NULL);
+}
+
+static const CallMethod set_method = { .act = act_set };
+
+/* Comes before the vtable. */
+static int on_call(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        const char *interface;
+        int r;
+
+        if (sd_bus_message_is_method_call(m, "org.freedesktop.DBus.Properties", "Set") <= 0)
+                return 0;
+
+        r = sd_bus_message_read_basic(m, 's', &interface);
+        if (r < 0)
+                return bus_error_from_errno(error, -EINVAL, "The name of an interface is expected");
+
+        r = sd_bus_message_rewind(m, true);
+        if (r < 0)
+                return r;
+
+        /* Of the others, sd-bus knows that they have nothing to set. */
+        if (!streq(interface, LOG_CONTROL_INTERFACE))
+                return 0;
+
+        return call_start(userdata, m, &set_method, NULL);
+}
+
+static int property_get(sd_bus *bus,
+                        const char *path,
+                        const char *interface,
+                        const char *property,
+                        sd_bus_message *reply,
+                        void *userdata,
+                        sd_bus_error *error) {
+        const char *value = streq(property, "LogLevel")    ? log_level_to_string(log_get_level())
+                            : streq(property, "LogTarget") ? log_target_to_string(log_get_target())
+                                                           : log_get_identifier();
+
+        return sd_bus_message_append_basic(reply, 's', value);
+}
+
+/* Never called, see above. */
+static int property_set(sd_bus *bus,
+                        const char *path,
+                        const char *interface,
+                        const char *property,
+                        sd_bus_message *value,
+                        void *userdata,
+                        sd_bus_error *error) {
+        return bus_error_from_errno(error, -EACCES, "%s cannot be set like this", property);
+}
+
+int log_control_bus_add(sd_bus *bus, CallQueue *calls, sd_bus_slot **ret_vtable, sd_bus_slot **ret_calls) {
+        int r;
+
+        r = sd_bus_add_object(bus, ret_calls, LOG_CONTROL_PATH, on_call, calls);
+        if (r < 0)
+                return r;
+
+        return sd_bus_add_object_vtable(bus, ret_vtable, LOG_CONTROL_PATH, LOG_CONTROL_INTERFACE,
+                                        get_log_control_vtable(), calls);
+}
+
+static const sd_bus_vtable log_control_vtable[] = {
+        SD_BUS_VTABLE_START(0),
+
+        SD_BUS_WRITABLE_PROPERTY("LogLevel", "s", property_get, property_set, 0, 0),
+        SD_BUS_WRITABLE_PROPERTY("LogTarget", "s", property_get, property_set, 0, 0),
+        SD_BUS_PROPERTY("SyslogIdentifier", "s", property_get, 0, 0),
+
+        SD_BUS_VTABLE_END
+};
+
+static const sd_bus_vtable *get_log_control_vtable(void) {
+        return log_control_vtable;
+}

@@ -1,0 +1,429 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <stdio.h>
+
+#include "base/i18n.h"
+#include "base/log.h"
+#include "base/macros.h"
+#include "base/names.h"
+#include "base/socket.h"
+#include "config.h"
+#include "daemon/bus/access.h"
+#include "daemon/bus/bus-error.h"
+#include "daemon/bus/call.h"
+#include "daemon/bus/listener-properties.h"
+#include "daemon/bus/manager-bus.h"
+#include "daemon/bus/options-bus.h"
+#include "daemon/core/client.h"
+#include "daemon/core/manager.h"
+#include "daemon/policy/options.h"
+#include "daemon/policy/settings.h"
+
+/* At the end of the file. */
+static const sd_bus_vtable *get_manager_vtable(void);
+
+static int set_listen_error(Call *call, int r, const ListenOptions *o, sd_bus_error *error) {
+        const Limits *limits = &call->manager->limits;
+        char address[ADDRESS_STRING_MAX];
+
+        (void) address_format(&o->address, address);
+
+        switch (r) {
+
+        case MANAGER_E_LISTENERS:
+                return call_set_limit_error(call, "MaxListeners", limits->listeners,
+                                            "The service has as many listeners as it may", error);
+
+        case MANAGER_E_LISTENERS_PER_USER:
+                return call_set_limit_error(call, "MaxListenersPerUser", limits->listeners_per_user,
+                                            "The user has as many listeners as it may", error);
+
+        case MANAGER_E_PORT:
+                call_log_denied(call, "", (uint16_t) o->port, "the configuration does not allow it");
+                return bus_error_from_errno(error, -EACCES,
+                                            "The service's configuration does not allow port %i", o->port);
+
+        case MANAGER_E_ADDRESS:
+                call_log_denied(call, "", (uint16_t) o->port, "the configuration does not allow it");
+                return bus_error_from_errno(error, -EACCES,
+                                            "The service's configuration does not allow address %s", address);
+
+        case MANAGER_E_DELIVERY:
+                call_log_denied(call, "", (uint16_t) o->port, "the configuration does not allow it");
+                return bus_error_from_errno(error, -EACCES,
+                                            "The service's configuration does not allow delivery \"%s\"",
+                                            o->delivery);
+
+        case -EADDRINUSE:
+                return bus_error_from_errno(error, r, "Port %i of %s is in use", o->port, address);
+
+        case -EADDRNOTAVAIL:
+                return bus_error_from_errno(error, r, "This host does not have the address %s", address);
+
+        case -EAFNOSUPPORT:
+                return bus_error_from_errno(error, r, "This host does not support addresses like %s",
+                                            address);
+
+        case -ENODEV:
+                return bus_error_from_errno(error, r, "This host does not have the network interface %s",
+                                            o->interface ?: "in the scope of localAddress");
+
+        case -EACCES:
+        case -EPERM:
+                return bus_error_from_errno(error, r, "The service itself may not bind port %i of %s",
+                                            o->port, address);
+
+        default:
+                return bus_error_from_errno(error, r, "Cannot listen on port %i of %s: %s", o->port, address,
+                                            strerror(-r));
+        }
+}
+
+static int act_listen(Call *call, sd_bus_error *error) {
+        ListenOptions *o = call->data;
+        Client *client = call->client;
+        Listener *l;
+        int r;
+
+        r = manager_listen(call->manager, client, o, &l);
+        if (r != 0)
+                return set_listen_error(call, r, o, error);
+        call->data = NULL; /* the listener's now */
+
+        log_debug("%s of uid %u: port %u for %s", l->path, (unsigned) l->uid, address_get_port(&l->address),
+                  client->name);
+
+        /* The reply goes first: nothing about a listener is sent before its path is known. */
+        r = sd_bus_reply_method_return(call->message, "o", l->path);
+        if (r < 0) {
+                listener_close(l, LISTENER_END_ERROR);
+                return r;
+        }
+
+        manager_own(call->manager, client, l);
+        return 0;
+}
+
+static void free_options(void *data) {
+        (void) listen_options_free(data);
+}
+
+/* Some ports are for everybody, says the kernel; the others, and all if it does not say, for a few. */
+static bool port_is_privileged(int32_t port) {
+        uint32_t start;
+
+        if (port == 0)
+                return false; /* the kernel never chooses one of these */
+
+        return socket_get_unprivileged_port_start(&start) < 0 || (uint32_t) port < start;
+}
+
+static void need_listen(Call *call, CallNeed *need) {
+        const ListenOptions *o = call->data;
+        bool privileged = port_is_privileged(o->port);
+
+        /* Nobody has to type a password for what is refused anyway. */
+        if (manager_check_settings(call->manager, o) != 0)
+                return;
+
+        need->question.action = privileged ? ACTION_LISTEN_PRIVILEGED : ACTION_LISTEN;
+        need->question.may_ask = sd_bus_message_get_allow_interactive_authorization(call->message) > 0;
+        (void) snprintf(need->port, sizeof(need->port), "%i", o->port);
+        polkit_question_add(&need->question, "port", need->port);
+        polkit_question_add(&need->question, "address", address_format(&o->address, need->address));
+        polkit_question_add(&need->question, "interface", o->interface ?: "");
+        polkit_question_add(&need->question, "delivery", o->delivery);
+        polkit_question_add(&need->question, "name", o->name);
+        polkit_question_add(
+                        &need->question, "polkit.message",
+                        o->port == 0 ? N_("Authentication is required to receive network connections on a port that "
+                                          "the system chooses.")
+                                     : N_("Authentication is required to receive network connections on port $(port)."));
+        polkit_question_add(&need->question, "polkit.gettext_domain", GETTEXT_PACKAGE);
+}
+
+static int method_listen(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        static const CallMethod method = { .need = need_listen,
+                                           .act = act_listen,
+                                           .free_data = free_options };
+        CallQueue *calls = ((Manager *) userdata)->userdata;
+        _cleanup_free_ char *problem = NULL;
+        ListenOptions *o;
+        int r;
+
+        r = listen_options_read(m, &o, &problem);
+        if (r < 0)
+                return bus_error_from_errno(error, r, "%s", problem ?: strerror(-r));
+
+        return call_start(calls, m, &method, o);
+}
+
+/* dbus-daemon throws out whoever sends a message of more than 32 MiB (max_message_size), and one listener may
+ * take almost a KiB of it. */
+#define LIST_MAX 32768U
+
+static int act_list_listeners(Call *call, sd_bus_error *error) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        uint64_t size = 0;
+        uint32_t n = 0;
+        int r;
+
+        for (const Listener *l = call->manager->listeners; l; l = l->hh.next)
+                if (access_may(call, l, ACCESS_SEE)) {
+                        size += LISTENER_PROPERTIES_SIZE + strlen(l->options->name);
+                        n++;
+                }
+        if (n > LIST_MAX)
+                return bus_error_from_errno(error, -EDQUOT,
+                                            "There are more than %u listeners, which is more than a "
+                                            "message can have",
+                                            LIST_MAX);
+
+        r = unread_bus_admit(&call->queue->unread, call->message, call->client->uid, size, error);
+        if (r < 0)
+                return r;
+
+        r = sd_bus_message_new_method_return(call->message, &reply);
+        if (r < 0)
+                return r;
+
+        r = sd_bus_message_open_container(reply, 'a', "(oa{sv})");
+        if (r < 0)
+                return r;
+
+        for (Listener *l = call->manager->listeners; l; l = l->hh.next) {
+                if (!access_may(call, l, ACCESS_SEE))
+                        continue;
+
+                r = sd_bus_message_open_container(reply, 'r', "oa{sv}");
+                if (r < 0)
+                        return r;
+                r = sd_bus_message_append_basic(reply, 'o', l->path);
+                if (r < 0)
+                        return r;
+                r = listener_properties_append(call->queue->bus, reply, l, error);
+                if (r < 0)
+                        return r;
+                r = sd_bus_message_close_container(reply);
+                if (r < 0)
+                        return r;
+        }
+
+        r = sd_bus_message_close_container(reply);
+        if (r < 0)
+                return r;
+
+        return sd_bus_send(call->queue->bus, reply, NULL);
+}
+
+static int method_list_listeners(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        static const CallMethod method = { .need = access_need_list, .act = act_list_listeners };
+        CallQueue *calls = ((Manager *) userdata)->userdata;
+
+        return call_start(calls, m, &method, NULL);
+}
+
+static int property_get_version(sd_bus *bus,
+                                const char *path,
+                                const char *interface,
+                                const char *property,
+                                sd_bus_message *reply,
+                                void *userdata,
+                                sd_bus_error *error) {
+        return sd_bus_message_append_basic(reply, 's', PROJECT_VERSION);
+}
+
+static int property_get_idle_timeout(sd_bus *bus,
+                                     const char *path,
+                                     const char *interface,
+                                     const char *property,
+                                     sd_bus_message *reply,
+                                     void *userdata,
+                                     sd_bus_error *error) {
+        Manager *m = userdata;
+
+        return sd_bus_message_append_basic(reply, 't', &m->settings->idle_timeout_usec);
+}
+
+static int property_get_socket_delivery(sd_bus *bus,
+                                        const char *path,
+                                        const char *interface,
+                                        const char *property,
+                                        sd_bus_message *reply,
+                                        void *userdata,
+                                        sd_bus_error *error) {
+        Manager *m = userdata;
+
+        return sd_bus_message_append(reply, "b", m->settings->allow_socket_delivery);
+}
+
+static int property_get_allowed_addresses(sd_bus *bus,
+                                          const char *path,
+                                          const char *interface,
+                                          const char *property,
+                                          sd_bus_message *reply,
+                                          void *userdata,
+                                          sd_bus_error *error) {
+        Manager *m = userdata;
+
+        static char *nothing[] = { (char *) "none", NULL };
+        char **addresses = m->settings->allowed_addresses;
+
+        return sd_bus_message_append_strv(reply, addresses && !*addresses ? nothing : addresses);
+}
+
+static int property_get_allowed_ports(sd_bus *bus,
+                                      const char *path,
+                                      const char *interface,
+                                      const char *property,
+                                      sd_bus_message *reply,
+                                      void *userdata,
+                                      sd_bus_error *error) {
+        Manager *m = userdata;
+        int r;
+
+        r = sd_bus_message_open_container(reply, 'a', "(qq)");
+        if (r < 0)
+                return r;
+
+        if (m->settings->allowed_ports && !*m->settings->allowed_ports) {
+                r = sd_bus_message_append(reply, "(qq)", 0, 0);
+                if (r < 0)
+                        return r;
+        }
+
+        for (char **s = m->settings->allowed_ports; s && *s; s++) {
+                PortRange range;
+
+                r = parse_port_range(*s, &range);
+                if (r < 0)
+                        return r;
+                r = sd_bus_message_append(reply, "(qq)", range.first, range.last);
+                if (r < 0)
+                        return r;
+        }
+
+        return sd_bus_message_close_container(reply);
+}
+
+void manager_bus_emit_settings(sd_bus *bus) {
+        int r;
+
+        r = sd_bus_emit_properties_changed(bus, MANAGER_PATH, MANAGER_INTERFACE, "MaxListeners",
+                                           "MaxListenersPerUser", "MaxChannels", "MaxChannelsPerUser",
+                                           "MaxPendingRequestsPerUser", "MaxUnacknowledged",
+                                           "MaxUnacknowledgedPerClient", "IdleTimeoutUSec", "AllowedPorts",
+                                           "AllowedAddresses", "AllowSocketDelivery", NULL);
+        if (r < 0)
+                log_warning("Cannot tell that the settings have changed: %s", strerror(-r));
+}
+
+int manager_bus_add(sd_bus *bus, Manager *manager, sd_bus_slot **ret) {
+        return sd_bus_add_object_vtable(bus, ret, MANAGER_PATH, MANAGER_INTERFACE, get_manager_vtable(),
+                                        manager);
+}
+
+static const sd_bus_vtable manager_vtable[] = {
+        SD_BUS_VTABLE_START(0),
+
+        SD_BUS_PROPERTY("Version", "s", property_get_version, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("MaxListeners",
+                        "u",
+                        NULL,
+                        offsetof(Manager, limits.listeners),
+                        SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("MaxListenersPerUser",
+                        "u",
+                        NULL,
+                        offsetof(Manager, limits.listeners_per_user),
+                        SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("MaxChannels",
+                        "u",
+                        NULL,
+                        offsetof(Manager, limits.channels),
+                        SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("MaxChannelsPerUser",
+                        "u",
+                        NULL,
+                        offsetof(Manager, limits.channels_per_user),
+                        SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("MaxPendingRequestsPerUser",
+                        "u",
+                        NULL,
+                        offsetof(Manager, limits.pending_requests_per_user),
+                        SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("MaxUnacknowledged",
+                        "u",
+                        NULL,
+                        offsetof(Manager, limits.unacknowledged),
+                        SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("MaxUnacknowledgedPerClient",
+                        "u",
+                        NULL,
+                        offsetof(Manager, limits.unacknowledged_per_client),
+                        SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("IdleTimeoutUSec",
+                        "t",
+                        property_get_idle_timeout,
+                        0,
+                        SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("AllowedPorts",
+                        "a(qq)",
+                        property_get_allowed_ports,
+                        0,
+                        SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("AllowedAddresses",
+                        "as",
+                        property_get_allowed_addresses,
+                        0,
+                        SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("AllowSocketDelivery",
+                        "b",
+                        property_get_socket_delivery,
+                        0,
+                        SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+
+        SD_BUS_METHOD_WITH_ARGS("Listen",
+                                SD_BUS_ARGS("i", localPort, "a{sv}", options, "i", backlog),
+                                SD_BUS_RESULT("o", listener),
+                                method_listen,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("ListListeners",
+                                SD_BUS_NO_ARGS,
+                                SD_BUS_RESULT("a(oa{sv})", listeners),
+                                method_list_listeners,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+
+        SD_BUS_SIGNAL_WITH_ARGS("AcceptSocket",
+                                SD_BUS_ARGS("o",
+                                            listener,
+                                            "h",
+                                            socket,
+                                            "s",
+                                            remoteAddress,
+                                            "q",
+                                            remotePort,
+                                            "a{sv}",
+                                            details),
+                                0),
+        SD_BUS_SIGNAL_WITH_ARGS("Pending", SD_BUS_ARGS("o", listener), 0),
+        SD_BUS_SIGNAL_WITH_ARGS("Error",
+                                SD_BUS_ARGS("o",
+                                            listener,
+                                            "s",
+                                            message,
+                                            "s",
+                                            filename,
+                                            "u",
+                                            lineNumber,
+                                            "u",
+                                            columnNumber),
+                                0),
+        SD_BUS_SIGNAL_WITH_ARGS("Closed", SD_BUS_ARGS("o", listener, "s", reason), 0),
+
+        SD_BUS_VTABLE_END
+};
+
+static const sd_bus_vtable *get_manager_vtable(void) {
+        return manager_vtable;
+}

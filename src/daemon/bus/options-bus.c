@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <stdio.h>
+#include <systemd/sd-bus.h>
+
+#include "base/macros.h"
+#include "daemon/bus/options-bus.h"
+#include "daemon/policy/options.h"
+
+DEFINE_CLEANUP(ListenOptions, listen_options_free)
+
+static void strv_freep(char ***strings) {
+        if (!*strings)
+                return;
+        for (char **s = *strings; *s; s++)
+                free(*s);
+        free(*strings);
+}
+
+/* Reads an array of strings, as far as somebody will look at it. sd_bus_message_read_strv() takes a time that
+ * grows with the square of the length, and a message has room for millions. */
+static int read_strings(sd_bus_message *m, char ***ret) {
+        _cleanup_(strv_freep) char **strings = NULL;
+        const char *s;
+        size_t n = 0;
+        int r;
+
+        strings = calloc(OPTION_ALLOW_FROM_MAX + 2, sizeof(*strings));
+        if (!strings)
+                return -ENOMEM;
+
+        r = sd_bus_message_enter_container(m, 'a', "s");
+        if (r < 0)
+                return r;
+
+        while (n <= OPTION_ALLOW_FROM_MAX && (r = sd_bus_message_read_basic(m, 's', &s)) > 0) {
+                strings[n] = strdup(s);
+                if (!strings[n++])
+                        return -ENOMEM;
+        }
+        if (r < 0)
+                return r;
+
+        *ret = TAKE_PTR(strings);
+        /* One too many is refused, so that nothing that follows is read. */
+        return n > OPTION_ALLOW_FROM_MAX ? 0 : sd_bus_message_exit_container(m);
+}
+
+/* Reads the value inside the variant and sets the option; 'strings' keeps what the value borrows. */
+static int read_value(sd_bus_message *m,
+                      const char *key,
+                      const char *signature,
+                      ListenOptions *o,
+                      char **ret_problem) {
+        _cleanup_(strv_freep) char **strings = NULL;
+        OptionValue value = {};
+        int r, b;
+
+        switch (signature[0]) {
+
+        case 's':
+                r = sd_bus_message_read_basic(m, 's', &value.s);
+                break;
+
+        case 'b':
+                r = sd_bus_message_read_basic(m, 'b', &b);
+                value.b = b;
+                break;
+
+        case 'u':
+                r = sd_bus_message_read_basic(m, 'u', &value.u);
+                break;
+
+        case 'h':
+                r = sd_bus_message_read_basic(m, 'h', &value.h);
+                break;
+
+        default:
+                r = read_strings(m, &strings);
+                value.as = strings;
+                break;
+        }
+        if (r < 0) {
+                if (asprintf(ret_problem, "Option %s has a malformed value", key) < 0)
+                        return -ENOMEM;
+                return r;
+        }
+
+        return listen_options_set(o, key, value, ret_problem);
+}
+
+static int read_option(sd_bus_message *m, ListenOptions *o, char **ret_problem) {
+        const char *key, *contents, *signature;
+        int r;
+
+        r = sd_bus_message_read_basic(m, 's', &key);
+        if (r < 0)
+                return r;
+
+        r = sd_bus_message_peek_type(m, NULL, &contents);
+        if (r < 0)
+                return r;
+
+        signature = option_get_signature(key);
+        if (!signature)
+                return listen_options_set(o, key, (OptionValue) {}, ret_problem);
+        if (!streq(signature, contents)) {
+                if (asprintf(ret_problem, "Option %s is of type %s; it must be %s", key, contents,
+                             signature) < 0)
+                        return -ENOMEM;
+                return -EINVAL;
+        }
+
+        r = sd_bus_message_enter_container(m, 'v', signature);
+        if (r < 0)
+                return r;
+
+        r = read_value(m, key, signature, o, ret_problem);
+        if (r < 0)
+                return r;
+
+        return sd_bus_message_exit_container(m);
+}
+
+static int read_options(sd_bus_message *m, ListenOptions *o, char **ret_problem) {
+        int r;
+
+        r = sd_bus_message_enter_container(m, 'a', "{sv}");
+        if (r < 0)
+                return r;
+
+        while ((r = sd_bus_message_enter_container(m, 'e', "sv")) > 0) {
+                r = read_option(m, o, ret_problem);
+                if (r < 0)
+                        return r;
+
+                r = sd_bus_message_exit_container(m);
+                if (r < 0)
+                        return r;
+        }
+        if (r < 0)
+                return r;
+
+        return sd_bus_message_exit_container(m);
+}
+
+int listen_options_read(sd_bus_message *m, ListenOptions **ret, char **ret_problem) {
+        _cleanup_(listen_options_freep) ListenOptions *o = NULL;
+        int32_t port, backlog;
+        int r;
+
+        r = sd_bus_message_read_basic(m, 'i', &port);
+        if (r < 0)
+                return r;
+
+        r = listen_options_new(port, -1, &o, ret_problem);
+        if (r < 0)
+                return r;
+
+        r = read_options(m, o, ret_problem);
+        if (r < 0)
+                return r;
+
+        r = sd_bus_message_read_basic(m, 'i', &backlog);
+        if (r < 0)
+                return r;
+
+        r = listen_options_set_backlog(o, backlog, ret_problem);
+        if (r < 0)
+                return r;
+
+        r = listen_options_finish(o, ret_problem);
+        if (r < 0)
+                return r;
+
+        *ret = TAKE_PTR(o);
+        return 0;
+}

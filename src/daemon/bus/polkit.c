@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <assert.h>
+#include <stdio.h>
+#include <sys/queue.h>
+#include <systemd/sd-bus.h>
+#include <systemd/sd-event.h>
+
+#include "base/log.h"
+#include "base/macros.h"
+#include "daemon/bus/polkit.h"
+
+/* dbus-daemon lets a connection of the system bus wait for 128 answers at once (max_replies_per_connection).
+ * Barriers take up to 56 of them. */
+#define CHECKS_MAX 24
+#define DIALOGS_MAX 40
+
+/* polkitd answers one question after the other. Whoever asks in a flood has to wait for itself, not others
+ * for it. */
+#define CHECKS_PER_USER_MAX 2
+
+/* An agent asks one thing at a time. polkit's own text agent refuses a second question, and polkitd takes
+ * that for a no. */
+#define DIALOGS_PER_USER_MAX 1
+
+/* sd-bus' default of 25 s would be too short to find and type a password. */
+#define ANSWER_USEC (UINT64_C(5) * 60 * 1000 * 1000)
+
+/* Of org.freedesktop.PolicyKit1.Authority.CheckAuthorization. */
+#define ALLOW_USER_INTERACTION UINT32_C(1)
+
+typedef enum QueryState {
+        QUERY_WAITS_FOR_CHECK,
+        QUERY_CHECKS,
+        QUERY_WAITS_FOR_DIALOG,
+        QUERY_ASKS,
+        _QUERY_STATE_MAX,
+} QueryState;
+
+typedef TAILQ_HEAD(QueryList, PolkitQuery) QueryList;
+
+struct PolkitQuery {
+        Polkit *polkit;
+        char *caller;
+        uid_t uid;
+        const PolkitQuestion *question;
+        PolkitCallback callback; /* NULL: nobody waits for the answer any more */
+        void *userdata;
+
+        QueryState state;
+        bool failed; /* could not be put */
+        uint64_t id; /* to cancel it by */
+        sd_bus_slot *slot;
+        sd_event_source *timer;
+        TAILQ_ENTRY(PolkitQuery) link;
+};
+
+struct Polkit {
+        sd_bus *bus;
+        QueryList lists[_QUERY_STATE_MAX]; /* oldest first */
+        unsigned n[_QUERY_STATE_MAX];
+        uint64_t last_id;
+};
+
+DEFINE_CLEANUP(PolkitQuery, polkit_query_free)
+
+void polkit_question_add(PolkitQuestion *question, const char *key, const char *value) {
+        assert(question->n_details < POLKIT_DETAILS_MAX);
+
+        question->details[question->n_details].key = key;
+        question->details[question->n_details].value = value;
+        question->n_details++;
+}
+
+int polkit_new(sd_bus *bus, Polkit **ret) {
+        Polkit *polkit;
+
+        polkit = calloc(1, sizeof(*polkit));
+        if (!polkit)
+                return -ENOMEM;
+
+        polkit->bus = sd_bus_ref(bus);
+        for (size_t i = 0; i < ELEMENTS(polkit->lists); i++)
+                TAILQ_INIT(&polkit->lists[i]);
+
+        *ret = polkit;
+        return 0;
+}
+
+/* Frees it whatever it waits for. */
+static void query_destroy(PolkitQuery *query) {
+        Polkit *polkit = query->polkit;
+
+        TAILQ_REMOVE(&polkit->lists[query->state], query, link);
+        polkit->n[query->state]--;
+
+        sd_bus_slot_unref(query->slot);
+        sd_event_source_disable_unref(query->timer);
+        free(query->caller);
+        free(query);
+}
+
+Polkit *polkit_free(Polkit *polkit) {
+        PolkitQuery *query;
+
+        if (!polkit)
+                return NULL;
+
+        /* Those that polkit has not answered although nobody waits for it. */
+        for (size_t i = 0; i < ELEMENTS(polkit->lists); i++)
+                while ((query = TAILQ_FIRST(&polkit->lists[i])))
+                        query_destroy(query);
+
+        sd_bus_unref(polkit->bus);
+        free(polkit);
+        return NULL;
+}
+
+static void query_set_state(PolkitQuery *query, QueryState state) {
+        Polkit *polkit = query->polkit;
+
+        TAILQ_REMOVE(&polkit->lists[query->state], query, link);
+        polkit->n[query->state]--;
+        query->state = state;
+        TAILQ_INSERT_TAIL(&polkit->lists[state], query, link);
+        polkit->n[state]++;
+}
+
+static int append_question(sd_bus_message *m, const PolkitQuery *query, uint32_t flags, const char *id) {
+        const PolkitQuestion *question = query->question;
+        int r;
+
+        r = sd_bus_message_append(m, "(sa{sv})s", "system-bus-name", 1, "name", "s", query->caller,
+                                  question->action);
+        if (r < 0)
+                return r;
+
+        r = sd_bus_message_open_container(m, 'a', "{ss}");
+        if (r < 0)
+                return r;
+        for (unsigned i = 0; i < question->n_details; i++) {
+                r = sd_bus_message_append(m, "{ss}", question->details[i].key, question->details[i].value);
+                if (r < 0)
+                        return r;
+        }
+        r = sd_bus_message_close_container(m);
+        if (r < 0)
+                return r;
+
+        return sd_bus_message_append(m, "us", flags, id);
+}
+
+static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *error);
+
+static int query_send(PolkitQuery *query, uint32_t flags) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        char id[32] = "";
+        int r;
+
+        r = sd_bus_message_new_method_call(query->polkit->bus, &m, "org.freedesktop.PolicyKit1",
+                                           "/org/freedesktop/PolicyKit1/Authority",
+                                           "org.freedesktop.PolicyKit1.Authority", "CheckAuthorization");
+        if (r < 0)
+                return r;
+
+        if (flags & ALLOW_USER_INTERACTION) {
+                query->id = ++query->polkit->last_id;
+                (void) snprintf(id, sizeof(id), "%llu", (unsigned long long) query->id);
+        }
+
+        r = append_question(m, query, flags, id);
+        if (r < 0)
+                return r;
+
+        return sd_bus_call_async(query->polkit->bus, &query->slot, m, on_answer, query, UINT64_MAX);
+}
+
+static void query_cancel(PolkitQuery *query) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        char id[32];
+        int r;
+
+        (void) snprintf(id, sizeof(id), "%llu", (unsigned long long) query->id);
+
+        r = sd_bus_message_new_method_call(query->polkit->bus, &m, "org.freedesktop.PolicyKit1",
+                                           "/org/freedesktop/PolicyKit1/Authority",
+                                           "org.freedesktop.PolicyKit1.Authority",
+                                           "CancelCheckAuthorization");
+        if (r >= 0)
+                r = sd_bus_message_append(m, "s", id);
+        if (r >= 0)
+                r = sd_bus_message_set_expect_reply(m, false);
+        if (r >= 0)
+                r = sd_bus_send(query->polkit->bus, m, NULL);
+        if (r < 0)
+                log_debug("Cannot cancel a question to polkit: %s", strerror(-r));
+}
+
+/* The callback may free the query, and with it everything else that belongs to the caller. */
+static void query_answer(PolkitQuery *query, PolkitAnswer answer) {
+        query->callback(answer, query->userdata);
+}
+
+static unsigned count_of_user(Polkit *polkit, QueryState state, uid_t uid) {
+        PolkitQuery *query;
+        unsigned n = 0;
+
+        TAILQ_FOREACH(query, &polkit->lists[state], link)
+                if (query->uid == uid)
+                        n++;
+
+        return n;
+}
+
+/* The first that waits and whose user has a place for one more where it goes next. */
+static PolkitQuery *find_next(Polkit *polkit,
+                              QueryState waits,
+                              QueryState next,
+                              unsigned max,
+                              unsigned max_per_user) {
+        PolkitQuery *query;
+
+        if (polkit->n[next] >= max)
+                return NULL;
+
+        TAILQ_FOREACH(query, &polkit->lists[waits], link)
+                if (count_of_user(polkit, next, query->uid) < max_per_user)
+                        return query;
+
+        return NULL;
+}
+
+/* Puts the question. A failure is told like any other answer, later: nobody's query goes while it is asked.
+ */
+static void query_put(PolkitQuery *query, QueryState state, uint32_t flags) {
+        int r;
+
+        query_set_state(query, state);
+
+        r = query_send(query, flags);
+        if (r >= 0)
+                return;
+
+        log_warning("Cannot ask polkit: %s", strerror(-r));
+        query->failed = true;
+        (void) sd_event_source_set_time(query->timer, 0);
+}
+
+static void polkit_dispatch(Polkit *polkit) {
+        PolkitQuery *query;
+
+        while ((query = find_next(polkit, QUERY_WAITS_FOR_CHECK, QUERY_CHECKS, CHECKS_MAX,
+                                  CHECKS_PER_USER_MAX)))
+                query_put(query, QUERY_CHECKS, 0);
+
+        while ((query = find_next(polkit, QUERY_WAITS_FOR_DIALOG, QUERY_ASKS, DIALOGS_MAX,
+                                  DIALOGS_PER_USER_MAX)))
+                query_put(query, QUERY_ASKS, ALLOW_USER_INTERACTION);
+}
+
+static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        PolkitQuery *query = userdata;
+        int r, authorized, challenge;
+
+        query->slot = sd_bus_slot_unref(query->slot);
+
+        if (!query->callback) {
+                Polkit *polkit = query->polkit;
+
+                query_destroy(query);
+                polkit_dispatch(polkit);
+                return 0;
+        }
+
+        if (sd_bus_message_is_method_error(m, NULL)) {
+                log_debug("polkit does not answer for %s: %s", query->caller,
+                          sd_bus_message_get_error(m)->message);
+                query->id = 0;
+                query_answer(query, POLKIT_UNAVAILABLE);
+                return 0;
+        }
+
+        r = sd_bus_message_enter_container(m, 'r', "bba{ss}");
+        if (r >= 0)
+                r = sd_bus_message_read(m, "bb", &authorized, &challenge);
+        query->id = 0;
+        if (r < 0) {
+                query_answer(query, POLKIT_UNAVAILABLE);
+                return 0;
+        }
+
+        if (authorized)
+                query_answer(query, POLKIT_ALLOWED);
+        else if (!challenge || query->state == QUERY_ASKS)
+                query_answer(query, POLKIT_DENIED);
+        else if (!query->question->may_ask)
+                query_answer(query, POLKIT_CHALLENGE);
+        else {
+                Polkit *polkit = query->polkit;
+
+                query_set_state(query, QUERY_WAITS_FOR_DIALOG);
+                polkit_dispatch(polkit);
+        }
+
+        return 0;
+}
+
+/* Only if a person has the question, it is the person who did not answer. */
+static PolkitAnswer query_get_late_answer(const PolkitQuery *query) {
+        if (query->failed)
+                return POLKIT_UNAVAILABLE;
+
+        switch (query->state) {
+
+        case QUERY_WAITS_FOR_DIALOG:
+                return POLKIT_BUSY;
+
+        case QUERY_ASKS:
+                return POLKIT_TIMED_OUT;
+
+        default:
+                return POLKIT_UNAVAILABLE;
+        }
+}
+
+static int on_time_out(sd_event_source *s, uint64_t usec, void *userdata) {
+        PolkitQuery *query = userdata;
+
+        query_answer(query, query_get_late_answer(query));
+        return 0;
+}
+
+int polkit_ask(Polkit *polkit,
+               const char *caller,
+               uid_t uid,
+               const PolkitQuestion *question,
+               PolkitCallback callback,
+               void *userdata,
+               PolkitQuery **ret) {
+        _cleanup_(polkit_query_freep) PolkitQuery *query = NULL;
+        int r;
+
+        query = calloc(1, sizeof(*query));
+        if (!query)
+                return -ENOMEM;
+
+        query->polkit = polkit;
+        query->uid = uid;
+        query->question = question;
+        query->callback = callback;
+        query->userdata = userdata;
+        TAILQ_INSERT_TAIL(&polkit->lists[QUERY_WAITS_FOR_CHECK], query, link);
+        polkit->n[QUERY_WAITS_FOR_CHECK]++;
+
+        query->caller = strdup(caller);
+        if (!query->caller)
+                return -ENOMEM;
+
+        r = sd_event_add_time_relative(sd_bus_get_event(polkit->bus), &query->timer, CLOCK_MONOTONIC,
+                                       ANSWER_USEC, 0, on_time_out, query);
+        if (r < 0)
+                return r;
+
+        *ret = TAKE_PTR(query);
+        polkit_dispatch(polkit);
+        return 0;
+}
+
+PolkitQuery *polkit_query_free(PolkitQuery *query) {
+        Polkit *polkit;
+
+        if (!query)
+                return NULL;
+
+        polkit = query->polkit;
+
+        if (query->state == QUERY_ASKS && query->id != 0)
+                query_cancel(query);
+
+        /* The bus keeps a place for the answer until polkit gives it, so the query keeps its own place as
+         * well: else whoever asks and leaves, again and again, uses up what the bus allows this service, and
+         * nobody's delivery could be confirmed any more. */
+        if (query->slot) {
+                query->callback = NULL;
+                query->question = NULL;
+                query->timer = sd_event_source_disable_unref(query->timer);
+                return NULL;
+        }
+
+        query_destroy(query);
+        polkit_dispatch(polkit);
+        return NULL;
+}

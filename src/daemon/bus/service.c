@@ -1,0 +1,476 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <systemd/sd-bus.h>
+#include <systemd/sd-daemon.h>
+#include <systemd/sd-event.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/macros.h"
+#include "base/names.h"
+#include "daemon/bus/call.h"
+#include "daemon/bus/idle.h"
+#include "daemon/bus/listener-bus.h"
+#include "daemon/bus/log-control.h"
+#include "daemon/bus/manager-bus.h"
+#include "daemon/bus/restore.h"
+#include "daemon/bus/service.h"
+#include "daemon/bus/unit.h"
+#include "daemon/core/client.h"
+#include "daemon/core/manager-restore.h"
+#include "daemon/core/manager.h"
+#include "daemon/policy/settings.h"
+#include "daemon/store/store.h"
+
+/* While it has to go on although it said it would stop: see on_name_released(). */
+#define LINGER_USEC (UINT64_C(30) * 1000 * 1000)
+#define LINGER_CHECK_USEC (UINT64_C(1) * 1000 * 1000)
+
+/* After that it is a stop. systemd kills us after a while (TimeoutStopSec=). */
+#define TERMINATE_USEC (UINT64_C(2) * 1000 * 1000)
+
+/* So many may the listeners have before the bus has one again. */
+#define TURNS_PER_MESSAGE 8
+
+struct Service {
+        sd_event *event;
+        sd_bus *bus;
+        Manager *manager;
+        CallQueue calls;
+
+        Idle *idle;
+        sd_bus_slot *activity;
+
+        Restore *restore;        /* goes on, and has not asked for the name yet */
+        sd_bus_slot *job_answer; /* SIGTERM was received */
+        sd_event_source *give_up;
+        bool is_leaving; /* another process follows */
+
+        sd_event_source *linger; /* has said that it stops, and asks for more time again and again */
+        sd_bus_slot *linger_answer;
+
+        sd_bus_slot *manager_object;
+        sd_bus_slot *log_control;
+        sd_bus_slot *log_control_calls;
+        ListenerBus listener_objects;
+        sd_bus_slot *name_owner_match;
+        sd_bus_slot *name_answer; /* it was requested, or released */
+};
+
+DEFINE_CLEANUP(Service, service_free)
+
+static void on_listener_error(Listener *l, const ListenerError *error, void *userdata) {
+        CallQueue *calls = userdata;
+
+        listener_bus_emit_error(calls, l, error);
+}
+
+static void on_listener_closed(Listener *l, ListenerEnd end, void *userdata) {
+        CallQueue *calls = userdata;
+
+        listener_bus_emit_closed(calls, l, listener_end_to_string(end));
+        manager_forget_listener(calls->manager, l);
+}
+
+/* The loop gives each that is ready a turn, and the bus would be one among as many as there are listeners. To
+ * let it go first would be the other extreme: then somebody who calls all the time could keep all of them
+ * waiting. */
+static void on_listener_turn(void *userdata) {
+        CallQueue *calls = userdata;
+        int r;
+
+        if (++calls->n_turns % TURNS_PER_MESSAGE != 0)
+                return;
+
+        /* A message that could not be handled is lost, and with it a call or somebody's end: the service
+         * ends, as it does where sd-bus itself meets that. */
+        r = sd_bus_process(calls->bus, NULL);
+        if (r < 0) {
+                log_error("Cannot handle what the bus has sent: %s", strerror(-r));
+                (void) sd_event_exit(sd_bus_get_event(calls->bus), r);
+        }
+}
+
+static const ListenerEvents listener_events = {
+        .error = on_listener_error,
+        .closed = on_listener_closed,
+        .turn = on_listener_turn,
+};
+
+static bool on_signal(const char *destination, uint64_t size, void *userdata) {
+        CallQueue *calls = userdata;
+
+        return unread_bus_admit_signal(&calls->unread, destination, size);
+}
+
+static const TrafficEvents traffic_events = {
+        .admit_signal = on_signal,
+};
+
+/* Somebody has left the bus. The match covers everybody: one for each client would have to be added before
+ * its call is acted on, and each would be one more for the bus to go through. */
+static int on_name_gone(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        Service *s = userdata;
+        const char *name, *sender = sd_bus_message_get_sender(m);
+        Client *client;
+        int r;
+
+        /* Everybody may send signals, and sd-bus cannot tell whether a unique name owns the well-known one of
+         * a match: it lets them all pass. */
+        if (!sender || !streq(sender, "org.freedesktop.DBus"))
+                return 0;
+
+        r = sd_bus_message_read_basic(m, 's', &name);
+        if (r < 0)
+                return r;
+
+        call_queue_cancel(&s->calls, name);
+        client = manager_find_client(s->manager, name);
+        if (client)
+                manager_remove_client(s->manager, client);
+        /* Last, as before it may still be told something. */
+        unread_bus_forget(&s->calls.unread, name);
+        return 0;
+}
+
+static int on_match_added(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        Service *s = userdata;
+
+        if (!sd_bus_message_is_method_error(m, NULL))
+                return 0;
+
+        log_error("The bus does not tell who leaves: %s", sd_bus_message_get_error(m)->message);
+        return sd_event_exit(s->event, -EIO);
+}
+
+static int on_name_requested(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        Service *s = userdata;
+        uint32_t result = 0;
+
+        s->name_answer = sd_bus_slot_unref(s->name_answer);
+
+        if (sd_bus_message_is_method_error(m, NULL)) {
+                log_error("Cannot take the name " BUS_NAME ": %s", sd_bus_message_get_error(m)->message);
+                return sd_event_exit(s->event, -EACCES);
+        }
+
+        (void) sd_bus_message_read_basic(m, 'u', &result);
+        if (result != 1 /* primary owner, says the D-Bus specification, "RequestName" */) {
+                log_error("The name " BUS_NAME " is taken, is another instance running?");
+                return sd_event_exit(s->event, -EEXIST);
+        }
+
+        s->manager->has_name = true;
+        manager_restore_owners(s->manager);
+
+        log_debug("Ready as " BUS_NAME);
+        (void) sd_notify(false, "READY=1");
+        return 0;
+}
+
+static int service_fail(Service *s, int error, const char *what) {
+        log_error("%s: %s", what, strerror(-error));
+        return sd_event_exit(s->event, error);
+}
+
+static int service_request_name(Service *s) {
+        return sd_bus_request_name_async(s->bus, &s->name_answer, BUS_NAME, 0, on_name_requested, s);
+}
+
+static void on_restored(int r, void *userdata) {
+        Service *s = userdata;
+
+        s->restore = restore_free(s->restore);
+        if (r >= 0)
+                r = service_request_name(s);
+        if (r < 0)
+                (void) sd_event_exit(s->event, r);
+}
+
+static bool service_is_busy(void *userdata) {
+        Service *s = userdata;
+
+        return s->restore || s->manager->listeners || !TAILQ_EMPTY(&s->calls.calls) ||
+               budget_get_used(&s->manager->traffic.budget) > 0;
+}
+
+/* All that was sent to us has been answered. */
+static int on_name_given_up(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        Service *s = userdata;
+
+        s->name_answer = sd_bus_slot_unref(s->name_answer);
+        return sd_event_exit(s->event, 0);
+}
+
+/* Another process follows. From now on the bus keeps what is sent to us for that one. */
+static void service_leave(Service *s) {
+        int r;
+
+        /* Who follows the name's owner would not believe us any more that there is a connection. */
+        log_debug("Leaving all to the next process");
+        s->is_leaving = true;
+        manager_leave_all(s->manager);
+        s->name_answer = sd_bus_slot_unref(s->name_answer);
+
+        r = sd_bus_release_name_async(s->bus, &s->name_answer, BUS_NAME, on_name_given_up, s);
+        if (r < 0)
+                (void) sd_event_exit(s->event, 0);
+}
+
+static int on_job(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        const char *job = unit_read_job(m);
+        Service *s = userdata;
+
+        s->job_answer = sd_bus_slot_unref(s->job_answer);
+
+        if (streq(job, "restart"))
+                service_leave(s);
+        else
+                (void) sd_event_exit(s->event, 0);
+        return 0;
+}
+
+static int on_give_up(sd_event_source *source, uint64_t usec, void *userdata) {
+        Service *s = userdata;
+
+        return sd_event_exit(s->event, 0);
+}
+
+/* systemd sends the same signal for a stop, after which nothing of us shall be left, and for a restart. */
+void service_terminate(Service *s) {
+        int r;
+
+        /* Asked twice, or nothing to lose. */
+        if (s->give_up || !s->manager->store || (!s->restore && !s->manager->listeners)) {
+                (void) sd_event_exit(s->event, 0);
+                return;
+        }
+
+        r = sd_event_add_time_relative(s->event, &s->give_up, CLOCK_MONOTONIC, TERMINATE_USEC, 0, on_give_up,
+                                       s);
+        if (r >= 0)
+                r = unit_ask_for_job(s->bus, &s->job_answer, TERMINATE_USEC, on_job, s);
+        if (r < 0)
+                (void) sd_event_exit(s->event, 0);
+}
+
+static int on_unit_listed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        const char *job = unit_read_job(m);
+        Service *s = userdata;
+
+        s->linger_answer = sd_bus_slot_unref(s->linger_answer);
+
+        /* The others, "start" above all, wait for the end of this process and need not be hurried. */
+        if (streq(job, "restart"))
+                service_leave(s);
+        else if (streq(job, "stop"))
+                return sd_event_exit(s->event, 0);
+
+        return 0;
+}
+
+/* The service manager takes this process for one that stops. So it sends no SIGTERM when an administrator
+ * wants it to, and would wait for as long as it is asked to: it has to be asked whether that is so. */
+static void service_ask_for_job(Service *s) {
+        if (s->linger_answer)
+                return;
+
+        (void) unit_ask_for_job(s->bus, &s->linger_answer, 0, on_unit_listed, s);
+}
+
+static int on_linger(sd_event_source *source, uint64_t usec, void *userdata) {
+        (void) sd_notifyf(false, "EXTEND_TIMEOUT_USEC=%llu", (unsigned long long) LINGER_USEC);
+        service_ask_for_job(userdata);
+
+        (void) sd_event_source_set_time_relative(source, LINGER_CHECK_USEC);
+        return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+/* Whoever called before the name was released has been served by now, in the order of the messages. Usually
+ * that is nobody, and the service ends. But if there is a listener again, it has to stay, and to be found: it
+ * takes the name back, and asks the service manager, which has been told that it stops, for as long as it
+ * takes. */
+static int on_name_released(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        Service *s = userdata;
+        int r;
+
+        s->name_answer = sd_bus_slot_unref(s->name_answer);
+
+        if (!service_is_busy(s))
+                return sd_event_exit(s->event, 0);
+
+        log_debug("Going on, somebody called at the last moment");
+        if (!s->linger) {
+                r = sd_event_add_time_relative(s->event, &s->linger, CLOCK_MONOTONIC, 0, 0, on_linger, s);
+                if (r < 0)
+                        return service_fail(s, r, "Cannot go on");
+        }
+
+        r = service_request_name(s);
+        return r < 0 ? service_fail(s, r, "Cannot take the name " BUS_NAME " back") : 0;
+}
+
+/* First the service manager hears that we stop: it then starts a new instance for whoever calls from now on,
+ * instead of taking us for running. Then the name is released, and all calls that came before are served. */
+static void on_idle(void *userdata) {
+        Service *s = userdata;
+        int r;
+
+        if (s->name_answer)
+                return; /* an answer about the name is on its way already */
+
+        log_debug("Nothing to do, leaving");
+        (void) sd_notify(false, "STOPPING=1");
+
+        s->manager->has_name = false;
+        r = sd_bus_release_name_async(s->bus, &s->name_answer, BUS_NAME, on_name_released, s);
+        if (r < 0)
+                (void) service_fail(s, r, "Cannot release the name " BUS_NAME);
+}
+
+static const IdleEvents idle_events = {
+        .is_busy = service_is_busy,
+        .idle = on_idle,
+};
+
+static int service_connect(Service *s) {
+        int r;
+
+        r = manager_bus_add(s->bus, s->manager, &s->manager_object);
+        if (r < 0)
+                return r;
+
+        r = log_control_bus_add(s->bus, &s->calls, &s->log_control, &s->log_control_calls);
+        if (r < 0)
+                return r;
+
+        r = listener_bus_init(&s->listener_objects, s->bus, &s->calls);
+        if (r < 0)
+                return r;
+
+        /* Before the name, so that nobody can have called us and left unnoticed. */
+        r = sd_bus_add_match_async(s->bus, &s->name_owner_match,
+                                   "type='signal',sender='org.freedesktop.DBus',path='/org/freedesktop/DBus',"
+                                   "interface='org.freedesktop.DBus',member='NameOwnerChanged',arg2=''",
+                                   on_name_gone, on_match_added, s);
+        if (r < 0)
+                return r;
+
+        return s->manager->store ? restore_start(s->bus, s->manager, on_restored, s, &s->restore)
+                                 : service_request_name(s);
+}
+
+/* Whoever calls still needs the service, whether it keeps anything for them or not. But one that has said
+ * that it stops goes as soon as it can, for the next one to be started. */
+static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        Service *s = userdata;
+
+        if (!s->linger && sd_bus_message_is_method_call(m, NULL, NULL) > 0)
+                idle_touch(s->idle);
+        return 0;
+}
+
+static uint64_t get_idle_timeout(const Settings *settings) {
+        return settings->idle_timeout_usec == UINT64_MAX ? 0 : settings->idle_timeout_usec;
+}
+
+int service_new(sd_event *event, sd_bus *bus, Settings *settings, Store *store, Service **ret) {
+        _cleanup_(service_freep) Service *s = NULL;
+        int r;
+
+        s = calloc(1, sizeof(*s));
+        if (!s)
+                return -ENOMEM;
+
+        s->event = sd_event_ref(event);
+        s->bus = sd_bus_ref(bus);
+
+        r = idle_new(event, get_idle_timeout(settings), &idle_events, s, &s->idle);
+        if (r < 0)
+                return r;
+
+        r = manager_new(event, bus, settings, store, &listener_events, &traffic_events, &s->calls,
+                        &s->manager);
+        if (r < 0)
+                return r;
+
+        r = call_queue_init(&s->calls, bus, s->manager);
+        /* The last filter, which is the first to be asked: the others may keep a message for themselves. */
+        if (r >= 0)
+                r = sd_bus_add_filter(bus, &s->activity, on_message, s);
+        if (r >= 0)
+                r = service_connect(s);
+        if (r < 0) {
+                s->manager->settings = NULL; /* still the caller's */
+                return r;
+        }
+
+        *ret = TAKE_PTR(s);
+        return 0;
+}
+
+void service_set_settings(Service *s, Settings *settings) {
+        manager_set_settings(s->manager, settings);
+        idle_set_timeout(s->idle, get_idle_timeout(settings));
+        manager_bus_emit_settings(s->bus);
+}
+
+static void service_withdraw(Service *s) {
+        s->activity = sd_bus_slot_unref(s->activity);
+        s->idle = idle_free(s->idle);
+        s->restore = restore_free(s->restore);
+        s->job_answer = sd_bus_slot_unref(s->job_answer);
+        s->give_up = sd_event_source_disable_unref(s->give_up);
+        s->linger = sd_event_source_disable_unref(s->linger);
+        s->linger_answer = sd_bus_slot_unref(s->linger_answer);
+        call_queue_done(&s->calls);
+        s->manager_object = sd_bus_slot_unref(s->manager_object);
+        s->log_control = sd_bus_slot_unref(s->log_control);
+        s->log_control_calls = sd_bus_slot_unref(s->log_control_calls);
+        listener_bus_done(&s->listener_objects);
+        s->name_owner_match = sd_bus_slot_unref(s->name_owner_match);
+        s->name_answer = sd_bus_slot_unref(s->name_answer);
+}
+
+void service_shut_down(Service *s, bool failed, uint64_t timeout_usec) {
+        bool leaves = (failed || s->is_leaving) && s->manager->store;
+        uint64_t queued, now, end = clock_get_usec() + timeout_usec;
+
+        if (leaves)
+                manager_leave_all(s->manager);
+        else
+                manager_close_all(s->manager);
+
+        /* What a bus that is lost has to say confirms nothing. */
+        if (leaves && failed)
+                store_seal(s->manager->store);
+        service_withdraw(s);
+
+        /* sd_bus_flush() would wait without end for a bus that does not read. */
+        while (sd_bus_get_n_queued_write(s->bus, &queued) >= 0 && queued > 0 &&
+               (now = clock_get_usec()) < end) {
+                int r;
+
+                r = sd_bus_process(s->bus, NULL);
+                if (r == 0)
+                        r = sd_bus_wait(s->bus, end - now);
+                if (r < 0)
+                        break;
+        }
+
+        if (leaves)
+                store_seal(s->manager->store);
+}
+
+Service *service_free(Service *s) {
+        if (!s)
+                return NULL;
+
+        if (s->calls.manager)
+                service_withdraw(s);
+        s->manager = manager_free(s->manager);
+        sd_bus_unref(s->bus);
+        sd_event_unref(s->event);
+        free(s);
+        return NULL;
+}

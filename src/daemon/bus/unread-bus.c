@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "base/linger.h"
+#include "base/log.h"
+#include "base/macros.h"
+#include "daemon/bus/bus-error.h"
+#include "daemon/bus/unread-bus.h"
+#include "daemon/core/client.h"
+#include "daemon/core/manager.h"
+#include "daemon/outbox/outbox.h"
+
+/* No answer is longer, but for the names of the call that it may repeat. A call that wants none counts as
+ * well: it may be the cause of a signal. */
+#define ANSWER_SIZE UINT64_C(512)
+#define GET_ALL_SIZE UINT64_C(2048)
+#define INTROSPECT_SIZE UINT64_C(6144)
+
+#define ASK_AGAIN_USEC (UINT64_C(500) * 1000)
+
+static void unread_bus_ask_later(UnreadBus *u);
+
+static int read_outgoing_bytes(sd_bus_message *m, uint32_t *ret) {
+        const char *key;
+        int r;
+
+        r = sd_bus_message_enter_container(m, 'a', "{sv}");
+        if (r < 0)
+                return r;
+
+        while ((r = sd_bus_message_enter_container(m, 'e', "sv")) > 0) {
+                r = sd_bus_message_read_basic(m, 's', &key);
+                if (r < 0)
+                        return r;
+                if (streq(key, "OutgoingBytes"))
+                        return sd_bus_message_read(m, "v", "u", ret);
+
+                r = sd_bus_message_skip(m, "v");
+                if (r < 0)
+                        return r;
+                r = sd_bus_message_exit_container(m);
+                if (r < 0)
+                        return r;
+        }
+
+        return r < 0 ? r : -ENODATA;
+}
+
+/* As many as there is room for. */
+static void client_send_held(UnreadClient *c, bool blind) {
+        uint32_t n = 0;
+
+        while (n < c->n_held && (blind || unread_client_has_room(c, ANSWER_SIZE))) {
+                unread_client_count(c, ANSWER_SIZE);
+                (void) sd_bus_send(NULL, c->held[n], NULL);
+                sd_bus_message_unref(c->held[n++]);
+        }
+
+        c->n_held -= n;
+        if (c->n_held > 0)
+                /* NOLINTNEXTLINE(bugprone-sizeof-expression): of pointers */
+                memmove(c->held, c->held + n, c->n_held * sizeof(*c->held));
+        else {
+                free(c->held);
+                c->held = NULL;
+        }
+}
+
+/* Who wanted to tell it something tries again. */
+static void client_tell_room(UnreadBus *u, UnreadClient *c) {
+        const Client *client;
+
+        if (!c->spared || (!u->blind && !unread_client_has_room(c, ANSWER_SIZE)))
+                return;
+
+        c->spared = false;
+        client = manager_find_client(u->manager, c->name);
+        if (client && client->outbox)
+                outbox_admit_again(client->outbox);
+}
+
+static bool client_has_to_wait(const UnreadClient *c) {
+        return c->bytes > UNREAD_FREE || c->n_held > 0 || c->spared;
+}
+
+static void unread_bus_go_blind(UnreadBus *u, const char *why) {
+        u->blind = true;
+
+        if (u->manager->traffic.tells_refusals) /* it is dbus-daemon */
+                log_warning("Any client may stop all others by not reading, for the bus does not tell how much is "
+                            "unread: %s",
+                            why);
+
+        /* From now on nobody is added. */
+        for (UnreadClient *c = u->unread.clients; c; c = c->hh.next) {
+                client_send_held(c, true);
+                client_tell_room(u, c);
+        }
+}
+
+/* Others pass, or the client has left, which NameOwnerChanged tells. */
+static bool is_for_good(const sd_bus_error *error) {
+        static const char *const names[] = {
+                SD_BUS_ERROR_FAILED, /* dbus-broker's, which only says that it can tell */
+                SD_BUS_ERROR_UNKNOWN_METHOD, SD_BUS_ERROR_UNKNOWN_INTERFACE,
+                SD_BUS_ERROR_NOT_SUPPORTED,  SD_BUS_ERROR_ACCESS_DENIED,
+        };
+
+        for (size_t i = 0; i < ELEMENTS(names); i++)
+                if (streq(error->name, names[i]))
+                        return true;
+
+        return false;
+}
+
+static void handle_statistics(UnreadBus *u, UnreadClient *c, sd_bus_message *m) {
+        const char *sender = sd_bus_message_get_sender(m);
+        const sd_bus_error *error = sd_bus_message_get_error(m);
+        uint32_t bytes;
+        int r;
+
+        if (!sender || !streq(sender, "org.freedesktop.DBus"))
+                return;
+
+        if (error) {
+                if (is_for_good(error))
+                        unread_bus_go_blind(u, error->message);
+                return;
+        }
+
+        r = read_outgoing_bytes(m, &bytes);
+        if (r < 0) {
+                unread_bus_go_blind(u, strerror(-r));
+                return;
+        }
+
+        unread_client_set_waiting(c, bytes);
+        client_send_held(c, false);
+        client_tell_room(u, c);
+}
+
+static int on_statistics(sd_bus_message *m, void *userdata, sd_bus_error *ret_error) {
+        UnreadClient *c = userdata;
+        UnreadBus *u = CONTAINER_OF(c->unread, UnreadBus, unread);
+
+        c->question = sd_bus_slot_unref(c->question);
+
+        handle_statistics(u, c, m);
+        if (client_has_to_wait(c))
+                unread_bus_ask_later(u);
+        return 0;
+}
+
+/* The bus keeps the order: when it looks, it has all that was sent before. */
+static void unread_bus_ask(UnreadBus *u, UnreadClient *c) {
+        int r;
+
+        if (c->question)
+                return;
+
+        unread_client_ask(c);
+        r = sd_bus_call_method_async(u->bus, &c->question, "org.freedesktop.DBus", "/org/freedesktop/DBus",
+                                     "org.freedesktop.DBus.Debug.Stats", "GetConnectionStats", on_statistics,
+                                     c, "s", c->name);
+        if (r < 0) {
+                log_debug("Cannot ask the bus what %s has not read: %s", c->name, strerror(-r));
+                unread_bus_ask_later(u);
+        }
+}
+
+static int on_timer(sd_event_source *s, uint64_t usec, void *userdata) {
+        UnreadBus *u = userdata;
+
+        u->timer = sd_event_source_disable_unref(u->timer);
+
+        for (UnreadClient *c = u->unread.clients; c && !u->blind; c = c->hh.next)
+                if (client_has_to_wait(c))
+                        unread_bus_ask(u, c);
+
+        return 0;
+}
+
+/* It may have read by then, and not call for a long time. Others of its user should not have to wait for
+ * that. */
+static void unread_bus_ask_later(UnreadBus *u) {
+        int r;
+
+        if (u->timer || u->blind)
+                return;
+
+        r = sd_event_add_time_relative(sd_bus_get_event(u->bus), &u->timer, CLOCK_MONOTONIC, ASK_AGAIN_USEC,
+                                       0, on_timer, u);
+        if (r < 0)
+                log_error("Cannot set a timer: %s", strerror(-r));
+}
+
+static int client_set_error(const UnreadClient *c, sd_bus_error *error) {
+        uint64_t limit = unread_client_get_limit(c);
+        uid_t uid = unread_client_get_uid(c);
+
+        if (uid != UNREAD_STRANGER)
+                log_event(LOG_NOTICE, NULL,
+                          &(LogFields) { .owner = c->name, .has_owner_uid = true, .owner_uid = uid },
+                          "Refused a call of user %u: %llu bytes that it was sent are not read; the limit is %llu",
+                          (unsigned) uid, (unsigned long long) c->bytes, (unsigned long long) limit);
+
+        if (c->bytes <= limit)
+                return bus_error_from_errno(
+                                error, -EDQUOT,
+                                "Other programs of the caller's user have not read %llu bytes that they were sent",
+                                (unsigned long long) (unread_client_get_user_bytes(c) - c->bytes));
+
+        return bus_error_from_errno(
+                        error, -EDQUOT,
+                        "The caller has not read %llu bytes that it was sent; the limit is %llu now",
+                        (unsigned long long) c->bytes, (unsigned long long) limit);
+}
+
+int unread_bus_admit(UnreadBus *u, sd_bus_message *call, uid_t uid, uint64_t size, sd_bus_error *error) {
+        UnreadClient *c;
+        int r;
+
+        if (u->blind)
+                return 0;
+
+        r = unread_acquire_client(&u->unread, sd_bus_message_get_sender(call), &c);
+        if (r < 0)
+                return r;
+        r = unread_client_set_uid(c, uid);
+        if (r < 0)
+                return r;
+
+        if (!unread_client_has_long_room(c, size))
+                return client_set_error(c, error);
+
+        unread_client_count_long(c, size);
+        if (c->bytes > UNREAD_FREE)
+                unread_bus_ask_later(u);
+        return 0;
+}
+
+/* What an error may repeat is as long as the caller likes, and only of properties is it in the arguments. */
+static uint64_t call_get_size(sd_bus_message *m) {
+        const char *interface = sd_bus_message_get_interface(m), *member = sd_bus_message_get_member(m), *s;
+        uint64_t size = strlen(sd_bus_message_get_path(m)) + (interface ? strlen(interface) : 0) +
+                        strlen(member);
+
+        if (interface && streq(interface, "org.freedesktop.DBus.Properties")) {
+                for (const char *type = sd_bus_message_get_signature(m, true); *type == 's'; type++) {
+                        if (sd_bus_message_read_basic(m, 's', &s) <= 0)
+                                break;
+                        size += strlen(s);
+                }
+                (void) sd_bus_message_rewind(m, true);
+        }
+
+        return size + (streq(member, "Introspect") ? INTROSPECT_SIZE
+                       : streq(member, "GetAll")   ? GET_ALL_SIZE
+                                                   : ANSWER_SIZE);
+}
+
+/* A refusal that nobody reads is too much as well, so it waits until there is room for it. */
+static int client_refuse(UnreadClient *c, sd_bus_message *m, uint64_t size) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        int r;
+
+        if (sd_bus_message_get_expect_reply(m) <= 0)
+                return 1;
+
+        if (size > UNREAD_FREE)
+                (void) sd_bus_error_setf(&error, SD_BUS_ERROR_LIMITS_EXCEEDED,
+                                         "The names in the call have %llu bytes; the limit is %llu",
+                                         (unsigned long long) size, (unsigned long long) UNREAD_FREE);
+        else
+                (void) client_set_error(c, &error);
+
+        r = sd_bus_message_new_method_error(m, &reply, &error);
+        if (r < 0)
+                return r;
+
+        /* A session bus lets a client wait for more. */
+        if (c->n_held == UNREAD_HELD_MAX) {
+                unread_client_count(c, ANSWER_SIZE);
+                (void) sd_bus_send(NULL, reply, NULL);
+                return 1;
+        }
+
+        if (!c->held)
+                /* NOLINTNEXTLINE(bugprone-sizeof-expression): of pointers */
+                c->held = calloc(UNREAD_HELD_MAX, sizeof(*c->held));
+        if (!c->held)
+                return -ENOMEM;
+
+        c->held[c->n_held++] = TAKE_PTR(reply);
+        client_send_held(c, false);
+        return 1;
+}
+
+/* It may have been identified since. */
+static int unread_bus_identify(UnreadBus *u, UnreadClient *c) {
+        const Client *client;
+
+        if (unread_client_get_uid(c) != UNREAD_STRANGER)
+                return 0;
+
+        client = manager_find_client(u->manager, c->name);
+        return client && client->identified ? unread_client_set_uid(c, client->uid) : 0;
+}
+
+/* Asks first, as what is sent now comes after what the bus will tell. */
+static void unread_bus_count(UnreadBus *u, UnreadClient *c, uint64_t size) {
+        if (c->all - c->asked >= UNREAD_FREE)
+                unread_bus_ask(u, c);
+        unread_client_count(c, size);
+}
+
+static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        UnreadBus *u = userdata;
+        UnreadClient *c;
+        uint64_t size;
+        uint8_t type;
+        int r;
+
+        if (u->blind || sd_bus_message_get_type(m, &type) < 0 || type != SD_BUS_MESSAGE_METHOD_CALL ||
+            !sd_bus_message_get_sender(m))
+                return 0;
+
+        r = unread_acquire_client(&u->unread, sd_bus_message_get_sender(m), &c);
+        if (r < 0)
+                return r;
+
+        size = call_get_size(m);
+        if (c->bytes + size > UNREAD_FREE) {
+                r = unread_bus_identify(u, c);
+                if (r < 0)
+                        return r;
+        }
+
+        if (size <= UNREAD_FREE && unread_client_has_room(c, size)) {
+                unread_bus_count(u, c, size);
+                return 0;
+        }
+
+        linger_limit(); /* what comes with it is closed */
+        unread_bus_ask(u, c);
+        return client_refuse(c, m, size);
+}
+
+/* NULL: there is nothing to be counted, or no memory for it. Rather too much is sent then than nothing. */
+static UnreadClient *unread_bus_get_receiver(UnreadBus *u, const char *name) {
+        UnreadClient *c;
+
+        if (u->blind || unread_acquire_client(&u->unread, name, &c) < 0)
+                return NULL;
+
+        (void) unread_bus_identify(u, c); /* or it shares with the strangers */
+        return c;
+}
+
+bool unread_bus_admit_signal(UnreadBus *u, const char *name, uint64_t size) {
+        UnreadClient *c = unread_bus_get_receiver(u, name);
+
+        if (!c)
+                return true;
+
+        if (!unread_client_has_room(c, size)) {
+                c->spared = true;
+                unread_bus_ask(u, c);
+                return false;
+        }
+
+        unread_bus_count(u, c, size);
+        return true;
+}
+
+void unread_bus_count_signal(UnreadBus *u, const char *name, uint64_t size) {
+        UnreadClient *c = unread_bus_get_receiver(u, name);
+
+        if (c)
+                unread_bus_count(u, c, size);
+}
+
+int unread_bus_init(UnreadBus *u, sd_bus *bus, Manager *manager) {
+        *u = (UnreadBus) { .bus = bus, .manager = manager };
+
+        return sd_bus_add_filter(bus, &u->filter, on_message, u);
+}
+
+void unread_bus_forget(UnreadBus *u, const char *name) {
+        UnreadClient *c;
+
+        c = unread_find_client(&u->unread, name);
+        if (!c)
+                return;
+
+        c->question = sd_bus_slot_unref(c->question);
+        while (c->n_held > 0)
+                sd_bus_message_unref(c->held[--c->n_held]);
+        free(c->held);
+        (void) unread_client_free(c);
+}
+
+void unread_bus_done(UnreadBus *u) {
+        u->blind = true; /* what is still sent is not counted any more */
+        while (u->unread.clients)
+                unread_bus_forget(u, u->unread.clients->name);
+
+        u->timer = sd_event_source_disable_unref(u->timer);
+        u->filter = sd_bus_slot_unref(u->filter);
+}

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "base/descriptors.h"
+#include "base/log.h"
+#include "base/macros.h"
+#include "base/socket.h"
+#include "daemon/core/client.h"
+#include "daemon/core/manager-restore.h"
+#include "daemon/core/manager.h"
+#include "daemon/delivery/delivery.h"
+#include "daemon/listener/listener-keep.h"
+#include "daemon/listener/listener.h"
+#include "daemon/policy/options.h"
+#include "daemon/store/store-found.h"
+#include "daemon/store/store.h"
+
+/* The limits of now do not close what was granted before. */
+#define NO_LIMIT UINT32_MAX
+
+static int restore_owner(Manager *m, Listener *l, const char *name) {
+        Client *client;
+        int r;
+
+        r = manager_acquire_client(m, name, &client);
+        if (r < 0)
+                return r;
+
+        client_attach(client, l);
+        return 0;
+}
+
+static int restore_listener(Manager *m, StoreFound *found) {
+        QuotaCharge charge = {};
+        Listener *l;
+        int r;
+
+        r = quota_charge(m->quota, &charge, found->uid, QUOTA_LISTENERS, NO_LIMIT);
+        if (r < 0)
+                return r;
+
+        r = listener_restore(m->event, found, m->store, m->events, m->userdata, &l);
+        if (r < 0) {
+                quota_discharge(&charge);
+                return r;
+        }
+
+        l->charge = charge;
+        if (l->id > m->last_id)
+                m->last_id = l->id;
+
+        HASH_ADD(hh, m->listeners, id, sizeof(l->id), l);
+        if (!hash_was_added(&l->hh)) {
+                store_seal(m->store);
+                (void) listener_free(l);
+                return -ENOMEM;
+        }
+
+        return found->state.owner[0] == '\0' ? 0 : restore_owner(m, l, found->state.owner);
+}
+
+static int restore_channel(Manager *m, StoreFound *found) {
+        QuotaCharge charge = {};
+        Listener *l;
+        int r;
+
+        l = manager_find_listener(m, found->id);
+        if (!l)
+                return 0;
+
+        /* Nobody has got its other end: the process died before that was sent. Another one may be opened. */
+        if (l->accepted == 0 && socket_has_hung_up(found->fds[0]))
+                return 0;
+
+        r = quota_charge(m->quota, &charge, l->uid, QUOTA_CHANNELS, NO_LIMIT);
+        if (r < 0)
+                return r;
+
+        r = listener_restore_channel(l, found);
+        if (r < 0) {
+                quota_discharge(&charge);
+                return r;
+        }
+
+        l->channel_charge = charge;
+        return 0;
+}
+
+static int restore_connection(Manager *m, StoreFound *found) {
+        Listener *l;
+        int r;
+
+        l = manager_find_listener(m, found->id);
+        if (!l)
+                return 0;
+
+        r = listener_restore_connection(l, found);
+        if (r < 0)
+                l->lost++;
+        return r;
+}
+
+static int restore(Manager *m, StoreFound *found) {
+        switch (found->type) {
+
+        case STATE_LISTENER:
+                return restore_listener(m, found);
+
+        case STATE_CHANNEL:
+                return restore_channel(m, found);
+
+        default:
+                return restore_connection(m, found);
+        }
+}
+
+int manager_restore(Manager *m, bool same_bus) {
+        StoreFound *found;
+        Listener *l, *next;
+        size_t n;
+        int r;
+
+        r = store_read(m->store, &found, &n);
+        if (r < 0)
+                return r;
+
+        m->last_id = store_get_last_id(m->store);
+
+        for (size_t i = 0; i < n; i++) {
+                if (!same_bus)
+                        found[i].state.owner[0] = '\0';
+
+                r = restore(m, found + i);
+                if (errno_is_transient(r)) {
+                        /* Another attempt may be luckier. */
+                        store_seal(m->store);
+                        store_found_free(found, n);
+                        return r;
+                }
+                if (r < 0)
+                        log_error("Cannot go on with a %s of listener %llu: %s",
+                                  found[i].type == STATE_LISTENER  ? "socket"
+                                  : found[i].type == STATE_CHANNEL ? "channel"
+                                                                   : "connection",
+                                  (unsigned long long) found[i].id, strerror(-r));
+        }
+
+        HASH_ITER(hh, m->listeners, l, next) {
+                listener_restore_counters(l);
+
+                /* The process died before it could answer, or just then. Whoever repeats the call needs the
+                 * port at once; who knows of it all the same is told when we have the name. */
+                if (l->unanswered && l->owner)
+                        listener_free_port(l);
+                else if (!l->owner) {
+                        if (l->options->persistent && !l->unanswered)
+                                listener_set_owner(l, NULL);
+                        else
+                                listener_end_with_owner(l);
+                }
+        }
+
+        log_debug("Going on with %u listeners, of %zu things that were kept", HASH_COUNT(m->listeners), n);
+        store_found_free(found, n);
+        store_set_last_id(m->store, m->last_id);
+        return 0;
+}
+
+/* Any of them may close its listener. */
+static Listener *find_waiting(Client *client, Listener *after) {
+        return after ? TAILQ_NEXT(after, owner_link) : TAILQ_FIRST(&client->listeners);
+}
+
+void manager_restore_owners(Manager *m) {
+        for (Client *client = m->clients; client; client = client->hh.next) {
+                Listener *l = find_waiting(client, NULL), *next;
+
+                for (; l && client->identified; l = next) {
+                        next = find_waiting(client, l);
+                        if (l->unanswered)
+                                listener_close(l, LISTENER_END_ERROR);
+                        else
+                                listener_set_owner(l, client->outbox);
+                }
+        }
+}

@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <systemd/sd-bus.h>
+#include <systemd/sd-event.h>
+
+#include "base/macros.h"
+#include "daemon/core/client.h"
+#include "daemon/core/manager.h"
+#include "daemon/delivery/delivery.h"
+#include "daemon/listener/listener-keep.h"
+#include "daemon/outbox/outbox.h"
+#include "daemon/policy/options.h"
+#include "daemon/policy/settings.h"
+#include "daemon/store/store.h"
+
+DEFINE_CLEANUP(Manager, manager_free)
+
+int manager_new(sd_event *event,
+                sd_bus *bus,
+                Settings *settings,
+                Store *store,
+                const ListenerEvents *events,
+                const TrafficEvents *traffic_events,
+                void *userdata,
+                Manager **ret) {
+        _cleanup_(manager_freep) Manager *m = NULL;
+        int r;
+
+        m = calloc(1, sizeof(*m));
+        if (!m)
+                return -ENOMEM;
+
+        m->event = sd_event_ref(event);
+        m->bus = sd_bus_ref(bus);
+        m->events = events;
+        m->userdata = userdata;
+        m->store = store;
+        r = traffic_init(&m->traffic, bus, store, settings->limits.unacknowledged, traffic_events, userdata);
+        if (r < 0)
+                return r;
+
+        r = quota_new(&m->quota);
+        if (r < 0)
+                return r;
+
+        manager_set_settings(m, settings);
+        *ret = TAKE_PTR(m);
+        return 0;
+}
+
+void manager_set_settings(Manager *m, Settings *settings) {
+        (void) settings_free(m->settings);
+        m->settings = settings;
+        m->limits = settings->limits;
+
+        for (Client *client = m->clients; client; client = client->hh.next)
+                if (client->outbox)
+                        outbox_set_window_max(client->outbox, m->limits.unacknowledged_per_client);
+        budget_set_limit(&m->traffic.budget, m->limits.unacknowledged);
+}
+
+void manager_close_all(Manager *m) {
+        while (m->listeners)
+                listener_close(m->listeners, LISTENER_END_SHUTDOWN);
+}
+
+void manager_leave_all(Manager *m) {
+        Listener *l, *next;
+
+        m->leaving = true;
+        HASH_ITER(hh, m->listeners, l, next) {
+                if (listener_is_kept(l))
+                        listener_leave(l);
+                else
+                        listener_close(l, LISTENER_END_SHUTDOWN);
+        }
+}
+
+Manager *manager_free(Manager *m) {
+        Listener *l, *next_listener;
+        Client *client, *next_client;
+
+        if (!m)
+                return NULL;
+
+        HASH_ITER(hh, m->listeners, l, next_listener) {
+                manager_forget_listener(m, l);
+                (void) listener_free(l);
+        }
+        HASH_ITER(hh, m->clients, client, next_client)
+        manager_remove_client(m, client);
+
+        traffic_done(&m->traffic);
+        m->quota = quota_free(m->quota);
+        m->settings = settings_free(m->settings);
+        sd_bus_unref(m->bus);
+        sd_event_unref(m->event);
+        free(m);
+        return NULL;
+}
+
+Client *manager_find_client(Manager *m, const char *name) {
+        Client *client;
+
+        HASH_FIND_STR(m->clients, name, client);
+        return client;
+}
+
+Listener *manager_find_listener(Manager *m, uint64_t id) {
+        Listener *l;
+
+        HASH_FIND(hh, m->listeners, &id, sizeof(id), l);
+        return l;
+}
+
+int manager_acquire_client(Manager *m, const char *name, Client **ret) {
+        Client *client;
+        int r;
+
+        client = manager_find_client(m, name);
+        if (!client) {
+                r = client_new(name, &client);
+                if (r < 0)
+                        return r;
+                HASH_ADD_KEYPTR(hh, m->clients, client->name, strlen(client->name), client);
+                if (!hash_was_added(&client->hh)) {
+                        (void) client_free(client);
+                        return -ENOMEM;
+                }
+        }
+
+        *ret = client;
+        return 0;
+}
+
+int manager_identify_client(Manager *m, Client *client, uid_t uid) {
+        return client_identify(client, uid, &m->traffic, m->limits.unacknowledged_per_client);
+}
+
+void manager_remove_client(Manager *m, Client *client) {
+        HASH_DEL(m->clients, client);
+        (void) client_free(client);
+}
+
+int manager_check_settings(const Manager *m, const ListenOptions *options) {
+        if (!settings_allow_port(m->settings, (uint16_t) options->port))
+                return MANAGER_E_PORT;
+
+        if (!settings_allow_address(m->settings, &options->address, options->ipv6_only))
+                return MANAGER_E_ADDRESS;
+
+        if (!m->settings->allow_socket_delivery && !delivery_ops_from_name(options->delivery)->accepts)
+                return MANAGER_E_DELIVERY;
+
+        return 0;
+}
+
+int manager_listen(Manager *m, Client *client, ListenOptions *options, Listener **ret) {
+        QuotaCharge charge = {};
+        Listener *l;
+        int r;
+
+        r = manager_check_settings(m, options);
+        if (r != 0)
+                return r;
+
+        if (HASH_COUNT(m->listeners) >= m->limits.listeners)
+                return MANAGER_E_LISTENERS;
+
+        r = quota_charge(m->quota, &charge, client->uid, QUOTA_LISTENERS, m->limits.listeners_per_user);
+        if (r == -EDQUOT)
+                return MANAGER_E_LISTENERS_PER_USER;
+        if (r < 0)
+                return r;
+
+        /* Whatever becomes of it, nobody else will have its number. */
+        if (m->store)
+                store_set_last_id(m->store, m->last_id + 1);
+
+        r = listener_new(m->event, m->last_id + 1, client->uid, options, m->store, m->events, m->userdata,
+                         &l);
+        if (r < 0) {
+                quota_discharge(&charge);
+                return r;
+        }
+
+        l->charge = charge;
+
+        /* Before it is promised to anybody. */
+        listener_note_owner(l, client->name);
+
+        /* The kernel's choice: the range that it has may not be the one that it had when the settings were
+         * read. */
+        if (!settings_allow_port(m->settings, address_get_port(&l->address))) {
+                l->options = NULL; /* still the caller's */
+                (void) listener_free(l);
+                return MANAGER_E_PORT;
+        }
+
+        HASH_ADD(hh, m->listeners, id, sizeof(l->id), l);
+        if (!hash_was_added(&l->hh)) {
+                l->options = NULL; /* still the caller's */
+                (void) listener_free(l);
+                return -ENOMEM;
+        }
+
+        m->last_id = l->id;
+        if (m->leaving)
+                listener_leave(l);
+
+        *ret = l;
+        return 0;
+}
+
+void manager_own(Manager *m, Client *client, Listener *l) {
+        client_attach(client, l);
+        if (m->has_name)
+                listener_set_owner(l, client->outbox);
+        else
+                listener_note_answered(l);
+}
+
+int manager_open_channel(Manager *m, Listener *l) {
+        int fd, r = 0;
+
+        fd = listener_open_channel(l);
+        if (fd < 0)
+                return fd;
+
+        if (quota_get_total(m->quota, QUOTA_CHANNELS) >= m->limits.channels)
+                r = -ENOSPC;
+        if (r >= 0)
+                r = quota_charge(m->quota, &l->channel_charge, l->uid, QUOTA_CHANNELS,
+                                 m->limits.channels_per_user);
+        if (r < 0) {
+                listener_take_back(l);
+                (void) close_fd(fd);
+                return r;
+        }
+
+        return fd;
+}
+
+void manager_take_back(Listener *l) {
+        listener_take_back(l);
+        quota_discharge(&l->channel_charge);
+}
+
+void manager_forget_listener(Manager *m, Listener *l) {
+        if (l->owner)
+                client_disown(l->owner, l);
+        /* It takes a table for empty that has the listener. */
+        /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference) */
+        HASH_DEL(m->listeners, l);
+}

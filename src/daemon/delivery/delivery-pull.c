@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <systemd/sd-bus.h>
+#include <systemd/sd-event.h>
+
+#include "base/linger.h"
+#include "base/log.h"
+#include "base/macros.h"
+#include "base/names.h"
+#include "daemon/delivery/delivery-message.h"
+#include "daemon/delivery/delivery-pull.h"
+#include "daemon/delivery/delivery.h"
+#include "daemon/outbox/outbox.h"
+
+/* dbus-daemon's system bus throws out whoever sends a message with more than 16 descriptors
+ * (max_message_unix_fds), and one is the receipt: a caller that blocks in its library until the reply is
+ * there cannot answer a Ping. */
+#define CONNECTIONS_PER_REPLY_MAX 15
+
+/* No Pending is longer. */
+#define PENDING_SIZE UINT64_C(256)
+
+/* A call that may not wait does so for the bus. */
+#define PROBE_USEC 1000
+
+typedef struct DeliveryPull DeliveryPull;
+typedef struct PullCall PullCall;
+
+/* A call of Accept that has not been answered. */
+struct PullCall {
+        DeliveryPull *pull;
+        Outbox *outbox; /* the caller's, who need not be the owner */
+        Waiter end;     /* of the caller */
+        Waiter waiter;
+        sd_bus_message *message;
+        uint32_t maximum;
+        sd_event_source *timer;
+        bool *answered; /* or NULL; set when it ends */
+        TAILQ_ENTRY(PullCall) link;
+};
+
+struct DeliveryPull {
+        Delivery delivery; /* first, so that one pointer is the other */
+        Outbox *owner;
+        TAILQ_HEAD(, PullCall) calls; /* in the order they came */
+        unsigned n_calls;
+        bool noticed;  /* the owner knows that a connection waits */
+        Waiter notice; /* or has too much unread to be told */
+};
+
+static DeliveryPull *from_delivery(Delivery *d) {
+        return (DeliveryPull *) d;
+}
+
+static PullCall *pull_call_free(PullCall *call) {
+        if (call->answered)
+                *call->answered = true;
+        TAILQ_REMOVE(&call->pull->calls, call, link);
+        call->pull->n_calls--;
+        waiter_stop(&call->end);
+        waiter_stop(&call->waiter);
+        sd_event_source_disable_unref(call->timer);
+        linger_limit(); /* whatever came with it is closed */
+        sd_bus_message_unref(call->message);
+        free(call);
+        return NULL;
+}
+
+static void on_caller_left(Waiter *end) {
+        (void) pull_call_free(CONTAINER_OF(end, PullCall, end));
+}
+
+static PullCall *call_from_waiter(Waiter *waiter) {
+        return CONTAINER_OF(waiter, PullCall, waiter);
+}
+
+static void on_room(Waiter *waiter) {
+        delivery_tell_room(&call_from_waiter(waiter)->pull->delivery);
+}
+
+static void on_admitted(Waiter *waiter) {
+        delivery_tell_room(&CONTAINER_OF(waiter, DeliveryPull, notice)->delivery);
+}
+
+static void on_refused(Waiter *waiter) {
+        PullCall *call = call_from_waiter(waiter);
+
+        (void) sd_bus_reply_method_errorf(
+                        call->message, SD_BUS_ERROR_NOT_SUPPORTED,
+                        "The caller's connection to the bus does not take file descriptors");
+        (void) pull_call_free(call);
+}
+
+/* Answers with the first n that wait. */
+static int send_reply(PullCall *call, uint32_t n, int receipt, uint64_t *ret_cookie) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        Delivery *d = &call->pull->delivery;
+        Handoff *handoff = TAILQ_FIRST(&d->waiting);
+        int r;
+
+        r = sd_bus_message_new_method_return(call->message, &m);
+        if (r < 0)
+                return r;
+
+        r = sd_bus_message_open_container(m, 'a', "(hsqa{sv})");
+        if (r < 0)
+                return r;
+
+        for (; n > 0; n--, handoff = TAILQ_NEXT(handoff, delivery_link)) {
+                r = sd_bus_message_open_container(m, 'r', "hsqa{sv}");
+                if (r >= 0)
+                        r = delivery_message_append(m, handoff, &d->parameters, n == 1 ? receipt : -EBADF);
+                if (r >= 0)
+                        r = sd_bus_message_close_container(m);
+                if (r < 0)
+                        return r;
+        }
+
+        r = sd_bus_message_close_container(m);
+        if (r < 0)
+                return r;
+
+        return outbox_send(call->outbox, m, ret_cookie);
+}
+
+/* How many connections the call can be answered with now. */
+static uint32_t call_get_room(PullCall *call) {
+        uint32_t room = outbox_get_room(call->outbox, &call->waiter);
+
+        return room < call->maximum ? room : call->maximum;
+}
+
+/* The first call that can be answered: one whose caller does not take what it has been sent does not stand in
+ * the others' way. */
+static PullCall *find_call(DeliveryPull *p, uint32_t *ret_room) {
+        PullCall *call;
+        uint32_t room;
+
+        TAILQ_FOREACH(call, &p->calls, link) {
+                room = call_get_room(call);
+                if (room > 0) {
+                        *ret_room = room;
+                        return call;
+                }
+        }
+
+        return NULL;
+}
+
+static uint32_t pull_get_room(Delivery *d) {
+        uint32_t room;
+
+        if (!find_call(from_delivery(d), &room))
+                return 0;
+
+        return room > d->n_waiting ? room - d->n_waiting : 0;
+}
+
+/* Answers a call with the first n that wait. Returns 0 if there is no room for the receipt. */
+static int pull_answer(DeliveryPull *p, PullCall *call, uint32_t n) {
+        _cleanup_close_ int receipt = -EBADF;
+        Delivery *d = &p->delivery;
+        uint64_t cookie;
+        int r;
+
+        r = outbox_attach_receipt(call->outbox, &call->waiter, &receipt);
+        if (r <= 0)
+                return r;
+
+        r = send_reply(call, n, receipt, &cookie);
+        if (r < 0) {
+                outbox_detach_receipt(call->outbox);
+                return r;
+        }
+
+        for (; n > 0; n--) {
+                Handoff *handoff = TAILQ_FIRST(&d->waiting);
+
+                delivery_mark_sent(d);
+                outbox_add(call->outbox, handoff, cookie, true);
+        }
+        outbox_seal_receipt(call->outbox);
+        (void) pull_call_free(call);
+        return 1;
+}
+
+static int pull_push(Delivery *d, bool more) {
+        DeliveryPull *p = from_delivery(d);
+        PullCall *call;
+        uint32_t room;
+        int r;
+
+        if (more)
+                return 0; /* a reply brings many */
+
+        while (d->n_waiting > 0 && (call = find_call(p, &room))) {
+                r = pull_answer(p, call, room < d->n_waiting ? room : d->n_waiting);
+                if (r <= 0)
+                        return r;
+        }
+
+        return 0;
+}
+
+static bool pull_wants_notice(Delivery *d) {
+        DeliveryPull *p = from_delivery(d);
+
+        return p->owner && !p->noticed && !p->notice.queue && TAILQ_EMPTY(&p->calls);
+}
+
+static void pull_notice(Delivery *d) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        DeliveryPull *p = from_delivery(d);
+        int r;
+
+        /* Each call of others makes it due again. */
+        if (!outbox_admit_signal(p->owner, PENDING_SIZE, &p->notice))
+                return;
+
+        p->noticed = true;
+
+        r = sd_bus_message_new_signal(outbox_get_bus(p->owner), &m, MANAGER_PATH, MANAGER_INTERFACE,
+                                      "Pending");
+        if (r >= 0)
+                r = sd_bus_message_set_destination(m, outbox_get_destination(p->owner));
+        if (r >= 0)
+                r = sd_bus_message_append_basic(m, 'o', d->parameters.path);
+        if (r >= 0)
+                r = sd_bus_send(outbox_get_bus(p->owner), m, NULL);
+        if (r < 0)
+                log_debug("%s: cannot send Pending: %s", d->parameters.path, strerror(-r));
+}
+
+static int on_time_out(sd_event_source *s, uint64_t usec, void *userdata) {
+        PullCall *call = userdata;
+        DeliveryPull *p = call->pull;
+        uint64_t cookie;
+        int r;
+
+        /* It is the caller's first, and the bus has not said yet whether it takes descriptors. Almost. */
+        if (outbox_is_being_probed(call->outbox)) {
+                (void) sd_event_source_set_time_relative(s, PROBE_USEC);
+                return sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
+        }
+
+        if (outbox_is_refused(call->outbox)) {
+                on_refused(&call->waiter);
+                return 0;
+        }
+
+        r = send_reply(call, 0, -EBADF, &cookie);
+        if (r < 0)
+                log_debug("%s: cannot answer Accept: %s", p->delivery.parameters.path, strerror(-r));
+
+        (void) pull_call_free(call);
+        delivery_tell_room(&p->delivery); /* nobody may be calling any more, and the owner wants to know what
+                                             waits */
+        return 0;
+}
+
+static int pull_accept(Delivery *d,
+                       Outbox *caller,
+                       sd_bus_message *message,
+                       uint32_t maximum,
+                       uint32_t timeout_ms) {
+        DeliveryPull *p = from_delivery(d);
+        bool answered = false;
+        PullCall *call;
+        int r;
+
+        if (p->n_calls >= DELIVERY_PULL_CALLS_MAX)
+                return -EDQUOT;
+
+        call = calloc(1, sizeof(*call));
+        if (!call)
+                return -ENOMEM;
+
+        call->pull = p;
+        call->outbox = caller;
+        call->end = (Waiter) { .ready = on_caller_left };
+        call->waiter = (Waiter) { .ready = on_room, .refused = on_refused };
+        call->message = sd_bus_message_ref(message);
+        call->maximum = maximum < CONNECTIONS_PER_REPLY_MAX ? maximum : CONNECTIONS_PER_REPLY_MAX;
+        outbox_await_end(caller, &call->end);
+        outbox_expect_receipts(caller);
+        TAILQ_INSERT_TAIL(&p->calls, call, link);
+        p->n_calls++;
+        p->noticed = false;
+
+        call->answered = &answered;
+        delivery_tell_room(d); /* the listener may end in it */
+        if (answered)
+                return 0;
+        call->answered = NULL;
+
+        /* Without time to wait, the call is answered in the next turn of the loop, after what is there. */
+        r = sd_event_add_time_relative(d->parameters.event, &call->timer, CLOCK_MONOTONIC,
+                                       UINT64_C(1000) * timeout_ms, timeout_ms > 0 ? 1000 : 1, on_time_out,
+                                       call);
+        if (r < 0) {
+                (void) pull_call_free(call);
+                delivery_tell_room(d);
+        }
+
+        return r;
+}
+
+static void pull_set_owner(Delivery *d, Outbox *outbox) {
+        DeliveryPull *p = from_delivery(d);
+
+        waiter_stop(&p->notice);
+        p->owner = outbox;
+        p->noticed = false;
+}
+
+static int pull_new(const DeliveryParameters *parameters, Delivery **ret) {
+        DeliveryPull *p;
+
+        p = calloc(1, sizeof(*p));
+        if (!p)
+                return -ENOMEM;
+
+        delivery_init(&p->delivery, &delivery_pull_ops, parameters);
+        TAILQ_INIT(&p->calls);
+        p->notice = (Waiter) { .ready = on_admitted };
+
+        *ret = &p->delivery;
+        return 0;
+}
+
+/* They call again, and are heard by the next one. */
+static void pull_leave(Delivery *d) {
+        DeliveryPull *p = from_delivery(d);
+        PullCall *call;
+        uint64_t cookie;
+
+        while ((call = TAILQ_FIRST(&p->calls))) {
+                (void) send_reply(call, 0, -EBADF, &cookie);
+                (void) pull_call_free(call);
+        }
+}
+
+static Delivery *pull_free(Delivery *d) {
+        DeliveryPull *p = from_delivery(d);
+        PullCall *call;
+
+        while ((call = TAILQ_FIRST(&p->calls))) {
+                (void) sd_bus_reply_method_errorf(call->message, SD_BUS_ERROR_UNKNOWN_OBJECT,
+                                                  "The listener %s is closed", d->parameters.path);
+                (void) pull_call_free(call);
+        }
+
+        waiter_stop(&p->notice);
+        delivery_done(d);
+        free(p);
+        return NULL;
+}
+
+const DeliveryOps delivery_pull_ops = {
+        .name = "pull",
+        .accepts = true,
+        .new = pull_new,
+        .free = pull_free,
+        .set_owner = pull_set_owner,
+        .get_room = pull_get_room,
+        .push = pull_push,
+        .wants_notice = pull_wants_notice,
+        .notice = pull_notice,
+        .accept = pull_accept,
+        .leave = pull_leave,
+};

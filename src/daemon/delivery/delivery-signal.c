@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <systemd/sd-bus.h>
+
+#include "base/descriptors.h"
+#include "base/macros.h"
+#include "base/names.h"
+#include "daemon/delivery/delivery-message.h"
+#include "daemon/delivery/delivery-signal.h"
+#include "daemon/delivery/delivery.h"
+#include "daemon/outbox/outbox.h"
+#include "daemon/policy/options.h"
+
+/* How many connections a client that acknowledges by itself may leave unacknowledged, for each listener, and
+ * about how many a user may for all of them. They no longer burden the bus, only the service and what it
+ * keeps. */
+#define UNACKNOWLEDGED_MAX 16
+#define UNACKNOWLEDGED_USER_MAX 1024
+
+typedef struct DeliverySignal {
+        Delivery delivery; /* first, so that one pointer is the other */
+        Outbox *outbox;
+        Waiter waiter;
+} DeliverySignal;
+
+static DeliverySignal *from_delivery(Delivery *d) {
+        return (DeliverySignal *) d;
+}
+
+static DeliverySignal *from_waiter(Waiter *waiter) {
+        return CONTAINER_OF(waiter, DeliverySignal, waiter);
+}
+
+static int send_accept_socket(DeliverySignal *s, const Handoff *handoff, int receipt, uint64_t *ret_cookie) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        int r;
+
+        r = sd_bus_message_new_signal(outbox_get_bus(s->outbox), &m, MANAGER_PATH, MANAGER_INTERFACE,
+                                      "AcceptSocket");
+        if (r < 0)
+                return r;
+
+        r = sd_bus_message_set_destination(m, outbox_get_destination(s->outbox));
+        if (r < 0)
+                return r;
+
+        r = sd_bus_message_append_basic(m, 'o', s->delivery.parameters.path);
+        if (r < 0)
+                return r;
+
+        r = delivery_message_append(m, handoff, &s->delivery.parameters, receipt);
+        if (r < 0)
+                return r;
+
+        return outbox_send(s->outbox, m, ret_cookie);
+}
+
+/* Hands over the first that waits. Returns 0 if there is no room after all. Who acknowledges by itself need
+ * not answer Pings; a receipt tells instead when the bus is rid of the message. */
+static int signal_push_one(DeliverySignal *s) {
+        bool acknowledge = s->delivery.parameters.options->acknowledge;
+        Handoff *handoff = TAILQ_FIRST(&s->delivery.waiting);
+        _cleanup_close_ int receipt = -EBADF;
+        uint64_t cookie;
+        int r;
+
+        if (acknowledge) {
+                r = outbox_attach_receipt(s->outbox, &s->waiter, &receipt);
+                if (r <= 0)
+                        return r;
+        }
+
+        r = send_accept_socket(s, handoff, receipt, &cookie);
+        if (r < 0) {
+                outbox_detach_receipt(s->outbox);
+                return r;
+        }
+
+        delivery_mark_sent(&s->delivery);
+        outbox_add(s->outbox, handoff, cookie, !acknowledge);
+        if (acknowledge)
+                outbox_seal_receipt(s->outbox);
+        return 1;
+}
+
+/* Each listener has room for one at the least, so that none has to wait for another one of its user. */
+static uint32_t signal_get_unacknowledged_max(DeliverySignal *s) {
+        uint32_t n = s->delivery.parameters.events->count_siblings(s->delivery.parameters.userdata);
+
+        if (n <= UNACKNOWLEDGED_USER_MAX / UNACKNOWLEDGED_MAX)
+                return UNACKNOWLEDGED_MAX;
+
+        return n < UNACKNOWLEDGED_USER_MAX ? UNACKNOWLEDGED_USER_MAX / n : 1;
+}
+
+static uint32_t signal_get_send_room(DeliverySignal *s) {
+        uint32_t room, max;
+
+        if (!s->outbox)
+                return 0;
+
+        room = outbox_get_room(s->outbox, &s->waiter);
+        if (!s->delivery.parameters.options->acknowledge)
+                return room;
+
+        max = signal_get_unacknowledged_max(s);
+        if (s->delivery.n_sent >= max)
+                return 0;
+
+        return room < max - s->delivery.n_sent ? room : max - s->delivery.n_sent;
+}
+
+static uint32_t signal_get_room(Delivery *d) {
+        uint32_t room = signal_get_send_room(from_delivery(d));
+
+        return room > d->n_waiting ? room - d->n_waiting : 0;
+}
+
+/* The process ends soon, and the next one has what waits. */
+static bool bus_is_lost(int r) {
+        return r == -ENOTCONN || r == -ECONNRESET;
+}
+
+static int signal_push(Delivery *d, bool more) {
+        DeliverySignal *s = from_delivery(d);
+        int r = 0;
+
+        while (d->n_waiting > 0 && signal_get_send_room(s) > 0) {
+                r = signal_push_one(s);
+                if (r == 0 || errno_is_transient(r) || bus_is_lost(r))
+                        break; /* the message needed a copy of the descriptor, or memory; later */
+                if (r < 0)
+                        delivery_lose(d, TAILQ_FIRST(&d->waiting), -r);
+        }
+
+        if (s->outbox)
+                outbox_flush(s->outbox, more);
+        return errno_is_transient(r) ? r : 0;
+}
+
+/* What the bus did not pass on at first comes after others with higher serials: they do not stand for it
+ * before it has been read. */
+static bool is_acknowledged(const Handoff *handoff, uint64_t serial) {
+        return handoff->serial <= serial &&
+               (!handoff->refused || handoff->returned || handoff->serial == serial);
+}
+
+static int signal_acknowledge(Delivery *d, uint64_t serial) {
+        Handoff *handoff, *next;
+
+        if (!d->parameters.options->acknowledge)
+                return -EOPNOTSUPP;
+        if (serial == 0 || serial > d->last_sent)
+                return -ERANGE;
+
+        /* Serials can be guessed, so that this proves nothing about the bus. */
+        for (handoff = TAILQ_FIRST(&d->sent); handoff; handoff = next) {
+                next = TAILQ_NEXT(handoff, delivery_link);
+                if (is_acknowledged(handoff, serial))
+                        delivery_confirm(d, handoff);
+        }
+
+        /* What was sent before, by another process or to another owner, and has been taken from there. */
+        while ((handoff = TAILQ_FIRST(&d->waiting)) && handoff->serial <= serial && !handoff->refused) {
+                delivery_mark_sent(d);
+                delivery_confirm(d, handoff);
+        }
+
+        delivery_tell_room(d); /* the listener may end in it */
+        return 0;
+}
+
+static void signal_set_owner(Delivery *d, Outbox *outbox) {
+        DeliverySignal *s = from_delivery(d);
+        Handoff *handoff, *previous;
+
+        waiter_stop(&s->waiter);
+        s->outbox = outbox;
+        if (outbox && d->parameters.options->acknowledge)
+                outbox_expect_receipts(outbox);
+
+        /* What the last owner had, but never acknowledged, and is no longer on the bus. */
+        if (!outbox)
+                for (handoff = TAILQ_LAST(&d->sent, HandoffQueue); handoff; handoff = previous) {
+                        previous = TAILQ_PREV(handoff, HandoffQueue, delivery_link);
+                        if (!handoff->outbox)
+                                delivery_recall(d, handoff);
+                }
+}
+
+static void on_room(Waiter *waiter) {
+        delivery_tell_room(&from_waiter(waiter)->delivery);
+}
+
+static void on_refused(Waiter *waiter) {
+        Delivery *d = &from_waiter(waiter)->delivery;
+
+        d->parameters.events->failed(
+                        "The listener is closed, its owner's connection to the bus does not take file "
+                        "descriptors",
+                        d->parameters.userdata);
+}
+
+static int signal_new(const DeliveryParameters *parameters, Delivery **ret) {
+        DeliverySignal *s;
+
+        s = calloc(1, sizeof(*s));
+        if (!s)
+                return -ENOMEM;
+
+        delivery_init(&s->delivery, &delivery_signal_ops, parameters);
+        s->waiter = (Waiter) { .ready = on_room, .refused = on_refused };
+
+        *ret = &s->delivery;
+        return 0;
+}
+
+static Delivery *signal_free(Delivery *d) {
+        DeliverySignal *s = from_delivery(d);
+
+        delivery_done(d);
+        waiter_stop(&s->waiter);
+        if (s->outbox)
+                outbox_flush(s->outbox, false);
+        free(s);
+        return NULL;
+}
+
+const DeliveryOps delivery_signal_ops = {
+        .name = "signal",
+        .can_acknowledge = true,
+        .accepts = true,
+        .new = signal_new,
+        .free = signal_free,
+        .set_owner = signal_set_owner,
+        .get_room = signal_get_room,
+        .push = signal_push,
+        .acknowledge = signal_acknowledge,
+};

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "base/macros.h"
+#include "daemon/delivery/delivery-channel.h"
+#include "daemon/delivery/delivery-pull.h"
+#include "daemon/delivery/delivery-signal.h"
+#include "daemon/delivery/delivery-socket.h"
+#include "daemon/delivery/delivery.h"
+#include "daemon/outbox/outbox.h"
+
+const DeliveryOps *delivery_ops_from_name(const char *name) {
+        static const DeliveryOps *const all[] = {
+                &delivery_signal_ops,
+                &delivery_pull_ops,
+                &delivery_channel_ops,
+                &delivery_socket_ops,
+        };
+
+        for (size_t i = 0; i < ELEMENTS(all); i++)
+                if (streq(all[i]->name, name))
+                        return all[i];
+
+        return NULL;
+}
+
+void delivery_init(Delivery *d, const DeliveryOps *ops, const DeliveryParameters *parameters) {
+        *d = (Delivery) { .ops = ops, .parameters = *parameters };
+        TAILQ_INIT(&d->waiting);
+        TAILQ_INIT(&d->sent);
+}
+
+static void delivery_remove(Delivery *d, Handoff *handoff, bool sent) {
+        if (sent) {
+                TAILQ_REMOVE(&d->sent, handoff, delivery_link);
+                d->n_sent--;
+        } else {
+                TAILQ_REMOVE(&d->waiting, handoff, delivery_link);
+                d->n_waiting--;
+        }
+}
+
+void delivery_done(Delivery *d) {
+        Handoff *handoff;
+
+        while ((handoff = TAILQ_FIRST(&d->sent))) {
+                delivery_remove(d, handoff, true);
+                if (handoff->outbox)
+                        outbox_orphan(handoff->outbox, handoff);
+                else
+                        (void) handoff_free(handoff);
+        }
+
+        while ((handoff = TAILQ_FIRST(&d->waiting))) {
+                delivery_remove(d, handoff, false);
+                (void) handoff_free(handoff);
+        }
+}
+
+void delivery_add(Delivery *d, Handoff *handoff) {
+        handoff->delivery = d;
+        TAILQ_INSERT_TAIL(&d->waiting, handoff, delivery_link);
+        d->n_waiting++;
+}
+
+void delivery_mark_sent(Delivery *d) {
+        Handoff *handoff = TAILQ_FIRST(&d->waiting);
+
+        delivery_remove(d, handoff, false);
+        TAILQ_INSERT_TAIL(&d->sent, handoff, delivery_link);
+        d->n_sent++;
+        d->last_sent = handoff->serial > d->last_sent ? handoff->serial : d->last_sent;
+}
+
+void delivery_recall(Delivery *d, Handoff *handoff) {
+        Handoff *later;
+
+        delivery_remove(d, handoff, true);
+
+        TAILQ_FOREACH(later, &d->waiting, delivery_link)
+                if (later->serial > handoff->serial)
+                        break;
+        if (later)
+                TAILQ_INSERT_BEFORE(later, handoff, delivery_link);
+        else
+                TAILQ_INSERT_TAIL(&d->waiting, handoff, delivery_link);
+        d->n_waiting++;
+}
+
+void delivery_confirm(Delivery *d, Handoff *handoff) {
+        delivery_remove(d, handoff, true);
+        if (handoff->outbox)
+                outbox_orphan(handoff->outbox, handoff);
+        else
+                (void) handoff_free(handoff);
+        d->parameters.events->delivered(1, d->parameters.userdata);
+}
+
+void delivery_lose_waiting(Delivery *d, int error) {
+        Handoff *handoff;
+
+        while ((handoff = TAILQ_FIRST(&d->waiting)))
+                delivery_lose(d, handoff, error);
+}
+
+void delivery_lose_all(Delivery *d, int error) {
+        Handoff *handoff;
+
+        delivery_lose_waiting(d, error);
+        while ((handoff = TAILQ_FIRST(&d->sent))) {
+                Address peer = handoff->peer;
+
+                delivery_remove(d, handoff, true);
+                if (handoff->outbox)
+                        outbox_orphan(handoff->outbox, handoff);
+                else
+                        (void) handoff_free(handoff);
+                d->parameters.events->lost(&peer, error, d->parameters.userdata);
+        }
+}
+
+void delivery_lose(Delivery *d, Handoff *handoff, int error) {
+        Address peer = handoff->peer;
+
+        delivery_remove(d, handoff, false);
+        (void) handoff_free(handoff);
+        d->parameters.events->lost(&peer, error, d->parameters.userdata);
+}

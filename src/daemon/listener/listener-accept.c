@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <systemd/sd-event.h>
+
+#include "base/clock.h"
+#include "base/descriptors.h"
+#include "base/log.h"
+#include "base/macros.h"
+#include "base/message-ids.h"
+#include "base/socket.h"
+#include "daemon/delivery/delivery.h"
+#include "daemon/listener/listener-accept.h"
+#include "daemon/listener/listener-keep.h"
+#include "daemon/listener/listener-report.h"
+#include "daemon/listener/listener.h"
+#include "daemon/policy/options.h"
+#include "daemon/policy/prefix.h"
+#include "daemon/store/vault.h"
+
+/* A listener with a long queue gives way to the others after so many. */
+#define ACCEPT_BATCH 16
+
+#define BACK_OFF_MIN_USEC (UINT64_C(50) * 1000)
+#define BACK_OFF_MAX_USEC (UINT64_C(1000) * 1000)
+#define EPISODE_QUIET_USEC (UINT64_C(1000) * 1000)
+
+static int on_hold_over(sd_event_source *s, uint64_t usec, void *userdata) {
+        Listener *l = userdata;
+
+        l->held = false;
+        listener_serve(l);
+        return 0;
+}
+
+/* Accepts nothing until a point in time on CLOCK_MONOTONIC. */
+static void listener_hold(Listener *l, uint64_t until_usec) {
+        int r;
+
+        l->held = true;
+
+        if (!l->hold_timer) {
+                r = sd_event_add_time(l->event, &l->hold_timer, CLOCK_MONOTONIC, until_usec, 1, on_hold_over,
+                                      l);
+        } else {
+                r = sd_event_source_set_time(l->hold_timer, until_usec);
+                if (r >= 0)
+                        r = sd_event_source_set_enabled(l->hold_timer, SD_EVENT_ONESHOT);
+        }
+        if (r < 0) {
+                /* Only for want of memory. Better to go on too early than never. */
+                log_warning("%s: cannot set a timer: %s", l->path, strerror(-r));
+                l->held = false;
+        }
+}
+
+/* Out of descriptors or memory: tries again from time to time until it works. Tells once an episode, which is
+ * over when it has worked for a while: with one descriptor to spare it works and fails in turn. */
+static void listener_back_off(Listener *l, int error) {
+        uint64_t now = clock_get_usec();
+
+        if (now > l->episode_end_usec)
+                listener_error(l, MESSAGE_EXHAUSTED_STR, NULL,
+                               "Connections have to wait, the service cannot accept them: %s",
+                               strerror(error));
+
+        if (l->back_off_usec == 0)
+                l->back_off_usec = BACK_OFF_MIN_USEC;
+        else if (l->back_off_usec < BACK_OFF_MAX_USEC / 2)
+                l->back_off_usec *= 2;
+        else
+                l->back_off_usec = BACK_OFF_MAX_USEC;
+
+        l->episode_end_usec = now + l->back_off_usec + EPISODE_QUIET_USEC;
+        listener_hold(l, now + l->back_off_usec);
+}
+
+/* Hands over what waits: it was just accepted, is for a new owner, or did not work the last time. */
+static void listener_push(Listener *l, bool more) {
+        int r;
+
+        if (l->delivery->n_waiting == 0 && !l->pushed_more)
+                return;
+        if (l->leaving || (l->held && l->back_off_usec > 0))
+                return;
+
+        l->pushed_more = more;
+        r = l->delivery->ops->push(l->delivery, more);
+        if (r < 0)
+                listener_back_off(l, -r);
+}
+
+/* Consumes fd and what was kept of it. Returns 0 or a negative errno: the connection is lost then. */
+static int listener_take(Listener *l, int fd, const Address *peer, VaultEntry *kept) {
+        Address local = l->address;
+        Handoff *handoff;
+        int r = 0;
+
+        /* Who gets it directly is told nothing but its serial. */
+        if (!l->delivery->ops->is_direct)
+                r = socket_get_arrival_address(fd, &l->address, &local);
+        if (r < 0)
+                (void) close_fd(fd);
+        else
+                r = handoff_new(fd, peer, &local, l->accepted, &handoff);
+        if (r < 0) {
+                (void) vault_drop(kept);
+                return r;
+        }
+
+        handoff->kept = kept;
+        delivery_add(l->delivery, handoff);
+        return 0;
+}
+
+typedef enum AcceptResult {
+        ACCEPTED, /* or refused, or skipped: the next one may follow */
+        NOTHING,  /* for now */
+        CLOSED,   /* the listener is gone */
+} AcceptResult;
+
+static AcceptResult listener_handle_accept_error(Listener *l, int error) {
+        switch (socket_classify_accept_error(error)) {
+
+        case ACCEPT_AGAIN:
+                return NOTHING;
+
+        case ACCEPT_SKIP:
+                log_debug("%s: a connection failed before it was accepted: %s", l->path, strerror(error));
+                return ACCEPTED;
+
+        case ACCEPT_EXHAUSTED:
+                listener_back_off(l, error);
+                return NOTHING;
+
+        default:
+                listener_error(l, MESSAGE_LISTENER_FAILED_STR, NULL,
+                               "The listener is closed, its socket failed: %s", strerror(error));
+                listener_close(l, LISTENER_END_ERROR);
+                return CLOSED;
+        }
+}
+
+/* Consumes fd. */
+static AcceptResult listener_hand_over(Listener *l, int fd, const Address *peer) {
+        VaultEntry *kept = NULL;
+        int r, scarce;
+
+        scarce = listener_keep(l, fd, peer, &kept);
+        l->accepted++;
+        listener_note(l);
+        if (l->pacer.interval_ns > 0)
+                pacer_count(&l->pacer, clock_get_ns());
+
+        r = listener_take(l, fd, peer, kept);
+        if (r < 0)
+                listener_count_lost(l, peer, -r);
+
+        /* Before the next one, so that the client is not kept waiting. */
+        listener_push(l, true);
+        if (l->delivery->ops->is_direct && scarce == 0 && l->delivery->n_waiting > 0)
+                scarce = listener_keep_waiting(l);
+
+        /* Before the very last one is gone. */
+        if (scarce == 0 && descriptor_is_in_reserve(fd))
+                scarce = -EMFILE;
+
+        if (scarce < 0) {
+                listener_push(l, false);
+                listener_back_off(l, -scarce);
+                return NOTHING;
+        }
+
+        return ACCEPTED;
+}
+
+static AcceptResult listener_accept_one(Listener *l) {
+        struct sockaddr_storage storage;
+        socklen_t size = sizeof(storage);
+        Address peer;
+        int fd;
+
+        fd = accept4(l->fd, (struct sockaddr *) &storage, &size,
+                     SOCK_CLOEXEC | (l->options->non_blocking ? SOCK_NONBLOCK : 0));
+        if (fd < 0)
+                return listener_handle_accept_error(l, errno);
+
+        l->back_off_usec = 0;
+        peer = address_from_kernel(&storage);
+
+        if (l->options->n_allow_from > 0 &&
+            !prefix_any_contains(l->options->allow_from, l->options->n_allow_from, &peer)) {
+                (void) close_fd(fd);
+                l->refused++;
+                listener_note(l);
+                return ACCEPTED;
+        }
+
+        return listener_hand_over(l, fd, &peer);
+}
+
+/* Whether the next connection may be accepted now. */
+static bool listener_is_ready(Listener *l) {
+        uint64_t next;
+
+        if (l->leaving || l->paused || l->held || l->delivery->ops->get_room(l->delivery) == 0)
+                return false;
+
+        if (l->pacer.interval_ns > 0) {
+                next = pacer_get_next(&l->pacer);
+                if (next > clock_get_ns()) {
+                        listener_hold(l, next / 1000 + 1);
+                        return !l->held;
+                }
+        }
+
+        return true;
+}
+
+/* Whether the client wants to know that a connection waits, though there is no room for it. */
+static bool listener_wants_notice(Listener *l) {
+        const DeliveryOps *ops = l->delivery->ops;
+
+        return !l->leaving && !l->paused && !l->held && ops->wants_notice && ops->wants_notice(l->delivery);
+}
+
+/* Gives notice of what was already accepted, for an owner who is gone. What is in the queue still, the event
+ * source will tell. */
+static void listener_notice_waiting(Listener *l) {
+        if (l->delivery->n_waiting > 0 && listener_wants_notice(l))
+                l->delivery->ops->notice(l->delivery);
+}
+
+static void listener_watch(Listener *l, bool watch) {
+        int r;
+
+        r = sd_event_source_set_enabled(l->accept_source, watch ? SD_EVENT_ON : SD_EVENT_OFF);
+        if (r < 0) {
+                listener_error(l, MESSAGE_LISTENER_FAILED_STR, NULL,
+                               "The listener is closed, it cannot wait for connections: %s", strerror(-r));
+                listener_close(l, LISTENER_END_ERROR);
+        }
+}
+
+void listener_serve(Listener *l) {
+        listener_push(l, false);
+        listener_notice_waiting(l);
+
+        for (unsigned n = 0; n < ACCEPT_BATCH && listener_is_ready(l); n++) {
+                AcceptResult result;
+
+                result = listener_accept_one(l);
+                if (result == CLOSED)
+                        return;
+                if (result == NOTHING)
+                        break;
+        }
+
+        listener_push(l, false);
+
+        listener_watch(l, listener_is_ready(l) || listener_wants_notice(l));
+}
+
+static int on_connection(sd_event_source *s, int fd, uint32_t revents, void *userdata) {
+        Listener *l = userdata;
+        const ListenerEvents *events = l->events;
+        void *events_userdata = l->userdata;
+
+        /* Somebody else may have taken it since the kernel told. */
+        if (listener_wants_notice(l) && !listener_is_ready(l) && socket_has_input(l->fd))
+                l->delivery->ops->notice(l->delivery);
+
+        listener_serve(l);
+        events->turn(events_userdata);
+        return 0;
+}
+
+int listener_add_accept_source(Listener *l) {
+        int r;
+
+        r = sd_event_add_io(l->event, &l->accept_source, l->fd, EPOLLIN, on_connection, l);
+        if (r < 0)
+                return r;
+
+        return sd_event_source_set_enabled(l->accept_source, SD_EVENT_OFF);
+}

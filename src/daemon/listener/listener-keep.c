@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <string.h>
+
+#include "base/log.h"
+#include "base/macros.h"
+#include "base/socket.h"
+#include "daemon/delivery/delivery.h"
+#include "daemon/listener/listener-keep.h"
+#include "daemon/listener/listener-report.h"
+#include "daemon/listener/listener.h"
+#include "daemon/policy/options.h"
+#include "daemon/store/store-found.h"
+#include "daemon/store/store.h"
+
+void listener_note(Listener *l) {
+        if (!l->slot)
+                return;
+
+        l->slot->accepted = l->accepted;
+        l->slot->delivered = l->delivered;
+        l->slot->refused = l->refused;
+        l->slot->lost = l->lost;
+        l->slot->flags = (l->paused ? STATE_PAUSED : 0) | (l->delivery->taken ? STATE_TAKEN : 0) |
+                         (l->delivery->is_owners ? STATE_OWNERS : 0) | (l->unanswered ? STATE_UNANSWERED : 0);
+}
+
+void listener_note_owner(Listener *l, const char *name) {
+        if (l->slot)
+                state_write_owner(l->slot, name ?: "");
+}
+
+void listener_note_answered(Listener *l) {
+        l->unanswered = false;
+        listener_note(l);
+}
+
+static bool keeps_connections(const Listener *l) {
+        /* A direct one is in nobody's but the client's hands before the next one is accepted. */
+        return l->slot && l->delivery->ops->accepts && !l->delivery->ops->is_direct;
+}
+
+void listener_prepare_to_keep(Listener *l) {
+        if (keeps_connections(l))
+                store_prepare_connections(l->store, l->slot);
+}
+
+int listener_keep(Listener *l, int fd, const Address *peer, VaultEntry **ret) {
+        if (!keeps_connections(l))
+                return 0;
+
+        return store_keep_connection(l->store, l->slot, l->accepted + 1, fd, peer, ret);
+}
+
+int listener_keep_waiting(Listener *l) {
+        Handoff *handoff;
+        int r;
+
+        if (!l->slot)
+                return 0;
+
+        TAILQ_FOREACH(handoff, &l->delivery->waiting, delivery_link) {
+                if (handoff->kept)
+                        continue;
+                r = store_keep_connection(l->store, l->slot, handoff->serial, handoff->fd, &handoff->peer,
+                                          &handoff->kept);
+                if (r < 0)
+                        return r;
+        }
+
+        return 0;
+}
+
+void listener_keep_channel(Listener *l) {
+        unsigned packet_size;
+        int fd, r;
+
+        if (!l->slot)
+                return;
+
+        listener_note(l);
+        fd = l->delivery->ops->get_channel(l->delivery, &packet_size);
+        r = store_keep_channel(l->store, l->slot, fd, packet_size, &l->delivery->kept_channel);
+        if (r < 0) {
+                LogFields fields = listener_log_fields(l);
+
+                log_event(LOG_WARNING, NULL, &fields,
+                          "%s: its channel will end with this process, it cannot be kept: %s", l->path,
+                          strerror(-r));
+        }
+}
+
+int listener_restore_channel(Listener *l, StoreFound *found) {
+        int r;
+
+        if (!l->delivery->ops->restore_channel)
+                return -EINVAL;
+
+        r = l->delivery->ops->restore_channel(l->delivery, found->fds[0], found->packet_size);
+        if (r < 0)
+                return r;
+
+        TAKE_FD(found->fds[0]);
+        l->delivery->kept_channel = TAKE_PTR(found->entry);
+        return 0;
+}
+
+int listener_restore_connection(Listener *l, StoreFound *found) {
+        Handoff *handoff;
+        Address local;
+        int r;
+
+        r = socket_get_arrival_address(found->fds[0], &l->address, &local);
+        if (r < 0)
+                return r;
+
+        r = handoff_new(TAKE_FD(found->fds[0]), &found->peer, &local, found->serial, &handoff);
+        if (r < 0)
+                return r;
+
+        handoff->kept = TAKE_PTR(found->entry);
+        delivery_add(l->delivery, handoff);
+
+        if (l->accepted < found->serial)
+                l->accepted = found->serial;
+        return 0;
+}
+
+void listener_restore_counters(Listener *l) {
+        uint64_t rest = l->lost + delivery_get_in_flight(l->delivery);
+
+        /* Any of them may have been sent, and its client may say so only now. */
+        l->delivery->last_sent = l->accepted;
+        l->delivered = l->accepted > rest ? l->accepted - rest : 0;
+        listener_note(l);
+}
+
+bool listener_is_kept(const Listener *l) {
+        const Delivery *d = l->delivery;
+        unsigned packet_size;
+
+        if (!l->slot)
+                return false;
+
+        /* Without its channel it is of no use, unless another one may be opened. */
+        return l->options->persistent || d->kept_channel || !d->ops->get_channel ||
+               d->ops->get_channel(l->delivery, &packet_size) < 0;
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/message-ids.h"
+#include "daemon/listener/listener-keep.h"
+#include "daemon/listener/listener-report.h"
+#include "daemon/listener/listener.h"
+
+LogFields listener_log_fields(const Listener *l) {
+        return (LogFields) {
+                .listener = l->path,
+                .owner = l->owner_name,
+                .has_owner_uid = true,
+                .owner_uid = l->uid,
+                .port = address_get_port(&l->address),
+        };
+}
+
+void listener_raise(Listener *l,
+                    const char *message_id,
+                    const char *peer,
+                    const char *file,
+                    uint32_t line,
+                    const char *format,
+                    ...) {
+        LogFields fields = listener_log_fields(l);
+        char message[512];
+        va_list arguments;
+
+        va_start(arguments, format);
+        (void) vsnprintf(message, sizeof(message), format, arguments);
+        va_end(arguments);
+
+        fields.peer = peer;
+        log_event_at(LOG_WARNING, message_id, file, (int) line, &fields, "%s of user %u: %s", l->path,
+                     (unsigned) l->uid, message);
+        l->events->error(l, &(ListenerError) { .message = message, .file = file, .line = line }, l->userdata);
+}
+
+void listener_count_lost(Listener *l, const Address *peer, int error) {
+        char address[ADDRESS_STRING_MAX];
+
+        l->lost++;
+        listener_note(l);
+
+        /* In a channel that another process has filled: only their number is known. */
+        if (address_is_any(peer)) {
+                listener_error(l, MESSAGE_CONNECTION_LOST_STR, NULL,
+                               "A connection that was accepted before the service was restarted is lost: %s",
+                               strerror(error));
+                return;
+        }
+
+        (void) address_format(peer, address);
+        listener_error(l, MESSAGE_CONNECTION_LOST_STR, address, "The connection from %s port %u is lost: %s",
+                       address, address_get_port(peer), strerror(error));
+}

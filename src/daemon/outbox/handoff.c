@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "base/linger.h"
+#include "base/macros.h"
+#include "daemon/outbox/handoff.h"
+#include "daemon/store/vault.h"
+
+int handoff_new(int fd, const Address *peer, const Address *local, uint64_t serial, Handoff **ret) {
+        Handoff *handoff;
+
+        handoff = calloc(1, sizeof(*handoff));
+        if (!handoff) {
+                (void) close_fd(fd);
+                return -ENOMEM;
+        }
+
+        handoff->fd = fd;
+        handoff->serial = serial;
+        handoff->peer = *peer;
+        handoff->local = *local;
+
+        *ret = handoff;
+        return 0;
+}
+
+void handoff_let_go(Handoff *handoff) {
+        /* The client may have it already, and have closed it, too. */
+        if (handoff->fd >= 0) {
+                linger_turn_off(handoff->fd);
+                linger_limit();
+        }
+
+        handoff->fd = close_fd(handoff->fd);
+        handoff->kept = vault_drop(handoff->kept);
+}
+
+Handoff *handoff_free(Handoff *handoff) {
+        if (!handoff)
+                return NULL;
+
+        handoff_let_go(handoff);
+        free(handoff);
+        return NULL;
+}

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <systemd/sd-bus.h>
+
+#include "base/linger.h"
+#include "base/macros.h"
+#include "base/names.h"
+#include "daemon/outbox/ping.h"
+#include "daemon/outbox/traffic.h"
+
+/* dbus-daemon answers a signal that it could not pass on with an error, like a call. */
+static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *ret_error) {
+        Traffic *traffic = userdata;
+        const sd_bus_error *error;
+        TrafficMember *member;
+        const char *sender;
+        uint64_t cookie;
+
+        linger_limit(); /* whatever comes with it is closed in the end */
+
+        error = sd_bus_message_get_error(m);
+        if (!error || sd_bus_message_get_reply_cookie(m, &cookie) < 0)
+                return 0;
+
+        sender = sd_bus_message_get_sender(m);
+        if (!sender || !streq(sender, "org.freedesktop.DBus"))
+                return 0;
+
+        if (cookie == traffic->test_cookie) {
+                traffic->tells_refusals = true;
+                return 1;
+        }
+
+        TAILQ_FOREACH(member, &traffic->members, link)
+                if (member->refused(member, cookie, error))
+                        return 1;
+
+        return 0;
+}
+
+/* Finds out whether the bus tells of a signal that it could not pass on, by one to nobody. It goes before all
+ * that is sent to clients. */
+static int traffic_test_bus(Traffic *traffic) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        int r;
+
+        r = sd_bus_message_new_signal(traffic->bus, &m, MANAGER_PATH, MANAGER_INTERFACE, "Test");
+        if (r >= 0)
+                r = sd_bus_message_set_destination(m, BUS_NAME ".Nobody");
+        if (r >= 0)
+                r = sd_bus_message_set_auto_start(m, false);
+        if (r >= 0)
+                r = ping_seal_above_secret_cookies(m);
+        if (r >= 0)
+                r = sd_bus_send(traffic->bus, m, &traffic->test_cookie);
+
+        return r;
+}
+
+int traffic_init(Traffic *traffic,
+                 sd_bus *bus,
+                 Store *store,
+                 uint32_t limit,
+                 const TrafficEvents *events,
+                 void *userdata) {
+        int r;
+
+        *traffic = (Traffic) {
+                .events = events,
+                .userdata = userdata,
+                .bus = sd_bus_ref(bus),
+                .store = store,
+        };
+        TAILQ_INIT(&traffic->members);
+        receipt_check_init(&traffic->receipts, bus);
+        budget_init(&traffic->budget, limit);
+
+        r = sd_bus_add_filter(bus, &traffic->errors, on_message, traffic);
+        if (r < 0)
+                return r;
+
+        return traffic_test_bus(traffic);
+}
+
+void traffic_done(Traffic *traffic) {
+        if (!traffic->bus)
+                return;
+
+        budget_done(&traffic->budget);
+        traffic->errors = sd_bus_slot_unref(traffic->errors);
+        receipt_check_done(&traffic->receipts);
+        traffic->bus = sd_bus_unref(traffic->bus);
+}
+
+void traffic_join(Traffic *traffic, TrafficMember *member) {
+        if (member->is_listed)
+                return;
+
+        TAILQ_INSERT_TAIL(&traffic->members, member, link);
+        member->is_listed = true;
+}
+
+void traffic_leave(Traffic *traffic, TrafficMember *member) {
+        if (!member->is_listed)
+                return;
+
+        TAILQ_REMOVE(&traffic->members, member, link);
+        member->is_listed = false;
+}

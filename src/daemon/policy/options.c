@@ -1,0 +1,425 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <fcntl.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/epoll.h>
+#include <sys/stat.h>
+
+#include "base/macros.h"
+#include "base/text.h"
+#include "daemon/delivery/delivery.h"
+#include "daemon/policy/options.h"
+#include "daemon/policy/prefix.h"
+
+DEFINE_CLEANUP(ListenOptions, listen_options_free)
+#define _cleanup_options_ _cleanup_(listen_options_freep)
+
+static int _printf_(3, 4) problem(int error, char **ret_problem, const char *format, ...) {
+        va_list arguments;
+        char *text;
+        int n;
+
+        va_start(arguments, format);
+        n = vasprintf(&text, format, arguments);
+        va_end(arguments);
+        if (n < 0)
+                return -ENOMEM;
+
+        *ret_problem = text;
+        return error;
+}
+
+static int copy_string(char **to, const char *s) {
+        char *copy;
+
+        copy = strdup(s);
+        if (!copy)
+                return -ENOMEM;
+
+        *to = copy;
+        return 0;
+}
+
+static int set_binary_type(ListenOptions *o, OptionValue v, char **ret_problem) {
+        if (!streq(v.s, "string") && !streq(v.s, "arraybuffer"))
+                return problem(-EINVAL, ret_problem,
+                               "Option binaryType is neither \"string\" nor \"arraybuffer\"");
+
+        return copy_string(&o->binary_type, v.s);
+}
+
+static int set_local_address(ListenOptions *o, OptionValue v, char **ret_problem) {
+        int r;
+
+        r = address_parse(v.s, &o->address);
+        if (r == -ENODEV)
+                return problem(r, ret_problem,
+                               "Option localAddress names a network interface that this host does not have");
+        if (r < 0)
+                return problem(r, ret_problem, "Option localAddress is not an IP address");
+
+        o->address_given = true;
+        return 0;
+}
+
+static int set_ipv6_only(ListenOptions *o, OptionValue v, char **ret_problem) {
+        o->ipv6_only = v.b;
+        return 0;
+}
+
+static int set_interface(ListenOptions *o, OptionValue v, char **ret_problem) {
+        size_t length = strlen(v.s);
+
+        if (length == 0 || length >= IF_NAMESIZE || strchr(v.s, '/') || !text_is_printable(v.s))
+                return problem(-EINVAL, ret_problem,
+                               "Option interface is not the name of a network interface (1 to %i bytes)",
+                               IF_NAMESIZE - 1);
+
+        return copy_string(&o->interface, v.s);
+}
+
+static int set_delivery(ListenOptions *o, OptionValue v, char **ret_problem) {
+        if (!delivery_ops_from_name(v.s))
+                return problem(-EINVAL, ret_problem,
+                               "Option delivery is none of \"signal\", \"pull\", \"channel\", \"socket\"");
+
+        return copy_string(&o->delivery, v.s);
+}
+
+static int set_acknowledge(ListenOptions *o, OptionValue v, char **ret_problem) {
+        o->acknowledge = v.b;
+        return 0;
+}
+
+static int set_paused(ListenOptions *o, OptionValue v, char **ret_problem) {
+        o->paused = v.b;
+        return 0;
+}
+
+/* What the kernel itself looks after, as it shows it: "pipe:[4711]". A FIFO is so, too, wherever it lies. */
+static bool descriptor_is_the_kernels(int fd) {
+        static const char *const kinds[] = {
+                "pipe:",
+                "socket:",
+                "pidfd:",
+                "anon_inode:[pidfd]",
+                "anon_inode:[eventfd]",
+                "anon_inode:[timerfd]",
+        };
+        char link[32], target[32] = "";
+        struct statx stat;
+
+        (void) snprintf(link, sizeof(link), "/proc/self/fd/%i", fd);
+        if (readlink(link, target, sizeof(target) - 1) < 0)
+                return false;
+
+        for (size_t i = 0; i < ELEMENTS(kinds); i++)
+                if (strncmp(target, kinds[i], strlen(kinds[i])) == 0)
+                        return true;
+
+        /* AT_STATX_DONT_SYNC asks no file system. */
+        return target[0] == '/' &&
+               statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &stat) >= 0 &&
+               S_ISFIFO(stat.stx_mode);
+}
+
+/* Whether a descriptor can tell that it became readable or that its other end closed. */
+static int check_pollable(int fd) {
+        struct epoll_event event = { .events = EPOLLIN };
+        _cleanup_close_ int epoll = -EBADF;
+
+        /* Adding it to epoll asks it how it is doing, and so it does, for an epoll descriptor, with all that
+         * this one watches. A file on FUSE may take for ever to answer, and nothing, not even SIGKILL, ends
+         * that. */
+        if (!descriptor_is_the_kernels(fd))
+                return -EPERM;
+
+        epoll = epoll_create1(EPOLL_CLOEXEC);
+        if (epoll < 0)
+                return -errno;
+
+        return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+}
+
+static int set_lifetime(ListenOptions *o, OptionValue v, char **ret_problem) {
+        _cleanup_close_ int fd = -EBADF;
+        int r;
+
+        r = check_pollable(v.h);
+        if (r == -EPERM || r == -ELOOP || r == -EINVAL || r == -EBADF /* opened with O_PATH */)
+                return problem(-EINVAL, ret_problem,
+                               "Option lifetime is a descriptor that cannot be waited for; "
+                               "a pipe, a socket, a pidfd or an eventfd can");
+        if (r < 0)
+                return r;
+
+        fd = fcntl(v.h, F_DUPFD_CLOEXEC, 3);
+        if (fd < 0)
+                return -errno;
+
+        o->lifetime = TAKE_FD(fd);
+        return 0;
+}
+
+static int set_persistent(ListenOptions *o, OptionValue v, char **ret_problem) {
+        o->persistent = v.b;
+        return 0;
+}
+
+static int set_non_blocking(ListenOptions *o, OptionValue v, char **ret_problem) {
+        o->non_blocking = v.b;
+        return 0;
+}
+
+static int set_no_delay(ListenOptions *o, OptionValue v, char **ret_problem) {
+        o->no_delay = v.b;
+        return 0;
+}
+
+static int set_keep_alive(ListenOptions *o, OptionValue v, char **ret_problem) {
+        o->keep_alive = v.b;
+        return 0;
+}
+
+static int set_defer_accept(ListenOptions *o, OptionValue v, char **ret_problem) {
+        if (v.u > OPTION_DEFER_ACCEPT_MAX)
+                return problem(-EINVAL, ret_problem, "Option deferAccept is above %i seconds",
+                               OPTION_DEFER_ACCEPT_MAX);
+
+        o->defer_accept = v.u;
+        return 0;
+}
+
+static int set_fast_open(ListenOptions *o, OptionValue v, char **ret_problem) {
+        if (v.u > INT32_MAX)
+                return problem(-EINVAL, ret_problem, "Option fastOpen is above %i", INT32_MAX);
+
+        o->fast_open = v.u;
+        return 0;
+}
+
+static int set_allow_from(ListenOptions *o, OptionValue v, char **ret_problem) {
+        _cleanup_free_ Prefix *prefixes = NULL;
+        size_t n = 0;
+        int r;
+
+        while (v.as[n])
+                n++;
+        if (n == 0)
+                return 0;
+        if (n > OPTION_ALLOW_FROM_MAX)
+                return problem(-EINVAL, ret_problem, "Option allowFrom has more than %i prefixes",
+                               OPTION_ALLOW_FROM_MAX);
+
+        prefixes = calloc(n, sizeof(*prefixes));
+        if (!prefixes)
+                return -ENOMEM;
+
+        for (size_t i = 0; i < n; i++) {
+                r = prefix_parse(v.as[i], prefixes + i);
+                if (r < 0)
+                        return problem(r, ret_problem,
+                                       "Option allowFrom: entry %zu is not an address prefix such as "
+                                       "192.0.2.0/24 or 2001:db8::/32",
+                                       i + 1);
+        }
+
+        o->allow_from = TAKE_PTR(prefixes);
+        o->n_allow_from = n;
+        return 0;
+}
+
+static int set_accept_rate(ListenOptions *o, OptionValue v, char **ret_problem) {
+        o->accept_rate = v.u;
+        return 0;
+}
+
+static int set_name(ListenOptions *o, OptionValue v, char **ret_problem) {
+        if (strlen(v.s) > OPTION_NAME_MAX || !text_is_printable(v.s))
+                return problem(-EINVAL, ret_problem, "Option name is not printable text of at most %i bytes",
+                               OPTION_NAME_MAX);
+
+        return copy_string(&o->name, v.s);
+}
+
+static const struct {
+        const char *key;
+        const char *signature;
+        int (*set)(ListenOptions *o, OptionValue value, char **ret_problem);
+} option_table[] = {
+        { "binaryType", "s", set_binary_type },
+        { "localAddress", "s", set_local_address },
+        { "ipv6Only", "b", set_ipv6_only },
+        { "interface", "s", set_interface },
+        { "delivery", "s", set_delivery },
+        { "acknowledge", "b", set_acknowledge },
+        { "paused", "b", set_paused },
+        { "lifetime", "h", set_lifetime },
+        { "persistent", "b", set_persistent },
+        { "nonBlocking", "b", set_non_blocking },
+        { "noDelay", "b", set_no_delay },
+        { "keepAlive", "b", set_keep_alive },
+        { "deferAccept", "u", set_defer_accept },
+        { "fastOpen", "u", set_fast_open },
+        { "allowFrom", "as", set_allow_from },
+        { "acceptRate", "u", set_accept_rate },
+        { "name", "s", set_name },
+};
+
+static int find_option(const char *key) {
+        for (size_t i = 0; i < ELEMENTS(option_table); i++)
+                if (streq(option_table[i].key, key))
+                        return (int) i;
+
+        return -ENOENT;
+}
+
+const char *option_get_signature(const char *key) {
+        int i = find_option(key);
+
+        return i < 0 ? NULL : option_table[i].signature;
+}
+
+int listen_options_set(ListenOptions *o, const char *key, OptionValue value, char **ret_problem) {
+        int i = find_option(key);
+
+        if (i < 0)
+                /* Not cut short in the middle of a character: it goes back over the bus. */
+                return problem(-EINVAL, ret_problem, "There is no option %s",
+                               strlen(key) <= 64 && text_is_printable(key) ? key : "of that name");
+        if (o->given & UINT32_C(1) << i)
+                return problem(-EINVAL, ret_problem, "Option %s is given twice", key);
+
+        o->given |= UINT32_C(1) << i;
+        return option_table[i].set(o, value, ret_problem);
+}
+
+int listen_options_set_backlog(ListenOptions *o, int32_t backlog, char **ret_problem) {
+        if (backlog < -1)
+                return problem(-EINVAL, ret_problem,
+                               "Argument backlog is %i; it must be 0 or more, or -1 for the default",
+                               backlog);
+
+        o->backlog = backlog;
+        return 0;
+}
+
+int listen_options_new(int32_t port, int32_t backlog, ListenOptions **ret, char **ret_problem) {
+        _cleanup_options_ ListenOptions *o = NULL;
+        int r;
+
+        if (port < -1 || port > UINT16_MAX)
+                return problem(-EINVAL, ret_problem,
+                               "Argument localPort is %i; it must be a port from 1 to 65535, or -1 or 0 for "
+                               "one that the kernel chooses",
+                               port);
+
+        o = calloc(1, sizeof(*o));
+        if (!o)
+                return -ENOMEM;
+
+        o->port = port < 0 ? 0 : port;
+        o->address = address_any(AF_INET6);
+        o->lifetime = -EBADF;
+
+        r = listen_options_set_backlog(o, backlog, ret_problem);
+        if (r < 0)
+                return r;
+
+        *ret = TAKE_PTR(o);
+        return 0;
+}
+
+ListenOptions *listen_options_free(ListenOptions *o) {
+        if (!o)
+                return NULL;
+
+        (void) close_fd(o->lifetime);
+        free(o->binary_type);
+        free(o->interface);
+        free(o->delivery);
+        free(o->allow_from);
+        free(o->name);
+        free(o);
+        return NULL;
+}
+
+static int check_interface(ListenOptions *o, char **ret_problem) {
+        unsigned index;
+
+        if (!address_is_link_local(&o->address))
+                return 0;
+
+        if (o->interface) {
+                index = if_nametoindex(o->interface);
+                if (index == 0)
+                        return problem(-ENODEV, ret_problem,
+                                       "Option interface names a network interface that this host does not have");
+                if (o->address.in6.sin6_scope_id == 0)
+                        o->address.in6.sin6_scope_id = index;
+                if (o->address.in6.sin6_scope_id != index)
+                        return problem(-EINVAL, ret_problem,
+                                       "Options localAddress and interface name two different interfaces");
+        }
+
+        if (o->address.in6.sin6_scope_id == 0)
+                return problem(-EINVAL, ret_problem,
+                               "Option localAddress is link-local and needs its interface, as in fe80::1%%eth0");
+
+        return 0;
+}
+
+/* What cannot be kept is not promised: if the client accepts by itself, the service has no part in it. */
+static int check_delivery(const ListenOptions *o, char **ret_problem) {
+        const DeliveryOps *delivery = delivery_ops_from_name(o->delivery);
+
+        if (o->acknowledge && !delivery->can_acknowledge)
+                return problem(-EINVAL, ret_problem, "Option acknowledge contradicts option delivery, \"%s\"",
+                               o->delivery);
+        if (delivery->accepts)
+                return 0;
+
+        if (o->paused || o->n_allow_from > 0 || o->accept_rate > 0)
+                return problem(-EINVAL, ret_problem, "Option %s contradicts option delivery, \"%s\"",
+                               o->paused             ? "paused"
+                               : o->n_allow_from > 0 ? "allowFrom"
+                                                     : "acceptRate",
+                               o->delivery);
+
+        return 0;
+}
+
+static int set_default(char **option, const char *value) {
+        return *option ? 0 : copy_string(option, value);
+}
+
+int listen_options_finish(ListenOptions *o, char **ret_problem) {
+        int r;
+
+        if (o->ipv6_only && o->address.sa.sa_family == AF_INET)
+                return problem(-EINVAL, ret_problem,
+                               "Option ipv6Only contradicts option localAddress, which is an IPv4 address");
+
+        r = check_interface(o, ret_problem);
+        if (r < 0)
+                return r;
+
+        r = set_default(&o->binary_type, "string");
+        if (r < 0)
+                return r;
+        r = set_default(&o->delivery, "signal");
+        if (r < 0)
+                return r;
+        r = set_default(&o->name, "");
+        if (r < 0)
+                return r;
+
+        r = check_delivery(o, ret_problem);
+        if (r < 0)
+                return r;
+
+        address_set_port(&o->address, (uint16_t) o->port);
+        return 0;
+}

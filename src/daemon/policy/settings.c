@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <stdio.h>
+
+#include "base/address.h"
+#include "base/macros.h"
+#include "daemon/policy/config-file.h"
+#include "daemon/policy/settings.h"
+
+#define FILE_NAME "tcpserversocket/tcpserversocketd.conf"
+#define SECTION "TCPServerSocket"
+
+#define IDLE_TIMEOUT_USEC (UINT64_C(30) * 1000 * 1000)
+
+/* How many of one sender's descriptors dbus-daemon lets be on their way: 64, less some that the service sends
+ * to find out whether a client takes any. More would make the bus stop reading from the service. */
+#define UNACKNOWLEDGED_MAX 56
+/* Of less, a client that blocks in a call of Accept could never have the three that it needs: what asked
+ * whether it takes descriptors, its first connection, and that one's receipt. */
+#define UNACKNOWLEDGED_MIN 14
+
+/* What is being read: the settings, and what an empty value resets one to. */
+typedef struct Reading {
+        Settings *settings;
+        Settings *defaults;
+} Reading;
+
+typedef struct Key Key;
+
+/* Sets what is assigned, or warns. Returns 0, or -ENOMEM. */
+typedef int (*KeyReader)(const Key *key, const ConfigAssignment *a, Reading *reading);
+
+struct Key {
+        const char *name;
+        KeyReader read;
+        size_t offset; /* of a number in Settings, and its range */
+        uint32_t min, max;
+};
+
+DEFINE_CLEANUP(Settings, settings_free)
+
+static void words_free(char **words) {
+        for (char **w = words; w && *w; w++)
+                free(*w);
+        free(words);
+}
+
+/* From now on the list says what is allowed, and be it nothing. */
+static int words_start(char ***words) {
+        if (*words)
+                return 0;
+
+        *words = calloc(1, sizeof(**words));
+        return *words ? 0 : -ENOMEM;
+}
+
+static int words_add(char ***words, const char *word) {
+        char **longer, *copy;
+        size_t n = 0;
+
+        while (*words && (*words)[n])
+                n++;
+
+        longer = reallocarray(*words, n + 2, sizeof(*longer));
+        if (!longer)
+                return -ENOMEM;
+        *words = longer;
+
+        copy = strdup(word);
+        longer[n] = copy;
+        longer[n + 1] = NULL;
+        return copy ? 0 : -ENOMEM;
+}
+
+static void clear_ports(Settings *s) {
+        words_free(TAKE_PTR(s->allowed_ports));
+        memset(s->port_bits, 0, sizeof(s->port_bits));
+}
+
+static void clear_addresses(Settings *s) {
+        words_free(TAKE_PTR(s->allowed_addresses));
+        free(TAKE_PTR(s->prefixes));
+        s->n_prefixes = 0;
+}
+
+static void add_ports(Settings *s, PortRange range) {
+        for (unsigned port = range.first; port <= range.last; port++)
+                s->port_bits[port / 8] |= (uint8_t) (1 << port % 8);
+}
+
+static int add_prefix(Settings *s, const Prefix *prefix) {
+        Prefix *longer;
+
+        longer = reallocarray(s->prefixes, s->n_prefixes + 1, sizeof(*longer));
+        if (!longer)
+                return -ENOMEM;
+
+        longer[s->n_prefixes++] = *prefix;
+        s->prefixes = longer;
+        return 0;
+}
+
+static int read_number(const Key *key, const ConfigAssignment *a, Reading *reading) {
+        uint32_t *number = (uint32_t *) (void *) ((char *) reading->settings + key->offset);
+        int r;
+
+        if (*a->value == '\0') {
+                *number = *(const uint32_t *) (const void *) ((const char *) reading->defaults + key->offset);
+                return 0;
+        }
+
+        r = parse_uint32(a->value, key->min, key->max, number);
+        if (r < 0)
+                config_warn(a->file, a->line, "%s must be a number from %u to %u, not \"%s\"", a->key,
+                            (unsigned) key->min, (unsigned) key->max, a->value);
+        return 0;
+}
+
+static int read_idle_timeout(const Key *key, const ConfigAssignment *a, Reading *reading) {
+        uint64_t usec;
+        int r;
+
+        if (*a->value == '\0') {
+                reading->settings->idle_timeout_usec = reading->defaults->idle_timeout_usec;
+                return 0;
+        }
+
+        r = parse_time_span(a->value, &usec);
+        if (r < 0) {
+                config_warn(a->file, a->line,
+                            "%s must be a time span such as \"30s\" or \"5min\", not \"%s\"", a->key,
+                            a->value);
+                return 0;
+        }
+
+        /* Longer than anybody will wait, and than a timer can: never. */
+        reading->settings->idle_timeout_usec = usec > 0 && usec < INT64_MAX / 2 ? usec : UINT64_MAX;
+        return 0;
+}
+
+static int read_socket_delivery(const Key *key, const ConfigAssignment *a, Reading *reading) {
+        int r;
+
+        if (*a->value == '\0') {
+                reading->settings->allow_socket_delivery = reading->defaults->allow_socket_delivery;
+                return 0;
+        }
+
+        r = parse_boolean(a->value, &reading->settings->allow_socket_delivery);
+        if (r < 0)
+                config_warn(a->file, a->line, "%s must be yes or no, not \"%s\"", a->key, a->value);
+        return 0;
+}
+
+/* Takes the next word off the text, which is changed. */
+static char *next_word(char **text) {
+        char *word;
+
+        while ((word = strsep(text, " \t")))
+                if (*word != '\0')
+                        return word;
+
+        return NULL;
+}
+
+/* In both lists only the wrong word is ignored, not the line; and a list of nothing but wrong words allows
+ * nothing. What was to be restricted must not be open to all because of a typing error. */
+static int read_ports(const Key *key, const ConfigAssignment *a, Reading *reading) {
+        _cleanup_free_ char *value = NULL;
+        char *text, *word;
+        PortRange range;
+
+        if (*a->value == '\0') {
+                clear_ports(reading->settings);
+                return 0;
+        }
+
+        text = value = strdup(a->value);
+        if (!value || words_start(&reading->settings->allowed_ports) < 0)
+                return -ENOMEM;
+
+        while ((word = next_word(&text))) {
+                if (parse_port_range(word, &range) < 0) {
+                        config_warn(a->file, a->line, "in %s, \"%s\" is neither a port nor a range of ports",
+                                    a->key, word);
+                        continue;
+                }
+
+                if (words_add(&reading->settings->allowed_ports, word) < 0)
+                        return -ENOMEM;
+                add_ports(reading->settings, range);
+        }
+
+        return 0;
+}
+
+static int read_addresses(const Key *key, const ConfigAssignment *a, Reading *reading) {
+        _cleanup_free_ char *value = NULL;
+        char *text, *word;
+        Prefix prefix;
+
+        if (*a->value == '\0') {
+                clear_addresses(reading->settings);
+                return 0;
+        }
+
+        text = value = strdup(a->value);
+        if (!value || words_start(&reading->settings->allowed_addresses) < 0)
+                return -ENOMEM;
+
+        while ((word = next_word(&text))) {
+                if (prefix_parse(word, &prefix) < 0) {
+                        config_warn(a->file, a->line, "in %s, \"%s\" is neither an address nor a prefix",
+                                    a->key, word);
+                        continue;
+                }
+
+                if (words_add(&reading->settings->allowed_addresses, word) < 0 ||
+                    add_prefix(reading->settings, &prefix) < 0)
+                        return -ENOMEM;
+        }
+
+        return 0;
+}
+
+static const Key keys[] = {
+        { "MaxListeners", read_number, offsetof(Settings, limits.listeners), 1, 1000000 },
+        { "MaxListenersPerUser", read_number, offsetof(Settings, limits.listeners_per_user), 1, 1000000 },
+        { "MaxChannels", read_number, offsetof(Settings, limits.channels), 1, 1000000 },
+        { "MaxChannelsPerUser", read_number, offsetof(Settings, limits.channels_per_user), 1, 1000000 },
+        { "MaxPendingRequestsPerUser", read_number, offsetof(Settings, limits.pending_requests_per_user), 1,
+          10000 },
+        { "MaxUnacknowledged", read_number, offsetof(Settings, limits.unacknowledged), UNACKNOWLEDGED_MIN,
+          UNACKNOWLEDGED_MAX },
+        { "MaxUnacknowledgedPerClient", read_number, offsetof(Settings, limits.unacknowledged_per_client), 1,
+          UNACKNOWLEDGED_MAX },
+        { "IdleTimeoutSec", read_idle_timeout },
+        { "AllowedPorts", read_ports },
+        { "AllowedAddresses", read_addresses },
+        { "AllowSocketDelivery", read_socket_delivery },
+};
+
+static int on_assignment(const ConfigAssignment *a, void *userdata) {
+        for (size_t i = 0; i < ELEMENTS(keys); i++)
+                if (streq(keys[i].name, a->key))
+                        return keys[i].read(keys + i, a, userdata);
+
+        config_warn(a->file, a->line, "the setting %s is unknown in [" SECTION "]", a->key);
+        return 0;
+}
+
+/* The kernel's defaults stand if it does not tell. */
+static void read_ephemeral_ports(const char *root, PortRange *ret) {
+        _cleanup_free_ char *path = NULL;
+        unsigned first, last;
+        FILE *f;
+
+        if (asprintf(&path, "%s/proc/sys/net/ipv4/ip_local_port_range", root) < 0) {
+                path = NULL;
+                return;
+        }
+
+        f = fopen(path, "re");
+        if (!f)
+                return;
+
+        if (fscanf(f, "%u %u", &first, &last) == 2 && first > 0 && first <= last && last <= UINT16_MAX)
+                *ret = (PortRange) { .first = (uint16_t) first, .last = (uint16_t) last };
+        (void) fclose(f);
+}
+
+int settings_new(Settings **ret) {
+        Settings *s;
+
+        s = calloc(1, sizeof(*s));
+        if (!s)
+                return -ENOMEM;
+
+        limits_set_defaults(&s->limits);
+        s->idle_timeout_usec = IDLE_TIMEOUT_USEC;
+        s->allow_socket_delivery = true;
+        s->ephemeral_ports = (PortRange) { .first = 32768, .last = 60999 };
+
+        *ret = s;
+        return 0;
+}
+
+int settings_load(const char *root, Settings **ret) {
+        _cleanup_(settings_freep) Settings *s = NULL, *defaults = NULL;
+        int r;
+
+        r = settings_new(&s);
+        if (r >= 0)
+                r = settings_new(&defaults);
+        if (r < 0)
+                return r;
+
+        read_ephemeral_ports(root, &s->ephemeral_ports);
+
+        r = config_files_read(root, FILE_NAME, SECTION, on_assignment,
+                              &(Reading) { .settings = s, .defaults = defaults });
+        if (r < 0)
+                return r;
+
+        /* What could not be read may have been a restriction. */
+        if (r > 0 && (words_start(&s->allowed_ports) < 0 || words_start(&s->allowed_addresses) < 0))
+                return -ENOMEM;
+
+        *ret = TAKE_PTR(s);
+        return r;
+}
+
+Settings *settings_free(Settings *s) {
+        if (!s)
+                return NULL;
+
+        clear_ports(s);
+        clear_addresses(s);
+        free(s);
+        return NULL;
+}
+
+bool settings_allow_port(const Settings *s, uint16_t port) {
+        PortRange range = port > 0 ? (PortRange) { .first = port, .last = port } : s->ephemeral_ports;
+
+        if (!s->allowed_ports)
+                return true;
+
+        for (unsigned p = range.first; p <= range.last; p++)
+                if (!(s->port_bits[p / 8] & 1 << p % 8))
+                        return false;
+
+        return true;
+}
+
+bool settings_allow_address(const Settings *s, const Address *address, bool ipv6_only) {
+        Address any;
+
+        if (!s->allowed_addresses)
+                return true;
+        if (!prefix_any_contains(s->prefixes, s->n_prefixes, address))
+                return false;
+        if (address->sa.sa_family != AF_INET6 || !address_is_any(address) || ipv6_only)
+                return true;
+
+        any = address_any(AF_INET);
+        return prefix_any_contains(s->prefixes, s->n_prefixes, &any);
+}

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "base/descriptors.h"
+#include "base/log.h"
+#include "base/macros.h"
+#include "daemon/policy/options.h"
+#include "daemon/store/options-text.h"
+#include "daemon/store/store-found.h"
+#include "daemon/store/vault.h"
+
+typedef struct Reading {
+        StateTable *table;
+        StoreFound *found;
+        size_t n, size;
+} Reading;
+
+static int reading_add(Reading *reading, StoreFound **ret) {
+        StoreFound *found;
+        size_t size;
+
+        if (reading->n == reading->size) {
+                size = reading->size > 0 ? reading->size * 2 : 64;
+                found = realloc(reading->found, size * sizeof(*found));
+                if (!found)
+                        return -ENOMEM;
+                reading->found = found;
+                reading->size = size;
+        }
+
+        *ret = reading->found + reading->n++;
+        return 0;
+}
+
+/* Returns whether it is of any use, or a negative errno if that cannot be told now. */
+static int read_listener(StateTable *table, const StatePacket *packet, StoreFound *found) {
+        StateSlot *slot = table->slots + packet->listener.slot;
+        const char *text;
+        size_t length;
+        int r;
+
+        if (state_read_slot(slot, packet->id, &found->state) < 0)
+                return false; /* it was just being closed */
+
+        text = state_get_text(packet, &length);
+        r = options_text_read(text, length, &found->options);
+        if (errno_is_transient(r))
+                return r;
+        if (r < 0) {
+                log_error("A listener of user %u is closed, what is known about it cannot be used: %s",
+                          (unsigned) packet->listener.uid, strerror(-r));
+                return false;
+        }
+
+        found->uid = packet->listener.uid;
+        found->slot = slot;
+        return true;
+}
+
+static int on_packet(VaultEntry *entry,
+                     int *fds,
+                     size_t n_fds,
+                     const void *data,
+                     size_t size,
+                     void *userdata) {
+        const StatePacket *packet = data;
+        Reading *reading = userdata;
+        StoreFound found = {};
+        StoreFound *added;
+        int r;
+
+        if (state_check_packet(data, size) < 0 || (packet->type != STATE_LISTENER && n_fds != 1)) {
+                log_error("Something that was kept cannot be used, and is closed");
+                return false;
+        }
+
+        found.type = packet->type;
+        found.id = packet->id;
+        found.entry = entry;
+
+        if (found.type == STATE_LISTENER) {
+                r = read_listener(reading->table, packet, &found);
+                if (r <= 0)
+                        return r;
+        }
+        if (found.type == STATE_CHANNEL)
+                found.packet_size = packet->channel.packet_size;
+        if (found.type == STATE_CONNECTION) {
+                found.serial = packet->connection.serial;
+                found.peer = state_get_peer(packet);
+        }
+
+        r = reading_add(reading, &added);
+        if (r < 0) {
+                (void) listen_options_free(found.options);
+                return r;
+        }
+
+        found.fds[0] = TAKE_FD(fds[0]);
+        found.fds[1] = n_fds > 1 ? TAKE_FD(fds[1]) : -EBADF;
+        *added = found;
+        return true;
+}
+
+static int compare_found(const void *a, const void *b) {
+        const StoreFound *x = a, *y = b;
+
+        if (x->type != y->type)
+                return x->type < y->type ? -1 : 1;
+        if (x->id != y->id)
+                return x->id < y->id ? -1 : 1;
+        if (x->serial != y->serial)
+                return x->serial < y->serial ? -1 : 1;
+
+        return 0;
+}
+
+static void found_done(StoreFound *found) {
+        (void) vault_drop(found->entry);
+        (void) close_fd(found->fds[0]);
+        (void) close_fd(found->fds[1]);
+        (void) listen_options_free(found->options);
+}
+
+void store_found_free(StoreFound *found, size_t n) {
+        for (size_t i = 0; i < n; i++)
+                found_done(found + i);
+        free(found);
+}
+
+/* Of what was there twice, since it was moving in its vault, one is enough. */
+static size_t remove_doubles(StoreFound *found, size_t n) {
+        size_t kept = 0;
+
+        for (size_t i = 0; i < n; i++)
+                if (kept > 0 && compare_found(found + kept - 1, found + i) == 0)
+                        found_done(found + i);
+                else
+                        found[kept++] = found[i];
+
+        return kept;
+}
+
+int store_found_read(StateTable *table,
+                     Vault *listeners,
+                     Vault *connections,
+                     StoreFound **ret,
+                     size_t *ret_n) {
+        Reading reading = { .table = table };
+        int r;
+
+        r = vault_read(listeners, on_packet, &reading);
+        if (r >= 0)
+                r = vault_read(connections, on_packet, &reading);
+        if (r < 0) {
+                /* Another attempt may be luckier. */
+                vault_seal(listeners);
+                vault_seal(connections);
+                store_found_free(reading.found, reading.n);
+                return r;
+        }
+
+        if (reading.n > 0)
+                qsort(reading.found, reading.n, sizeof(*reading.found), compare_found);
+
+        *ret = reading.found;
+        *ret_n = remove_doubles(reading.found, reading.n);
+        return 0;
+}

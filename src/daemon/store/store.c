@@ -1,0 +1,495 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <assert.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "base/log.h"
+#include "base/macros.h"
+#include "base/parse.h"
+#include "daemon/policy/options.h"
+#include "daemon/store/fd-store.h"
+#include "daemon/store/options-text.h"
+#include "daemon/store/store-found.h"
+#include "daemon/store/store.h"
+#include "daemon/store/teller.h"
+#include "daemon/store/vault.h"
+
+/* The names in the fd store. All of them together are one variable of the environment, which may have 128
+ * KiB. */
+#define TABLE_NAME "table"
+#define LISTENERS_PREFIX 'l'
+#define CONNECTIONS_PREFIX 'c'
+#define NAME_MAX_LENGTH 24
+
+/* Both of these vaults have two descriptors for each lane in systemd's fd store (FileDescriptorStoreMax=). */
+#define LISTENERS_LANES 256
+#define CONNECTIONS_LANES 256
+
+/* So that a few listeners need few lanes; who closes one has no more than these move. */
+#define LISTENERS_PER_LANE 4
+
+struct Store {
+        Teller *teller;
+
+        int table_fd;
+        bool table_is_new; /* systemd need not know of it as long as nothing is kept */
+        StateTable *table;
+        Vault *listeners;
+        Vault *connections;
+        bool sealed;
+
+        uint32_t n_slots; /* have been used */
+        uint32_t *free_slots;
+        uint32_t n_free_slots;
+        uint32_t free_slots_size;
+};
+
+DEFINE_CLEANUP(Store, store_free)
+
+static int on_lane(Store *s, char prefix, unsigned number, const int ends[static 2]) {
+        char name[NAME_MAX_LENGTH];
+
+        (void) snprintf(name, sizeof(name), "%c%u", prefix, number);
+        return teller_add(s->teller, name, ends, 2);
+}
+
+static int on_listeners_lane(unsigned number, const int ends[static 2], void *userdata) {
+        return on_lane(userdata, LISTENERS_PREFIX, number, ends);
+}
+
+static int on_connections_lane(unsigned number, const int ends[static 2], void *userdata) {
+        return on_lane(userdata, CONNECTIONS_PREFIX, number, ends);
+}
+
+/* ---------------------------------------------------------------------- what systemd has kept */
+
+/* Both ends of a lane come under one name. */
+typedef struct KeptLane {
+        int ends[2];
+        size_t n;
+} KeptLane;
+
+typedef struct Kept {
+        Store *store;
+        int table;
+        KeptLane listeners[LISTENERS_LANES];
+        KeptLane connections[CONNECTIONS_LANES];
+} Kept;
+
+static KeptLane *kept_find_lane(Kept *kept, const char *name) {
+        uint32_t number;
+
+        if (name[0] == LISTENERS_PREFIX && parse_uint32(name + 1, 0, LISTENERS_LANES - 1, &number) >= 0)
+                return kept->listeners + number;
+        if (name[0] == CONNECTIONS_PREFIX && parse_uint32(name + 1, 0, CONNECTIONS_LANES - 1, &number) >= 0)
+                return kept->connections + number;
+
+        return NULL;
+}
+
+static void on_kept(const char *name, int fd, void *userdata) {
+        Kept *kept = userdata;
+        KeptLane *lane;
+
+        assert(kept);
+        lane = kept_find_lane(kept, name);
+        if (lane && lane->n < 2)
+                lane->ends[lane->n++] = fd;
+        else if (!lane && streq(name, TABLE_NAME) && kept->table < 0)
+                kept->table = fd;
+        else {
+                (void) close_fd(fd);
+                if (!lane)
+                        teller_remove(kept->store->teller, name);
+        }
+}
+
+static void kept_close_lanes(Kept *kept, KeptLane *lanes, size_t n, char prefix) {
+        char name[NAME_MAX_LENGTH];
+
+        for (size_t i = 0; i < n; i++) {
+                if (lanes[i].n == 0)
+                        continue;
+                for (size_t end = 0; end < lanes[i].n; end++)
+                        (void) close_fd(lanes[i].ends[end]);
+                (void) snprintf(name, sizeof(name), "%c%zu", prefix, i);
+                teller_remove(kept->store->teller, name);
+                lanes[i].n = 0;
+        }
+}
+
+static void kept_close(Kept *kept) {
+        if (kept->table >= 0)
+                teller_remove(kept->store->teller, TABLE_NAME);
+        kept->table = close_fd(kept->table);
+        kept_close_lanes(kept, kept->listeners, LISTENERS_LANES, LISTENERS_PREFIX);
+        kept_close_lanes(kept, kept->connections, CONNECTIONS_LANES, CONNECTIONS_PREFIX);
+}
+
+static void kept_adopt(Kept *kept, KeptLane *lanes, size_t n, Vault *vault) {
+        for (size_t i = 0; i < n; i++) {
+                if (lanes[i].n != 2)
+                        continue;
+                if (vault_adopt(vault, (unsigned) i, lanes[i].ends) >= 0)
+                        lanes[i].n = 0;
+                else {
+                        /* The name is used again; the ends are closed already. */
+                        lanes[i].ends[0] = lanes[i].ends[1] = -EBADF;
+                }
+        }
+}
+
+static int store_map(Store *s, int fd) {
+        void *table;
+
+        table = mmap(NULL, sizeof(StateTable), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        if (table == MAP_FAILED)
+                return -errno;
+
+        s->table = table;
+        s->table_fd = fd;
+        return 0;
+}
+
+/* Consumes fd on success. */
+static int store_map_kept(Store *s, int fd) {
+        struct stat st;
+        int seals, r;
+
+        /* Nobody else has it; but a table that is too short would end us with SIGBUS. */
+        if (fstat(fd, &st) < 0)
+                return -errno;
+        seals = fcntl(fd, F_GET_SEALS);
+        if (!S_ISREG(st.st_mode) || st.st_size < (off_t) sizeof(StateTable) || seals < 0 ||
+            !(seals & F_SEAL_SHRINK))
+                return -EBADMSG;
+
+        r = store_map(s, fd);
+        if (r < 0)
+                return r;
+
+        r = state_check_header(&s->table->header);
+        if (r < 0) {
+                (void) munmap(s->table, sizeof(StateTable));
+                s->table = NULL;
+                s->table_fd = -EBADF;
+        }
+        return r;
+}
+
+static int store_new_table(Store *s) {
+        _cleanup_close_ int fd = -EBADF;
+        int r;
+
+        fd = memfd_create("listeners", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+        if (fd < 0)
+                return -errno;
+        if (ftruncate(fd, sizeof(StateTable)) < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) < 0)
+                return -errno;
+
+        r = store_map(s, fd);
+        if (r < 0)
+                return r;
+        TAKE_FD(fd);
+
+        state_init_header(&s->table->header);
+        s->table_is_new = true;
+        return 0;
+}
+
+static int store_load(Store *s) {
+        _cleanup_free_ Kept *kept = NULL;
+        int r;
+
+        kept = calloc(1, sizeof(*kept));
+        if (!kept)
+                return -ENOMEM;
+        kept->store = s;
+        kept->table = -EBADF;
+
+        r = fd_store_read(on_kept, kept);
+        if (r < 0)
+                return r;
+
+        if (kept->table >= 0) {
+                r = store_map_kept(s, kept->table);
+                if (r >= 0) {
+                        kept->table = -EBADF;
+                        kept_adopt(kept, kept->listeners, LISTENERS_LANES, s->listeners);
+                        kept_adopt(kept, kept->connections, CONNECTIONS_LANES, s->connections);
+                } else
+                        log_error("All listeners are closed, what is known about them cannot be used: %s",
+                                  r == -EPROTONOSUPPORT ? "another version has written it" : strerror(-r));
+        }
+
+        kept_close(kept);
+        return s->table ? 0 : store_new_table(s);
+}
+
+int store_new(sd_event *event, Store **ret) {
+        _cleanup_(store_freep) Store *s = NULL;
+        int r;
+
+        s = calloc(1, sizeof(*s));
+        if (!s)
+                return -ENOMEM;
+
+        s->table_fd = -EBADF;
+
+        r = teller_new(event, &s->teller);
+        if (r < 0)
+                return r;
+
+        r = vault_new(LISTENERS_LANES, on_listeners_lane, s, &s->listeners);
+        if (r >= 0)
+                r = vault_new(CONNECTIONS_LANES, on_connections_lane, s, &s->connections);
+        if (r >= 0)
+                r = store_load(s);
+        if (r < 0)
+                return r;
+
+        *ret = TAKE_PTR(s);
+        return 0;
+}
+
+void store_seal(Store *s) {
+        s->sealed = true;
+        vault_seal(s->listeners);
+        vault_seal(s->connections);
+
+        teller_flush(s->teller);
+}
+
+Store *store_free(Store *s) {
+        if (!s)
+                return NULL;
+
+        s->listeners = vault_free(s->listeners);
+        s->connections = vault_free(s->connections);
+        if (s->table)
+                (void) munmap(s->table, sizeof(StateTable));
+        (void) close_fd(s->table_fd);
+        s->teller = teller_free(s->teller);
+        free(s->free_slots);
+        free(s);
+        return NULL;
+}
+
+const char *store_get_bus(const Store *s) {
+        char *id = s->table->header.bus_id;
+
+        id[sizeof(s->table->header.bus_id) - 1] = '\0';
+        return id;
+}
+
+void store_set_bus(Store *s, const char *id) {
+        (void) snprintf(s->table->header.bus_id, sizeof(s->table->header.bus_id), "%s", id);
+}
+
+uint64_t store_get_last_id(const Store *s) {
+        return s->table->header.last_id;
+}
+
+void store_set_last_id(Store *s, uint64_t id) {
+        s->table->header.last_id = id;
+}
+
+/* ---------------------------------------------------------------------- keeping */
+
+/* A few listeners have low ones, whatever their ids, and so need few lanes. */
+static uint32_t store_get_number(const Store *s, const StateSlot *slot) {
+        return (uint32_t) (slot - s->table->slots);
+}
+
+static int store_take_slot(Store *s, uint32_t *ret) {
+        if (s->n_free_slots > 0)
+                *ret = s->free_slots[--s->n_free_slots];
+        else if (s->n_slots < STATE_SLOTS_MAX)
+                *ret = s->n_slots++;
+        else
+                return -ENOSPC;
+
+        return 0;
+}
+
+/* Without memory, one that is never used again. */
+static void store_return_slot(Store *s, uint32_t slot) {
+        uint32_t *slots, size;
+
+        if (s->n_free_slots == s->free_slots_size) {
+                size = s->free_slots_size > 0 ? s->free_slots_size * 2 : 64;
+                slots = realloc(s->free_slots, size * sizeof(*slots));
+                if (!slots)
+                        return;
+                s->free_slots = slots;
+                s->free_slots_size = size;
+        }
+
+        s->free_slots[s->n_free_slots++] = slot;
+}
+
+static int store_put_listener(Store *s,
+                              uint64_t id,
+                              uid_t uid,
+                              uint32_t slot,
+                              int fd,
+                              const ListenOptions *options,
+                              VaultEntry **ret) {
+        int fds[] = { fd, options->lifetime };
+        _cleanup_free_ char *text = NULL;
+        _cleanup_free_ StatePacket *packet = NULL;
+        size_t length, size;
+        int r;
+
+        r = options_text_write(options, &text, &length);
+        if (r < 0)
+                return r;
+
+        size = STATE_PACKET_SIZE(listener) + length;
+        packet = calloc(1, size > sizeof(*packet) ? size : sizeof(*packet));
+        if (!packet)
+                return -ENOMEM;
+
+        packet->type = STATE_LISTENER;
+        packet->size = (uint32_t) size;
+        packet->id = id;
+        packet->listener.slot = slot;
+        packet->listener.uid = uid;
+        memcpy((char *) packet + STATE_PACKET_SIZE(listener), text, length);
+
+        return vault_put(s->listeners, slot / LISTENERS_PER_LANE, fds, options->lifetime >= 0 ? 2 : 1, packet,
+                         size, ret);
+}
+
+int store_keep_listener(Store *s,
+                        uint64_t id,
+                        uid_t uid,
+                        int fd,
+                        const ListenOptions *options,
+                        StateSlot **ret_slot,
+                        VaultEntry **ret) {
+        uint32_t slot;
+        int r;
+
+        if (s->table_is_new) {
+                r = teller_add(s->teller, TABLE_NAME, &s->table_fd, 1);
+                if (r < 0)
+                        return r;
+                s->table_is_new = false;
+        }
+
+        r = store_take_slot(s, &slot);
+        if (r < 0)
+                return r;
+
+        s->table->slots[slot] = (StateSlot) { .flags = STATE_UNANSWERED };
+        s->table->slots[slot].id = id;
+
+        r = store_put_listener(s, id, uid, slot, fd, options, ret);
+        if (r < 0) {
+                s->table->slots[slot].id = 0;
+                store_return_slot(s, slot);
+                return r;
+        }
+
+        *ret_slot = s->table->slots + slot;
+        return 0;
+}
+
+void store_drop_listener(Store *s, StateSlot *slot, VaultEntry *entry) {
+        if (s->sealed)
+                return;
+
+        slot->id = 0;
+        (void) vault_drop(entry);
+        store_return_slot(s, store_get_number(s, slot));
+}
+
+int store_keep_channel(Store *s, const StateSlot *slot, int fd, unsigned packet_size, VaultEntry **ret) {
+        StatePacket packet = {
+                .type = STATE_CHANNEL,
+                .size = STATE_PACKET_SIZE(channel),
+                .id = slot->id,
+                .channel = { .packet_size = packet_size },
+        };
+
+        return vault_put(s->listeners, store_get_number(s, slot) / LISTENERS_PER_LANE, &fd, 1, &packet,
+                         packet.size, ret);
+}
+
+void store_prepare_connections(Store *s, const StateSlot *slot) {
+        (void) vault_prepare(s->connections, store_get_number(s, slot)); /* what does not work now is tried
+                                                                            again with the first connection */
+}
+
+int store_keep_connection(Store *s,
+                          const StateSlot *slot,
+                          uint64_t serial,
+                          int fd,
+                          const Address *peer,
+                          VaultEntry **ret) {
+        StatePacket packet;
+
+        state_init_connection(&packet, slot->id, serial, peer);
+        return vault_put(s->connections, store_get_number(s, slot), &fd, 1, &packet, packet.size, ret);
+}
+
+void store_hold(Store *s) {
+        if (s)
+                vault_hold(s->connections);
+}
+
+void store_release(Store *s) {
+        if (s)
+                vault_release(s->connections);
+}
+
+/* The others can be used again. */
+static int store_find_free_slots(Store *s, const StoreFound *found, size_t n) {
+        _cleanup_free_ bool *is_used = NULL;
+        uint32_t slot;
+
+        for (size_t i = 0; i < n && found[i].type == STATE_LISTENER; i++) {
+                slot = store_get_number(s, found[i].slot);
+                if (slot >= s->n_slots)
+                        s->n_slots = slot + 1;
+        }
+
+        is_used = calloc((size_t) s->n_slots + 1, sizeof(*is_used));
+        if (!is_used)
+                return -ENOMEM;
+
+        for (size_t i = 0; i < n && found[i].type == STATE_LISTENER; i++)
+                is_used[store_get_number(s, found[i].slot)] = true;
+        for (slot = s->n_slots; slot > 0; slot--)
+                if (!is_used[slot - 1]) {
+                        s->table->slots[slot - 1].id = 0;
+                        store_return_slot(s, slot - 1);
+                }
+
+        return 0;
+}
+
+int store_read(Store *s, StoreFound **ret, size_t *ret_n) {
+        StoreFound *found;
+        size_t n;
+        int r;
+
+        r = store_found_read(s->table, s->listeners, s->connections, &found, &n);
+        if (r < 0)
+                return r;
+
+        r = store_find_free_slots(s, found, n);
+        if (r < 0) {
+                store_seal(s);
+                store_found_free(found, n);
+                return r;
+        }
+
+        *ret = found;
+        *ret_n = n;
+        return 0;
+}
