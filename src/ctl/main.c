@@ -46,7 +46,7 @@ static const struct {
         { "status", "", N_("Show the service, its limits, its counters"), 0, 0, false, false, verb_status },
 };
 
-void help_print(Context *c) {
+static void help_print(const Context *c) {
         char left[128];
 
         pager_open(c);
@@ -165,6 +165,8 @@ int main(int argc, char *argv[]) {
         r = options_parse(argc, argv, &c, &n, &rest);
         if (r > 0)
                 r = run_verb(n, rest, &c);
+        else if (r == 0 && c.help)
+                help_print(&c);
 
         context_disconnect(&c);
         options_done(&c);

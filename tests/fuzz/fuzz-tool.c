@@ -18,7 +18,6 @@
 #include "base/text.h"
 #include "ctl/cli/context.h"
 #include "ctl/cli/endpoint.h"
-#include "ctl/cli/help.h"
 #include "ctl/cli/message.h"
 #include "ctl/cli/options.h"
 #include "ctl/cli/target.h"
@@ -51,11 +50,6 @@ int __wrap_getaddrinfo(const char *host,
 
         numeric.ai_flags |= AI_NUMERICHOST;
         return __real_getaddrinfo(host, service, &numeric, ret);
-}
-
-/* Instead of that in ctl/main.c. */
-void help_print(Context *c) {
-        options_print_help();
 }
 
 /* ---------------------------------------------------------------------- what is said */
@@ -207,6 +201,8 @@ static void try_options(int argc, char *argv[]) {
         optind = 0; /* from the beginning, whatever there was before */
         start_capture();
         r = options_parse(argc, argv, &c, &n, &rest);
+        if (r == 0 && c.help)
+                options_print_help();
         n_lines = end_capture(&said);
         message_set_quiet(false);
 

@@ -17,6 +17,8 @@ typedef enum JsonFormat {
 #define N_LISTEN_OPTIONS 17
 
 typedef struct Context {
+        bool help; /* asked for, by --help */
+
         bool user;           /* the session's bus */
         const char *machine; /* a container's */
 

@@ -238,7 +238,7 @@ static int take_option(Context *c, size_t i, const char *value) {
         switch (table[i].id) {
 
         case OPTION_HELP:
-                help_print(c);
+                c->help = true;
                 return 0;
 
         case OPTION_VERSION:

@@ -14,8 +14,8 @@ typedef struct ListenOption {
 } ListenOption;
 
 /* Reads them, before and after the verb; what is none goes to ret_argv, a new array with a NULL at the end
- * that the caller frees. What follows "--" is Context.command. Returns 1 to go on, 0 if everything is said,
- * or a negative errno, and has said why. */
+ * that the caller frees. What follows "--" is Context.command. Returns 1 to go on, 0 if there is nothing to
+ * do but to print the help (Context.help) or everything is said, or a negative errno, and has said why. */
 int options_parse(int argc, char *argv[], Context *c, int *ret_argc, char ***ret_argv);
 void options_done(Context *c);
 
