@@ -8,7 +8,7 @@
 #include "base/names.h"
 #include "ctl/cli/message.h"
 #include "ctl/service/client.h"
-#include "ctl/service/query.h"
+#include "ctl/service/query-status.h"
 #include "ctl/show/json.h"
 
 static int read_ports(sd_bus_message *m, json_object *array) {

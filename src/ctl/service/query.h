@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What the service tells about itself and its listeners. Each function says what went wrong when it returns a
- * negative errno. */
+/* What the service tells about its listeners. Each function says what went wrong when it returns a negative
+ * errno. */
 
-#include <sys/types.h>
+#include <systemd/sd-bus.h>
 
 #include "ctl/cli/context.h"
 #include "ctl/service/listener.h"
@@ -21,25 +21,3 @@ int query_listeners_quietly(Context *c, Listeners *ret);
 /* The same without waiting: finish() reads the reply that the handler gets. */
 int query_listeners_start(Context *c, sd_bus_message_handler_t handler, void *userdata, sd_bus_slot **ret);
 int query_listeners_finish(sd_bus_message *reply, Listeners *ret);
-
-typedef struct ServiceStatus {
-        char *version;
-        char *owner; /* its connection to the bus */
-        pid_t pid;   /* 0: not known */
-        uid_t uid;
-        uint32_t max_listeners;
-        uint32_t max_listeners_per_user;
-        uint32_t max_channels;
-        uint32_t max_channels_per_user;
-        uint32_t max_pending_requests_per_user;
-        uint32_t max_unacknowledged;
-        uint32_t max_unacknowledged_per_client;
-        uint64_t idle_timeout_usec; /* UINT64_MAX: never */
-        int allow_socket_delivery;
-        json_object *allowed_ports;     /* an array of "80", "1024-65535" */
-        json_object *allowed_addresses; /* an array of strings */
-} ServiceStatus;
-
-/* Starts it if it does not run. */
-int query_status(Context *c, ServiceStatus *ret);
-void service_status_done(ServiceStatus *s);

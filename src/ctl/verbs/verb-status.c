@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "ctl/cli/message.h"
 #include "ctl/cli/terminal.h"
+#include "ctl/service/query-status.h"
 #include "ctl/service/query.h"
 #include "ctl/show/json.h"
 #include "ctl/show/pager.h"
