@@ -71,7 +71,7 @@ static void test_defaults(void) {
         g_assert_false(o->address_given);
         g_assert_false(o->ipv6_only);
         g_assert_null(o->interface);
-        g_assert_cmpstr(o->delivery, ==, "signal");
+        g_assert_cmpint(o->delivery, ==, DELIVERY_SIGNAL);
         g_assert_false(o->acknowledge);
         g_assert_false(o->paused);
         g_assert_cmpint(o->lifetime, <, 0);
@@ -330,7 +330,7 @@ static void assert_goes_together(const char *key, OptionValue value, const char 
         assert_set(o, key, value);
         assert_set(o, "delivery", VALUE(.s = delivery));
         assert_finished(o);
-        g_assert_cmpstr(o->delivery, ==, delivery);
+        g_assert_cmpstr(delivery_kind_to_string(o->delivery), ==, delivery);
         listen_options_free(o);
 }
 

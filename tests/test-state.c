@@ -169,7 +169,7 @@ static void test_options(void) {
         /* What was not written is as it is by default. */
         ListenOptions *o = read_text("");
 
-        g_assert_cmpstr(o->delivery, ==, "signal");
+        g_assert_cmpint(o->delivery, ==, DELIVERY_SIGNAL);
         g_assert_cmpint(o->lifetime, <, 0);
         (void) listen_options_free(o);
 }

@@ -11,7 +11,6 @@
 #include "base/macros.h"
 #include "base/text.h"
 #include "daemon/bus/options-bus.h"
-#include "daemon/delivery/delivery.h"
 #include "daemon/policy/options.h"
 #include "daemon/policy/prefix.h"
 #include "fuzz/input.h"
@@ -27,8 +26,8 @@ static void check(const ListenOptions *o) {
         fuzz_assert(o->port >= 0 && o->port <= UINT16_MAX);
         fuzz_assert(o->backlog >= -1);
         fuzz_assert(streq(o->binary_type, "string") || streq(o->binary_type, "arraybuffer"));
-        fuzz_assert(delivery_ops_from_name(o->delivery));
-        fuzz_assert(!o->acknowledge || delivery_ops_from_name(o->delivery)->can_acknowledge);
+        fuzz_assert(o->delivery >= 0 && o->delivery < _DELIVERY_KIND_MAX);
+        fuzz_assert(!o->acknowledge || delivery_kind_can_acknowledge(o->delivery));
         fuzz_assert(strlen(o->name) <= OPTION_NAME_MAX && text_is_printable(o->name));
         fuzz_assert(!o->interface || (*o->interface && strlen(o->interface) < IF_NAMESIZE));
         fuzz_assert(o->n_allow_from <= OPTION_ALLOW_FROM_MAX);

@@ -34,7 +34,7 @@ static int check_expects_reply(Call *call, sd_bus_error *error) {
 static int set_wrong_delivery_error(const Listener *l, const char *member, sd_bus_error *error) {
         return sd_bus_error_setf(error, ERROR_WRONG_DELIVERY,
                                  "%s is not for the listener %s, whose delivery is \"%s\"", member, l->path,
-                                 l->options->delivery);
+                                 delivery_kind_to_string(l->options->delivery));
 }
 
 static void need_close(Call *call, CallNeed *need) {

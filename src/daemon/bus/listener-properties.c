@@ -52,7 +52,7 @@ static int property_get_option(sd_bus *bus,
         if (streq(property, "BinaryType"))
                 return sd_bus_message_append_basic(reply, 's', o->binary_type);
         if (streq(property, "Delivery"))
-                return sd_bus_message_append_basic(reply, 's', o->delivery);
+                return sd_bus_message_append_basic(reply, 's', delivery_kind_to_string(o->delivery));
 
         return sd_bus_message_append_basic(reply, 's', o->name);
 }

@@ -52,7 +52,7 @@ static int set_listen_error(Call *call, int r, const ListenOptions *o, sd_bus_er
                 call_log_denied(call, "", (uint16_t) o->port, "the configuration does not allow it");
                 return bus_error_from_errno(error, -EACCES,
                                             "The service's configuration does not allow delivery \"%s\"",
-                                            o->delivery);
+                                            delivery_kind_to_string(o->delivery));
 
         case -EADDRINUSE:
                 return bus_error_from_errno(error, r, "Port %i of %s is in use", o->port, address);
@@ -132,7 +132,7 @@ static void need_listen(Call *call, CallNeed *need) {
         polkit_question_add(&need->question, "port", need->port);
         polkit_question_add(&need->question, "address", address_format(&o->address, need->address));
         polkit_question_add(&need->question, "interface", o->interface ?: "");
-        polkit_question_add(&need->question, "delivery", o->delivery);
+        polkit_question_add(&need->question, "delivery", delivery_kind_to_string(o->delivery));
         polkit_question_add(&need->question, "name", o->name);
         polkit_question_add(
                         &need->question, "polkit.message",

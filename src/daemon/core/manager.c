@@ -6,7 +6,6 @@
 #include "base/macros.h"
 #include "daemon/core/client.h"
 #include "daemon/core/manager.h"
-#include "daemon/delivery/delivery.h"
 #include "daemon/listener/listener-keep.h"
 #include "daemon/outbox/outbox.h"
 #include "daemon/policy/options.h"
@@ -149,7 +148,7 @@ int manager_check_settings(const Manager *m, const ListenOptions *options) {
         if (!settings_allow_address(m->settings, &options->address, options->ipv6_only))
                 return MANAGER_E_ADDRESS;
 
-        if (!m->settings->allow_socket_delivery && !delivery_ops_from_name(options->delivery)->accepts)
+        if (!m->settings->allow_socket_delivery && !delivery_kind_accepts(options->delivery))
                 return MANAGER_E_DELIVERY;
 
         return 0;

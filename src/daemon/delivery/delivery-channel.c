@@ -271,20 +271,6 @@ static void channel_set_owner(Delivery *d, Outbox *outbox) {
                 (void) sd_event_source_set_enabled(c->source, SD_EVENT_ON);
 }
 
-static int channel_new(const DeliveryParameters *parameters, Delivery **ret) {
-        DeliveryChannel *c;
-
-        c = calloc(1, sizeof(*c));
-        if (!c)
-                return -ENOMEM;
-
-        delivery_init(&c->delivery, &delivery_channel_ops, parameters);
-        c->ours = -EBADF;
-
-        *ret = &c->delivery;
-        return 0;
-}
-
 static Delivery *channel_free(Delivery *d) {
         DeliveryChannel *c = from_delivery(d);
 
@@ -296,11 +282,8 @@ static Delivery *channel_free(Delivery *d) {
         return NULL;
 }
 
-const DeliveryOps delivery_channel_ops = {
-        .name = "channel",
-        .accepts = true,
+static const DeliveryOps channel_ops = {
         .is_direct = true,
-        .new = channel_new,
         .free = channel_free,
         .set_owner = channel_set_owner,
         .get_room = channel_get_room,
@@ -310,3 +293,17 @@ const DeliveryOps delivery_channel_ops = {
         .get_channel = channel_get,
         .restore_channel = channel_restore,
 };
+
+int delivery_channel_new(const DeliveryParameters *parameters, Delivery **ret) {
+        DeliveryChannel *c;
+
+        c = calloc(1, sizeof(*c));
+        if (!c)
+                return -ENOMEM;
+
+        delivery_init(&c->delivery, &channel_ops, parameters);
+        c->ours = -EBADF;
+
+        *ret = &c->delivery;
+        return 0;
+}

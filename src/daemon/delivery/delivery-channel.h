@@ -3,6 +3,7 @@
 
 /* Delivery "channel": a socket pair of their own, past the bus: one packet for each connection. */
 
-typedef struct DeliveryOps DeliveryOps;
+typedef struct Delivery Delivery;
+typedef struct DeliveryParameters DeliveryParameters;
 
-extern const DeliveryOps delivery_channel_ops;
+int delivery_channel_new(const DeliveryParameters *parameters, Delivery **ret);

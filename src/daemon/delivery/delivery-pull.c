@@ -313,21 +313,6 @@ static void pull_set_owner(Delivery *d, Outbox *outbox) {
         p->noticed = false;
 }
 
-static int pull_new(const DeliveryParameters *parameters, Delivery **ret) {
-        DeliveryPull *p;
-
-        p = calloc(1, sizeof(*p));
-        if (!p)
-                return -ENOMEM;
-
-        delivery_init(&p->delivery, &delivery_pull_ops, parameters);
-        TAILQ_INIT(&p->calls);
-        p->notice = (Waiter) { .ready = on_admitted };
-
-        *ret = &p->delivery;
-        return 0;
-}
-
 /* They call again, and are heard by the next one. */
 static void pull_leave(Delivery *d) {
         DeliveryPull *p = from_delivery(d);
@@ -356,10 +341,7 @@ static Delivery *pull_free(Delivery *d) {
         return NULL;
 }
 
-const DeliveryOps delivery_pull_ops = {
-        .name = "pull",
-        .accepts = true,
-        .new = pull_new,
+static const DeliveryOps pull_ops = {
         .free = pull_free,
         .set_owner = pull_set_owner,
         .get_room = pull_get_room,
@@ -369,3 +351,18 @@ const DeliveryOps delivery_pull_ops = {
         .accept = pull_accept,
         .leave = pull_leave,
 };
+
+int delivery_pull_new(const DeliveryParameters *parameters, Delivery **ret) {
+        DeliveryPull *p;
+
+        p = calloc(1, sizeof(*p));
+        if (!p)
+                return -ENOMEM;
+
+        delivery_init(&p->delivery, &pull_ops, parameters);
+        TAILQ_INIT(&p->calls);
+        p->notice = (Waiter) { .ready = on_admitted };
+
+        *ret = &p->delivery;
+        return 0;
+}

@@ -3,9 +3,10 @@
 
 /* Delivery "pull": answers to Accept, with many connections each. */
 
-typedef struct DeliveryOps DeliveryOps;
+typedef struct Delivery Delivery;
+typedef struct DeliveryParameters DeliveryParameters;
 
 /* Calls of Accept that may wait for one listener. */
 #define DELIVERY_PULL_CALLS_MAX 64U
 
-extern const DeliveryOps delivery_pull_ops;
+int delivery_pull_new(const DeliveryParameters *parameters, Delivery **ret);

@@ -201,20 +201,6 @@ static void on_refused(Waiter *waiter) {
                         d->parameters.userdata);
 }
 
-static int signal_new(const DeliveryParameters *parameters, Delivery **ret) {
-        DeliverySignal *s;
-
-        s = calloc(1, sizeof(*s));
-        if (!s)
-                return -ENOMEM;
-
-        delivery_init(&s->delivery, &delivery_signal_ops, parameters);
-        s->waiter = (Waiter) { .ready = on_room, .refused = on_refused };
-
-        *ret = &s->delivery;
-        return 0;
-}
-
 static Delivery *signal_free(Delivery *d) {
         DeliverySignal *s = from_delivery(d);
 
@@ -226,14 +212,24 @@ static Delivery *signal_free(Delivery *d) {
         return NULL;
 }
 
-const DeliveryOps delivery_signal_ops = {
-        .name = "signal",
-        .can_acknowledge = true,
-        .accepts = true,
-        .new = signal_new,
+static const DeliveryOps signal_ops = {
         .free = signal_free,
         .set_owner = signal_set_owner,
         .get_room = signal_get_room,
         .push = signal_push,
         .acknowledge = signal_acknowledge,
 };
+
+int delivery_signal_new(const DeliveryParameters *parameters, Delivery **ret) {
+        DeliverySignal *s;
+
+        s = calloc(1, sizeof(*s));
+        if (!s)
+                return -ENOMEM;
+
+        delivery_init(&s->delivery, &signal_ops, parameters);
+        s->waiter = (Waiter) { .ready = on_room, .refused = on_refused };
+
+        *ret = &s->delivery;
+        return 0;
+}

@@ -3,6 +3,7 @@
 
 /* Delivery "signal": an AcceptSocket for each connection, which a barrier or the client itself confirms. */
 
-typedef struct DeliveryOps DeliveryOps;
+typedef struct Delivery Delivery;
+typedef struct DeliveryParameters DeliveryParameters;
 
-extern const DeliveryOps delivery_signal_ops;
+int delivery_signal_new(const DeliveryParameters *parameters, Delivery **ret);

@@ -82,28 +82,13 @@ static int socket_revoke(Delivery *d, int listening_fd) {
         return dropped < 0 && bound < 0 ? dropped : 0;
 }
 
-static int socket_new(const DeliveryParameters *parameters, Delivery **ret) {
-        Delivery *d;
-
-        d = calloc(1, sizeof(*d));
-        if (!d)
-                return -ENOMEM;
-
-        delivery_init(d, &delivery_socket_ops, parameters);
-
-        *ret = d;
-        return 0;
-}
-
 static Delivery *socket_free(Delivery *d) {
         delivery_done(d);
         free(d);
         return NULL;
 }
 
-const DeliveryOps delivery_socket_ops = {
-        .name = "socket",
-        .new = socket_new,
+static const DeliveryOps socket_ops = {
         .free = socket_free,
         .set_owner = socket_set_owner,
         .get_room = socket_get_room,
@@ -112,3 +97,16 @@ const DeliveryOps delivery_socket_ops = {
         .take_back = socket_take_back,
         .revoke = socket_revoke,
 };
+
+int delivery_socket_new(const DeliveryParameters *parameters, Delivery **ret) {
+        Delivery *d;
+
+        d = calloc(1, sizeof(*d));
+        if (!d)
+                return -ENOMEM;
+
+        delivery_init(d, &socket_ops, parameters);
+
+        *ret = d;
+        return 0;
+}

@@ -3,6 +3,7 @@
 
 /* Delivery "socket": the listening socket itself. The service does not accept. */
 
-typedef struct DeliveryOps DeliveryOps;
+typedef struct Delivery Delivery;
+typedef struct DeliveryParameters DeliveryParameters;
 
-extern const DeliveryOps delivery_socket_ops;
+int delivery_socket_new(const DeliveryParameters *parameters, Delivery **ret);

@@ -1,27 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include "base/macros.h"
-#include "daemon/delivery/delivery-channel.h"
-#include "daemon/delivery/delivery-pull.h"
-#include "daemon/delivery/delivery-signal.h"
-#include "daemon/delivery/delivery-socket.h"
 #include "daemon/delivery/delivery.h"
 #include "daemon/outbox/outbox.h"
-
-const DeliveryOps *delivery_ops_from_name(const char *name) {
-        static const DeliveryOps *const all[] = {
-                &delivery_signal_ops,
-                &delivery_pull_ops,
-                &delivery_channel_ops,
-                &delivery_socket_ops,
-        };
-
-        for (size_t i = 0; i < ELEMENTS(all); i++)
-                if (streq(all[i]->name, name))
-                        return all[i];
-
-        return NULL;
-}
 
 void delivery_init(Delivery *d, const DeliveryOps *ops, const DeliveryParameters *parameters) {
         *d = (Delivery) { .ops = ops, .parameters = *parameters };

@@ -60,14 +60,8 @@ struct Delivery {
 /* What an operation that is NULL would do, the listener's caller is told: it is the wrong one for the
  * delivery. */
 struct DeliveryOps {
-        const char *name;
-        bool can_acknowledge; /* goes with the option acknowledge */
-        bool accepts; /* it is the service that accepts; otherwise what is asked of accepting cannot be kept
-                       */
-
         bool is_direct; /* what it hands over has left the service, whose end is of no concern to it */
 
-        int (*new)(const DeliveryParameters *parameters, Delivery **ret);
         Delivery *(*free)(Delivery *d);
 
         /* Who owns the listener from now on, which may be who did before; NULL: nobody, it has left. What was
@@ -122,9 +116,7 @@ struct DeliveryOps {
         int (*revoke)(Delivery *d, int listening_fd);
 };
 
-/* NULL if there is none of that name. */
-const DeliveryOps *delivery_ops_from_name(const char *name);
-
+/* For delivery_*_new(). */
 void delivery_init(Delivery *d, const DeliveryOps *ops, const DeliveryParameters *parameters);
 
 /* Closes and orphans all that has not been confirmed. */

@@ -37,7 +37,7 @@ void listener_note_answered(Listener *l) {
 
 static bool keeps_connections(const Listener *l) {
         /* A direct one is in nobody's but the client's hands before the next one is accepted. */
-        return l->slot && l->delivery->ops->accepts && !l->delivery->ops->is_direct;
+        return l->slot && delivery_kind_accepts(l->options->delivery) && !l->delivery->ops->is_direct;
 }
 
 void listener_prepare_to_keep(Listener *l) {

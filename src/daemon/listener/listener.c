@@ -11,6 +11,7 @@
 #include "base/message-ids.h"
 #include "base/names.h"
 #include "base/socket.h"
+#include "daemon/delivery/delivery-new.h"
 #include "daemon/delivery/delivery.h"
 #include "daemon/listener/listener-accept.h"
 #include "daemon/listener/listener-keep.h"
@@ -153,16 +154,15 @@ static int listener_set_up(Listener *l, const ListenOptions *o) {
         if (r < 0)
                 return r;
 
-        return delivery_ops_from_name(o->delivery)
-                        ->new (
-                                        &(DeliveryParameters) {
-                                                        .event = l->event,
-                                                        .path = l->path,
-                                                        .options = o,
-                                                        .events = &delivery_events,
-                                                        .userdata = l,
-                                        },
-                                        &l->delivery);
+        return delivery_new(
+                        &(DeliveryParameters) {
+                                        .event = l->event,
+                                        .path = l->path,
+                                        .options = o,
+                                        .events = &delivery_events,
+                                        .userdata = l,
+                        },
+                        &l->delivery);
 }
 
 int listener_new(sd_event *event,
@@ -280,7 +280,7 @@ void listener_end_with_owner(Listener *l) {
 }
 
 bool listener_accepts(const Listener *l) {
-        return l->delivery->ops->accepts;
+        return delivery_kind_accepts(l->options->delivery);
 }
 
 void listener_pause(Listener *l) {

@@ -9,7 +9,6 @@
 
 #include "base/macros.h"
 #include "base/text.h"
-#include "daemon/delivery/delivery.h"
 #include "daemon/policy/options.h"
 #include "daemon/policy/prefix.h"
 
@@ -81,11 +80,14 @@ static int set_interface(ListenOptions *o, OptionValue v, char **ret_problem) {
 }
 
 static int set_delivery(ListenOptions *o, OptionValue v, char **ret_problem) {
-        if (!delivery_ops_from_name(v.s))
+        int kind = delivery_kind_from_string(v.s);
+
+        if (kind < 0)
                 return problem(-EINVAL, ret_problem,
                                "Option delivery is none of \"signal\", \"pull\", \"channel\", \"socket\"");
 
-        return copy_string(&o->delivery, v.s);
+        o->delivery = (DeliveryKind) kind;
+        return 0;
 }
 
 static int set_acknowledge(ListenOptions *o, OptionValue v, char **ret_problem) {
@@ -339,7 +341,6 @@ ListenOptions *listen_options_free(ListenOptions *o) {
         (void) close_fd(o->lifetime);
         free(o->binary_type);
         free(o->interface);
-        free(o->delivery);
         free(o->allow_from);
         free(o->name);
         free(o);
@@ -373,12 +374,12 @@ static int check_interface(ListenOptions *o, char **ret_problem) {
 
 /* What cannot be kept is not promised: if the client accepts by itself, the service has no part in it. */
 static int check_delivery(const ListenOptions *o, char **ret_problem) {
-        const DeliveryOps *delivery = delivery_ops_from_name(o->delivery);
+        const char *delivery = delivery_kind_to_string(o->delivery);
 
-        if (o->acknowledge && !delivery->can_acknowledge)
+        if (o->acknowledge && !delivery_kind_can_acknowledge(o->delivery))
                 return problem(-EINVAL, ret_problem, "Option acknowledge contradicts option delivery, \"%s\"",
-                               o->delivery);
-        if (delivery->accepts)
+                               delivery);
+        if (delivery_kind_accepts(o->delivery))
                 return 0;
 
         if (o->paused || o->n_allow_from > 0 || o->accept_rate > 0)
@@ -386,7 +387,7 @@ static int check_delivery(const ListenOptions *o, char **ret_problem) {
                                o->paused             ? "paused"
                                : o->n_allow_from > 0 ? "allowFrom"
                                                      : "acceptRate",
-                               o->delivery);
+                               delivery);
 
         return 0;
 }
@@ -407,9 +408,6 @@ int listen_options_finish(ListenOptions *o, char **ret_problem) {
                 return r;
 
         r = set_default(&o->binary_type, "string");
-        if (r < 0)
-                return r;
-        r = set_default(&o->delivery, "signal");
         if (r < 0)
                 return r;
         r = set_default(&o->name, "");

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "base/address.h"
+#include "daemon/policy/delivery-kind.h"
 
 #define OPTION_NAME_MAX 255
 #define OPTION_ALLOW_FROM_MAX 256
@@ -29,7 +30,7 @@ typedef struct ListenOptions {
         bool address_given;
         bool ipv6_only;
         char *interface;
-        char *delivery;
+        DeliveryKind delivery;
         bool acknowledge;
         bool paused;
         int lifetime; /* -EBADF: none */

@@ -30,7 +30,8 @@ int options_text_write(const ListenOptions *o, char **ret, size_t *ret_size) {
         if (!f)
                 return -errno;
 
-        (void) fprintf(f, "delivery=%s\nbinaryType=%s\nname=%s\n", o->delivery, o->binary_type, o->name);
+        (void) fprintf(f, "delivery=%s\nbinaryType=%s\nname=%s\n", delivery_kind_to_string(o->delivery),
+                       o->binary_type, o->name);
         write_boolean(f, "acknowledge", o->acknowledge);
         write_boolean(f, "persistent", o->persistent);
         write_boolean(f, "nonBlocking", o->non_blocking);
