@@ -37,8 +37,16 @@ void delivery_done(Delivery *d) {
         }
 }
 
+static const HandoffEvents handoff_events = {
+        .recalled = delivery_recall,
+        .confirmed = delivery_confirm,
+        .lost = delivery_lose,
+        .room = delivery_tell_room,
+};
+
 void delivery_add(Delivery *d, Handoff *handoff) {
         handoff->delivery = d;
+        handoff->events = &handoff_events;
         TAILQ_INSERT_TAIL(&d->waiting, handoff, delivery_link);
         d->n_waiting++;
 }

@@ -24,8 +24,21 @@ typedef struct Handoff Handoff;
 typedef struct Outbox Outbox;
 typedef struct VaultEntry VaultEntry;
 
+/* What becomes of a handoff on the bus, told to the delivery that it belongs to. */
+typedef struct HandoffEvents {
+        /* Its message has not been read: it waits again, in its old place. */
+        void (*recalled)(Delivery *delivery, Handoff *handoff);
+        /* Its message has been read, which confirms it. May free it. */
+        void (*confirmed)(Delivery *delivery, Handoff *handoff);
+        /* After it was recalled: it will never reach the client. Frees it. */
+        void (*lost)(Delivery *delivery, Handoff *handoff, int error);
+        /* There may be room again. The listener may end in the call. */
+        void (*room)(Delivery *delivery);
+} HandoffEvents;
+
 struct Handoff {
-        Delivery *delivery; /* NULL: the listener is gone */
+        Delivery *delivery;          /* NULL: the listener is gone */
+        const HandoffEvents *events; /* the delivery's */
         int fd;
         VaultEntry *kept; /* NULL: the process takes it along when it dies */
         uint64_t serial;  /* of the listener, 1 and up */

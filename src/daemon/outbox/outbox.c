@@ -5,8 +5,8 @@
 
 #include "base/log.h"
 #include "base/macros.h"
-#include "daemon/delivery/delivery.h"
 #include "daemon/outbox/barrier.h"
+#include "daemon/outbox/handoff.h"
 #include "daemon/outbox/outbox.h"
 #include "daemon/outbox/probe.h"
 #include "daemon/outbox/receipt.h"
@@ -79,8 +79,8 @@ Outbox *outbox_free(Outbox *outbox) {
 
                 outbox_remove(outbox, handoff);
                 if (d) {
-                        delivery_recall(d, handoff);
-                        delivery_tell_room(d); /* somebody else may be waiting for it */
+                        handoff->events->recalled(d, handoff);
+                        handoff->events->room(d); /* somebody else may be waiting for it */
                 } else
                         (void) handoff_free(handoff);
         }
@@ -177,7 +177,7 @@ static void outbox_pass(Outbox *outbox, uint64_t position, bool receipt) {
                 if (!handoff->delivery)
                         (void) handoff_free(handoff);
                 else if (handoff->by_barrier)
-                        delivery_confirm(handoff->delivery, handoff);
+                        handoff->events->confirmed(handoff->delivery, handoff);
         }
         store_release(outbox->traffic->store);
 
@@ -409,6 +409,7 @@ void outbox_orphan(Outbox *outbox, Handoff *handoff) {
 static void outbox_handle_refusal(Outbox *outbox, uint64_t cookie, const sd_bus_error *error) {
         bool later = streq(error->name, SD_BUS_ERROR_LIMITS_EXCEEDED) ||
                      streq(error->name, SD_BUS_ERROR_NO_MEMORY);
+        const HandoffEvents *events = NULL;
         Delivery *recalled = NULL;
         Handoff *handoff, *next;
 
@@ -433,16 +434,17 @@ static void outbox_handle_refusal(Outbox *outbox, uint64_t cookie, const sd_bus_
                         continue;
                 }
 
-                delivery_recall(d, handoff);
+                events = handoff->events;
+                events->recalled(d, handoff);
                 handoff->refused = true;
                 if (!later)
-                        delivery_lose(d, handoff, EACCES);
+                        events->lost(d, handoff, EACCES);
                 recalled = d; /* all of them are in one delivery */
         }
 
         /* Somebody else may have room; otherwise they wait for the next attempt. */
         if (recalled)
-                delivery_tell_room(recalled);
+                events->room(recalled);
 }
 
 static bool on_refused(TrafficMember *member, uint64_t cookie, const sd_bus_error *error) {
