@@ -140,7 +140,7 @@ def errors(sources):
 
 
 def reasons(sources):
-    program = set(re.findall(r'\[LISTENER_END_\w+\] = "(\w+)"', sources['src/daemon/listener/listener-end.c']))
+    program = set(re.findall(r'\[LISTENER_END_\w+\] = "(\w+)"', sources['src/daemon/listener/listener.c']))
     documented = {scd.plain(term) for term in sources.page(INTERFACE_PAGE).terms('# REASONS')}
     return differ('reason', program, documented)
 

@@ -11,7 +11,8 @@
 #include "daemon/core/client.h"
 #include "daemon/core/manager.h"
 #include "daemon/delivery/delivery-pull.h"
-#include "daemon/listener/listener-keep.h"
+#include "daemon/listener/listener-control.h"
+#include "daemon/listener/listener-end.h"
 #include "daemon/policy/options.h"
 
 /* Shorter than the 25 s after which most D-Bus libraries give a call up. */

@@ -2,7 +2,7 @@
 
 #include "base/macros.h"
 #include "daemon/core/client.h"
-#include "daemon/listener/listener.h"
+#include "daemon/listener/listener-control.h"
 #include "daemon/outbox/outbox.h"
 #include "daemon/policy/options.h"
 

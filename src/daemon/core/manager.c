@@ -6,6 +6,8 @@
 #include "base/macros.h"
 #include "daemon/core/client.h"
 #include "daemon/core/manager.h"
+#include "daemon/listener/listener-control.h"
+#include "daemon/listener/listener-end.h"
 #include "daemon/listener/listener-keep.h"
 #include "daemon/outbox/outbox.h"
 #include "daemon/policy/options.h"

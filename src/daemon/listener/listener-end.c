@@ -7,22 +7,8 @@
 #include "base/log.h"
 #include "daemon/delivery/delivery.h"
 #include "daemon/listener/listener-end.h"
-#include "daemon/listener/listener-report.h"
-#include "daemon/listener/listener.h"
 #include "daemon/policy/options.h"
 #include "daemon/store/store.h"
-
-const char *listener_end_to_string(ListenerEnd end) {
-        static const char *const names[] = {
-                [LISTENER_END_OWNER] = "owner",
-                [LISTENER_END_LIFETIME] = "lifetime",
-                [LISTENER_END_ADMINISTRATOR] = "administrator",
-                [LISTENER_END_ERROR] = "error",
-                [LISTENER_END_SHUTDOWN] = "shutdown",
-        };
-
-        return names[end];
-}
 
 static void listener_revoke(Listener *l) {
         LogFields fields = listener_log_fields(l);

@@ -3,18 +3,7 @@
 
 /* How a listener ends, whoever ends it. */
 
-typedef struct Listener Listener;
-
-/* Why a listener is closed; the names are those of the Closed signal. */
-typedef enum ListenerEnd {
-        LISTENER_END_OWNER, /* its owner closed it, or left */
-        LISTENER_END_LIFETIME,
-        LISTENER_END_ADMINISTRATOR,
-        LISTENER_END_ERROR,
-        LISTENER_END_SHUTDOWN,
-} ListenerEnd;
-
-const char *listener_end_to_string(ListenerEnd end);
+#include "daemon/listener/listener.h"
 
 /* Already now; listener_close() is to follow. */
 void listener_free_port(Listener *l);

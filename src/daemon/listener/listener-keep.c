@@ -7,33 +7,10 @@
 #include "base/socket.h"
 #include "daemon/delivery/delivery.h"
 #include "daemon/listener/listener-keep.h"
-#include "daemon/listener/listener-report.h"
 #include "daemon/listener/listener.h"
 #include "daemon/policy/options.h"
 #include "daemon/store/store-found.h"
 #include "daemon/store/store.h"
-
-void listener_note(Listener *l) {
-        if (!l->slot)
-                return;
-
-        l->slot->accepted = l->accepted;
-        l->slot->delivered = l->delivered;
-        l->slot->refused = l->refused;
-        l->slot->lost = l->lost;
-        l->slot->flags = (l->paused ? STATE_PAUSED : 0) | (l->delivery->taken ? STATE_TAKEN : 0) |
-                         (l->delivery->is_owners ? STATE_OWNERS : 0) | (l->unanswered ? STATE_UNANSWERED : 0);
-}
-
-void listener_note_owner(Listener *l, const char *name) {
-        if (l->slot)
-                state_write_owner(l->slot, name ?: "");
-}
-
-void listener_note_answered(Listener *l) {
-        l->unanswered = false;
-        listener_note(l);
-}
 
 static bool keeps_connections(const Listener *l) {
         /* A direct one is in nobody's but the client's hands before the next one is accepted. */

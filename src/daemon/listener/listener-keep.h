@@ -11,15 +11,6 @@ typedef struct Listener Listener;
 typedef struct StoreFound StoreFound;
 typedef struct VaultEntry VaultEntry;
 
-/* Whatever has changed, the next process will know. */
-void listener_note(Listener *l);
-
-/* Whose it is, by the name on the bus; NULL: nobody's. */
-void listener_note_owner(Listener *l, const char *name);
-
-/* The call that has made it is answered. */
-void listener_note_answered(Listener *l);
-
 /* Before the first connection is accepted. */
 void listener_prepare_to_keep(Listener *l);
 

@@ -16,23 +16,29 @@
 
 #include "base/address.h"
 #include "base/hash.h"
-#include "daemon/listener/listener-end.h"
+#include "base/log.h"
+#include "base/macros.h"
 #include "daemon/listener/pacer.h"
 #include "daemon/policy/quota.h"
 #include "daemon/store/state.h"
 
 typedef struct Client Client;
 typedef struct Delivery Delivery;
-typedef struct Handoff Handoff;
 typedef struct ListenOptions ListenOptions;
 typedef struct Listener Listener;
-typedef struct Outbox Outbox;
 typedef struct Store Store;
-typedef struct StoreFound StoreFound;
 typedef struct VaultEntry VaultEntry;
-typedef struct sd_bus_message sd_bus_message;
 typedef struct sd_event sd_event;
 typedef struct sd_event_source sd_event_source;
+
+/* Why a listener is closed; the names are those of the Closed signal. */
+typedef enum ListenerEnd {
+        LISTENER_END_OWNER, /* its owner closed it, or left */
+        LISTENER_END_LIFETIME,
+        LISTENER_END_ADMINISTRATOR,
+        LISTENER_END_ERROR,
+        LISTENER_END_SHUTDOWN,
+} ListenerEnd;
 
 /* What went wrong, and the place in the source that found out. */
 typedef struct ListenerError {
@@ -93,50 +99,30 @@ struct Listener {
         VaultEntry *kept;
 };
 
-/* Binds and listens, accepts nothing before listener_set_owner(). Takes the options over on success. Returns
- * what socket_listen() does. The store may be NULL. */
-int listener_new(sd_event *event,
-                 uint64_t id,
-                 uid_t uid,
-                 ListenOptions *options,
-                 Store *store,
-                 const ListenerEvents *events,
-                 void *userdata,
-                 Listener **ret);
+const char *listener_end_to_string(ListenerEnd end);
 
-/* Goes on with one of before, of which it takes everything over on success. */
-int listener_restore(sd_event *event,
-                     StoreFound *found,
-                     Store *store,
-                     const ListenerEvents *events,
-                     void *userdata,
-                     Listener **ret);
+/* Whatever has changed, the next process will know. */
+void listener_note(Listener *l);
 
-/* The process is about to end, and the listener goes on without it: from now on nothing is accepted or handed
- * over, and calls that wait are answered. May be called again. */
-void listener_leave(Listener *l);
+/* Whose it is, by the name on the bus; NULL: nobody's. */
+void listener_note_owner(Listener *l, const char *name);
 
-/* Who gets its connections; NULL: nobody for the time being. May close the listener, as all that follow may.
- */
-void listener_set_owner(Listener *l, Outbox *outbox);
+/* The call that has made it is answered. */
+void listener_note_answered(Listener *l);
 
-/* Its owner has left for good: what was on the way is counted and told as lost, and the listener closed. */
-void listener_end_with_owner(Listener *l);
+/* What goes wrong, told to the log and to the owner. */
+LogFields listener_log_fields(const Listener *l);
 
-/* Whether it is the service that accepts. */
-bool listener_accepts(const Listener *l);
+void listener_raise(Listener *l,
+                    const char *message_id,
+                    const char *peer,
+                    const char *file,
+                    uint32_t line,
+                    const char *format,
+                    ...) _printf_(6, 7);
 
-/* The second one only says so, and listener_go_on() does it: what the caller is told in between is true also
- * for the next process. */
-void listener_pause(Listener *l);
-void listener_resume(Listener *l);
+/* Tells the log and the owner, with this very place in the source. */
+#define listener_error(l, message_id, peer, ...) \
+        listener_raise(l, message_id, peer, __FILE_NAME__, __LINE__, __VA_ARGS__)
 
-/* When the call that lets it accept is answered: does so. */
-void listener_go_on(Listener *l);
-
-/* These do as DeliveryOps says; -EOPNOTSUPP if the listener's delivery knows no such thing. */
-int listener_acknowledge(Listener *l, uint64_t serial);
-int listener_accept(Listener *l, Outbox *caller, sd_bus_message *call, uint32_t maximum, uint32_t timeout_ms);
-int listener_open_channel(Listener *l);
-int listener_take_socket(Listener *l);
-void listener_take_back(Listener *l);
+void listener_count_lost(Listener *l, const Address *peer, int error);

@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <systemd/sd-event.h>
+
+#include "base/descriptors.h"
+#include "base/log.h"
+#include "base/macros.h"
+#include "base/message-ids.h"
+#include "base/names.h"
+#include "base/socket.h"
+#include "daemon/delivery/delivery-new.h"
+#include "daemon/delivery/delivery.h"
+#include "daemon/listener/listener-accept.h"
+#include "daemon/listener/listener-control.h"
+#include "daemon/listener/listener-end.h"
+#include "daemon/listener/listener-keep.h"
+#include "daemon/policy/options.h"
+#include "daemon/store/store-found.h"
+#include "daemon/store/store.h"
+
+static int on_lifetime(sd_event_source *s, int fd, uint32_t revents, void *userdata) {
+        listener_close(userdata, LISTENER_END_LIFETIME);
+        return 0;
+}
+
+static void on_room(void *userdata) {
+        listener_serve(userdata);
+}
+
+static void on_delivered(uint32_t n, void *userdata) {
+        Listener *l = userdata;
+
+        l->delivered += n;
+        listener_note(l);
+}
+
+static void on_lost(const Address *peer, int error, void *userdata) {
+        listener_count_lost(userdata, peer, error);
+}
+
+static void on_channel_ended(void *userdata) {
+        Listener *l = userdata;
+
+        quota_discharge(&l->channel_charge);
+}
+
+static uint32_t on_count_siblings(void *userdata) {
+        Listener *l = userdata;
+
+        return quota_get_used(&l->charge);
+}
+
+static void on_failed(const char *message, void *userdata) {
+        Listener *l = userdata;
+
+        if (message)
+                listener_error(l, MESSAGE_LISTENER_FAILED_STR, NULL, "%s", message);
+        listener_close(l, message ? LISTENER_END_ERROR : LISTENER_END_OWNER);
+}
+
+static const DeliveryEvents delivery_events = {
+        .room = on_room,
+        .delivered = on_delivered,
+        .lost = on_lost,
+        .channel_ended = on_channel_ended,
+        .count_siblings = on_count_siblings,
+        .failed = on_failed,
+};
+
+static int listener_open(Listener *l, const ListenOptions *o) {
+        l->fd = socket_listen(&(SocketSettings) {
+                        .address = o->address,
+                        .fall_back_to_ipv4 = !o->address_given,
+                        .ipv6_only = o->ipv6_only,
+                        .interface = o->interface,
+                        .backlog = o->backlog,
+                        .no_delay = o->no_delay,
+                        .keep_alive = o->keep_alive,
+                        .defer_accept = o->defer_accept,
+                        .fast_open = o->fast_open,
+        });
+        if (l->fd < 0)
+                return l->fd;
+        return descriptor_is_in_reserve(l->fd) ? -EMFILE : 0;
+}
+
+static int listener_add_sources(Listener *l, const ListenOptions *o) {
+        int r;
+
+        r = listener_add_accept_source(l);
+        if (r < 0)
+                return r;
+
+        if (o->lifetime < 0)
+                return 0;
+
+        /* Errors and hang-ups are always waited for, which is how the end of a pipe that can only be written
+         * to is seen. */
+        r = sd_event_add_io(l->event, &l->lifetime_source, o->lifetime, EPOLLIN | EPOLLRDHUP, on_lifetime, l);
+        if (r < 0)
+                return r;
+
+        /* Its end is not told before somebody can be told. */
+        return sd_event_source_set_enabled(l->lifetime_source, SD_EVENT_OFF);
+}
+
+DEFINE_CLEANUP(Listener, listener_free)
+
+static int listener_make(sd_event *event,
+                         uint64_t id,
+                         uid_t uid,
+                         const ListenOptions *options,
+                         const ListenerEvents *events,
+                         void *userdata,
+                         Listener **ret) {
+        _cleanup_(listener_freep) Listener *l = NULL;
+
+        l = calloc(1, sizeof(*l));
+        if (!l)
+                return -ENOMEM;
+
+        l->id = id;
+        l->uid = uid;
+        l->fd = -EBADF;
+        l->events = events;
+        l->userdata = userdata;
+        l->event = sd_event_ref(event);
+        l->paused = options->paused;
+        pacer_init(&l->pacer, options->accept_rate);
+
+        if (asprintf(&l->path, LISTENER_PREFIX "/%llu", (unsigned long long) id) < 0)
+                return -ENOMEM;
+
+        *ret = TAKE_PTR(l);
+        return 0;
+}
+
+/* All that there is to do with a socket that listens. */
+static int listener_set_up(Listener *l, const ListenOptions *o) {
+        int r;
+
+        r = socket_get_local_address(l->fd, &l->address);
+        if (r < 0)
+                return r;
+
+        r = socket_get_backlog(l->fd, &l->backlog);
+        if (r < 0)
+                return r;
+
+        r = listener_add_sources(l, o);
+        if (r < 0)
+                return r;
+
+        return delivery_new(
+                        &(DeliveryParameters) {
+                                        .event = l->event,
+                                        .path = l->path,
+                                        .options = o,
+                                        .events = &delivery_events,
+                                        .userdata = l,
+                        },
+                        &l->delivery);
+}
+
+int listener_new(sd_event *event,
+                 uint64_t id,
+                 uid_t uid,
+                 ListenOptions *options,
+                 Store *store,
+                 const ListenerEvents *events,
+                 void *userdata,
+                 Listener **ret) {
+        _cleanup_(listener_freep) Listener *l = NULL;
+        int r;
+
+        r = listener_make(event, id, uid, options, events, userdata, &l);
+        if (r < 0)
+                return r;
+
+        r = listener_open(l, options);
+        if (r < 0)
+                return r;
+
+        r = listener_set_up(l, options);
+        if (r < 0)
+                return r;
+
+        l->unanswered = true;
+        if (store) {
+                l->store = store;
+                r = store_keep_listener(store, id, uid, l->fd, options, &l->slot, &l->kept);
+                if (r < 0) {
+                        LogFields fields = listener_log_fields(l);
+
+                        log_event(LOG_WARNING, NULL, &fields,
+                                  "%s of user %u will end with this process, it cannot be kept: %s", l->path,
+                                  (unsigned) uid, strerror(-r));
+                }
+                listener_note(l);
+        }
+
+        l->options = options;
+        *ret = TAKE_PTR(l);
+        return 0;
+}
+
+int listener_restore(sd_event *event,
+                     StoreFound *found,
+                     Store *store,
+                     const ListenerEvents *events,
+                     void *userdata,
+                     Listener **ret) {
+        _cleanup_(listener_freep) Listener *l = NULL;
+        int r;
+
+        r = listener_make(event, found->id, found->uid, found->options, events, userdata, &l);
+        if (r < 0)
+                return r;
+
+        l->fd = TAKE_FD(found->fds[0]);
+        found->options->lifetime = TAKE_FD(found->fds[1]);
+        l->paused = found->state.flags & STATE_PAUSED;
+        l->unanswered = found->state.flags & STATE_UNANSWERED;
+        l->accepted = found->state.accepted;
+        l->delivered = found->state.delivered;
+        l->refused = found->state.refused;
+        l->lost = found->state.lost;
+
+        r = listener_set_up(l, found->options);
+        if (r < 0)
+                return r;
+
+        l->delivery->taken = found->state.flags & STATE_TAKEN;
+        l->delivery->is_owners = found->state.flags & STATE_OWNERS;
+        l->store = store;
+        l->slot = TAKE_PTR(found->slot);
+        l->kept = TAKE_PTR(found->entry);
+        l->options = TAKE_PTR(found->options);
+        *ret = TAKE_PTR(l);
+        return 0;
+}
+
+void listener_leave(Listener *l) {
+        l->leaving = true;
+        (void) sd_event_source_set_enabled(l->accept_source, SD_EVENT_OFF);
+        if (l->delivery->ops->leave)
+                l->delivery->ops->leave(l->delivery);
+}
+
+void listener_set_owner(Listener *l, Outbox *outbox) {
+        int r;
+
+        l->unanswered = false;
+        listener_note_owner(l, outbox ? l->owner_name : NULL);
+        l->delivery->ops->set_owner(l->delivery, outbox);
+        l->delivery->has_owner = outbox;
+        listener_note(l);
+        if (outbox)
+                listener_prepare_to_keep(l);
+
+        r = l->lifetime_source ? sd_event_source_set_enabled(l->lifetime_source, SD_EVENT_ON) : 0;
+        if (r < 0) {
+                listener_error(l, MESSAGE_LISTENER_FAILED_STR, NULL,
+                               "The listener is closed, it cannot wait for the end of its lifetime: %s",
+                               strerror(-r));
+                listener_close(l, LISTENER_END_ERROR);
+                return;
+        }
+
+        listener_serve(l);
+}
+
+void listener_end_with_owner(Listener *l) {
+        l->delivery->ops->set_owner(l->delivery, NULL);
+        delivery_lose_all(l->delivery, ENOTCONN);
+        listener_close(l, LISTENER_END_OWNER);
+}
+
+bool listener_accepts(const Listener *l) {
+        return delivery_kind_accepts(l->options->delivery);
+}
+
+void listener_pause(Listener *l) {
+        l->paused = true;
+        listener_note(l);
+        (void) sd_event_source_set_enabled(l->accept_source, SD_EVENT_OFF);
+}
+
+void listener_resume(Listener *l) {
+        if (!l->paused)
+                return;
+
+        l->paused = false;
+        listener_note(l);
+}
+
+void listener_go_on(Listener *l) {
+        listener_serve(l);
+}
+
+int listener_acknowledge(Listener *l, uint64_t serial) {
+        return l->delivery->ops->acknowledge ? l->delivery->ops->acknowledge(l->delivery, serial)
+                                             : -EOPNOTSUPP;
+}
+
+int listener_accept(Listener *l,
+                    Outbox *caller,
+                    sd_bus_message *call,
+                    uint32_t maximum,
+                    uint32_t timeout_ms) {
+        if (!l->delivery->ops->accept)
+                return -EOPNOTSUPP;
+
+        return l->delivery->ops->accept(l->delivery, caller, call, maximum, timeout_ms);
+}
+
+int listener_open_channel(Listener *l) {
+        int fd;
+
+        if (!l->delivery->ops->open_channel)
+                return -EOPNOTSUPP;
+
+        fd = l->delivery->ops->open_channel(l->delivery);
+        if (fd >= 0)
+                listener_keep_channel(l);
+        return fd;
+}
+
+int listener_take_socket(Listener *l) {
+        return l->delivery->ops->take_socket ? l->delivery->ops->take_socket(l->delivery, l->fd)
+                                             : -EOPNOTSUPP;
+}
+
+void listener_take_back(Listener *l) {
+        l->delivery->ops->take_back(l->delivery);
+}
