@@ -191,8 +191,8 @@ static ListenOptions *new_long_options(void) {
         return o;
 }
 
-/* A lane of the kernel's default size has room for 26 of these and more; with the prefixes as text it had for
- * 13. */
+/* A queue of the kernel's default size has room for 26 of these and more; with the prefixes as text it had
+ * for 13. */
 static void test_long_options(void) {
         ListenOptions *o = new_long_options(), *again;
         g_autofree char *text = NULL, *text_again = NULL;

@@ -324,7 +324,7 @@ static void test_strange_things(StoreFixture *f, const void *data) {
         keeper_add(f->keeper, "l7", pipe_ends[0]);
         keeper_add(f->keeper, "l7", pipe_ends[1]);
         keeper_add(f->keeper, "c300", open("/dev/null", O_RDONLY | O_CLOEXEC));
-        keeper_add(f->keeper, "c3", open("/dev/null", O_RDONLY | O_CLOEXEC)); /* half of a lane */
+        keeper_add(f->keeper, "c3", open("/dev/null", O_RDONLY | O_CLOEXEC)); /* half of a queue */
         keeper_add(f->keeper, "stored", open("/", O_RDONLY | O_CLOEXEC));
         g_assert_no_errno(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends));
         for (unsigned n = 0; n < 50; n++) {

@@ -270,7 +270,7 @@ PUBLIC int epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event
                                : NEXT(epoll_ctl)(epoll, operation, fd, event);
 }
 
-/* That to the bus, and no packets: the ends of a lane are both the service's own. */
+/* That to the bus, and no packets: the ends of a queue are both the service's own. */
 static bool is_stream(int fd) {
         socklen_t size = sizeof(int);
         int type;

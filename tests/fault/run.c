@@ -23,7 +23,7 @@ bool run_wait_step(uint64_t deadline) {
 
 /* What is kept but the table, which there always is, has two ends each. Some it could not tell the keeper of.
  */
-static unsigned count_lanes(Run *run) {
+static unsigned count_queues(Run *run) {
         g_autofree char *log = test_service_log(run->f->service);
         unsigned n = 0;
 
@@ -44,11 +44,11 @@ void run_start_service(Run *run) {
 }
 
 unsigned run_expected_fds(Run *run) {
-        return run->fds + 2 * count_lanes(run);
+        return run->fds + 2 * count_queues(run);
 }
 
 int64_t run_count_allocations(Run *run) {
-        return run->control->allocations - (int64_t) count_lanes(run);
+        return run->control->allocations - (int64_t) count_queues(run);
 }
 
 void run_complain(Run *run, const char *format, ...) {

@@ -49,7 +49,7 @@ bool run_wait_step(uint64_t deadline);
 /* Again, if there is one. */
 void run_start_service(Run *run);
 
-/* A lane that was once needed stays, with what is kept in it or without (daemon/store/store.h). What the
+/* A queue that was once needed stays, with what is kept in it or without (daemon/store/store.h). What the
  * service has besides must be what it had before. */
 unsigned run_expected_fds(Run *run);
 int64_t run_count_allocations(Run *run);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What a restart finds: a table and lanes with anything in them, kept by a systemd that the fuzzer plays.
+/* What a restart finds: a table and queues with anything in them, kept by a systemd that the fuzzer plays.
  * What is taken over is there for the next process as well, and the same; what is let go is there for none;
  * and no descriptor stays behind. */
 
@@ -20,18 +20,18 @@
 #include "fuzz/fd-keeper.h"
 #include "fuzz/input.h"
 
-#define LANES_MAX 6
+#define QUEUES_MAX 6
 #define FOUND_MAX 64
 #define TEXT_MAX 6144 /* more than that of a listener with all it may have */
 
-typedef struct Lane {
+typedef struct Queue {
         char name[16];
         int in, out;
-} Lane;
+} Queue;
 
 typedef struct World {
-        Lane lanes[LANES_MAX];
-        size_t n_lanes;
+        Queue queues[QUEUES_MAX];
+        size_t n_queues;
         int table_fd;
         StateTable *table;
         bool is_odd; /* it has what no service leaves, so that only its end is sure */
@@ -87,26 +87,26 @@ static void make_table(World *w) {
         state_init_header(&w->table->header);
 }
 
-static Lane *find_lane(World *w, char prefix, unsigned number) {
-        char name[sizeof(w->lanes[0].name)];
+static Queue *find_queue(World *w, char prefix, unsigned number) {
+        char name[sizeof(w->queues[0].name)];
         int ends[2];
-        Lane *lane;
+        Queue *queue;
 
         (void) snprintf(name, sizeof(name), "%c%u", prefix, number);
-        for (size_t i = 0; i < w->n_lanes; i++)
-                if (streq(w->lanes[i].name, name))
-                        return w->lanes + i;
-        if (w->n_lanes == LANES_MAX)
+        for (size_t i = 0; i < w->n_queues; i++)
+                if (streq(w->queues[i].name, name))
+                        return w->queues + i;
+        if (w->n_queues == QUEUES_MAX)
                 return NULL;
 
         fuzz_assert(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) == 0);
-        lane = w->lanes + w->n_lanes++;
-        (void) snprintf(lane->name, sizeof(lane->name), "%s", name);
-        lane->in = fcntl(ends[0], F_DUPFD_CLOEXEC, KEEPER_FIRST_FD);
-        lane->out = fcntl(ends[1], F_DUPFD_CLOEXEC, KEEPER_FIRST_FD);
+        queue = w->queues + w->n_queues++;
+        (void) snprintf(queue->name, sizeof(queue->name), "%s", name);
+        queue->in = fcntl(ends[0], F_DUPFD_CLOEXEC, KEEPER_FIRST_FD);
+        queue->out = fcntl(ends[1], F_DUPFD_CLOEXEC, KEEPER_FIRST_FD);
         (void) close(ends[0]);
         (void) close(ends[1]);
-        return lane;
+        return queue;
 }
 
 static void put(World *w, uint8_t where, unsigned n_fds, const void *data, size_t size) {
@@ -114,11 +114,11 @@ static void put(World *w, uint8_t where, unsigned n_fds, const void *data, size_
                 struct cmsghdr header;
                 char space[CMSG_SPACE(sizeof(int) * 3)];
         } control = {};
-        Lane *lane = find_lane(w, where & 1 ? 'c' : 'l', where >> 1 & 3 ? where >> 1 & 3 : where);
+        Queue *queue = find_queue(w, where & 1 ? 'c' : 'l', where >> 1 & 3 ? where >> 1 & 3 : where);
         struct iovec iov = { .iov_base = (void *) data, .iov_len = size };
         struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
 
-        if (!lane)
+        if (!queue)
                 return;
 
         if (n_fds > 0) {
@@ -136,7 +136,7 @@ static void put(World *w, uint8_t where, unsigned n_fds, const void *data, size_
         /* It looks like the end of what is there. */
         if (size == 0 && n_fds == 0)
                 w->is_odd = true;
-        (void) sendmsg(lane->in, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+        (void) sendmsg(queue->in, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 static void put_listener(World *w, FuzzInput *input, bool all) {
@@ -259,13 +259,13 @@ done:
         if (is_sealed)
                 (void) fcntl(w->table_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW);
         keeper_keep("table", w->table_fd);
-        for (size_t i = 0; i < w->n_lanes; i++) {
+        for (size_t i = 0; i < w->n_queues; i++) {
                 bool swapped = (w->n_given + i) % 2 == 1;
 
-                keeper_keep(w->lanes[i].name, swapped ? w->lanes[i].out : w->lanes[i].in);
-                keeper_keep(w->lanes[i].name, swapped ? w->lanes[i].in : w->lanes[i].out);
-                (void) close(w->lanes[i].in);
-                (void) close(w->lanes[i].out);
+                keeper_keep(w->queues[i].name, swapped ? w->queues[i].out : w->queues[i].in);
+                keeper_keep(w->queues[i].name, swapped ? w->queues[i].in : w->queues[i].out);
+                (void) close(w->queues[i].in);
+                (void) close(w->queues[i].out);
         }
         (void) munmap(w->table, sizeof(StateTable));
         (void) close(w->table_fd);

@@ -77,7 +77,7 @@ static uint64_t get_manager_cpu(void) {
         return user + system;
 }
 
-/* systemd is told of a lane, once, and not of what is in it. Root does it, as polkit would cost systemd
+/* systemd is told of a queue, once, and not of what is in it. Root does it, as polkit would cost systemd
  * something, too. */
 static void test_systemd_is_not_flooded(Machine *m, const void *data) {
         uint64_t cpu, stored;
@@ -102,7 +102,7 @@ static void test_systemd_is_not_flooded(Machine *m, const void *data) {
         g_assert_cmpuint(cpu, <=, 10);
 }
 
-/* Hundreds share the lanes, and go in any order. */
+/* Hundreds share the queues, and go in any order. */
 static void test_many_listeners(Machine *m, const void *data) {
         enum {
                 N = 900

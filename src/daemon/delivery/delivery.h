@@ -13,7 +13,7 @@
 typedef struct DeliveryOps DeliveryOps;
 typedef struct ListenOptions ListenOptions;
 typedef struct Outbox Outbox;
-typedef struct VaultEntry VaultEntry;
+typedef struct SpoolEntry SpoolEntry;
 typedef struct sd_bus_message sd_bus_message;
 typedef struct sd_event sd_event;
 
@@ -51,7 +51,7 @@ struct Delivery {
         uint32_t n_sent;
         uint64_t last_sent; /* serial */
 
-        VaultEntry *kept_channel; /* the next process gets the channel from there */
+        SpoolEntry *kept_channel; /* the next process gets the channel from there */
         bool has_owner;
         bool taken;     /* somebody has the socket itself */
         bool is_owners; /* that, or the channel, went to an owner, and leaves with it */

@@ -18,7 +18,7 @@
 #include "daemon/listener/listener.h"
 #include "daemon/policy/options.h"
 #include "daemon/policy/prefix.h"
-#include "daemon/store/vault.h"
+#include "daemon/store/spool.h"
 
 /* A listener with a long queue gives way to the others after so many. */
 #define ACCEPT_BATCH 16
@@ -93,7 +93,7 @@ static void listener_push(Listener *l, bool more) {
 }
 
 /* Consumes fd and what was kept of it. Returns 0 or a negative errno: the connection is lost then. */
-static int listener_take(Listener *l, int fd, const Address *peer, VaultEntry *kept) {
+static int listener_take(Listener *l, int fd, const Address *peer, SpoolEntry *kept) {
         Address local = l->address;
         Handoff *handoff;
         int r = 0;
@@ -106,7 +106,7 @@ static int listener_take(Listener *l, int fd, const Address *peer, VaultEntry *k
         else
                 r = handoff_new(fd, peer, &local, l->accepted, &handoff);
         if (r < 0) {
-                (void) vault_drop(kept);
+                (void) spool_drop(kept);
                 return r;
         }
 
@@ -145,7 +145,7 @@ static AcceptResult listener_handle_accept_error(Listener *l, int error) {
 
 /* Consumes fd. */
 static AcceptResult listener_hand_over(Listener *l, int fd, const Address *peer) {
-        VaultEntry *kept = NULL;
+        SpoolEntry *kept = NULL;
         int r, scarce;
 
         scarce = listener_keep(l, fd, peer, &kept);

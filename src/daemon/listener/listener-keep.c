@@ -22,7 +22,7 @@ void listener_prepare_to_keep(Listener *l) {
                 store_prepare_connections(l->store, l->slot);
 }
 
-int listener_keep(Listener *l, int fd, const Address *peer, VaultEntry **ret) {
+int listener_keep(Listener *l, int fd, const Address *peer, SpoolEntry **ret) {
         if (!keeps_connections(l))
                 return 0;
 

@@ -9,14 +9,14 @@
 typedef struct Address Address;
 typedef struct Listener Listener;
 typedef struct StoreFound StoreFound;
-typedef struct VaultEntry VaultEntry;
+typedef struct SpoolEntry SpoolEntry;
 
 /* Before the first connection is accepted. */
 void listener_prepare_to_keep(Listener *l);
 
 /* From here on the connection outlives the process. Between accept() and this is all that a crash can cost.
  */
-int listener_keep(Listener *l, int fd, const Address *peer, VaultEntry **ret);
+int listener_keep(Listener *l, int fd, const Address *peer, SpoolEntry **ret);
 
 /* What should have been handed over at once waits after all. */
 int listener_keep_waiting(Listener *l);

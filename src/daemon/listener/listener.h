@@ -27,7 +27,7 @@ typedef struct Delivery Delivery;
 typedef struct ListenOptions ListenOptions;
 typedef struct Listener Listener;
 typedef struct Store Store;
-typedef struct VaultEntry VaultEntry;
+typedef struct SpoolEntry SpoolEntry;
 typedef struct sd_event sd_event;
 typedef struct sd_event_source sd_event_source;
 
@@ -96,7 +96,7 @@ struct Listener {
 
         Store *store;    /* NULL: it ends with the process */
         StateSlot *slot; /* of the store, with a copy of all that changes */
-        VaultEntry *kept;
+        SpoolEntry *kept;
 };
 
 const char *listener_end_to_string(ListenerEnd end);

@@ -3,7 +3,7 @@
 #include "base/linger.h"
 #include "base/macros.h"
 #include "daemon/outbox/handoff.h"
-#include "daemon/store/vault.h"
+#include "daemon/store/spool.h"
 
 int handoff_new(int fd, const Address *peer, const Address *local, uint64_t serial, Handoff **ret) {
         Handoff *handoff;
@@ -31,7 +31,7 @@ void handoff_let_go(Handoff *handoff) {
         }
 
         handoff->fd = close_fd(handoff->fd);
-        handoff->kept = vault_drop(handoff->kept);
+        handoff->kept = spool_drop(handoff->kept);
 }
 
 Handoff *handoff_free(Handoff *handoff) {

@@ -22,7 +22,7 @@
 typedef struct Delivery Delivery;
 typedef struct Handoff Handoff;
 typedef struct Outbox Outbox;
-typedef struct VaultEntry VaultEntry;
+typedef struct SpoolEntry SpoolEntry;
 
 /* What becomes of a handoff on the bus, told to the delivery that it belongs to. */
 typedef struct HandoffEvents {
@@ -40,7 +40,7 @@ struct Handoff {
         Delivery *delivery;          /* NULL: the listener is gone */
         const HandoffEvents *events; /* the delivery's */
         int fd;
-        VaultEntry *kept; /* NULL: the process takes it along when it dies */
+        SpoolEntry *kept; /* NULL: the process takes it along when it dies */
         uint64_t serial;  /* of the listener, 1 and up */
         Address peer;
         Address local;

@@ -5,7 +5,7 @@
  * What is written down for the next process: its form.
  *
  * It is in two places. A table in a memfd has what changes all the time, a slot for each listener, which the
- * service updates by plain stores. What does not change goes with the descriptors into a vault, as a packet
+ * service updates by plain stores. What does not change goes with the descriptors into a spool, as a packet
  * for each: of a listener, that is text (daemon/store/options-text.h).
  *
  * The next process may be another version of this program. It takes over what has the same STATE_VERSION, and

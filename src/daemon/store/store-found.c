@@ -5,8 +5,8 @@
 #include "base/macros.h"
 #include "daemon/policy/options.h"
 #include "daemon/store/options-text.h"
+#include "daemon/store/spool.h"
 #include "daemon/store/store-found.h"
-#include "daemon/store/vault.h"
 
 typedef struct Reading {
         StateTable *table;
@@ -56,7 +56,7 @@ static int read_listener(StateTable *table, const StatePacket *packet, StoreFoun
         return true;
 }
 
-static int on_packet(VaultEntry *entry,
+static int on_packet(SpoolEntry *entry,
                      int *fds,
                      size_t n_fds,
                      const void *data,
@@ -115,7 +115,7 @@ static int compare_found(const void *a, const void *b) {
 }
 
 static void found_done(StoreFound *found) {
-        (void) vault_drop(found->entry);
+        (void) spool_drop(found->entry);
         (void) close_fd(found->fds[0]);
         (void) close_fd(found->fds[1]);
         (void) listen_options_free(found->options);
@@ -127,7 +127,7 @@ void store_found_free(StoreFound *found, size_t n) {
         free(found);
 }
 
-/* Of what was there twice, since it was moving in its vault, one is enough. */
+/* Of what was there twice, since it was moving in its spool, one is enough. */
 static size_t remove_doubles(StoreFound *found, size_t n) {
         size_t kept = 0;
 
@@ -141,20 +141,20 @@ static size_t remove_doubles(StoreFound *found, size_t n) {
 }
 
 int store_found_read(StateTable *table,
-                     Vault *listeners,
-                     Vault *connections,
+                     Spool *listeners,
+                     Spool *connections,
                      StoreFound **ret,
                      size_t *ret_n) {
         Reading reading = { .table = table };
         int r;
 
-        r = vault_read(listeners, on_packet, &reading);
+        r = spool_read(listeners, on_packet, &reading);
         if (r >= 0)
-                r = vault_read(connections, on_packet, &reading);
+                r = spool_read(connections, on_packet, &reading);
         if (r < 0) {
                 /* Another attempt may be luckier. */
-                vault_seal(listeners);
-                vault_seal(connections);
+                spool_seal(listeners);
+                spool_seal(connections);
                 store_found_free(reading.found, reading.n);
                 return r;
         }

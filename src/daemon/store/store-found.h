@@ -11,8 +11,8 @@
 #include "daemon/store/state.h"
 
 typedef struct ListenOptions ListenOptions;
-typedef struct Vault Vault;
-typedef struct VaultEntry VaultEntry;
+typedef struct Spool Spool;
+typedef struct SpoolEntry SpoolEntry;
 
 /* Something of before. Whoever takes it over sets entry to NULL and the descriptors to -EBADF; the rest is
  * dropped. */
@@ -28,14 +28,14 @@ typedef struct StoreFound {
         StateSlot state; /* what was in the slot */
 
         int fds[2]; /* a listener's own, and its lifetime; a channel; a connection */
-        VaultEntry *entry;
+        SpoolEntry *entry;
 } StoreFound;
 
 /* First the listeners, then the channels, then the connections, each by id and serial. No listener is there
  * twice, nor is anything else. The caller frees it with store_found_free(). */
 int store_found_read(StateTable *table,
-                     Vault *listeners,
-                     Vault *connections,
+                     Spool *listeners,
+                     Spool *connections,
                      StoreFound **ret,
                      size_t *ret_n);
 void store_found_free(StoreFound *found, size_t n);

@@ -12,10 +12,10 @@
 #include "daemon/policy/options.h"
 #include "daemon/store/fd-store.h"
 #include "daemon/store/options-text.h"
+#include "daemon/store/spool.h"
 #include "daemon/store/store-found.h"
 #include "daemon/store/store.h"
 #include "daemon/store/teller.h"
-#include "daemon/store/vault.h"
 
 /* The names in the fd store. All of them together are one variable of the environment, which may have 128
  * KiB. */
@@ -24,12 +24,13 @@
 #define CONNECTIONS_PREFIX 'c'
 #define NAME_MAX_LENGTH 24
 
-/* Both of these vaults have two descriptors for each lane in systemd's fd store (FileDescriptorStoreMax=). */
-#define LISTENERS_LANES 256
-#define CONNECTIONS_LANES 256
+/* Both of these spools have two descriptors for each queue in systemd's fd store (FileDescriptorStoreMax=).
+ */
+#define LISTENERS_QUEUES 256
+#define CONNECTIONS_QUEUES 256
 
-/* So that a few listeners need few lanes; who closes one has no more than these move. */
-#define LISTENERS_PER_LANE 4
+/* So that a few listeners need few queues; who closes one has no more than these move. */
+#define LISTENERS_PER_QUEUE 4
 
 struct Store {
         Teller *teller;
@@ -37,8 +38,8 @@ struct Store {
         int table_fd;
         bool table_is_new; /* systemd need not know of it as long as nothing is kept */
         StateTable *table;
-        Vault *listeners;
-        Vault *connections;
+        Spool *listeners;
+        Spool *connections;
         bool sealed;
 
         uint32_t n_slots; /* have been used */
@@ -49,42 +50,42 @@ struct Store {
 
 DEFINE_CLEANUP(Store, store_free)
 
-static int on_lane(Store *s, char prefix, unsigned number, const int ends[static 2]) {
+static int on_queue(Store *s, char prefix, unsigned number, const int ends[static 2]) {
         char name[NAME_MAX_LENGTH];
 
         (void) snprintf(name, sizeof(name), "%c%u", prefix, number);
         return teller_add(s->teller, name, ends, 2);
 }
 
-static int on_listeners_lane(unsigned number, const int ends[static 2], void *userdata) {
-        return on_lane(userdata, LISTENERS_PREFIX, number, ends);
+static int on_listeners_queue(unsigned number, const int ends[static 2], void *userdata) {
+        return on_queue(userdata, LISTENERS_PREFIX, number, ends);
 }
 
-static int on_connections_lane(unsigned number, const int ends[static 2], void *userdata) {
-        return on_lane(userdata, CONNECTIONS_PREFIX, number, ends);
+static int on_connections_queue(unsigned number, const int ends[static 2], void *userdata) {
+        return on_queue(userdata, CONNECTIONS_PREFIX, number, ends);
 }
 
 /* ---------------------------------------------------------------------- what systemd has kept */
 
-/* Both ends of a lane come under one name. */
-typedef struct KeptLane {
+/* Both ends of a queue come under one name. */
+typedef struct KeptQueue {
         int ends[2];
         size_t n;
-} KeptLane;
+} KeptQueue;
 
 typedef struct Kept {
         Store *store;
         int table;
-        KeptLane listeners[LISTENERS_LANES];
-        KeptLane connections[CONNECTIONS_LANES];
+        KeptQueue listeners[LISTENERS_QUEUES];
+        KeptQueue connections[CONNECTIONS_QUEUES];
 } Kept;
 
-static KeptLane *kept_find_lane(Kept *kept, const char *name) {
+static KeptQueue *kept_find_queue(Kept *kept, const char *name) {
         uint32_t number;
 
-        if (name[0] == LISTENERS_PREFIX && parse_uint32(name + 1, 0, LISTENERS_LANES - 1, &number) >= 0)
+        if (name[0] == LISTENERS_PREFIX && parse_uint32(name + 1, 0, LISTENERS_QUEUES - 1, &number) >= 0)
                 return kept->listeners + number;
-        if (name[0] == CONNECTIONS_PREFIX && parse_uint32(name + 1, 0, CONNECTIONS_LANES - 1, &number) >= 0)
+        if (name[0] == CONNECTIONS_PREFIX && parse_uint32(name + 1, 0, CONNECTIONS_QUEUES - 1, &number) >= 0)
                 return kept->connections + number;
 
         return NULL;
@@ -92,32 +93,32 @@ static KeptLane *kept_find_lane(Kept *kept, const char *name) {
 
 static void on_kept(const char *name, int fd, void *userdata) {
         Kept *kept = userdata;
-        KeptLane *lane;
+        KeptQueue *queue;
 
         assert(kept);
-        lane = kept_find_lane(kept, name);
-        if (lane && lane->n < 2)
-                lane->ends[lane->n++] = fd;
-        else if (!lane && streq(name, TABLE_NAME) && kept->table < 0)
+        queue = kept_find_queue(kept, name);
+        if (queue && queue->n < 2)
+                queue->ends[queue->n++] = fd;
+        else if (!queue && streq(name, TABLE_NAME) && kept->table < 0)
                 kept->table = fd;
         else {
                 (void) close_fd(fd);
-                if (!lane)
+                if (!queue)
                         teller_remove(kept->store->teller, name);
         }
 }
 
-static void kept_close_lanes(Kept *kept, KeptLane *lanes, size_t n, char prefix) {
+static void kept_close_queues(Kept *kept, KeptQueue *queues, size_t n, char prefix) {
         char name[NAME_MAX_LENGTH];
 
         for (size_t i = 0; i < n; i++) {
-                if (lanes[i].n == 0)
+                if (queues[i].n == 0)
                         continue;
-                for (size_t end = 0; end < lanes[i].n; end++)
-                        (void) close_fd(lanes[i].ends[end]);
+                for (size_t end = 0; end < queues[i].n; end++)
+                        (void) close_fd(queues[i].ends[end]);
                 (void) snprintf(name, sizeof(name), "%c%zu", prefix, i);
                 teller_remove(kept->store->teller, name);
-                lanes[i].n = 0;
+                queues[i].n = 0;
         }
 }
 
@@ -125,19 +126,19 @@ static void kept_close(Kept *kept) {
         if (kept->table >= 0)
                 teller_remove(kept->store->teller, TABLE_NAME);
         kept->table = close_fd(kept->table);
-        kept_close_lanes(kept, kept->listeners, LISTENERS_LANES, LISTENERS_PREFIX);
-        kept_close_lanes(kept, kept->connections, CONNECTIONS_LANES, CONNECTIONS_PREFIX);
+        kept_close_queues(kept, kept->listeners, LISTENERS_QUEUES, LISTENERS_PREFIX);
+        kept_close_queues(kept, kept->connections, CONNECTIONS_QUEUES, CONNECTIONS_PREFIX);
 }
 
-static void kept_adopt(Kept *kept, KeptLane *lanes, size_t n, Vault *vault) {
+static void kept_adopt(Kept *kept, KeptQueue *queues, size_t n, Spool *spool) {
         for (size_t i = 0; i < n; i++) {
-                if (lanes[i].n != 2)
+                if (queues[i].n != 2)
                         continue;
-                if (vault_adopt(vault, (unsigned) i, lanes[i].ends) >= 0)
-                        lanes[i].n = 0;
+                if (spool_adopt(spool, (unsigned) i, queues[i].ends) >= 0)
+                        queues[i].n = 0;
                 else {
                         /* The name is used again; the ends are closed already. */
-                        lanes[i].ends[0] = lanes[i].ends[1] = -EBADF;
+                        queues[i].ends[0] = queues[i].ends[1] = -EBADF;
                 }
         }
 }
@@ -218,8 +219,8 @@ static int store_load(Store *s) {
                 r = store_map_kept(s, kept->table);
                 if (r >= 0) {
                         kept->table = -EBADF;
-                        kept_adopt(kept, kept->listeners, LISTENERS_LANES, s->listeners);
-                        kept_adopt(kept, kept->connections, CONNECTIONS_LANES, s->connections);
+                        kept_adopt(kept, kept->listeners, LISTENERS_QUEUES, s->listeners);
+                        kept_adopt(kept, kept->connections, CONNECTIONS_QUEUES, s->connections);
                 } else
                         log_error("All listeners are closed, what is known about them cannot be used: %s",
                                   r == -EPROTONOSUPPORT ? "another version has written it" : strerror(-r));
@@ -243,9 +244,9 @@ int store_new(sd_event *event, Store **ret) {
         if (r < 0)
                 return r;
 
-        r = vault_new(LISTENERS_LANES, on_listeners_lane, s, &s->listeners);
+        r = spool_new(LISTENERS_QUEUES, on_listeners_queue, s, &s->listeners);
         if (r >= 0)
-                r = vault_new(CONNECTIONS_LANES, on_connections_lane, s, &s->connections);
+                r = spool_new(CONNECTIONS_QUEUES, on_connections_queue, s, &s->connections);
         if (r >= 0)
                 r = store_load(s);
         if (r < 0)
@@ -257,8 +258,8 @@ int store_new(sd_event *event, Store **ret) {
 
 void store_seal(Store *s) {
         s->sealed = true;
-        vault_seal(s->listeners);
-        vault_seal(s->connections);
+        spool_seal(s->listeners);
+        spool_seal(s->connections);
 
         teller_flush(s->teller);
 }
@@ -267,8 +268,8 @@ Store *store_free(Store *s) {
         if (!s)
                 return NULL;
 
-        s->listeners = vault_free(s->listeners);
-        s->connections = vault_free(s->connections);
+        s->listeners = spool_free(s->listeners);
+        s->connections = spool_free(s->connections);
         if (s->table)
                 (void) munmap(s->table, sizeof(StateTable));
         (void) close_fd(s->table_fd);
@@ -299,7 +300,7 @@ void store_set_last_id(Store *s, uint64_t id) {
 
 /* ---------------------------------------------------------------------- keeping */
 
-/* A few listeners have low ones, whatever their ids, and so need few lanes. */
+/* A few listeners have low ones, whatever their ids, and so need few queues. */
 static uint32_t store_get_number(const Store *s, const StateSlot *slot) {
         return (uint32_t) (slot - s->table->slots);
 }
@@ -337,7 +338,7 @@ static int store_put_listener(Store *s,
                               uint32_t slot,
                               int fd,
                               const ListenOptions *options,
-                              VaultEntry **ret) {
+                              SpoolEntry **ret) {
         int fds[] = { fd, options->lifetime };
         _cleanup_free_ char *text = NULL;
         _cleanup_free_ StatePacket *packet = NULL;
@@ -360,8 +361,8 @@ static int store_put_listener(Store *s,
         packet->listener.uid = uid;
         memcpy((char *) packet + STATE_PACKET_SIZE(listener), text, length);
 
-        return vault_put(s->listeners, slot / LISTENERS_PER_LANE, fds, options->lifetime >= 0 ? 2 : 1, packet,
-                         size, ret);
+        return spool_put(s->listeners, slot / LISTENERS_PER_QUEUE, fds, options->lifetime >= 0 ? 2 : 1,
+                         packet, size, ret);
 }
 
 int store_keep_listener(Store *s,
@@ -370,7 +371,7 @@ int store_keep_listener(Store *s,
                         int fd,
                         const ListenOptions *options,
                         StateSlot **ret_slot,
-                        VaultEntry **ret) {
+                        SpoolEntry **ret) {
         uint32_t slot;
         int r;
 
@@ -399,16 +400,16 @@ int store_keep_listener(Store *s,
         return 0;
 }
 
-void store_drop_listener(Store *s, StateSlot *slot, VaultEntry *entry) {
+void store_drop_listener(Store *s, StateSlot *slot, SpoolEntry *entry) {
         if (s->sealed)
                 return;
 
         slot->id = 0;
-        (void) vault_drop(entry);
+        (void) spool_drop(entry);
         store_return_slot(s, store_get_number(s, slot));
 }
 
-int store_keep_channel(Store *s, const StateSlot *slot, int fd, unsigned packet_size, VaultEntry **ret) {
+int store_keep_channel(Store *s, const StateSlot *slot, int fd, unsigned packet_size, SpoolEntry **ret) {
         StatePacket packet = {
                 .type = STATE_CHANNEL,
                 .size = STATE_PACKET_SIZE(channel),
@@ -416,12 +417,12 @@ int store_keep_channel(Store *s, const StateSlot *slot, int fd, unsigned packet_
                 .channel = { .packet_size = packet_size },
         };
 
-        return vault_put(s->listeners, store_get_number(s, slot) / LISTENERS_PER_LANE, &fd, 1, &packet,
+        return spool_put(s->listeners, store_get_number(s, slot) / LISTENERS_PER_QUEUE, &fd, 1, &packet,
                          packet.size, ret);
 }
 
 void store_prepare_connections(Store *s, const StateSlot *slot) {
-        (void) vault_prepare(s->connections, store_get_number(s, slot)); /* what does not work now is tried
+        (void) spool_prepare(s->connections, store_get_number(s, slot)); /* what does not work now is tried
                                                                             again with the first connection */
 }
 
@@ -430,21 +431,21 @@ int store_keep_connection(Store *s,
                           uint64_t serial,
                           int fd,
                           const Address *peer,
-                          VaultEntry **ret) {
+                          SpoolEntry **ret) {
         StatePacket packet;
 
         state_init_connection(&packet, slot->id, serial, peer);
-        return vault_put(s->connections, store_get_number(s, slot), &fd, 1, &packet, packet.size, ret);
+        return spool_put(s->connections, store_get_number(s, slot), &fd, 1, &packet, packet.size, ret);
 }
 
 void store_hold(Store *s) {
         if (s)
-                vault_hold(s->connections);
+                spool_hold(s->connections);
 }
 
 void store_release(Store *s) {
         if (s)
-                vault_release(s->connections);
+                spool_release(s->connections);
 }
 
 /* The others can be used again. */

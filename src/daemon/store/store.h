@@ -5,12 +5,12 @@
  * What outlives the process: the listeners, what is known about them, and the connections that nobody has
  * confirmed.
  *
- * systemd keeps a few descriptors in the unit's fd store: a memfd with a table, and the lanes of two vaults.
+ * systemd keeps a few descriptors in the unit's fd store: a memfd with a table, and the queues of two spools.
  * All else is in these, and is put there and taken out without a word to systemd. Without systemd there is no
  * store.
  *
  * A listener's descriptors and its description are one packet, from before its Listen is answered until it is
- * closed. A connection is put into a vault right after it was accepted, and taken out as soon as it is its
+ * closed. A connection is put into a spool right after it was accepted, and taken out as soon as it is its
  * client's, so that between these two it is handed out again after a crash.
  */
 
@@ -24,7 +24,7 @@
 typedef struct ListenOptions ListenOptions;
 typedef struct Store Store;
 typedef struct StoreFound StoreFound;
-typedef struct VaultEntry VaultEntry;
+typedef struct SpoolEntry SpoolEntry;
 typedef struct sd_event sd_event;
 
 /* Takes over what there is from before. Returns -ENOTSUP if nothing can be kept. */
@@ -51,10 +51,10 @@ int store_keep_listener(Store *s,
                         int fd,
                         const ListenOptions *options,
                         StateSlot **ret_slot,
-                        VaultEntry **ret);
-void store_drop_listener(Store *s, StateSlot *slot, VaultEntry *entry);
+                        SpoolEntry **ret);
+void store_drop_listener(Store *s, StateSlot *slot, SpoolEntry *entry);
 
-int store_keep_channel(Store *s, const StateSlot *slot, int fd, unsigned packet_size, VaultEntry **ret);
+int store_keep_channel(Store *s, const StateSlot *slot, int fd, unsigned packet_size, SpoolEntry **ret);
 
 /* So that nothing but the keeping itself comes between a connection's accept() and its being kept. */
 void store_prepare_connections(Store *s, const StateSlot *slot);
@@ -64,7 +64,7 @@ int store_keep_connection(Store *s,
                           uint64_t serial,
                           int fd,
                           const Address *peer,
-                          VaultEntry **ret);
+                          SpoolEntry **ret);
 
 /* Connections that are let go in between are so at the end, which is cheaper. The store may be NULL. */
 void store_hold(Store *s);

@@ -7,9 +7,9 @@
 #include <sys/socket.h>
 
 #include "base/macros.h"
-#include "daemon/store/vault.h"
+#include "daemon/store/spool.h"
 
-#define LANES 8U
+#define QUEUES 8U
 
 __typeof__(setsockopt) __real_setsockopt, __wrap_setsockopt;
 
@@ -57,20 +57,20 @@ static bool require_kernel(void) {
         return !missing;
 }
 
-/* Somebody who keeps the lanes, as systemd does. */
+/* Somebody who keeps the queues, as systemd does. */
 typedef struct Keeper {
-        int ends[LANES][2];
+        int ends[QUEUES][2];
         unsigned n;
         int refuses; /* a negative errno */
 } Keeper;
 
-static int on_lane(unsigned number, const int ends[static 2], void *userdata) {
+static int on_queue(unsigned number, const int ends[static 2], void *userdata) {
         Keeper *keeper = userdata;
 
         if (keeper->refuses < 0)
                 return keeper->refuses;
 
-        g_assert_cmpuint(number, <, LANES);
+        g_assert_cmpuint(number, <, QUEUES);
         g_assert_cmpint(keeper->ends[number][0], ==, -EBADF);
         for (size_t i = 0; i < 2; i++) {
                 keeper->ends[number][i] = fcntl(ends[i], F_DUPFD_CLOEXEC, 3);
@@ -80,53 +80,53 @@ static int on_lane(unsigned number, const int ends[static 2], void *userdata) {
         return 0;
 }
 
-static Vault *vault_make(Keeper *keeper) {
-        Vault *v;
+static Spool *spool_make(Keeper *keeper) {
+        Spool *spool;
 
-        g_assert_cmpint(vault_new(LANES, on_lane, keeper, &v), ==, 0);
-        return v;
+        g_assert_cmpint(spool_new(QUEUES, on_queue, keeper, &spool), ==, 0);
+        return spool;
 }
 
 static void keeper_init(Keeper *keeper) {
         keeper->n = 0;
         keeper->refuses = 0;
-        for (unsigned i = 0; i < LANES; i++)
+        for (unsigned i = 0; i < QUEUES; i++)
                 keeper->ends[i][0] = keeper->ends[i][1] = -EBADF;
 }
 
 static void keeper_done(Keeper *keeper) {
-        for (unsigned i = 0; i < LANES; i++)
+        for (unsigned i = 0; i < QUEUES; i++)
                 for (size_t end = 0; end < 2; end++)
                         keeper->ends[i][end] = close_fd(keeper->ends[i][end]);
 }
 
 /* The next process: has copies of what is kept. Either end may come first. */
-static Vault *vault_reopen(Keeper *keeper, bool swap) {
-        Vault *v = vault_make(keeper);
+static Spool *spool_reopen(Keeper *keeper, bool swap) {
+        Spool *spool = spool_make(keeper);
 
-        for (unsigned i = 0; i < LANES; i++) {
+        for (unsigned i = 0; i < QUEUES; i++) {
                 int ends[2];
 
                 if (keeper->ends[i][0] < 0)
                         continue;
                 for (size_t end = 0; end < 2; end++)
                         ends[end] = fcntl(keeper->ends[i][swap ? 1 - end : end], F_DUPFD_CLOEXEC, 3);
-                g_assert_cmpint(vault_adopt(v, i, ends), ==, 0);
+                g_assert_cmpint(spool_adopt(spool, i, ends), ==, 0);
         }
-        return v;
+        return spool;
 }
 
 /* Something to put in: a pipe, whose other end hangs up when nobody has it any more. */
 typedef struct Thing {
         int witness;
-        VaultEntry *entry;
+        SpoolEntry *entry;
 } Thing;
 
-static void thing_put(Thing *thing, Vault *v, uint64_t queue, uint32_t number) {
+static void thing_put(Thing *thing, Spool *spool, uint64_t key, uint32_t number) {
         int ends[2];
 
         g_assert_no_errno(pipe2(ends, O_CLOEXEC));
-        g_assert_cmpint(vault_put(v, queue, ends + 1, 1, &number, sizeof(number), &thing->entry), ==, 0);
+        g_assert_cmpint(spool_put(spool, key, ends + 1, 1, &number, sizeof(number), &thing->entry), ==, 0);
         close(ends[1]);
         thing->witness = ends[0];
 }
@@ -141,12 +141,12 @@ static bool thing_is_there(const Thing *thing) {
 typedef struct Found {
         unsigned n;
         uint32_t numbers[4096];
-        VaultEntry *entries[4096];
+        SpoolEntry *entries[4096];
         uint32_t drop; /* this one is not wanted */
         bool fail;     /* there it ends */
 } Found;
 
-static int on_found(VaultEntry *entry,
+static int on_found(SpoolEntry *entry,
                     int *fds,
                     size_t n_fds,
                     const void *data,
@@ -179,33 +179,33 @@ static void test_outlives(void) {
         g_autofree Found *found = g_new0(Found, 1);
         Thing things[3];
         Keeper keeper;
-        Vault *v;
+        Spool *spool;
 
         if (!require_kernel())
                 return;
 
         keeper_init(&keeper);
-        v = vault_make(&keeper);
+        spool = spool_make(&keeper);
         for (uint32_t i = 0; i < ELEMENTS(things); i++)
-                thing_put(things + i, v, 0, i);
+                thing_put(things + i, spool, 0, i);
         g_assert_cmpuint(keeper.n, ==, 1);
-        (void) vault_drop(things[1].entry);
+        (void) spool_drop(things[1].entry);
         g_assert_false(thing_is_there(things + 1));
-        v = vault_free(v);
+        spool = spool_free(spool);
         g_assert_true(thing_is_there(things + 0));
         g_assert_true(thing_is_there(things + 2));
 
         for (unsigned round = 0; round < 4; round++) {
                 found->n = 0;
                 found->drop = UINT32_MAX;
-                v = vault_reopen(&keeper, round % 2);
-                g_assert_cmpint(vault_read(v, on_found, found), ==, 0);
+                spool = spool_reopen(&keeper, round % 2);
+                g_assert_cmpint(spool_read(spool, on_found, found), ==, 0);
                 g_assert_cmpuint(found->n, ==, 2);
                 g_assert_cmpuint(found->numbers[0] + found->numbers[1], ==, 2);
                 if (round == 3)
                         for (unsigned i = 0; i < 2; i++)
-                                (void) vault_drop(found->entries[i]);
-                v = vault_free(v);
+                                (void) spool_drop(found->entries[i]);
+                spool = spool_free(spool);
         }
         for (unsigned i = 0; i < ELEMENTS(things); i++) {
                 g_assert_false(thing_is_there(things + i));
@@ -215,7 +215,7 @@ static void test_outlives(void) {
         g_assert_cmpuint(count_fds(), ==, n_fds);
 }
 
-/* In any order, by all the ways through the lanes, and always what was meant. */
+/* In any order, by all the ways through the queues, and always what was meant. */
 static void test_any_order(void) {
         enum {
                 N = 300
@@ -225,13 +225,13 @@ static void test_any_order(void) {
         g_autofree Found *found = g_new0(Found, 1);
         unsigned n_fds = count_fds(), n_there = 0, n_found = 0;
         Keeper keeper;
-        Vault *v;
+        Spool *spool;
 
         if (!require_kernel())
                 return;
 
         keeper_init(&keeper);
-        v = vault_make(&keeper);
+        spool = spool_make(&keeper);
         for (uint32_t i = 0; i < N; i++)
                 things[i].witness = -EBADF;
 
@@ -240,100 +240,100 @@ static void test_any_order(void) {
                 bool hold = g_rand_boolean(random);
 
                 if (things[i].witness < 0) {
-                        thing_put(things + i, v, g_rand_int(random), i);
+                        thing_put(things + i, spool, g_rand_int(random), i);
                         n_there++;
                         continue;
                 }
                 if (hold)
-                        vault_hold(v);
+                        spool_hold(spool);
                 for (unsigned n = 0; n < (hold ? 20U : 1U); n++, i = (i + 1) % N) {
                         if (things[i].witness < 0)
                                 continue;
-                        (void) vault_drop(things[i].entry);
+                        (void) spool_drop(things[i].entry);
                         g_assert_true(hold || !thing_is_there(things + i));
                         things[i].witness = close_fd(things[i].witness);
                         n_there--;
                 }
-                vault_release(v);
+                spool_release(spool);
         }
         for (uint32_t i = 0; i < N; i++)
                 g_assert_true(things[i].witness < 0 || thing_is_there(things + i));
 
-        vault_seal(v);
+        spool_seal(spool);
         for (uint32_t i = 0; i < N; i += 7)
                 if (things[i].witness >= 0)
-                        (void) vault_drop(things[i].entry);
-        v = vault_free(v);
+                        (void) spool_drop(things[i].entry);
+        spool = spool_free(spool);
 
-        v = vault_reopen(&keeper, false);
+        spool = spool_reopen(&keeper, false);
         found->drop = UINT32_MAX;
-        g_assert_cmpint(vault_read(v, on_found, found), ==, 0);
+        g_assert_cmpint(spool_read(spool, on_found, found), ==, 0);
         g_assert_cmpuint(found->n, ==, n_there);
         for (unsigned i = 0; i < found->n; i++) {
                 Thing *thing = things + found->numbers[i];
 
                 g_assert_cmpint(thing->witness, >=, 0);
-                (void) vault_drop(found->entries[i]);
+                (void) spool_drop(found->entries[i]);
                 g_assert_false(thing_is_there(thing));
                 thing->witness = close_fd(thing->witness);
                 n_found++;
         }
         g_assert_cmpuint(n_found, ==, n_there);
-        v = vault_free(v);
+        spool = spool_free(spool);
         keeper_done(&keeper);
         g_assert_cmpuint(count_fds(), ==, n_fds);
 }
 
-/* All lanes together have an end; what is too much is refused, and all that is in there is still there. */
+/* All queues together have an end; what is too much is refused, and all that is in there is still there. */
 static void test_is_full(void) {
         enum {
                 N = 4096
         };
-        g_autofree VaultEntry **entries = g_new0(VaultEntry *, N);
+        g_autofree SpoolEntry **entries = g_new0(SpoolEntry *, N);
         _cleanup_close_ int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
         unsigned n = 0;
         Keeper keeper;
-        Vault *v;
+        Spool *spool;
         int r = 0;
 
         if (!require_kernel())
                 return;
 
         keeper_init(&keeper);
-        v = vault_make(&keeper);
+        spool = spool_make(&keeper);
         while (n < N && r == 0) {
-                r = vault_put(v, 0, &fd, 1, &n, sizeof(n), entries + n);
+                r = spool_put(spool, 0, &fd, 1, &n, sizeof(n), entries + n);
                 if (r == 0)
                         n++;
         }
         g_assert_cmpint(r, ==, -ENOSPC);
         g_assert_cmpuint(n, >, 1000);
-        g_assert_cmpuint(keeper.n, ==, LANES);
+        g_assert_cmpuint(keeper.n, ==, QUEUES);
 
         /* Nowhere to move to. It is dropped as soon as there is room. */
-        (void) vault_drop(entries[1]);
+        (void) spool_drop(entries[1]);
         for (unsigned i = 0; i < n; i++)
                 if (i != 1)
-                        (void) vault_drop(entries[i]);
-        v = vault_free(v);
+                        (void) spool_drop(entries[i]);
+        spool = spool_free(spool);
 
         g_autofree Found *found = g_new0(Found, 1);
 
-        v = vault_reopen(&keeper, false);
-        g_assert_cmpint(vault_read(v, on_found, found), ==, 0);
+        spool = spool_reopen(&keeper, false);
+        g_assert_cmpint(spool_read(spool, on_found, found), ==, 0);
         g_assert_cmpuint(found->n, ==, 0);
-        v = vault_free(v);
+        spool = spool_free(spool);
         keeper_done(&keeper);
 }
 
-/* What is passed in a lane that is none of ours, whoever has put it there. */
+/* What is passed in a queue that is none of ours, whoever has put it there. */
 static void test_strange_contents(void) {
         g_autofree Found *found = g_new0(Found, 1);
-        _cleanup_free_ char *big = calloc(1, 2 * VAULT_DATA_MAX);
+        _cleanup_free_ char *big = calloc(1, 2 * SPOOL_DATA_MAX);
         int ends[2], wrong[2];
         Keeper keeper;
         Thing thing;
-        Vault *v;
+        Spool *spool;
 
         if (!require_kernel())
                 return;
@@ -341,30 +341,30 @@ static void test_strange_contents(void) {
         keeper_init(&keeper);
         g_assert_no_errno(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends));
         g_assert_no_errno(send(ends[0], "no descriptor", 13, 0));
-        g_assert_no_errno(send(ends[0], big, 2 * VAULT_DATA_MAX, 0));
+        g_assert_no_errno(send(ends[0], big, 2 * SPOOL_DATA_MAX, 0));
         for (size_t i = 0; i < 2; i++)
                 keeper.ends[3][i] = ends[i];
 
-        v = vault_reopen(&keeper, true);
-        g_assert_cmpint(vault_read(v, on_found, found), ==, 0);
+        spool = spool_reopen(&keeper, true);
+        g_assert_cmpint(spool_read(spool, on_found, found), ==, 0);
         g_assert_cmpuint(found->n, ==, 0);
-        thing_put(&thing, v, 3, 7);
-        v = vault_free(v);
+        thing_put(&thing, spool, 3, 7);
+        spool = spool_free(spool);
         g_assert_true(thing_is_there(&thing));
 
         /* Not wanted. */
-        v = vault_reopen(&keeper, false);
+        spool = spool_reopen(&keeper, false);
         found->drop = 7;
-        g_assert_cmpint(vault_read(v, on_found, found), ==, 0);
+        g_assert_cmpint(spool_read(spool, on_found, found), ==, 0);
         g_assert_cmpuint(found->n, ==, 1);
         g_assert_false(thing_is_there(&thing));
 
         g_assert_no_errno(pipe2(wrong, O_CLOEXEC));
-        g_assert_cmpint(vault_adopt(v, 4, wrong), ==, -EINVAL);
+        g_assert_cmpint(spool_adopt(spool, 4, wrong), ==, -EINVAL);
         g_assert_cmpint(fcntl(wrong[0], F_GETFD), <, 0);
         g_assert_no_errno(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, wrong));
-        g_assert_cmpint(vault_adopt(v, LANES, wrong), ==, -EINVAL);
-        v = vault_free(v);
+        g_assert_cmpint(spool_adopt(spool, QUEUES, wrong), ==, -EINVAL);
+        spool = spool_free(spool);
         close(thing.witness);
         keeper_done(&keeper);
 }
@@ -374,24 +374,24 @@ static void test_moves_while_reading(void) {
         g_autofree Found *found = g_new0(Found, 1);
         Thing things[5];
         Keeper keeper;
-        Vault *v;
+        Spool *spool;
 
         if (!require_kernel())
                 return;
 
         keeper_init(&keeper);
-        v = vault_make(&keeper);
+        spool = spool_make(&keeper);
         for (uint32_t i = 0; i < 2; i++)
-                thing_put(things + i, v, 0, i);
-        (void) vault_drop(things[1].entry);
-        g_assert_cmpint(keeper.ends[LANES / 2][0], >=, 0);
+                thing_put(things + i, spool, 0, i);
+        (void) spool_drop(things[1].entry);
+        g_assert_cmpint(keeper.ends[QUEUES / 2][0], >=, 0);
         for (uint32_t i = 2; i < ELEMENTS(things); i++)
-                thing_put(things + i, v, 0, i);
-        v = vault_free(v);
+                thing_put(things + i, spool, 0, i);
+        spool = spool_free(spool);
 
-        v = vault_reopen(&keeper, false);
+        spool = spool_reopen(&keeper, false);
         found->drop = 4;
-        g_assert_cmpint(vault_read(v, on_found, found), ==, 0);
+        g_assert_cmpint(spool_read(spool, on_found, found), ==, 0);
         g_assert_cmpuint(found->n, ==, 4);
         g_assert_false(thing_is_there(things + 4));
         for (unsigned i = 0; i < found->n; i++) {
@@ -400,10 +400,10 @@ static void test_moves_while_reading(void) {
                 if (number == 4)
                         continue;
                 g_assert_true(thing_is_there(things + number));
-                (void) vault_drop(found->entries[i]);
+                (void) spool_drop(found->entries[i]);
                 g_assert_false(thing_is_there(things + number));
         }
-        v = vault_free(v);
+        spool = spool_free(spool);
         for (unsigned i = 0; i < ELEMENTS(things); i++)
                 close(things[i].witness);
         keeper_done(&keeper);
@@ -415,46 +415,46 @@ static void test_fails_to_read(void) {
         struct rlimit limit, none;
         Thing things[3];
         Keeper keeper;
-        Vault *v;
+        Spool *spool;
         int fd;
 
         if (!require_kernel())
                 return;
 
         keeper_init(&keeper);
-        v = vault_make(&keeper);
+        spool = spool_make(&keeper);
         for (uint32_t i = 0; i < ELEMENTS(things); i++)
-                thing_put(things + i, v, 0, i);
-        v = vault_free(v);
+                thing_put(things + i, spool, 0, i);
+        spool = spool_free(spool);
 
-        v = vault_reopen(&keeper, false);
+        spool = spool_reopen(&keeper, false);
         found->drop = 1;
         found->fail = true;
-        g_assert_cmpint(vault_read(v, on_found, found), ==, -ENOMEM);
-        v = vault_free(v);
+        g_assert_cmpint(spool_read(spool, on_found, found), ==, -ENOMEM);
+        spool = spool_free(spool);
 
-        v = vault_reopen(&keeper, false);
+        spool = spool_reopen(&keeper, false);
         g_assert_no_errno(getrlimit(RLIMIT_NOFILE, &limit));
         none = limit;
         none.rlim_cur = 3;
         g_assert_no_errno(setrlimit(RLIMIT_NOFILE, &none));
         fd = fcntl(2, F_DUPFD_CLOEXEC, 0);
         if (fd < 0) {
-                int r = vault_read(v, on_found, found);
+                int r = spool_read(spool, on_found, found);
 
                 /* valgrind lets some pass, and then it is the reader that fails. */
                 g_assert_true(r == -EMFILE || r == -ENOMEM);
         }
         g_assert_no_errno(setrlimit(RLIMIT_NOFILE, &limit));
         (void) close_fd(fd);
-        v = vault_free(v);
+        spool = spool_free(spool);
 
-        v = vault_reopen(&keeper, false);
+        spool = spool_reopen(&keeper, false);
         found->drop = UINT32_MAX;
         found->n = 0;
-        g_assert_cmpint(vault_read(v, on_found, found), ==, 0);
+        g_assert_cmpint(spool_read(spool, on_found, found), ==, 0);
         g_assert_cmpuint(found->n, ==, ELEMENTS(things));
-        v = vault_free(v);
+        spool = spool_free(spool);
         for (unsigned i = 0; i < ELEMENTS(things); i++) {
                 g_assert_true(thing_is_there(things + i));
                 close(things[i].witness);
@@ -467,33 +467,33 @@ static void test_fails_to_set_the_offset(void) {
         g_autofree Found *found = g_new0(Found, 1);
         Thing things[3];
         Keeper keeper;
-        Vault *v;
+        Spool *spool;
 
         if (!require_kernel())
                 return;
 
         keeper_init(&keeper);
-        v = vault_make(&keeper);
+        spool = spool_make(&keeper);
         for (uint32_t i = 0; i < ELEMENTS(things); i++)
-                thing_put(things + i, v, 0, i);
-        v = vault_free(v);
+                thing_put(things + i, spool, 0, i);
+        spool = spool_free(spool);
 
         for (int i = 0; i < 2; i++) {
-                v = vault_reopen(&keeper, false);
+                spool = spool_reopen(&keeper, false);
                 found->drop = UINT32_MAX;
                 found->n = 0;
                 calls_until_failure = i;
-                g_assert_cmpint(vault_read(v, on_found, found), ==, -ENOPROTOOPT);
+                g_assert_cmpint(spool_read(spool, on_found, found), ==, -ENOPROTOOPT);
                 g_assert_cmpint(calls_until_failure, ==, -1);
                 g_assert_cmpuint(found->n, ==, i == 0 ? 0 : ELEMENTS(things));
-                v = vault_free(v);
+                spool = spool_free(spool);
         }
 
-        v = vault_reopen(&keeper, false);
+        spool = spool_reopen(&keeper, false);
         found->n = 0;
-        g_assert_cmpint(vault_read(v, on_found, found), ==, 0);
+        g_assert_cmpint(spool_read(spool, on_found, found), ==, 0);
         g_assert_cmpuint(found->n, ==, ELEMENTS(things));
-        v = vault_free(v);
+        spool = spool_free(spool);
         for (unsigned i = 0; i < ELEMENTS(things); i++)
                 close(things[i].witness);
         keeper_done(&keeper);
@@ -505,16 +505,16 @@ static void test_out_of_descriptors(void) {
         Thing things[3];
         Keeper keeper;
         bool is_enforced;
-        Vault *v;
+        Spool *spool;
         int ends[2];
 
         if (!require_kernel())
                 return;
 
         keeper_init(&keeper);
-        v = vault_make(&keeper);
+        spool = spool_make(&keeper);
         for (uint32_t i = 0; i < ELEMENTS(things); i++)
-                thing_put(things + i, v, 0, i);
+                thing_put(things + i, spool, 0, i);
 
         g_assert_no_errno(getrlimit(RLIMIT_NOFILE, &limit));
         none = limit;
@@ -524,7 +524,7 @@ static void test_out_of_descriptors(void) {
         is_enforced = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0;
         if (!is_enforced)
                 g_assert_no_errno(setrlimit(RLIMIT_NOFILE, &limit));
-        (void) vault_drop(things[1].entry);
+        (void) spool_drop(things[1].entry);
         g_assert_no_errno(setrlimit(RLIMIT_NOFILE, &limit));
         g_assert_cmpint(thing_is_there(things + 1), ==, is_enforced);
         if (!is_enforced) {
@@ -532,50 +532,50 @@ static void test_out_of_descriptors(void) {
                 close(ends[1]);
         }
 
-        (void) vault_drop(things[2].entry);
+        (void) spool_drop(things[2].entry);
         g_assert_true(thing_is_there(things + 0));
         g_assert_false(thing_is_there(things + 1));
         g_assert_false(thing_is_there(things + 2));
 
-        v = vault_free(v);
+        spool = spool_free(spool);
         for (unsigned i = 0; i < ELEMENTS(things); i++)
                 close(things[i].witness);
         keeper_done(&keeper);
 }
 
 /* What would not outlive the process is not taken for kept. */
-static void test_a_lane_that_nobody_keeps(void) {
+static void test_a_queue_that_nobody_keeps(void) {
         _cleanup_close_ int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-        VaultEntry *entry = NULL;
+        SpoolEntry *entry = NULL;
         Keeper keeper;
-        Vault *v;
+        Spool *spool;
 
         keeper_init(&keeper);
-        v = vault_make(&keeper);
+        spool = spool_make(&keeper);
         keeper.refuses = -ENOMEM;
-        g_assert_cmpint(vault_prepare(v, 1), ==, -ENOMEM);
-        g_assert_cmpint(vault_put(v, 1, &fd, 1, "x", 1, &entry), ==, -ENOMEM);
+        g_assert_cmpint(spool_prepare(spool, 1), ==, -ENOMEM);
+        g_assert_cmpint(spool_put(spool, 1, &fd, 1, "x", 1, &entry), ==, -ENOMEM);
         g_assert_null(entry);
 
         keeper.refuses = 0;
-        g_assert_cmpint(vault_put(v, 1, &fd, 1, "x", 1, &entry), ==, 0);
+        g_assert_cmpint(spool_put(spool, 1, &fd, 1, "x", 1, &entry), ==, 0);
         g_assert_cmpuint(keeper.n, ==, 1);
-        entry = vault_drop(entry);
-        v = vault_free(v);
+        entry = spool_drop(entry);
+        spool = spool_free(spool);
         keeper_done(&keeper);
 }
 
 int main(int argc, char *argv[]) {
         g_test_init(&argc, &argv, NULL);
 
-        g_test_add_func("/vault/a lane that nobody keeps is none", test_a_lane_that_nobody_keeps);
-        g_test_add_func("/vault/outlives whoever put something in", test_outlives);
-        g_test_add_func("/vault/gives things back in any order", test_any_order);
-        g_test_add_func("/vault/refuses what is too much", test_is_full);
-        g_test_add_func("/vault/takes no strange contents", test_strange_contents);
-        g_test_add_func("/vault/moves things only when all are known", test_moves_while_reading);
-        g_test_add_func("/vault/drops nothing that it cannot read", test_fails_to_read);
-        g_test_add_func("/vault/does not read without the peek offset", test_fails_to_set_the_offset);
-        g_test_add_func("/vault/waits for descriptors", test_out_of_descriptors);
+        g_test_add_func("/spool/a queue that nobody keeps is none", test_a_queue_that_nobody_keeps);
+        g_test_add_func("/spool/outlives whoever put something in", test_outlives);
+        g_test_add_func("/spool/gives things back in any order", test_any_order);
+        g_test_add_func("/spool/refuses what is too much", test_is_full);
+        g_test_add_func("/spool/takes no strange contents", test_strange_contents);
+        g_test_add_func("/spool/moves things only when all are known", test_moves_while_reading);
+        g_test_add_func("/spool/drops nothing that it cannot read", test_fails_to_read);
+        g_test_add_func("/spool/does not read without the peek offset", test_fails_to_set_the_offset);
+        g_test_add_func("/spool/waits for descriptors", test_out_of_descriptors);
         return g_test_run();
 }
