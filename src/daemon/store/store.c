@@ -11,11 +11,11 @@
 #include "base/parse.h"
 #include "daemon/policy/options.h"
 #include "daemon/store/fd-store.h"
+#include "daemon/store/notifier.h"
 #include "daemon/store/options-text.h"
 #include "daemon/store/spool.h"
 #include "daemon/store/store-found.h"
 #include "daemon/store/store.h"
-#include "daemon/store/teller.h"
 
 /* The names in the fd store. All of them together are one variable of the environment, which may have 128
  * KiB. */
@@ -33,7 +33,7 @@
 #define LISTENERS_PER_QUEUE 4
 
 struct Store {
-        Teller *teller;
+        Notifier *notifier;
 
         int table_fd;
         bool table_is_new; /* systemd need not know of it as long as nothing is kept */
@@ -54,7 +54,7 @@ static int on_queue(Store *s, char prefix, unsigned number, const int ends[stati
         char name[NAME_MAX_LENGTH];
 
         (void) snprintf(name, sizeof(name), "%c%u", prefix, number);
-        return teller_add(s->teller, name, ends, 2);
+        return notifier_add(s->notifier, name, ends, 2);
 }
 
 static int on_listeners_queue(unsigned number, const int ends[static 2], void *userdata) {
@@ -104,7 +104,7 @@ static void on_kept(const char *name, int fd, void *userdata) {
         else {
                 (void) close_fd(fd);
                 if (!queue)
-                        teller_remove(kept->store->teller, name);
+                        notifier_remove(kept->store->notifier, name);
         }
 }
 
@@ -117,14 +117,14 @@ static void kept_close_queues(Kept *kept, KeptQueue *queues, size_t n, char pref
                 for (size_t end = 0; end < queues[i].n; end++)
                         (void) close_fd(queues[i].ends[end]);
                 (void) snprintf(name, sizeof(name), "%c%zu", prefix, i);
-                teller_remove(kept->store->teller, name);
+                notifier_remove(kept->store->notifier, name);
                 queues[i].n = 0;
         }
 }
 
 static void kept_close(Kept *kept) {
         if (kept->table >= 0)
-                teller_remove(kept->store->teller, TABLE_NAME);
+                notifier_remove(kept->store->notifier, TABLE_NAME);
         kept->table = close_fd(kept->table);
         kept_close_queues(kept, kept->listeners, LISTENERS_QUEUES, LISTENERS_PREFIX);
         kept_close_queues(kept, kept->connections, CONNECTIONS_QUEUES, CONNECTIONS_PREFIX);
@@ -240,7 +240,7 @@ int store_new(sd_event *event, Store **ret) {
 
         s->table_fd = -EBADF;
 
-        r = teller_new(event, &s->teller);
+        r = notifier_new(event, &s->notifier);
         if (r < 0)
                 return r;
 
@@ -261,7 +261,7 @@ void store_seal(Store *s) {
         spool_seal(s->listeners);
         spool_seal(s->connections);
 
-        teller_flush(s->teller);
+        notifier_flush(s->notifier);
 }
 
 Store *store_free(Store *s) {
@@ -273,7 +273,7 @@ Store *store_free(Store *s) {
         if (s->table)
                 (void) munmap(s->table, sizeof(StateTable));
         (void) close_fd(s->table_fd);
-        s->teller = teller_free(s->teller);
+        s->notifier = notifier_free(s->notifier);
         free(s->free_slots);
         free(s);
         return NULL;
@@ -376,7 +376,7 @@ int store_keep_listener(Store *s,
         int r;
 
         if (s->table_is_new) {
-                r = teller_add(s->teller, TABLE_NAME, &s->table_fd, 1);
+                r = notifier_add(s->notifier, TABLE_NAME, &s->table_fd, 1);
                 if (r < 0)
                         return r;
                 s->table_is_new = false;
