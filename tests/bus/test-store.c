@@ -183,7 +183,7 @@ static void test_an_answer_that_was_not_given(StoreFixture *f, const void *data)
                                             "NameOwnerChanged", on_owner_changed, f),
                         >=, 0);
         stop(f);
-        set_flag(f, STATE_UNANSWERED);
+        set_flag(f, STATE_UNANNOUNCED);
         start(f);
         again = test_listen(f->client, port, -1, NULL);
         g_assert_cmpstr(again, !=, listener);

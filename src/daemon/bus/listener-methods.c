@@ -75,10 +75,10 @@ static int act_adopt(Call *call, sd_bus_error *error) {
                                          l->owner->name);
 
         /* What is promised is true also for the next process. */
-        listener_note_owner(l, call->client->name);
+        listener_save_owner(l, call->client->name);
         r = sd_bus_reply_method_return(call->message, NULL);
         if (r < 0) {
-                listener_note_owner(l, NULL);
+                listener_save_owner(l, NULL);
                 return r;
         }
 
@@ -252,7 +252,7 @@ static void on_socket_sent(Call *call) {
 
         l = access_find_listener(call->manager, sd_bus_message_get_path(call->message));
         if (l)
-                listener_note(l);
+                listener_save_state(l);
 }
 
 /* It did not get as far as the client. */

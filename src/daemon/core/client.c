@@ -49,7 +49,7 @@ Client *client_free(Client *client) {
         while ((l = TAILQ_FIRST(&client->listeners))) {
                 client_disown(client, l);
 
-                if (l->options->persistent && !l->unanswered)
+                if (l->options->persistent && !l->unannounced)
                         listener_set_owner(l, NULL);
                 else {
                         l->owner_name = client->name; /* in what is logged of its end */

@@ -10,7 +10,7 @@
 #include "daemon/delivery/delivery.h"
 #include "daemon/listener/listener-control.h"
 #include "daemon/listener/listener-end.h"
-#include "daemon/listener/listener-keep.h"
+#include "daemon/listener/listener-save.h"
 #include "daemon/policy/options.h"
 #include "daemon/store/store-found.h"
 #include "daemon/store/store.h"
@@ -150,10 +150,10 @@ int manager_restore(Manager *m, bool same_bus) {
 
                 /* The process died before it could answer, or just then. Whoever repeats the call needs the
                  * port at once; who knows of it all the same is told when we have the name. */
-                if (l->unanswered && l->owner)
+                if (l->unannounced && l->owner)
                         listener_free_port(l);
                 else if (!l->owner) {
-                        if (l->options->persistent && !l->unanswered)
+                        if (l->options->persistent && !l->unannounced)
                                 listener_set_owner(l, NULL);
                         else
                                 listener_end_with_owner(l);
@@ -177,7 +177,7 @@ void manager_restore_owners(Manager *m) {
 
                 for (; l && client->identified; l = next) {
                         next = find_waiting(client, l);
-                        if (l->unanswered)
+                        if (l->unannounced)
                                 listener_close(l, LISTENER_END_ERROR);
                         else
                                 listener_set_owner(l, client->outbox);

@@ -8,7 +8,7 @@
 #include "daemon/core/manager.h"
 #include "daemon/listener/listener-control.h"
 #include "daemon/listener/listener-end.h"
-#include "daemon/listener/listener-keep.h"
+#include "daemon/listener/listener-save.h"
 #include "daemon/outbox/outbox.h"
 #include "daemon/policy/options.h"
 #include "daemon/policy/settings.h"
@@ -70,7 +70,7 @@ void manager_leave_all(Manager *m) {
 
         m->leaving = true;
         HASH_ITER(hh, m->listeners, l, next) {
-                if (listener_is_kept(l))
+                if (listener_is_saved(l))
                         listener_leave(l);
                 else
                         listener_close(l, LISTENER_END_SHUTDOWN);
@@ -188,7 +188,7 @@ int manager_listen(Manager *m, Client *client, ListenOptions *options, Listener 
         l->charge = charge;
 
         /* Before it is promised to anybody. */
-        listener_note_owner(l, client->name);
+        listener_save_owner(l, client->name);
 
         /* The kernel's choice: the range that it has may not be the one that it had when the settings were
          * read. */
@@ -218,7 +218,7 @@ void manager_own(Manager *m, Client *client, Listener *l) {
         if (m->has_name)
                 listener_set_owner(l, client->outbox);
         else
-                listener_note_answered(l);
+                listener_set_announced(l);
 }
 
 int manager_open_channel(Manager *m, Listener *l) {

@@ -137,7 +137,7 @@ static void channel_end(DeliveryChannel *c) {
 
         c->source = sd_event_source_disable_unref(c->source);
         channel_close(c);
-        d->kept_channel = spool_drop(d->kept_channel);
+        d->saved_channel = spool_drop(d->saved_channel);
         d->parameters.events->channel_ended(d->parameters.userdata);
 }
 
@@ -216,7 +216,7 @@ static void channel_take_back(Delivery *d) {
 
         c->source = sd_event_source_disable_unref(c->source);
         channel_close(c);
-        d->kept_channel = spool_drop(d->kept_channel);
+        d->saved_channel = spool_drop(d->saved_channel);
 }
 
 static int channel_get(Delivery *d, unsigned *ret_packet_size) {
@@ -276,7 +276,7 @@ static Delivery *channel_free(Delivery *d) {
 
         sd_event_source_disable_unref(c->source);
         channel_close(c);
-        d->kept_channel = spool_drop(d->kept_channel);
+        d->saved_channel = spool_drop(d->saved_channel);
         delivery_done(d);
         free(c);
         return NULL;

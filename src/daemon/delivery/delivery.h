@@ -51,7 +51,7 @@ struct Delivery {
         uint32_t n_sent;
         uint64_t last_sent; /* serial */
 
-        SpoolEntry *kept_channel; /* the next process gets the channel from there */
+        SpoolEntry *saved_channel; /* the next process gets the channel from there */
         bool has_owner;
         bool taken;     /* somebody has the socket itself */
         bool is_owners; /* that, or the channel, went to an owner, and leaves with it */

@@ -14,7 +14,7 @@
 #include "daemon/delivery/delivery.h"
 #include "daemon/listener/listener-accept.h"
 #include "daemon/listener/listener-end.h"
-#include "daemon/listener/listener-keep.h"
+#include "daemon/listener/listener-save.h"
 #include "daemon/listener/listener.h"
 #include "daemon/policy/options.h"
 #include "daemon/policy/prefix.h"
@@ -93,7 +93,7 @@ static void listener_push(Listener *l, bool more) {
 }
 
 /* Consumes fd and what was kept of it. Returns 0 or a negative errno: the connection is lost then. */
-static int listener_take(Listener *l, int fd, const Address *peer, SpoolEntry *kept) {
+static int listener_take(Listener *l, int fd, const Address *peer, SpoolEntry *saved) {
         Address local = l->address;
         Handoff *handoff;
         int r = 0;
@@ -106,11 +106,11 @@ static int listener_take(Listener *l, int fd, const Address *peer, SpoolEntry *k
         else
                 r = handoff_new(fd, peer, &local, l->accepted, &handoff);
         if (r < 0) {
-                (void) spool_drop(kept);
+                (void) spool_drop(saved);
                 return r;
         }
 
-        handoff->kept = kept;
+        handoff->saved = saved;
         delivery_add(l->delivery, handoff);
         return 0;
 }
@@ -145,23 +145,23 @@ static AcceptResult listener_handle_accept_error(Listener *l, int error) {
 
 /* Consumes fd. */
 static AcceptResult listener_hand_over(Listener *l, int fd, const Address *peer) {
-        SpoolEntry *kept = NULL;
+        SpoolEntry *saved = NULL;
         int r, scarce;
 
-        scarce = listener_keep(l, fd, peer, &kept);
+        scarce = listener_save_connection(l, fd, peer, &saved);
         l->accepted++;
-        listener_note(l);
+        listener_save_state(l);
         if (l->pacer.interval_ns > 0)
                 pacer_count(&l->pacer, clock_get_ns());
 
-        r = listener_take(l, fd, peer, kept);
+        r = listener_take(l, fd, peer, saved);
         if (r < 0)
                 listener_count_lost(l, peer, -r);
 
         /* Before the next one, so that the client is not kept waiting. */
         listener_push(l, true);
         if (l->delivery->ops->is_direct && scarce == 0 && l->delivery->n_waiting > 0)
-                scarce = listener_keep_waiting(l);
+                scarce = listener_save_waiting(l);
 
         /* Before the very last one is gone. */
         if (scarce == 0 && descriptor_is_in_reserve(fd))
@@ -194,7 +194,7 @@ static AcceptResult listener_accept_one(Listener *l) {
             !prefix_any_contains(l->options->allow_from, l->options->n_allow_from, &peer)) {
                 (void) close_fd(fd);
                 l->refused++;
-                listener_note(l);
+                listener_save_state(l);
                 return ACCEPTED;
         }
 

@@ -16,7 +16,7 @@
 #include "daemon/listener/listener-accept.h"
 #include "daemon/listener/listener-control.h"
 #include "daemon/listener/listener-end.h"
-#include "daemon/listener/listener-keep.h"
+#include "daemon/listener/listener-save.h"
 #include "daemon/policy/options.h"
 #include "daemon/store/store-found.h"
 #include "daemon/store/store.h"
@@ -34,7 +34,7 @@ static void on_delivered(uint32_t n, void *userdata) {
         Listener *l = userdata;
 
         l->delivered += n;
-        listener_note(l);
+        listener_save_state(l);
 }
 
 static void on_lost(const Address *peer, int error, void *userdata) {
@@ -188,10 +188,10 @@ int listener_new(sd_event *event,
         if (r < 0)
                 return r;
 
-        l->unanswered = true;
+        l->unannounced = true;
         if (store) {
                 l->store = store;
-                r = store_keep_listener(store, id, uid, l->fd, options, &l->slot, &l->kept);
+                r = store_save_listener(store, id, uid, l->fd, options, &l->slot, &l->saved);
                 if (r < 0) {
                         LogFields fields = listener_log_fields(l);
 
@@ -199,7 +199,7 @@ int listener_new(sd_event *event,
                                   "%s of user %u will end with this process, it cannot be kept: %s", l->path,
                                   (unsigned) uid, strerror(-r));
                 }
-                listener_note(l);
+                listener_save_state(l);
         }
 
         l->options = options;
@@ -223,7 +223,7 @@ int listener_restore(sd_event *event,
         l->fd = TAKE_FD(found->fds[0]);
         found->options->lifetime = TAKE_FD(found->fds[1]);
         l->paused = found->state.flags & STATE_PAUSED;
-        l->unanswered = found->state.flags & STATE_UNANSWERED;
+        l->unannounced = found->state.flags & STATE_UNANNOUNCED;
         l->accepted = found->state.accepted;
         l->delivered = found->state.delivered;
         l->refused = found->state.refused;
@@ -237,7 +237,7 @@ int listener_restore(sd_event *event,
         l->delivery->is_owners = found->state.flags & STATE_OWNERS;
         l->store = store;
         l->slot = TAKE_PTR(found->slot);
-        l->kept = TAKE_PTR(found->entry);
+        l->saved = TAKE_PTR(found->entry);
         l->options = TAKE_PTR(found->options);
         *ret = TAKE_PTR(l);
         return 0;
@@ -253,13 +253,13 @@ void listener_leave(Listener *l) {
 void listener_set_owner(Listener *l, Outbox *outbox) {
         int r;
 
-        l->unanswered = false;
-        listener_note_owner(l, outbox ? l->owner_name : NULL);
+        l->unannounced = false;
+        listener_save_owner(l, outbox ? l->owner_name : NULL);
         l->delivery->ops->set_owner(l->delivery, outbox);
         l->delivery->has_owner = outbox;
-        listener_note(l);
+        listener_save_state(l);
         if (outbox)
-                listener_prepare_to_keep(l);
+                listener_prepare_to_save(l);
 
         r = l->lifetime_source ? sd_event_source_set_enabled(l->lifetime_source, SD_EVENT_ON) : 0;
         if (r < 0) {
@@ -285,7 +285,7 @@ bool listener_accepts(const Listener *l) {
 
 void listener_pause(Listener *l) {
         l->paused = true;
-        listener_note(l);
+        listener_save_state(l);
         (void) sd_event_source_set_enabled(l->accept_source, SD_EVENT_OFF);
 }
 
@@ -294,7 +294,7 @@ void listener_resume(Listener *l) {
                 return;
 
         l->paused = false;
-        listener_note(l);
+        listener_save_state(l);
 }
 
 void listener_go_on(Listener *l) {
@@ -325,7 +325,7 @@ int listener_open_channel(Listener *l) {
 
         fd = l->delivery->ops->open_channel(l->delivery);
         if (fd >= 0)
-                listener_keep_channel(l);
+                listener_save_channel(l);
         return fd;
 }
 

@@ -31,9 +31,9 @@ static void listener_stop(Listener *l) {
         l->hold_timer = sd_event_source_disable_unref(l->hold_timer);
         l->fd = close_fd(l->fd);
         if (l->slot)
-                store_drop_listener(l->store, l->slot, l->kept);
+                store_drop_listener(l->store, l->slot, l->saved);
         l->slot = NULL;
-        l->kept = NULL;
+        l->saved = NULL;
 }
 
 void listener_free_port(Listener *l) {

@@ -21,7 +21,7 @@ const char *listener_end_to_string(ListenerEnd end) {
         return names[end];
 }
 
-void listener_note(Listener *l) {
+void listener_save_state(Listener *l) {
         if (!l->slot)
                 return;
 
@@ -30,17 +30,18 @@ void listener_note(Listener *l) {
         l->slot->refused = l->refused;
         l->slot->lost = l->lost;
         l->slot->flags = (l->paused ? STATE_PAUSED : 0) | (l->delivery->taken ? STATE_TAKEN : 0) |
-                         (l->delivery->is_owners ? STATE_OWNERS : 0) | (l->unanswered ? STATE_UNANSWERED : 0);
+                         (l->delivery->is_owners ? STATE_OWNERS : 0) |
+                         (l->unannounced ? STATE_UNANNOUNCED : 0);
 }
 
-void listener_note_owner(Listener *l, const char *name) {
+void listener_save_owner(Listener *l, const char *name) {
         if (l->slot)
                 state_write_owner(l->slot, name ?: "");
 }
 
-void listener_note_answered(Listener *l) {
-        l->unanswered = false;
-        listener_note(l);
+void listener_set_announced(Listener *l) {
+        l->unannounced = false;
+        listener_save_state(l);
 }
 
 LogFields listener_log_fields(const Listener *l) {
@@ -78,7 +79,7 @@ void listener_count_lost(Listener *l, const Address *peer, int error) {
         char address[ADDRESS_STRING_MAX];
 
         l->lost++;
-        listener_note(l);
+        listener_save_state(l);
 
         /* In a channel that another process has filled: only their number is known. */
         if (address_is_any(peer)) {

@@ -81,7 +81,7 @@ struct Listener {
         sd_event_source *hold_timer;
         bool paused;
         bool leaving;              /* another process goes on with it */
-        bool unanswered;           /* nobody has been told of it yet */
+        bool unannounced;          /* nobody has been told of it yet */
         bool held;                 /* by the timer: out of descriptors, or faster than its rate */
         uint64_t back_off_usec;    /* 0: the last attempt worked */
         uint64_t episode_end_usec; /* until then, being out of descriptors is no news */
@@ -96,19 +96,19 @@ struct Listener {
 
         Store *store;    /* NULL: it ends with the process */
         StateSlot *slot; /* of the store, with a copy of all that changes */
-        SpoolEntry *kept;
+        SpoolEntry *saved;
 };
 
 const char *listener_end_to_string(ListenerEnd end);
 
 /* Whatever has changed, the next process will know. */
-void listener_note(Listener *l);
+void listener_save_state(Listener *l);
 
 /* Whose it is, by the name on the bus; NULL: nobody's. */
-void listener_note_owner(Listener *l, const char *name);
+void listener_save_owner(Listener *l, const char *name);
 
 /* The call that has made it is answered. */
-void listener_note_answered(Listener *l);
+void listener_set_announced(Listener *l);
 
 /* What goes wrong, told to the log and to the owner. */
 LogFields listener_log_fields(const Listener *l);

@@ -31,7 +31,7 @@ void handoff_let_go(Handoff *handoff) {
         }
 
         handoff->fd = close_fd(handoff->fd);
-        handoff->kept = spool_drop(handoff->kept);
+        handoff->saved = spool_drop(handoff->saved);
 }
 
 Handoff *handoff_free(Handoff *handoff) {

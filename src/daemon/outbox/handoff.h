@@ -40,8 +40,8 @@ struct Handoff {
         Delivery *delivery;          /* NULL: the listener is gone */
         const HandoffEvents *events; /* the delivery's */
         int fd;
-        SpoolEntry *kept; /* NULL: the process takes it along when it dies */
-        uint64_t serial;  /* of the listener, 1 and up */
+        SpoolEntry *saved; /* NULL: the process takes it along when it dies */
+        uint64_t serial;   /* of the listener, 1 and up */
         Address peer;
         Address local;
         TAILQ_ENTRY(Handoff) delivery_link;

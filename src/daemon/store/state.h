@@ -37,8 +37,8 @@ typedef struct StateHeader {
 } StateHeader;
 
 #define STATE_PAUSED (UINT32_C(1) << 0)
-#define STATE_TAKEN (UINT32_C(1) << 1)      /* its owner has the socket itself */
-#define STATE_UNANSWERED (UINT32_C(1) << 2) /* nobody has been told of it yet */
+#define STATE_TAKEN (UINT32_C(1) << 1)       /* its owner has the socket itself */
+#define STATE_UNANNOUNCED (UINT32_C(1) << 2) /* nobody has been told of it yet */
 #define STATE_OWNERS (UINT32_C(1) << 3) /* what was taken or opened went to an owner, and leaves with it */
 
 /* Valid if the id is the one that is looked for; so it is written last, and cleared first. */

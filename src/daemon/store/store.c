@@ -68,47 +68,47 @@ static int on_connections_queue(unsigned number, const int ends[static 2], void 
 /* ---------------------------------------------------------------------- what systemd has kept */
 
 /* Both ends of a queue come under one name. */
-typedef struct KeptQueue {
+typedef struct SavedQueue {
         int ends[2];
         size_t n;
-} KeptQueue;
+} SavedQueue;
 
-typedef struct Kept {
+typedef struct Saved {
         Store *store;
         int table;
-        KeptQueue listeners[LISTENERS_QUEUES];
-        KeptQueue connections[CONNECTIONS_QUEUES];
-} Kept;
+        SavedQueue listeners[LISTENERS_QUEUES];
+        SavedQueue connections[CONNECTIONS_QUEUES];
+} Saved;
 
-static KeptQueue *kept_find_queue(Kept *kept, const char *name) {
+static SavedQueue *saved_find_queue(Saved *saved, const char *name) {
         uint32_t number;
 
         if (name[0] == LISTENERS_PREFIX && parse_uint32(name + 1, 0, LISTENERS_QUEUES - 1, &number) >= 0)
-                return kept->listeners + number;
+                return saved->listeners + number;
         if (name[0] == CONNECTIONS_PREFIX && parse_uint32(name + 1, 0, CONNECTIONS_QUEUES - 1, &number) >= 0)
-                return kept->connections + number;
+                return saved->connections + number;
 
         return NULL;
 }
 
-static void on_kept(const char *name, int fd, void *userdata) {
-        Kept *kept = userdata;
-        KeptQueue *queue;
+static void on_saved(const char *name, int fd, void *userdata) {
+        Saved *saved = userdata;
+        SavedQueue *queue;
 
-        assert(kept);
-        queue = kept_find_queue(kept, name);
+        assert(saved);
+        queue = saved_find_queue(saved, name);
         if (queue && queue->n < 2)
                 queue->ends[queue->n++] = fd;
-        else if (!queue && streq(name, TABLE_NAME) && kept->table < 0)
-                kept->table = fd;
+        else if (!queue && streq(name, TABLE_NAME) && saved->table < 0)
+                saved->table = fd;
         else {
                 (void) close_fd(fd);
                 if (!queue)
-                        notifier_remove(kept->store->notifier, name);
+                        notifier_remove(saved->store->notifier, name);
         }
 }
 
-static void kept_close_queues(Kept *kept, KeptQueue *queues, size_t n, char prefix) {
+static void saved_close_queues(Saved *saved, SavedQueue *queues, size_t n, char prefix) {
         char name[NAME_MAX_LENGTH];
 
         for (size_t i = 0; i < n; i++) {
@@ -117,20 +117,20 @@ static void kept_close_queues(Kept *kept, KeptQueue *queues, size_t n, char pref
                 for (size_t end = 0; end < queues[i].n; end++)
                         (void) close_fd(queues[i].ends[end]);
                 (void) snprintf(name, sizeof(name), "%c%zu", prefix, i);
-                notifier_remove(kept->store->notifier, name);
+                notifier_remove(saved->store->notifier, name);
                 queues[i].n = 0;
         }
 }
 
-static void kept_close(Kept *kept) {
-        if (kept->table >= 0)
-                notifier_remove(kept->store->notifier, TABLE_NAME);
-        kept->table = close_fd(kept->table);
-        kept_close_queues(kept, kept->listeners, LISTENERS_QUEUES, LISTENERS_PREFIX);
-        kept_close_queues(kept, kept->connections, CONNECTIONS_QUEUES, CONNECTIONS_PREFIX);
+static void saved_close(Saved *saved) {
+        if (saved->table >= 0)
+                notifier_remove(saved->store->notifier, TABLE_NAME);
+        saved->table = close_fd(saved->table);
+        saved_close_queues(saved, saved->listeners, LISTENERS_QUEUES, LISTENERS_PREFIX);
+        saved_close_queues(saved, saved->connections, CONNECTIONS_QUEUES, CONNECTIONS_PREFIX);
 }
 
-static void kept_adopt(Kept *kept, KeptQueue *queues, size_t n, Spool *spool) {
+static void saved_adopt(Saved *saved, SavedQueue *queues, size_t n, Spool *spool) {
         for (size_t i = 0; i < n; i++) {
                 if (queues[i].n != 2)
                         continue;
@@ -156,7 +156,7 @@ static int store_map(Store *s, int fd) {
 }
 
 /* Consumes fd on success. */
-static int store_map_kept(Store *s, int fd) {
+static int store_map_saved(Store *s, int fd) {
         struct stat st;
         int seals, r;
 
@@ -202,31 +202,31 @@ static int store_new_table(Store *s) {
 }
 
 static int store_load(Store *s) {
-        _cleanup_free_ Kept *kept = NULL;
+        _cleanup_free_ Saved *saved = NULL;
         int r;
 
-        kept = calloc(1, sizeof(*kept));
-        if (!kept)
+        saved = calloc(1, sizeof(*saved));
+        if (!saved)
                 return -ENOMEM;
-        kept->store = s;
-        kept->table = -EBADF;
+        saved->store = s;
+        saved->table = -EBADF;
 
-        r = fd_store_read(on_kept, kept);
+        r = fd_store_read(on_saved, saved);
         if (r < 0)
                 return r;
 
-        if (kept->table >= 0) {
-                r = store_map_kept(s, kept->table);
+        if (saved->table >= 0) {
+                r = store_map_saved(s, saved->table);
                 if (r >= 0) {
-                        kept->table = -EBADF;
-                        kept_adopt(kept, kept->listeners, LISTENERS_QUEUES, s->listeners);
-                        kept_adopt(kept, kept->connections, CONNECTIONS_QUEUES, s->connections);
+                        saved->table = -EBADF;
+                        saved_adopt(saved, saved->listeners, LISTENERS_QUEUES, s->listeners);
+                        saved_adopt(saved, saved->connections, CONNECTIONS_QUEUES, s->connections);
                 } else
                         log_error("All listeners are closed, what is known about them cannot be used: %s",
                                   r == -EPROTONOSUPPORT ? "another version has written it" : strerror(-r));
         }
 
-        kept_close(kept);
+        saved_close(saved);
         return s->table ? 0 : store_new_table(s);
 }
 
@@ -365,7 +365,7 @@ static int store_put_listener(Store *s,
                          packet, size, ret);
 }
 
-int store_keep_listener(Store *s,
+int store_save_listener(Store *s,
                         uint64_t id,
                         uid_t uid,
                         int fd,
@@ -386,7 +386,7 @@ int store_keep_listener(Store *s,
         if (r < 0)
                 return r;
 
-        s->table->slots[slot] = (StateSlot) { .flags = STATE_UNANSWERED };
+        s->table->slots[slot] = (StateSlot) { .flags = STATE_UNANNOUNCED };
         s->table->slots[slot].id = id;
 
         r = store_put_listener(s, id, uid, slot, fd, options, ret);
@@ -409,7 +409,7 @@ void store_drop_listener(Store *s, StateSlot *slot, SpoolEntry *entry) {
         store_return_slot(s, store_get_number(s, slot));
 }
 
-int store_keep_channel(Store *s, const StateSlot *slot, int fd, unsigned packet_size, SpoolEntry **ret) {
+int store_save_channel(Store *s, const StateSlot *slot, int fd, unsigned packet_size, SpoolEntry **ret) {
         StatePacket packet = {
                 .type = STATE_CHANNEL,
                 .size = STATE_PACKET_SIZE(channel),
@@ -426,7 +426,7 @@ void store_prepare_connections(Store *s, const StateSlot *slot) {
                                                                             again with the first connection */
 }
 
-int store_keep_connection(Store *s,
+int store_save_connection(Store *s,
                           const StateSlot *slot,
                           uint64_t serial,
                           int fd,

@@ -45,7 +45,7 @@ uint64_t store_get_last_id(const Store *s);
 void store_set_last_id(Store *s, uint64_t id);
 
 /* The slot is all 0 but for its id, and that nobody has been told. */
-int store_keep_listener(Store *s,
+int store_save_listener(Store *s,
                         uint64_t id,
                         uid_t uid,
                         int fd,
@@ -54,12 +54,12 @@ int store_keep_listener(Store *s,
                         SpoolEntry **ret);
 void store_drop_listener(Store *s, StateSlot *slot, SpoolEntry *entry);
 
-int store_keep_channel(Store *s, const StateSlot *slot, int fd, unsigned packet_size, SpoolEntry **ret);
+int store_save_channel(Store *s, const StateSlot *slot, int fd, unsigned packet_size, SpoolEntry **ret);
 
 /* So that nothing but the keeping itself comes between a connection's accept() and its being kept. */
 void store_prepare_connections(Store *s, const StateSlot *slot);
 
-int store_keep_connection(Store *s,
+int store_save_connection(Store *s,
                           const StateSlot *slot,
                           uint64_t serial,
                           int fd,

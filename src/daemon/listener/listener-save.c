@@ -6,30 +6,30 @@
 #include "base/macros.h"
 #include "base/socket.h"
 #include "daemon/delivery/delivery.h"
-#include "daemon/listener/listener-keep.h"
+#include "daemon/listener/listener-save.h"
 #include "daemon/listener/listener.h"
 #include "daemon/policy/options.h"
 #include "daemon/store/store-found.h"
 #include "daemon/store/store.h"
 
-static bool keeps_connections(const Listener *l) {
+static bool saves_connections(const Listener *l) {
         /* A direct one is in nobody's but the client's hands before the next one is accepted. */
         return l->slot && delivery_kind_accepts(l->options->delivery) && !l->delivery->ops->is_direct;
 }
 
-void listener_prepare_to_keep(Listener *l) {
-        if (keeps_connections(l))
+void listener_prepare_to_save(Listener *l) {
+        if (saves_connections(l))
                 store_prepare_connections(l->store, l->slot);
 }
 
-int listener_keep(Listener *l, int fd, const Address *peer, SpoolEntry **ret) {
-        if (!keeps_connections(l))
+int listener_save_connection(Listener *l, int fd, const Address *peer, SpoolEntry **ret) {
+        if (!saves_connections(l))
                 return 0;
 
-        return store_keep_connection(l->store, l->slot, l->accepted + 1, fd, peer, ret);
+        return store_save_connection(l->store, l->slot, l->accepted + 1, fd, peer, ret);
 }
 
-int listener_keep_waiting(Listener *l) {
+int listener_save_waiting(Listener *l) {
         Handoff *handoff;
         int r;
 
@@ -37,10 +37,10 @@ int listener_keep_waiting(Listener *l) {
                 return 0;
 
         TAILQ_FOREACH(handoff, &l->delivery->waiting, delivery_link) {
-                if (handoff->kept)
+                if (handoff->saved)
                         continue;
-                r = store_keep_connection(l->store, l->slot, handoff->serial, handoff->fd, &handoff->peer,
-                                          &handoff->kept);
+                r = store_save_connection(l->store, l->slot, handoff->serial, handoff->fd, &handoff->peer,
+                                          &handoff->saved);
                 if (r < 0)
                         return r;
         }
@@ -48,16 +48,16 @@ int listener_keep_waiting(Listener *l) {
         return 0;
 }
 
-void listener_keep_channel(Listener *l) {
+void listener_save_channel(Listener *l) {
         unsigned packet_size;
         int fd, r;
 
         if (!l->slot)
                 return;
 
-        listener_note(l);
+        listener_save_state(l);
         fd = l->delivery->ops->get_channel(l->delivery, &packet_size);
-        r = store_keep_channel(l->store, l->slot, fd, packet_size, &l->delivery->kept_channel);
+        r = store_save_channel(l->store, l->slot, fd, packet_size, &l->delivery->saved_channel);
         if (r < 0) {
                 LogFields fields = listener_log_fields(l);
 
@@ -78,7 +78,7 @@ int listener_restore_channel(Listener *l, StoreFound *found) {
                 return r;
 
         TAKE_FD(found->fds[0]);
-        l->delivery->kept_channel = TAKE_PTR(found->entry);
+        l->delivery->saved_channel = TAKE_PTR(found->entry);
         return 0;
 }
 
@@ -95,7 +95,7 @@ int listener_restore_connection(Listener *l, StoreFound *found) {
         if (r < 0)
                 return r;
 
-        handoff->kept = TAKE_PTR(found->entry);
+        handoff->saved = TAKE_PTR(found->entry);
         delivery_add(l->delivery, handoff);
 
         if (l->accepted < found->serial)
@@ -109,10 +109,10 @@ void listener_restore_counters(Listener *l) {
         /* Any of them may have been sent, and its client may say so only now. */
         l->delivery->last_sent = l->accepted;
         l->delivered = l->accepted > rest ? l->accepted - rest : 0;
-        listener_note(l);
+        listener_save_state(l);
 }
 
-bool listener_is_kept(const Listener *l) {
+bool listener_is_saved(const Listener *l) {
         const Delivery *d = l->delivery;
         unsigned packet_size;
 
@@ -120,6 +120,6 @@ bool listener_is_kept(const Listener *l) {
                 return false;
 
         /* Without its channel it is of no use, unless another one may be opened. */
-        return l->options->persistent || d->kept_channel || !d->ops->get_channel ||
+        return l->options->persistent || d->saved_channel || !d->ops->get_channel ||
                d->ops->get_channel(l->delivery, &packet_size) < 0;
 }

@@ -12,20 +12,20 @@ typedef struct StoreFound StoreFound;
 typedef struct SpoolEntry SpoolEntry;
 
 /* Before the first connection is accepted. */
-void listener_prepare_to_keep(Listener *l);
+void listener_prepare_to_save(Listener *l);
 
 /* From here on the connection outlives the process. Between accept() and this is all that a crash can cost.
  */
-int listener_keep(Listener *l, int fd, const Address *peer, SpoolEntry **ret);
+int listener_save_connection(Listener *l, int fd, const Address *peer, SpoolEntry **ret);
 
 /* What should have been handed over at once waits after all. */
-int listener_keep_waiting(Listener *l);
+int listener_save_waiting(Listener *l);
 
 /* The channel that was just opened. */
-void listener_keep_channel(Listener *l);
+void listener_save_channel(Listener *l);
 
 /* Whether another process can go on with it. */
-bool listener_is_kept(const Listener *l);
+bool listener_is_saved(const Listener *l);
 
 /* The channel that it had; it is taken over on success. */
 int listener_restore_channel(Listener *l, StoreFound *found);
