@@ -23,8 +23,8 @@
 #include "daemon/store/store.h"
 
 /* While it has to go on although it said it would stop: see on_name_released(). */
-#define LINGER_USEC (UINT64_C(30) * 1000 * 1000)
-#define LINGER_CHECK_USEC (UINT64_C(1) * 1000 * 1000)
+#define EXTEND_USEC (UINT64_C(30) * 1000 * 1000)
+#define EXTEND_CHECK_USEC (UINT64_C(1) * 1000 * 1000)
 
 /* After that it is a stop. systemd kills us after a while (TimeoutStopSec=). */
 #define TERMINATE_USEC (UINT64_C(2) * 1000 * 1000)
@@ -44,10 +44,10 @@ struct Service {
         Restore *restore;        /* goes on, and has not asked for the name yet */
         sd_bus_slot *job_answer; /* SIGTERM was received */
         sd_event_source *give_up;
-        bool is_leaving; /* another process follows */
+        bool is_handing_over; /* another process follows */
 
-        sd_event_source *linger; /* has said that it stops, and asks for more time again and again */
-        sd_bus_slot *linger_answer;
+        sd_event_source *extend_timer; /* has said that it stops, and asks for more time again and again */
+        sd_bus_slot *listed_answer;
 
         sd_bus_slot *manager_object;
         sd_bus_slot *log_control;
@@ -203,13 +203,13 @@ static int on_name_given_up(sd_bus_message *m, void *userdata, sd_bus_error *err
 }
 
 /* Another process follows. From now on the bus keeps what is sent to us for that one. */
-static void service_leave(Service *s) {
+static void service_hand_over(Service *s) {
         int r;
 
         /* Who follows the name's owner would not believe us any more that there is a connection. */
         log_debug("Leaving all to the next process");
-        s->is_leaving = true;
-        manager_leave_all(s->manager);
+        s->is_handing_over = true;
+        manager_freeze_all(s->manager);
         s->name_answer = sd_bus_slot_unref(s->name_answer);
 
         r = sd_bus_release_name_async(s->bus, &s->name_answer, BUS_NAME, on_name_given_up, s);
@@ -224,7 +224,7 @@ static int on_job(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         s->job_answer = sd_bus_slot_unref(s->job_answer);
 
         if (streq(job, "restart"))
-                service_leave(s);
+                service_hand_over(s);
         else
                 (void) sd_event_exit(s->event, 0);
         return 0;
@@ -258,11 +258,11 @@ static int on_unit_listed(sd_bus_message *m, void *userdata, sd_bus_error *error
         const char *job = unit_read_job(m);
         Service *s = userdata;
 
-        s->linger_answer = sd_bus_slot_unref(s->linger_answer);
+        s->listed_answer = sd_bus_slot_unref(s->listed_answer);
 
         /* The others, "start" above all, wait for the end of this process and need not be hurried. */
         if (streq(job, "restart"))
-                service_leave(s);
+                service_hand_over(s);
         else if (streq(job, "stop"))
                 return sd_event_exit(s->event, 0);
 
@@ -272,17 +272,17 @@ static int on_unit_listed(sd_bus_message *m, void *userdata, sd_bus_error *error
 /* The service manager takes this process for one that stops. So it sends no SIGTERM when an administrator
  * wants it to, and would wait for as long as it is asked to: it has to be asked whether that is so. */
 static void service_ask_for_job(Service *s) {
-        if (s->linger_answer)
+        if (s->listed_answer)
                 return;
 
-        (void) unit_ask_for_job(s->bus, &s->linger_answer, 0, on_unit_listed, s);
+        (void) unit_ask_for_job(s->bus, &s->listed_answer, 0, on_unit_listed, s);
 }
 
-static int on_linger(sd_event_source *source, uint64_t usec, void *userdata) {
-        (void) sd_notifyf(false, "EXTEND_TIMEOUT_USEC=%llu", (unsigned long long) LINGER_USEC);
+static int on_extend(sd_event_source *source, uint64_t usec, void *userdata) {
+        (void) sd_notifyf(false, "EXTEND_TIMEOUT_USEC=%llu", (unsigned long long) EXTEND_USEC);
         service_ask_for_job(userdata);
 
-        (void) sd_event_source_set_time_relative(source, LINGER_CHECK_USEC);
+        (void) sd_event_source_set_time_relative(source, EXTEND_CHECK_USEC);
         return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
 
@@ -300,8 +300,9 @@ static int on_name_released(sd_bus_message *m, void *userdata, sd_bus_error *err
                 return sd_event_exit(s->event, 0);
 
         log_debug("Going on, somebody called at the last moment");
-        if (!s->linger) {
-                r = sd_event_add_time_relative(s->event, &s->linger, CLOCK_MONOTONIC, 0, 0, on_linger, s);
+        if (!s->extend_timer) {
+                r = sd_event_add_time_relative(s->event, &s->extend_timer, CLOCK_MONOTONIC, 0, 0, on_extend,
+                                               s);
                 if (r < 0)
                         return service_fail(s, r, "Cannot go on");
         }
@@ -365,7 +366,7 @@ static int service_connect(Service *s) {
 static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         Service *s = userdata;
 
-        if (!s->linger && sd_bus_message_is_method_call(m, NULL, NULL) > 0)
+        if (!s->extend_timer && sd_bus_message_is_method_call(m, NULL, NULL) > 0)
                 idle_touch(s->idle);
         return 0;
 }
@@ -421,8 +422,8 @@ static void service_withdraw(Service *s) {
         s->restore = restore_free(s->restore);
         s->job_answer = sd_bus_slot_unref(s->job_answer);
         s->give_up = sd_event_source_disable_unref(s->give_up);
-        s->linger = sd_event_source_disable_unref(s->linger);
-        s->linger_answer = sd_bus_slot_unref(s->linger_answer);
+        s->extend_timer = sd_event_source_disable_unref(s->extend_timer);
+        s->listed_answer = sd_bus_slot_unref(s->listed_answer);
         call_queue_done(&s->calls);
         s->manager_object = sd_bus_slot_unref(s->manager_object);
         s->log_control = sd_bus_slot_unref(s->log_control);
@@ -433,11 +434,11 @@ static void service_withdraw(Service *s) {
 }
 
 void service_shut_down(Service *s, bool failed, uint64_t timeout_usec) {
-        bool leaves = (failed || s->is_leaving) && s->manager->store;
+        bool leaves = (failed || s->is_handing_over) && s->manager->store;
         uint64_t queued, now, end = clock_get_usec() + timeout_usec;
 
         if (leaves)
-                manager_leave_all(s->manager);
+                manager_freeze_all(s->manager);
         else
                 manager_close_all(s->manager);
 

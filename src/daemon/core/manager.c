@@ -65,13 +65,13 @@ void manager_close_all(Manager *m) {
                 listener_close(m->listeners, LISTENER_END_SHUTDOWN);
 }
 
-void manager_leave_all(Manager *m) {
+void manager_freeze_all(Manager *m) {
         Listener *l, *next;
 
-        m->leaving = true;
+        m->frozen = true;
         HASH_ITER(hh, m->listeners, l, next) {
                 if (listener_is_saved(l))
-                        listener_leave(l);
+                        listener_freeze(l);
                 else
                         listener_close(l, LISTENER_END_SHUTDOWN);
         }
@@ -206,8 +206,8 @@ int manager_listen(Manager *m, Client *client, ListenOptions *options, Listener 
         }
 
         m->last_id = l->id;
-        if (m->leaving)
-                listener_leave(l);
+        if (m->frozen)
+                listener_freeze(l);
 
         *ret = l;
         return 0;

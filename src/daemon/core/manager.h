@@ -34,7 +34,7 @@ struct Manager {
         Client *clients;     /* by name */
         Listener *listeners; /* by id */
         uint64_t last_id;
-        bool leaving;  /* another process goes on with them */
+        bool frozen;   /* another process goes on with them */
         bool has_name; /* without it nobody would know that it is us who sends something */
 };
 
@@ -66,7 +66,7 @@ void manager_close_all(Manager *m);
 
 /* Leaves all listeners to the next process, and tells nobody; those too that are made from now on. What that
  * process would know nothing of is closed. May be called again. */
-void manager_leave_all(Manager *m);
+void manager_freeze_all(Manager *m);
 
 Manager *manager_free(Manager *m);
 

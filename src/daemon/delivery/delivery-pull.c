@@ -314,7 +314,7 @@ static void pull_set_owner(Delivery *d, Outbox *outbox) {
 }
 
 /* They call again, and are heard by the next one. */
-static void pull_leave(Delivery *d) {
+static void pull_freeze(Delivery *d) {
         DeliveryPull *p = from_delivery(d);
         PullCall *call;
         uint64_t cookie;
@@ -349,7 +349,7 @@ static const DeliveryOps pull_ops = {
         .wants_notice = pull_wants_notice,
         .notice = pull_notice,
         .accept = pull_accept,
-        .leave = pull_leave,
+        .freeze = pull_freeze,
 };
 
 int delivery_pull_new(const DeliveryParameters *parameters, Delivery **ret) {

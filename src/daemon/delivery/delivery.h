@@ -109,7 +109,7 @@ struct DeliveryOps {
         int (*restore_channel)(Delivery *d, int fd, unsigned packet_size);
 
         /* The process ends, and another one goes on: calls that wait are answered. May be NULL. */
-        void (*leave)(Delivery *d);
+        void (*freeze)(Delivery *d);
 
         /* The listener ends: the socket must be of no use to anybody. Returns a negative errno if whoever has
          * it has seen to it that it stays of use. May be NULL. */

@@ -83,7 +83,7 @@ static void listener_push(Listener *l, bool more) {
 
         if (l->delivery->n_waiting == 0 && !l->pushed_more)
                 return;
-        if (l->leaving || (l->held && l->back_off_usec > 0))
+        if (l->frozen || (l->held && l->back_off_usec > 0))
                 return;
 
         l->pushed_more = more;
@@ -205,7 +205,7 @@ static AcceptResult listener_accept_one(Listener *l) {
 static bool listener_is_ready(Listener *l) {
         uint64_t next;
 
-        if (l->leaving || l->paused || l->held || l->delivery->ops->get_room(l->delivery) == 0)
+        if (l->frozen || l->paused || l->held || l->delivery->ops->get_room(l->delivery) == 0)
                 return false;
 
         if (l->pacer.interval_ns > 0) {
@@ -223,7 +223,7 @@ static bool listener_is_ready(Listener *l) {
 static bool listener_wants_notice(Listener *l) {
         const DeliveryOps *ops = l->delivery->ops;
 
-        return !l->leaving && !l->paused && !l->held && ops->wants_notice && ops->wants_notice(l->delivery);
+        return !l->frozen && !l->paused && !l->held && ops->wants_notice && ops->wants_notice(l->delivery);
 }
 
 /* Gives notice of what was already accepted, for an owner who is gone. What is in the queue still, the event

@@ -243,11 +243,11 @@ int listener_restore(sd_event *event,
         return 0;
 }
 
-void listener_leave(Listener *l) {
-        l->leaving = true;
+void listener_freeze(Listener *l) {
+        l->frozen = true;
         (void) sd_event_source_set_enabled(l->accept_source, SD_EVENT_OFF);
-        if (l->delivery->ops->leave)
-                l->delivery->ops->leave(l->delivery);
+        if (l->delivery->ops->freeze)
+                l->delivery->ops->freeze(l->delivery);
 }
 
 void listener_set_owner(Listener *l, Outbox *outbox) {

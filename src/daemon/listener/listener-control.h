@@ -34,7 +34,7 @@ int listener_restore(sd_event *event,
 
 /* The process is about to end, and the listener goes on without it: from now on nothing is accepted or handed
  * over, and calls that wait are answered. May be called again. */
-void listener_leave(Listener *l);
+void listener_freeze(Listener *l);
 
 /* Who gets its connections; NULL: nobody for the time being. May close the listener, as all that follow may.
  */

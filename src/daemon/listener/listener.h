@@ -80,7 +80,7 @@ struct Listener {
         sd_event_source *lifetime_source;
         sd_event_source *hold_timer;
         bool paused;
-        bool leaving;              /* another process goes on with it */
+        bool frozen;               /* another process goes on with it */
         bool unannounced;          /* nobody has been told of it yet */
         bool held;                 /* by the timer: out of descriptors, or faster than its rate */
         uint64_t back_off_usec;    /* 0: the last attempt worked */

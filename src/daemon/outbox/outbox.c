@@ -32,7 +32,7 @@ struct Outbox {
 
         Waiters waiters;
         Waiters not_admitted;
-        Waiters leaving; /* for the client's end */
+        Waiters end_waiters; /* for the client's end */
 };
 
 DEFINE_CLEANUP(Outbox, outbox_free)
@@ -70,7 +70,7 @@ Outbox *outbox_free(Outbox *outbox) {
         if (!outbox)
                 return NULL;
 
-        waiters_serve_all(&outbox->leaving);
+        waiters_serve_all(&outbox->end_waiters);
         waiters_done(&outbox->waiters);
         waiters_done(&outbox->not_admitted);
 
@@ -123,7 +123,7 @@ void outbox_admit_again(Outbox *outbox) {
 }
 
 void outbox_await_end(Outbox *outbox, Waiter *waiter) {
-        waiter_start(waiter, &outbox->leaving);
+        waiter_start(waiter, &outbox->end_waiters);
 }
 
 static int on_timer(sd_event_source *s, uint64_t usec, void *userdata) {
@@ -476,7 +476,7 @@ int outbox_new(Traffic *traffic, const char *destination, uid_t uid, uint32_t wi
         TAILQ_INIT(&outbox->on_bus);
         TAILQ_INIT(&outbox->waiters);
         TAILQ_INIT(&outbox->not_admitted);
-        TAILQ_INIT(&outbox->leaving);
+        TAILQ_INIT(&outbox->end_waiters);
 
         r = credit_init(&outbox->credit, &traffic->budget, uid, window_max, outbox_serve_waiters, outbox);
         if (r < 0)

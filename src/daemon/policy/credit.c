@@ -94,7 +94,7 @@ static void credit_queue_up(Credit *credit) {
         credit->starved = true;
 }
 
-static void credit_leave_queue(Credit *credit) {
+static void credit_dequeue(Credit *credit) {
         if (!credit->starved)
                 return;
 
@@ -118,7 +118,7 @@ static void budget_wake(Budget *budget) {
         Credit *credit;
 
         while ((credit = budget_find_starved(budget))) {
-                credit_leave_queue(credit);
+                credit_dequeue(credit);
                 credit->callback(credit->userdata);
         }
 }
@@ -175,7 +175,7 @@ void credit_done(Credit *credit) {
         if (!user)
                 return;
 
-        credit_leave_queue(credit);
+        credit_dequeue(credit);
         for (size_t pool = 0; pool < _CREDIT_POOL_MAX; pool++)
                 budget->used[pool] -= credit->charged[pool];
         user->used -= credit->charged[CREDIT_BASE];
