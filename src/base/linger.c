@@ -42,7 +42,7 @@ int linger_init(void) {
         return 0;
 }
 
-void linger_turn_off(int fd) {
+void linger_disable(int fd) {
         struct linger linger = {};
         socklen_t size = sizeof(linger);
 
@@ -55,11 +55,11 @@ void linger_turn_off(int fd) {
         (void) setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
 }
 
-void linger_over(void) {
+void linger_limit_end(void) {
         closing = 0;
 }
 
-void linger_limit(void) {
+void linger_limit_begin(void) {
         if (!has_handler)
                 return;
 

@@ -13,11 +13,11 @@ int linger_init(void);
 
 /* Before a connection is closed that somebody else has, or had, a copy of: nobody is waited for. What was
  * written is sent all the same. */
-void linger_turn_off(int fd);
+void linger_disable(int fd);
 
 /* Before anything is closed that others may have turned it on for since: what is closed from here on waits
- * for a moment at the most, as a signal ends such a wait, until linger_over(). */
-void linger_limit(void);
+ * for a moment at the most, as a signal ends such a wait, until linger_limit_end(). */
+void linger_limit_begin(void);
 
 /* To be called when everything that was to be closed is: when the loop waits again. */
-void linger_over(void);
+void linger_limit_end(void);

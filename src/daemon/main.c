@@ -105,7 +105,7 @@ static void keep_no_large_blocks(void) {
 }
 
 static int on_prepare(sd_event_source *source, void *userdata) {
-        linger_over();
+        linger_limit_end();
         return 0;
 }
 

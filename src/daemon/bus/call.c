@@ -21,7 +21,7 @@ static Call *call_free(Call *call) {
         quota_discharge(&call->charge);
         if (call->method->free_data && call->data)
                 call->method->free_data(call->data);
-        linger_limit(); /* whatever came with it is closed */
+        linger_limit_begin(); /* whatever came with it is closed */
         sd_bus_message_unref(call->message);
         free(call);
         return NULL;

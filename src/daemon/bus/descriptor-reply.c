@@ -31,7 +31,7 @@ static void reply_free(DescriptorReply *reply) {
         waiter_stop(&reply->end);
         quota_discharge(&reply->charge);
         sd_event_source_disable_unref(reply->timer);
-        linger_limit(); /* whatever came with it is closed */
+        linger_limit_begin(); /* whatever came with it is closed */
         sd_bus_message_unref(reply->call.message);
         free(reply);
 }

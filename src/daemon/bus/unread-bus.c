@@ -341,7 +341,7 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error) {
                 return 0;
         }
 
-        linger_limit(); /* what comes with it is closed */
+        linger_limit_begin(); /* what comes with it is closed */
         unread_bus_ask(u, c);
         return client_refuse(c, m, size);
 }

@@ -35,7 +35,7 @@ static DeliveryChannel *from_delivery(Delivery *d) {
 
 /* What the client has sent into it is closed as well. */
 static void channel_close(DeliveryChannel *c) {
-        linger_limit();
+        linger_limit_begin();
         c->ours = close_fd(c->ours);
 }
 

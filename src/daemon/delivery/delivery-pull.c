@@ -60,7 +60,7 @@ static PullCall *pull_call_free(PullCall *call) {
         waiter_stop(&call->end);
         waiter_stop(&call->waiter);
         sd_event_source_disable_unref(call->timer);
-        linger_limit(); /* whatever came with it is closed */
+        linger_limit_begin(); /* whatever came with it is closed */
         sd_bus_message_unref(call->message);
         free(call);
         return NULL;

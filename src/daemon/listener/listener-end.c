@@ -25,7 +25,7 @@ static void listener_revoke(Listener *l) {
 }
 
 static void listener_stop(Listener *l) {
-        linger_limit(); /* what came as its lifetime is closed */
+        linger_limit_begin(); /* what came as its lifetime is closed */
         l->accept_source = sd_event_source_disable_unref(l->accept_source);
         l->lifetime_source = sd_event_source_disable_unref(l->lifetime_source);
         l->hold_timer = sd_event_source_disable_unref(l->hold_timer);

@@ -26,8 +26,8 @@ int handoff_new(int fd, const Address *peer, const Address *local, uint64_t seri
 void handoff_let_go(Handoff *handoff) {
         /* The client may have it already, and have closed it, too. */
         if (handoff->fd >= 0) {
-                linger_turn_off(handoff->fd);
-                linger_limit();
+                linger_disable(handoff->fd);
+                linger_limit_begin();
         }
 
         handoff->fd = close_fd(handoff->fd);

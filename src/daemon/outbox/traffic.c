@@ -16,7 +16,7 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *ret_error
         const char *sender;
         uint64_t cookie;
 
-        linger_limit(); /* whatever comes with it is closed in the end */
+        linger_limit_begin(); /* whatever comes with it is closed in the end */
 
         error = sd_bus_message_get_error(m);
         if (!error || sd_bus_message_get_reply_cookie(m, &cookie) < 0)

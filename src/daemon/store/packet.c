@@ -88,7 +88,7 @@ int packet_discard(int socket, unsigned n) {
         int r;
 
         /* Without room for its descriptors, the kernel closes what was in the packet. */
-        linger_limit();
+        linger_limit_begin();
         if (n == 1)
                 r = recv(socket, NULL, 0, MSG_DONTWAIT) < 0 ? -1 : 1;
         else
