@@ -74,13 +74,13 @@ static void test_strangers(void) {
         UnreadClient *c;
 
         for (unsigned i = 0; i < 8; i++)
-                g_assert_cmpuint(fill(new_client(&unread, UNREAD_STRANGER)), ==, MIB);
+                g_assert_cmpuint(fill(new_client(&unread, UNREAD_UNIDENTIFIED)), ==, MIB);
         for (unsigned i = 0; i < 1000; i++)
-                (void) fill(new_client(&unread, UNREAD_STRANGER));
+                (void) fill(new_client(&unread, UNREAD_UNIDENTIFIED));
         g_assert_cmpuint(unread.bytes, <=, 16 * MIB + 1008 * UNREAD_FREE);
 
         /* It takes what it has along. */
-        c = new_client(&unread, UNREAD_STRANGER);
+        c = new_client(&unread, UNREAD_UNIDENTIFIED);
         g_assert_cmpuint(fill(c), ==, UNREAD_FREE);
         g_assert_cmpint(unread_client_set_uid(c, 1000), ==, 0);
         g_assert_cmpuint(unread_client_get_uid(c), ==, 1000);

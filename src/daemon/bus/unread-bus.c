@@ -46,10 +46,10 @@ static int read_outgoing_bytes(sd_bus_message *m, uint32_t *ret) {
 }
 
 /* As many as there is room for. */
-static void client_send_held(UnreadClient *c, bool blind) {
+static void client_send_held(UnreadClient *c, bool disabled) {
         uint32_t n = 0;
 
-        while (n < c->n_held && (blind || unread_client_has_room(c, ANSWER_SIZE))) {
+        while (n < c->n_held && (disabled || unread_client_has_room(c, ANSWER_SIZE))) {
                 unread_client_count(c, ANSWER_SIZE);
                 (void) sd_bus_send(NULL, c->held[n], NULL);
                 sd_bus_message_unref(c->held[n++]);
@@ -69,21 +69,21 @@ static void client_send_held(UnreadClient *c, bool blind) {
 static void client_tell_room(UnreadBus *u, UnreadClient *c) {
         const Client *client;
 
-        if (!c->spared || (!u->blind && !unread_client_has_room(c, ANSWER_SIZE)))
+        if (!c->signal_deferred || (!u->disabled && !unread_client_has_room(c, ANSWER_SIZE)))
                 return;
 
-        c->spared = false;
+        c->signal_deferred = false;
         client = manager_find_client(u->manager, c->name);
         if (client && client->outbox)
                 outbox_admit_again(client->outbox);
 }
 
 static bool client_has_to_wait(const UnreadClient *c) {
-        return c->bytes > UNREAD_FREE || c->n_held > 0 || c->spared;
+        return c->bytes > UNREAD_FREE || c->n_held > 0 || c->signal_deferred;
 }
 
-static void unread_bus_go_blind(UnreadBus *u, const char *why) {
-        u->blind = true;
+static void unread_bus_disable(UnreadBus *u, const char *why) {
+        u->disabled = true;
 
         if (u->manager->traffic.tells_refusals) /* it is dbus-daemon */
                 log_warning("Any client may stop all others by not reading, for the bus does not tell how much is "
@@ -123,13 +123,13 @@ static void handle_statistics(UnreadBus *u, UnreadClient *c, sd_bus_message *m) 
 
         if (error) {
                 if (is_for_good(error))
-                        unread_bus_go_blind(u, error->message);
+                        unread_bus_disable(u, error->message);
                 return;
         }
 
         r = read_outgoing_bytes(m, &bytes);
         if (r < 0) {
-                unread_bus_go_blind(u, strerror(-r));
+                unread_bus_disable(u, strerror(-r));
                 return;
         }
 
@@ -172,7 +172,7 @@ static int on_timer(sd_event_source *s, uint64_t usec, void *userdata) {
 
         u->timer = sd_event_source_disable_unref(u->timer);
 
-        for (UnreadClient *c = u->unread.clients; c && !u->blind; c = c->hh.next)
+        for (UnreadClient *c = u->unread.clients; c && !u->disabled; c = c->hh.next)
                 if (client_has_to_wait(c))
                         unread_bus_ask(u, c);
 
@@ -184,7 +184,7 @@ static int on_timer(sd_event_source *s, uint64_t usec, void *userdata) {
 static void unread_bus_ask_later(UnreadBus *u) {
         int r;
 
-        if (u->timer || u->blind)
+        if (u->timer || u->disabled)
                 return;
 
         r = sd_event_add_time_relative(sd_bus_get_event(u->bus), &u->timer, CLOCK_MONOTONIC, ASK_AGAIN_USEC,
@@ -197,7 +197,7 @@ static int client_set_error(const UnreadClient *c, sd_bus_error *error) {
         uint64_t limit = unread_client_get_limit(c);
         uid_t uid = unread_client_get_uid(c);
 
-        if (uid != UNREAD_STRANGER)
+        if (uid != UNREAD_UNIDENTIFIED)
                 log_event(LOG_NOTICE, NULL,
                           &(LogFields) { .owner = c->name, .has_owner_uid = true, .owner_uid = uid },
                           "Refused a call of user %u: %llu bytes that it was sent are not read; the limit is %llu",
@@ -219,7 +219,7 @@ int unread_bus_admit(UnreadBus *u, sd_bus_message *call, uid_t uid, uint64_t siz
         UnreadClient *c;
         int r;
 
-        if (u->blind)
+        if (u->disabled)
                 return 0;
 
         r = unread_acquire_client(&u->unread, sd_bus_message_get_sender(call), &c);
@@ -300,7 +300,7 @@ static int client_refuse(UnreadClient *c, sd_bus_message *m, uint64_t size) {
 static int unread_bus_identify(UnreadBus *u, UnreadClient *c) {
         const Client *client;
 
-        if (unread_client_get_uid(c) != UNREAD_STRANGER)
+        if (unread_client_get_uid(c) != UNREAD_UNIDENTIFIED)
                 return 0;
 
         client = manager_find_client(u->manager, c->name);
@@ -321,7 +321,7 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         uint8_t type;
         int r;
 
-        if (u->blind || sd_bus_message_get_type(m, &type) < 0 || type != SD_BUS_MESSAGE_METHOD_CALL ||
+        if (u->disabled || sd_bus_message_get_type(m, &type) < 0 || type != SD_BUS_MESSAGE_METHOD_CALL ||
             !sd_bus_message_get_sender(m))
                 return 0;
 
@@ -350,10 +350,10 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error) {
 static UnreadClient *unread_bus_get_receiver(UnreadBus *u, const char *name) {
         UnreadClient *c;
 
-        if (u->blind || unread_acquire_client(&u->unread, name, &c) < 0)
+        if (u->disabled || unread_acquire_client(&u->unread, name, &c) < 0)
                 return NULL;
 
-        (void) unread_bus_identify(u, c); /* or it shares with the strangers */
+        (void) unread_bus_identify(u, c); /* or it shares with all unidentified clients */
         return c;
 }
 
@@ -364,7 +364,7 @@ bool unread_bus_admit_signal(UnreadBus *u, const char *name, uint64_t size) {
                 return true;
 
         if (!unread_client_has_room(c, size)) {
-                c->spared = true;
+                c->signal_deferred = true;
                 unread_bus_ask(u, c);
                 return false;
         }
@@ -401,7 +401,7 @@ void unread_bus_forget(UnreadBus *u, const char *name) {
 }
 
 void unread_bus_done(UnreadBus *u) {
-        u->blind = true; /* what is still sent is not counted any more */
+        u->disabled = true; /* what is still sent is not counted any more */
         while (u->unread.clients)
                 unread_bus_forget(u, u->unread.clients->name);
 

@@ -29,7 +29,7 @@ typedef struct UnreadBus {
         Manager *manager;
         sd_bus_slot *filter;
         sd_event_source *timer; /* asks again about those that had much the last time */
-        bool blind;             /* the bus does not tell */
+        bool disabled;          /* the bus does not tell */
 } UnreadBus;
 
 int unread_bus_init(UnreadBus *u, sd_bus *bus, Manager *manager);

@@ -7,7 +7,7 @@
  * long answers, for the end of listeners, which is told in any case, and for what carries descriptors. */
 #define TOTAL_MAX (UINT64_C(64) * 1024 * 1024)
 #define USER_MAX (UINT64_C(16) * 1024 * 1024)
-#define STRANGER_MAX (UINT64_C(1) * 1024 * 1024)
+#define UNIDENTIFIED_MAX (UINT64_C(1) * 1024 * 1024)
 
 struct UnreadUser {
         uid_t uid;
@@ -66,7 +66,7 @@ int unread_acquire_client(Unread *unread, const char *name, UnreadClient **ret) 
 
                 c->unread = unread;
                 memcpy(c->name, name, length + 1);
-                r = unread_acquire_user(unread, UNREAD_STRANGER, &c->user);
+                r = unread_acquire_user(unread, UNREAD_UNIDENTIFIED, &c->user);
                 if (r < 0) {
                         free(c);
                         return r;
@@ -164,8 +164,8 @@ static uint64_t unread_get_user_limit(const Unread *unread) {
 uint64_t unread_client_get_limit(const UnreadClient *c) {
         uint64_t limit = left(unread_get_user_limit(c->unread), c->user->bytes);
 
-        if (c->user->uid == UNREAD_STRANGER && limit > STRANGER_MAX)
-                return STRANGER_MAX;
+        if (c->user->uid == UNREAD_UNIDENTIFIED && limit > UNIDENTIFIED_MAX)
+                return UNIDENTIFIED_MAX;
 
         return limit > UNREAD_FREE ? limit : UNREAD_FREE;
 }

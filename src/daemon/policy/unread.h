@@ -27,7 +27,7 @@ typedef struct sd_bus_slot sd_bus_slot;
 
 /* A client that nobody has asked about yet, as it has called nothing that needs it. These share what a user
  * may have. */
-#define UNREAD_STRANGER ((uid_t) -1)
+#define UNREAD_UNIDENTIFIED ((uid_t) -1)
 
 /* Refusals that wait until they may be sent. On a system bus a client has no more calls at a time
  * (max_replies_per_connection), and it would keep one less for good for each that is never answered. */
@@ -45,7 +45,8 @@ typedef struct UnreadClient {
         sd_bus_slot *question; /* this, and what is held, is its maker's */
         sd_bus_message **held; /* NULL, or room for UNREAD_HELD_MAX */
         uint32_t n_held;
-        bool spared; /* a signal was too much for it; who wanted to send that may want to know of room */
+        bool signal_deferred; /* a signal was too much for it; who wanted to send that may want to know of
+                                 room */
         UT_hash_handle hh;
         char name[];
 } UnreadClient;
@@ -59,7 +60,7 @@ struct Unread {
 
 UnreadClient *unread_find_client(Unread *unread, const char *name);
 
-/* Finds it or makes one, a stranger. */
+/* Finds it or makes one that is unidentified. */
 int unread_acquire_client(Unread *unread, const char *name, UnreadClient **ret);
 UnreadClient *unread_client_free(UnreadClient *c);
 
