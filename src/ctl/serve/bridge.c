@@ -277,7 +277,7 @@ static bool is_fatal(int r) {
         return r < 0 && !errno_is_transient(r);
 }
 
-BridgeState bridge_go_on(Bridge *b, BridgeHub *hub) {
+BridgeState bridge_resume(Bridge *b, BridgeHub *hub) {
         int up, down, watched = 0;
 
         if (b->survivor)
@@ -297,7 +297,7 @@ BridgeState bridge_go_on(Bridge *b, BridgeHub *hub) {
         if (up < 0 || down < 0 || watched < 0)
                 return retry_later(hub, up < 0 ? up : down < 0 ? down : watched);
 
-        return up > 0 || down > 0 ? BRIDGE_GOES_ON : BRIDGE_WAITS;
+        return up > 0 || down > 0 ? BRIDGE_HAS_MORE : BRIDGE_WAITS;
 }
 
 static BridgeState connected(Bridge *b, BridgeHub *hub) {
@@ -308,7 +308,7 @@ static BridgeState connected(Bridge *b, BridgeHub *hub) {
 
         /* Mostly, what the client wants is there already. */
         b->client.readable = true;
-        return bridge_go_on(b, hub);
+        return bridge_resume(b, hub);
 }
 
 /* Where it was possible to connect from here before, no address is missing, but a port to connect from. */
@@ -353,7 +353,7 @@ static BridgeState try_next(Bridge *b, BridgeHub *hub, int error) {
 }
 
 BridgeState bridge_start(Bridge *b, BridgeHub *hub) {
-        return b->connected ? bridge_go_on(b, hub) : try_next(b, hub, -EHOSTUNREACH);
+        return b->connected ? bridge_resume(b, hub) : try_next(b, hub, -EHOSTUNREACH);
 }
 
 static int get_socket_error(int fd) {
@@ -395,7 +395,7 @@ BridgeState bridge_handle(BridgeEnd *end, uint32_t events, BridgeHub *hub) {
         if (end == b->survivor && (events & (EPOLLHUP | EPOLLERR)))
                 return reset(b);
 
-        state = bridge_go_on(b, hub);
+        state = bridge_resume(b, hub);
         /* Whoever reads it will see that it has failed, after all that came before. But who else would? */
         way = end == &b->client ? &b->up : &b->down;
         if ((events & EPOLLERR) && state != BRIDGE_ENDED && !b->survivor && way->finished &&

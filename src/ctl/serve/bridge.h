@@ -67,8 +67,8 @@ typedef struct BridgeHub {
 } BridgeHub;
 
 typedef enum BridgeState {
-        BRIDGE_WAITS,   /* for epoll */
-        BRIDGE_GOES_ON, /* there is more to do; it is others' turn */
+        BRIDGE_WAITS,    /* for epoll */
+        BRIDGE_HAS_MORE, /* there is more to do; it is others' turn */
         BRIDGE_RETRIES, /* the target's queue is full, or the machine is short of something, and nothing tells
                            when that is over: start it again later, unless something happens before */
         BRIDGE_ENDED,   /* to be freed */
@@ -85,5 +85,5 @@ void bridge_reset(Bridge *b);
 BridgeState bridge_start(Bridge *b, BridgeHub *hub);
 /* What epoll says of an end. */
 BridgeState bridge_handle(BridgeEnd *end, uint32_t events, BridgeHub *hub);
-/* After BRIDGE_GOES_ON. */
-BridgeState bridge_go_on(Bridge *b, BridgeHub *hub);
+/* After BRIDGE_HAS_MORE. */
+BridgeState bridge_resume(Bridge *b, BridgeHub *hub);

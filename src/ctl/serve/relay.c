@@ -56,7 +56,7 @@ static void settle(Relay *r, Bridge *b, BridgeState state) {
         case BRIDGE_WAITS:
                 break;
 
-        case BRIDGE_GOES_ON:
+        case BRIDGE_HAS_MORE:
                 TAILQ_INSERT_TAIL(&r->queue, b, queue);
                 b->is_queued = true;
                 break;
@@ -154,7 +154,7 @@ static void bury(Relay *r) {
         }
 }
 
-static void go_on(Relay *r) {
+static void resume_bridges(Relay *r) {
         BridgeList queue = TAILQ_HEAD_INITIALIZER(queue);
         Bridge *b;
 
@@ -162,7 +162,7 @@ static void go_on(Relay *r) {
         while ((b = TAILQ_FIRST(&queue))) {
                 TAILQ_REMOVE(&queue, b, queue);
                 b->is_queued = false;
-                settle(r, b, bridge_go_on(b, &r->hub));
+                settle(r, b, bridge_resume(b, &r->hub));
         }
 }
 
@@ -257,7 +257,7 @@ static int handle_events(Relay *r, const struct epoll_event *events, int n) {
                 else if (!end->bridge->is_dead)
                         settle(r, end->bridge, bridge_handle(end, e->events, &r->hub));
         }
-        go_on(r);
+        resume_bridges(r);
         bury(r);
 
         inner = inner || r->intake_is_gone || is_ending(r);
@@ -266,7 +266,7 @@ static int handle_events(Relay *r, const struct epoll_event *events, int n) {
 }
 
 /* Returns false when there is nothing left to do. */
-static bool go_on_finishing(Relay *r) {
+static bool continue_finishing(Relay *r) {
         /* What is in a channel has been delivered, and nobody else has it. */
         if (r->intake.is_channel)
                 take_connections(r);
@@ -291,7 +291,7 @@ int relay_run(Relay *r) {
         int k, n, code, timeout;
 
         for (k = run_inner(r); k > 0; k = handle_events(r, events, n)) {
-                if (r->is_finishing && !go_on_finishing(r))
+                if (r->is_finishing && !continue_finishing(r))
                         return 0;
                 timeout = retry_in_time(r);
                 k = update_intake(r);

@@ -11,6 +11,7 @@
 #include "daemon/core/client.h"
 #include "daemon/core/manager.h"
 #include "daemon/delivery/delivery-pull.h"
+#include "daemon/listener/listener-accept.h"
 #include "daemon/listener/listener-control.h"
 #include "daemon/listener/listener-end.h"
 #include "daemon/policy/options.h"
@@ -124,7 +125,7 @@ static int act_resume(Call *call, sd_bus_error *error) {
 
         listener_resume(l);
         r = sd_bus_reply_method_return(call->message, NULL);
-        listener_go_on(l);
+        listener_serve(l);
         return r < 0 ? r : 0;
 }
 
@@ -243,7 +244,7 @@ static void on_channel_sent(Call *call) {
 
         l = access_find_listener(call->manager, sd_bus_message_get_path(call->message));
         if (l)
-                listener_go_on(l);
+                listener_serve(l);
 }
 
 /* From now on it has been taken, for the next process as well. */

@@ -297,10 +297,6 @@ void listener_resume(Listener *l) {
         listener_save_state(l);
 }
 
-void listener_go_on(Listener *l) {
-        listener_serve(l);
-}
-
 int listener_acknowledge(Listener *l, uint64_t serial) {
         return l->delivery->ops->acknowledge ? l->delivery->ops->acknowledge(l->delivery, serial)
                                              : -EOPNOTSUPP;

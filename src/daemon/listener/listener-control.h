@@ -46,13 +46,10 @@ void listener_end_with_owner(Listener *l);
 /* Whether it is the service that accepts. */
 bool listener_accepts(const Listener *l);
 
-/* The second one only says so, and listener_go_on() does it: what the caller is told in between is true also
- * for the next process. */
+/* listener_resume() only saves the new state. The caller is answered next, and listener_serve() accepts
+ * after that, so that the answer is true also for the next process. */
 void listener_pause(Listener *l);
 void listener_resume(Listener *l);
-
-/* When the call that lets it accept is answered: does so. */
-void listener_go_on(Listener *l);
 
 /* These do as DeliveryOps says; -EOPNOTSUPP if the listener's delivery knows no such thing. */
 int listener_acknowledge(Listener *l, uint64_t serial);
