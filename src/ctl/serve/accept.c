@@ -15,8 +15,8 @@
 #include "ctl/serve/gate.h"
 #include "ctl/serve/shortage.h"
 #include "ctl/serve/signals.h"
-#include "ctl/service/holding.h"
-#include "ctl/service/intake.h"
+#include "ctl/service/connection-source.h"
+#include "ctl/service/lease.h"
 
 /* The connection, until the process has it, and the process itself. */
 #define JOB_DESCRIPTORS 2
@@ -39,7 +39,7 @@ typedef struct Job {
 
 typedef struct Port {
         Acceptor *acceptor;
-        Intake intake;
+        ConnectionSource connections;
         sd_event_source *source;
 } Port;
 
@@ -48,7 +48,7 @@ typedef TAILQ_HEAD(JobList, Job) JobList;
 struct Acceptor {
         const Command *command;
         bool inetd;
-        Holding *holding;
+        Lease *lease;
         sd_event *event;
         Gate *gate;
         Port *ports;
@@ -83,7 +83,7 @@ static void job_free(Job *job) {
 
 static void port_close(Port *port) {
         port->source = sd_event_source_disable_unref(port->source);
-        intake_done(&port->intake);
+        connection_source_done(&port->connections);
 }
 
 static bool may_take(const Acceptor *a) {
@@ -97,21 +97,21 @@ static void take_connections(Port *port, unsigned max) {
         int r, fd;
 
         for (unsigned i = 0; i < max && may_take(a); i++) {
-                r = intake_next(&port->intake, &fd, &peer);
+                r = connection_source_next(&port->connections, &fd, &peer);
                 if (r == 0 && a->lost)
                         port_close(port);
                 if (r == 0)
                         return;
                 if (r > 0)
                         r = gate_arrive(a->gate, fd, &peer);
-                if (r < 0 && intake_is_transient(r)) {
-                        wait_a_moment(a, r, intake_explain(r));
+                if (r < 0 && connection_source_is_transient(r)) {
+                        wait_a_moment(a, r, connection_source_explain(r));
                         return;
                 }
                 if (r < 0) {
                         port_close(port);
                         if (!a->lost)
-                                holding_intake_ended(a->holding);
+                                lease_source_ended(a->lease);
                         return;
                 }
         }
@@ -122,7 +122,7 @@ static bool has_ended(const Acceptor *a) {
                 return false;
 
         for (size_t i = 0; i < a->n_ports; i++)
-                if (a->ports[i].intake.fd >= 0)
+                if (a->ports[i].connections.fd >= 0)
                         return false;
 
         return gate_get_entered(a->gate) == 0;
@@ -132,7 +132,7 @@ static bool has_ended(const Acceptor *a) {
 static void update(Acceptor *a) {
         for (size_t i = 0; i < a->n_ports; i++) {
                 /* Who has closed the other end tells nothing any more. */
-                if (a->lost && a->ports[i].intake.fd >= 0)
+                if (a->lost && a->ports[i].connections.fd >= 0)
                         take_connections(a->ports + i, UINT_MAX);
                 if (a->ports[i].source)
                         (void) sd_event_source_set_enabled(a->ports[i].source,
@@ -257,7 +257,7 @@ static void stop(Acceptor *a, int signal_number) {
         }
         for (size_t i = 0; i < a->n_ports; i++)
                 port_close(a->ports + i);
-        holding_close(a->holding);
+        lease_close(a->lease);
 }
 
 static int on_signal(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
@@ -287,9 +287,9 @@ static void on_lost(void *userdata) {
                              n);
         a->lost = true;
         /* The other ports are free, and into their channels comes nothing more. */
-        holding_close(a->holding);
+        lease_close(a->lease);
         for (size_t i = 0; i < a->n_ports; i++)
-                if (!a->ports[i].intake.is_channel)
+                if (!a->ports[i].connections.is_channel)
                         port_close(a->ports + i);
         update(a);
 }
@@ -306,7 +306,7 @@ static int take_ports(Acceptor *a, int argc, char *argv[]) {
 
                 r = endpoint_parse(argv[i], &endpoint);
                 if (r >= 0)
-                        r = holding_take_intake(a->holding, &endpoint, false, &port->intake);
+                        r = lease_take_connections(a->lease, &endpoint, false, &port->connections);
                 if (r < 0)
                         return r;
                 port->acceptor = a;
@@ -326,12 +326,12 @@ static int watch(Acceptor *a) {
         if (r >= 0)
                 r = sd_event_source_set_enabled(a->retry, SD_EVENT_OFF);
         for (size_t i = 0; i < a->n_ports && r >= 0; i++)
-                r = sd_event_add_io(a->event, &a->ports[i].source, a->ports[i].intake.fd, EPOLLIN,
+                r = sd_event_add_io(a->event, &a->ports[i].source, a->ports[i].connections.fd, EPOLLIN,
                                     on_connections, a->ports + i);
         if (r < 0)
                 return message_error(r, _("Cannot wait for connections: %s."), strerror(-r));
 
-        return holding_watch(a->holding, a->event, on_lost, a);
+        return lease_watch(a->lease, a->event, on_lost, a);
 }
 
 static int run(Acceptor *a, int argc, char *argv[], Context *c) {
@@ -341,7 +341,7 @@ static int run(Acceptor *a, int argc, char *argv[], Context *c) {
                                    on_enter, a, &a->gate);
         if (r < 0)
                 return message_oom();
-        r = holding_new(c, &a->holding);
+        r = lease_new(c, &a->lease);
         if (r < 0)
                 return r;
         r = take_ports(a, argc, argv);
@@ -351,7 +351,7 @@ static int run(Acceptor *a, int argc, char *argv[], Context *c) {
         if (r < 0)
                 return r;
 
-        holding_announce(a->holding);
+        lease_announce(a->lease);
         r = sd_event_loop(a->event);
         if (r < 0)
                 return message_error(r, _("Cannot wait for events: %s."), strerror(-r));
@@ -378,9 +378,9 @@ static void acceptor_done(Acceptor *a) {
                 port_close(a->ports + i);
         free(a->ports);
         gate_free(a->gate);
-        if (a->holding)
-                holding_close(a->holding);
-        holding_free(a->holding);
+        if (a->lease)
+                lease_close(a->lease);
+        lease_free(a->lease);
         sd_event_source_disable_unref(a->retry);
         sd_event_unref(a->event);
 }

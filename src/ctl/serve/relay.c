@@ -23,9 +23,9 @@ typedef TAILQ_HEAD(BridgeList, Bridge) BridgeList;
 struct Relay {
         BridgeHub hub;
         sd_event *event;
-        Intake intake;
-        bool intake_is_open; /* epoll tells about it */
-        bool intake_is_gone;
+        ConnectionSource connections;
+        bool source_is_open; /* epoll tells about it */
+        bool source_is_gone;
         Gate *gate;
         BridgeList bridges;
         BridgeList queue;    /* by 'queue': those with more to do */
@@ -34,7 +34,7 @@ struct Relay {
         bool is_waiting;
         bool is_finishing; /* there will be no new connections but those that a channel still holds */
         int64_t retry_at;  /* in ms; 0: nobody has to wait */
-        void (*intake_ended)(void *userdata);
+        void (*source_ended)(void *userdata);
         void *userdata;
 };
 
@@ -88,33 +88,33 @@ static void on_enter(int fd, const Address *peer, GateSource *source, void *user
         settle(r, b, bridge_start(b, &r->hub));
 }
 
-static int watch_intake(Relay *r, bool open) {
-        struct epoll_event event = { .events = EPOLLIN, .data.ptr = &r->intake };
+static int watch_source(Relay *r, bool open) {
+        struct epoll_event event = { .events = EPOLLIN, .data.ptr = &r->connections };
         int op = open ? EPOLL_CTL_ADD : EPOLL_CTL_DEL;
 
-        if (r->intake_is_gone || open == r->intake_is_open)
+        if (r->source_is_gone || open == r->source_is_open)
                 return 0;
 
-        r->intake_is_open = open;
+        r->source_is_open = open;
         /* A hangup would be told even if nothing was asked for. */
-        return epoll_ctl(r->hub.epoll, op, r->intake.fd, &event) < 0 ? -errno : 0;
+        return epoll_ctl(r->hub.epoll, op, r->connections.fd, &event) < 0 ? -errno : 0;
 }
 
 static bool may_take(const Relay *r) {
-        return !r->intake_is_gone && !r->is_waiting && TAILQ_EMPTY(&r->retrying) && gate_is_open(r->gate);
+        return !r->source_is_gone && !r->is_waiting && TAILQ_EMPTY(&r->retrying) && gate_is_open(r->gate);
 }
 
 /* What must not be taken now waits in the kernel's queue. */
-static int update_intake(Relay *r) {
-        return watch_intake(r, may_take(r));
+static int update_source(Relay *r) {
+        return watch_source(r, may_take(r));
 }
 
-static void end_intake(Relay *r) {
-        (void) watch_intake(r, false);
-        intake_done(&r->intake);
-        r->intake_is_gone = true;
+static void end_source(Relay *r) {
+        (void) watch_source(r, false);
+        connection_source_done(&r->connections);
+        r->source_is_gone = true;
         if (!r->is_finishing)
-                r->intake_ended(r->userdata);
+                r->source_ended(r->userdata);
 }
 
 static void take_connections(Relay *r) {
@@ -122,20 +122,20 @@ static void take_connections(Relay *r) {
         int k, fd;
 
         for (unsigned i = 0; i < BATCH && may_take(r); i++) {
-                k = intake_next(&r->intake, &fd, &peer);
+                k = connection_source_next(&r->connections, &fd, &peer);
                 if (k == 0 && r->is_finishing)
-                        end_intake(r);
+                        end_source(r);
                 if (k == 0)
                         break;
                 if (k > 0)
                         k = gate_arrive(r->gate, fd, &peer);
-                if (k < 0 && intake_is_transient(k)) {
-                        shortage_tell(&r->hub.shortage, k, intake_explain(k));
+                if (k < 0 && connection_source_is_transient(k)) {
+                        shortage_tell(&r->hub.shortage, k, connection_source_explain(k));
                         r->is_waiting = true;
                         break;
                 }
                 if (k < 0) {
-                        end_intake(r);
+                        end_source(r);
                         break;
                 }
         }
@@ -252,7 +252,7 @@ static int handle_events(Relay *r, const struct epoll_event *events, int n) {
 
                 if (e->data.ptr == r)
                         inner = true;
-                else if (e->data.ptr == &r->intake)
+                else if (e->data.ptr == &r->connections)
                         take_connections(r);
                 else if (!end->bridge->is_dead)
                         settle(r, end->bridge, bridge_handle(end, e->events, &r->hub));
@@ -260,7 +260,7 @@ static int handle_events(Relay *r, const struct epoll_event *events, int n) {
         resume_bridges(r);
         bury(r);
 
-        inner = inner || r->intake_is_gone || is_ending(r);
+        inner = inner || r->source_is_gone || is_ending(r);
         /* A source that was added to it must be armed, too. */
         return inner || sd_event_get_state(r->event) != SD_EVENT_ARMED ? run_inner(r) : 1;
 }
@@ -268,12 +268,12 @@ static int handle_events(Relay *r, const struct epoll_event *events, int n) {
 /* Returns false when there is nothing left to do. */
 static bool continue_finishing(Relay *r) {
         /* What is in a channel has been delivered, and nobody else has it. */
-        if (r->intake.is_channel)
+        if (r->connections.is_channel)
                 take_connections(r);
-        else if (!r->intake_is_gone)
-                end_intake(r);
+        else if (!r->source_is_gone)
+                end_source(r);
 
-        return !r->intake_is_gone || gate_get_entered(r->gate) > 0;
+        return !r->source_is_gone || gate_get_entered(r->gate) > 0;
 }
 
 void relay_finish(Relay *r) {
@@ -294,7 +294,7 @@ int relay_run(Relay *r) {
                 if (r->is_finishing && !continue_finishing(r))
                         return 0;
                 timeout = retry_in_time(r);
-                k = update_intake(r);
+                k = update_source(r);
                 if (k < 0)
                         break;
 
@@ -322,10 +322,10 @@ int relay_new(const RelayParameters *p, Relay **ret) {
 
         r = malloc(sizeof(*r));
         if (!r) {
-                Intake intake = p->intake;
+                ConnectionSource connections = p->connections;
                 Target target = p->target;
 
-                intake_done(&intake);
+                connection_source_done(&connections);
                 target_done(&target);
                 return -ENOMEM;
         }
@@ -333,13 +333,13 @@ int relay_new(const RelayParameters *p, Relay **ret) {
         *r = (Relay) {
                 .hub = { .epoll = epoll_create1(EPOLL_CLOEXEC), .target = p->target },
                 .event = sd_event_ref(p->event),
-                .intake = p->intake,
-                .intake_is_open = true,
+                .connections = p->connections,
+                .source_is_open = true,
                 .bridges = TAILQ_HEAD_INITIALIZER(r->bridges),
                 .queue = TAILQ_HEAD_INITIALIZER(r->queue),
                 .retrying = TAILQ_HEAD_INITIALIZER(r->retrying),
                 .dead = TAILQ_HEAD_INITIALIZER(r->dead),
-                .intake_ended = p->intake_ended,
+                .source_ended = p->source_ended,
                 .userdata = p->userdata,
         };
         if (r->hub.epoll < 0)
@@ -350,7 +350,7 @@ int relay_new(const RelayParameters *p, Relay **ret) {
         if (k >= 0)
                 k = add(r, sd_event_get_fd(r->event), r);
         if (k >= 0)
-                k = add(r, r->intake.fd, &r->intake);
+                k = add(r, r->connections.fd, &r->connections);
         if (k < 0)
                 return k;
 
@@ -371,7 +371,7 @@ Relay *relay_free(Relay *r) {
         TAILQ_CONCAT(&r->dead, &r->bridges, bridges);
         bury(r);
         gate_free(r->gate);
-        intake_done(&r->intake);
+        connection_source_done(&r->connections);
         target_done(&r->hub.target);
         pipes_done(&r->hub.pipes);
         (void) close_fd(r->hub.epoll);

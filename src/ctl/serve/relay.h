@@ -7,16 +7,16 @@
 #include <systemd/sd-event.h>
 
 #include "ctl/serve/bridge.h"
-#include "ctl/service/intake.h"
+#include "ctl/service/connection-source.h"
 
 typedef struct Relay Relay;
 
 typedef struct RelayParameters {
         sd_event *event;                                      /* whose end is the loop's */
-        Intake intake;                                        /* consumed */
+        ConnectionSource connections;                         /* consumed */
         Target target;                                        /* the same */
         unsigned max_connections, max_connections_per_source; /* 0: no limit */
-        void (*intake_ended)(void *userdata);                 /* no more connections will come */
+        void (*source_ended)(void *userdata);                 /* no more connections will come */
         void *userdata;
 } RelayParameters;
 

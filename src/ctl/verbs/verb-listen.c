@@ -13,19 +13,19 @@
 #include "ctl/serve/accept.h"
 #include "ctl/serve/command.h"
 #include "ctl/serve/signals.h"
-#include "ctl/service/holding.h"
+#include "ctl/service/lease.h"
 #include "ctl/verbs/verbs.h"
 
 typedef struct Server {
         Command command;
-        Holding *holding;
+        Lease *lease;
         sd_event *event;
         pid_t pid;
         int ended_by; /* the signal, or 0 */
         bool lost;
 } Server;
 
-DEFINE_CLEANUP(Holding, holding_free)
+DEFINE_CLEANUP(Lease, lease_free)
 
 static int on_signal(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
         Server *s = userdata;
@@ -52,7 +52,7 @@ static void on_lost(void *userdata) {
 }
 
 /* A program that takes several sockets can tell them apart by the port, unless they were given a name. */
-static char *make_names(const Context *c, const Holding *h) {
+static char *make_names(const Context *c, const Lease *h) {
         const char *name = options_find_listen(c, "name");
         char *names = NULL;
         size_t size;
@@ -62,13 +62,13 @@ static char *make_names(const Context *c, const Holding *h) {
         if (!f)
                 return NULL;
 
-        for (size_t i = 0; i < holding_get_n(h); i++) {
+        for (size_t i = 0; i < lease_get_n(h); i++) {
                 if (i > 0)
                         (void) fputc(':', f);
                 if (name && *name != '\0' && !strchr(name, ':'))
                         (void) fputs(name, f);
                 else
-                        (void) fprintf(f, "%u", holding_get_port(h, i));
+                        (void) fprintf(f, "%u", lease_get_port(h, i));
         }
 
         if (fclose(f) == EOF) {
@@ -83,13 +83,13 @@ static int start(Server *s, const Context *c) {
         CommandInput input;
         int r;
 
-        names = make_names(c, s->holding);
+        names = make_names(c, s->lease);
         if (!names)
                 return message_oom();
 
         input = (CommandInput) {
-                .fds = holding_get_sockets(s->holding),
-                .n_fds = holding_get_n(s->holding),
+                .fds = lease_get_sockets(s->lease),
+                .n_fds = lease_get_n(s->lease),
                 .names = names,
                 .keeps_input = true,
                 .ends_with_tool = true,
@@ -109,11 +109,11 @@ static int serve(Server *s, const Context *c) {
         if (r < 0)
                 return message_error(r, _("Cannot wait for signals: %s."), strerror(-r));
 
-        r = holding_watch(s->holding, s->event, on_lost, s);
+        r = lease_watch(s->lease, s->event, on_lost, s);
         if (r < 0)
                 return r;
 
-        holding_announce(s->holding);
+        lease_announce(s->lease);
         r = start(s, c);
         if (r < 0)
                 return r;
@@ -125,14 +125,14 @@ static int serve(Server *s, const Context *c) {
         return s->lost ? -ECONNRESET : r;
 }
 
-static int take_sockets(Holding *h, int argc, char *argv[]) {
+static int take_sockets(Lease *h, int argc, char *argv[]) {
         for (int i = 1; i < argc; i++) {
                 _cleanup_(endpoint_done) Endpoint endpoint = {};
                 int r;
 
                 r = endpoint_parse(argv[i], &endpoint);
                 if (r >= 0)
-                        r = holding_take_socket(h, &endpoint);
+                        r = lease_take_socket(h, &endpoint);
                 if (r < 0)
                         return r;
         }
@@ -140,7 +140,7 @@ static int take_sockets(Holding *h, int argc, char *argv[]) {
 }
 
 int verb_listen(int argc, char *argv[], Context *c) {
-        _cleanup_(holding_freep) Holding *holding = NULL;
+        _cleanup_(lease_freep) Lease *lease = NULL;
         Server s = {};
         int r;
 
@@ -158,16 +158,16 @@ int verb_listen(int argc, char *argv[], Context *c) {
                 return message_error(-EINVAL,
                                      _("COMMAND takes the connections itself; limits need --accept."));
 
-        r = holding_new(c, &holding);
+        r = lease_new(c, &lease);
         if (r < 0)
                 return r;
-        r = take_sockets(holding, argc, argv);
+        r = take_sockets(lease, argc, argv);
         if (r < 0)
                 return r;
 
-        s.holding = holding;
+        s.lease = lease;
         r = serve(&s, c);
-        holding_close(holding);
+        lease_close(lease);
         sd_event_unref(s.event);
         if (r == 0 && s.ended_by != 0)
                 signal_end_self(s.ended_by);

@@ -9,11 +9,11 @@
 #include "ctl/serve/command.h"
 #include "ctl/serve/relay.h"
 #include "ctl/serve/signals.h"
-#include "ctl/service/holding.h"
+#include "ctl/service/lease.h"
 #include "ctl/verbs/verbs.h"
 
 typedef struct Forwarding {
-        Holding *holding;
+        Lease *lease;
         Relay *relay;
         sd_event *event;
         int ending; /* the signal, or 0 */
@@ -41,10 +41,10 @@ static void on_lost(void *userdata) {
         relay_finish(f->relay);
 }
 
-static void on_intake_ended(void *userdata) {
+static void on_source_ended(void *userdata) {
         Forwarding *f = userdata;
 
-        holding_intake_ended(f->holding);
+        lease_source_ended(f->lease);
 }
 
 static int forward(Forwarding *f, RelayParameters *parameters) {
@@ -52,7 +52,7 @@ static int forward(Forwarding *f, RelayParameters *parameters) {
         int r;
 
         parameters->event = f->event;
-        parameters->intake_ended = on_intake_ended;
+        parameters->source_ended = on_source_ended;
         parameters->userdata = f;
         r = relay_new(parameters, &relay);
         if (r >= 0)
@@ -61,11 +61,11 @@ static int forward(Forwarding *f, RelayParameters *parameters) {
                 return message_error(r, _("Cannot wait for connections: %s."), strerror(-r));
 
         f->relay = relay;
-        r = holding_watch(f->holding, f->event, on_lost, f);
+        r = lease_watch(f->lease, f->event, on_lost, f);
         if (r < 0)
                 return r;
 
-        holding_announce(f->holding);
+        lease_announce(f->lease);
         r = relay_run(relay);
         if (r < 0)
                 return message_error(r, _("Cannot wait for events: %s."), strerror(-r));
@@ -86,12 +86,12 @@ static int run(Forwarding *f, const Endpoint *endpoint, const char *to, Context 
         r = target_parse(to, &parameters.target);
         if (r < 0)
                 return r;
-        r = holding_new(c, &f->holding);
+        r = lease_new(c, &f->lease);
         if (r >= 0)
-                r = holding_take_intake(f->holding, endpoint, true, &parameters.intake);
+                r = lease_take_connections(f->lease, endpoint, true, &parameters.connections);
         if (r >= 0)
                 /* What one side has sent reaches the other one as it was, and no later. */
-                (void) intake_set_verbatim(&parameters.intake);
+                (void) connection_source_set_verbatim(&parameters.connections);
         if (r < 0) {
                 target_done(&parameters.target);
                 return r;
@@ -113,9 +113,9 @@ int verb_relay(int argc, char *argv[], Context *c) {
         /* Descriptors are what it deals in, too. */
         command_init(&unused, NULL);
         r = run(&f, &endpoint, argv[2], c);
-        if (f.holding)
-                holding_close(f.holding);
-        holding_free(f.holding);
+        if (f.lease)
+                lease_close(f.lease);
+        lease_free(f.lease);
         sd_event_unref(f.event);
 
         if (r >= 0 && f.ending != 0)

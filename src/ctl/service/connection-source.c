@@ -11,7 +11,7 @@
 #include "base/i18n.h"
 #include "base/macros.h"
 #include "base/socket.h"
-#include "ctl/service/intake.h"
+#include "ctl/service/connection-source.h"
 
 static int set_non_blocking(int fd) {
         int flags = fcntl(fd, F_GETFL);
@@ -19,8 +19,8 @@ static int set_non_blocking(int fd) {
         return flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ? -errno : 0;
 }
 
-int intake_init(Intake *in, int fd, bool is_channel, bool non_blocking) {
-        *in = (Intake) { .fd = fd, .is_channel = is_channel, .non_blocking = non_blocking };
+int connection_source_init(ConnectionSource *in, int fd, bool is_channel, bool non_blocking) {
+        *in = (ConnectionSource) { .fd = fd, .is_channel = is_channel, .non_blocking = non_blocking };
 
         /* Of the listening socket the service has a copy, which it does not use. */
         return set_non_blocking(fd);
@@ -35,17 +35,17 @@ static int set_verbatim(int fd) {
                                : 0;
 }
 
-int intake_set_verbatim(Intake *in) {
+int connection_source_set_verbatim(ConnectionSource *in) {
         in->is_verbatim = true;
         /* What is accepted inherits it. */
         return in->is_channel ? 0 : set_verbatim(in->fd);
 }
 
-void intake_done(Intake *in) {
+void connection_source_done(ConnectionSource *in) {
         in->fd = close_fd(in->fd);
 }
 
-static int accept_next(Intake *in, int *ret_fd, Address *ret_peer) {
+static int accept_next(ConnectionSource *in, int *ret_fd, Address *ret_peer) {
         int flags = SOCK_CLOEXEC | (in->non_blocking ? SOCK_NONBLOCK : 0), fd;
         struct sockaddr_storage storage;
         socklen_t size;
@@ -79,7 +79,7 @@ static int accept_next(Intake *in, int *ret_fd, Address *ret_peer) {
 
 /* What a packet brings and there is no room for, the kernel closes; so it stays where it is until there is.
  */
-static int check_room(const Intake *in) {
+static int check_room(const ConnectionSource *in) {
         int fd = fcntl(in->fd, F_DUPFD_CLOEXEC, 0);
 
         if (fd < 0)
@@ -89,7 +89,7 @@ static int check_room(const Intake *in) {
         return 0;
 }
 
-static int receive_next(Intake *in, int *ret_fd, Address *ret_peer) {
+static int receive_next(ConnectionSource *in, int *ret_fd, Address *ret_peer) {
         union {
                 struct cmsghdr header;
                 char space[CMSG_SPACE(sizeof(int))];
@@ -134,14 +134,14 @@ static int receive_next(Intake *in, int *ret_fd, Address *ret_peer) {
         return 1;
 }
 
-bool intake_is_transient(int r) {
+bool connection_source_is_transient(int r) {
         return errno_is_transient(r) || r == -EPERM;
 }
 
-const char *intake_explain(int r) {
+const char *connection_source_explain(int r) {
         return r == -EPERM ? _("a firewall or security module does not let them be accepted") : strerror(-r);
 }
 
-int intake_next(Intake *in, int *ret_fd, Address *ret_peer) {
+int connection_source_next(ConnectionSource *in, int *ret_fd, Address *ret_peer) {
         return in->is_channel ? receive_next(in, ret_fd, ret_peer) : accept_next(in, ret_fd, ret_peer);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-#include "ctl/service/holding.h"
+#include "ctl/service/lease.h"
 
 #include <fcntl.h>
 #include <time.h>
@@ -19,26 +19,26 @@
 /* The tool is about to end, and nobody wants to wait. */
 #define CLOSE_TIMEOUT_USEC (UINT64_C(5) * 1000 * 1000)
 
-typedef struct Held {
+typedef struct LeasedPort {
         char *path;
         char *address;
         uint16_t port;
-} Held;
+} LeasedPort;
 
-struct Holding {
+struct Lease {
         Context *context;
-        Held *items;
-        int *sockets; /* beside the items; -EBADF where an Intake has it */
+        LeasedPort *items;
+        int *sockets; /* beside the items; -EBADF where a ConnectionSource has it */
         size_t n;
         sd_bus_slot *closed, *disconnected;
         sd_event *event; /* not ours */
         sd_event_source *reason_timer;
         bool is_lost, is_announced, is_closed;
-        HoldingLost lost; /* NULL: not to be told */
+        LeaseLost lost; /* NULL: not to be told */
         void *userdata;
 };
 
-DEFINE_CLEANUP(Holding, holding_free)
+DEFINE_CLEANUP(Lease, lease_free)
 
 static bool option_is_true(const Context *c, const char *key) {
         const char *value = options_find_listen(c, key);
@@ -47,12 +47,12 @@ static bool option_is_true(const Context *c, const char *key) {
         return value && parse_boolean(value, &b) == 0 && b;
 }
 
-static void set_lost(Holding *h) {
-        HoldingLost lost = TAKE_PTR(h->lost);
+static void set_lost(Lease *lease) {
+        LeaseLost lost = TAKE_PTR(lease->lost);
 
-        h->is_lost = true;
+        lease->is_lost = true;
         if (lost)
-                lost(h->userdata);
+                lost(lease->userdata);
 }
 
 static const char *explain(const char *reason) {
@@ -77,94 +77,94 @@ static const char *explain(const char *reason) {
 /* On the system bus, the policy lets nobody but the service send it. */
 static int on_closed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         const char *path, *reason;
-        Holding *h = userdata;
+        Lease *lease = userdata;
         int r;
 
         r = sd_bus_message_read(m, "os", &path, &reason);
         if (r < 0)
                 return 0;
 
-        for (size_t i = 0; i < h->n && !h->is_lost; i++)
-                if (h->items[i].address && streq(h->items[i].path, path)) {
-                        (void) message_error(-ECONNRESET, _("Port %u is lost: %s."), h->items[i].port,
+        for (size_t i = 0; i < lease->n && !lease->is_lost; i++)
+                if (lease->items[i].address && streq(lease->items[i].path, path)) {
+                        (void) message_error(-ECONNRESET, _("Port %u is lost: %s."), lease->items[i].port,
                                              explain(reason));
-                        set_lost(h);
+                        set_lost(lease);
                 }
         return 0;
 }
 
 static int on_disconnected(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        Holding *h = userdata;
+        Lease *lease = userdata;
 
-        if (!h->is_lost) {
+        if (!lease->is_lost) {
                 (void) message_error(-ECONNRESET,
                                      _("The connection to the bus is lost, and the ports with it; "
                                        "start this again."));
-                set_lost(h);
+                set_lost(lease);
         }
         return 0;
 }
 
-int holding_new(Context *c, Holding **ret) {
-        _cleanup_(holding_freep) Holding *h = NULL;
+int lease_new(Context *c, Lease **ret) {
+        _cleanup_(lease_freep) Lease *lease = NULL;
         int r;
 
         r = context_connect(c);
         if (r < 0)
                 return r;
 
-        h = calloc(1, sizeof(*h));
-        if (!h)
+        lease = calloc(1, sizeof(*lease));
+        if (!lease)
                 return message_oom();
-        h->context = c;
+        lease->context = c;
 
-        r = sd_bus_match_signal(c->bus, &h->closed, BUS_NAME, MANAGER_PATH, MANAGER_INTERFACE, "Closed",
-                                on_closed, h);
+        r = sd_bus_match_signal(c->bus, &lease->closed, BUS_NAME, MANAGER_PATH, MANAGER_INTERFACE, "Closed",
+                                on_closed, lease);
         if (r >= 0)
-                r = sd_bus_match_signal(c->bus, &h->disconnected, NULL, "/org/freedesktop/DBus/Local",
-                                        "org.freedesktop.DBus.Local", "Disconnected", on_disconnected, h);
+                r = sd_bus_match_signal(c->bus, &lease->disconnected, NULL, "/org/freedesktop/DBus/Local",
+                                        "org.freedesktop.DBus.Local", "Disconnected", on_disconnected, lease);
         if (r < 0)
                 return client_error(c, r, NULL, _("Failed to wait for signals of the service"));
 
-        *ret = TAKE_PTR(h);
+        *ret = TAKE_PTR(lease);
         return 0;
 }
 
-Holding *holding_free(Holding *h) {
-        if (!h)
+Lease *lease_free(Lease *lease) {
+        if (!lease)
                 return NULL;
 
         /* A persistent one that nobody was told of. */
-        if (!h->is_announced)
-                holding_close(h);
+        if (!lease->is_announced)
+                lease_close(lease);
 
-        sd_bus_slot_unref(h->closed);
-        sd_bus_slot_unref(h->disconnected);
-        sd_event_source_disable_unref(h->reason_timer);
-        for (size_t i = 0; i < h->n; i++) {
-                (void) close_fd(h->sockets[i]);
-                free(h->items[i].path);
-                free(h->items[i].address);
+        sd_bus_slot_unref(lease->closed);
+        sd_bus_slot_unref(lease->disconnected);
+        sd_event_source_disable_unref(lease->reason_timer);
+        for (size_t i = 0; i < lease->n; i++) {
+                (void) close_fd(lease->sockets[i]);
+                free(lease->items[i].path);
+                free(lease->items[i].address);
         }
-        free(h->items);
-        free(h->sockets);
-        free(h);
+        free(lease->items);
+        free(lease->sockets);
+        free(lease);
         return NULL;
 }
 
-static int make_room(Holding *h) {
-        Held *items;
+static int make_room(Lease *lease) {
+        LeasedPort *items;
         int *sockets;
 
-        items = realloc(h->items, (h->n + 1) * sizeof(*items));
+        items = realloc(lease->items, (lease->n + 1) * sizeof(*items));
         if (!items)
                 return message_oom();
-        h->items = items;
+        lease->items = items;
 
-        sockets = realloc(h->sockets, (h->n + 1) * sizeof(*sockets));
+        sockets = realloc(lease->sockets, (lease->n + 1) * sizeof(*sockets));
         if (!sockets)
                 return message_oom();
-        h->sockets = sockets;
+        lease->sockets = sockets;
         return 0;
 }
 
@@ -243,35 +243,35 @@ static int check_options(const Context *c, const char *delivery) {
         return 0;
 }
 
-static int take(Holding *h, const Endpoint *endpoint, const char *delivery) {
+static int take(Lease *lease, const Endpoint *endpoint, const char *delivery) {
         char *path;
-        Held *item;
+        LeasedPort *item;
         int r, fd;
 
-        r = check_options(h->context, delivery);
+        r = check_options(lease->context, delivery);
         if (r < 0)
                 return r;
-        r = make_room(h);
+        r = make_room(lease);
         if (r < 0)
                 return r;
 
-        r = client_listen(h->context, endpoint, delivery, &path);
+        r = client_listen(lease->context, endpoint, delivery, &path);
         if (r < 0)
                 return r;
 
         /* From now on there is something to close. */
-        item = h->items + h->n;
-        *item = (Held) { .path = path };
-        h->sockets[h->n++] = -EBADF;
+        item = lease->items + lease->n;
+        *item = (LeasedPort) { .path = path };
+        lease->sockets[lease->n++] = -EBADF;
 
-        r = get_address(h->context, path, &item->address, &item->port);
+        r = get_address(lease->context, path, &item->address, &item->port);
         if (r < 0)
                 return r;
-        fd = take_descriptor(h->context, path, streq(delivery, "socket") ? "TakeSocket" : "OpenChannel");
+        fd = take_descriptor(lease->context, path, streq(delivery, "socket") ? "TakeSocket" : "OpenChannel");
         if (fd < 0)
                 return fd;
 
-        h->sockets[h->n - 1] = fd;
+        lease->sockets[lease->n - 1] = fd;
         return 0;
 }
 
@@ -286,8 +286,8 @@ static bool service_offers_sockets(Context *c) {
         return allowed;
 }
 
-int holding_take_socket(Holding *h, const Endpoint *endpoint) {
-        const char *wanted = options_find_listen(h->context, "delivery");
+int lease_take_socket(Lease *lease, const Endpoint *endpoint) {
+        const char *wanted = options_find_listen(lease->context, "delivery");
 
         if (wanted && !streq(wanted, "socket"))
                 return message_error(
@@ -295,13 +295,13 @@ int holding_take_socket(Holding *h, const Endpoint *endpoint) {
                                 _("COMMAND takes the socket itself, so --delivery= can only be \"socket\"; "
                                   "or use --accept."));
 
-        return take(h, endpoint, "socket");
+        return take(lease, endpoint, "socket");
 }
 
 /* The socket itself is the shortest way, and what is not taken waits in the kernel. But then the service
  * accepts nothing, and can neither refuse nor slow down nor pause; and an administrator may want it to. */
-static const char *choose_delivery(Holding *h) {
-        Context *c = h->context;
+static const char *choose_delivery(Lease *lease) {
+        Context *c = lease->context;
 
         if (options_find_listen(c, "allowFrom") || options_find_listen(c, "acceptRate") ||
             option_is_true(c, "paused") || !service_offers_sockets(c))
@@ -310,102 +310,103 @@ static const char *choose_delivery(Holding *h) {
         return "socket";
 }
 
-int holding_take_intake(Holding *h, const Endpoint *endpoint, bool non_blocking, Intake *ret) {
-        const char *delivery = options_find_listen(h->context, "delivery");
+int lease_take_connections(Lease *lease, const Endpoint *endpoint, bool non_blocking, ConnectionSource *ret) {
+        const char *delivery = options_find_listen(lease->context, "delivery");
         int r;
 
         if (delivery && !streq(delivery, "socket") && !streq(delivery, "channel"))
                 return message_error(-EINVAL, _("Here, --delivery= can only be \"socket\" or \"channel\"."));
         if (!delivery)
-                delivery = choose_delivery(h);
+                delivery = choose_delivery(lease);
 
-        r = take(h, endpoint, delivery);
+        r = take(lease, endpoint, delivery);
         if (r < 0)
                 return r;
 
-        r = intake_init(ret, TAKE_FD(h->sockets[h->n - 1]), streq(delivery, "channel"),
-                        non_blocking || option_is_true(h->context, "nonBlocking"));
+        r = connection_source_init(ret, TAKE_FD(lease->sockets[lease->n - 1]), streq(delivery, "channel"),
+                                   non_blocking || option_is_true(lease->context, "nonBlocking"));
         if (r < 0) {
-                intake_done(ret);
+                connection_source_done(ret);
                 return message_error(r, _("Cannot use what the service has sent: %s."), strerror(-r));
         }
         return 0;
 }
 
-size_t holding_get_n(const Holding *h) {
-        return h->n;
+size_t lease_get_n(const Lease *lease) {
+        return lease->n;
 }
 
-const int *holding_get_sockets(const Holding *h) {
-        return h->sockets;
+const int *lease_get_sockets(const Lease *lease) {
+        return lease->sockets;
 }
 
-uint16_t holding_get_port(const Holding *h, size_t i) {
-        return h->items[i].port;
+uint16_t lease_get_port(const Lease *lease, size_t i) {
+        return lease->items[i].port;
 }
 
-void holding_announce(Holding *h) {
-        h->is_announced = true;
-        for (const Held *item = h->items; item < h->items + h->n; item++)
+void lease_announce(Lease *lease) {
+        lease->is_announced = true;
+        for (const LeasedPort *item = lease->items; item < lease->items + lease->n; item++)
                 message_note(strchr(item->address, ':') ? _("Listening on [%s]:%u.")
                                                         : _("Listening on %s:%u."),
                              item->address, item->port);
 }
 
-int holding_watch(Holding *h, sd_event *event, HoldingLost lost, void *userdata) {
+int lease_watch(Lease *lease, sd_event *event, LeaseLost lost, void *userdata) {
         int r;
 
         /* Nobody has to be asked any more, and the terminal is the COMMAND's. */
         agent_close();
 
-        if (h->is_lost)
+        if (lease->is_lost)
                 return -ECONNRESET;
 
-        h->event = event;
-        h->lost = lost;
-        h->userdata = userdata;
+        lease->event = event;
+        lease->lost = lost;
+        lease->userdata = userdata;
         /* When the loop ends, there is still something to say. */
-        r = sd_bus_set_close_on_exit(h->context->bus, false);
+        r = sd_bus_set_close_on_exit(lease->context->bus, false);
         if (r >= 0)
-                r = sd_bus_attach_event(h->context->bus, event, SD_EVENT_PRIORITY_NORMAL);
+                r = sd_bus_attach_event(lease->context->bus, event, SD_EVENT_PRIORITY_NORMAL);
         return r < 0 ? message_error(r, _("Cannot wait for the bus: %s."), strerror(-r)) : 0;
 }
 
 static int on_no_reason(sd_event_source *source, uint64_t usec, void *userdata) {
-        Holding *h = userdata;
+        Lease *lease = userdata;
 
-        if (!h->is_lost) {
+        if (!lease->is_lost) {
                 (void) message_error(-ECONNRESET,
                                      _("The port is lost: the service is gone; start this again."));
-                set_lost(h);
+                set_lost(lease);
         }
         return 0;
 }
 
-void holding_intake_ended(Holding *h) {
-        if (!h->reason_timer && sd_event_add_time_relative(h->event, &h->reason_timer, CLOCK_MONOTONIC,
-                                                           REASON_USEC, 0, on_no_reason, h) < 0)
-                (void) on_no_reason(NULL, 0, h);
+void lease_source_ended(Lease *lease) {
+        if (!lease->reason_timer &&
+            sd_event_add_time_relative(lease->event, &lease->reason_timer, CLOCK_MONOTONIC, REASON_USEC, 0,
+                                       on_no_reason, lease) < 0)
+                (void) on_no_reason(NULL, 0, lease);
 }
 
-void holding_close(Holding *h) {
-        bool stays = h->is_announced && option_is_true(h->context, "persistent");
+void lease_close(Lease *lease) {
+        bool stays = lease->is_announced && option_is_true(lease->context, "persistent");
 
-        if (TAKE(h->is_closed, true))
+        if (TAKE(lease->is_closed, true))
                 return;
 
-        h->is_lost = true;
-        (void) sd_bus_detach_event(h->context->bus);
-        if (stays || sd_bus_is_open(h->context->bus) <= 0)
+        lease->is_lost = true;
+        (void) sd_bus_detach_event(lease->context->bus);
+        if (stays || sd_bus_is_open(lease->context->bus) <= 0)
                 return;
 
-        for (const Held *item = h->items; item < h->items + h->n; item++) {
+        for (const LeasedPort *item = lease->items; item < lease->items + lease->n; item++) {
                 _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
 
                 /* A service that is gone has nothing to close, and need not be started for that. */
-                if (sd_bus_message_new_method_call(h->context->bus, &m, BUS_NAME, item->path,
+                if (sd_bus_message_new_method_call(lease->context->bus, &m, BUS_NAME, item->path,
                                                    LISTENER_INTERFACE, "Close") >= 0 &&
                     sd_bus_message_set_auto_start(m, false) >= 0)
-                        (void) sd_bus_call(h->context->bus, m, CLOSE_TIMEOUT_USEC, NULL, NULL);
+                        (void) sd_bus_call(lease->context->bus, m, CLOSE_TIMEOUT_USEC, NULL, NULL);
         }
 }
