@@ -28,7 +28,7 @@ static int arrive(Gate *gate, const char *from) {
         g_assert_cmpint(fd, >=, 0);
         g_assert_cmpint(address_parse(from, &address), ==, 0);
         g_assert_true(gate_is_open(gate));
-        g_assert_cmpint(gate_arrive(gate, fd, &address), ==, 0);
+        g_assert_cmpint(gate_enter(gate, fd, &address), ==, 0);
         return fd;
 }
 
@@ -37,7 +37,7 @@ static void leave(Gate *gate, Inside *inside) {
         unsigned i = inside->n_left++;
 
         close(inside->fds[i]);
-        gate_leave(gate, inside->sources[i]);
+        gate_exit(gate, inside->sources[i]);
 }
 
 static void done(Gate *gate, Inside *inside) {

@@ -103,7 +103,7 @@ static void take_connections(Port *port, unsigned max) {
                 if (r == 0)
                         return;
                 if (r > 0)
-                        r = gate_arrive(a->gate, fd, &peer);
+                        r = gate_enter(a->gate, fd, &peer);
                 if (r < 0 && connection_source_is_transient(r)) {
                         wait_a_moment(a, r, connection_source_explain(r));
                         return;
@@ -155,7 +155,7 @@ static int on_exit_of_command(sd_event_source *source, const siginfo_t *info, vo
                              sigabbrev_np(info->si_status) ?: "?");
 
         TAILQ_REMOVE(&a->running, job, jobs);
-        gate_leave(a->gate, job->source);
+        gate_exit(a->gate, job->source);
         job_free(job);
         update(a);
         return 0;
@@ -252,7 +252,7 @@ static void stop(Acceptor *a, int signal_number) {
         gate_drop_held(a->gate);
         while ((job = TAILQ_FIRST(&a->unstarted))) {
                 TAILQ_REMOVE(&a->unstarted, job, jobs);
-                gate_leave(a->gate, job->source);
+                gate_exit(a->gate, job->source);
                 job_free(job);
         }
         for (size_t i = 0; i < a->n_ports; i++)
@@ -364,7 +364,7 @@ static void free_jobs(JobList *list) {
 
         while ((job = TAILQ_FIRST(list))) {
                 TAILQ_REMOVE(list, job, jobs);
-                gate_leave(job->acceptor->gate, job->source);
+                gate_exit(job->acceptor->gate, job->source);
                 job_free(job);
         }
 }

@@ -143,7 +143,7 @@ bool gate_is_open(const Gate *g) {
         return has_room(g) && g->n_held < g->held_max;
 }
 
-int gate_arrive(Gate *g, int fd_, const Address *peer) {
+int gate_enter(Gate *g, int fd_, const Address *peer) {
         _cleanup_close_ int fd = fd_;
         GateSource *s;
         Held *held;
@@ -178,7 +178,7 @@ static Held *take_held(Gate *g, GateSource *s) {
         return held;
 }
 
-void gate_leave(Gate *g, GateSource *s) {
+void gate_exit(Gate *g, GateSource *s) {
         Held *held;
 
         s->n_entered--;

@@ -20,7 +20,7 @@ typedef struct Address Address;
 typedef struct Gate Gate;
 typedef struct GateSource GateSource;
 
-/* Consumes fd. It must call gate_leave() with this source when the connection has ended, but not before it
+/* Consumes fd. It must call gate_exit() with this source when the connection has ended, but not before it
  * returns. */
 typedef void (*GateEnter)(int fd, const Address *peer, GateSource *source, void *userdata);
 
@@ -46,10 +46,10 @@ Gate *gate_free(Gate *g);
 bool gate_is_open(const Gate *g);
 
 /* Consumes fd. Lets it enter now, or holds it until its turn. Only while the gate is open. */
-int gate_arrive(Gate *g, int fd, const Address *peer);
+int gate_enter(Gate *g, int fd, const Address *peer);
 
 /* One has ended, and another from the same address may enter. */
-void gate_leave(Gate *g, GateSource *source);
+void gate_exit(Gate *g, GateSource *source);
 
 /* How many are served. */
 unsigned gate_get_entered(const Gate *g);

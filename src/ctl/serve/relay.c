@@ -40,7 +40,7 @@ struct Relay {
 
 DEFINE_CLEANUP(Relay, relay_free)
 
-static void leave_lists(Relay *r, Bridge *b) {
+static void remove_from_lists(Relay *r, Bridge *b) {
         if (b->is_queued)
                 TAILQ_REMOVE(&r->queue, b, queue);
         if (b->is_retrying)
@@ -49,7 +49,7 @@ static void leave_lists(Relay *r, Bridge *b) {
 }
 
 static void settle(Relay *r, Bridge *b, BridgeState state) {
-        leave_lists(r, b);
+        remove_from_lists(r, b);
 
         switch (state) {
 
@@ -128,7 +128,7 @@ static void take_connections(Relay *r) {
                 if (k == 0)
                         break;
                 if (k > 0)
-                        k = gate_arrive(r->gate, fd, &peer);
+                        k = gate_enter(r->gate, fd, &peer);
                 if (k < 0 && connection_source_is_transient(k)) {
                         shortage_tell(&r->hub.shortage, k, connection_source_explain(k));
                         r->is_waiting = true;
@@ -141,7 +141,7 @@ static void take_connections(Relay *r) {
         }
 }
 
-static void bury(Relay *r) {
+static void reap(Relay *r) {
         Bridge *b;
 
         while ((b = TAILQ_FIRST(&r->dead))) {
@@ -150,7 +150,7 @@ static void bury(Relay *r) {
                 TAILQ_REMOVE(&r->dead, b, bridges);
                 (void) bridge_free(b, &r->hub);
                 /* Another one may enter, and end, at once. */
-                gate_leave(r->gate, source);
+                gate_exit(r->gate, source);
         }
 }
 
@@ -258,7 +258,7 @@ static int handle_events(Relay *r, const struct epoll_event *events, int n) {
                         settle(r, end->bridge, bridge_handle(end, e->events, &r->hub));
         }
         resume_bridges(r);
-        bury(r);
+        reap(r);
 
         inner = inner || r->source_is_gone || is_ending(r);
         /* A source that was added to it must be armed, too. */
@@ -369,7 +369,7 @@ Relay *relay_free(Relay *r) {
         TAILQ_FOREACH(b, &r->bridges, bridges)
                 bridge_reset(b);
         TAILQ_CONCAT(&r->dead, &r->bridges, bridges);
-        bury(r);
+        reap(r);
         gate_free(r->gate);
         connection_source_done(&r->connections);
         target_done(&r->hub.target);
