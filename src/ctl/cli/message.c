@@ -42,7 +42,7 @@ void message_set_quiet(bool value) {
         quiet = value;
 }
 
-void message_note(const char *format, ...) {
+void message_info(const char *format, ...) {
         va_list arguments;
 
         if (quiet)

@@ -11,4 +11,4 @@ int message_oom(void);
 
 /* Not with --quiet. */
 void message_set_quiet(bool quiet);
-void message_note(const char *format, ...) _printf_(1, 2);
+void message_info(const char *format, ...) _printf_(1, 2);

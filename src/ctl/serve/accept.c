@@ -150,7 +150,7 @@ static int on_exit_of_command(sd_event_source *source, const siginfo_t *info, vo
 
         if (info->si_code == CLD_DUMPED || (info->si_code == CLD_KILLED && !signal_ends(info->si_status) &&
                                             info->si_status != SIGPIPE && info->si_status != SIGKILL))
-                message_note(_("COMMAND for %s, port %u, was ended by signal %s."),
+                message_info(_("COMMAND for %s, port %u, was ended by signal %s."),
                              address_format(&job->peer, address), address_get_port(&job->peer),
                              sigabbrev_np(info->si_status) ?: "?");
 
@@ -282,7 +282,7 @@ static void on_lost(void *userdata) {
         unsigned n = gate_get_entered(a->gate);
 
         if (n > 0)
-                message_note(ngettext("Waiting for %u connection to end.",
+                message_info(ngettext("Waiting for %u connection to end.",
                                       "Waiting for %u connections to end.", n),
                              n);
         a->lost = true;

@@ -281,7 +281,7 @@ void relay_finish(Relay *r) {
 
         r->is_finishing = true;
         if (n > 0)
-                message_note(ngettext("Waiting for %u connection to end.",
+                message_info(ngettext("Waiting for %u connection to end.",
                                       "Waiting for %u connections to end.", n),
                              n);
 }

@@ -121,7 +121,7 @@ static int on_time(sd_event_source *source, uint64_t usec, void *userdata) {
         return 0;
 }
 
-void channel_watch_note(ChannelWatch *w) {
+void channel_watch_handle_open(ChannelWatch *w) {
         if (!w->opened && !w->channels && !w->query)
                 (void) arm_timer(w);
         w->opened = true;

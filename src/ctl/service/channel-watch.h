@@ -24,4 +24,4 @@ int channel_watch_new(Context *c,
 ChannelWatch *channel_watch_free(ChannelWatch *w);
 
 /* Somebody opens a channel. */
-void channel_watch_note(ChannelWatch *w);
+void channel_watch_handle_open(ChannelWatch *w);

@@ -347,7 +347,7 @@ uint16_t lease_get_port(const Lease *lease, size_t i) {
 void lease_announce(Lease *lease) {
         lease->is_announced = true;
         for (const LeasedPort *item = lease->items; item < lease->items + lease->n; item++)
-                message_note(strchr(item->address, ':') ? _("Listening on [%s]:%u.")
+                message_info(strchr(item->address, ':') ? _("Listening on [%s]:%u.")
                                                         : _("Listening on %s:%u."),
                              item->address, item->port);
 }

@@ -77,7 +77,7 @@ static void forget_calls(Monitor *m) {
         forget_call(m, call);
 }
 
-static void note_call(Monitor *m, sd_bus_message *message) {
+static void remember_call(Monitor *m, sd_bus_message *message) {
         const char *sender = sd_bus_message_get_sender(message), *path = sd_bus_message_get_path(message);
         AcceptCall *call;
         uint64_t cookie;
@@ -235,9 +235,9 @@ static void handle(Monitor *m, sd_bus_message *message) {
         case SD_BUS_MESSAGE_METHOD_CALL:
                 member = sd_bus_message_get_member(message);
                 if (member && streq(member, "Accept"))
-                        note_call(m, message);
+                        remember_call(m, message);
                 else if (member && streq(member, "OpenChannel"))
-                        channel_watch_note(m->channels);
+                        channel_watch_handle_open(m->channels);
                 break;
 
         case SD_BUS_MESSAGE_METHOD_RETURN:
@@ -327,7 +327,7 @@ static int open_monitor(const Context *c, sd_bus **ret, sd_bus_error *error) {
         return 0;
 }
 
-int monitor_return(Monitor *m) {
+int monitor_reconnect(Monitor *m) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         int r;
 
@@ -341,7 +341,7 @@ int monitor_return(Monitor *m) {
         return r < 0 ? client_error(m->context, r, &error, _("Failed to monitor the bus")) : 0;
 }
 
-void monitor_leave(Monitor *m) {
+void monitor_disconnect(Monitor *m) {
         m->input = sd_event_source_disable_unref(m->input);
         m->bus = sd_bus_close_unref(m->bus);
         forget_calls(m);
@@ -363,7 +363,7 @@ int monitor_new(Context *c, sd_event *event, MonitorHandler handler, void *userd
         m->handler = handler;
         m->userdata = userdata;
 
-        r = monitor_return(m);
+        r = monitor_reconnect(m);
         if (r < 0)
                 return r;
 
@@ -385,7 +385,7 @@ Monitor *monitor_free(Monitor *m) {
         if (!m)
                 return NULL;
 
-        monitor_leave(m);
+        monitor_disconnect(m);
         channel_watch_free(m->channels);
         sd_event_unref(m->event);
         free(m);

@@ -58,5 +58,5 @@ int monitor_new(Context *c, sd_event *event, MonitorHandler handler, void *userd
 Monitor *monitor_free(Monitor *m);
 
 /* Leaves the bus, for a process that is about to be stopped, and comes back. */
-void monitor_leave(Monitor *m);
-int monitor_return(Monitor *m);
+void monitor_disconnect(Monitor *m);
+int monitor_reconnect(Monitor *m);

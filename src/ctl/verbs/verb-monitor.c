@@ -195,9 +195,9 @@ static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info,
         View *v = userdata;
         int r;
 
-        monitor_leave(v->monitor);
+        monitor_disconnect(v->monitor);
         (void) raise(SIGSTOP);
-        r = monitor_return(v->monitor);
+        r = monitor_reconnect(v->monitor);
         return r < 0 ? sd_event_exit(sd_event_source_get_event(source), EXIT_FAILURE) : 0;
 }
 
@@ -241,7 +241,7 @@ static int run(Context *c, char **paths) {
                 return r;
         v.monitor = monitor;
 
-        message_note(_("Watching listeners; Ctrl-C ends this."));
+        message_info(_("Watching listeners; Ctrl-C ends this."));
         r = sd_event_loop(event);
         return r < 0 ? message_error(r, _("Failed to monitor the bus: %s."), strerror(-r)) : r;
 }
