@@ -9,8 +9,8 @@
 #include "ctl/cli/message.h"
 #include "ctl/cli/options.h"
 #include "ctl/service/agent.h"
-#include "ctl/service/cause.h"
 #include "ctl/service/client.h"
+#include "ctl/service/error-text.h"
 
 /* polkit's agents give a person up to five minutes. */
 #define CALL_TIMEOUT_USEC (UINT64_C(330) * 1000 * 1000)
@@ -133,7 +133,7 @@ int client_error(const Context *c, int r, const sd_bus_error *error, const char 
         }
 
         if (error && sd_bus_error_is_set(error)) {
-                translated = error->message ? cause_translate(error->message) : NULL;
+                translated = error->message ? error_text_translate(error->message) : NULL;
                 cause = translated ?: error->message ?: error->name;
                 advice = find_advice(error);
                 if (r >= 0)

@@ -11,8 +11,8 @@
 #include "base/text.h"
 #include "ctl/cli/message.h"
 #include "ctl/cli/terminal.h"
-#include "ctl/service/cause.h"
 #include "ctl/service/client.h"
+#include "ctl/service/error-text.h"
 #include "ctl/service/listener.h"
 #include "ctl/service/monitor.h"
 #include "ctl/service/query.h"
@@ -134,7 +134,7 @@ static char *format_details(const MonitorEvent *e) {
                 break;
 
         case MONITOR_ERROR:
-                cause = cause_translate(e->message);
+                cause = error_text_translate(e->message);
                 n = asprintf(&text, _("error: %s (%s:%" PRIu32 ")"), cause ?: e->message, e->filename,
                              e->line);
                 break;

@@ -5,4 +5,4 @@
  * has told the service who reads them. */
 
 /* A new string, or NULL if it is nothing that the service is known to say, or memory runs out. */
-char *cause_translate(const char *message);
+char *error_text_translate(const char *message);

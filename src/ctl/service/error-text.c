@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-#include "ctl/service/cause.h"
+#include "ctl/service/error-text.h"
 
 #include <ctype.h>
 #include <stdbool.h>
@@ -139,7 +139,7 @@ static void print(FILE *f, const char *format, const Piece *pieces) {
         }
 }
 
-char *cause_translate(const char *message) {
+char *error_text_translate(const char *message) {
         char *text = NULL;
         size_t size;
         FILE *f;

@@ -4,7 +4,7 @@
 #include <locale.h>
 
 #include "base/macros.h"
-#include "ctl/service/cause.h"
+#include "ctl/service/error-text.h"
 
 __typeof__(gettext) __wrap_gettext;
 __typeof__(dcgettext) __wrap_dcgettext;
@@ -24,14 +24,14 @@ char *__wrap_gettext(const char *text) {
 }
 
 static void assert_known(const char *message) {
-        g_autofree char *text = cause_translate(message);
+        g_autofree char *text = error_text_translate(message);
 
         /* In English, it stays what it was. */
         g_assert_cmpstr(text, ==, message);
 }
 
 static void assert_unknown(const char *message) {
-        g_assert_null(cause_translate(message));
+        g_assert_null(error_text_translate(message));
 }
 
 static void test_keeps_the_values(void) {
@@ -64,7 +64,7 @@ static void test_keeps_the_values_in_their_places(void) {
         g_autofree char *text = NULL;
 
         is_translated = true;
-        text = cause_translate("Port 80 of :: is in use");
+        text = error_text_translate("Port 80 of :: is in use");
         is_translated = false;
         g_assert_cmpstr(text, ==, "100% in use: ::, 80");
 }
@@ -72,8 +72,9 @@ static void test_keeps_the_values_in_their_places(void) {
 int main(int argc, char *argv[]) {
         g_test_init(&argc, &argv, NULL);
 
-        g_test_add_func("/cause/keeps the values", test_keeps_the_values);
-        g_test_add_func("/cause/keeps the values in their places", test_keeps_the_values_in_their_places);
-        g_test_add_func("/cause/knows what it knows, and nothing else", test_knows_what_it_knows);
+        g_test_add_func("/error-text/keeps the values", test_keeps_the_values);
+        g_test_add_func("/error-text/keeps the values in their places",
+                        test_keeps_the_values_in_their_places);
+        g_test_add_func("/error-text/knows what it knows, and nothing else", test_knows_what_it_knows);
         return g_test_run();
 }
