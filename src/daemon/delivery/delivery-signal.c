@@ -14,8 +14,8 @@
 /* How many connections a client that acknowledges by itself may leave unacknowledged, for each listener, and
  * about how many a user may for all of them. They no longer burden the bus, only the service and what it
  * keeps. */
-#define UNACKNOWLEDGED_MAX 16
-#define UNACKNOWLEDGED_USER_MAX 1024
+#define ACKNOWLEDGE_WINDOW 16
+#define ACKNOWLEDGE_WINDOW_USER 1024
 
 typedef struct DeliverySignal {
         Delivery delivery; /* first, so that one pointer is the other */
@@ -84,13 +84,13 @@ static int signal_push_one(DeliverySignal *s) {
 }
 
 /* Each listener has room for one at the least, so that none has to wait for another one of its user. */
-static uint32_t signal_get_unacknowledged_max(DeliverySignal *s) {
+static uint32_t signal_get_acknowledge_window(DeliverySignal *s) {
         uint32_t n = s->delivery.parameters.events->count_siblings(s->delivery.parameters.userdata);
 
-        if (n <= UNACKNOWLEDGED_USER_MAX / UNACKNOWLEDGED_MAX)
-                return UNACKNOWLEDGED_MAX;
+        if (n <= ACKNOWLEDGE_WINDOW_USER / ACKNOWLEDGE_WINDOW)
+                return ACKNOWLEDGE_WINDOW;
 
-        return n < UNACKNOWLEDGED_USER_MAX ? UNACKNOWLEDGED_USER_MAX / n : 1;
+        return n < ACKNOWLEDGE_WINDOW_USER ? ACKNOWLEDGE_WINDOW_USER / n : 1;
 }
 
 static uint32_t signal_get_send_room(DeliverySignal *s) {
@@ -103,7 +103,7 @@ static uint32_t signal_get_send_room(DeliverySignal *s) {
         if (!s->delivery.parameters.options->acknowledge)
                 return room;
 
-        max = signal_get_unacknowledged_max(s);
+        max = signal_get_acknowledge_window(s);
         if (s->delivery.n_sent >= max)
                 return 0;
 
