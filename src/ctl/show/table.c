@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <assert.h>
 #include <langinfo.h>
+#include <libsmartcols/libsmartcols.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -9,51 +11,50 @@
 #include "ctl/cli/terminal.h"
 #include "ctl/show/table.h"
 
-/* A column is not cut shorter than this. */
-#define WIDTH_MIN 6
-/* Nor a title shorter than this. */
-#define TITLE_MIN 4
-
-typedef struct Cell {
-        char *text;
-        const char *colour;
-} Cell;
-
 struct Table {
-        const TableColumn *columns;
-        size_t n_columns;
-        Cell *cells;
-        size_t n_cells;
+        struct libscols_table *table;
+        struct libscols_line *line; /* the last one */
+        size_t n_cells;             /* of that line */
+        bool has_titles;
 };
 
 Table *table_new(const TableColumn *columns, size_t n_columns) {
-        Table *t;
+        _cleanup_(table_freep) Table *t = NULL;
+
+        assert(n_columns > 0);
 
         t = calloc(1, sizeof(*t));
         if (!t)
                 return NULL;
+        t->table = scols_new_table();
+        /* table_add() escapes more than libsmartcols does. */
+        if (!t->table || scols_table_enable_noencoding(t->table, 1) < 0)
+                return NULL;
 
-        t->columns = columns;
-        t->n_columns = n_columns;
-        return t;
+        for (const TableColumn *c = columns; c < columns + n_columns; c++) {
+                int flags = (c->right ? SCOLS_FL_RIGHT : 0) | (c->share > 0 ? SCOLS_FL_TRUNC : 0);
+
+                if (!scols_table_new_column(t->table, c->title ?: "", c->share, flags))
+                        return NULL;
+                t->has_titles = t->has_titles || c->title;
+        }
+
+        return TAKE_PTR(t);
 }
 
 Table *table_free(Table *t) {
         if (!t)
                 return NULL;
 
-        for (size_t i = 0; i < t->n_cells; i++)
-                free(t->cells[i].text);
-        free(t->cells);
+        scols_unref_table(t->table);
         free(t);
         return NULL;
 }
 
 int table_add(Table *t, const char *colour, const char *format, ...) {
-        _cleanup_free_ char *text = NULL;
+        _cleanup_free_ char *text = NULL, *escaped = NULL;
+        struct libscols_cell *cell;
         va_list arguments;
-        Cell *cells;
-        char *cell;
         int n;
 
         va_start(arguments, format);
@@ -64,104 +65,83 @@ int table_add(Table *t, const char *colour, const char *format, ...) {
                 return -ENOMEM;
         }
 
-        cell = text_escape(*text ? text : "-", TEXT_ESCAPE_BYTES);
-        if (!cell)
+        escaped = text_escape(*text ? text : "-", TEXT_ESCAPE_BYTES);
+        if (!escaped)
                 return -ENOMEM;
 
-        cells = reallocarray(t->cells, t->n_cells + 1, sizeof(*cells));
-        if (!cells) {
-                free(cell);
-                return -ENOMEM;
+        if (!t->line || t->n_cells == scols_table_get_ncols(t->table)) {
+                t->line = scols_table_new_line(t->table, NULL);
+                t->n_cells = 0;
         }
+        cell = t->line ? scols_line_get_cell(t->line, t->n_cells) : NULL;
+        if (!cell || (colour && scols_cell_set_color(cell, colour) < 0) ||
+            scols_cell_refer_data(cell, TAKE_PTR(escaped)) < 0)
+                return -ENOMEM;
 
-        t->cells = cells;
-        t->cells[t->n_cells++] = (Cell) { .text = cell, .colour = colour };
+        t->n_cells++;
         return 0;
 }
 
-static void measure(const Table *t, const Context *c, int *widths, int *minima) {
-        for (size_t i = 0; i < t->n_cells; i++) {
-                int width = text_get_columns(t->cells[i].text);
+/* libsmartcols cuts a cell without a mark. */
+static int shorten(struct libscols_cell *cell, int width) {
+        const char *ellipsis = streq(nl_langinfo(CODESET), "UTF-8") ? "…" : "...",
+                   *text = scols_cell_get_data(cell);
+        int columns = width - text_get_columns(ellipsis);
+        char *shortened;
 
-                if (width > widths[i % t->n_columns])
-                        widths[i % t->n_columns] = width;
-        }
+        if (!text || text_get_columns(text) <= width || columns <= 0)
+                return 0;
+        if (asprintf(&shortened, "%.*s%s", (int) text_fit(text, columns), text, ellipsis) < 0)
+                return -ENOMEM;
 
-        for (size_t i = 0; i < t->n_columns; i++) {
-                int title = c->legend ? text_get_columns(t->columns[i].title) : 0;
-
-                minima[i] = t->columns[i].shrinks && widths[i] > WIDTH_MIN ? WIDTH_MIN : widths[i];
-                if (minima[i] < TITLE_MIN && title >= TITLE_MIN)
-                        minima[i] = TITLE_MIN;
-                if (title > widths[i])
-                        widths[i] = title;
-        }
+        return scols_cell_refer_data(cell, shortened);
 }
 
-/* Takes from the widest, until the line fits or none can be cut any more: first of what may shrink; then of
- * titles that are wider than what is below them. */
-static void shrink(const Table *t, int *widths, const int *minima) {
-        unsigned columns = terminal_get_columns();
-        long excess;
+/* The widths are known after the table was printed once. */
+static int shorten_all(struct libscols_table *table) {
+        _cleanup_free_ char *unused = NULL;
+        int r;
 
-        if (columns == UINT_MAX)
-                return;
+        r = scols_print_table_to_string(table, &unused);
+        for (size_t i = 0; r >= 0 && i < scols_table_get_ncols(table); i++) {
+                const struct libscols_column *column = scols_table_get_column(table, i);
 
-        excess = (long) t->n_columns - 1 - columns;
-        for (size_t i = 0; i < t->n_columns; i++)
-                excess += widths[i];
-
-        for (bool titles = false; excess > 0; excess--) {
-                size_t widest = SIZE_MAX;
-
-                for (size_t i = 0; i < t->n_columns; i++)
-                        if ((titles ? widths[i] > minima[i]
-                                    : t->columns[i].shrinks && widths[i] > WIDTH_MIN) &&
-                            (widest == SIZE_MAX || widths[i] > widths[widest]))
-                                widest = i;
-                if (widest == SIZE_MAX && titles)
-                        return;
-                if (widest == SIZE_MAX) {
-                        titles = true;
-                        excess++;
-                        continue;
-                }
-                widths[widest]--;
+                for (size_t j = 0;
+                     r >= 0 && scols_column_is_trunc(column) && j < scols_table_get_nlines(table); j++)
+                        r = shorten(scols_line_get_cell(scols_table_get_line(table, j), i),
+                                    (int) scols_column_get_width(column));
         }
+        return r;
 }
 
-static void print_cell(const Table *t, size_t column, const char *text, const char *colour, int width) {
-        const char *ellipsis = streq(nl_langinfo(CODESET), "UTF-8") ? "…" : "...";
-        int columns = text_get_columns(text), length = (int) strlen(text), filling;
-        bool last = column == t->n_columns - 1, cut = columns > width;
+static int colour_heading(struct libscols_table *table) {
+        int r = 0;
 
-        if (cut) {
-                length = (int) text_fit(text, width - text_get_columns(ellipsis));
-                columns = width;
-        }
-
-        filling = width - columns;
-        printf("%*s%s%.*s%s%s%*s%s", t->columns[column].right ? filling : 0, "", colour ?: "", length, text,
-               cut ? ellipsis : "", colour ? COLOUR_OFF : "",
-               !t->columns[column].right && !last ? filling : 0, "", last ? "\n" : " ");
+        for (size_t i = 0; r >= 0 && i < scols_table_get_ncols(table); i++)
+                r = scols_cell_set_color(scols_column_get_header(scols_table_get_column(table, i)),
+                                         COLOUR_HEADER);
+        return r;
 }
 
-void table_print(const Table *t, const Context *c) {
-        _cleanup_free_ int *widths = NULL, *minima = NULL;
-        bool colour = terminal_has_colour(stdout);
+int table_print(Table *t, const Context *c) {
+        unsigned columns = c->full ? UINT_MAX : terminal_get_columns();
+        int r;
 
-        widths = calloc(t->n_columns, sizeof(*widths));
-        minima = calloc(t->n_columns, sizeof(*minima));
-        if (!widths || !minima || t->n_cells == 0)
-                return;
-
-        measure(t, c, widths, minima);
-        if (!c->full)
-                shrink(t, widths, minima);
-
-        for (size_t i = 0; c->legend && i < t->n_columns; i++)
-                print_cell(t, i, t->columns[i].title, colour ? COLOUR_HEADER : NULL, widths[i]);
-        for (size_t i = 0; i < t->n_cells; i++)
-                print_cell(t, i % t->n_columns, t->cells[i].text, colour ? t->cells[i].colour : NULL,
-                           widths[i % t->n_columns]);
+        r = scols_table_set_stream(t->table, stdout);
+        if (r >= 0)
+                r = scols_table_enable_noheadings(t->table, !c->legend || !t->has_titles);
+        if (r >= 0)
+                r = scols_table_enable_colors(t->table, terminal_has_colour(stdout));
+        if (r >= 0)
+                r = colour_heading(t->table);
+        if (r >= 0)
+                r = scols_table_set_termforce(t->table, columns == UINT_MAX ? SCOLS_TERMFORCE_NEVER
+                                                                            : SCOLS_TERMFORCE_ALWAYS);
+        if (r >= 0 && columns != UINT_MAX)
+                r = scols_table_set_termwidth(t->table, columns);
+        if (r >= 0 && columns != UINT_MAX)
+                r = shorten_all(t->table);
+        if (r >= 0)
+                r = scols_print_table(t->table);
+        return r < 0 ? -ENOMEM : 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Tables for a terminal, or for another program to read line by line. */
+/* Tables, drawn by libsmartcols: cut to the width of the terminal, or in full for another program. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -10,22 +10,22 @@
 #include "ctl/cli/context.h"
 
 typedef struct TableColumn {
-        const char *title;
-        bool right;   /* numbers */
-        bool shrinks; /* is cut short where a line would be too long for the terminal */
+        const char *title; /* NULL in all columns: the table has no heading */
+        bool right;        /* aligned to the right, as numbers are */
+        double share;      /* cut to this part of the terminal's width if a row is too long; 0: never cut */
 } TableColumn;
 
 typedef struct Table Table;
 
-/* The columns are not copied. Returns NULL if memory runs out. */
+/* Returns NULL if memory runs out. */
 Table *table_new(const TableColumn *columns, size_t n_columns);
 Table *table_free(Table *t);
 
-/* Adds a cell to the row, and begins a row when the last one is full. The text is escaped; colour: of
- * terminal.h, or NULL. */
+/* Adds the next cell of the row, and starts a new row after the last column. Escapes the text; an empty one
+ * becomes "-". The colour is one of terminal.h, or NULL. Returns 0 or -ENOMEM. */
 int table_add(Table *t, const char *colour, const char *format, ...) _printf_(3, 4);
 
-/* Heads and all, unless --no-legend. Nothing if there are no rows. */
-void table_print(const Table *t, const Context *c);
+/* Prints nothing if there are no rows, and no heading with --no-legend. Returns 0 or -ENOMEM. */
+int table_print(Table *t, const Context *c);
 
 DEFINE_CLEANUP(Table, table_free)

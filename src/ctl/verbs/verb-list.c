@@ -71,14 +71,14 @@ static int add_row(Table *t, const Context *c, const Listener *l) {
 static int print_table(const Context *c, const Listeners *l) {
         const TableColumn columns[] = {
                 { _("LISTENER"), .right = true },
-                { _("ADDRESS"), .shrinks = true },
+                { _("ADDRESS"), .share = 0.25 },
                 { _("PORT"), .right = true },
-                { _("USER"), .shrinks = true },
+                { _("USER"), .share = 0.15 },
                 { _("DELIVERY") },
                 { _("STATE") },
                 { _("ACCEPTED"), .right = true },
                 { _("LOST"), .right = true },
-                { _("NAME"), .shrinks = true },
+                { _("NAME"), .share = 0.2 },
         };
         _cleanup_(table_freep) Table *t = table_new(columns, ELEMENTS(columns));
 
@@ -89,7 +89,8 @@ static int print_table(const Context *c, const Listeners *l) {
                         return message_oom();
 
         pager_open(c);
-        table_print(t, c);
+        if (table_print(t, c) < 0)
+                return message_oom();
         if (!c->legend || c->quiet)
                 return 0;
 

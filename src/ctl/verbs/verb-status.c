@@ -5,7 +5,6 @@
 #include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <sys/param.h>
 
 #include "base/i18n.h"
 #include "base/macros.h"
@@ -16,12 +15,11 @@
 #include "ctl/service/query.h"
 #include "ctl/show/json.h"
 #include "ctl/show/pager.h"
+#include "ctl/show/table.h"
 #include "ctl/verbs/verbs.h"
 
 /* LSB's for a program that does not run, as "systemctl status" has it. */
 #define STATUS_NOT_RUNNING 3
-
-#define TITLE_COLUMNS 13
 
 typedef struct Counters {
         uint64_t listeners;
@@ -117,85 +115,117 @@ static int print_json(const Context *c, const ServiceStatus *s, const Counters *
         return json_print(c, o);
 }
 
-/* "    Listeners: 12"; without a title, the rest of a line. */
-static void _printf_(2, 3) print_line(const char *title, const char *format, ...) {
-        _cleanup_free_ char *text = NULL, *line = NULL;
+/* "Listeners: 12" */
+static int _printf_(3, 4) add_line(Table *t, const char *title, const char *format, ...) {
+        _cleanup_free_ char *text = NULL;
         va_list arguments;
+        int n;
 
         va_start(arguments, format);
-        if (vasprintf(&text, format, arguments) < 0)
-                text = NULL;
+        n = vasprintf(&text, format, arguments);
         va_end(arguments);
+        if (n < 0) {
+                text = NULL;
+                return -ENOMEM;
+        }
 
-        line = text ? text_escape(text, TEXT_ESCAPE_BYTES) : NULL;
-        if (line && title)
-                printf("%*s%s: ", MAX(0, TITLE_COLUMNS - text_get_columns(title)), "", title);
-        if (line)
-                puts(line);
+        n = table_add(t, NULL, "%s:", title);
+        return n < 0 ? n : table_add(t, NULL, "%s", text);
 }
 
-/* What is in the array, with blanks between; "any" if there is nothing. */
-static void print_list(const char *title, json_object *array, const char *empty) {
+static int add_list(Table *t, const char *title, json_object *array) {
         _cleanup_free_ char *list = NULL;
         size_t size;
         FILE *f;
 
         f = open_memstream(&list, &size);
         if (!f)
-                return;
+                return -ENOMEM;
         for (size_t i = 0; i < json_object_array_length(array); i++)
                 (void) fprintf(f, "%s%s", i > 0 ? " " : "",
                                json_object_get_string(json_object_array_get_idx(array, i)));
-        if (fclose(f) == 0 && list)
-                print_line(title, "%s", *list ? list : empty);
+        if (fclose(f) == EOF)
+                return -ENOMEM;
+
+        return add_line(t, title, "%s", *list ? list : _("any"));
 }
 
-static void print_process(const Context *c, const ServiceStatus *s) {
+static int add_process(Table *t, const Context *c, const ServiceStatus *s) {
         const struct passwd *user = c->machine || s->uid == (uid_t) -1 ? NULL : getpwuid(s->uid);
 
         if (s->pid <= 0)
-                return;
+                return 0;
         if (user)
-                print_line(_("Process"), _("%i, of the user %s"), (int) s->pid, user->pw_name);
-        else
-                print_line(_("Process"), "%i", (int) s->pid);
+                return add_line(t, _("Process"), _("%i, of the user %s"), (int) s->pid, user->pw_name);
+
+        return add_line(t, _("Process"), "%i", (int) s->pid);
 }
 
-static void print_text(const Context *c, const ServiceStatus *s, const Counters *n) {
-        bool colour;
+static int add_idle(Table *t, const Context *c, const ServiceStatus *s) {
         char idle[32];
+
+        if (s->idle_timeout_usec == UINT64_MAX)
+                return add_line(t, _("When idle"), "%s", _("stays"));
+
+        (void) snprintf(idle, sizeof(idle), "%.6g", (double) s->idle_timeout_usec / 1e6);
+        /* Nothing starts it on a session bus. */
+        if (c->user)
+                return add_line(t, _("When idle"), _("leaves after %s s"), idle);
+        return add_line(t, _("When idle"), _("leaves after %s s, and comes back when it is called"), idle);
+}
+
+static int add_all(Table *t, const Context *c, const ServiceStatus *s, const Counters *n) {
+        int r;
+
+        r = add_line(t, _("Bus"), "%s, %s", c->user ? _("session") : _("system"), s->owner ?: "?");
+        if (r == 0)
+                r = add_process(t, c, s);
+        if (r == 0)
+                r = add_line(t, _("Listeners"),
+                             _("%" PRIu64 " that you may see, of at most %" PRIu32 "; %" PRIu32
+                               " for each user"),
+                             n->listeners, s->max_listeners, s->max_listeners_per_user);
+        if (r == 0)
+                r = add_line(t, _("Connections"),
+                             _("%" PRIu64 " accepted, %" PRIu64 " delivered, %" PRIu64 " refused, %" PRIu64
+                               " lost"),
+                             n->accepted, n->delivered, n->refused, n->lost);
+        if (r == 0)
+                r = add_line(t, _("On their way"), _("at most %" PRIu32 ", %" PRIu32 " to each client"),
+                             s->max_unacknowledged, s->max_unacknowledged_per_client);
+        if (r == 0)
+                r = add_line(t, _("Channels"), _("at most %" PRIu32 ", %" PRIu32 " for each user"),
+                             s->max_channels, s->max_channels_per_user);
+        if (r == 0)
+                r = add_line(t, _("Requests"),
+                             _("at most %" PRIu32 " for each user that wait for authorization"),
+                             s->max_pending_requests_per_user);
+        if (r == 0)
+                r = add_list(t, _("Ports"), s->allowed_ports);
+        if (r == 0)
+                r = add_list(t, _("Addresses"), s->allowed_addresses);
+        if (r == 0)
+                r = add_line(t, _("Sockets"), "%s",
+                             s->allow_socket_delivery ? _("may be taken (delivery \"socket\")")
+                                                      : _("may not be taken (delivery \"socket\")"));
+        return r < 0 ? r : add_idle(t, c, s);
+}
+
+static int print_text(const Context *c, const ServiceStatus *s, const Counters *n) {
+        static const TableColumn columns[] = { { .right = true }, {} };
+        _cleanup_(table_freep) Table *t = table_new(columns, ELEMENTS(columns));
+        _cleanup_free_ char *version = NULL;
+        bool colour;
+
+        version = text_escape(s->version ?: "?", TEXT_ESCAPE_BYTES);
+        if (!t || !version || add_all(t, c, s, n) < 0)
+                return message_oom();
 
         pager_open(c);
         colour = terminal_has_colour(stdout);
-        printf("%s%s%s tcpserversocketd ", colour ? COLOUR_GOOD : "",
-               streq(nl_langinfo(CODESET), "UTF-8") ? "●" : "*", colour ? COLOUR_OFF : "");
-        print_line(NULL, "%s", s->version ?: "?");
-        print_line(_("Bus"), "%s, %s", c->user ? _("session") : _("system"), s->owner ?: "?");
-        print_process(c, s);
-        print_line(_("Listeners"),
-                   _("%" PRIu64 " that you may see, of at most %" PRIu32 "; %" PRIu32 " for each user"),
-                   n->listeners, s->max_listeners, s->max_listeners_per_user);
-        print_line(_("Connections"),
-                   _("%" PRIu64 " accepted, %" PRIu64 " delivered, %" PRIu64 " refused, %" PRIu64 " lost"),
-                   n->accepted, n->delivered, n->refused, n->lost);
-        print_line(_("On their way"), _("at most %" PRIu32 ", %" PRIu32 " to each client"),
-                   s->max_unacknowledged, s->max_unacknowledged_per_client);
-        print_line(_("Channels"), _("at most %" PRIu32 ", %" PRIu32 " for each user"), s->max_channels,
-                   s->max_channels_per_user);
-        print_line(_("Requests"), _("at most %" PRIu32 " for each user that wait for authorization"),
-                   s->max_pending_requests_per_user);
-        print_list(_("Ports"), s->allowed_ports, _("any"));
-        print_list(_("Addresses"), s->allowed_addresses, _("any"));
-        print_line(_("Sockets"), "%s",
-                   s->allow_socket_delivery ? _("may be taken (delivery \"socket\")")
-                                            : _("may not be taken (delivery \"socket\")"));
-        (void) snprintf(idle, sizeof(idle), "%.6g", (double) s->idle_timeout_usec / 1e6);
-        if (s->idle_timeout_usec == UINT64_MAX)
-                print_line(_("When idle"), "%s", _("stays"));
-        else if (c->user) /* where nobody starts it */
-                print_line(_("When idle"), _("leaves after %s s"), idle);
-        else
-                print_line(_("When idle"), _("leaves after %s s, and comes back when it is called"), idle);
+        printf("%s%s%s tcpserversocketd %s\n", colour ? COLOUR_GOOD : "",
+               streq(nl_langinfo(CODESET), "UTF-8") ? "●" : "*", colour ? COLOUR_OFF : "", version);
+        return table_print(t, c) < 0 ? message_oom() : 0;
 }
 
 int verb_status(int argc, char *argv[], Context *c) {
@@ -213,9 +243,5 @@ int verb_status(int argc, char *argv[], Context *c) {
                 return r;
 
         n = count(&l);
-        if (c->json != JSON_OFF)
-                return print_json(c, &s, &n);
-
-        print_text(c, &s, &n);
-        return 0;
+        return c->json == JSON_OFF ? print_text(c, &s, &n) : print_json(c, &s, &n);
 }
