@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <glib.h>
 
+#include "base/episode.h"
 #include "base/socket.h"
 #include "base/text.h"
 #include "daemon/listener/pacer.h"
@@ -88,6 +89,15 @@ static void test_accept_errors(void) {
         g_assert_cmpint(socket_classify_accept_error(EBADF), ==, ACCEPT_BROKEN);
 }
 
+static void test_an_episode_ends_when_it_is_quiet(void) {
+        Episode episode = {};
+
+        g_assert_true(episode_add_failure(&episode, 1000, 10));
+        g_assert_false(episode_add_failure(&episode, 1009, 10));
+        g_assert_false(episode_add_failure(&episode, 1018, 10));
+        g_assert_true(episode_add_failure(&episode, 1028, 10));
+}
+
 int main(int argc, char *argv[]) {
         g_test_init(&argc, &argv, NULL);
 
@@ -95,6 +105,8 @@ int main(int argc, char *argv[]) {
         g_test_add_func("/text/refuses what deceives or is no text", test_text_refuses);
         g_test_add_func("/pacer/keeps the rate in any second", test_pacer);
         g_test_add_func("/pacer/saves nothing up", test_pacer_saves_nothing_up);
+        g_test_add_func("/episode/ends when there was no failure for a while",
+                        test_an_episode_ends_when_it_is_quiet);
         g_test_add_func("/socket/classes of accept errors", test_accept_errors);
 
         return g_test_run();

@@ -1,34 +1,57 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <errno.h>
+#include <stdint.h>
 #include <sys/resource.h>
 
 #include "base/descriptors.h"
 
-/* Each connection on its way to a client takes two for a moment, and there may be 56 of them; a message
- * brings 16 at the most on dbus-daemon's system bus. The rest is for the process itself. */
+/* Each of up to 56 connections that are being delivered needs two for a moment. A message on dbus-daemon's
+ * system bus has at most 16. The rest is for the process itself. */
 #define RESERVE 192
+
+static struct rlimit original;
+static bool is_raised;
+
+void descriptors_raise_limit(void) {
+        struct rlimit raised;
+
+        if (is_raised || getrlimit(RLIMIT_NOFILE, &original) < 0)
+                return;
+
+        raised = original;
+        raised.rlim_cur = raised.rlim_max;
+        is_raised = setrlimit(RLIMIT_NOFILE, &raised) == 0;
+}
+
+void descriptors_restore_limit(void) {
+        if (is_raised)
+                (void) setrlimit(RLIMIT_NOFILE, &original);
+}
+
+int descriptors_get_limit(unsigned *ret) {
+        struct rlimit limit;
+
+        if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+                return -errno;
+
+        *ret = limit.rlim_cur > INT32_MAX ? INT32_MAX : (unsigned) limit.rlim_cur;
+        return 0;
+}
 
 bool errno_is_transient(int r) {
         return r == -EMFILE || r == -ENFILE || r == -ENOBUFS || r == -ENOMEM || r == -ETOOMANYREFS ||
                r == -ENOSPC;
 }
 
-static bool is_in_reserve(int fd, rlim_t limit) {
-        return limit != RLIM_INFINITY && (rlim_t) fd + RESERVE >= limit;
-}
-
 bool descriptor_is_in_reserve(int fd) {
-        static rlim_t known = 0;
-        static unsigned n = 0;
-        struct rlimit limit;
+        static unsigned limit = 0, n = 0;
 
-        /* prlimit(1) may change it. If it is lowered, that is found out before the reserve is spent. */
-        if (n++ % (RESERVE / 4) == 0 || is_in_reserve(fd, known)) {
-                if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        /* Another process may change the limit with prlimit(2). Reading it this often notices a lower one
+         * before the reserve is used up. */
+        if (n++ % (RESERVE / 4) == 0 || (unsigned) fd + RESERVE >= limit)
+                if (descriptors_get_limit(&limit) < 0)
                         return false;
-                known = limit.rlim_cur;
-        }
 
-        return is_in_reserve(fd, known);
+        return (unsigned) fd + RESERVE >= limit;
 }

@@ -2,19 +2,28 @@
 #pragma once
 
 /*
- * A reserve of file descriptors.
+ * The limit of file descriptors (RLIMIT_NOFILE), and a reserve below it.
  *
- * When the process has none left, a message of the bus that brings one cannot be received, and libsystemd
- * takes that for the end of the connection: with one call, anybody could end the service. So the last
- * descriptors are kept for the bus. The kernel hands out the lowest number that is free, hence a number tells
- * how many are left.
+ * libsystemd closes the bus connection when it cannot receive a message for want of descriptors, so that one
+ * call with a descriptor could end a service that has none left. The last descriptors are therefore reserved
+ * for messages of the bus. The kernel always allocates the lowest free number, hence the number of a new
+ * descriptor shows how many are left.
  */
 
 #include <stdbool.h>
 
-/* Whether this negative errno says that descriptors, memory or buffers are short, and that it may work later.
- */
+/* Raises the soft limit to the hard limit. */
+void descriptors_raise_limit(void);
+
+/* Restores the soft limit that the process was started with. To be called in a child before exec(): select(2)
+ * does not work with descriptors above 1023. */
+void descriptors_restore_limit(void);
+
+/* The soft limit, INT32_MAX if there is none. */
+int descriptors_get_limit(unsigned *ret);
+
+/* True if this negative errno means a shortage of descriptors, memory or buffers. */
 bool errno_is_transient(int r);
 
-/* Whether this descriptor, just obtained, is one of the reserve. */
+/* True if this new descriptor belongs to the reserve. */
 bool descriptor_is_in_reserve(int fd);

@@ -7,11 +7,11 @@
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/resource.h>
 #include <systemd/sd-bus.h>
 #include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
 
+#include "base/descriptors.h"
 #include "base/i18n.h"
 #include "base/linger.h"
 #include "base/log.h"
@@ -87,17 +87,6 @@ static int parse_arguments(int argc, char *argv[]) {
         return 1;
 }
 
-/* Descriptors are what this service deals in: take as many as the administrator allows. */
-static void raise_descriptor_limit(void) {
-        struct rlimit limit;
-
-        if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-                return;
-
-        limit.rlim_cur = limit.rlim_max;
-        (void) setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 /* A message may have as many megabytes as the bus allows. Once it has freed such a block, glibc would keep
  * the next ones for later. */
 static void keep_no_large_blocks(void) {
@@ -170,7 +159,7 @@ static int run(void) {
         _cleanup_(service_freep) Service *s = NULL;
         int r;
 
-        raise_descriptor_limit();
+        descriptors_raise_limit();
         keep_no_large_blocks();
 
         r = linger_init();

@@ -55,7 +55,7 @@ struct Acceptor {
         size_t n_ports;
         JobList running, unstarted;
         sd_event_source *retry; /* something has run out; nothing is taken before it is enabled no more */
-        Shortage shortage;
+        Episode shortage;
         bool is_waiting;
         int ending; /* the signal, or 0 */
         bool lost;

@@ -13,6 +13,7 @@
 #include "base/macros.h"
 #include "ctl/cli/message.h"
 #include "ctl/serve/bridge.h"
+#include "ctl/serve/shortage.h"
 
 /* How often a pipe is filled before it is others' turn. */
 #define TURNS 16

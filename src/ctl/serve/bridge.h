@@ -18,10 +18,10 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "base/episode.h"
 #include "ctl/cli/target.h"
 #include "ctl/serve/gate.h"
 #include "ctl/serve/pipes.h"
-#include "ctl/serve/shortage.h"
 
 typedef struct Bridge Bridge;
 
@@ -62,7 +62,7 @@ typedef struct BridgeHub {
         int epoll;
         Target target;
         Pipes pipes;
-        Shortage shortage;
+        Episode shortage;
         bool unreachable; /* has been said */
 } BridgeHub;
 

@@ -6,10 +6,10 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "base/descriptors.h"
 #include "base/i18n.h"
 #include "base/macros.h"
 #include "ctl/cli/message.h"
-#include "ctl/cli/nofile.h"
 #include "ctl/serve/command.h"
 
 /* Where sd_listen_fds() looks for them. */
@@ -22,7 +22,7 @@ void command_init(Command *c, char **argv) {
         (void) sigprocmask(SIG_BLOCK, NULL, &c->mask);
         (void) sigaction(SIGPIPE, &ignore, &c->pipe);
         (void) sigaction(SIGCHLD, &plain, &c->child);
-        nofile_raise();
+        descriptors_raise_limit();
 }
 
 /* As execvp() looks for it. */
@@ -161,7 +161,7 @@ static void run_child(const Command *c, const CommandInput *input, pid_t tool) {
 
         r = prepare_child(input, tool);
         if (r == 0) {
-                nofile_restore();
+                descriptors_restore_limit();
                 (void) sigaction(SIGPIPE, &c->pipe, NULL);
                 (void) sigaction(SIGCHLD, &c->child, NULL);
                 (void) sigprocmask(SIG_SETMASK, &c->mask, NULL);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <sys/queue.h>
-#include <sys/resource.h>
 
 #include "base/address.h"
+#include "base/descriptors.h"
 #include "base/hash.h"
 #include "base/macros.h"
 #include "ctl/serve/gate.h"
@@ -70,12 +70,12 @@ int gate_new_within_limits(unsigned max,
                            void *userdata,
                            Gate **ret) {
         unsigned possible, held_max;
-        struct rlimit limit;
+        int r;
 
-        if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-                return -errno;
+        r = descriptors_get_limit(&possible);
+        if (r < 0)
+                return r;
 
-        possible = limit.rlim_cur > INT32_MAX ? INT32_MAX : (unsigned) limit.rlim_cur;
         possible = possible > 2 * OWN_DESCRIPTORS ? possible - OWN_DESCRIPTORS : OWN_DESCRIPTORS;
         held_max = possible / 8 < GATE_HELD_MAX ? possible / 8 : GATE_HELD_MAX;
         possible = (possible - held_max) / descriptors_each;

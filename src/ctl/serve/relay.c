@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include "ctl/serve/relay.h"
+#include "ctl/serve/shortage.h"
 
 #include <sys/epoll.h>
-#include <time.h>
 
 #include "base/address.h"
+#include "base/clock.h"
 #include "base/i18n.h"
 #include "base/macros.h"
 #include "ctl/cli/message.h"
@@ -211,13 +212,6 @@ static bool is_ending(const Relay *r) {
         return sd_event_get_exit_code(r->event, &code) >= 0;
 }
 
-static int64_t get_ms(void) {
-        struct timespec now;
-
-        (void) clock_gettime(CLOCK_MONOTONIC, &now);
-        return (int64_t) now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 static bool has_to_retry(const Relay *r) {
         return r->is_waiting || !TAILQ_EMPTY(&r->retrying);
 }
@@ -229,7 +223,7 @@ static int retry_in_time(Relay *r) {
         if (!has_to_retry(r))
                 r->retry_at = 0;
         else {
-                now = get_ms();
+                now = (int64_t) (clock_get_usec() / 1000);
                 if (r->retry_at == 0)
                         r->retry_at = now + RETRY_MS;
                 if (now >= r->retry_at) {

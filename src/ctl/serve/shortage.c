@@ -5,13 +5,10 @@
 #include "ctl/cli/message.h"
 #include "ctl/serve/shortage.h"
 
-/* Longer than anybody waits for the next attempt. */
+/* Longer than the pause before the next attempt. */
 #define EPISODE_QUIET_USEC (UINT64_C(10) * 1000 * 1000)
 
-void shortage_tell(Shortage *s, int error, const char *why) {
-        uint64_t now = clock_get_usec();
-
-        if (now >= s->episode_end_usec)
+void shortage_tell(Episode *episode, int error, const char *why) {
+        if (episode_add_failure(episode, clock_get_usec(), EPISODE_QUIET_USEC))
                 (void) message_error(error, _("Connections have to wait: %s."), why);
-        s->episode_end_usec = now + EPISODE_QUIET_USEC;
 }

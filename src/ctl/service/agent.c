@@ -8,10 +8,10 @@
 #include <sys/wait.h>
 #include <systemd/sd-login.h>
 
+#include "base/descriptors.h"
 #include "base/i18n.h"
 #include "base/macros.h"
 #include "ctl/cli/message.h"
-#include "ctl/cli/nofile.h"
 #include "ctl/service/agent.h"
 
 static pid_t agent; /* 0: there is none */
@@ -25,7 +25,7 @@ static _Noreturn void run_agent(int notify, pid_t parent) {
         (void) sigemptyset(&none);
         (void) sigprocmask(SIG_SETMASK, &none, NULL);
         (void) signal(SIGPIPE, SIG_DFL);
-        nofile_restore();
+        descriptors_restore_limit();
 
         if (prctl(PR_SET_PDEATHSIG, SIGTERM) < 0 || getppid() != parent)
                 _exit(EXIT_FAILURE);

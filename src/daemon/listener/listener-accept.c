@@ -56,15 +56,9 @@ static void listener_hold(Listener *l, uint64_t until_usec) {
         }
 }
 
-/* Out of descriptors or memory: tries again from time to time until it works. Tells once an episode, which is
- * over when it has worked for a while: with one descriptor to spare it works and fails in turn. */
+/* Out of descriptors or memory: accepts again after a delay that doubles with each failure. */
 static void listener_back_off(Listener *l, int error) {
         uint64_t now = clock_get_usec();
-
-        if (now > l->episode_end_usec)
-                listener_error(l, MESSAGE_EXHAUSTED_STR, NULL,
-                               "Connections have to wait, the service cannot accept them: %s",
-                               strerror(error));
 
         if (l->back_off_usec == 0)
                 l->back_off_usec = BACK_OFF_MIN_USEC;
@@ -73,7 +67,11 @@ static void listener_back_off(Listener *l, int error) {
         else
                 l->back_off_usec = BACK_OFF_MAX_USEC;
 
-        l->episode_end_usec = now + l->back_off_usec + EPISODE_QUIET_USEC;
+        if (episode_add_failure(&l->shortage, now, l->back_off_usec + EPISODE_QUIET_USEC))
+                listener_error(l, MESSAGE_EXHAUSTED_STR, NULL,
+                               "Connections have to wait, the service cannot accept them: %s",
+                               strerror(error));
+
         listener_hold(l, now + l->back_off_usec);
 }
 

@@ -15,6 +15,7 @@
 #include <sys/types.h>
 
 #include "base/address.h"
+#include "base/episode.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/macros.h"
@@ -80,11 +81,11 @@ struct Listener {
         sd_event_source *lifetime_source;
         sd_event_source *hold_timer;
         bool paused;
-        bool frozen;               /* another process goes on with it */
-        bool unannounced;          /* nobody has been told of it yet */
-        bool held;                 /* by the timer: out of descriptors, or faster than its rate */
-        uint64_t back_off_usec;    /* 0: the last attempt worked */
-        uint64_t episode_end_usec; /* until then, being out of descriptors is no news */
+        bool frozen;            /* another process goes on with it */
+        bool unannounced;       /* nobody has been told of it yet */
+        bool held;              /* by the timer: out of descriptors, or faster than its rate */
+        uint64_t back_off_usec; /* 0: the last attempt worked */
+        Episode shortage;       /* of descriptors or memory */
         Pacer pacer;
         Delivery *delivery;
         bool pushed_more; /* the last push was told that more may follow */

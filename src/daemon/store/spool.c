@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <assert.h>
-#include <poll.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
 
 #include "base/macros.h"
+#include "base/socket.h"
 #include "daemon/store/packet.h"
 #include "daemon/store/spool.h"
 
@@ -343,12 +343,6 @@ static bool is_seqpacket(int fd) {
                getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) >= 0 && type == SOCK_SEQPACKET;
 }
 
-static bool has_input(int fd) {
-        struct pollfd p = { .fd = fd, .events = POLLIN };
-
-        return poll(&p, 1, 0) > 0;
-}
-
 int spool_adopt(Spool *spool, unsigned number, const int ends[static 2]) {
         bool swapped;
         Queue *queue;
@@ -361,7 +355,7 @@ int spool_adopt(Spool *spool, unsigned number, const int ends[static 2]) {
         }
 
         /* Either end could be either; what was sent shows it. */
-        swapped = has_input(ends[0]);
+        swapped = socket_has_input(ends[0]);
         return spool_add_queue(spool, number, ends[swapped ? 1 : 0], ends[swapped ? 0 : 1], &queue);
 }
 
