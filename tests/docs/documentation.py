@@ -230,7 +230,7 @@ def tool_environment(sources):
     text = sources.glob('src/ctl', '.c')
     program = set(re.findall(r'\bgetenv\("(\w+)"\)', text)) | set(re.findall(r'"((?:LISTEN|REMOTE)_[A-Z]+)"', text))
     page = sources.page(TOOL_PAGE)
-    documented = {name for heading in ('# ENVIRONMENT', '## What COMMAND finds') for term in page.terms(heading)
+    documented = {name for heading in ('# ENVIRONMENT', '## Environment of COMMAND') for term in page.terms(heading)
                   for name in scd.plain(term).split(', ')}
     return differ('environment variable', program - {'PATH'}, documented - set(BY_LIBRARIES))
 
@@ -289,12 +289,12 @@ def references(sources):
 
 # ---------------------------------------------------------------------------- what is read in the sources
 
-TEXTS = ['README.md', 'HACKING.md', 'NEWS.md', 'SECURITY.md', 'tests/README.md', 'tests/bench/README.md']
+TEXTS = ['README.md', 'INSTALL.md', 'HACKING.md', 'NEWS.md', 'SECURITY.md', 'tests/README.md', 'tests/bench/README.md']
 
 
 def build_options(sources):
     program = set(re.findall(r"^option\('(\w+)'", sources['meson_options.txt'], re.M))
-    table = between(sources['README.md'], '| option | default | |\n', '\n\n')
+    table = between(sources['INSTALL.md'], '| option | default | |\n|---|---|---|\n', '\n\n')
     documented = {name for names in re.findall(r'^\| (`.*?`) \|', table, re.M) for name in re.findall(r'`(\w+)`', names)}
     return differ('option of the build', program, documented)
 
