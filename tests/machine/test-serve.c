@@ -11,7 +11,7 @@
 
 #define LOG "/run/test-serve.log"
 
-/* That of README.md. */
+/* The rule in tcpserversocketd(8). */
 #define RULE                                                                                 \
         "polkit.addRule(function(action, subject) {"                                         \
         "  if (action.id == 'org.example.TCPServerSocket.listen-privileged' &&"              \
