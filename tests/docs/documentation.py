@@ -241,7 +241,7 @@ BY_LIBRARIES = ['DBUS_SYSTEM_BUS_ADDRESS', 'DBUS_SESSION_BUS_ADDRESS', 'XDG_RUNT
 
 def tool_json(sources):
     text = sources.glob('src/ctl', '.c')
-    program = set(re.findall(r'\bjson_add\w*\(\w+, "(\w+)"', text)) | set(re.findall(r'\bFIELD\("\w+", "(\w+)"', text))
+    program = set(re.findall(r'\bjson_add\w*\(\w+, "(\w+)"', text)) | set(re.findall(r'\bFIELD\("\w+",\s+"(\w+)"', text))
     documented = set(re.findall(r'\*([a-z]\w*)\*', sources.page(TOOL_PAGE).part('# JSON')))
     return differ('key of JSON', program, documented - help_verbs(sources['tcpserversocketctl --help']))
 

@@ -255,7 +255,7 @@ static void try_listener(char *s, char *other) {
 
         table = table_new(columns, ELEMENTS(columns));
         for (size_t i = 0; i < n_listener_fields / ELEMENTS(columns) * ELEMENTS(columns); i++) {
-                _cleanup_free_ char *text = listener_format_field(&l, listener_fields + i);
+                _cleanup_free_ char *text = field_format(listener_fields + i, &l);
 
                 fuzz_assert(text);
                 fuzz_assert(table_add(table, NULL, "%s", text) == 0);

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Listeners as the service describes them, and how they are shown. What they say of themselves is a
- * stranger's text: it is escaped before a terminal sees it. */
+/* Listeners as the service describes them. Their strings come from other programs, and are escaped before
+ * they reach a terminal. */
 
 #include <json-c/json.h>
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
+
+#include "ctl/service/field.h"
 
 typedef struct Listener {
         char *path;
@@ -32,25 +33,16 @@ typedef struct Listeners {
         size_t n;
 } Listeners;
 
-/* One for each property. */
-typedef struct ListenerField {
-        const char *property; /* on the bus, and for "show" */
-        const char *key;      /* in JSON */
-        char type;            /* D-Bus's */
-        size_t offset;
-} ListenerField;
-
-extern const ListenerField listener_fields[];
+/* All properties. */
+extern const Field listener_fields[];
 extern const size_t n_listener_fields;
 
 /* The number at the end of its path, or of any such path; "?" if there is none. */
 const char *listener_get_number(const char *path);
 
-/* Nobody owns it, so nothing is accepted. */
+/* It has no owner, so the service accepts nothing. */
 bool listener_is_orphaned(const Listener *l);
 
-/* A field as text: a new string, or NULL if memory runs out. */
-char *listener_format_field(const Listener *l, const ListenerField *field);
 /* With the path and the number; NULL if memory runs out. */
 json_object *listener_to_json(const Listener *l);
 

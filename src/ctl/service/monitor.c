@@ -124,15 +124,8 @@ static AcceptCall *find_call(Monitor *m, sd_bus_message *message) {
 
 /* ----------------------------------------------------------------------------------------------- messages */
 
-static int read_detail(sd_bus_message *message, MonitorEvent *e) {
-        const char *key, *contents;
-        int r;
-
-        r = sd_bus_message_read_basic(message, 's', &key);
-        if (r >= 0)
-                r = sd_bus_message_peek_type(message, NULL, &contents);
-        if (r < 0)
-                return r;
+static int read_detail(sd_bus_message *message, const char *key, const char *contents, void *userdata) {
+        MonitorEvent *e = userdata;
 
         if (streq(key, "serial") && streq(contents, "t"))
                 return sd_bus_message_read(message, "v", "t", &e->serial);
@@ -146,27 +139,15 @@ static int read_detail(sd_bus_message *message, MonitorEvent *e) {
         return sd_bus_message_skip(message, "v");
 }
 
-/* "hsqa{sv}". The descriptor stays the message's. */
+/* Reads "hsqa{sv}". The descriptor stays the message's. */
 static int read_connection(sd_bus_message *message, MonitorEvent *e) {
         int r;
 
         r = sd_bus_message_skip(message, "h");
         if (r >= 0)
                 r = sd_bus_message_read(message, "sq", &e->remote_address, &e->remote_port);
-        if (r >= 0)
-                r = sd_bus_message_enter_container(message, 'a', "{sv}");
-        if (r < 0)
-                return r;
 
-        while ((r = sd_bus_message_enter_container(message, 'e', "sv")) > 0) {
-                r = read_detail(message, e);
-                if (r >= 0)
-                        r = sd_bus_message_exit_container(message);
-                if (r < 0)
-                        return r;
-        }
-
-        return r < 0 ? r : sd_bus_message_exit_container(message);
+        return r < 0 ? r : field_read_dict(message, read_detail, e);
 }
 
 static void handle_accepted(Monitor *m, sd_bus_message *message) {

@@ -11,72 +11,14 @@
 #include "ctl/service/query.h"
 #include "ctl/show/json.h"
 
-static int read_basic(sd_bus_message *m, char type, void *to) {
-        const char *s;
-        char *copy;
-        int r;
+/* ------------------------------------------------------------------------------------------- listeners */
 
-        if (type != 's')
-                return sd_bus_message_read_basic(m, type, to);
-
-        r = sd_bus_message_read_basic(m, 's', &s);
-        if (r < 0)
-                return r;
-
-        copy = strdup(s);
-        if (!copy)
-                return -ENOMEM;
-
-        free(*(char **) to);
-        *(char **) to = copy;
-        return 0;
-}
-
-/* Reads the variant of one property; what is not in the table, or of another type, is passed over. */
-static int read_listener_property(sd_bus_message *m, const char *name, Listener *l) {
-        const char *contents;
-        int r;
-
-        r = sd_bus_message_peek_type(m, NULL, &contents);
-        if (r < 0)
-                return r;
-
-        for (size_t i = 0; i < n_listener_fields; i++) {
-                const ListenerField *field = listener_fields + i;
-
-                if (!streq(field->property, name) || !streq(contents, (char[]) { field->type, '\0' }))
-                        continue;
-
-                r = sd_bus_message_enter_container(m, 'v', contents);
-                if (r >= 0)
-                        r = read_basic(m, field->type, (char *) l + field->offset);
-                if (r >= 0)
-                        r = sd_bus_message_exit_container(m);
-                return r;
-        }
-
-        return sd_bus_message_skip(m, "v");
+static int read_listener_property(sd_bus_message *m, const char *key, const char *contents, void *userdata) {
+        return field_read(m, key, contents, listener_fields, n_listener_fields, userdata);
 }
 
 static int read_listener(sd_bus_message *m, Listener *l) {
-        const char *name;
-        int r;
-
-        r = sd_bus_message_enter_container(m, 'a', "{sv}");
-        if (r < 0)
-                return r;
-
-        while ((r = sd_bus_message_enter_container(m, 'e', "sv")) > 0) {
-                r = sd_bus_message_read_basic(m, 's', &name);
-                if (r >= 0)
-                        r = read_listener_property(m, name, l);
-                if (r >= 0)
-                        r = sd_bus_message_exit_container(m);
-                if (r < 0)
-                        return r;
-        }
-
-        return r < 0 ? r : sd_bus_message_exit_container(m);
+        return field_read_dict(m, read_listener_property, l);
 }
 
 static int read_listeners(sd_bus_message *m, Listeners *l) {
@@ -256,4 +198,125 @@ int query_path(Context *c, const char *text, char **ret) {
 
         *ret = strdup(text);
         return *ret ? 0 : message_oom();
+}
+
+/* ------------------------------------------------------------------------------------------ the service */
+
+const Field service_limits[] = {
+        FIELD("MaxListeners", "maxListeners", 'u', ServiceStatus, max_listeners),
+        FIELD("MaxListenersPerUser", "maxListenersPerUser", 'u', ServiceStatus, max_listeners_per_user),
+        FIELD("MaxChannels", "maxChannels", 'u', ServiceStatus, max_channels),
+        FIELD("MaxChannelsPerUser", "maxChannelsPerUser", 'u', ServiceStatus, max_channels_per_user),
+        FIELD("MaxPendingRequestsPerUser",
+              "maxPendingRequestsPerUser",
+              'u',
+              ServiceStatus,
+              max_pending_requests_per_user),
+        FIELD("MaxUnacknowledged", "maxUnacknowledged", 'u', ServiceStatus, max_unacknowledged),
+        FIELD("MaxUnacknowledgedPerClient",
+              "maxUnacknowledgedPerClient",
+              'u',
+              ServiceStatus,
+              max_unacknowledged_per_client),
+        FIELD("IdleTimeoutUSec", "idleTimeoutUSec", 't', ServiceStatus, idle_timeout_usec),
+        FIELD("AllowSocketDelivery", "allowSocketDelivery", 'b', ServiceStatus, allow_socket_delivery),
+};
+
+const size_t n_service_limits = ELEMENTS(service_limits);
+
+static int read_ports(sd_bus_message *m, json_object *array) {
+        uint16_t first, last;
+        char range[16];
+        int r;
+
+        r = sd_bus_message_enter_container(m, 'v', "a(qq)");
+        if (r >= 0)
+                r = sd_bus_message_enter_container(m, 'a', "(qq)");
+        while (r >= 0 && (r = sd_bus_message_read(m, "(qq)", &first, &last)) > 0) {
+                (void) snprintf(range, sizeof(range), first == last ? "%u" : "%u-%u", first, last);
+                r = json_append(array, json_object_new_string(range));
+        }
+
+        if (r >= 0)
+                r = sd_bus_message_exit_container(m);
+        return r < 0 ? r : sd_bus_message_exit_container(m);
+}
+
+static int read_addresses(sd_bus_message *m, json_object *array) {
+        const char *s;
+        int r;
+
+        r = sd_bus_message_enter_container(m, 'v', "as");
+        if (r >= 0)
+                r = sd_bus_message_enter_container(m, 'a', "s");
+        while (r >= 0 && (r = sd_bus_message_read_basic(m, 's', &s)) > 0)
+                r = json_append(array, json_object_new_string(s));
+
+        if (r >= 0)
+                r = sd_bus_message_exit_container(m);
+        return r < 0 ? r : sd_bus_message_exit_container(m);
+}
+
+static int read_service_property(sd_bus_message *m, const char *key, const char *contents, void *userdata) {
+        static const Field version = FIELD("Version", NULL, 's', ServiceStatus, version);
+        ServiceStatus *s = userdata;
+
+        if (streq(key, "Version"))
+                return field_read(m, key, contents, &version, 1, s);
+        if (streq(key, "AllowedPorts") && streq(contents, "a(qq)"))
+                return read_ports(m, s->allowed_ports);
+        if (streq(key, "AllowedAddresses") && streq(contents, "as"))
+                return read_addresses(m, s->allowed_addresses);
+
+        return field_read(m, key, contents, service_limits, n_service_limits, s);
+}
+
+/* The bus may not know all of it. */
+static void add_credentials(Context *c, ServiceStatus *s) {
+        _cleanup_(sd_bus_creds_unrefp) sd_bus_creds *creds = NULL;
+        const char *owner;
+
+        if (sd_bus_get_name_creds(c->bus, BUS_NAME,
+                                  SD_BUS_CREDS_PID | SD_BUS_CREDS_EUID | SD_BUS_CREDS_UNIQUE_NAME,
+                                  &creds) < 0)
+                return;
+
+        (void) sd_bus_creds_get_pid(creds, &s->pid);
+        (void) sd_bus_creds_get_euid(creds, &s->uid);
+        if (sd_bus_creds_get_unique_name(creds, &owner) >= 0)
+                s->owner = strdup(owner);
+}
+
+int query_status(Context *c, ServiceStatus *ret) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        _cleanup_(service_status_done) ServiceStatus s = { .uid = (uid_t) -1 };
+        int r;
+
+        r = context_connect(c);
+        if (r < 0)
+                return r;
+
+        s.allowed_ports = json_object_new_array();
+        s.allowed_addresses = json_object_new_array();
+        if (!s.allowed_ports || !s.allowed_addresses)
+                return message_oom();
+
+        r = sd_bus_call_method(c->bus, BUS_NAME, MANAGER_PATH, "org.freedesktop.DBus.Properties", "GetAll",
+                               &error, &reply, "s", MANAGER_INTERFACE);
+        if (r >= 0)
+                r = field_read_dict(reply, read_service_property, &s);
+        if (r < 0)
+                return client_error(c, r, &error, _("Failed to ask the service"));
+
+        add_credentials(c, &s);
+        *ret = TAKE(s, (ServiceStatus) {});
+        return 0;
+}
+
+void service_status_done(ServiceStatus *s) {
+        free(TAKE_PTR(s->version));
+        free(TAKE_PTR(s->owner));
+        json_object_put(TAKE_PTR(s->allowed_ports));
+        json_object_put(TAKE_PTR(s->allowed_addresses));
 }

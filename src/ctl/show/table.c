@@ -4,7 +4,6 @@
 #include <langinfo.h>
 #include <libsmartcols/libsmartcols.h>
 #include <limits.h>
-#include <stdarg.h>
 #include <stdio.h>
 
 #include "base/text.h"
@@ -51,16 +50,11 @@ Table *table_free(Table *t) {
         return NULL;
 }
 
-int table_add(Table *t, const char *colour, const char *format, ...) {
+int table_vadd(Table *t, const char *colour, const char *format, va_list arguments) {
         _cleanup_free_ char *text = NULL, *escaped = NULL;
         struct libscols_cell *cell;
-        va_list arguments;
-        int n;
 
-        va_start(arguments, format);
-        n = vasprintf(&text, format, arguments);
-        va_end(arguments);
-        if (n < 0) {
+        if (vasprintf(&text, format, arguments) < 0) {
                 text = NULL;
                 return -ENOMEM;
         }
@@ -80,6 +74,16 @@ int table_add(Table *t, const char *colour, const char *format, ...) {
 
         t->n_cells++;
         return 0;
+}
+
+int table_add(Table *t, const char *colour, const char *format, ...) {
+        va_list arguments;
+        int r;
+
+        va_start(arguments, format);
+        r = table_vadd(t, colour, format, arguments);
+        va_end(arguments);
+        return r;
 }
 
 /* libsmartcols cuts a cell without a mark. */

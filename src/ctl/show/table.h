@@ -3,6 +3,7 @@
 
 /* Tables, drawn by libsmartcols: cut to the width of the terminal, or in full for another program. */
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -24,6 +25,7 @@ Table *table_free(Table *t);
 /* Adds the next cell of the row, and starts a new row after the last column. Escapes the text; an empty one
  * becomes "-". The colour is one of terminal.h, or NULL. Returns 0 or -ENOMEM. */
 int table_add(Table *t, const char *colour, const char *format, ...) _printf_(3, 4);
+int table_vadd(Table *t, const char *colour, const char *format, va_list arguments) _printf_(3, 0);
 
 /* Prints nothing if there are no rows, and no heading with --no-legend. Returns 0 or -ENOMEM. */
 int table_print(Table *t, const Context *c);

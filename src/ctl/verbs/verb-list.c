@@ -34,8 +34,7 @@ static int add_user(Table *t, const Context *c, uint32_t uid) {
 }
 
 static int add_row(Table *t, const Context *c, const Listener *l) {
-        const char *state, *colour = NULL;
-        int r;
+        const char *state, *colour;
 
         if (l->paused) {
                 state = _("paused");
@@ -48,24 +47,12 @@ static int add_row(Table *t, const Context *c, const Listener *l) {
                 colour = COLOUR_GOOD;
         }
 
-        r = table_add(t, NULL, "%s", listener_get_number(l->path));
-        if (r >= 0)
-                r = table_add(t, NULL, "%s", l->local_address ?: "");
-        if (r >= 0)
-                r = table_add(t, NULL, "%u", l->local_port);
-        if (r >= 0)
-                r = add_user(t, c, l->owner_uid);
-        if (r >= 0)
-                r = table_add(t, NULL, "%s", l->delivery ?: "");
-        if (r >= 0)
-                r = table_add(t, colour, "%s", state);
-        if (r >= 0)
-                r = table_add(t, NULL, "%" PRIu64, l->accepted);
-        if (r >= 0)
-                r = table_add(t, l->lost > 0 ? COLOUR_ERROR : NULL, "%" PRIu64, l->lost);
-        if (r >= 0)
-                r = table_add(t, NULL, "%s", l->name ?: "");
-        return r;
+        return table_add(t, NULL, "%s", listener_get_number(l->path)) ?:
+               table_add(t, NULL, "%s", l->local_address ?: "") ?: table_add(t, NULL, "%u", l->local_port) ?:
+               add_user(t, c, l->owner_uid) ?: table_add(t, NULL, "%s", l->delivery ?: "") ?:
+               table_add(t, colour, "%s", state) ?: table_add(t, NULL, "%" PRIu64, l->accepted) ?:
+               table_add(t, l->lost > 0 ? COLOUR_ERROR : NULL, "%" PRIu64, l->lost) ?:
+               table_add(t, NULL, "%s", l->name ?: "");
 }
 
 static int print_table(const Context *c, const Listeners *l) {

@@ -42,36 +42,24 @@ static const char *get_name(MonitorEventType type) {
 }
 
 static int add_details(json_object *o, const MonitorEvent *e) {
-        int r;
-
         switch (e->type) {
 
         case MONITOR_CONNECTION:
-                r = json_add_number(o, "serial", e->serial);
-                if (r == 0)
-                        r = json_add_string(o, "remoteAddress", e->remote_address ?: "");
-                if (r == 0)
-                        r = json_add_number(o, "remotePort", e->remote_port);
-                if (r == 0)
-                        r = json_add_string(o, "localAddress", e->local_address ?: "");
-                if (r == 0)
-                        r = json_add_number(o, "localPort", e->local_port);
-                if (r == 0)
-                        r = json_add_string(o, "binaryType", e->binary_type ?: "");
-                return r;
+                return json_add_number(o, "serial", e->serial) ?:
+                       json_add_string(o, "remoteAddress", e->remote_address ?: "") ?:
+                       json_add_number(o, "remotePort", e->remote_port) ?:
+                       json_add_string(o, "localAddress", e->local_address ?: "") ?:
+                       json_add_number(o, "localPort", e->local_port) ?:
+                       json_add_string(o, "binaryType", e->binary_type ?: "");
 
         case MONITOR_CONNECTIONS:
                 return json_add_number(o, "count", e->count);
 
         case MONITOR_ERROR:
-                r = json_add_string(o, "message", e->message);
-                if (r == 0)
-                        r = json_add_string(o, "filename", e->filename);
-                if (r == 0)
-                        r = json_add_number(o, "lineNumber", e->line);
-                if (r == 0)
-                        r = json_add_number(o, "columnNumber", e->column);
-                return r;
+                return json_add_string(o, "message", e->message) ?:
+                       json_add_string(o, "filename", e->filename) ?:
+                       json_add_number(o, "lineNumber", e->line) ?:
+                       json_add_number(o, "columnNumber", e->column);
 
         case MONITOR_CLOSED:
                 return json_add_string(o, "reason", e->reason);
@@ -82,22 +70,15 @@ static int add_details(json_object *o, const MonitorEvent *e) {
 }
 
 static char *format_json(const View *v, const struct timespec *now, const MonitorEvent *e) {
+        uint64_t usec = (uint64_t) now->tv_sec * 1000000 + (uint64_t) now->tv_nsec / 1000;
         json_object *o = json_object_new_object();
         char *text = NULL;
         int r;
 
-        r = json_add_string(o, "event", get_name(e->type));
-        if (r == 0)
-                r = json_add_number(o, "realtimeUSec",
-                                    (uint64_t) now->tv_sec * 1000000 + (uint64_t) now->tv_nsec / 1000);
-        if (r == 0)
-                r = json_add_number(o, "listener", strtoull(listener_get_number(e->listener), NULL, 10));
-        if (r == 0)
-                r = json_add_string(o, "path", e->listener);
-        if (r == 0)
-                r = json_add_string(o, "client", e->client);
-        if (r == 0)
-                r = add_details(o, e);
+        r = json_add_string(o, "event", get_name(e->type)) ?: json_add_number(o, "realtimeUSec", usec) ?:
+            json_add_number(o, "listener", strtoull(listener_get_number(e->listener), NULL, 10)) ?:
+            json_add_string(o, "path", e->listener) ?: json_add_string(o, "client", e->client) ?:
+            add_details(o, e);
         if (r == 0)
                 text = json_format(o, v->context->json);
 

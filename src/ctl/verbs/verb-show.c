@@ -15,7 +15,7 @@ static int print_text(const Listener *l, bool first) {
         printf("%sPath=%s\n", first ? "" : "\n", l->path);
 
         for (size_t i = 0; i < n_listener_fields; i++) {
-                _cleanup_free_ char *value = listener_format_field(l, listener_fields + i), *text = NULL;
+                _cleanup_free_ char *value = field_format(listener_fields + i, l), *text = NULL;
 
                 text = value ? text_escape(value, TEXT_ESCAPE_BYTES) : NULL;
                 if (!text)

@@ -11,7 +11,6 @@
 #include "base/text.h"
 #include "ctl/cli/message.h"
 #include "ctl/cli/terminal.h"
-#include "ctl/service/query-status.h"
 #include "ctl/service/query.h"
 #include "ctl/show/json.h"
 #include "ctl/show/pager.h"
@@ -43,45 +42,19 @@ static Counters count(const Listeners *l) {
 }
 
 static int add_limits(json_object *o, const ServiceStatus *s) {
-        int r;
+        int r = 0;
 
-        r = json_add_number(o, "maxListeners", s->max_listeners);
-        if (r == 0)
-                r = json_add_number(o, "maxListenersPerUser", s->max_listeners_per_user);
-        if (r == 0)
-                r = json_add_number(o, "maxChannels", s->max_channels);
-        if (r == 0)
-                r = json_add_number(o, "maxChannelsPerUser", s->max_channels_per_user);
-        if (r == 0)
-                r = json_add_number(o, "maxPendingRequestsPerUser", s->max_pending_requests_per_user);
-        if (r == 0)
-                r = json_add_number(o, "maxUnacknowledged", s->max_unacknowledged);
-        if (r == 0)
-                r = json_add_number(o, "maxUnacknowledgedPerClient", s->max_unacknowledged_per_client);
-        if (r == 0)
-                r = json_add_number(o, "idleTimeoutUSec", s->idle_timeout_usec);
-        if (r == 0)
-                r = json_add(o, "allowSocketDelivery", json_object_new_boolean(s->allow_socket_delivery));
-        if (r == 0)
-                r = json_add(o, "allowedPorts", json_object_get(s->allowed_ports));
-        if (r == 0)
-                r = json_add(o, "allowedAddresses", json_object_get(s->allowed_addresses));
-        return r;
+        for (size_t i = 0; r == 0 && i < n_service_limits; i++)
+                r = json_add(o, service_limits[i].key, field_to_json(service_limits + i, s));
+
+        return r ?: json_add(o, "allowedPorts", json_object_get(s->allowed_ports)) ?:
+                    json_add(o, "allowedAddresses", json_object_get(s->allowed_addresses));
 }
 
 static int add_counters(json_object *o, const Counters *n) {
-        int r;
-
-        r = json_add_number(o, "listeners", n->listeners);
-        if (r == 0)
-                r = json_add_number(o, "accepted", n->accepted);
-        if (r == 0)
-                r = json_add_number(o, "delivered", n->delivered);
-        if (r == 0)
-                r = json_add_number(o, "refused", n->refused);
-        if (r == 0)
-                r = json_add_number(o, "lost", n->lost);
-        return r;
+        return json_add_number(o, "listeners", n->listeners) ?: json_add_number(o, "accepted", n->accepted) ?:
+               json_add_number(o, "delivered", n->delivered) ?: json_add_number(o, "refused", n->refused) ?:
+               json_add_number(o, "lost", n->lost);
 }
 
 static int print_json(const Context *c, const ServiceStatus *s, const Counters *n) {
@@ -89,21 +62,15 @@ static int print_json(const Context *c, const ServiceStatus *s, const Counters *
                     *counters = json_object_new_object();
         int r;
 
-        r = json_add_string(o, "version", s->version ?: "");
-        if (r == 0)
-                r = json_add_string(o, "owner", s->owner ?: "");
+        r = json_add_string(o, "version", s->version ?: "") ?: json_add_string(o, "owner", s->owner ?: "");
         if (r == 0 && s->pid > 0)
                 r = json_add_number(o, "pid", (uint64_t) s->pid);
         if (r == 0 && s->uid != (uid_t) -1)
                 r = json_add_number(o, "uid", s->uid);
         if (r == 0)
-                r = json_add(o, "limits", json_object_get(limits));
-        if (r == 0)
-                r = json_add(o, "counters", json_object_get(counters));
-        if (r == 0)
-                r = add_limits(limits, s);
-        if (r == 0)
-                r = add_counters(counters, n);
+                r = json_add(o, "limits", json_object_get(limits)) ?:
+                    json_add(o, "counters", json_object_get(counters)) ?:
+                    add_limits(limits, s) ?: add_counters(counters, n);
 
         json_object_put(limits);
         json_object_put(counters);
@@ -117,20 +84,17 @@ static int print_json(const Context *c, const ServiceStatus *s, const Counters *
 
 /* "Listeners: 12" */
 static int _printf_(3, 4) add_line(Table *t, const char *title, const char *format, ...) {
-        _cleanup_free_ char *text = NULL;
         va_list arguments;
-        int n;
+        int r;
+
+        r = table_add(t, NULL, "%s:", title);
+        if (r < 0)
+                return r;
 
         va_start(arguments, format);
-        n = vasprintf(&text, format, arguments);
+        r = table_vadd(t, NULL, format, arguments);
         va_end(arguments);
-        if (n < 0) {
-                text = NULL;
-                return -ENOMEM;
-        }
-
-        n = table_add(t, NULL, "%s:", title);
-        return n < 0 ? n : table_add(t, NULL, "%s", text);
+        return r;
 }
 
 static int add_list(Table *t, const char *title, json_object *array) {
@@ -175,40 +139,28 @@ static int add_idle(Table *t, const Context *c, const ServiceStatus *s) {
 }
 
 static int add_all(Table *t, const Context *c, const ServiceStatus *s, const Counters *n) {
-        int r;
-
-        r = add_line(t, _("Bus"), "%s, %s", c->user ? _("session") : _("system"), s->owner ?: "?");
-        if (r == 0)
-                r = add_process(t, c, s);
-        if (r == 0)
-                r = add_line(t, _("Listeners"),
-                             _("%" PRIu64 " that you may see, of at most %" PRIu32 "; %" PRIu32
-                               " for each user"),
-                             n->listeners, s->max_listeners, s->max_listeners_per_user);
-        if (r == 0)
-                r = add_line(t, _("Connections"),
-                             _("%" PRIu64 " accepted, %" PRIu64 " delivered, %" PRIu64 " refused, %" PRIu64
-                               " lost"),
-                             n->accepted, n->delivered, n->refused, n->lost);
-        if (r == 0)
-                r = add_line(t, _("On their way"), _("at most %" PRIu32 ", %" PRIu32 " to each client"),
-                             s->max_unacknowledged, s->max_unacknowledged_per_client);
-        if (r == 0)
-                r = add_line(t, _("Channels"), _("at most %" PRIu32 ", %" PRIu32 " for each user"),
-                             s->max_channels, s->max_channels_per_user);
-        if (r == 0)
-                r = add_line(t, _("Requests"),
-                             _("at most %" PRIu32 " for each user that wait for authorization"),
-                             s->max_pending_requests_per_user);
-        if (r == 0)
-                r = add_list(t, _("Ports"), s->allowed_ports);
-        if (r == 0)
-                r = add_list(t, _("Addresses"), s->allowed_addresses);
-        if (r == 0)
-                r = add_line(t, _("Sockets"), "%s",
-                             s->allow_socket_delivery ? _("may be taken (delivery \"socket\")")
-                                                      : _("may not be taken (delivery \"socket\")"));
-        return r < 0 ? r : add_idle(t, c, s);
+        return add_line(t, _("Bus"), "%s, %s", c->user ? _("session") : _("system"), s->owner ?: "?") ?:
+               add_process(t, c, s) ?:
+               add_line(t, _("Listeners"),
+                        _("%" PRIu64 " that you may see, of at most %" PRIu32 "; %" PRIu32
+                          " for each user"),
+                        n->listeners, s->max_listeners, s->max_listeners_per_user) ?:
+               add_line(t, _("Connections"),
+                        _("%" PRIu64 " accepted, %" PRIu64 " delivered, %" PRIu64 " refused, %" PRIu64
+                          " lost"),
+                        n->accepted, n->delivered, n->refused, n->lost) ?:
+               add_line(t, _("On their way"), _("at most %" PRIu32 ", %" PRIu32 " to each client"),
+                        s->max_unacknowledged, s->max_unacknowledged_per_client) ?:
+               add_line(t, _("Channels"), _("at most %" PRIu32 ", %" PRIu32 " for each user"),
+                        s->max_channels, s->max_channels_per_user) ?:
+               add_line(t, _("Requests"), _("at most %" PRIu32 " for each user that wait for authorization"),
+                        s->max_pending_requests_per_user) ?:
+               add_list(t, _("Ports"), s->allowed_ports) ?:
+               add_list(t, _("Addresses"), s->allowed_addresses) ?:
+               add_line(t, _("Sockets"), "%s",
+                        s->allow_socket_delivery ? _("may be taken (delivery \"socket\")")
+                                                 : _("may not be taken (delivery \"socket\")")) ?:
+               add_idle(t, c, s);
 }
 
 static int print_text(const Context *c, const ServiceStatus *s, const Counters *n) {
