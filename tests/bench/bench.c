@@ -9,34 +9,27 @@
  */
 
 #include <getopt.h>
-#include <net/if.h>
-#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/macros.h"
-#include "bench/goals.h"
-#include "bench/json.h"
 #include "bench/report.h"
-#include "bench/results.h"
-#include "bench/usage.h"
 #include "bus/loop.h"
+#include "bus/network.h"
 
 #define BACKGROUND_MS 100U
-/* Above this share of the CPUs' time, the figures are those of another machine. */
+/* With a larger share of the CPUs' time used by other programs, the figures are not reliable. */
 #define BACKGROUND_MAX 0.1
 
-/* How much of everything. */
+/* Numbers of rounds and durations. */
 typedef struct Effort {
         unsigned rounds;
         RoundPlan plan;
         unsigned call_rounds, call_ms;
         unsigned crowd_rounds;
         unsigned idle_seconds;
-        unsigned patience_ms; /* how long to wait, in all, for others to be done */
+        unsigned patience_ms; /* the longest time, in all, to wait for other programs */
 } Effort;
 
 static const Effort usual = {
@@ -118,20 +111,7 @@ static bool is_wanted(const char *key) {
         return !arg_only || g_strv_contains((const char *const *) arg_only, key);
 }
 
-/* With a loop-back interface and counters of our own. */
-static bool enter_private_network(void) {
-        struct ifreq request = { .ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING };
-        _cleanup_close_ int fd = -EBADF;
-
-        if (unshare(CLONE_NEWNET) < 0)
-                return false;
-        fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-        g_assert_no_errno(fd);
-        g_assert_no_errno(ioctl(fd, SIOCSIFFLAGS, &request));
-        return true;
-}
-
-/* What is going on, in a line that is erased again. */
+/* Shows the progress in a line that is overwritten. */
 _printf_(1, 2) static void progress(const char *format, ...) {
         va_list arguments;
 
@@ -143,7 +123,7 @@ _printf_(1, 2) static void progress(const char *format, ...) {
         va_end(arguments);
 }
 
-/* Until other programs leave the CPUs alone, or there is no patience left. Returns how much they use. */
+/* Waits until other programs use little CPU time, or the patience is used up. Returns their share. */
 static double wait_for_quiet(unsigned *patience_ms) {
         double background = usage_get_background(BACKGROUND_MS);
 
@@ -189,7 +169,7 @@ static int run(const Effort *effort) {
                 .plan = effort->plan,
                 .rounds = effort->rounds,
                 .partial = arg_only,
-                .private_network = enter_private_network(),
+                .private_network = test_enter_private_network(),
                 .notes = g_ptr_array_new_with_free_func(g_free),
         };
         uint64_t start = test_now();
@@ -216,7 +196,7 @@ static int run(const Effort *effort) {
         goals = goals_check(&r);
         report_print(&r, goals);
         if (arg_json)
-                good = json_write(&r, goals, arg_json);
+                good = report_write_json(&r, goals, arg_json);
 
         g_ptr_array_unref(goals);
         g_ptr_array_unref(r.notes);
@@ -225,15 +205,10 @@ static int run(const Effort *effort) {
         return good ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
-/* GLib would tell the seed of its random numbers. */
-static void ignore(const char *text) {
-}
-
 int main(int argc, char *argv[]) {
         Effort effort;
 
-        g_set_print_handler(ignore);
-        test_init(&argc, &argv);
+        bench_init(&argc, &argv);
         effort = parse_arguments(argc, argv);
         return run(&effort);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * What it costs that a restart loses nothing: each delivery of a service that writes down what it does, for
- * the next process, beside one that does not, in one run.
+ * The cost of persistence: each delivery of a service that stores connections for the next process, beside
+ * one that does not, in one run.
  *
  *     bench-kept [--rounds=N]
  *
@@ -10,19 +10,14 @@
  */
 
 #include <getopt.h>
-#include <net/if.h>
-#include <sched.h>
 #include <stdio.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/macros.h"
-#include "bench/rounds.h"
 #include "bench/rows.h"
-#include "bench/usage.h"
 #include "bus/keeper.h"
 #include "bus/loop.h"
+#include "bus/network.h"
 
 #define BACKGROUND_MS 100U
 
@@ -31,7 +26,7 @@ static unsigned arg_rounds = 15;
 /* A bus, a service, and the deliveries. */
 typedef struct Side {
         TestBus *bus;
-        Keeper *keeper; /* NULL: nothing is kept */
+        Keeper *keeper; /* NULL: nothing is stored */
         TestService *service;
         Row rows[N_ROWS];
 } Side;
@@ -45,18 +40,6 @@ static void parse_arguments(int argc, char *argv[]) {
                         exit(EXIT_FAILURE);
                 arg_rounds = (unsigned) CLAMP(g_ascii_strtoull(optarg, NULL, 10), 1, ROUNDS_MAX);
         }
-}
-
-/* With a loop-back interface and counters of our own, if that may be. */
-static void enter_private_network(void) {
-        struct ifreq request = { .ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING };
-        _cleanup_close_ int fd = -EBADF;
-
-        if (unshare(CLONE_NEWNET) < 0)
-                return;
-        fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-        g_assert_no_errno(fd);
-        g_assert_no_errno(ioctl(fd, SIOCSIFFLAGS, &request));
 }
 
 static bool is_wanted(const char *key) {
@@ -105,20 +88,15 @@ static void print_results(const Side *plain, const Side *keeping, const Series *
         }
 }
 
-/* GLib would tell the seed of its random numbers. */
-static void ignore(const char *text) {
-}
-
 int main(int argc, char *argv[]) {
         const RoundPlan plan = { .rate_ms = 400, .latency_ms = 150 };
         GPtrArray *notes = g_ptr_array_new_with_free_func(g_free);
         Side plain = {}, keeping = {};
         Series background = {};
 
-        g_set_print_handler(ignore);
-        test_init(&argc, &argv);
+        bench_init(&argc, &argv);
         parse_arguments(argc, argv);
-        enter_private_network();
+        (void) test_enter_private_network();
 
         side_begin(&plain, false);
         side_begin(&keeping, true);

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "bench/load.h"
 
+#include <fcntl.h>
 #include <glib.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -11,22 +14,21 @@
 #include <time.h>
 
 #include "base/macros.h"
-#include "bench/placement.h"
-#include "bench/series.h"
+#include "bench/measure.h"
 
-/* Until all run at full speed. */
+/* After this time all run at full speed. */
 #define WARM_UP_NS (UINT64_C(50) * 1000 * 1000)
-/* A connection that takes longer will never end. */
+/* A connection that takes longer counts as stuck. */
 #define STUCK_NS (UINT64_C(5) * 1000 * 1000 * 1000)
 #define PROBE_TIMEOUT_SEC 3
 
-/* Nothing is to be learnt from a server that fails all the time. */
+/* After so many failures, the measurement is given up. */
 #define FAILURES_MAX 100
 
 #define SAMPLES_MAX (1U << 18)
 #define SAMPLES_SKIPPED 10
 
-/* What a generator tells, in memory that it shares with us: it counts even if it is killed. */
+/* The counts of a generator, in memory shared with this process, so that they survive if it is killed. */
 typedef struct Tally {
         uint64_t n;
         uint64_t n_counted; /* those that ended between the warm-up and the end */
@@ -41,13 +43,6 @@ typedef struct Plan {
 } Plan;
 
 typedef void (*Generator)(const Plan *plan, Tally *tally);
-
-static uint64_t now_ns(void) {
-        struct timespec t;
-
-        (void) clock_gettime(CLOCK_MONOTONIC, &t);
-        return (uint64_t) t.tv_sec * UINT64_C(1000000000) + (uint64_t) t.tv_nsec;
-}
 
 static void sleep_until(uint64_t ns) {
         struct timespec t = { .tv_sec = (time_t) (ns / UINT64_C(1000000000)),
@@ -90,7 +85,7 @@ static bool finish_connection(int fd) {
         return good;
 }
 
-/* Waits for the oldest, which is the one that ends first, or nearly so; the others have then got on, too. */
+/* Waits for the oldest connection, which ends first, or nearly so; the others progress meanwhile. */
 static void generate_many(const Plan *plan, Tally *tally) {
         uint64_t now = plan->start;
         int ring[LOAD_IN_FLIGHT];
@@ -138,7 +133,7 @@ uint32_t load_probe(uint16_t port) {
                 return 0;
         end = now_ns();
 
-        /* Until it has ended, so that nothing of it is left to be done when the next one comes. */
+        /* Waits for the end, so that no work for this connection is left when the next one comes. */
         if (recv(fd, &byte, 1, 0) != 0)
                 return 0;
         return (uint32_t) MIN(end - start, UINT32_MAX);
@@ -239,5 +234,99 @@ LoadLatency load_measure_latency(uint16_t port, unsigned milliseconds) {
                 .failed = tally->failed,
         };
         tally_free(tally, SAMPLES_MAX);
+        return result;
+}
+
+/* --- Connections that stay --- */
+
+#define CONNECTIONS_MAX 64
+#define PIECE (256U * 1024)
+#define FLOW_SAMPLES_SKIPPED 20
+
+static int start_flow(uint16_t port, char how) {
+        static const struct timeval timeout = { .tv_sec = 5 };
+        struct sockaddr_in address = { .sin_family = AF_INET,
+                                       .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+                                       .sin_port = htons(port) };
+        _cleanup_close_ int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        int one = 1;
+
+        if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)) < 0 ||
+            setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) < 0 ||
+            connect(fd, (struct sockaddr *) &address, sizeof(address)) < 0 ||
+            send(fd, &how, 1, MSG_NOSIGNAL) != 1)
+                return -errno;
+        return TAKE_FD(fd);
+}
+
+/* Keeps all connections full until the end. */
+static bool fill(struct pollfd *fds, unsigned n, uint64_t end) {
+        static char zeros[PIECE];
+
+        while (now_ns() < end) {
+                if (poll(fds, n, 1000) <= 0)
+                        return false;
+                for (unsigned i = 0; i < n; i++)
+                        if (fds[i].revents != 0 &&
+                            send(fds[i].fd, zeros, PIECE, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno != EAGAIN)
+                                return false;
+        }
+        return true;
+}
+
+double flow_measure_bytes(uint16_t port, unsigned n, unsigned milliseconds) {
+        struct pollfd fds[CONNECTIONS_MAX];
+        static const char last = 1;
+        uint64_t start, total = 0, count;
+        bool good = true;
+
+        g_assert_cmpuint(n, <=, CONNECTIONS_MAX);
+        for (unsigned i = 0; i < n; i++) {
+                fds[i] = (struct pollfd) { .fd = start_flow(port, 'S'), .events = POLLOUT };
+                good = good && fds[i].fd >= 0;
+        }
+
+        start = now_ns();
+        good = good && fill(fds, n, start + (uint64_t) milliseconds * 1000 * 1000);
+        for (unsigned i = 0; i < n && good; i++)
+                good = send(fds[i].fd, &last, 1, MSG_NOSIGNAL) == 1;
+        for (unsigned i = 0; i < n && good; i++) {
+                good = recv(fds[i].fd, &count, sizeof(count), MSG_WAITALL) == sizeof(count);
+                total += count;
+        }
+        for (unsigned i = 0; i < n; i++)
+                (void) close_fd(fds[i].fd);
+
+        return good ? (double) total * 1e9 / (double) (now_ns() - start) : 0;
+}
+
+FlowRoundTrip flow_measure_round_trip(uint16_t port, unsigned milliseconds) {
+        _cleanup_close_ int fd = start_flow(port, 'E');
+        g_autofree uint32_t *samples = g_new(uint32_t, SAMPLES_MAX);
+        uint64_t end = now_ns() + (uint64_t) milliseconds * 1000 * 1000, n = 0;
+        FlowRoundTrip result = {};
+        char byte = 'x';
+
+        place_load();
+        for (unsigned i = 0; fd >= 0 && n < SAMPLES_MAX; i++) {
+                uint64_t start = now_ns();
+
+                if (start >= end)
+                        break;
+                if (send(fd, &byte, 1, MSG_NOSIGNAL) != 1 || recv(fd, &byte, 1, 0) != 1) {
+                        n = 0;
+                        break;
+                }
+                if (i >= FLOW_SAMPLES_SKIPPED)
+                        samples[n++] = (uint32_t) MIN(now_ns() - start, UINT32_MAX);
+        }
+        place_anywhere(getpid());
+
+        if (n > 0)
+                result = (FlowRoundTrip) {
+                        .p50_us = percentile(samples, n, 0.5) / 1000,
+                        .p99_us = percentile(samples, n, 0.99) / 1000,
+                        .n = n,
+                };
         return result;
 }

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <stdint.h>
+
 /*
- * The load: processes that connect to a port of 127.0.0.1, read until the other side has ended the
- * connection, and close it.
+ * --- The load: processes that connect to a port of 127.0.0.1, read until the other side has ended the
+ * connection, and close it ---
  *
  * Each has so many connections under way and opens a new one for each that has ended, so the queues of the
  * server never hold more than all of these. The peer's FIN comes first and is answered by a RST, because of a
  * linger time of 0: no side is left with a connection in TIME_WAIT, and ports do not run out.
  */
-
-#include <stdint.h>
 
 #define LOAD_GENERATORS 2
 /* In all no more than the backlog of xinetd, which is fixed, and than the descriptors that dbus-daemon takes
@@ -36,3 +36,16 @@ LoadLatency load_measure_latency(uint16_t port, unsigned milliseconds);
 
 /* One connection, in this process. Returns the nanoseconds to the first byte; 0: it failed. */
 uint32_t load_probe(uint16_t port);
+
+/* --- Load on connections that stay: throughput, and round trips. The other end is "bench-server stream" at a
+ * port of 127.0.0.1 --- */
+
+/* Bytes a second that arrive through so many connections at once. 0: it failed. */
+double flow_measure_bytes(uint16_t port, unsigned n_connections, unsigned milliseconds);
+
+typedef struct FlowRoundTrip {
+        double p50_us, p99_us; /* one byte, there and back */
+        uint64_t n;            /* 0: it failed */
+} FlowRoundTrip;
+
+FlowRoundTrip flow_measure_round_trip(uint16_t port, unsigned milliseconds);

@@ -14,12 +14,8 @@
 #include <unistd.h>
 
 #include "base/macros.h"
-#include "bench/flow.h"
-#include "bench/helper.h"
 #include "bench/load.h"
-#include "bench/placement.h"
-#include "bench/series.h"
-#include "bench/usage.h"
+#include "bench/rows.h"
 #include "bus/loop.h"
 #include "bus/net.h"
 #include "bus/service.h"
@@ -53,27 +49,27 @@ static const struct {
         [CPU_BYTES] = { "cpu_ms_gigabyte", "CPU, ms a GB", false, 1 },
 };
 
-typedef enum RowId {
+typedef enum RelayId {
         DIRECT,
         RELAY,
         PROXY,
         RELAY_UNIX,
         PROXY_UNIX,
-        N_ROWS,
-} RowId;
+        N_RELAYS,
+} RelayId;
 
-/* Where the two targets are, and in front of each a process of its own. */
-typedef struct Row {
+/* A relay in front of each of the two targets. */
+typedef struct Relay {
         const char *key, *name;
         bool to_unix;
-        RowId compared; /* with this one */
+        RelayId compared; /* to this one */
         Helper *byte, *stream;
         uint16_t byte_port, stream_port;
         const char *missing;
         Series series[N_FIGURES];
-} Row;
+} Relay;
 
-static Row rows[N_ROWS] = {
+static Relay relays[N_RELAYS] = {
         [DIRECT] = { .key = "direct", .name = "no relay" },
         [RELAY] = { .key = "relay", .name = "tcpserversocketctl relay", .compared = PROXY },
         [PROXY] = { .key = "proxyd", .name = "systemd-socket-proxyd" },
@@ -121,7 +117,7 @@ static void parse_arguments(int argc, char *argv[]) {
 
 /* Returns its address. */
 static char *start_target(const char *mode, const char *path, Helper **ret) {
-        const char *const argv[] = { "bench-relay-target", mode, path, NULL };
+        const char *const argv[] = { "bench-server", mode, path, NULL };
 
         *ret = helper_start(argv, NULL, mode);
         if (!helper_wait_ready(*ret, READY_MS))
@@ -129,7 +125,7 @@ static char *start_target(const char *mode, const char *path, Helper **ret) {
         return path ? g_strdup(path) : g_strdup_printf("127.0.0.1:%s", (*ret)->last_line);
 }
 
-static Helper *start_relay(RowId id, TestBus *bus, const char *target, uint16_t *ret_port) {
+static Helper *start_relay(RelayId id, TestBus *bus, const char *target, uint16_t *ret_port) {
         g_autofree char *address = NULL;
         const char *const tool[] = { g_getenv("TEST_CTL"), "--quiet", "relay", NULL, target, NULL };
         const char *const proxyd[] = { "systemd-socket-activate", "-l",   NULL, PROXYD,
@@ -147,35 +143,36 @@ static Helper *start_relay(RowId id, TestBus *bus, const char *target, uint16_t 
                 memcpy(argv, proxyd, sizeof(proxyd));
                 argv[2] = address;
         }
-        helper = helper_start(argv, is_tool ? bus : NULL, rows[id].key);
+        helper = helper_start(argv, is_tool ? bus : NULL, relays[id].key);
         test_wait_for_within(READY_MS, test_child_has_exited(helper->child) ||
                                                        test_is_listening(helper->child->pid, *ret_port));
         return helper;
 }
 
-static void start_rows(TestBus *bus, Helper *targets[static 4]) {
+static void start_all(TestBus *bus, Helper *targets[static 4]) {
         g_autofree char *directory = test_make_directory("targets"),
                         *byte_path = g_build_filename(directory, "b", NULL);
         g_autofree char *stream_path = g_build_filename(directory, "s", NULL);
-        g_autofree char *byte = start_target("byte", NULL, &targets[0]),
+        g_autofree char *byte = start_target("accept", NULL, &targets[0]),
                         *stream = start_target("stream", NULL, &targets[1]);
 
-        g_free(start_target("byte", byte_path, &targets[2]));
+        g_free(start_target("accept", byte_path, &targets[2]));
         g_free(start_target("stream", stream_path, &targets[3]));
 
-        rows[DIRECT].byte_port = (uint16_t) atoi(targets[0]->last_line);
-        rows[DIRECT].stream_port = (uint16_t) atoi(targets[1]->last_line);
-        for (RowId id = RELAY; id < N_ROWS; id++) {
-                Row *row = rows + id;
+        relays[DIRECT].byte_port = (uint16_t) atoi(targets[0]->last_line);
+        relays[DIRECT].stream_port = (uint16_t) atoi(targets[1]->last_line);
+        for (RelayId id = RELAY; id < N_RELAYS; id++) {
+                Relay *relay = relays + id;
 
                 if ((id == PROXY || id == PROXY_UNIX) && access(PROXYD, X_OK) < 0) {
-                        row->missing = "not installed";
+                        relay->missing = "not installed";
                         continue;
                 }
-                row->byte = start_relay(id, bus, row->to_unix ? byte_path : byte, &row->byte_port);
-                row->stream = start_relay(id, bus, row->to_unix ? stream_path : stream, &row->stream_port);
-                if (load_probe(row->byte_port) == 0)
-                        row->missing = "does not forward";
+                relay->byte = start_relay(id, bus, relay->to_unix ? byte_path : byte, &relay->byte_port);
+                relay->stream = start_relay(id, bus, relay->to_unix ? stream_path : stream,
+                                            &relay->stream_port);
+                if (load_probe(relay->byte_port) == 0)
+                        relay->missing = "does not forward";
         }
 }
 
@@ -184,71 +181,71 @@ static double get_cpu(Helper *helper) {
         return helper ? usage_get_cpu(helper->child->pid) : NAN;
 }
 
-static void measure_connections(Row *row) {
-        double cpu = get_cpu(row->byte);
-        LoadRate rate = load_measure_rate(row->byte_port, arg_rate_ms);
+static void measure_connections(Relay *relay) {
+        double cpu = get_cpu(relay->byte);
+        LoadRate rate = load_measure_rate(relay->byte_port, arg_rate_ms);
 
         if (rate.failed + rate.stuck > 0)
                 printf("note: %s: of %" G_GUINT64_FORMAT " connections %" G_GUINT64_FORMAT
                        " failed, %" G_GUINT64_FORMAT " did not end\n",
-                       row->name, rate.n, rate.failed, rate.stuck);
-        series_add(&row->series[RATE], rate.rate);
+                       relay->name, rate.n, rate.failed, rate.stuck);
+        series_add(&relay->series[RATE], rate.rate);
         g_usleep(20000);
-        series_add(&row->series[CPU_CONNECTION], (get_cpu(row->byte) - cpu) / (double) rate.n);
+        series_add(&relay->series[CPU_CONNECTION], (get_cpu(relay->byte) - cpu) / (double) rate.n);
 }
 
-static void measure_first_byte(Row *row) {
-        pid_t pid = row->byte ? row->byte->child->pid : 0;
+static void measure_first_byte(Relay *relay) {
+        pid_t pid = relay->byte ? relay->byte->child->pid : 0;
 
         place_server(pid);
-        series_add(&row->series[FIRST_BYTE], load_measure_latency(row->byte_port, arg_latency_ms).p50_us);
+        series_add(&relay->series[FIRST_BYTE], load_measure_latency(relay->byte_port, arg_latency_ms).p50_us);
         place_anywhere(pid);
 }
 
-static void measure_round_trip(Row *row) {
-        pid_t pid = row->stream ? row->stream->child->pid : 0;
+static void measure_round_trip(Relay *relay) {
+        pid_t pid = relay->stream ? relay->stream->child->pid : 0;
 
         place_server(pid);
-        series_add(&row->series[ROUND_TRIP],
-                   flow_measure_round_trip(row->stream_port, arg_latency_ms).p50_us);
+        series_add(&relay->series[ROUND_TRIP],
+                   flow_measure_round_trip(relay->stream_port, arg_latency_ms).p50_us);
         place_anywhere(pid);
 }
 
-static void measure_bytes_one(Row *row) {
-        double cpu = get_cpu(row->stream), rate = flow_measure_bytes(row->stream_port, 1, arg_bytes_ms);
+static void measure_bytes_one(Relay *relay) {
+        double cpu = get_cpu(relay->stream), rate = flow_measure_bytes(relay->stream_port, 1, arg_bytes_ms);
 
-        series_add(&row->series[BYTES_ONE], rate);
-        series_add(&row->series[CPU_BYTES],
-                   (get_cpu(row->stream) - cpu) / 1e3 / (rate * arg_bytes_ms / 1e3 / 1e9));
+        series_add(&relay->series[BYTES_ONE], rate);
+        series_add(&relay->series[CPU_BYTES],
+                   (get_cpu(relay->stream) - cpu) / 1e3 / (rate * arg_bytes_ms / 1e3 / 1e9));
 }
 
-static void measure_bytes_many(Row *row) {
-        series_add(&row->series[BYTES_MANY], flow_measure_bytes(row->stream_port, MANY, arg_bytes_ms));
+static void measure_bytes_many(Relay *relay) {
+        series_add(&relay->series[BYTES_MANY], flow_measure_bytes(relay->stream_port, MANY, arg_bytes_ms));
 }
 
 static void measure_round(unsigned number, Helper *targets[static 4]) {
-        static void (*const measures[])(Row *) = { measure_connections, measure_first_byte,
-                                                   measure_round_trip, measure_bytes_one,
-                                                   measure_bytes_many };
+        static void (*const measures[])(Relay *) = { measure_connections, measure_first_byte,
+                                                     measure_round_trip, measure_bytes_one,
+                                                     measure_bytes_many };
 
         for (size_t m = 0; m < G_N_ELEMENTS(measures); m++) {
                 bool placed = measures[m] == measure_first_byte || measures[m] == measure_round_trip;
 
                 for (unsigned i = 0; i < 4; i++)
                         (placed ? place_server : place_anywhere)(targets[i]->child->pid);
-                for (unsigned i = 0; i < N_ROWS; i++) {
-                        /* There and back again: nobody is always the one who comes after the other. */
-                        Row *row = rows + (number % 2 == 0 ? i : N_ROWS - 1 - i);
+                for (unsigned i = 0; i < N_RELAYS; i++) {
+                        /* Every second round goes backwards, so that no relay always follows the same one. */
+                        Relay *relay = relays + (number % 2 == 0 ? i : N_RELAYS - 1 - i);
 
-                        if (!row->missing)
-                                measures[m](row);
+                        if (!relay->missing)
+                                measures[m](relay);
                 }
         }
 }
 
-/* Above 1: better than the one that it is compared with, whatever the figure is. */
-static double get_gain(const Row *row, Figure figure) {
-        const Series *s = &row->series[figure], *of = &rows[row->compared].series[figure];
+/* Above 1: better than the relay that it is compared with, for all figures. */
+static double get_gain(const Relay *relay, Figure figure) {
+        const Series *s = &relay->series[figure], *of = &relays[relay->compared].series[figure];
         Series ratios = figures[figure].more_is_better ? series_divide(s, of) : series_divide(of, s);
 
         return series_get_median(&ratios);
@@ -261,60 +258,42 @@ static void print_results(const Series *background) {
                 printf(" %22s", figures[f].name);
         putchar('\n');
 
-        for (Row *row = rows; row < rows + N_ROWS; row++) {
-                printf("%-28s", row->name);
-                if (row->missing) {
-                        printf(" n/a: %s\n", row->missing);
+        for (Relay *relay = relays; relay < relays + N_RELAYS; relay++) {
+                printf("%-28s", relay->name);
+                if (relay->missing) {
+                        printf(" n/a: %s\n", relay->missing);
                         continue;
                 }
                 for (Figure f = 0; f < N_FIGURES; f++)
                         printf(" %*.1f", f == FIRST_BYTE || f == ROUND_TRIP || f == CPU_CONNECTION ? 21 : 22,
-                               series_get_median(&row->series[f]) * figures[f].scale);
+                               series_get_median(&relay->series[f]) * figures[f].scale);
                 putchar('\n');
         }
 
         puts("\ngain over systemd-socket-proxyd, round by round (median; above 1 is better)");
-        for (Row *row = rows; row < rows + N_ROWS; row++)
-                if (row->compared != DIRECT && !row->missing && !rows[row->compared].missing) {
-                        printf("%-28s", row->name);
+        for (Relay *relay = relays; relay < relays + N_RELAYS; relay++)
+                if (relay->compared != DIRECT && !relay->missing && !relays[relay->compared].missing) {
+                        printf("%-28s", relay->name);
                         for (Figure f = 0; f < N_FIGURES; f++)
                                 printf(" %*.3f",
                                        f == FIRST_BYTE || f == ROUND_TRIP || f == CPU_CONNECTION ? 21 : 22,
-                                       get_gain(row, f));
+                                       get_gain(relay, f));
                         putchar('\n');
                 }
 }
 
-static void write_series(FILE *f, const Series *s) {
-        fputc('[', f);
-        for (unsigned i = 0; i < s->n; i++)
-                if (isfinite(s->values[i]))
-                        fprintf(f, "%s%.6g", i > 0 ? ", " : "", s->values[i]);
-                else
-                        fprintf(f, "%snull", i > 0 ? ", " : "");
-        fputc(']', f);
-}
+static bool write_results(const char *path) {
+        json_object *o = json_object_new_object();
 
-static bool write_json(const char *path) {
-        FILE *f = fopen(path, "we");
+        json_object_object_add(o, "rounds", json_object_new_int((int) arg_rounds));
+        for (Relay *relay = relays; relay < relays + N_RELAYS; relay++) {
+                json_object *all = json_object_new_object();
 
-        if (!f)
-                return false;
-        fprintf(f, "{\n  \"rounds\": %u", arg_rounds);
-        for (Row *row = rows; row < rows + N_ROWS; row++) {
-                fprintf(f, ",\n  \"%s\": {", row->key);
-                for (Figure figure = 0; figure < N_FIGURES; figure++) {
-                        fprintf(f, "%s\n    \"%s\": ", figure > 0 ? "," : "", figures[figure].key);
-                        write_series(f, &row->series[figure]);
-                }
-                fputs("\n  }", f);
+                for (Figure f = 0; f < N_FIGURES; f++)
+                        json_object_object_add(all, figures[f].key, series_to_json(&relay->series[f]));
+                json_object_object_add(o, relay->key, all);
         }
-        fputs("\n}\n", f);
-        return fclose(f) == 0;
-}
-
-/* GLib would tell the seed of its random numbers. */
-static void ignore(const char *text) {
+        return write_json(o, path);
 }
 
 int main(int argc, char *argv[]) {
@@ -324,24 +303,23 @@ int main(int argc, char *argv[]) {
         bool good = true;
         TestBus *bus;
 
-        g_set_print_handler(ignore);
-        test_init(&argc, &argv);
+        bench_init(&argc, &argv);
         parse_arguments(argc, argv);
 
         bus = test_bus_new(NULL);
         service = test_service_new(bus, NULL);
-        start_rows(bus, targets);
+        start_all(bus, targets);
         for (unsigned i = 0; i < arg_rounds; i++) {
                 series_add(&background, usage_get_background(100));
                 measure_round(i, targets);
         }
         print_results(&background);
         if (arg_json)
-                good = write_json(arg_json);
+                good = write_results(arg_json);
 
-        for (Row *row = rows; row < rows + N_ROWS; row++) {
-                helper_free(row->byte);
-                helper_free(row->stream);
+        for (Relay *relay = relays; relay < relays + N_RELAYS; relay++) {
+                helper_free(relay->byte);
+                helper_free(relay->stream);
         }
         for (unsigned i = 0; i < 4; i++)
                 helper_free(targets[i]);

@@ -1,13 +1,118 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "bench/rows.h"
 
+#include <inttypes.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/macros.h"
 #include "bench/load.h"
 #include "bus/loop.h"
 #include "bus/net.h"
 
+static void ignore(const char *text) {
+}
+
+void bench_init(int *argc, char ***argv) {
+        g_set_print_handler(ignore);
+        test_init(argc, argv);
+}
+
+char *helper_find(const char *name) {
+        g_autofree char *self = g_file_read_link("/proc/self/exe", NULL);
+        g_autofree char *directory = self ? g_path_get_dirname(self) : g_strdup(".");
+        g_autofree char *beside = g_build_filename(directory, name, NULL);
+
+        return access(beside, X_OK) == 0 ? g_steal_pointer(&beside) : g_find_program_in_path(name);
+}
+
+Helper *helper_start(const char *const *argv, TestBus *bus, const char *log_name) {
+        g_autofree char *directory = test_make_directory(log_name);
+        g_autofree char *program = helper_find(argv[0]);
+        g_autofree char *address = bus ? g_strdup_printf("DBUS_SYSTEM_BUS_ADDRESS=%s", test_bus_address(bus))
+                                       : g_strdup("DBUS_SYSTEM_BUS_ADDRESS");
+        /* One line of log for each connection would cost time. */
+        const char *environment[] = { address, "DBUS_SESSION_BUS_ADDRESS", "SYSTEMD_LOG_LEVEL=err", NULL };
+        g_autoptr(GPtrArray) arguments = g_ptr_array_new();
+        Helper *h = g_new0(Helper, 1);
+        TestSpawn how = { .environment = environment };
+
+        g_assert_nonnull(program);
+        g_ptr_array_add(arguments, program);
+        for (const char *const *argument = argv + 1; *argument; argument++)
+                g_ptr_array_add(arguments, (char *) *argument);
+        g_ptr_array_add(arguments, NULL);
+
+        h->log = g_build_filename(directory, "log", NULL);
+        how.log = h->log;
+        h->child = test_child_new((const char *const *) arguments->pdata, &how);
+        return h;
+}
+
+static char **read_lines(Helper *h) {
+        char *content = NULL, **lines;
+
+        if (!g_file_get_contents(h->log, &content, NULL, NULL))
+                content = g_strdup("");
+        lines = g_strsplit(g_strchomp(content), "\n", -1);
+        g_free(content);
+        return lines;
+}
+
+static void keep_last_line(Helper *h) {
+        g_auto(GStrv) lines = read_lines(h);
+
+        for (char **line = lines; *line; line++)
+                if (**line != '\0' && !streq(*line, "ready")) {
+                        g_free(h->last_line);
+                        h->last_line = g_strdup(*line);
+                }
+        if (!h->last_line)
+                h->last_line = g_strdup_printf("ended with status %d, and without a word", h->child->status);
+}
+
+bool helper_wait_ready(Helper *h, unsigned milliseconds) {
+        test_wait_for_within(milliseconds,
+                             test_child_has_exited(h->child) || test_file_contains(h->log, "ready\n"));
+        keep_last_line(h);
+        return !test_child_has_exited(h->child);
+}
+
+GArray *helper_read_ports(Helper *h) {
+        GArray *ports = g_array_new(false, false, sizeof(uint16_t));
+        g_auto(GStrv) lines = read_lines(h);
+
+        for (char **line = lines; *line; line++) {
+                uint16_t port = (uint16_t) g_ascii_strtoull(*line, NULL, 10);
+
+                if (port > 0)
+                        g_array_append_val(ports, port);
+        }
+        return ports;
+}
+
+void helper_free(Helper *h) {
+        if (!h)
+                return;
+        test_child_free(h->child);
+        g_free(h->log);
+        g_free(h->last_line);
+        g_free(h);
+}
+
+sd_bus *helper_connect(TestBus *bus) {
+        sd_bus *connection = NULL;
+
+        g_assert_cmpint(sd_bus_new(&connection), >=, 0);
+        g_assert_cmpint(sd_bus_set_address(connection, test_bus_address(bus)), >=, 0);
+        g_assert_cmpint(sd_bus_set_bus_client(connection, true), >=, 0);
+        g_assert_cmpint(sd_bus_start(connection), >=, 0);
+        return connection;
+}
+
 #define READY_MS 10000U
 
-/* What there is to start a row with. */
+/* What rows are started with. */
 typedef struct Place {
         TestBus *bus;
         TestService *service;
@@ -20,7 +125,7 @@ static void miss(Row *row, const char *why) {
         row->missing = g_strdup(why);
 }
 
-/* Waits for a helper that says its port, or why not. */
+/* Waits until the helper has printed its port, or has ended. */
 static bool take_port(Row *row, Helper *helper) {
         if (!helper_wait_ready(helper, READY_MS)) {
                 miss(row, helper->last_line);
@@ -33,7 +138,7 @@ static bool take_port(Row *row, Helper *helper) {
 /* --- The limits, and the deliveries --- */
 
 static void start_bare_accept(Row *row, const Place *place) {
-        const char *const argv[] = { "bench-bare", "accept", NULL };
+        const char *const argv[] = { "bench-server", "accept", NULL };
 
         row->helper = helper_start(argv, NULL, row->key);
         if (take_port(row, row->helper))
@@ -41,7 +146,7 @@ static void start_bare_accept(Row *row, const Place *place) {
 }
 
 static void start_bare_bus(Row *row, const Place *place) {
-        const char *const receiver[] = { "bench-client", "bare", NULL };
+        const char *const receiver[] = { "bench-server", "bare", NULL };
 
         row->helper = helper_start(receiver, place->bus, "bare-receiver");
         if (!helper_wait_ready(row->helper, READY_MS)) {
@@ -49,7 +154,7 @@ static void start_bare_bus(Row *row, const Place *place) {
                 return;
         }
 
-        const char *const sender[] = { "bench-bare", "send", row->helper->last_line, NULL };
+        const char *const sender[] = { "bench-server", "send", row->helper->last_line, NULL };
         row->sender = helper_start(sender, place->bus, "bare-sender");
         if (take_port(row, row->sender))
                 row->processes = (RowProcesses) { .service = row->sender->child->pid,
@@ -58,7 +163,7 @@ static void start_bare_bus(Row *row, const Place *place) {
 }
 
 static void start_delivery(Row *row, const Place *place) {
-        const char *const argv[] = { "bench-client", row->key, NULL };
+        const char *const argv[] = { "bench-server", row->key, NULL };
 
         row->helper = helper_start(argv, place->bus, row->key);
         if (take_port(row, row->helper))
@@ -205,7 +310,7 @@ void rows_start(Row rows[static N_ROWS], TestBus *bus, TestService *service, Row
                 if (row->left_out)
                         continue;
                 kinds[id].start(row, &place);
-                /* The first one may have much to set up, and shows whether it works at all. */
+                /* The first connection may cost a set-up, and shows whether the row works. */
                 if (!row->missing && load_probe(row->port) == 0)
                         miss(row, "does not answer");
         }
@@ -220,5 +325,119 @@ void rows_stop(Row rows[static N_ROWS]) {
         for (RowId id = 0; id < N_ROWS; id++) {
                 g_clear_pointer(&rows[id].sender, helper_free);
                 g_clear_pointer(&rows[id].helper, helper_free);
+        }
+}
+
+/* After this time, all work for the last connections is done. */
+#define SETTLE_MS 20U
+
+static void note_drops(const Row *row, unsigned number, const Drops *before, GPtrArray *notes) {
+        Drops after = usage_get_drops();
+        uint64_t overflows = after.listen_overflows - before->listen_overflows;
+        uint64_t drops = after.listen_drops - before->listen_drops;
+        uint64_t retransmissions = after.syn_retransmissions - before->syn_retransmissions;
+
+        if (overflows + drops + retransmissions > 0)
+                g_ptr_array_add(notes, g_strdup_printf("round %u, %s: %" PRIu64 " listen overflows, %" PRIu64
+                                                       " dropped and %" PRIu64 " retransmitted SYNs",
+                                                       number, row->name, overflows, drops, retransmissions));
+}
+
+static void note_failures(Row *row,
+                          unsigned number,
+                          uint64_t n,
+                          uint64_t failed,
+                          uint64_t stuck,
+                          GPtrArray *notes) {
+        row->n += n;
+        row->failed += failed + stuck;
+        if (failed + stuck > 0)
+                g_ptr_array_add(notes, g_strdup_printf("round %u, %s: of %" PRIu64 " connections %" PRIu64
+                                                       " failed and %" PRIu64 " did not end",
+                                                       number, row->name, n, failed, stuck));
+}
+
+typedef struct CpuTimes {
+        double service, bus, client;
+} CpuTimes;
+
+/* For a forking server, the handlers, its children, take the place of the client. */
+static CpuTimes get_cpu_times(const Row *row) {
+        return (CpuTimes) {
+                .service = usage_get_cpu(row->processes.service),
+                .bus = usage_get_cpu(row->processes.bus),
+                .client = row_is_forking(row) ? usage_get_children_cpu(row->processes.service)
+                                              : usage_get_cpu(row->processes.client),
+        };
+}
+
+static void measure_rate(Row *row, const RoundPlan *plan, unsigned number, GPtrArray *notes) {
+        CpuTimes before = get_cpu_times(row), after;
+        Drops drops = usage_get_drops();
+        LoadRate load;
+
+        load = load_measure_rate(row->port, plan->rate_ms);
+        g_usleep(SETTLE_MS * 1000);
+        after = get_cpu_times(row);
+
+        note_drops(row, number, &drops, notes);
+        note_failures(row, number, load.n, load.failed, load.stuck, notes);
+        if (load.n == 0) {
+                row->missing = g_strdup("stopped answering");
+                return;
+        }
+        series_add(&row->rate, load.rate);
+        series_add(&row->service_cpu, (after.service - before.service) / (double) load.n);
+        series_add(&row->bus_cpu, (after.bus - before.bus) / (double) load.n);
+        series_add(&row->client_cpu, (after.client - before.client) / (double) load.n);
+}
+
+static void place_row(const Row *row, void (*place)(pid_t pid)) {
+        place(row->processes.service);
+        place(row->processes.bus);
+        place(row->processes.client);
+}
+
+static void measure_latency(Row *row, const RoundPlan *plan, unsigned number, GPtrArray *notes) {
+        Drops drops = usage_get_drops();
+        LoadLatency load;
+
+        place_row(row, place_server);
+        load = load_measure_latency(row->port, plan->latency_ms);
+        place_row(row, place_anywhere);
+        g_usleep(SETTLE_MS * 1000);
+
+        note_drops(row, number, &drops, notes);
+        note_failures(row, number, load.n, load.failed, 0, notes);
+        if (load.n == 0) {
+                row->missing = g_strdup("stopped answering");
+                return;
+        }
+        series_add(&row->p50, load.p50_us);
+        series_add(&row->p99, load.p99_us);
+}
+
+void round_measure(Row rows[static N_ROWS], const RoundPlan *plan, unsigned number, GPtrArray *notes) {
+        void (*const measures[])(Row *, const RoundPlan *, unsigned, GPtrArray *) = { measure_rate,
+                                                                                      measure_latency };
+
+        for (size_t m = 0; m < G_N_ELEMENTS(measures); m++)
+                for (unsigned i = 0; i < N_ROWS; i++) {
+                        /* Every second round goes backwards, so that no row always follows xinetd. */
+                        Row *row = rows + (number % 2 == 1 ? i : N_ROWS - 1 - i);
+
+                        if (row_is_there(row))
+                                measures[m](row, plan, number, notes);
+                }
+}
+
+void rounds_measure_memory(Row rows[static N_ROWS]) {
+        for (Row *row = rows; row < rows + N_ROWS; row++) {
+                row->service_rss = usage_get_rss(row->processes.service);
+                row->service_pss = usage_get_pss(row->processes.service);
+                row->bus_rss = usage_get_rss(row->processes.bus);
+                row->bus_pss = usage_get_pss(row->processes.bus);
+                row->client_rss = usage_get_rss(row->processes.client);
+                row->client_pss = usage_get_pss(row->processes.client);
         }
 }
