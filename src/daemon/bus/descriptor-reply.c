@@ -142,7 +142,7 @@ int descriptor_reply_start(Call *call, DescriptorGet get, DescriptorSent sent, D
                 return r;
         }
 
-        if (outbox_get_room(call->client->outbox, &reply->waiter) > 0)
+        if (outbox_request_room(call->client->outbox, &reply->waiter) > 0)
                 on_room(&reply->waiter);
         return 0;
 }

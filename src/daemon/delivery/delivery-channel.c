@@ -39,16 +39,17 @@ static void channel_close(DeliveryChannel *c) {
         c->ours = close_fd(c->ours);
 }
 
-/* Whether the client has closed its end. The kernel tells once whether something was left in it. */
-static bool channel_is_closed(DeliveryChannel *c) {
+/* Shuts the channel down and returns true if the client has closed its end. The kernel reports only once
+ * whether the client closed it with unread packets in it. */
+static bool channel_shut_down_if_closed(DeliveryChannel *c) {
         socklen_t size = sizeof(int);
         int error = 0;
 
         if (!socket_has_hung_up(c->ours))
                 return false;
 
-        /* It is said a moment after the hang-up; whoever has had the socket's lock in between has missed
-         * nothing. */
+        /* The kernel sets the error a moment after the hang-up. shutdown() takes the socket's lock, so that
+         * the error is there when it returns. */
         (void) shutdown(c->ours, SHUT_RDWR);
         if (getsockopt(c->ours, SOL_SOCKET, SO_ERROR, &error, &size) >= 0 && error == ECONNRESET)
                 c->reset = true;
@@ -69,7 +70,7 @@ static void channel_count_read(DeliveryChannel *c) {
         /* Rounded down: the kernel lets go of a packet that was read in two steps, and tells after the first.
          */
         unread = (unsigned) size / c->packet_size;
-        if (channel_is_closed(c))
+        if (channel_shut_down_if_closed(c))
                 unread = c->reset ? d->n_sent : 0;
         while (d->n_sent > unread)
                 delivery_confirm(d, TAILQ_FIRST(&d->sent));
@@ -82,7 +83,7 @@ static int send_connection(int socket, int fd, uint64_t serial) {
         return packet_send(&packet, socket, &fd, 1);
 }
 
-static uint32_t channel_get_room(Delivery *d) {
+static uint32_t channel_request_room(Delivery *d) {
         DeliveryChannel *c = from_delivery(d);
         uint32_t used = d->n_sent + d->n_waiting;
 
@@ -265,7 +266,7 @@ static void channel_set_owner(Delivery *d, Outbox *outbox) {
         c->is_served = outbox || !d->is_owners;
 
         /* Whoever comes next must not be given what goes into the channel of one who has left. */
-        if (c->ours >= 0 && d->parameters.options->persistent && channel_is_closed(c))
+        if (c->ours >= 0 && d->parameters.options->persistent && channel_shut_down_if_closed(c))
                 channel_end(c);
         if (c->source)
                 (void) sd_event_source_set_enabled(c->source, SD_EVENT_ON);
@@ -286,7 +287,7 @@ static const DeliveryOps channel_ops = {
         .is_direct = true,
         .free = channel_free,
         .set_owner = channel_set_owner,
-        .get_room = channel_get_room,
+        .request_room = channel_request_room,
         .push = channel_push,
         .open_channel = channel_open,
         .take_back = channel_take_back,

@@ -123,35 +123,33 @@ static int send_reply(PullCall *call, uint32_t n, int receipt, uint64_t *ret_coo
         return outbox_send(call->outbox, m, ret_cookie);
 }
 
-/* How many connections the call can be answered with now. */
-static uint32_t call_get_room(PullCall *call) {
-        uint32_t room = outbox_get_room(call->outbox, &call->waiter);
+/* Returns how many connections the call can be answered with now; if none, its waiter is called later. */
+static uint32_t call_request_room(PullCall *call) {
+        uint32_t room = outbox_request_room(call->outbox, &call->waiter);
 
         return room < call->maximum ? room : call->maximum;
 }
 
-/* The first call that can be answered: one whose caller does not take what it has been sent does not stand in
- * the others' way. */
-static PullCall *find_call(DeliveryPull *p, uint32_t *ret_room) {
+/* Finds the first call that can be answered now, and returns with how many connections. A call of a client
+ * without room does not delay the calls of others. */
+static uint32_t pull_request_call(DeliveryPull *p, PullCall **ret) {
         PullCall *call;
         uint32_t room;
 
         TAILQ_FOREACH(call, &p->calls, link) {
-                room = call_get_room(call);
+                room = call_request_room(call);
                 if (room > 0) {
-                        *ret_room = room;
-                        return call;
+                        *ret = call;
+                        return room;
                 }
         }
 
-        return NULL;
+        return 0;
 }
 
-static uint32_t pull_get_room(Delivery *d) {
-        uint32_t room;
-
-        if (!find_call(from_delivery(d), &room))
-                return 0;
+static uint32_t pull_request_room(Delivery *d) {
+        PullCall *call;
+        uint32_t room = pull_request_call(from_delivery(d), &call);
 
         return room > d->n_waiting ? room - d->n_waiting : 0;
 }
@@ -193,7 +191,7 @@ static int pull_push(Delivery *d, bool more) {
         if (more)
                 return 0; /* a reply brings many */
 
-        while (d->n_waiting > 0 && (call = find_call(p, &room))) {
+        while (d->n_waiting > 0 && (room = pull_request_call(p, &call)) > 0) {
                 r = pull_answer(p, call, room < d->n_waiting ? room : d->n_waiting);
                 if (r <= 0)
                         return r;
@@ -344,7 +342,7 @@ static Delivery *pull_free(Delivery *d) {
 static const DeliveryOps pull_ops = {
         .free = pull_free,
         .set_owner = pull_set_owner,
-        .get_room = pull_get_room,
+        .request_room = pull_request_room,
         .push = pull_push,
         .wants_notice = pull_wants_notice,
         .notice = pull_notice,

@@ -93,13 +93,13 @@ static uint32_t signal_get_acknowledge_window(DeliverySignal *s) {
         return n < ACKNOWLEDGE_WINDOW_USER ? ACKNOWLEDGE_WINDOW_USER / n : 1;
 }
 
-static uint32_t signal_get_send_room(DeliverySignal *s) {
+static uint32_t signal_request_send_room(DeliverySignal *s) {
         uint32_t room, max;
 
         if (!s->outbox)
                 return 0;
 
-        room = outbox_get_room(s->outbox, &s->waiter);
+        room = outbox_request_room(s->outbox, &s->waiter);
         if (!s->delivery.parameters.options->acknowledge)
                 return room;
 
@@ -110,8 +110,8 @@ static uint32_t signal_get_send_room(DeliverySignal *s) {
         return room < max - s->delivery.n_sent ? room : max - s->delivery.n_sent;
 }
 
-static uint32_t signal_get_room(Delivery *d) {
-        uint32_t room = signal_get_send_room(from_delivery(d));
+static uint32_t signal_request_room(Delivery *d) {
+        uint32_t room = signal_request_send_room(from_delivery(d));
 
         return room > d->n_waiting ? room - d->n_waiting : 0;
 }
@@ -125,7 +125,7 @@ static int signal_push(Delivery *d, bool more) {
         DeliverySignal *s = from_delivery(d);
         int r = 0;
 
-        while (d->n_waiting > 0 && signal_get_send_room(s) > 0) {
+        while (d->n_waiting > 0 && signal_request_send_room(s) > 0) {
                 r = signal_push_one(s);
                 if (r == 0 || errno_is_transient(r) || bus_is_lost(r))
                         break; /* the message needed a copy of the descriptor, or memory; later */
@@ -215,7 +215,7 @@ static Delivery *signal_free(Delivery *d) {
 static const DeliveryOps signal_ops = {
         .free = signal_free,
         .set_owner = signal_set_owner,
-        .get_room = signal_get_room,
+        .request_room = signal_request_room,
         .push = signal_push,
         .acknowledge = signal_acknowledge,
 };

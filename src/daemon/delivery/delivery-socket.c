@@ -10,7 +10,7 @@
 #include "daemon/delivery/delivery.h"
 #include "daemon/policy/options.h"
 
-static uint32_t socket_get_room(Delivery *d) {
+static uint32_t socket_request_room(Delivery *d) {
         return 0;
 }
 
@@ -91,7 +91,7 @@ static Delivery *socket_free(Delivery *d) {
 static const DeliveryOps socket_ops = {
         .free = socket_free,
         .set_owner = socket_set_owner,
-        .get_room = socket_get_room,
+        .request_room = socket_request_room,
         .push = socket_push,
         .take_socket = socket_take,
         .take_back = socket_take_back,

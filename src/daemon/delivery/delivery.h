@@ -69,8 +69,8 @@ struct DeliveryOps {
          * of these calls. */
         void (*set_owner)(Delivery *d, Outbox *outbox);
 
-        /* How many more connections may be accepted now. After a 0, the room event follows. */
-        uint32_t (*get_room)(Delivery *d);
+        /* Returns how many more connections may be accepted now. If that is 0, the event room follows. */
+        uint32_t (*request_room)(Delivery *d);
 
         /* Hands over what waits, as far as there is room. 'more': others may follow at once, so that what is
          * done once for several can wait for the next push. Returns a negative errno if something did not

@@ -199,11 +199,12 @@ static AcceptResult listener_accept_one(Listener *l) {
         return listener_hand_over(l, fd, &peer);
 }
 
-/* Whether the next connection may be accepted now. */
-static bool listener_is_ready(Listener *l) {
+/* Returns whether the next connection may be accepted now. If not, listener_serve() is called when it may: by
+ * the delivery if it has no room, by the timer if the rate is reached. */
+static bool listener_request_accept(Listener *l) {
         uint64_t next;
 
-        if (l->frozen || l->paused || l->held || l->delivery->ops->get_room(l->delivery) == 0)
+        if (l->frozen || l->paused || l->held || l->delivery->ops->request_room(l->delivery) == 0)
                 return false;
 
         if (l->pacer.interval_ns > 0) {
@@ -246,7 +247,7 @@ void listener_serve(Listener *l) {
         listener_push(l, false);
         listener_notice_waiting(l);
 
-        for (unsigned n = 0; n < ACCEPT_BATCH && listener_is_ready(l); n++) {
+        for (unsigned n = 0; n < ACCEPT_BATCH && listener_request_accept(l); n++) {
                 AcceptResult result;
 
                 result = listener_accept_one(l);
@@ -258,7 +259,7 @@ void listener_serve(Listener *l) {
 
         listener_push(l, false);
 
-        listener_watch(l, listener_is_ready(l) || listener_wants_notice(l));
+        listener_watch(l, listener_request_accept(l) || listener_wants_notice(l));
 }
 
 static int on_connection(sd_event_source *s, int fd, uint32_t revents, void *userdata) {
@@ -267,7 +268,7 @@ static int on_connection(sd_event_source *s, int fd, uint32_t revents, void *use
         void *events_userdata = l->userdata;
 
         /* Somebody else may have taken it since the kernel told. */
-        if (listener_wants_notice(l) && !listener_is_ready(l) && socket_has_input(l->fd))
+        if (listener_wants_notice(l) && !listener_request_accept(l) && socket_has_input(l->fd))
                 l->delivery->ops->notice(l->delivery);
 
         listener_serve(l);

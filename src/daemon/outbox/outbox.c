@@ -45,7 +45,7 @@ static void outbox_serve_waiters(void *userdata) {
         if (outbox->probe.state != PROBE_PASSED) {
                 /* It waits for nothing but a place for the probe. */
                 if (outbox->probe.state == PROBE_NEW && (waiter = TAILQ_FIRST(&outbox->waiters)))
-                        (void) outbox_get_room(outbox, waiter);
+                        (void) outbox_request_room(outbox, waiter);
                 return;
         }
 
@@ -288,7 +288,7 @@ bool outbox_is_being_probed(const Outbox *outbox) {
         return outbox->probe.state == PROBE_SENT;
 }
 
-uint32_t outbox_get_room(Outbox *outbox, Waiter *waiter) {
+uint32_t outbox_request_room(Outbox *outbox, Waiter *waiter) {
         uint32_t room = 0;
 
         if (outbox->probe.state == PROBE_REFUSED)

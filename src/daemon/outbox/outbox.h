@@ -43,8 +43,9 @@ void outbox_set_window_max(Outbox *outbox, uint32_t window_max);
 sd_bus *outbox_get_bus(Outbox *outbox);
 const char *outbox_get_destination(Outbox *outbox);
 
-/* How many connections may be sent now. If it is 0, the waiter is called later. */
-uint32_t outbox_get_room(Outbox *outbox, Waiter *waiter);
+/* Returns how many connections may be sent now. If that is 0, starts the probe if there was none, and queues
+ * the waiter, which is called when there is room. */
+uint32_t outbox_request_room(Outbox *outbox, Waiter *waiter);
 
 /* Whether the client may be sent a signal of not more than so many bytes that carries nothing; it is to be
  * sent then. If not, as it has too much unread, the waiter is called later. */
