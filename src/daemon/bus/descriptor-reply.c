@@ -3,7 +3,6 @@
 #include <systemd/sd-event.h>
 
 #include "base/linger.h"
-#include "base/log.h"
 #include "base/macros.h"
 #include "daemon/bus/bus-error.h"
 #include "daemon/bus/call.h"
@@ -40,7 +39,6 @@ static int reply_send(DescriptorReply *reply, sd_bus_error *error) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
         Outbox *outbox = reply->call.client->outbox;
         _cleanup_close_ int fd = -EBADF;
-        uint64_t cookie;
         int r;
 
         fd = reply->get(&reply->call, error);
@@ -51,18 +49,13 @@ static int reply_send(DescriptorReply *reply, sd_bus_error *error) {
         if (r >= 0)
                 r = sd_bus_message_append_basic(m, 'h', &fd);
         if (r >= 0)
-                r = outbox_send(outbox, m, &cookie);
+                r = outbox_send(outbox, m, NULL, 1);
         if (r < 0) {
                 reply->failed(&reply->call);
                 return r;
         }
 
-        /* It has been answered. */
-        r = outbox_add_descriptor(outbox, cookie);
-        if (r < 0)
-                log_debug("Cannot account for a descriptor for %s: %s", outbox_get_destination(outbox),
-                          strerror(-r));
-
+        outbox_flush(outbox, false);
         return 0;
 }
 

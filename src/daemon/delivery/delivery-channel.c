@@ -56,24 +56,37 @@ static bool channel_shut_down_if_closed(DeliveryChannel *c) {
         return true;
 }
 
+static uint32_t channel_get_unread(const DeliveryChannel *c) {
+        return c->delivery.n_restored + c->delivery.n_sent;
+}
+
+static void channel_confirm_first(DeliveryChannel *c) {
+        Delivery *d = &c->delivery;
+
+        if (d->n_restored > 0) {
+                d->n_restored--;
+                d->parameters.events->delivered(1, d->parameters.userdata);
+        } else
+                delivery_confirm(d, TAILQ_FIRST(&d->sent));
+}
+
 /* What has been read has left the channel. The kernel tells how much memory the rest takes, and all packets
  * take the same. What the client leaves in a channel that it closes takes none either: so whether it is
  * closed is asked afterwards. */
 static void channel_count_read(DeliveryChannel *c) {
-        Delivery *d = &c->delivery;
         uint32_t unread;
         int size;
 
-        if (d->n_sent == 0 || ioctl(c->ours, SIOCOUTQ, &size) < 0)
+        if (channel_get_unread(c) == 0 || ioctl(c->ours, SIOCOUTQ, &size) < 0)
                 return;
 
         /* Rounded down: the kernel lets go of a packet that was read in two steps, and tells after the first.
          */
         unread = (unsigned) size / c->packet_size;
         if (channel_shut_down_if_closed(c))
-                unread = c->reset ? d->n_sent : 0;
-        while (d->n_sent > unread)
-                delivery_confirm(d, TAILQ_FIRST(&d->sent));
+                unread = c->reset ? channel_get_unread(c) : 0;
+        while (channel_get_unread(c) > unread)
+                channel_confirm_first(c);
 }
 
 static int send_connection(int socket, int fd, uint64_t serial) {
@@ -85,7 +98,7 @@ static int send_connection(int socket, int fd, uint64_t serial) {
 
 static uint32_t channel_request_room(Delivery *d) {
         DeliveryChannel *c = from_delivery(d);
-        uint32_t used = d->n_sent + d->n_waiting;
+        uint32_t used = delivery_get_in_flight(d);
 
         if (c->ours < 0 || !c->is_served)
                 return 0;
@@ -101,11 +114,11 @@ static int channel_push(Delivery *d, bool more) {
         if (c->ours < 0 || !c->is_served)
                 return 0;
 
-        while ((handoff = TAILQ_FIRST(&d->waiting)) && d->n_sent < UNREAD_MAX) {
+        while ((handoff = TAILQ_FIRST(&d->waiting)) && channel_get_unread(c) < UNREAD_MAX) {
                 r = send_connection(c->ours, handoff->fd, handoff->serial);
                 if (r == -ECONNRESET)
                         c->reset = true;
-                if (r == -EAGAIN && d->n_sent == 0)
+                if (r == -EAGAIN && channel_get_unread(c) == 0)
                         return -ENOBUFS; /* nobody will read something, so no event will come */
                 if (r == -EAGAIN || r == -EPIPE || r == -ECONNRESET)
                         return 0; /* full, or closed: the event source says so too */
@@ -113,8 +126,8 @@ static int channel_push(Delivery *d, bool more) {
                         return r; /* ETOOMANYREFS, ENOBUFS, ENOMEM: later */
 
                 delivery_mark_sent(d);
-                /* It is in their channel: the descriptor there is enough. */
-                handoff_let_go(handoff);
+                /* The channel holds a copy that outlives this process. */
+                handoff_close(handoff);
         }
 
         return 0;
@@ -124,17 +137,11 @@ static int channel_push(Delivery *d, bool more) {
  * not sent may still go through another channel. */
 static void channel_end(DeliveryChannel *c) {
         Delivery *d = &c->delivery;
-        Handoff *handoff, *next;
 
         channel_count_read(c);
-        while ((handoff = TAILQ_LAST(&d->sent, HandoffQueue)))
-                delivery_recall(d, handoff);
-
-        for (handoff = TAILQ_FIRST(&d->waiting); handoff; handoff = next) {
-                next = TAILQ_NEXT(handoff, delivery_link);
-                if (handoff->fd < 0 || !d->parameters.options->persistent)
-                        delivery_lose(d, handoff, EPIPE);
-        }
+        delivery_lose_sent(d, EPIPE);
+        if (!d->parameters.options->persistent)
+                delivery_lose_waiting(d, EPIPE);
 
         c->source = sd_event_source_disable_unref(c->source);
         channel_close(c);
@@ -227,23 +234,13 @@ static int channel_get(Delivery *d, unsigned *ret_packet_size) {
         return c->ours;
 }
 
-/* What was not read is still in it. Who those are is not known any more, only how many. */
+/* The unread connections are still in the channel. Only their number is known. */
 static int channel_restore(Delivery *d, int fd, unsigned packet_size) {
         DeliveryChannel *c = from_delivery(d);
-        Address unknown = address_any(AF_INET);
-        Handoff *handoff;
         int r, size;
 
         if (c->ours >= 0 || ioctl(fd, SIOCOUTQ, &size) < 0 || size < 0)
                 return -EINVAL;
-
-        for (unsigned n = (unsigned) size / packet_size; n > 0 && d->n_sent < UNREAD_MAX; n--) {
-                r = handoff_new(-EBADF, &unknown, &unknown, 0, &handoff);
-                if (r < 0)
-                        return r;
-                delivery_add(d, handoff);
-                delivery_mark_sent(d);
-        }
 
         r = channel_add_source(c, fd);
         if (r < 0)
@@ -253,6 +250,9 @@ static int channel_restore(Delivery *d, int fd, unsigned packet_size) {
         (void) sd_event_source_set_enabled(c->source, SD_EVENT_OFF);
         c->packet_size = packet_size;
         c->ours = fd;
+        d->n_restored = (unsigned) size / packet_size;
+        if (d->n_restored > UNREAD_MAX)
+                d->n_restored = UNREAD_MAX;
         return 0;
 }
 

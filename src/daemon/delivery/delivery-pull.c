@@ -92,10 +92,10 @@ static void on_refused(Waiter *waiter) {
 }
 
 /* Answers with the first n that wait. */
-static int send_reply(PullCall *call, uint32_t n, int receipt, uint64_t *ret_cookie) {
+static int send_reply(PullCall *call, uint32_t n, int receipt) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
         Delivery *d = &call->pull->delivery;
-        Handoff *handoff = TAILQ_FIRST(&d->waiting);
+        Handoff *first = n > 0 ? TAILQ_FIRST(&d->waiting) : NULL, *handoff = first;
         int r;
 
         r = sd_bus_message_new_method_return(call->message, &m);
@@ -106,10 +106,10 @@ static int send_reply(PullCall *call, uint32_t n, int receipt, uint64_t *ret_coo
         if (r < 0)
                 return r;
 
-        for (; n > 0; n--, handoff = TAILQ_NEXT(handoff, delivery_link)) {
+        for (uint32_t left = n; left > 0; left--, handoff = TAILQ_NEXT(handoff, delivery_link)) {
                 r = sd_bus_message_open_container(m, 'r', "hsqa{sv}");
                 if (r >= 0)
-                        r = delivery_message_append(m, handoff, &d->parameters, n == 1 ? receipt : -EBADF);
+                        r = delivery_message_append(m, handoff, &d->parameters, left == 1 ? receipt : -EBADF);
                 if (r >= 0)
                         r = sd_bus_message_close_container(m);
                 if (r < 0)
@@ -120,7 +120,7 @@ static int send_reply(PullCall *call, uint32_t n, int receipt, uint64_t *ret_coo
         if (r < 0)
                 return r;
 
-        return outbox_send(call->outbox, m, ret_cookie);
+        return outbox_send(call->outbox, m, first, n);
 }
 
 /* Returns how many connections the call can be answered with now; if none, its waiter is called later. */
@@ -158,25 +158,20 @@ static uint32_t pull_request_room(Delivery *d) {
 static int pull_answer(DeliveryPull *p, PullCall *call, uint32_t n) {
         _cleanup_close_ int receipt = -EBADF;
         Delivery *d = &p->delivery;
-        uint64_t cookie;
         int r;
 
         r = outbox_attach_receipt(call->outbox, &call->waiter, &receipt);
         if (r <= 0)
                 return r;
 
-        r = send_reply(call, n, receipt, &cookie);
+        r = send_reply(call, n, receipt);
         if (r < 0) {
                 outbox_detach_receipt(call->outbox);
                 return r;
         }
 
-        for (; n > 0; n--) {
-                Handoff *handoff = TAILQ_FIRST(&d->waiting);
-
+        for (; n > 0; n--)
                 delivery_mark_sent(d);
-                outbox_add(call->outbox, handoff, cookie, true);
-        }
         outbox_seal_receipt(call->outbox);
         (void) pull_call_free(call);
         return 1;
@@ -232,7 +227,6 @@ static void pull_notice(Delivery *d) {
 static int on_time_out(sd_event_source *s, uint64_t usec, void *userdata) {
         PullCall *call = userdata;
         DeliveryPull *p = call->pull;
-        uint64_t cookie;
         int r;
 
         /* It is the caller's first, and the bus has not said yet whether it takes descriptors. Almost. */
@@ -246,7 +240,7 @@ static int on_time_out(sd_event_source *s, uint64_t usec, void *userdata) {
                 return 0;
         }
 
-        r = send_reply(call, 0, -EBADF, &cookie);
+        r = send_reply(call, 0, -EBADF);
         if (r < 0)
                 log_debug("%s: cannot answer Accept: %s", p->delivery.parameters.path, strerror(-r));
 
@@ -315,10 +309,9 @@ static void pull_set_owner(Delivery *d, Outbox *outbox) {
 static void pull_freeze(Delivery *d) {
         DeliveryPull *p = from_delivery(d);
         PullCall *call;
-        uint64_t cookie;
 
         while ((call = TAILQ_FIRST(&p->calls))) {
-                (void) send_reply(call, 0, -EBADF, &cookie);
+                (void) send_reply(call, 0, -EBADF);
                 (void) pull_call_free(call);
         }
 }

@@ -31,7 +31,7 @@ static DeliverySignal *from_waiter(Waiter *waiter) {
         return CONTAINER_OF(waiter, DeliverySignal, waiter);
 }
 
-static int send_accept_socket(DeliverySignal *s, const Handoff *handoff, int receipt, uint64_t *ret_cookie) {
+static int send_accept_socket(DeliverySignal *s, Handoff *handoff, int receipt) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
         int r;
 
@@ -52,7 +52,7 @@ static int send_accept_socket(DeliverySignal *s, const Handoff *handoff, int rec
         if (r < 0)
                 return r;
 
-        return outbox_send(s->outbox, m, ret_cookie);
+        return outbox_send(s->outbox, m, handoff, 1);
 }
 
 /* Hands over the first that waits. Returns 0 if there is no room after all. Who acknowledges by itself need
@@ -61,7 +61,6 @@ static int signal_push_one(DeliverySignal *s) {
         bool acknowledge = s->delivery.parameters.options->acknowledge;
         Handoff *handoff = TAILQ_FIRST(&s->delivery.waiting);
         _cleanup_close_ int receipt = -EBADF;
-        uint64_t cookie;
         int r;
 
         if (acknowledge) {
@@ -70,14 +69,13 @@ static int signal_push_one(DeliverySignal *s) {
                         return r;
         }
 
-        r = send_accept_socket(s, handoff, receipt, &cookie);
+        r = send_accept_socket(s, handoff, receipt);
         if (r < 0) {
                 outbox_detach_receipt(s->outbox);
                 return r;
         }
 
         delivery_mark_sent(&s->delivery);
-        outbox_add(s->outbox, handoff, cookie, !acknowledge);
         if (acknowledge)
                 outbox_seal_receipt(s->outbox);
         return 1;
@@ -138,11 +136,11 @@ static int signal_push(Delivery *d, bool more) {
         return errno_is_transient(r) ? r : 0;
 }
 
-/* What the bus did not pass on at first comes after others with higher serials: they do not stand for it
- * before it has been read. */
+/* A serial also acknowledges all lower ones. A connection that was sent after higher serials is only included
+ * when its message has left the bus. */
 static bool is_acknowledged(const Handoff *handoff, uint64_t serial) {
         return handoff->serial <= serial &&
-               (!handoff->refused || handoff->returned || handoff->serial == serial);
+               (!handoff->out_of_order || handoff->state != HANDOFF_ON_BUS || handoff->serial == serial);
 }
 
 static int signal_acknowledge(Delivery *d, uint64_t serial) {
@@ -160,11 +158,9 @@ static int signal_acknowledge(Delivery *d, uint64_t serial) {
                         delivery_confirm(d, handoff);
         }
 
-        /* What was sent before, by another process or to another owner, and has been taken from there. */
-        while ((handoff = TAILQ_FIRST(&d->waiting)) && handoff->serial <= serial && !handoff->refused) {
-                delivery_mark_sent(d);
+        /* An earlier process, or the same one to an earlier owner, has sent these. */
+        while ((handoff = TAILQ_FIRST(&d->waiting)) && handoff->serial <= serial && !handoff->out_of_order)
                 delivery_confirm(d, handoff);
-        }
 
         delivery_tell_room(d); /* the listener may end in it */
         return 0;
@@ -183,7 +179,7 @@ static void signal_set_owner(Delivery *d, Outbox *outbox) {
         if (!outbox)
                 for (handoff = TAILQ_LAST(&d->sent, HandoffQueue); handoff; handoff = previous) {
                         previous = TAILQ_PREV(handoff, HandoffQueue, delivery_link);
-                        if (!handoff->outbox)
+                        if (handoff->state == HANDOFF_SENT)
                                 delivery_recall(d, handoff);
                 }
 }

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <assert.h>
+
 #include "base/macros.h"
 #include "daemon/delivery/delivery.h"
-#include "daemon/outbox/outbox.h"
+#include "daemon/policy/options.h"
 
 void delivery_init(Delivery *d, const DeliveryOps *ops, const DeliveryParameters *parameters) {
         *d = (Delivery) { .ops = ops, .parameters = *parameters };
@@ -10,36 +12,37 @@ void delivery_init(Delivery *d, const DeliveryOps *ops, const DeliveryParameters
         TAILQ_INIT(&d->sent);
 }
 
-static void delivery_remove(Delivery *d, Handoff *handoff, bool sent) {
-        if (sent) {
-                TAILQ_REMOVE(&d->sent, handoff, delivery_link);
-                d->n_sent--;
-        } else {
+static void delivery_remove(Delivery *d, Handoff *handoff) {
+        assert(handoff->delivery == d);
+
+        if (handoff->state == HANDOFF_WAITING) {
                 TAILQ_REMOVE(&d->waiting, handoff, delivery_link);
                 d->n_waiting--;
+        } else {
+                TAILQ_REMOVE(&d->sent, handoff, delivery_link);
+                d->n_sent--;
         }
 }
 
 void delivery_done(Delivery *d) {
         Handoff *handoff;
 
-        while ((handoff = TAILQ_FIRST(&d->sent))) {
-                delivery_remove(d, handoff, true);
-                if (handoff->outbox)
-                        outbox_orphan(handoff->outbox, handoff);
-                else
-                        (void) handoff_free(handoff);
-        }
-
-        while ((handoff = TAILQ_FIRST(&d->waiting))) {
-                delivery_remove(d, handoff, false);
+        while ((handoff = TAILQ_FIRST(&d->sent)) || (handoff = TAILQ_FIRST(&d->waiting))) {
+                delivery_remove(d, handoff);
                 (void) handoff_free(handoff);
         }
 }
 
+static void delivery_handle_read(Delivery *d, Handoff *handoff) {
+        if (d->parameters.options->acknowledge)
+                handoff->state = HANDOFF_SENT;
+        else
+                delivery_confirm(d, handoff);
+}
+
 static const HandoffEvents handoff_events = {
         .recalled = delivery_recall,
-        .confirmed = delivery_confirm,
+        .read = delivery_handle_read,
         .lost = delivery_lose,
         .room = delivery_tell_room,
 };
@@ -54,7 +57,10 @@ void delivery_add(Delivery *d, Handoff *handoff) {
 void delivery_mark_sent(Delivery *d) {
         Handoff *handoff = TAILQ_FIRST(&d->waiting);
 
-        delivery_remove(d, handoff, false);
+        assert(handoff);
+
+        delivery_remove(d, handoff);
+        handoff->state = handoff->entry ? HANDOFF_ON_BUS : HANDOFF_SENT;
         TAILQ_INSERT_TAIL(&d->sent, handoff, delivery_link);
         d->n_sent++;
         d->last_sent = handoff->serial > d->last_sent ? handoff->serial : d->last_sent;
@@ -63,7 +69,11 @@ void delivery_mark_sent(Delivery *d) {
 void delivery_recall(Delivery *d, Handoff *handoff) {
         Handoff *later;
 
-        delivery_remove(d, handoff, true);
+        assert(handoff->state != HANDOFF_WAITING);
+        assert(!handoff->entry);
+
+        delivery_remove(d, handoff);
+        handoff->state = HANDOFF_WAITING;
 
         TAILQ_FOREACH(later, &d->waiting, delivery_link)
                 if (later->serial > handoff->serial)
@@ -76,11 +86,8 @@ void delivery_recall(Delivery *d, Handoff *handoff) {
 }
 
 void delivery_confirm(Delivery *d, Handoff *handoff) {
-        delivery_remove(d, handoff, true);
-        if (handoff->outbox)
-                outbox_orphan(handoff->outbox, handoff);
-        else
-                (void) handoff_free(handoff);
+        delivery_remove(d, handoff);
+        (void) handoff_free(handoff);
         d->parameters.events->delivered(1, d->parameters.userdata);
 }
 
@@ -91,26 +98,20 @@ void delivery_lose_waiting(Delivery *d, int error) {
                 delivery_lose(d, handoff, error);
 }
 
-void delivery_lose_all(Delivery *d, int error) {
+void delivery_lose_sent(Delivery *d, int error) {
         Handoff *handoff;
 
-        delivery_lose_waiting(d, error);
-        while ((handoff = TAILQ_FIRST(&d->sent))) {
-                Address peer = handoff->peer;
+        for (; d->n_restored > 0; d->n_restored--)
+                d->parameters.events->lost(NULL, error, d->parameters.userdata);
 
-                delivery_remove(d, handoff, true);
-                if (handoff->outbox)
-                        outbox_orphan(handoff->outbox, handoff);
-                else
-                        (void) handoff_free(handoff);
-                d->parameters.events->lost(&peer, error, d->parameters.userdata);
-        }
+        while ((handoff = TAILQ_FIRST(&d->sent)))
+                delivery_lose(d, handoff, error);
 }
 
 void delivery_lose(Delivery *d, Handoff *handoff, int error) {
         Address peer = handoff->peer;
 
-        delivery_remove(d, handoff, false);
+        delivery_remove(d, handoff);
         (void) handoff_free(handoff);
         d->parameters.events->lost(&peer, error, d->parameters.userdata);
 }

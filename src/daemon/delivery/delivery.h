@@ -23,7 +23,8 @@ typedef struct DeliveryEvents {
         void (*room)(void *userdata);
         /* The client has so many more. */
         void (*delivered)(uint32_t n, void *userdata);
-        /* This one will never reach the client; it is closed after the call. */
+        /* A connection is closed without having reached the client. The peer is NULL if it was in a channel
+         * that an earlier process has filled. */
         void (*lost)(const Address *peer, int error, void *userdata);
         /* The program that had the channel has closed it, and there may be another one. */
         void (*channel_ended)(void *userdata);
@@ -45,11 +46,12 @@ struct Delivery {
         const DeliveryOps *ops;
         DeliveryParameters parameters;
 
-        HandoffQueue waiting; /* accepted, not handed over; both in the order of serials */
-        HandoffQueue sent;    /* handed over, not confirmed */
+        HandoffQueue waiting; /* in the order of serials: those in HANDOFF_WAITING */
+        HandoffQueue sent;    /* in the order of sending: all others */
         uint32_t n_waiting;
         uint32_t n_sent;
-        uint64_t last_sent; /* serial */
+        uint32_t n_restored; /* in a channel that an earlier process has filled; sent before all others */
+        uint64_t last_sent;  /* serial */
 
         SpoolEntry *saved_channel; /* the next process gets the channel from there */
         bool has_owner;
@@ -140,12 +142,11 @@ void delivery_lose(Delivery *d, Handoff *handoff, int error);
 /* What was not handed over will not be. */
 void delivery_lose_waiting(Delivery *d, int error);
 
-/* The client has gone, and nobody else will get them. */
-void delivery_lose_all(Delivery *d, int error);
+void delivery_lose_sent(Delivery *d, int error);
 
-/* Connections accepted and not the client's yet. */
+/* Returns how many connections have been accepted but not confirmed. */
 static inline uint32_t delivery_get_in_flight(const Delivery *d) {
-        return d->n_waiting + d->n_sent;
+        return d->n_waiting + d->n_sent + d->n_restored;
 }
 
 static inline void delivery_tell_room(Delivery *d) {

@@ -275,7 +275,8 @@ void listener_set_owner(Listener *l, Outbox *outbox) {
 
 void listener_end_with_owner(Listener *l) {
         l->delivery->ops->set_owner(l->delivery, NULL);
-        delivery_lose_all(l->delivery, ENOTCONN);
+        delivery_lose_waiting(l->delivery, ENOTCONN);
+        delivery_lose_sent(l->delivery, ENOTCONN);
         listener_close(l, LISTENER_END_OWNER);
 }
 

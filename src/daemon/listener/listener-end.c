@@ -43,9 +43,10 @@ void listener_free_port(Listener *l) {
 void listener_close(Listener *l, ListenerEnd end) {
         /* Whoever ends its own listener wishes so. What is on its way in a message may still arrive, unless
          * nobody is there to confirm it. */
-        if (end == LISTENER_END_SHUTDOWN)
-                delivery_lose_all(l->delivery, ENOTCONN);
-        else if (end != LISTENER_END_OWNER && end != LISTENER_END_LIFETIME)
+        if (end == LISTENER_END_SHUTDOWN) {
+                delivery_lose_waiting(l->delivery, ENOTCONN);
+                delivery_lose_sent(l->delivery, ENOTCONN);
+        } else if (end != LISTENER_END_OWNER && end != LISTENER_END_LIFETIME)
                 delivery_lose_waiting(l->delivery, ECONNABORTED);
 
         uint32_t n = delivery_get_in_flight(l->delivery);

@@ -81,8 +81,7 @@ void listener_count_lost(Listener *l, const Address *peer, int error) {
         l->lost++;
         listener_save_state(l);
 
-        /* In a channel that another process has filled: only their number is known. */
-        if (address_is_any(peer)) {
+        if (!peer) {
                 listener_error(l, MESSAGE_CONNECTION_LOST_STR, NULL,
                                "A connection that was accepted before the service was restarted is lost: %s",
                                strerror(error));

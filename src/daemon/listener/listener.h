@@ -126,4 +126,5 @@ void listener_raise(Listener *l,
 #define listener_error(l, message_id, peer, ...) \
         listener_raise(l, message_id, peer, __FILE_NAME__, __LINE__, __VA_ARGS__)
 
+/* The peer may be NULL; see DeliveryEvents. */
 void listener_count_lost(Listener *l, const Address *peer, int error);

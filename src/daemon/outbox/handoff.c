@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <assert.h>
+
 #include "base/linger.h"
 #include "base/macros.h"
 #include "daemon/outbox/handoff.h"
@@ -7,6 +9,8 @@
 
 int handoff_new(int fd, const Address *peer, const Address *local, uint64_t serial, Handoff **ret) {
         Handoff *handoff;
+
+        assert(fd >= 0);
 
         handoff = calloc(1, sizeof(*handoff));
         if (!handoff) {
@@ -23,8 +27,8 @@ int handoff_new(int fd, const Address *peer, const Address *local, uint64_t seri
         return 0;
 }
 
-void handoff_let_go(Handoff *handoff) {
-        /* The client may have it already, and have closed it, too. */
+void handoff_close(Handoff *handoff) {
+        /* This may be the last copy: the client may have received and closed its own. */
         if (handoff->fd >= 0) {
                 linger_disable(handoff->fd);
                 linger_limit_begin();
@@ -38,7 +42,9 @@ Handoff *handoff_free(Handoff *handoff) {
         if (!handoff)
                 return NULL;
 
-        handoff_let_go(handoff);
+        handoff_close(handoff);
+        if (handoff->entry)
+                handoff->entry->handoff = NULL;
         free(handoff);
         return NULL;
 }

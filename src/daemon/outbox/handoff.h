@@ -2,13 +2,14 @@
 #pragma once
 
 /*
- * One accepted connection, until it is its client's.
+ * One accepted connection, from accept() until its client has confirmed it.
  *
- * The service keeps its descriptor all that time, so that nothing is lost when a message is. A handoff
- * belongs to its listener's delivery, and is kept for the next process (daemon/store/store.h); while its
- * message is on the bus it also stands in the outbox of the client. When the listener goes first, the outbox
- * alone keeps it, without the descriptor, until the message's fate is known, because only then the bus has
- * room again.
+ * The service keeps its own descriptor during that time, so that a connection survives the loss of a message.
+ * A handoff belongs to the delivery of its listener, and a copy is in the store for the next process
+ * (daemon/store/store.h).
+ *
+ * While its message is on the bus, the outbox of the client has an OutboxEntry for it. The entry can outlive
+ * the handoff, because the bus still holds the descriptor of a listener that was closed in the meantime.
  */
 
 #include <stdbool.h>
@@ -21,49 +22,60 @@
 
 typedef struct Delivery Delivery;
 typedef struct Handoff Handoff;
-typedef struct Outbox Outbox;
+typedef struct OutboxEntry OutboxEntry;
 typedef struct SpoolEntry SpoolEntry;
 
-/* What becomes of a handoff on the bus, told to the delivery that it belongs to. */
+/* The outbox reports to the delivery of the handoff. */
 typedef struct HandoffEvents {
-        /* Its message has not been read: it waits again, in its old place. */
+        /* The message was not read. The handoff has no entry any more and has to be sent again. */
         void (*recalled)(Delivery *delivery, Handoff *handoff);
-        /* Its message has been read, which confirms it. May free it. */
-        void (*confirmed)(Delivery *delivery, Handoff *handoff);
-        /* After it was recalled: it will never reach the client. Frees it. */
+        /* The message was read. The handoff has no entry any more; the call may free it. */
+        void (*read)(Delivery *delivery, Handoff *handoff);
+        /* After recalled(): the connection cannot be sent to this client. Frees the handoff. */
         void (*lost)(Delivery *delivery, Handoff *handoff, int error);
-        /* There may be room again. The listener may end in the call. */
+        /* There may be room again. The call may close the listener. */
         void (*room)(Delivery *delivery);
 } HandoffEvents;
 
+typedef enum HandoffState {
+        HANDOFF_WAITING,  /* for room */
+        HANDOFF_ON_BUS,   /* its message is on the bus */
+        HANDOFF_RELEASED, /* the bus has released its message, and whether it was read is not known yet */
+        HANDOFF_SENT,     /* read, or in a channel; the client has not confirmed it */
+} HandoffState;
+
 struct Handoff {
-        Delivery *delivery;          /* NULL: the listener is gone */
-        const HandoffEvents *events; /* the delivery's */
-        int fd;
-        SpoolEntry *saved; /* NULL: the process takes it along when it dies */
-        uint64_t serial;   /* of the listener, 1 and up */
+        HandoffState state;
+        Delivery *delivery;
+        const HandoffEvents *events; /* of the delivery */
+        int fd;                      /* -EBADF: in a channel */
+        SpoolEntry *saved;           /* NULL: not in the store */
+        uint64_t serial;             /* of the listener, 1 and up */
         Address peer;
         Address local;
+        bool out_of_order;  /* the bus refused its message once, so that higher serials were sent before it */
+        OutboxEntry *entry; /* NULL: not on the bus */
         TAILQ_ENTRY(Handoff) delivery_link;
-
-        Outbox *outbox;    /* NULL: not on the bus */
-        bool by_barrier;   /* that its message was read confirms it */
-        bool receipt;      /* its message carries one */
-        bool returned;     /* to the pool already: what became of its message is known */
-        bool refused;      /* by the bus, at least once */
-        CreditPool pool;   /* that it is charged to */
-        uint64_t cookie;   /* of its message */
-        uint64_t position; /* in the outbox' order */
-        TAILQ_ENTRY(Handoff) outbox_link;
 };
 
 typedef TAILQ_HEAD(HandoffQueue, Handoff) HandoffQueue;
 
+/* A descriptor in a message on the bus. */
+struct OutboxEntry {
+        Handoff *handoff; /* NULL: a channel, a listening socket, or a connection whose listener is closed */
+        bool receipt;     /* its message carries one */
+        bool charged;     /* to the pool; a receipt that hangs up ends that early */
+        CreditPool pool;
+        uint64_t cookie;   /* of the message */
+        uint64_t position; /* in the order of the outbox */
+        TAILQ_ENTRY(OutboxEntry) link;
+};
+
 /* Consumes fd, also on failure. */
 int handoff_new(int fd, const Address *peer, const Address *local, uint64_t serial, Handoff **ret);
 
-/* Closes the descriptor, here and where it was kept. */
-void handoff_let_go(Handoff *handoff);
+/* Closes the descriptor and drops the copy in the store. */
+void handoff_close(Handoff *handoff);
 
-/* Lets it go; the handoff stands in no queue any more. */
+/* Closes it and detaches it from its entry. It must be in no queue of a delivery. */
 Handoff *handoff_free(Handoff *handoff);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <assert.h>
 #include <systemd/sd-bus.h>
 #include <systemd/sd-event.h>
 
@@ -16,73 +17,85 @@
 
 #define RETRY_USEC (UINT64_C(250) * 1000)
 
+typedef TAILQ_HEAD(OutboxQueue, OutboxEntry) OutboxQueue;
+
 struct Outbox {
         Traffic *traffic;
         char *destination;
         Credit credit;
 
-        HandoffQueue on_bus; /* in the order they were sent */
+        OutboxQueue on_bus; /* in the order of sending */
         uint64_t last_position;
-        TrafficMember member;   /* while something is under way */
-        sd_event_source *timer; /* tries something again */
+        TrafficMember member;   /* joined while anything is on the bus */
+        sd_event_source *timer; /* for the next attempt after a failure */
 
         Probe probe;
         Barriers barriers;
         Receipts receipts;
 
-        Waiters waiters;
-        Waiters not_admitted;
-        Waiters end_waiters; /* for the client's end */
+        Waiters room_waiters;
+        Waiters signal_waiters;
+        Waiters end_waiters; /* for the client to leave the bus */
 };
 
 DEFINE_CLEANUP(Outbox, outbox_free)
 
-/* Whoever is called takes what it needs at once; see budget_wake(). */
+static void outbox_wake(Outbox *outbox) {
+        credit_wake(&outbox->credit);
+}
+
+/* Each waiter uses room at once or needs none; see budget_wake(). */
 static void outbox_serve_waiters(void *userdata) {
         Outbox *outbox = userdata;
         Waiter *waiter;
 
         if (outbox->probe.state != PROBE_PASSED) {
-                /* It waits for nothing but a place for the probe. */
-                if (outbox->probe.state == PROBE_NEW && (waiter = TAILQ_FIRST(&outbox->waiters)))
+                /* Only the probe waits for room. */
+                if (outbox->probe.state == PROBE_NEW && (waiter = TAILQ_FIRST(&outbox->room_waiters)))
                         (void) outbox_request_room(outbox, waiter);
                 return;
         }
 
-        while (!outbox->timer && !TAILQ_EMPTY(&outbox->waiters) && credit_get_room(&outbox->credit) > 0)
-                waiters_serve_one(&outbox->waiters);
+        while (!outbox->timer && !TAILQ_EMPTY(&outbox->room_waiters) && credit_get_room(&outbox->credit) > 0)
+                waiters_serve_one(&outbox->room_waiters);
 }
 
-/* The bus no longer holds it. */
-static void outbox_remove(Outbox *outbox, Handoff *handoff) {
-        TAILQ_REMOVE(&outbox->on_bus, handoff, outbox_link);
-        handoff->outbox = NULL;
-        if (!handoff->returned)
-                credit_return(&outbox->credit, handoff->pool);
+/* The bus has released the descriptor. Frees the entry and returns its handoff, or NULL. */
+static Handoff *outbox_remove(Outbox *outbox, OutboxEntry *entry) {
+        Handoff *handoff = entry->handoff;
+
+        TAILQ_REMOVE(&outbox->on_bus, entry, link);
+        if (handoff)
+                handoff->entry = NULL;
+        if (entry->charged)
+                credit_return(&outbox->credit, entry->pool);
+        free(entry);
 
         if (TAILQ_EMPTY(&outbox->on_bus) && outbox->probe.state != PROBE_SENT)
                 traffic_leave(outbox->traffic, &outbox->member);
+        return handoff;
 }
 
 Outbox *outbox_free(Outbox *outbox) {
-        Handoff *handoff;
+        OutboxEntry *entry;
 
         if (!outbox)
                 return NULL;
 
         waiters_serve_all(&outbox->end_waiters);
-        waiters_done(&outbox->waiters);
-        waiters_done(&outbox->not_admitted);
+        waiters_done(&outbox->room_waiters);
+        waiters_done(&outbox->signal_waiters);
 
-        while ((handoff = TAILQ_FIRST(&outbox->on_bus))) {
-                Delivery *d = handoff->delivery;
+        while ((entry = TAILQ_FIRST(&outbox->on_bus))) {
+                Handoff *handoff = outbox_remove(outbox, entry);
 
-                outbox_remove(outbox, handoff);
-                if (d) {
-                        handoff->events->recalled(d, handoff);
-                        handoff->events->room(d); /* somebody else may be waiting for it */
-                } else
-                        (void) handoff_free(handoff);
+                if (handoff) {
+                        const HandoffEvents *events = handoff->events;
+                        Delivery *d = handoff->delivery;
+
+                        events->recalled(d, handoff);
+                        events->room(d); /* another caller of Accept may get it */
+                }
         }
 
         receipts_done(&outbox->receipts);
@@ -114,12 +127,12 @@ bool outbox_admit_signal(Outbox *outbox, uint64_t size, Waiter *waiter) {
         if (traffic->events->admit_signal(outbox->destination, size, traffic->userdata))
                 return true;
 
-        waiter_start(waiter, &outbox->not_admitted);
+        waiter_start(waiter, &outbox->signal_waiters);
         return false;
 }
 
 void outbox_admit_again(Outbox *outbox) {
-        waiters_serve_all(&outbox->not_admitted);
+        waiters_serve_all(&outbox->signal_waiters);
 }
 
 void outbox_await_end(Outbox *outbox, Waiter *waiter) {
@@ -132,8 +145,8 @@ static int on_timer(sd_event_source *s, uint64_t usec, void *userdata) {
         outbox->timer = sd_event_source_disable_unref(outbox->timer);
 
         if (outbox->probe.state == PROBE_REFUSED) {
-                waiters_refuse(&outbox->waiters);
-                outbox_wake(outbox); /* the room of the probe is somebody else's */
+                waiters_refuse(&outbox->room_waiters);
+                outbox_wake(outbox); /* another client may use the room of the probe */
                 return 0;
         }
 
@@ -151,37 +164,37 @@ static void outbox_set_timer(Outbox *outbox, uint64_t usec) {
         r = sd_event_add_time_relative(sd_bus_get_event(outbox->traffic->bus), &outbox->timer,
                                        CLOCK_MONOTONIC, usec, 1, on_timer, outbox);
         if (r < 0)
-                log_error("Cannot set a timer for %s: %s", outbox->destination, strerror(-r));
+                log_error("Failed to set a timer for %s: %s", outbox->destination, strerror(-r));
 }
 
 static void outbox_refuse(Outbox *outbox) {
         outbox->probe.state = PROBE_REFUSED;
         outbox->timer = sd_event_source_disable_unref(outbox->timer);
-        outbox_set_timer(outbox, 0); /* whoever waits is told from the loop, as it may end then */
+        /* Waiters are called from the event loop, because their listeners may be closed in the call. */
+        outbox_set_timer(outbox, 0);
 }
 
-/* Everything up to the position has been read. A receipt is not taken for the answer to a Ping: as long as
- * that call waits for its answer, something has to be charged for it. */
+/* The client has read everything up to the position. A receipt does not count as the answer to a barrier: a
+ * call that waits for its answer has to stay charged. */
 static void outbox_pass(Outbox *outbox, uint64_t position, bool receipt) {
         bool was_full = credit_is_full(&outbox->credit) || receipt;
-        Handoff *handoff, *next;
+        OutboxEntry *entry, *next;
 
         store_hold(outbox->traffic->store);
-        for (handoff = TAILQ_FIRST(&outbox->on_bus); handoff && handoff->position <= position;
-             handoff = next) {
-                next = TAILQ_NEXT(handoff, outbox_link);
-                if (receipt && !handoff->receipt)
+        for (entry = TAILQ_FIRST(&outbox->on_bus); entry && entry->position <= position; entry = next) {
+                Handoff *handoff;
+
+                next = TAILQ_NEXT(entry, link);
+                if (receipt && !entry->receipt)
                         continue;
 
-                outbox_remove(outbox, handoff);
-                if (!handoff->delivery)
-                        (void) handoff_free(handoff);
-                else if (handoff->by_barrier)
-                        handoff->events->confirmed(handoff->delivery, handoff);
+                handoff = outbox_remove(outbox, entry);
+                if (handoff)
+                        handoff->events->read(handoff->delivery, handoff);
         }
         store_release(outbox->traffic->store);
 
-        /* The first proof of all counts as well: it is for the probe. */
+        /* The window also grows after the first barrier, which covers the probe. */
         if (was_full || credit_is_new(&outbox->credit))
                 credit_grow(&outbox->credit);
 
@@ -204,13 +217,15 @@ static const BarrierEvents barrier_events = {
 
 static void on_receipt_hung(Receipt *receipt, void *userdata) {
         Outbox *outbox = userdata;
-        Handoff *handoff;
+        OutboxEntry *entry;
 
-        /* What went before may still be on the bus: it may have refused this one. */
-        TAILQ_FOREACH(handoff, &outbox->on_bus, outbox_link)
-                if (!handoff->returned && receipt_went_with(receipt, handoff->position)) {
-                        credit_return(&outbox->credit, handoff->pool);
-                        handoff->returned = true;
+        /* Earlier messages may still be on the bus, because it may have refused this one. */
+        TAILQ_FOREACH(entry, &outbox->on_bus, link)
+                if (entry->charged && receipt_went_with(receipt, entry->position)) {
+                        credit_return(&outbox->credit, entry->pool);
+                        entry->charged = false;
+                        if (entry->handoff)
+                                entry->handoff->state = HANDOFF_RELEASED;
                 }
 
         outbox_wake(outbox);
@@ -272,7 +287,7 @@ static void outbox_probe(Outbox *outbox) {
                         r = probe_wait(&outbox->probe, traffic->bus);
         }
         if (r < 0) {
-                log_debug("Cannot send a descriptor to %s: %s", outbox->destination, strerror(-r));
+                log_debug("Failed to probe %s for descriptor passing: %s", outbox->destination, strerror(-r));
                 outbox_set_timer(outbox, RETRY_USEC);
                 return;
         }
@@ -294,61 +309,97 @@ uint32_t outbox_request_room(Outbox *outbox, Waiter *waiter) {
         if (outbox->probe.state == PROBE_REFUSED)
                 outbox_set_timer(outbox, 0);
         else if (outbox->timer)
-                ; /* something did not work, and is tried again soon */
+                ; /* the next attempt wakes the waiters */
         else if (outbox->probe.state == PROBE_NEW)
                 outbox_probe(outbox);
         else if (outbox->probe.state == PROBE_PASSED)
                 room = credit_get_room(&outbox->credit);
 
         if (room == 0)
-                waiter_start(waiter, &outbox->waiters);
+                waiter_start(waiter, &outbox->room_waiters);
 
         return room;
 }
 
-int outbox_send(Outbox *outbox, sd_bus_message *message, uint64_t *ret_cookie) {
-        return sd_bus_send(outbox->traffic->bus, message, ret_cookie);
+static void outbox_queue_done(OutboxQueue *queue) {
+        OutboxEntry *entry;
+
+        while ((entry = TAILQ_FIRST(queue))) {
+                TAILQ_REMOVE(queue, entry, link);
+                free(entry);
+        }
 }
 
-void outbox_add(Outbox *outbox, Handoff *handoff, uint64_t cookie, bool by_barrier) {
-        handoff->outbox = outbox;
-        handoff->pool = credit_take(&outbox->credit);
-        handoff->returned = false;
-        handoff->cookie = cookie;
-        handoff->by_barrier = by_barrier;
-        handoff->receipt = outbox->receipts.open != NULL;
-        handoff->position = ++outbox->last_position;
-        TAILQ_INSERT_TAIL(&outbox->on_bus, handoff, outbox_link);
-        traffic_join(outbox->traffic, &outbox->member);
+static int outbox_queue_fill(OutboxQueue *queue, uint32_t n) {
+        for (; n > 0; n--) {
+                OutboxEntry *entry;
+
+                entry = calloc(1, sizeof(*entry));
+                if (!entry)
+                        return -ENOMEM;
+                TAILQ_INSERT_TAIL(queue, entry, link);
+        }
+
+        return 0;
 }
 
-/* How many are on the bus with neither a receipt nor a barrier. */
+static void outbox_add(Outbox *outbox, OutboxEntry *entry, Handoff *handoff, uint64_t cookie) {
+        *entry = (OutboxEntry) {
+                .handoff = handoff,
+                .receipt = outbox->receipts.open,
+                .charged = true,
+                .pool = credit_take(&outbox->credit),
+                .cookie = cookie,
+                .position = ++outbox->last_position,
+        };
+        if (handoff)
+                handoff->entry = entry;
+        TAILQ_INSERT_TAIL(&outbox->on_bus, entry, link);
+}
+
+int outbox_send(Outbox *outbox, sd_bus_message *message, Handoff *first, uint32_t n) {
+        OutboxQueue entries = TAILQ_HEAD_INITIALIZER(entries);
+        Handoff *handoff = first;
+        OutboxEntry *entry;
+        uint64_t cookie;
+        int r;
+
+        /* Before the message is sent, as there is no way back then. */
+        r = outbox_queue_fill(&entries, n);
+        if (r >= 0)
+                r = sd_bus_send(outbox->traffic->bus, message, &cookie);
+        if (r < 0) {
+                outbox_queue_done(&entries);
+                return r;
+        }
+
+        while ((entry = TAILQ_FIRST(&entries))) {
+                assert(!first || (handoff && !handoff->entry && handoff->state == HANDOFF_WAITING));
+
+                TAILQ_REMOVE(&entries, entry, link);
+                outbox_add(outbox, entry, handoff, cookie);
+                if (handoff)
+                        handoff = TAILQ_NEXT(handoff, delivery_link);
+        }
+
+        if (n > 0)
+                traffic_join(outbox->traffic, &outbox->member);
+        return 0;
+}
+
+/* Returns how many descriptors are on the bus with neither a receipt nor a barrier. */
 static uint32_t outbox_count_open(Outbox *outbox) {
-        Handoff *handoff;
+        OutboxEntry *entry;
         uint32_t n = 0;
 
-        TAILQ_FOREACH_REVERSE(handoff, &outbox->on_bus, HandoffQueue, outbox_link) {
-                if (handoff->position <= outbox->barriers.position)
+        TAILQ_FOREACH_REVERSE(entry, &outbox->on_bus, OutboxQueue, link) {
+                if (entry->position <= outbox->barriers.position)
                         break;
-                if (!handoff->receipt)
+                if (!entry->receipt)
                         n++;
         }
 
         return n;
-}
-
-int outbox_add_descriptor(Outbox *outbox, uint64_t cookie) {
-        Address none = address_any(AF_INET);
-        Handoff *handoff;
-        int r;
-
-        r = handoff_new(-EBADF, &none, &none, 0, &handoff);
-        if (r < 0)
-                return r;
-
-        outbox_add(outbox, handoff, cookie, true);
-        outbox_flush(outbox, false);
-        return 0;
 }
 
 void outbox_flush(Outbox *outbox, bool more) {
@@ -365,8 +416,7 @@ void outbox_flush(Outbox *outbox, bool more) {
 
         r = barrier_send(barrier, outbox->last_position);
         if (r < 0) {
-                log_debug("Cannot ask %s whether it has its connections: %s", outbox->destination,
-                          strerror(-r));
+                log_debug("Failed to send a barrier to %s: %s", outbox->destination, strerror(-r));
                 outbox_set_timer(outbox, RETRY_USEC);
         }
 }
@@ -382,7 +432,7 @@ int outbox_attach_receipt(Outbox *outbox, Waiter *waiter, int *ret_fd) {
         if (r > 0)
                 outbox->receipts.open->first = outbox->last_position + 1;
         else if (r == 0)
-                waiter_start(waiter, &outbox->waiters);
+                waiter_start(waiter, &outbox->room_waiters);
 
         return r;
 }
@@ -395,67 +445,55 @@ void outbox_seal_receipt(Outbox *outbox) {
         TAKE_PTR(outbox->receipts.open)->position = outbox->last_position;
 }
 
-void outbox_wake(Outbox *outbox) {
-        credit_wake(&outbox->credit);
-}
-
-void outbox_orphan(Outbox *outbox, Handoff *handoff) {
-        handoff->delivery = NULL;
-        /* The bus has a descriptor of its own. */
-        handoff_let_go(handoff);
-}
-
-/* The bus did not pass a message on, and says why. */
+/* The bus has answered a message to the client with an error. */
 static void outbox_handle_refusal(Outbox *outbox, uint64_t cookie, const sd_bus_error *error) {
         bool later = streq(error->name, SD_BUS_ERROR_LIMITS_EXCEEDED) ||
                      streq(error->name, SD_BUS_ERROR_NO_MEMORY);
         const HandoffEvents *events = NULL;
         Delivery *recalled = NULL;
-        Handoff *handoff, *next;
+        OutboxEntry *entry, *next;
 
-        log_debug("The bus did not pass a message on to %s: %s", outbox->destination, error->message);
+        log_debug("The bus refused a message to %s: %s", outbox->destination, error->message);
         if (streq(error->name, SD_BUS_ERROR_NOT_SUPPORTED))
                 outbox_refuse(outbox);
         else
                 outbox_set_timer(outbox, RETRY_USEC);
 
-        for (handoff = TAILQ_FIRST(&outbox->on_bus); handoff; handoff = next) {
-                Delivery *d = handoff->delivery;
+        for (entry = TAILQ_FIRST(&outbox->on_bus); entry; entry = next) {
+                Handoff *handoff;
 
-                next = TAILQ_NEXT(handoff, outbox_link);
-                if (handoff->cookie != cookie)
+                next = TAILQ_NEXT(entry, link);
+                if (entry->cookie != cookie)
                         continue;
 
-                /* Nobody has read it, though it hangs up. */
-                (void) receipt_free(receipts_find(&outbox->receipts, handoff->position));
-                outbox_remove(outbox, handoff);
-                if (!d) {
-                        (void) handoff_free(handoff);
+                /* Its receipt hangs up although the client has not read the message. */
+                (void) receipt_free(receipts_find(&outbox->receipts, entry->position));
+                handoff = outbox_remove(outbox, entry);
+                if (!handoff)
                         continue;
-                }
 
+                recalled = handoff->delivery; /* one for all connections of a message */
                 events = handoff->events;
-                events->recalled(d, handoff);
-                handoff->refused = true;
+                events->recalled(recalled, handoff);
+                handoff->out_of_order = true;
                 if (!later)
-                        events->lost(d, handoff, EACCES);
-                recalled = d; /* all of them are in one delivery */
+                        events->lost(recalled, handoff, EACCES);
         }
 
-        /* Somebody else may have room; otherwise they wait for the next attempt. */
+        /* Another caller of Accept may have room now; otherwise the timer starts the next attempt. */
         if (recalled)
                 events->room(recalled);
 }
 
 static bool on_refused(TrafficMember *member, uint64_t cookie, const sd_bus_error *error) {
         Outbox *outbox = CONTAINER_OF(member, Outbox, member);
-        Handoff *handoff;
+        OutboxEntry *entry;
 
         if (probe_handle_refusal(&outbox->probe, cookie, error))
                 return true;
 
-        TAILQ_FOREACH(handoff, &outbox->on_bus, outbox_link)
-                if (handoff->cookie == cookie) {
+        TAILQ_FOREACH(entry, &outbox->on_bus, link)
+                if (entry->cookie == cookie) {
                         outbox_handle_refusal(outbox, cookie, error);
                         return true;
                 }
@@ -474,8 +512,8 @@ int outbox_new(Traffic *traffic, const char *destination, uid_t uid, uint32_t wi
         outbox->traffic = traffic;
         outbox->member.refused = on_refused;
         TAILQ_INIT(&outbox->on_bus);
-        TAILQ_INIT(&outbox->waiters);
-        TAILQ_INIT(&outbox->not_admitted);
+        TAILQ_INIT(&outbox->room_waiters);
+        TAILQ_INIT(&outbox->signal_waiters);
         TAILQ_INIT(&outbox->end_waiters);
 
         r = credit_init(&outbox->credit, &traffic->budget, uid, window_max, outbox_serve_waiters, outbox);

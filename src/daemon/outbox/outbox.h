@@ -2,20 +2,19 @@
 #pragma once
 
 /*
- * What has been sent over the bus to one client, and whether it has it.
+ * The descriptors that have been sent to one client over the bus, and whether the client has read them.
  *
- * After the messages that carry connections goes a barrier: a call of org.freedesktop.DBus.Peer.Ping, which
- * nearly every D-Bus library answers without its program's help. The bus keeps the order, so the answer
- * proves that everything before it has left the bus, and its descriptors no longer count there. A barrier
- * stands for all that went before it, and one is under way at a time, two for a client with a large window: a
- * busy client costs a fraction of a barrier for each connection, and few of the calls that dbus-daemon lets
- * us wait for.
+ * After the messages that carry connections follows a barrier: a call of org.freedesktop.DBus.Peer.Ping,
+ * which nearly every D-Bus library answers without help of its program. The bus keeps the order of messages,
+ * so the answer proves that all earlier messages have left the bus and that their descriptors no longer count
+ * there. A barrier covers all messages before it. One barrier is on the bus at a time, two for a client with
+ * a large window: a busy client costs a fraction of a barrier for each connection, and dbus-daemon limits the
+ * number of open calls.
  *
- * Where no answer can be had, since the client's library answers no Pings or its program waits for a reply in
- * a blocking call, a descriptor goes along as a receipt: it is closed when the message has been read and
- * freed.
+ * A client whose library does not answer Ping, or whose program blocks in a call, gets another descriptor as
+ * a receipt: the client closes it when it has read and freed the message.
  *
- * Neither begins before a probe has told whether the client takes descriptors at all.
+ * A probe comes first, and tells whether the client takes descriptors at all.
  */
 
 #include <stdbool.h>
@@ -26,7 +25,6 @@
 #include "daemon/outbox/waiter.h"
 #include "daemon/policy/credit.h"
 
-typedef struct Delivery Delivery;
 typedef struct Handoff Handoff;
 typedef struct Outbox Outbox;
 typedef struct Traffic Traffic;
@@ -35,7 +33,7 @@ typedef struct sd_bus_message sd_bus_message;
 
 int outbox_new(Traffic *traffic, const char *destination, uid_t uid, uint32_t window_max, Outbox **ret);
 
-/* The client has left the bus. What it did not confirm waits in its deliveries again. */
+/* The client has left the bus. Connections in unread messages wait in their deliveries again. */
 Outbox *outbox_free(Outbox *outbox);
 
 void outbox_set_window_max(Outbox *outbox, uint32_t window_max);
@@ -47,50 +45,36 @@ const char *outbox_get_destination(Outbox *outbox);
  * the waiter, which is called when there is room. */
 uint32_t outbox_request_room(Outbox *outbox, Waiter *waiter);
 
-/* Whether the client may be sent a signal of not more than so many bytes that carries nothing; it is to be
- * sent then. If not, as it has too much unread, the waiter is called later. */
+/* Returns whether a signal without descriptors, of at most 'size' bytes, may be sent to the client; the
+ * caller sends it then. Otherwise the client has too much unread, and the waiter is called later. */
 bool outbox_admit_signal(Outbox *outbox, uint64_t size, Waiter *waiter);
 
-/* There is room for such signals: those who were not admitted try again. */
+/* The client has read something: calls the waiters of outbox_admit_signal(). */
 void outbox_admit_again(Outbox *outbox);
 
-/* This client does not take descriptors. */
+/* Whether the probe has told that the client does not take descriptors. */
 bool outbox_is_refused(const Outbox *outbox);
 
-/* There is no room yet, but that is up to the bus and not to the client. */
+/* Whether the probe is on the bus, so that there is no room until the bus has dealt with it. */
 bool outbox_is_being_probed(const Outbox *outbox);
 
-/* The waiter is called when the client leaves. */
+/* Calls the waiter when the client leaves the bus. */
 void outbox_await_end(Outbox *outbox, Waiter *waiter);
 
-/* Sends a message that carries connections. The cookie is for outbox_add(). */
-int outbox_send(Outbox *outbox, sd_bus_message *message, uint64_t *ret_cookie);
+/* Sends a message with n descriptors. They are those of 'first' and the handoffs after it in the queue of
+ * their delivery, or, if 'first' is NULL, a channel or a listening socket. Call outbox_flush() afterwards. */
+int outbox_send(Outbox *outbox, sd_bus_message *message, Handoff *first, uint32_t n);
 
-/* A connection that was in the message with that cookie. 'by_barrier': that the message has been read
- * confirms it to its delivery; otherwise only the client itself does. */
-void outbox_add(Outbox *outbox, Handoff *handoff, uint64_t cookie, bool by_barrier);
-
-/* To this client will go messages that carry their own receipt. To be called before the first is asked room
- * for. */
+/* Keeps room for receipts in the window. Call it before the first outbox_request_room(). */
 void outbox_expect_receipts(Outbox *outbox);
 
-/* For a message that carries its own receipt: the descriptor to be put into it, which the caller closes. Then
- * either the message is not sent, and the receipt detached, or its connections are added, and the receipt
- * sealed: it stands for them. Returns 0 if there is no room for another descriptor; the waiter is called
- * later. */
+/* Creates a receipt for the next message and returns 1 and its descriptor, which the caller closes. If the
+ * message is sent, outbox_seal_receipt() has to follow, else outbox_detach_receipt(). Returns 0 if there is
+ * no room for another descriptor; the waiter is called later. */
 int outbox_attach_receipt(Outbox *outbox, Waiter *waiter, int *ret_fd);
 void outbox_detach_receipt(Outbox *outbox);
 void outbox_seal_receipt(Outbox *outbox);
 
-/* A descriptor in the message with that cookie that is no connection. Flushes. */
-int outbox_add_descriptor(Outbox *outbox, uint64_t cookie);
-
-/* Sends a barrier if something needs one, unless one is under way that will soon make it worth more. 'more':
- * so does what follows at once. */
+/* Sends a barrier if there are messages without one, unless another barrier is on the bus and the window is
+ * still large enough. 'more': other messages follow at once, and the barrier is better sent after them. */
 void outbox_flush(Outbox *outbox, bool more);
-
-/* Those who wait for room get what there is. */
-void outbox_wake(Outbox *outbox);
-
-/* Whose listener is gone: it is closed, only the bus still has to let go of it, which a barrier tells. */
-void outbox_orphan(Outbox *outbox, Handoff *handoff);
