@@ -167,9 +167,9 @@ static void test_unreadable(ConfigRoot *f, const void *data) {
         /* What could not be read may have been a restriction. */
         g_assert_cmpint(f->incomplete, ==, 1);
         g_assert_false(settings_allow_port(f->settings, 80));
-#define UNREADABLE(name, why) "<4>/" DROP_IN("etc", name) ": cannot read the file: " why ", ignoring\n"
+#define UNREADABLE(name, why) "<4>/" DROP_IN("etc", name) ": Failed to read file: " why ", ignoring\n"
         g_assert_cmpstr(f->log, ==,
-                        "<4>/usr/lib/tcpserversocket/tcpserversocketd.conf.d: cannot read the directory: "
+                        "<4>/usr/lib/tcpserversocket/tcpserversocketd.conf.d: Failed to read directory: "
                         "Not a directory, ignoring\n" UNREADABLE("1-directory.conf", "Is a directory")
                                         UNREADABLE("2-fifo.conf", "Operation not supported") UNREADABLE(
                                                         "3-dangling.conf", "No such file or directory")
@@ -196,7 +196,7 @@ static void test_no_permission(ConfigRoot *f, const void *data) {
         g_assert_cmpint(f->settings->limits.listeners, ==, 16384);
         g_assert_false(settings_allow_port(f->settings, 8000));
         g_assert_false(settings_allow_port(f->settings, 9000));
-        g_assert_cmpstr(f->log, ==, "<4>/" MAIN ": cannot read the file: Permission denied, ignoring\n");
+        g_assert_cmpstr(f->log, ==, "<4>/" MAIN ": Failed to read file: Permission denied, ignoring\n");
 }
 
 int main(int argc, char *argv[]) {

@@ -168,7 +168,7 @@ def settings(sources):
 
     # Ranges and defaults: as the source has them.
     macros = dict(re.findall(r'^#define (\w+) (\d+)$', sources['src/daemon/policy/settings.c'], re.M))
-    defaults = dict(re.findall(r'\.(\w+) = (\d+),', sources['src/daemon/policy/limits.c']))
+    defaults = dict(re.findall(r'\.(\w+) = (\d+),', sources['src/daemon/policy/settings.c']))
     number = r'\{ "(\w+)", read_number, offsetof\(Settings, limits\.(\w+)\), (\w+),\s+(\w+) \}'
     for name, field, low, high in re.findall(number, sources['src/daemon/policy/settings.c']):
         low, high = macros.get(low, low), macros.get(high, high)

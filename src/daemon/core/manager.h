@@ -8,13 +8,12 @@
 
 #include "daemon/listener/listener.h"
 #include "daemon/outbox/traffic.h"
-#include "daemon/policy/limits.h"
+#include "daemon/policy/settings.h"
 
 typedef struct Client Client;
 typedef struct ListenOptions ListenOptions;
 typedef struct Manager Manager;
 typedef struct Quota Quota;
-typedef struct Settings Settings;
 typedef struct Store Store;
 typedef struct sd_bus sd_bus;
 typedef struct sd_event sd_event;

@@ -2,7 +2,6 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <ini.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -13,36 +12,29 @@
 #include "base/message-ids.h"
 #include "daemon/policy/config-file.h"
 
-/* No configuration is that long. */
 #define FILE_SIZE_MAX ((size_t) 1024 * 1024)
+#define WHITE_SPACE " \t\n\v\f\r"
 
-/* A drop-in, and where it was found. */
-typedef struct DropIn {
-        char *name;
-        char *path;
-} DropIn;
+typedef enum Section {
+        SECTION_NONE, /* before the first header, or after an invalid one */
+        SECTION_OURS,
+        SECTION_UNKNOWN,
+} Section;
+
+typedef struct Source {
+        const char *path;
+        unsigned line;
+        Section section;
+        const char *our_section;
+        ConfigHandler handler;
+        void *userdata;
+} Source;
 
 typedef struct DropIns {
-        DropIn *list;
+        char **paths;
         size_t n;
         bool incomplete; /* a directory could not be read */
 } DropIns;
-
-/* A file that is being read. */
-typedef struct Source {
-        const char *path;
-        const char *section;
-        ConfigHandler handler;
-        void *userdata;
-
-        const char *next, *end;
-        unsigned line;
-        unsigned section_line;
-        bool section_reported; /* once is enough for all that is in it */
-        bool unread;           /* the line is not a comment, and inih has found no assignment in it so far */
-        bool incomplete;       /* a line could not be read */
-        int status;
-} Source;
 
 void config_warn(const char *file, unsigned line, const char *format, ...) {
         LogFields fields = { .config_file = file, .config_line = line };
@@ -60,144 +52,110 @@ void config_warn(const char *file, unsigned line, const char *format, ...) {
                 log_event(LOG_WARNING, MESSAGE_CONFIGURATION_STR, &fields, "%s: %s, ignoring", file, text);
 }
 
-static bool is_space(char c) {
-        return c == ' ' || (c >= '\t' && c <= '\r');
+/* Cuts the white space off both ends of the text, which is changed. */
+static char *strip(char *s) {
+        char *end;
+
+        s += strspn(s, WHITE_SPACE);
+        for (end = s + strlen(s); end > s && strchr(WHITE_SPACE, end[-1]); end--)
+                ;
+        *end = '\0';
+        return s;
 }
 
-/* What comes next, without the white space around it: inih would take an indented line for the continuation
- * of the one before. Returns false at the end. */
-static bool source_next_line(Source *source, const char **ret_line, size_t *ret_length) {
-        const char *line = source->next, *end;
-
-        if (line >= source->end)
-                return false;
-
-        end = memchr(line, '\n', (size_t) (source->end - line)) ?: source->end;
-        source->next = end + 1;
-        source->line++;
-
-        if (source->line == 1 && end - line >= 3 && memcmp(line, "\xef\xbb\xbf", 3) == 0)
-                line += 3; /* the mark of UTF-8 */
-        while (line < end && is_space(*line))
-                line++;
-        while (end > line && is_space(end[-1]))
-                end--;
-
-        *ret_line = line;
-        *ret_length = (size_t) (end - line);
-        return true;
+/* Cuts off a comment, which is a semicolon at the beginning or after white space, and all that follows. */
+static void strip_comment(char *line) {
+        for (char *c = line; (c = strchr(c, ';')); c++)
+                if (c == line || strchr(WHITE_SPACE, c[-1])) {
+                        *c = '\0';
+                        return;
+                }
 }
 
-/* Of the name of a section; inih lets it end at a comment as well, and then stays in the section before. */
-static bool has_end(const char *line, size_t length) {
-        const char *end = memchr(line, ']', length);
+static void read_section(Source *source, char *line) {
+        char *end = strchr(line, ']');
 
-        return end && !memchr(line, ';', (size_t) (end - line));
+        if (!end) {
+                source->section = SECTION_NONE;
+                config_warn(source->path, source->line, "Missing \"]\" after the name of the section");
+                return;
+        }
+
+        *end = '\0';
+        source->section = streq(line + 1, source->our_section) ? SECTION_OURS : SECTION_UNKNOWN;
+        if (source->section == SECTION_UNKNOWN)
+                config_warn(source->path, source->line, "Unknown section [%s]", line + 1);
 }
 
-/* Gives the next line to inih, as fgets() would, if it is one that inih can read. */
-static char *read_line(char *buffer, int size, void *stream) {
-        Source *source = stream;
-        const char *line;
-        size_t length;
+static int read_line(Source *source, char *line) {
+        char *value;
 
-        for (;;) {
-                if (TAKE(source->unread, false))
+        strip_comment(line);
+        line = strip(line);
+
+        if (*line == '\0' || *line == '#')
+                return 0;
+        if (*line == '[') {
+                read_section(source, line);
+                return 0;
+        }
+
+        value = strchr(line, '=');
+        if (!value) {
+                config_warn(source->path, source->line, "Missing \"=\"");
+                return 0;
+        }
+        if (source->section == SECTION_NONE)
+                config_warn(source->path, source->line, "Assignment outside of section [%s]",
+                            source->our_section);
+        if (source->section != SECTION_OURS)
+                return 0;
+
+        *value++ = '\0';
+        return source->handler(
+                        &(ConfigAssignment) {
+                                        .file = source->path,
+                                        .line = source->line,
+                                        .key = strip(line),
+                                        .value = strip(value),
+                        },
+                        source->userdata);
+}
+
+/* The text has a zero byte at its end. Returns 1 if it has another before: the rest is not read. */
+static int read_text(Source *source, char *text, size_t size) {
+        char *line = text, *next;
+        int r = 0;
+
+        if (strncmp(line, "\xef\xbb\xbf", 3) == 0) /* the mark of UTF-8 */
+                line += 3;
+
+        for (; r >= 0 && line < text + size; line = next) {
+                char *end = memchr(line, '\n', (size_t) (text + size - line)) ?: text + size;
+
+                source->line++;
+                *end = '\0';
+                next = end + 1;
+
+                if (strlen(line) < (size_t) (end - line)) {
                         config_warn(source->path, source->line,
-                                    "this is neither a section nor an assignment");
-
-                if (source->status < 0 || !source_next_line(source, &line, &length))
-                        return NULL;
-
-                if (length == 0 || *line == '#' || *line == ';')
-                        continue;
-
-                if (*line == '[') {
-                        source->section_line = source->line;
-                        source->section_reported = false;
+                                    "Zero byte: the rest of the file is not read");
+                        return 1;
                 }
 
-                /* inih wants room for what ends a line, and takes a full buffer for part of a longer line. */
-                if (length + 3 > (size_t) size) {
-                        config_warn(source->path, source->line, "the line is longer than %i bytes", size - 3);
-                        source->incomplete = true;
-                } else if (memchr(line, '\0', length)) {
-                        config_warn(source->path, source->line, "there is a zero byte in the line");
-                        source->incomplete = true;
-                } else if (*line == '[' && !has_end(line, length))
-                        config_warn(source->path, source->line, "the name of the section has no end");
-                else {
-                        source->unread = *line != '[';
-                        memcpy(buffer, line, length);
-                        buffer[length] = '\0';
-                        return buffer;
-                }
-
-                /* What follows is not in the section before, whatever section this was to be. */
-                if (*line == '[')
-                        return memcpy(buffer, "[]", sizeof("[]"));
-        }
-}
-
-static int on_assignment(void *userdata, const char *section, const char *key, const char *value) {
-        Source *source = userdata;
-
-        /* Depending on how inih was built, it also tells about sections, and about lines without a value. */
-        if (!key || !value)
-                return 1;
-
-        source->unread = false;
-
-        if (source->status < 0)
-                return 1;
-
-        if (streq(section, source->section)) {
-                ConfigAssignment a = {
-                        .file = source->path, .line = source->line, .key = key, .value = value
-                };
-
-                source->status = source->handler(&a, source->userdata);
-        } else if (*section == '\0')
-                config_warn(source->path, source->line, "the assignment is outside of the section [%s]",
-                            source->section);
-        else if (!source->section_reported) {
-                config_warn(source->path, source->section_line, "the section [%s] is unknown", section);
-                source->section_reported = true;
+                r = read_line(source, line);
         }
 
-        return 1;
+        return r;
 }
 
-static int read_all(int fd, size_t size, char **ret, size_t *ret_size) {
-        _cleanup_free_ char *text = NULL;
-        size_t length = 0;
-        ssize_t n;
-
-        text = malloc(size + 1);
-        if (!text)
-                return -ENOMEM;
-
-        while (length < size) {
-                n = read(fd, text + length, size - length);
-                if (n < 0 && errno == EINTR)
-                        continue;
-                if (n < 0)
-                        return -errno;
-                if (n == 0)
-                        break;
-                length += (size_t) n;
-        }
-
-        *ret = TAKE_PTR(text);
-        *ret_size = length;
-        return 0;
-}
-
-/* Returns 1 if the file is read, 0 if there is nothing in it. */
+/* Returns the text, with a zero byte after it. */
 static int load_file(const char *path, char **ret, size_t *ret_size) {
         _cleanup_close_ int fd = -EBADF;
+        _cleanup_free_ char *text = NULL;
+        size_t size = 0;
         struct stat st;
-        int r;
+        ssize_t n;
 
         fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
         if (fd < 0)
@@ -205,20 +163,31 @@ static int load_file(const char *path, char **ret, size_t *ret_size) {
 
         if (fstat(fd, &st) < 0)
                 return -errno;
-        if (S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3) /* /dev/null */)
-                return 0;
         if (S_ISDIR(st.st_mode))
                 return -EISDIR;
-        if (!S_ISREG(st.st_mode))
+        if (!S_ISREG(st.st_mode) && !(S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3) /* /dev/null */))
                 return -ENOTSUP;
         if ((size_t) st.st_size > FILE_SIZE_MAX)
                 return -EFBIG;
 
-        r = read_all(fd, (size_t) st.st_size, ret, ret_size);
-        return r < 0 ? r : 1;
+        text = calloc(1, (size_t) st.st_size + 1);
+        if (!text)
+                return -ENOMEM;
+
+        do {
+                n = read(fd, text + size, (size_t) st.st_size - size);
+                if (n < 0 && errno != EINTR)
+                        return -errno;
+                if (n > 0)
+                        size += (size_t) n;
+        } while (n != 0);
+
+        *ret = TAKE_PTR(text);
+        *ret_size = size;
+        return 0;
 }
 
-/* Returns 1 if it, or a line of it, could not be read. */
+/* Returns 1 if not all of it could be read. */
 static int read_file(const char *path, bool may_be_absent, Source source) {
         _cleanup_free_ char *text = NULL;
         size_t size = 0;
@@ -230,124 +199,76 @@ static int read_file(const char *path, bool may_be_absent, Source source) {
         if (r == -ENOENT && may_be_absent)
                 return 0;
         if (r < 0) {
-                config_warn(path, 0, "cannot read the file: %s", strerror(-r));
+                config_warn(path, 0, "Failed to read file: %s", strerror(-r));
                 return 1;
         }
-        if (r == 0)
-                return 0;
 
         source.path = path;
-        source.next = text;
-        source.end = text + size;
-
-        /* It returns the line of an error, of which we have told already, or that there is no memory. */
-        if (ini_parse_stream(read_line, &source, on_assignment, &source) < 0)
-                return -ENOMEM;
-
-        return source.status < 0 ? source.status : source.incomplete;
+        return read_text(&source, text, size);
 }
 
 static void drop_ins_done(DropIns *d) {
-        for (size_t i = 0; i < d->n; i++) {
-                free(d->list[i].name);
-                free(d->list[i].path);
-        }
-        free(d->list);
-}
-
-static bool drop_ins_have(const DropIns *d, const char *name) {
         for (size_t i = 0; i < d->n; i++)
-                if (streq(d->list[i].name, name))
-                        return true;
-
-        return false;
+                free(d->paths[i]);
+        free(d->paths);
 }
 
+static const char *get_file_name(const char *path) {
+        return strrchr(path, '/') + 1;
+}
+
+/* Adds a drop-in, unless one of the same name was found before, which masks it. */
 static int drop_ins_add(DropIns *d, const char *directory, const char *name) {
-        _cleanup_free_ char *own_name = NULL;
-        DropIn *list;
-        char *path;
+        char **longer, *path;
 
-        own_name = strdup(name);
-        if (!own_name)
-                return -ENOMEM;
+        for (size_t i = 0; i < d->n; i++)
+                if (streq(get_file_name(d->paths[i]), name))
+                        return 0;
 
-        list = reallocarray(d->list, d->n + 1, sizeof(*list));
-        if (!list)
+        longer = reallocarray(d->paths, d->n + 1, sizeof(*longer));
+        if (!longer)
                 return -ENOMEM;
-        d->list = list;
+        d->paths = longer;
 
         if (asprintf(&path, "%s/%s", directory, name) < 0)
                 return -ENOMEM;
 
-        d->list[d->n++] = (DropIn) { .name = TAKE_PTR(own_name), .path = path };
+        d->paths[d->n++] = path;
         return 0;
 }
 
-static bool is_drop_in(const char *name) {
-        const char *dot = strrchr(name, '.');
+static int is_drop_in(const struct dirent *entry) {
+        const char *dot = strrchr(entry->d_name, '.');
 
-        return *name != '.' && dot && streq(dot, ".conf");
+        return entry->d_name[0] != '.' && dot && streq(dot, ".conf");
 }
 
 static int drop_ins_find(DropIns *d, const char *directory) {
-        struct dirent *entry;
-        DIR *dir;
-        int r = 0;
+        struct dirent **entries;
+        int n, r = 0;
 
-        dir = opendir(directory);
-        if (!dir) {
+        n = scandir(directory, &entries, is_drop_in, NULL);
+        if (n < 0) {
+                if (errno == ENOMEM)
+                        return -ENOMEM;
                 if (errno != ENOENT) {
-                        config_warn(directory, 0, "cannot read the directory: %s", strerror(errno));
+                        config_warn(directory, 0, "Failed to read directory: %s", strerror(errno));
                         d->incomplete = true;
                 }
                 return 0;
         }
 
-        while (r >= 0) {
-                errno = 0;
-                entry = readdir(dir);
-                if (!entry) {
-                        if (errno != 0) {
-                                config_warn(directory, 0, "cannot read the rest of the directory: %s",
-                                            strerror(errno));
-                                d->incomplete = true;
-                        }
-                        break;
-                }
-
-                if (is_drop_in(entry->d_name) && !drop_ins_have(d, entry->d_name))
-                        r = drop_ins_add(d, directory, entry->d_name);
+        for (int i = 0; i < n; i++) {
+                if (r >= 0)
+                        r = drop_ins_add(d, directory, entries[i]->d_name);
+                free(entries[i]);
         }
-
-        (void) closedir(dir);
+        free(entries);
         return r;
 }
 
-static int compare_names(const void *a, const void *b) {
-        return strcmp(((const DropIn *) a)->name, ((const DropIn *) b)->name);
-}
-
-static int drop_ins_find_all(DropIns *d, const char *root, const char *name) {
-        static const char *const places[] = { "/etc", "/run", "/usr/local/lib", "/usr/lib" };
-
-        for (size_t i = 0; i < ELEMENTS(places); i++) {
-                _cleanup_free_ char *directory = NULL;
-                int r;
-
-                if (asprintf(&directory, "%s%s/%s.d", root, places[i], name) < 0) {
-                        directory = NULL;
-                        return -ENOMEM;
-                }
-
-                r = drop_ins_find(d, directory);
-                if (r < 0)
-                        return r;
-        }
-
-        if (d->n > 0)
-                qsort(d->list, d->n, sizeof(*d->list), compare_names);
-        return 0;
+static int compare_file_names(const void *a, const void *b) {
+        return strcmp(get_file_name(*(char *const *) a), get_file_name(*(char *const *) b));
 }
 
 int config_files_read(const char *root,
@@ -355,32 +276,40 @@ int config_files_read(const char *root,
                       const char *section,
                       ConfigHandler handler,
                       void *userdata) {
-        const Source source = { .section = section, .handler = handler, .userdata = userdata };
+        static const char *const places[] = { "/etc", "/run", "/usr/local/lib", "/usr/lib" };
+        const Source source = { .our_section = section, .handler = handler, .userdata = userdata };
         _cleanup_(drop_ins_done) DropIns drop_ins = {};
         _cleanup_free_ char *path = NULL;
         bool incomplete;
         int r;
+
+        for (size_t i = 0; i < ELEMENTS(places); i++) {
+                _cleanup_free_ char *directory = NULL;
+
+                if (asprintf(&directory, "%s%s/%s.d", root, places[i], name) < 0) {
+                        directory = NULL;
+                        return -ENOMEM;
+                }
+
+                r = drop_ins_find(&drop_ins, directory);
+                if (r < 0)
+                        return r;
+        }
+        if (drop_ins.n > 0)
+                qsort(drop_ins.paths, drop_ins.n, sizeof(*drop_ins.paths), compare_file_names);
 
         if (asprintf(&path, "%s/etc/%s", root, name) < 0) {
                 path = NULL;
                 return -ENOMEM;
         }
 
-        r = drop_ins_find_all(&drop_ins, root, name);
-        if (r < 0)
-                return r;
-
         r = read_file(path, true, source);
-        if (r < 0)
-                return r;
         incomplete = drop_ins.incomplete || r > 0;
 
-        for (size_t i = 0; i < drop_ins.n; i++) {
-                r = read_file(drop_ins.list[i].path, false, source);
-                if (r < 0)
-                        return r;
+        for (size_t i = 0; r >= 0 && i < drop_ins.n; i++) {
+                r = read_file(drop_ins.paths[i], false, source);
                 incomplete = incomplete || r > 0;
         }
 
-        return incomplete;
+        return r < 0 ? r : incomplete;
 }

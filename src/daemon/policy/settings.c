@@ -12,29 +12,29 @@
 
 #define IDLE_TIMEOUT_USEC (UINT64_C(30) * 1000 * 1000)
 
-/* How many of one sender's descriptors dbus-daemon lets be on their way: 64, less some that the service sends
- * to find out whether a client takes any. More would make the bus stop reading from the service. */
+/* dbus-daemon stops reading from a sender that has 64 descriptors on their way to their receivers, on the
+ * system bus (max_incoming_unix_fds), and the service would stand still for all clients. Some of the 64 are
+ * left for the probes that find out whether a client takes descriptors. */
 #define UNACKNOWLEDGED_MAX 56
-/* Of less, a client that blocks in a call of Accept could never have the three that it needs: what asked
- * whether it takes descriptors, its first connection, and that one's receipt. */
+/* With less, a client that blocks in a call of Accept could not get the three descriptors that it needs: the
+ * probe, its first connection, and the receipt of that connection. */
 #define UNACKNOWLEDGED_MIN 14
 
-/* What is being read: the settings, and what an empty value resets one to. */
 typedef struct Reading {
         Settings *settings;
-        Settings *defaults;
+        Settings *defaults; /* an empty value resets a setting to these */
 } Reading;
 
 typedef struct Key Key;
 
-/* Sets what is assigned, or warns. Returns 0, or -ENOMEM. */
+/* Sets the value, or logs a warning. Returns 0, or -ENOMEM. */
 typedef int (*KeyReader)(const Key *key, const ConfigAssignment *a, Reading *reading);
 
 struct Key {
         const char *name;
         KeyReader read;
-        size_t offset; /* of a number in Settings, and its range */
-        uint32_t min, max;
+        size_t offset;     /* of the number in Settings */
+        uint32_t min, max; /* its range */
 };
 
 DEFINE_CLEANUP(Settings, settings_free)
@@ -45,7 +45,7 @@ static void words_free(char **words) {
         free(words);
 }
 
-/* From now on the list says what is allowed, and be it nothing. */
+/* Makes the list exist: an empty one allows nothing, NULL allows everything. */
 static int words_start(char ***words) {
         if (*words)
                 return 0;
@@ -133,7 +133,7 @@ static int read_idle_timeout(const Key *key, const ConfigAssignment *a, Reading 
                 return 0;
         }
 
-        /* Longer than anybody will wait, and than a timer can: never. */
+        /* A timer cannot take more than INT64_MAX / 2: that is as good as never. */
         reading->settings->idle_timeout_usec = usec > 0 && usec < INT64_MAX / 2 ? usec : UINT64_MAX;
         return 0;
 }
@@ -152,7 +152,7 @@ static int read_socket_delivery(const Key *key, const ConfigAssignment *a, Readi
         return 0;
 }
 
-/* Takes the next word off the text, which is changed. */
+/* Cuts the next word off the text, which is changed. */
 static char *next_word(char **text) {
         char *word;
 
@@ -163,8 +163,8 @@ static char *next_word(char **text) {
         return NULL;
 }
 
-/* In both lists only the wrong word is ignored, not the line; and a list of nothing but wrong words allows
- * nothing. What was to be restricted must not be open to all because of a typing error. */
+/* In both lists a wrong word is ignored, but not its line, and a list of wrong words only allows nothing: a
+ * typing error in a restriction must not lift it. */
 static int read_ports(const Key *key, const ConfigAssignment *a, Reading *reading) {
         _cleanup_free_ char *value = NULL;
         char *text, *word;
@@ -181,8 +181,8 @@ static int read_ports(const Key *key, const ConfigAssignment *a, Reading *readin
 
         while ((word = next_word(&text))) {
                 if (parse_port_range(word, &range) < 0) {
-                        config_warn(a->file, a->line, "in %s, \"%s\" is neither a port nor a range of ports",
-                                    a->key, word);
+                        config_warn(a->file, a->line, "Invalid port or range of ports in %s: \"%s\"", a->key,
+                                    word);
                         continue;
                 }
 
@@ -210,8 +210,8 @@ static int read_addresses(const Key *key, const ConfigAssignment *a, Reading *re
 
         while ((word = next_word(&text))) {
                 if (prefix_parse(word, &prefix) < 0) {
-                        config_warn(a->file, a->line, "in %s, \"%s\" is neither an address nor a prefix",
-                                    a->key, word);
+                        config_warn(a->file, a->line, "Invalid address or prefix in %s: \"%s\"", a->key,
+                                    word);
                         continue;
                 }
 
@@ -245,11 +245,11 @@ static int on_assignment(const ConfigAssignment *a, void *userdata) {
                 if (streq(keys[i].name, a->key))
                         return keys[i].read(keys + i, a, userdata);
 
-        config_warn(a->file, a->line, "the setting %s is unknown in [" SECTION "]", a->key);
+        config_warn(a->file, a->line, "Unknown setting %s in section [" SECTION "]", a->key);
         return 0;
 }
 
-/* The kernel's defaults stand if it does not tell. */
+/* Leaves *ret as it is if the kernel does not say. */
 static void read_ephemeral_ports(const char *root, PortRange *ret) {
         _cleanup_free_ char *path = NULL;
         unsigned first, last;
@@ -276,10 +276,21 @@ int settings_new(Settings **ret) {
         if (!s)
                 return -ENOMEM;
 
-        limits_set_defaults(&s->limits);
-        s->idle_timeout_usec = IDLE_TIMEOUT_USEC;
-        s->allow_socket_delivery = true;
-        s->ephemeral_ports = (PortRange) { .first = 32768, .last = 60999 };
+        *s = (Settings) {
+                .limits.listeners = 16384,
+                .limits.listeners_per_user = 1024,
+                /* Each channel holds up to 64 connections that its client has not received yet. The kernel
+                 * allows the service's user RLIMIT_NOFILE descriptors in all socket queues together; beyond
+                 * that no client could be sent a connection. */
+                .limits.channels = 512,
+                .limits.channels_per_user = 64,
+                .limits.pending_requests_per_user = 64,
+                .limits.unacknowledged = 56,
+                .limits.unacknowledged_per_client = 20,
+                .idle_timeout_usec = IDLE_TIMEOUT_USEC,
+                .allow_socket_delivery = true,
+                .ephemeral_ports = { .first = 32768, .last = 60999 },
+        };
 
         *ret = s;
         return 0;
@@ -302,7 +313,7 @@ int settings_load(const char *root, Settings **ret) {
         if (r < 0)
                 return r;
 
-        /* What could not be read may have been a restriction. */
+        /* The part that could not be read may have been a restriction: without a list, nothing is allowed. */
         if (r > 0 && (words_start(&s->allowed_ports) < 0 || words_start(&s->allowed_addresses) < 0))
                 return -ENOMEM;
 
