@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <arpa/inet.h>
+#include <assert.h>
 #include <stdio.h>
 
 #include "base/address.h"
@@ -88,6 +89,8 @@ int address_parse(const char *s, Address *ret) {
 }
 
 Address address_any(int family) {
+        assert(family == AF_INET || family == AF_INET6);
+
         if (family == AF_INET)
                 return address_from_in((struct in_addr) { .s_addr = htonl(INADDR_ANY) });
 

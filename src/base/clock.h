@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* CLOCK_MONOTONIC, which never goes back. */
+/* The current time on CLOCK_MONOTONIC. */
 
 #include <stdint.h>
 #include <time.h>

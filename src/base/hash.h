@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* uthash, which would end the process when memory runs out. As set here, what could not be added to a table
- * shows it. */
+/* uthash with HASH_NONFATAL_OOM: without memory, adding an element fails instead of ending the process. */
 
 #include <stdbool.h>
 
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
-/* To be asked right after something was added. */
+/* Whether the element with this handle was added. To be called right after HASH_ADD(). */
 static inline bool hash_was_added(const UT_hash_handle *hh) {
         return hh->tbl != NULL;
 }

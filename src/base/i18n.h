@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Messages that a person sees, in the person's language. */
+/* Translated messages. */
 
 #include <libintl.h>
 
 #define _(text) gettext(text)
 
-/* Marks a message that somebody else translates later. */
+/* Marks a message that is translated where it is shown. */
 #define N_(text) text

@@ -4,8 +4,8 @@
 /*
  * The journal's native socket.
  *
- * It is what sd_journal_sendv() does, but for one thing: that waits while the journal is not reading, and a
- * service that logs would stand still with it. Here what the journal does not take at once is dropped.
+ * sd_journal_sendv() blocks while the journal's queue is full. Here an entry is dropped in that case, so that
+ * the service does not stop together with the journal.
  */
 
 #include <stdbool.h>
@@ -19,13 +19,14 @@ typedef struct Journal {
         struct sockaddr_un address;
 } Journal;
 
-/* True if what is written to the descriptor goes to the journal, as $JOURNAL_STREAM tells. */
+/* True if the descriptor is a stream to the journal, by $JOURNAL_STREAM. */
 bool journal_has_stream(int fd);
 
-/* Opened early, it works as well when there are no descriptors left. Nobody needs to listen there yet. */
+/* To be called early, so that the service can log when it has no descriptors left. The socket at the path
+ * need not exist yet. */
 int journal_open(Journal *j, const char *socket_path);
 void journal_close(Journal *j);
 
-/* Sends one entry, lines of FIELD=value by https://systemd.io/JOURNAL_NATIVE_PROTOCOL. Returns -EAGAIN if the
- * journal takes no more for now, another negative errno if there is no journal. */
+/* Sends one entry in the format of https://systemd.io/JOURNAL_NATIVE_PROTOCOL. Returns -EAGAIN if the
+ * journal's queue is full, another negative errno if there is no journal. */
 int journal_send(const Journal *j, const char *entry, size_t size);

@@ -11,8 +11,8 @@
 
 #define TICK_USEC 10000
 
-/* Ticks for as long as something may be closed, which can be late in what a long message is about. The tick
- * after that is the last. */
+/* The timer stays on from linger_limit_begin() until the first tick after linger_limit_end(), because setting
+ * it for each close() would cost two system calls. */
 static bool has_handler;
 static volatile sig_atomic_t ticking;
 static volatile sig_atomic_t closing;
@@ -46,7 +46,7 @@ void linger_disable(int fd) {
         struct linger linger = {};
         socklen_t size = sizeof(linger);
 
-        /* With a time of 0 nobody waits: the connection is reset. */
+        /* With a time of 0, close() does not block: it resets the connection, which is left to the client. */
         if (getsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, &size) < 0 || !linger.l_onoff ||
             linger.l_linger == 0)
                 return;

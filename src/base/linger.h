@@ -2,22 +2,24 @@
 #pragma once
 
 /*
- * Whoever closes the last descriptor of a TCP connection waits as long as SO_LINGER says, for a peer that
- * need not read, even if it is non-blocking. The option belongs to the connection, so that a client to whom
- * we have given a copy can set it, close its own, and make us wait, for hours and with everybody else.
- * close(2) and socket(7) do not say it; the kernel's inet_release() and sk_stream_wait_close() do.
+ * Protection against SO_LINGER.
+ *
+ * close() of the last descriptor of a TCP connection blocks for the time set with SO_LINGER while the peer
+ * does not read, even if the descriptor is non-blocking: see the kernel's inet_release() and
+ * sk_stream_wait_close(). All copies of a descriptor share the option. A client could therefore set it on its
+ * copy and block the service for hours.
  */
 
-/* To be called once, before anything is closed; without it there is no limit. */
+/* Installs the handler of SIGALRM that linger_limit_begin() needs. To be called once. */
 int linger_init(void);
 
-/* Before a connection is closed that somebody else has, or had, a copy of: nobody is waited for. What was
- * written is sent all the same. */
+/* Turns SO_LINGER off. To be called before a connection is closed of which a client has, or had, a copy. The
+ * kernel still sends the data that was written. */
 void linger_disable(int fd);
 
-/* Before anything is closed that others may have turned it on for since: what is closed from here on waits
- * for a moment at the most, as a signal ends such a wait, until linger_limit_end(). */
+/* Limits the time that each close() blocks to about 10 ms, until linger_limit_end(): a timer signal
+ * interrupts it. For descriptors on which a client may set SO_LINGER after linger_disable(). */
 void linger_limit_begin(void);
 
-/* To be called when everything that was to be closed is: when the loop waits again. */
+/* To be called before the event loop waits again. */
 void linger_limit_end(void);

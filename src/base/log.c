@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <assert.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -18,7 +19,7 @@ static struct {
         LogTarget target;
         bool journal_is_default;
         Journal journal;
-        unsigned n_lost; /* by a journal that took nothing */
+        unsigned n_lost; /* messages, since the journal's queue was full */
         RateLimit limit;
 } logger = {
         .identifier = "tcpserversocketd",
@@ -26,7 +27,18 @@ static struct {
         .journal.fd = -EBADF,
 };
 
-/* An entry of the journal: a line for each field. */
+typedef struct Message {
+        int level;
+        const char *message_id;
+        const char *file;
+        int line;
+        const LogFields *fields;
+} Message;
+
+/* A message of this file. */
+#define MESSAGE(l, ...) ((Message) { .level = (l), .file = __FILE_NAME__, .line = __LINE__, ##__VA_ARGS__ })
+
+/* A journal entry: one line for each field. */
 typedef struct Entry {
         char text[2 * MESSAGE_MAX];
         size_t length;
@@ -52,10 +64,14 @@ static int find_name(const char *const *names, size_t n, const char *s) {
 }
 
 const char *log_level_to_string(int level) {
+        assert(level >= 0 && (size_t) level < ELEMENTS(level_names));
+
         return level_names[level];
 }
 
 const char *log_target_to_string(LogTarget target) {
+        assert((size_t) target < ELEMENTS(target_names));
+
         return target_names[target];
 }
 
@@ -87,8 +103,8 @@ const char *log_get_identifier(void) {
         return logger.identifier;
 }
 
-/* One line, and nothing that a terminal obeys: others' texts are checked where they come in, and once more
- * here. A character that did not fit in whole makes the text invalid as well. */
+/* Removes line breaks and control sequences. Texts of clients are already checked when they arrive; this also
+ * covers text of libraries, and a character that was cut at the end of the buffer. */
 static void make_printable(char *s) {
         for (char *p = s; *p; p++)
                 if ((unsigned char) *p < 0x20 || *p == 0x7f)
@@ -102,10 +118,8 @@ static void make_printable(char *s) {
                         *p = '?';
 }
 
-static void entry_add(Entry *entry, const char *field, const char *format, ...) _printf_(3, 4);
-
-/* Leaves the field out if there is no room for it. */
-static void entry_add(Entry *entry, const char *field, const char *format, ...) {
+/* Drops the field if it does not fit. */
+static _printf_(3, 4) void entry_add(Entry *entry, const char *field, const char *format, ...) {
         size_t room = sizeof(entry->text) - entry->length;
         char *text = entry->text + entry->length;
         va_list arguments;
@@ -149,24 +163,19 @@ static void entry_add_fields(Entry *entry, const LogFields *f) {
                 entry_add(entry, "ERRNO", "%i", f->error);
 }
 
-static int write_to_journal(int level,
-                            const char *message_id,
-                            const char *file,
-                            int line,
-                            const LogFields *fields,
-                            const char *text) {
+static int write_to_journal(const Message *m, const char *text) {
         Entry entry = {};
 
         entry_add(&entry, "MESSAGE", "%s", text);
-        entry_add(&entry, "PRIORITY", "%i", level);
+        entry_add(&entry, "PRIORITY", "%i", m->level);
         entry_add(&entry, "SYSLOG_FACILITY", "%i", LOG_FAC(LOG_DAEMON));
         entry_add(&entry, "SYSLOG_IDENTIFIER", "%s", logger.identifier);
-        entry_add(&entry, "CODE_FILE", "%s", file);
-        entry_add(&entry, "CODE_LINE", "%i", line);
-        if (message_id)
-                entry_add(&entry, "MESSAGE_ID", "%s", message_id);
-        if (fields)
-                entry_add_fields(&entry, fields);
+        entry_add(&entry, "CODE_FILE", "%s", m->file);
+        entry_add(&entry, "CODE_LINE", "%i", m->line);
+        if (m->message_id)
+                entry_add(&entry, "MESSAGE_ID", "%s", m->message_id);
+        if (m->fields)
+                entry_add_fields(&entry, m->fields);
 
         return journal_send(&logger.journal, entry.text, entry.length);
 }
@@ -176,46 +185,42 @@ static void write_to_stderr(int level, const char *text) {
         char line[MESSAGE_MAX + 8];
         int n;
 
-        /* A terminal gets plain lines. Anything else may be the journal's stream, which reads the level from
-         * the prefix that sd-daemon(3) describes. */
+        /* Unless stderr is a terminal it may be a stream to the journal, which reads the level from a prefix:
+         * sd-daemon(3). */
         if (isatty(STDERR_FILENO))
                 n = snprintf(line, sizeof(line), "%s\n", text);
         else
                 n = snprintf(line, sizeof(line), "<%i>%s\n", level, text);
 
-        /* The other end may be a pipe that nobody reads any more, or a terminal that is stopped. The
-         * descriptor is shared with others, so it cannot be made non-blocking. */
+        /* write() would block if a pipe is full or a terminal is stopped. O_NONBLOCK is no way out, since
+         * other processes share the file description. */
         if (poll(&writable, 1, 0) <= 0 || writable.revents != POLLOUT)
                 return;
 
         if (write(STDERR_FILENO, line, (size_t) n) < 0)
-                return; /* whom to tell? */
+                return; /* there is no other place to log to */
 }
 
-static void write_text(int level,
-                       const char *message_id,
-                       const char *file,
-                       int line,
-                       const LogFields *fields,
-                       const char *text) {
+static void write_message(const Message *m, const char *text) {
         bool journal = logger.target == LOG_TARGET_JOURNAL ||
                        (logger.target == LOG_TARGET_AUTO && logger.journal_is_default);
         char lost[64];
         int r;
 
-        r = journal ? write_to_journal(level, message_id, file, line, fields, text) : -ENOTCONN;
+        r = journal ? write_to_journal(m, text) : -ENOTCONN;
         if (r == -EAGAIN)
                 logger.n_lost++;
         else if (r < 0)
-                write_to_stderr(level, text);
+                write_to_stderr(m->level, text);
         else if (logger.n_lost > 0) {
-                (void) snprintf(lost, sizeof(lost), "%u messages before this one were lost", logger.n_lost);
-                if (write_to_journal(LOG_WARNING, NULL, __FILE_NAME__, __LINE__, NULL, lost) >= 0)
+                (void) snprintf(lost, sizeof(lost), "Dropped %u messages, the journal's queue was full",
+                                logger.n_lost);
+                if (write_to_journal(&MESSAGE(LOG_WARNING), lost) >= 0)
                         logger.n_lost = 0;
         }
 }
 
-static void tell_suppressed(uint64_t now) {
+static void log_suppressed(uint64_t now) {
         RateLimitReport report;
         char text[128];
 
@@ -226,12 +231,12 @@ static void tell_suppressed(uint64_t now) {
                         continue;
 
                 if (report.others)
-                        (void) snprintf(text, sizeof(text), "%u messages about further users were suppressed",
+                        (void) snprintf(text, sizeof(text), "Suppressed %u messages about other users",
                                         (unsigned) report.n_suppressed);
                 else
-                        (void) snprintf(text, sizeof(text), "%u messages about user %u were suppressed",
+                        (void) snprintf(text, sizeof(text), "Suppressed %u messages about user %u",
                                         (unsigned) report.n_suppressed, (unsigned) report.uid);
-                write_text(LOG_NOTICE, NULL, __FILE_NAME__, __LINE__, &fields, text);
+                write_message(&MESSAGE(LOG_NOTICE, .fields = &fields), text);
         }
 }
 
@@ -251,43 +256,29 @@ void log_open_journal(const char *socket_path) {
 void log_close(void) {
         int saved = errno;
 
-        tell_suppressed(UINT64_MAX);
+        log_suppressed(UINT64_MAX);
         journal_close(&logger.journal);
         logger.journal_is_default = false;
         errno = saved;
 }
 
-static void log_eventv(int level,
-                       const char *message_id,
-                       const char *file,
-                       int line,
-                       const LogFields *fields,
-                       const char *format,
-                       va_list arguments) _printf_(6, 0);
-
-static void log_eventv(int level,
-                       const char *message_id,
-                       const char *file,
-                       int line,
-                       const LogFields *fields,
-                       const char *format,
-                       va_list arguments) {
+static _printf_(2, 0) void log_messagev(const Message *m, const char *format, va_list arguments) {
         char text[MESSAGE_MAX];
         int saved = errno;
         uint64_t now;
 
-        if (level > logger.level)
+        if (m->level > logger.level)
                 return;
 
         now = clock_get_usec();
-        tell_suppressed(now);
+        log_suppressed(now);
 
-        if (!fields || !fields->has_owner_uid || level >= LOG_DEBUG ||
-            rate_limit_admit(&logger.limit, fields->owner_uid, now)) {
+        if (!m->fields || !m->fields->has_owner_uid || m->level >= LOG_DEBUG ||
+            rate_limit_admit(&logger.limit, m->fields->owner_uid, now)) {
                 errno = saved; /* for %m */
                 (void) vsnprintf(text, sizeof(text), format, arguments);
                 make_printable(text);
-                write_text(level, message_id, file, line, fields, text);
+                write_message(m, text);
         }
 
         errno = saved;
@@ -297,7 +288,7 @@ void log_message(int level, const char *file, int line, const char *format, ...)
         va_list arguments;
 
         va_start(arguments, format);
-        log_eventv(level, NULL, file, line, NULL, format, arguments);
+        log_messagev(&(Message) { .level = level, .file = file, .line = line }, format, arguments);
         va_end(arguments);
 }
 
@@ -311,6 +302,11 @@ void log_event_at(int level,
         va_list arguments;
 
         va_start(arguments, format);
-        log_eventv(level, message_id, file, line, fields, format, arguments);
+        log_messagev(&(Message) { .level = level,
+                                  .message_id = message_id,
+                                  .file = file,
+                                  .line = line,
+                                  .fields = fields },
+                     format, arguments);
         va_end(arguments);
 }

@@ -2,16 +2,15 @@
 #pragma once
 
 /*
- * Logging, at syslog's levels: to the journal with fields of their own, or as lines on stderr.
+ * Logging, with the levels of syslog: to the journal with structured fields, or as lines to stderr.
  *
- * It never waits and never fails: what the journal or the reader of stderr does not take at once is lost, and
- * the journal is told how much that was. errno stays as it is.
+ * Logging never blocks and never fails. A message is dropped if the journal or the reader of stderr cannot
+ * receive it at once; the number of dropped messages is logged to the journal later. errno is preserved.
  *
- * A client cannot flood the log: a message about a user, that is one whose fields have an owner's uid, counts
- * against what this user may cause (base/rate-limit.h), and what is too much is summed up in one line once
- * the user's window is over. So the uid belongs into the fields of everything that a client can bring about,
- * and not into those of the service's own troubles. Debug messages are not limited: whoever wants them wants
- * all.
+ * Messages with an owner's uid are rate-limited for each user (base/rate-limit.h), so that a client cannot
+ * flood the log. When the user's window ends, one line says how many were suppressed. Messages that a client
+ * can cause need the uid in their fields; messages about the service itself must not have it. Debug messages
+ * are not limited.
  */
 
 #include <stdbool.h>
@@ -22,48 +21,48 @@
 #include "base/macros.h"
 
 typedef enum LogTarget {
-        LOG_TARGET_AUTO, /* the journal if stderr leads there, else stderr */
+        LOG_TARGET_AUTO, /* the journal if stderr is a stream to it, else stderr */
         LOG_TARGET_JOURNAL,
         LOG_TARGET_CONSOLE, /* stderr */
 } LogTarget;
 
-/* What a message is about, each a field of the journal. What is NULL or 0 is left out. */
+/* Fields of a journal entry. NULL or 0: the entry does not have the field. */
 typedef struct LogFields {
         const char *listener; /* LISTENER: its path */
         const char *owner;    /* OWNER: a client's name on the bus */
         bool has_owner_uid;
         uid_t owner_uid;         /* OWNER_UID */
-        uint16_t port;           /* PORT: where the service listens or was asked to */
-        bool has_port;           /* PORT even if it is 0, which stands for any */
-        const char *peer;        /* PEER: who connected there */
-        const char *limit;       /* LIMIT: the limit that was reached, by its name in the configuration */
-        const char *action;      /* ACTION: what was not authorized, by polkit's name; may be empty */
+        uint16_t port;           /* PORT: of the listener, or requested */
+        bool has_port;           /* writes PORT even if it is 0, any port */
+        const char *peer;        /* PEER: the address of the connection's peer */
+        const char *limit;       /* LIMIT: the setting of the limit that was reached */
+        const char *action;      /* ACTION: the polkit action that was not authorized; may be empty */
         const char *config_file; /* CONFIG_FILE */
-        unsigned config_line;    /* CONFIG_LINE, with a file; 0: all of it */
+        unsigned config_line;    /* CONFIG_LINE, only with a file; 0: the whole file */
         int error;               /* ERRNO: a positive errno */
 } LogFields;
 
-/* At first everything goes to stderr; this chooses the target that "auto" stands for. The name is
- * SYSLOG_IDENTIFIER and is not copied. */
+/* Opens the journal, and uses it for LOG_TARGET_AUTO if stderr is a stream to it. Before this call, messages
+ * go to stderr. The identifier is written as SYSLOG_IDENTIFIER and is not copied. */
 void log_open(const char *identifier);
 
-/* As if the journal was there: for tests, which have one of their own. */
+/* For tests: uses the socket at this path as the journal. */
 void log_open_journal(const char *socket_path);
 
-/* Tells what is still held back about users who caused too much. */
+/* Logs the numbers of messages that were suppressed, and closes the journal. */
 void log_close(void);
 
 const char *log_get_identifier(void);
 
-/* Messages less urgent than this are dropped; LOG_INFO at first. */
+/* Less urgent messages are dropped. The default is LOG_INFO. */
 void log_set_level(int level);
 int log_get_level(void);
 
-/* LOG_TARGET_AUTO at first. */
+/* The default is LOG_TARGET_AUTO. */
 void log_set_target(LogTarget target);
 LogTarget log_get_target(void);
 
-/* As org.freedesktop.LogControl1(5) writes them. The last two return -EINVAL for anything else. */
+/* The names of org.freedesktop.LogControl1(5). The last two return -EINVAL for any other name. */
 const char *log_level_to_string(int level);
 const char *log_target_to_string(LogTarget target);
 int log_level_from_string(const char *s);
@@ -71,7 +70,7 @@ int log_target_from_string(const char *s);
 
 void log_message(int level, const char *file, int line, const char *format, ...) _printf_(4, 5);
 
-/* The message id is one of base/message-ids.h or NULL; the fields may be NULL. */
+/* The message id is one of base/message-ids.h, or NULL. The fields may be NULL. */
 void log_event_at(int level,
                   const char *message_id,
                   const char *file,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Cleanup attributes and the few macros that everybody uses. */
+/* Cleanup attributes and common macros. */
 
 #include <errno.h>
 #include <stdbool.h>
@@ -15,17 +15,17 @@
 
 #define ELEMENTS(array) (sizeof(array) / sizeof((array)[0]))
 
-/* What the member that the pointer points to is embedded in. */
+/* The struct of this type that contains the member at the pointer. */
 #define CONTAINER_OF(pointer, type, member) ((type *) (void *) ((char *) (pointer) -offsetof(type, member)))
 
-/* Defines f##p(), a cleanup handler for a variable that points to a type. */
+/* Defines f##p(), a cleanup handler for variables of type *. */
 #define DEFINE_CLEANUP(type, f)             \
         static inline void f##p(type **p) { \
                 if (*p)                     \
                         f(*p);              \
         }
 
-/* The value moves on to a new owner; the variable holds nothing any more. */
+/* Returns the value and resets the variable: the caller takes ownership. */
 #define TAKE(variable, nothing)                           \
         __extension__({                                   \
                 __typeof__(variable) _taken = (variable); \
@@ -39,7 +39,8 @@ static inline void freep(void *p) {
         free(*(void **) p);
 }
 
-/* Closes a descriptor, leaves errno alone, returns what the variable shall hold then. */
+/* Closes the descriptor unless it is negative, preserves errno, and returns -EBADF, as in fd = close_fd(fd).
+ */
 static inline int close_fd(int fd) {
         if (fd >= 0) {
                 int saved = errno;

@@ -21,7 +21,7 @@ static bool is_space(char c) {
         return c == ' ' || c == '\t';
 }
 
-/* Reads the digits at *s and moves on behind them. */
+/* Parses the digits at *s and advances *s past them. */
 static int read_number(const char **s, uint64_t *ret) {
         uint64_t n = 0;
 
@@ -75,7 +75,7 @@ int parse_boolean(const char *s, bool *ret) {
         return 0;
 }
 
-/* Reads the unit at *s, if there is one, and moves on behind it. */
+/* Parses the unit at *s, if there is one, and advances *s past it. */
 static int read_unit(const char **s, uint64_t *ret_usec) {
         static const struct {
                 const char *name;
@@ -135,7 +135,7 @@ static const char *skip_space(const char *s) {
         return s;
 }
 
-/* Reads one number with its unit. */
+/* Parses a number with its unit, and advances *s past them. */
 static int read_time(const char **s, uint64_t *ret_usec) {
         const char *fraction = NULL;
         uint64_t usec, unit, share;

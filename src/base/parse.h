@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What people write into configuration files, read as systemd reads it. All return 0, or -EINVAL for what
- * is none, -ERANGE for what is out of range; *ret is untouched then. */
+/* Parsers of values, with the syntax that systemd uses in unit files. All return 0, -EINVAL for a malformed
+ * value, or -ERANGE for a value out of range. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -14,12 +14,12 @@ typedef struct PortRange {
 
 int parse_uint32(const char *s, uint32_t min, uint32_t max, uint32_t *ret);
 
-/* "yes", "no", and the like. */
+/* "1", "yes", "y", "true", "t", "on", and their opposites, in any case. */
 int parse_boolean(const char *s, bool *ret);
 
-/* As systemd.time(7) describes it: "30", "5min 20s", "1.5h"; a number alone is in seconds. "infinity" is
+/* A time span of systemd.time(7): "30", "5min 20s", "1.5h". The default unit is seconds. "infinity" is
  * UINT64_MAX. */
 int parse_time_span(const char *s, uint64_t *ret_usec);
 
-/* "80" or "1024-65535". */
+/* One port or a range: "80", "1024-65535". */
 int parse_port_range(const char *s, PortRange *ret);

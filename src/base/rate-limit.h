@@ -2,11 +2,11 @@
 #pragma once
 
 /*
- * How often something may happen on account of a user: so many times in a window of time, which starts with
- * the first of them; the rest is counted.
+ * Limits how often an event happens for each user: RATE_LIMIT_BURST times in a window of time that starts
+ * with the first event. Further events are counted as suppressed.
  *
- * The table is small and never drops a user whose window is still open, or a second user could be used to
- * forget the first. When it is full, all further users share one window.
+ * The table has a fixed size and never evicts a user with an open window; otherwise events of other users
+ * could reset the limit of the first. While it is full, all other users share one window.
  */
 
 #include <stdbool.h>
@@ -25,7 +25,7 @@ typedef struct RateLimitWindow {
         uint32_t n_suppressed;
 } RateLimitWindow;
 
-/* All zeroes is a fresh one. */
+/* Initialized with zeroes. */
 typedef struct RateLimit {
         RateLimitWindow users[RATE_LIMIT_USERS];
         size_t n_users;
@@ -33,14 +33,14 @@ typedef struct RateLimit {
 } RateLimit;
 
 typedef struct RateLimitReport {
-        bool others; /* not one user, but all that had no place in the table */
+        bool others; /* the users that share a window; the uid is not set */
         uid_t uid;
         uint32_t n_suppressed;
 } RateLimitReport;
 
-/* Counts one more, on CLOCK_MONOTONIC. Returns false if it is too much. */
+/* Counts an event at a time on CLOCK_MONOTONIC. Returns false if it is to be suppressed. */
 bool rate_limit_admit(RateLimit *limit, uid_t uid, uint64_t now_usec);
 
-/* Forgets the windows that are over. Returns true for one in which something was suppressed, each once; call
- * it until it returns false. UINT64_MAX ends all windows. */
+/* Removes windows that have ended. Returns true for each in which events were suppressed; to be called until
+ * it returns false. UINT64_MAX ends all windows. */
 bool rate_limit_take_report(RateLimit *limit, uint64_t now_usec, RateLimitReport *ret);

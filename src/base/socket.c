@@ -15,8 +15,7 @@ static int set_option(int fd, int level, int option, int value) {
 static int set_interface(int fd, const char *interface) {
         unsigned index;
 
-        /* An interface that is not there is -ENODEV here, and so it is for setsockopt(), but that one cuts
-         * a long name short without a word. */
+        /* Not SO_BINDTODEVICE, which silently truncates a long name. */
         index = if_nametoindex(interface);
         if (index == 0)
                 return -ENODEV;
@@ -27,13 +26,13 @@ static int set_interface(int fd, const char *interface) {
 static int apply_settings(int fd, const SocketSettings *s, int family) {
         int r;
 
-        /* On Linux this lets nobody share the port with a socket that listens; it is only what allows to
-         * listen again while connections of before are in TIME_WAIT. */
+        /* Allows binding while earlier connections are in TIME_WAIT. On Linux this does not allow two sockets
+         * to listen on the same port. */
         r = set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
         if (r < 0)
                 return r;
 
-        /* Always set: the default is a matter of net.ipv6.bindv6only. */
+        /* Always set, as the default depends on net.ipv6.bindv6only. */
         if (family == AF_INET6) {
                 r = set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, s->ipv6_only);
                 if (r < 0)
@@ -88,7 +87,7 @@ static int listen_on(const SocketSettings *s, const Address *address) {
         if (bind(fd, &address->sa, address->size) < 0)
                 return -errno;
 
-        /* The kernel lowers what is above net.core.somaxconn. */
+        /* The kernel limits it to net.core.somaxconn. */
         if (listen(fd, s->backlog < 0 ? INT_MAX : s->backlog) < 0)
                 return -errno;
 
@@ -134,7 +133,7 @@ int socket_get_backlog(int fd, uint32_t *ret) {
         if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0)
                 return -errno;
 
-        /* Of a socket that listens, tcp_get_info() in the kernel reports the longest queue in this field. */
+        /* For a listening socket, the kernel's tcp_get_info() stores the backlog here. */
         *ret = info.tcpi_sacked;
         return 0;
 }
@@ -185,12 +184,11 @@ AcceptError socket_classify_accept_error(int error) {
         case ENFILE:
         case ENOBUFS:
         case ENOMEM:
-        case EACCES: /* a security module refuses it and leaves the connection in the queue */
+        case EACCES: /* denied by a security module; the connection stays in the queue */
         case EPERM:
                 return ACCEPT_EXHAUSTED;
 
-        /* accept(2), "Error handling": errors of the network that were already pending on the new socket
-         * are returned by accept(). */
+        /* Pending network errors of the new connection: accept(2), "Error handling". */
         case ECONNABORTED:
         case EHOSTDOWN:
         case EHOSTUNREACH:

@@ -8,7 +8,7 @@
 #include "base/macros.h"
 #include "base/text.h"
 
-/* Reads one character by RFC 3629. Returns its length in bytes, 0 if there is no valid one. */
+/* Decodes a character (RFC 3629). Returns its length in bytes, 0 if it is invalid. */
 static size_t utf8_decode(const unsigned char *s, uint32_t *ret) {
         static const uint32_t smallest[] = { 0, 0, 0x80, 0x800, 0x10000 };
         size_t length;
@@ -94,11 +94,11 @@ char *text_escape(const char *s, TextEscape escape) {
                 return NULL;
 
         while (*p) {
-                uint32_t c = 0xfffd; /* of what is no character */
+                uint32_t c = 0xfffd; /* for invalid bytes */
                 size_t length;
 
                 length = utf8_decode(p, &c);
-                /* JSON is laid out in lines, which are not in its strings. */
+                /* A line break is layout of the JSON document: inside its strings it is escaped already. */
                 if (length > 0 && (character_is_printable(c) || (escape == TEXT_ESCAPE_JSON && c == '\n')))
                         (void) fwrite(p, 1, length, f);
                 else
@@ -113,7 +113,7 @@ char *text_escape(const char *s, TextEscape escape) {
         return text;
 }
 
-/* Returns the bytes of the next character, and its columns. */
+/* Returns the length of the next character in bytes, and its columns. */
 static size_t next_character(const char *s, mbstate_t *state, int *ret_columns) {
         wchar_t c;
         size_t n;

@@ -1,28 +1,27 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Text that strangers wrote and others will read on their terminals. */
+/* Text from clients that is shown on terminals of other users. */
 
 #include <stdbool.h>
 #include <stddef.h>
 
-/* True for valid UTF-8 of printable characters: no control characters, no line or paragraph separators,
- * and none of the bidirectional controls with which one text can pose as another. */
+/* True for valid UTF-8 without control characters, line and paragraph separators, noncharacters, and
+ * bidirectional controls, which can make one text look like another. */
 bool text_is_printable(const char *s);
 
-/* How such text is made harmless: what is not printable becomes \x1b, byte by byte, or, where the text is
- * JSON already, \u001b. */
+/* How to escape characters that are not printable: each byte as \x1b, or, in the text of a JSON document,
+ * each character as \u001b. */
 typedef enum TextEscape {
         TEXT_ESCAPE_BYTES,
         TEXT_ESCAPE_JSON,
 } TextEscape;
 
-/* A new string, or NULL if memory runs out. */
+/* Returns a new string, or NULL without memory. */
 char *text_escape(const char *s, TextEscape escape);
 
-/* How many columns of a terminal it takes, in the locale's idea of it; what is no text counts by its bytes.
- */
+/* The number of columns on a terminal, by the locale. Invalid bytes count one column each. */
 int text_get_columns(const char *s);
 
-/* The longest beginning that takes no more columns: its length in bytes. */
+/* The length in bytes of the longest prefix that fits into this number of columns. */
 size_t text_fit(const char *s, int columns);

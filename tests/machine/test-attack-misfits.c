@@ -252,7 +252,7 @@ static void test_loses_more_than_is_logged(Machine *m, const void *data) {
         logged = machine_journal_count(since, LOST, owner, NULL);
         g_test_message("of %u lost connections %u are named", n, logged);
         g_assert_cmpuint(logged, ==, RATE_LIMIT_BURST);
-        suppressed = g_strdup_printf("MESSAGE=%u messages about user %u were suppressed", n - logged,
+        suppressed = g_strdup_printf("MESSAGE=Suppressed %u messages about user %u", n - logged,
                                      (unsigned) attack_uid(0));
         g_assert_cmpuint(machine_journal_count(since, suppressed, NULL), ==, 1);
 }
