@@ -29,7 +29,7 @@ static unsigned count_queues(Run *run) {
 
         if (run->keeper)
                 n = keeper_count(run->keeper) / 2;
-        for (const char *s = log; (s = strstr(s, "Cannot tell the service manager")); s++)
+        for (const char *s = log; (s = strstr(s, "Failed to send a message about the fd store")); s++)
                 n++;
         return n;
 }

@@ -20,8 +20,8 @@ static void write_number(FILE *f, const char *key, uint32_t value) {
                 (void) fprintf(f, "%s=%u\n", key, value);
 }
 
-/* Those that count after the socket was made; what a socket has been told it hands on to its connections by
- * itself. */
+/* Only the options that the service itself needs. Accepted connections inherit socket options in the kernel.
+ */
 int options_text_write(const ListenOptions *o, char **ret, size_t *ret_size) {
         uint8_t bytes[PREFIX_BYTES_MAX];
         FILE *f;
@@ -41,7 +41,7 @@ int options_text_write(const ListenOptions *o, char **ret, size_t *ret_size) {
         for (size_t i = 0; i < o->n_allow_from; i++)
                 (void) fwrite(bytes, prefix_write(o->allow_from + i, bytes), 1, f);
 
-        /* Without memory for the 0 at the end it succeeds, and there is no text. */
+        /* Without memory for the terminator, fclose() succeeds and sets no text. */
         if (fclose(f) == EOF || !*ret) {
                 free(TAKE_PTR(*ret));
                 return -ENOMEM;

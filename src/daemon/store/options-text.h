@@ -2,9 +2,10 @@
 #pragma once
 
 /*
- * The options of a listener as text, for the next process (daemon/store/store.h): lines of "key=value", the
- * keys those of Listen. What the socket itself knows is not there. The prefixes of allowFrom, of which there
- * may be many, follow the lines and a 0, in bytes (daemon/policy/prefix.h).
+ * The options of a listener as text, for the next process (daemon/store/store.h): lines of "key=value" with
+ * the keys of Listen. Options that only affect the socket are left out, because the socket itself is passed
+ * on. The prefixes of allowFrom can be many; they follow the lines and a 0 in binary form
+ * (daemon/policy/prefix.h).
  */
 
 #include <stddef.h>
@@ -14,6 +15,6 @@ typedef struct ListenOptions ListenOptions;
 /* The caller frees the text. */
 int options_text_write(const ListenOptions *options, char **ret, size_t *ret_size);
 
-/* The text may be anything. Returns -EINVAL for what is no such text, and for a key that this version does
- * not know: the listener would not be what its client was promised. */
+/* Parses a text that is not trusted. Returns -EINVAL if it is malformed or has a key that this version does
+ * not know, since the listener would then behave differently from its client's request. */
 int options_text_read(const char *text, size_t size, ListenOptions **ret);

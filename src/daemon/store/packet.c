@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 
@@ -7,7 +8,7 @@
 #include "base/macros.h"
 #include "daemon/store/packet.h"
 
-/* So many are taken out in one go. */
+/* Packets that one system call removes. */
 #define DISCARD_MAX 16
 
 void packet_init(Packet *packet, void *data, size_t size) {
@@ -16,8 +17,7 @@ void packet_init(Packet *packet, void *data, size_t size) {
 }
 
 int packet_send(Packet *packet, int socket, const int *fds, size_t n_fds) {
-        if (n_fds > PACKET_FDS_MAX)
-                return -E2BIG;
+        assert(n_fds <= PACKET_FDS_MAX);
 
         if (n_fds > 0) {
                 struct cmsghdr *header;
@@ -34,8 +34,8 @@ int packet_send(Packet *packet, int socket, const int *fds, size_t n_fds) {
         return sendmsg(socket, &packet->message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
-/* Whether there is no descriptor left: 0 or a negative errno. The kernel does not say why it has left out
- * some. */
+/* Returns -EMFILE or another negative errno if no descriptor can be opened. MSG_CTRUNC itself does not show
+ * whether that is why the kernel left out descriptors. */
 static int check_descriptors(int any) {
         int fd = fcntl(any, F_DUPFD_CLOEXEC, 0);
 
@@ -87,7 +87,9 @@ int packet_discard(int socket, unsigned n) {
         struct mmsghdr messages[DISCARD_MAX] = {};
         int r;
 
-        /* Without room for its descriptors, the kernel closes what was in the packet. */
+        assert(n > 0);
+
+        /* Without a control buffer, the kernel closes the descriptors of the packet. */
         linger_limit_begin();
         if (n == 1)
                 r = recv(socket, NULL, 0, MSG_DONTWAIT) < 0 ? -1 : 1;

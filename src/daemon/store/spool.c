@@ -9,24 +9,24 @@
 #include "daemon/store/packet.h"
 #include "daemon/store/spool.h"
 
-/* More than the buffer of any socket holds. */
+/* More than fit into the buffer of a socket. Stops the reading of a queue that does not end. */
 #define QUEUE_ENTRIES_MAX 65536
 
 typedef struct Queue Queue;
 
 struct SpoolEntry {
         Queue *queue;
-        bool dropped; /* nobody wants it any more, and it could not be taken out yet */
+        bool dropped; /* to be removed as soon as it is at the front */
         TAILQ_ENTRY(SpoolEntry) link;
 };
 
 struct Queue {
         Spool *spool;
         int in, out;
-        TAILQ_HEAD(, SpoolEntry) entries; /* as they are in the kernel's queue */
+        TAILQ_HEAD(, SpoolEntry) entries; /* in the order of the packets in the kernel */
         unsigned n_entries;
         unsigned n_dropped;
-        bool is_waiting; /* to be cleaned */
+        bool is_waiting; /* for spool_release() */
         TAILQ_ENTRY(Queue) link;
 };
 
@@ -38,9 +38,9 @@ struct Spool {
         void *userdata;
 
         Queue **queues;
-        unsigned n_queues; /* the numbers up to here have been used */
+        unsigned n_queues; /* highest number in use, plus 1 */
         TAILQ_HEAD(, Queue) waiting;
-        char *buffer; /* SPOOL_DATA_MAX, for what moves */
+        char *buffer; /* SPOOL_DATA_MAX, for entries that move or are read */
 };
 
 static void queue_append(Queue *queue, SpoolEntry *entry) {
@@ -130,7 +130,7 @@ static int spool_add_queue(Spool *spool, unsigned number, int in, int out, Queue
         return 0;
 }
 
-static int spool_get_queue(Spool *spool, unsigned number, Queue **ret) {
+static int spool_ensure_queue(Spool *spool, unsigned number, Queue **ret) {
         int ends[2], r;
 
         if (spool->queues[number]) {
@@ -152,7 +152,7 @@ static int spool_get_queue(Spool *spool, unsigned number, Queue **ret) {
         return r;
 }
 
-/* A queue in the second half, the first of those that have the least. */
+/* A queue of the second half with the fewest entries. */
 static unsigned spool_choose_other(const Spool *spool) {
         unsigned best = spool->queues_max / 2;
 
@@ -166,7 +166,7 @@ static unsigned spool_choose_other(const Spool *spool) {
         return best;
 }
 
-/* Into this queue, or into any other that takes it. */
+/* Sends a packet into this queue, or into the next one that is not full. */
 static int spool_send(Spool *spool,
                       unsigned number,
                       const int *fds,
@@ -180,7 +180,7 @@ static int spool_send(Spool *spool,
 
         packet_init(&packet, (void *) data, size);
         for (unsigned i = 0; r == -EAGAIN && i < spool->queues_max; i++) {
-                r = spool_get_queue(spool, (number + i) % spool->queues_max, &queue);
+                r = spool_ensure_queue(spool, (number + i) % spool->queues_max, &queue);
                 if (r < 0)
                         return r;
                 assert(queue);
@@ -200,7 +200,7 @@ static unsigned spool_choose(const Spool *spool, uint64_t key) {
 int spool_prepare(Spool *spool, uint64_t key) {
         Queue *queue;
 
-        return spool_get_queue(spool, spool_choose(spool, key), &queue);
+        return spool_ensure_queue(spool, spool_choose(spool, key), &queue);
 }
 
 int spool_put(Spool *spool,
@@ -214,8 +214,8 @@ int spool_put(Spool *spool,
         Queue *queue;
         int r;
 
-        if (n_fds == 0 || n_fds > PACKET_FDS_MAX || size == 0 || size > SPOOL_DATA_MAX)
-                return -EINVAL;
+        assert(n_fds > 0 && n_fds <= PACKET_FDS_MAX);
+        assert(size > 0 && size <= SPOOL_DATA_MAX);
 
         entry = calloc(1, sizeof(*entry));
         if (!entry)
@@ -230,7 +230,7 @@ int spool_put(Spool *spool,
         return 0;
 }
 
-/* The first of a queue goes to where it is in nobody's way. Only then it leaves the front. */
+/* Moves the entry at the front to another queue: first copies it, then removes the original. */
 static int queue_move_front(Queue *queue) {
         SpoolEntry *entry = TAILQ_FIRST(&queue->entries);
         int fds[PACKET_FDS_MAX], r;
@@ -261,7 +261,7 @@ static int queue_move_front(Queue *queue) {
         return 0;
 }
 
-/* How many at the front nobody wants any more. */
+/* The number of dropped entries at the front. */
 static unsigned queue_count_dropped(const Queue *queue) {
         SpoolEntry *entry;
         unsigned n = 0;
@@ -272,8 +272,8 @@ static unsigned queue_count_dropped(const Queue *queue) {
         return n;
 }
 
-/* What cannot be done now, for want of descriptors or memory, is done when the queue is used the next time.
- */
+/* Removes the dropped entries. Those that cannot be removed for want of descriptors or memory are removed
+ * when an entry of this queue is dropped the next time. */
 static void queue_clean(Queue *queue) {
         SpoolEntry *entry;
 
@@ -354,12 +354,12 @@ int spool_adopt(Spool *spool, unsigned number, const int ends[static 2]) {
                 return -EINVAL;
         }
 
-        /* Either end could be either; what was sent shows it. */
+        /* The fd store does not preserve the order of the ends. The packets are in the end for reading. */
         swapped = socket_has_input(ends[0]);
         return spool_add_queue(spool, number, ends[swapped ? 1 : 0], ends[swapped ? 0 : 1], &queue);
 }
 
-/* From an offset of 0 on, each peek shows the next packet; with -1, always the first one. */
+/* With an offset of 0, each peek shows the next packet; with -1, always the first one. */
 static int queue_set_peek_offset(Queue *queue, int offset) {
         return setsockopt(queue->out, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof(offset)) < 0 ? -errno : 0;
 }
@@ -414,7 +414,7 @@ int spool_read(Spool *spool, SpoolReader reader, void *userdata) {
                 if (!spool->queues[i])
                         continue;
 
-                /* A failure leaves an offset behind, from which the next spool_read() does not start. */
+                /* After a failure the socket keeps its offset, so this does not rely on the initial one. */
                 r = queue_set_peek_offset(spool->queues[i], 0);
                 if (r >= 0)
                         r = queue_read(spool->queues[i], reader, userdata);
@@ -422,7 +422,7 @@ int spool_read(Spool *spool, SpoolReader reader, void *userdata) {
                         r = queue_set_peek_offset(spool->queues[i], -1);
         }
 
-        /* Not before all are known: what moves goes to the end of a queue, behind what is already there. */
+        /* After all queues were read: entries that move are added to the end of a queue. */
         for (unsigned i = 0; i < n && r >= 0; i++)
                 if (spool->queues[i])
                         queue_clean(spool->queues[i]);

@@ -2,16 +2,16 @@
 #pragma once
 
 /*
- * Descriptors that outlive the process, each with some bytes about it.
+ * Descriptors that outlive the process, each with data about it.
  *
- * They are sent into socket pairs and not read back: the kernel keeps what is in a socket as long as anybody
- * has an end of it open, and somebody else has, such as systemd in its fd store, which is told of a pair once
- * and of nothing that is put into it. After the process has died, however it died, the next one reads what is
- * there, without taking it out.
+ * An entry is a packet in a socket pair. The kernel keeps the packets of a socket while any process has one
+ * of its ends open. systemd has copies of the ends in its fd store, and is sent a message only when a pair is
+ * created, not for each entry. After a crash, the next process peeks at the packets and leaves them in place.
  *
- * Each pair is a queue: only its front can be taken out. Entries that are likely to be taken out in the order
- * in which they were put in share a queue. To take out an entry behind others, the spool first moves these to
- * another queue, one after the other; an entry is in a queue at any time, and for a moment in two.
+ * Each socket pair is a queue, and only its front can be removed. Entries with the same key share a queue, as
+ * they are likely to be removed in the order in which they were added. To remove an entry behind others, the
+ * spool moves the others to the end of another queue, one by one: it sends a copy before it removes the
+ * original, so that an entry is in at least one queue at any time.
  */
 
 #include <stdbool.h>
@@ -21,28 +21,29 @@
 typedef struct Spool Spool;
 typedef struct SpoolEntry SpoolEntry;
 
-/* The most that an entry may have, beside PACKET_FDS_MAX descriptors. */
+/* The maximum size of an entry's data. It also has up to PACKET_FDS_MAX descriptors. */
 #define SPOOL_DATA_MAX 32768
 
-/* A new queue: somebody has to keep both of its ends open. The descriptors remain the spool's. Returns 0, or
- * a negative errno if nobody will, and then there is no such queue. */
+/* Called for a new queue, to store copies of both ends outside of the process. The spool owns the
+ * descriptors. If it returns a negative errno, the queue is removed again. */
 typedef int (*SpoolQueueCreated)(unsigned number, const int ends[static 2], void *userdata);
 
-/* One half of the queues is for what is put in, the other for what had to move. */
+/* The first half of the queues is for new entries, the second half for entries that had to move. */
 int spool_new(unsigned queues_max, SpoolQueueCreated created, void *userdata, Spool **ret);
 
-/* Closes the ends. What is in the queues stays there if somebody keeps them; no entry may be used any more.
+/* Closes the ends. The entries stay in the queues of which there are copies, but must not be used any more.
  */
 Spool *spool_free(Spool *spool);
 
-/* From now on spool_drop() leaves everything where it is. */
+/* From now on, spool_drop() does nothing. */
 void spool_seal(Spool *spool);
 
-/* Makes the queue of a key if there is none, which spool_put() need not do then. */
+/* Creates the queue of a key in advance, so that spool_put() need not. */
 int spool_prepare(Spool *spool, uint64_t key);
 
-/* Copies the descriptors. What has the same key is taken out in order, if that is known. Returns -ENOSPC if
- * all queues are full, -ETOOMANYREFS if the kernel's limit is reached, or another negative errno. */
+/* Adds an entry with copies of the descriptors, to the queue of the key or, if that is full, to another one.
+ * Returns -ENOSPC if all queues are full, -ETOOMANYREFS if the kernel's limit is reached, or another negative
+ * errno. */
 int spool_put(Spool *spool,
               uint64_t key,
               const int *fds,
@@ -51,19 +52,21 @@ int spool_put(Spool *spool,
               size_t size,
               SpoolEntry **ret);
 
-/* Takes an entry out, and closes what was in it. NULL is fine. Returns NULL. */
+/* Removes an entry and closes its descriptors. Accepts NULL. Returns NULL. */
 SpoolEntry *spool_drop(SpoolEntry *entry);
 
-/* What is dropped in between is taken out at the end, all at once. */
+/* Entries that are dropped between these two are removed together by spool_release(), which is cheaper. */
 void spool_hold(Spool *spool);
 void spool_release(Spool *spool);
 
-/* A queue of before, by its number. Consumes the descriptors, also on failure: -EINVAL if they are none.
- * Before anything is put into the spool. */
+/* Adds a queue of the last process, with the number that SpoolQueueCreated() got. Consumes the descriptors,
+ * also on failure. Returns -EINVAL if they are no socket pair, or the number is used. To be called before
+ * spool_put(). */
 int spool_adopt(Spool *spool, unsigned number, const int ends[static 2]);
 
-/* One entry that was there; the descriptors are copies. Those that it takes over, it sets to a negative
- * value. Returns whether the entry stays, or a negative errno, which ends the reading and drops nothing. */
+/* Gets an entry of an adopted queue, with copies of its descriptors. Sets those that it takes over to a
+ * negative value. Returns 1 to keep the entry, 0 to drop it, or a negative errno to stop and drop no entry at
+ * all. */
 typedef int (*SpoolReader)(SpoolEntry *entry,
                            int *fds,
                            size_t n_fds,
@@ -71,6 +74,6 @@ typedef int (*SpoolReader)(SpoolEntry *entry,
                            size_t size,
                            void *userdata);
 
-/* Goes through all that was in the queues that were adopted. To be called once; after a failure, the spool is
- * of no use. */
+/* Reads all entries of the adopted queues. To be called once. After a failure, the spool can only be freed.
+ */
 int spool_read(Spool *spool, SpoolReader reader, void *userdata);

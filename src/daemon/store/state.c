@@ -5,12 +5,12 @@
 #include "base/macros.h"
 #include "daemon/store/state.h"
 
-static_assert(sizeof(StateHeader) == 128, "the form of the state has changed");
-static_assert(sizeof(StateSlot) == 128, "the form of the state has changed");
-static_assert(STATE_PACKET_SIZE(connection) == 48, "the form of the state has changed");
+static_assert(sizeof(StateHeader) == 128, "the format of the state has changed");
+static_assert(sizeof(StateSlot) == 128, "the format of the state has changed");
+static_assert(STATE_PACKET_SIZE(connection) == 48, "the format of the state has changed");
 
-/* What was written before is there before what follows. The process may die at any point, and the memory
- * stays as it was; only the compiler could change the order. */
+/* Keeps the compiler from reordering stores. The memory outlives the process, which may die between any two
+ * of them. */
 static void barrier(void) {
         __atomic_signal_fence(__ATOMIC_SEQ_CST);
 }
@@ -29,7 +29,7 @@ int state_check_header(const StateHeader *header) {
                                                                                           : -EPROTONOSUPPORT;
 }
 
-/* As the bus makes them, ":1.42": what is anything else must not get into a message to the bus. */
+/* True for a unique bus name such as ":1.42". libsystemd refuses to send a message to a malformed name. */
 static bool is_unique_name(const char *s) {
         bool has_dot = false;
 
@@ -131,6 +131,8 @@ void state_init_connection(StatePacket *packet, uint64_t id, uint64_t serial, co
 }
 
 Address state_get_peer(const StatePacket *packet) {
+        assert(packet->type == STATE_CONNECTION);
+
         Address peer = address_any(packet->connection.family == 6 ? AF_INET6 : AF_INET);
 
         if (packet->connection.family == 6) {

@@ -2,17 +2,18 @@
 #pragma once
 
 /*
- * What is written down for the next process: its form.
+ * The format of the state that is saved for the next process.
  *
- * It is in two places. A table in a memfd has what changes all the time, a slot for each listener, which the
- * service updates by plain stores. What does not change goes with the descriptors into a spool, as a packet
- * for each: of a listener, that is text (daemon/store/options-text.h).
+ * Data that changes often is in a table in a memfd, with one slot for each listener; the service updates it
+ * with plain stores. Data that does not change is sent into a spool together with the descriptors, one packet
+ * for each listener, channel and connection. A listener's packet has its options as text
+ * (daemon/store/options-text.h).
  *
- * The next process may be another version of this program. It takes over what has the same STATE_VERSION, and
- * closes the rest. To add something: in the packets of listeners, another key; in the table, a part of what
- * is reserved, whose 0 means what the old version did.
+ * The next process may be another version of this program. It restores state with its own STATE_VERSION and
+ * closes everything else. To extend the format compatibly, add a key to the text of listeners, or use a
+ * reserved field of the table so that 0 has the meaning of older versions.
  *
- * All functions here read bytes that may be anything.
+ * All functions treat the data that they read as untrusted.
  */
 
 #include <stddef.h>
@@ -24,24 +25,25 @@
 #define STATE_MAGIC "TCPServerSocket"
 #define STATE_VERSION UINT32_C(2)
 
-/* More than there can be listeners (MaxListeners). What is not used takes no memory. */
+/* At least the highest possible MaxListeners. Unused slots take no memory. */
 #define STATE_SLOTS_MAX (UINT32_C(1) << 20)
 
 typedef struct StateHeader {
         char magic[16];
         uint32_t version;
         uint32_t slot_size;
-        uint64_t last_id; /* of the listeners; none is used again */
-        char bus_id[40];  /* on which the owners' names mean something; empty: none */
+        uint64_t last_id; /* of a listener; ids are never reused */
+        char bus_id[40];  /* the bus to which the owners' names belong; empty: none */
         char reserved[56];
 } StateHeader;
 
 #define STATE_PAUSED (UINT32_C(1) << 0)
-#define STATE_TAKEN (UINT32_C(1) << 1)       /* its owner has the socket itself */
-#define STATE_UNANNOUNCED (UINT32_C(1) << 2) /* nobody has been told of it yet */
-#define STATE_OWNERS (UINT32_C(1) << 3) /* what was taken or opened went to an owner, and leaves with it */
+#define STATE_TAKEN (UINT32_C(1) << 1)       /* a client has a copy of the listening socket */
+#define STATE_UNANNOUNCED (UINT32_C(1) << 2) /* Listen has not been answered yet */
+#define STATE_OWNERS \
+        (UINT32_C(1) << 3) /* the owner has the socket or the channel, and it ends with the owner */
 
-/* Valid if the id is the one that is looked for; so it is written last, and cleared first. */
+/* Valid if the id is that of the listener; it is therefore written last and cleared first. */
 typedef struct StateSlot {
         uint64_t id;
         uint64_t accepted;
@@ -50,7 +52,7 @@ typedef struct StateSlot {
         uint64_t lost;
         uint32_t flags;
         uint32_t reserved_word;
-        char owner[64]; /* a unique name on the bus, or empty; its first byte is written last */
+        char owner[64]; /* a unique bus name, or empty; its first byte is written last */
         char reserved[16];
 } StateSlot;
 
@@ -61,14 +63,14 @@ typedef struct StateTable {
 
 void state_init_header(StateHeader *header);
 
-/* Returns -EBADMSG for what is no such table, -EPROTONOSUPPORT for one of another version. */
+/* Returns -EBADMSG without the magic, -EPROTONOSUPPORT for another version. */
 int state_check_header(const StateHeader *header);
 
-/* Returns -ENOENT if this is not the slot of that listener. The owner is empty unless it is a well-formed
- * name. */
+/* Copies a slot. Returns -ENOENT if it does not belong to the listener with that id. The owner of the copy is
+ * a well-formed unique name or empty. */
 int state_read_slot(const StateSlot *slot, uint64_t id, StateSlot *ret);
 
-/* A name that is too long is as none. */
+/* A name that is too long is stored as an empty one. */
 void state_write_owner(StateSlot *slot, const char *owner);
 
 typedef enum StatePacketType {
@@ -80,7 +82,7 @@ typedef enum StatePacketType {
 
 typedef struct StatePacket {
         uint32_t type;
-        uint32_t size; /* of all of it */
+        uint32_t size; /* of the whole packet, with the text */
         uint64_t id;   /* the listener's */
         union {
                 struct {
@@ -88,12 +90,12 @@ typedef struct StatePacket {
                         uint32_t uid;
                 } listener;
                 struct {
-                        uint32_t packet_size; /* what the kernel accounts for one */
+                        uint32_t packet_size; /* bytes that the kernel accounts for a packet of the channel */
                         uint32_t reserved;
                 } channel;
                 struct {
                         uint64_t serial;
-                        uint16_t family; /* the peer's, in 4 and 6 bytes */
+                        uint16_t family; /* 4 or 6: of the peer's address */
                         uint16_t port;   /* in host order */
                         uint32_t scope;
                         uint8_t bytes[16];
@@ -103,16 +105,16 @@ typedef struct StatePacket {
 
 #define STATE_PACKET_SIZE(member) (offsetof(StatePacket, member) + sizeof(((StatePacket *) 0)->member))
 
-/* The text of a listener's packet follows it, until the end, and is not terminated; it may have zeros. */
+/* The text follows the packet of a listener. It has no terminator and may contain zeroes. */
 static inline const char *state_get_text(const StatePacket *packet, size_t *ret_length) {
         *ret_length = packet->size - STATE_PACKET_SIZE(listener);
         return (const char *) packet + STATE_PACKET_SIZE(listener);
 }
 
-/* Checks the type and the size, and what must not be 0. Returns -EBADMSG. */
+/* Returns 0 if the type, the size and the other fields are valid, else -EBADMSG. */
 int state_check_packet(const void *data, size_t size);
 
 void state_init_connection(StatePacket *packet, uint64_t id, uint64_t serial, const Address *peer);
 
-/* Of a packet that was checked. */
+/* The peer of a packet of STATE_CONNECTION that was checked. */
 Address state_get_peer(const StatePacket *packet);

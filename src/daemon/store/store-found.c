@@ -31,7 +31,7 @@ static int reading_add(Reading *reading, StoreFound **ret) {
         return 0;
 }
 
-/* Returns whether it is of any use, or a negative errno if that cannot be told now. */
+/* Returns 1 if the listener can be restored, 0 if it is to be closed, or a negative errno of a shortage. */
 static int read_listener(StateTable *table, const StatePacket *packet, StoreFound *found) {
         StateSlot *slot = table->slots + packet->listener.slot;
         const char *text;
@@ -39,14 +39,14 @@ static int read_listener(StateTable *table, const StatePacket *packet, StoreFoun
         int r;
 
         if (state_read_slot(slot, packet->id, &found->state) < 0)
-                return false; /* it was just being closed */
+                return false; /* the last process died while it closed the listener */
 
         text = state_get_text(packet, &length);
         r = options_text_read(text, length, &found->options);
         if (errno_is_transient(r))
                 return r;
         if (r < 0) {
-                log_error("A listener of user %u is closed, what is known about it cannot be used: %s",
+                log_error("Closing a listener of user %u, failed to read its saved options: %s",
                           (unsigned) packet->listener.uid, strerror(-r));
                 return false;
         }
@@ -69,7 +69,7 @@ static int on_packet(SpoolEntry *entry,
         int r;
 
         if (state_check_packet(data, size) < 0 || (packet->type != STATE_LISTENER && n_fds != 1)) {
-                log_error("Something that was kept cannot be used, and is closed");
+                log_error("Discarding an invalid entry of the fd store");
                 return false;
         }
 
@@ -127,17 +127,17 @@ void store_found_free(StoreFound *found, size_t n) {
         free(found);
 }
 
-/* Of what was there twice, since it was moving in its spool, one is enough. */
-static size_t remove_doubles(StoreFound *found, size_t n) {
-        size_t kept = 0;
+/* The spool has an entry twice if the last process died while it moved the entry. */
+static size_t remove_duplicates(StoreFound *found, size_t n) {
+        size_t n_unique = 0;
 
         for (size_t i = 0; i < n; i++)
-                if (kept > 0 && compare_found(found + kept - 1, found + i) == 0)
+                if (n_unique > 0 && compare_found(found + n_unique - 1, found + i) == 0)
                         found_done(found + i);
                 else
-                        found[kept++] = found[i];
+                        found[n_unique++] = found[i];
 
-        return kept;
+        return n_unique;
 }
 
 int store_found_read(StateTable *table,
@@ -152,7 +152,7 @@ int store_found_read(StateTable *table,
         if (r >= 0)
                 r = spool_read(connections, on_packet, &reading);
         if (r < 0) {
-                /* Another attempt may be luckier. */
+                /* Leaves all entries in place for the next process. */
                 spool_seal(listeners);
                 spool_seal(connections);
                 store_found_free(reading.found, reading.n);
@@ -163,6 +163,6 @@ int store_found_read(StateTable *table,
                 qsort(reading.found, reading.n, sizeof(*reading.found), compare_found);
 
         *ret = reading.found;
-        *ret_n = remove_doubles(reading.found, reading.n);
+        *ret_n = remove_duplicates(reading.found, reading.n);
         return 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What another process has put into the store, read and checked. */
+/* The state that the last process has saved, read and checked. */
 
 #include <stddef.h>
 #include <stdint.h>
@@ -14,8 +14,8 @@ typedef struct ListenOptions ListenOptions;
 typedef struct Spool Spool;
 typedef struct SpoolEntry SpoolEntry;
 
-/* Something of before. Whoever takes it over sets entry to NULL and the descriptors to -EBADF; the rest is
- * dropped. */
+/* A listener, channel or connection of the last process. The code that restores it sets entry to NULL and the
+ * descriptors to -EBADF; store_found_free() drops the others. */
 typedef struct StoreFound {
         StatePacketType type;
         uint64_t id;
@@ -25,14 +25,14 @@ typedef struct StoreFound {
         uid_t uid;            /* from here: of a listener */
         ListenOptions *options;
         StateSlot *slot;
-        StateSlot state; /* what was in the slot */
+        StateSlot state; /* a checked copy of the slot */
 
-        int fds[2]; /* a listener's own, and its lifetime; a channel; a connection */
+        int fds[2]; /* of a listener: the socket and the lifetime; else only one */
         SpoolEntry *entry;
 } StoreFound;
 
-/* First the listeners, then the channels, then the connections, each by id and serial. No listener is there
- * twice, nor is anything else. The caller frees it with store_found_free(). */
+/* Returns an array without duplicates: listeners, then channels, then connections, each sorted by id and
+ * serial. The caller frees it with store_found_free(). */
 int store_found_read(StateTable *table,
                      Spool *listeners,
                      Spool *connections,

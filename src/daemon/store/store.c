@@ -11,38 +11,36 @@
 #include "base/parse.h"
 #include "daemon/policy/options.h"
 #include "daemon/store/fd-store.h"
-#include "daemon/store/notifier.h"
 #include "daemon/store/options-text.h"
 #include "daemon/store/spool.h"
 #include "daemon/store/store-found.h"
 #include "daemon/store/store.h"
 
-/* The names in the fd store. All of them together are one variable of the environment, which may have 128
- * KiB. */
+/* The names in the fd store. They are short because the next process gets all of them in one environment
+ * variable of at most 128 KiB. */
 #define TABLE_NAME "table"
 #define LISTENERS_PREFIX 'l'
 #define CONNECTIONS_PREFIX 'c'
 #define NAME_MAX_LENGTH 24
 
-/* Both of these spools have two descriptors for each queue in systemd's fd store (FileDescriptorStoreMax=).
- */
+/* Each queue has two descriptors in the fd store: FileDescriptorStoreMax= of the unit. */
 #define LISTENERS_QUEUES 256
 #define CONNECTIONS_QUEUES 256
 
-/* So that a few listeners need few queues; who closes one has no more than these move. */
+/* Few, as closing a listener moves the others of its queue; not 1, so that few listeners need few queues. */
 #define LISTENERS_PER_QUEUE 4
 
 struct Store {
-        Notifier *notifier;
+        FdStore *fd_store;
 
         int table_fd;
-        bool table_is_new; /* systemd need not know of it as long as nothing is kept */
+        bool table_is_new; /* not in the fd store yet, as no listener is saved */
         StateTable *table;
         Spool *listeners;
         Spool *connections;
         bool sealed;
 
-        uint32_t n_slots; /* have been used */
+        uint32_t n_slots; /* used at any time */
         uint32_t *free_slots;
         uint32_t n_free_slots;
         uint32_t free_slots_size;
@@ -54,7 +52,7 @@ static int on_queue(Store *s, char prefix, unsigned number, const int ends[stati
         char name[NAME_MAX_LENGTH];
 
         (void) snprintf(name, sizeof(name), "%c%u", prefix, number);
-        return notifier_add(s->notifier, name, ends, 2);
+        return fd_store_add(s->fd_store, name, ends, 2);
 }
 
 static int on_listeners_queue(unsigned number, const int ends[static 2], void *userdata) {
@@ -65,9 +63,9 @@ static int on_connections_queue(unsigned number, const int ends[static 2], void 
         return on_queue(userdata, CONNECTIONS_PREFIX, number, ends);
 }
 
-/* ---------------------------------------------------------------------- what systemd has kept */
+/* ---------------------------------------------------------------------- loading */
 
-/* Both ends of a queue come under one name. */
+/* The two ends of a queue have the same name in the fd store. */
 typedef struct SavedQueue {
         int ends[2];
         size_t n;
@@ -104,7 +102,7 @@ static void on_saved(const char *name, int fd, void *userdata) {
         else {
                 (void) close_fd(fd);
                 if (!queue)
-                        notifier_remove(saved->store->notifier, name);
+                        fd_store_remove(saved->store->fd_store, name);
         }
 }
 
@@ -117,14 +115,14 @@ static void saved_close_queues(Saved *saved, SavedQueue *queues, size_t n, char 
                 for (size_t end = 0; end < queues[i].n; end++)
                         (void) close_fd(queues[i].ends[end]);
                 (void) snprintf(name, sizeof(name), "%c%zu", prefix, i);
-                notifier_remove(saved->store->notifier, name);
+                fd_store_remove(saved->store->fd_store, name);
                 queues[i].n = 0;
         }
 }
 
 static void saved_close(Saved *saved) {
         if (saved->table >= 0)
-                notifier_remove(saved->store->notifier, TABLE_NAME);
+                fd_store_remove(saved->store->fd_store, TABLE_NAME);
         saved->table = close_fd(saved->table);
         saved_close_queues(saved, saved->listeners, LISTENERS_QUEUES, LISTENERS_PREFIX);
         saved_close_queues(saved, saved->connections, CONNECTIONS_QUEUES, CONNECTIONS_PREFIX);
@@ -137,7 +135,7 @@ static void saved_adopt(Saved *saved, SavedQueue *queues, size_t n, Spool *spool
                 if (spool_adopt(spool, (unsigned) i, queues[i].ends) >= 0)
                         queues[i].n = 0;
                 else {
-                        /* The name is used again; the ends are closed already. */
+                        /* spool_adopt() has closed them. saved_close() removes the name. */
                         queues[i].ends[0] = queues[i].ends[1] = -EBADF;
                 }
         }
@@ -160,7 +158,7 @@ static int store_map_saved(Store *s, int fd) {
         struct stat st;
         int seals, r;
 
-        /* Nobody else has it; but a table that is too short would end us with SIGBUS. */
+        /* Access beyond the end of a table that is too short would raise SIGBUS. */
         if (fstat(fd, &st) < 0)
                 return -errno;
         seals = fcntl(fd, F_GET_SEALS);
@@ -177,11 +175,14 @@ static int store_map_saved(Store *s, int fd) {
                 (void) munmap(s->table, sizeof(StateTable));
                 s->table = NULL;
                 s->table_fd = -EBADF;
+                return r;
         }
-        return r;
+
+        s->table->header.bus_id[sizeof(s->table->header.bus_id) - 1] = '\0';
+        return 0;
 }
 
-static int store_new_table(Store *s) {
+static int store_create_table(Store *s) {
         _cleanup_close_ int fd = -EBADF;
         int r;
 
@@ -222,12 +223,13 @@ static int store_load(Store *s) {
                         saved_adopt(saved, saved->listeners, LISTENERS_QUEUES, s->listeners);
                         saved_adopt(saved, saved->connections, CONNECTIONS_QUEUES, s->connections);
                 } else
-                        log_error("All listeners are closed, what is known about them cannot be used: %s",
-                                  r == -EPROTONOSUPPORT ? "another version has written it" : strerror(-r));
+                        log_error("Closing all listeners, failed to read their saved state: %s",
+                                  r == -EPROTONOSUPPORT ? "it has the format of another version"
+                                                        : strerror(-r));
         }
 
         saved_close(saved);
-        return s->table ? 0 : store_new_table(s);
+        return s->table ? 0 : store_create_table(s);
 }
 
 int store_new(sd_event *event, Store **ret) {
@@ -240,7 +242,7 @@ int store_new(sd_event *event, Store **ret) {
 
         s->table_fd = -EBADF;
 
-        r = notifier_new(event, &s->notifier);
+        r = fd_store_new(event, &s->fd_store);
         if (r < 0)
                 return r;
 
@@ -261,7 +263,7 @@ void store_seal(Store *s) {
         spool_seal(s->listeners);
         spool_seal(s->connections);
 
-        notifier_flush(s->notifier);
+        fd_store_flush(s->fd_store);
 }
 
 Store *store_free(Store *s) {
@@ -273,17 +275,14 @@ Store *store_free(Store *s) {
         if (s->table)
                 (void) munmap(s->table, sizeof(StateTable));
         (void) close_fd(s->table_fd);
-        s->notifier = notifier_free(s->notifier);
+        s->fd_store = fd_store_free(s->fd_store);
         free(s->free_slots);
         free(s);
         return NULL;
 }
 
 const char *store_get_bus(const Store *s) {
-        char *id = s->table->header.bus_id;
-
-        id[sizeof(s->table->header.bus_id) - 1] = '\0';
-        return id;
+        return s->table->header.bus_id;
 }
 
 void store_set_bus(Store *s, const char *id) {
@@ -298,9 +297,10 @@ void store_set_last_id(Store *s, uint64_t id) {
         s->table->header.last_id = id;
 }
 
-/* ---------------------------------------------------------------------- keeping */
+/* ---------------------------------------------------------------------- saving */
 
-/* A few listeners have low ones, whatever their ids, and so need few queues. */
+/* The number of a slot selects the queue. Unlike ids, the numbers of few listeners are low, which needs few
+ * queues. */
 static uint32_t store_get_number(const Store *s, const StateSlot *slot) {
         return (uint32_t) (slot - s->table->slots);
 }
@@ -316,7 +316,7 @@ static int store_take_slot(Store *s, uint32_t *ret) {
         return 0;
 }
 
-/* Without memory, one that is never used again. */
+/* Without memory, the slot is never used again. */
 static void store_return_slot(Store *s, uint32_t slot) {
         uint32_t *slots, size;
 
@@ -376,7 +376,7 @@ int store_save_listener(Store *s,
         int r;
 
         if (s->table_is_new) {
-                r = notifier_add(s->notifier, TABLE_NAME, &s->table_fd, 1);
+                r = fd_store_add(s->fd_store, TABLE_NAME, &s->table_fd, 1);
                 if (r < 0)
                         return r;
                 s->table_is_new = false;
@@ -422,8 +422,8 @@ int store_save_channel(Store *s, const StateSlot *slot, int fd, unsigned packet_
 }
 
 void store_prepare_connections(Store *s, const StateSlot *slot) {
-        (void) spool_prepare(s->connections, store_get_number(s, slot)); /* what does not work now is tried
-                                                                            again with the first connection */
+        /* On failure, the first connection tries again. */
+        (void) spool_prepare(s->connections, store_get_number(s, slot));
 }
 
 int store_save_connection(Store *s,
@@ -448,7 +448,7 @@ void store_release(Store *s) {
                 spool_release(s->connections);
 }
 
-/* The others can be used again. */
+/* Makes all slots free but those of the listeners that were found. */
 static int store_find_free_slots(Store *s, const StoreFound *found, size_t n) {
         _cleanup_free_ bool *is_used = NULL;
         uint32_t slot;

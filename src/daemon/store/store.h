@@ -2,16 +2,14 @@
 #pragma once
 
 /*
- * What outlives the process: the listeners, what is known about them, and the connections that nobody has
- * confirmed.
+ * The state that outlives the process: listeners, channels, and connections whose delivery is not confirmed.
  *
- * systemd keeps a few descriptors in the unit's fd store: a memfd with a table, and the queues of two spools.
- * All else is in these, and is put there and taken out without a word to systemd. Without systemd there is no
+ * The unit's fd store has only a memfd with a table and the queues of two spools. Everything else is in
+ * these, so that systemd is sent no message for a listener or a connection. Without systemd there is no
  * store.
  *
- * A listener's descriptors and its description are one packet, from before its Listen is answered until it is
- * closed. A connection is put into a spool right after it was accepted, and taken out as soon as it is its
- * client's, so that between these two it is handed out again after a crash.
+ * A listener is in a spool from before Listen is answered until it is closed. A connection is in a spool from
+ * right after accept() until its delivery is confirmed; after a crash the next process delivers it again.
  */
 
 #include <stddef.h>
@@ -27,24 +25,24 @@ typedef struct StoreFound StoreFound;
 typedef struct SpoolEntry SpoolEntry;
 typedef struct sd_event sd_event;
 
-/* Takes over what there is from before. Returns -ENOTSUP if nothing can be kept. */
+/* Opens the state of the last process, or a new one. Returns -ENOTSUP without a service manager. */
 int store_new(sd_event *event, Store **ret);
 
-/* What was kept stays kept. */
+/* The saved state stays in the fd store. */
 Store *store_free(Store *s);
 
-/* The process ends, and another one goes on: from now on nothing is taken out any more. */
+/* Prepares for the next process: from now on, nothing is removed from the store. */
 void store_seal(Store *s);
 
-/* The bus on which the owners were seen last, or "". */
+/* The id of the bus to which the saved names of owners belong, or "". */
 const char *store_get_bus(const Store *s);
 void store_set_bus(Store *s, const char *id);
 
-/* The last id that a listener was given. */
+/* The id of the newest listener. */
 uint64_t store_get_last_id(const Store *s);
 void store_set_last_id(Store *s, uint64_t id);
 
-/* The slot is all 0 but for its id, and that nobody has been told. */
+/* Saves a new listener. Its slot has the id and STATE_UNANNOUNCED, and is 0 otherwise. */
 int store_save_listener(Store *s,
                         uint64_t id,
                         uid_t uid,
@@ -56,7 +54,8 @@ void store_drop_listener(Store *s, StateSlot *slot, SpoolEntry *entry);
 
 int store_save_channel(Store *s, const StateSlot *slot, int fd, unsigned packet_size, SpoolEntry **ret);
 
-/* So that nothing but the keeping itself comes between a connection's accept() and its being kept. */
+/* Creates the queue for the connections of a listener before the first accept(), so that saving a connection
+ * is a single system call. */
 void store_prepare_connections(Store *s, const StateSlot *slot);
 
 int store_save_connection(Store *s,
@@ -66,9 +65,10 @@ int store_save_connection(Store *s,
                           const Address *peer,
                           SpoolEntry **ret);
 
-/* Connections that are let go in between are so at the end, which is cheaper. The store may be NULL. */
+/* Connections that are dropped between these two are removed together at the end, which is cheaper. The store
+ * may be NULL. */
 void store_hold(Store *s);
 void store_release(Store *s);
 
-/* All that another process has left (daemon/store/store-found.h); to be called once. */
+/* Reads the state of the last process (daemon/store/store-found.h). To be called once. */
 int store_read(Store *s, StoreFound **ret, size_t *ret_n);
