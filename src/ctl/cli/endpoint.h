@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* [ADDRESS:]PORT, as it is written on a command line. */
+/* [ADDRESS:]PORT on a command line. */
 
 #include <stdint.h>
 
@@ -10,8 +10,11 @@ typedef struct Endpoint {
         uint16_t port; /* 0: the kernel chooses */
 } Endpoint;
 
-/* "80", "http", "192.0.2.1:80", "[2001:db8::1]:80", "[fe80::1%eth0]:80"; "0.0.0.0:80" and "[::]:80" too.
- * Returns -EINVAL, and says what is wrong, if it is nothing like that. Whether the address is one is for the
- * service to say. */
+/* Parses "80", "http", "192.0.2.1:80", "[2001:db8::1]:80", "[fe80::1%eth0]:80"; "0.0.0.0:80" and "[::]:80",
+ * too. Returns -EINVAL and prints an error message if it is none of these. */
 int endpoint_parse(const char *s, Endpoint *ret);
 void endpoint_done(Endpoint *e);
+
+/* Parses a number or a name of services(5). whole is the argument that it is a part of, for the error
+ * message. Returns -EINVAL and prints that message if it is no port. */
+int port_parse(const char *whole, const char *s, uint16_t *ret);

@@ -3,10 +3,16 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/clock.h"
+#include "base/episode.h"
 #include "base/i18n.h"
 #include "base/text.h"
 #include "ctl/cli/message.h"
 #include "ctl/cli/terminal.h"
+
+/* A shortage lasts until no attempt has failed for so long, which is longer than the time between attempts.
+ */
+#define SHORTAGE_QUIET_USEC (UINT64_C(10) * 1000 * 1000)
 
 static bool quiet;
 
@@ -36,6 +42,13 @@ int message_error(int r, const char *format, ...) {
 
 int message_oom(void) {
         return message_error(-ENOMEM, _("Out of memory."));
+}
+
+void message_shortage(int error, const char *why) {
+        static Episode shortage;
+
+        if (episode_add_failure(&shortage, clock_get_usec(), SHORTAGE_QUIET_USEC))
+                (void) message_error(error, _("Connections have to wait: %s."), why);
 }
 
 void message_set_quiet(bool value) {

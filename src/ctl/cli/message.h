@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What the tool has to say to a person, on standard error; one line each, whatever is in the arguments. */
+/* Messages on standard error, one line each: the arguments are escaped. */
 
 #include "base/macros.h"
 
@@ -9,6 +9,9 @@
 int message_error(int r, const char *format, ...) _printf_(2, 3);
 int message_oom(void);
 
-/* Not with --quiet. */
+/* "Connections have to wait: WHY.", once while a shortage lasts, for each attempt that fails. */
+void message_shortage(int error, const char *why);
+
+/* Printed unless the option --quiet is given. */
 void message_set_quiet(bool quiet);
 void message_info(const char *format, ...) _printf_(1, 2);

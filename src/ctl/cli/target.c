@@ -9,8 +9,8 @@
 
 #include "base/i18n.h"
 #include "base/macros.h"
+#include "ctl/cli/endpoint.h"
 #include "ctl/cli/message.h"
-#include "ctl/cli/port.h"
 #include "ctl/cli/target.h"
 
 static int add_address(Target *t, const void *address, size_t size) {

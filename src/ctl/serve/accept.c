@@ -13,7 +13,6 @@
 #include "base/macros.h"
 #include "ctl/cli/message.h"
 #include "ctl/serve/gate.h"
-#include "ctl/serve/shortage.h"
 #include "ctl/serve/signals.h"
 #include "ctl/service/connection-source.h"
 #include "ctl/service/lease.h"
@@ -54,25 +53,15 @@ struct Acceptor {
         Port *ports;
         size_t n_ports;
         JobList running, unstarted;
-        sd_event_source *retry; /* something has run out; nothing is taken before it is enabled no more */
-        Episode shortage;
-        bool is_waiting;
-        int ending; /* the signal, or 0 */
+        sd_event_source *retry; /* resumes the gate */
+        int ending;             /* the signal, or 0 */
         bool lost;
 };
 
-/* Goes on in a moment. */
-static void wait_a_moment(Acceptor *a, int error, const char *why) {
-        int r;
-
-        shortage_tell(&a->shortage, error, why);
-        a->is_waiting = true;
-
-        r = sd_event_source_set_time_relative(a->retry, RETRY_USEC);
-        if (r >= 0)
-                r = sd_event_source_set_enabled(a->retry, SD_EVENT_ONESHOT);
-        if (r < 0)
-                (void) sd_event_exit(a->event, r);
+/* Tries again after RETRY_USEC: see update(). */
+static void wait_a_moment(Acceptor *a, int error) {
+        message_shortage(error, strerror(-error));
+        gate_pause(a->gate);
 }
 
 static void job_free(Job *job) {
@@ -86,35 +75,17 @@ static void port_close(Port *port) {
         connection_source_done(&port->connections);
 }
 
-static bool may_take(const Acceptor *a) {
-        return !a->is_waiting && gate_is_open(a->gate);
-}
-
-/* Takes what is there, but no more than so many. */
 static void take_connections(Port *port, unsigned max) {
         Acceptor *a = port->acceptor;
-        Address peer;
-        int r, fd;
+        int r;
 
-        for (unsigned i = 0; i < max && may_take(a); i++) {
-                r = connection_source_next(&port->connections, &fd, &peer);
-                if (r == 0 && a->lost)
-                        port_close(port);
-                if (r == 0)
-                        return;
-                if (r > 0)
-                        r = gate_enter(a->gate, fd, &peer);
-                if (r < 0 && connection_source_is_transient(r)) {
-                        wait_a_moment(a, r, connection_source_explain(r));
-                        return;
-                }
-                if (r < 0) {
-                        port_close(port);
-                        if (!a->lost)
-                                lease_source_ended(a->lease);
-                        return;
-                }
-        }
+        r = gate_take(a->gate, &port->connections, max);
+        if (r > 0 || (r == 0 && !a->lost))
+                return;
+
+        port_close(port);
+        if (!a->lost)
+                lease_source_ended(a->lease);
 }
 
 static bool has_ended(const Acceptor *a) {
@@ -128,19 +99,33 @@ static bool has_ended(const Acceptor *a) {
         return gate_get_entered(a->gate) == 0;
 }
 
-/* What must not be taken now waits in the kernel's queue. */
+static int arm_retry(Acceptor *a) {
+        int r;
+
+        if (!gate_is_paused(a->gate) || sd_event_source_get_enabled(a->retry, NULL) > 0)
+                return 0;
+
+        r = sd_event_source_set_time_relative(a->retry, RETRY_USEC);
+        return r < 0 ? r : sd_event_source_set_enabled(a->retry, SD_EVENT_ONESHOT);
+}
+
+/* Called after each event: watches the sources only while a connection may be accepted. */
 static void update(Acceptor *a) {
+        int r;
+
         for (size_t i = 0; i < a->n_ports; i++) {
-                /* Who has closed the other end tells nothing any more. */
+                /* The service has closed the channel: the event loop reports nothing more about it. */
                 if (a->lost && a->ports[i].connections.fd >= 0)
                         take_connections(a->ports + i, UINT_MAX);
                 if (a->ports[i].source)
                         (void) sd_event_source_set_enabled(a->ports[i].source,
-                                                           may_take(a) ? SD_EVENT_ON : SD_EVENT_OFF);
+                                                           gate_is_open(a->gate) ? SD_EVENT_ON
+                                                                                 : SD_EVENT_OFF);
         }
 
-        if (has_ended(a))
-                (void) sd_event_exit(a->event, 0);
+        r = arm_retry(a);
+        if (r < 0 || has_ended(a))
+                (void) sd_event_exit(a->event, r);
 }
 
 static int on_exit_of_command(sd_event_source *source, const siginfo_t *info, void *userdata) {
@@ -168,7 +153,7 @@ static void watch_job(Job *job) {
 
         r = sd_event_add_child(a->event, &job->child, job->pid, WEXITED, on_exit_of_command, job);
         if (r < 0 && errno_is_transient(r))
-                wait_a_moment(a, r, strerror(-r));
+                wait_a_moment(a, r);
         else if (r < 0)
                 (void) sd_event_exit(a->event,
                                      message_error(r, _("Cannot wait for a process: %s."), strerror(-r)));
@@ -190,7 +175,7 @@ static void start_job(Job *job) {
         r = command_start(a->command, &input, &job->pid);
         if (r < 0) {
                 TAILQ_INSERT_HEAD(&a->unstarted, job, jobs);
-                wait_a_moment(a, r, strerror(-r));
+                wait_a_moment(a, r);
                 return;
         }
 
@@ -203,11 +188,11 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *userdata) {
         Acceptor *a = userdata;
         Job *job;
 
-        a->is_waiting = false;
+        gate_resume(a->gate);
         TAILQ_FOREACH(job, &a->running, jobs)
-                if (!job->child && !a->is_waiting)
+                if (!job->child && !gate_is_paused(a->gate))
                         watch_job(job);
-        while (!a->is_waiting && (job = TAILQ_FIRST(&a->unstarted))) {
+        while (!gate_is_paused(a->gate) && (job = TAILQ_FIRST(&a->unstarted))) {
                 TAILQ_REMOVE(&a->unstarted, job, jobs);
                 start_job(job);
         }
@@ -227,8 +212,8 @@ static void on_enter(int fd, const Address *peer, GateSource *source, void *user
         }
 
         *job = (Job) { .acceptor = a, .fd = fd, .peer = *peer, .source = source };
-        /* Those who wait already come first. */
-        if (a->is_waiting)
+        /* Jobs that wait already come first. */
+        if (gate_is_paused(a->gate))
                 TAILQ_INSERT_TAIL(&a->unstarted, job, jobs);
         else
                 start_job(job);
@@ -279,12 +264,8 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *inf
  * has it. */
 static void on_lost(void *userdata) {
         Acceptor *a = userdata;
-        unsigned n = gate_get_entered(a->gate);
 
-        if (n > 0)
-                message_info(ngettext("Waiting for %u connection to end.",
-                                      "Waiting for %u connections to end.", n),
-                             n);
+        gate_print_entered(a->gate);
         a->lost = true;
         /* The other ports are free, and into their channels comes nothing more. */
         lease_close(a->lease);

@@ -13,7 +13,6 @@
 #include "base/macros.h"
 #include "ctl/cli/message.h"
 #include "ctl/serve/bridge.h"
-#include "ctl/serve/shortage.h"
 
 /* How often a pipe is filled before it is others' turn. */
 #define TURNS 16
@@ -270,7 +269,7 @@ static int move(BridgeWay *way, const BridgeWay *other, BridgeHub *hub) {
 
 /* Something has run out. */
 static BridgeState retry_later(BridgeHub *hub, int error) {
-        shortage_tell(&hub->shortage, error, strerror(-error));
+        message_shortage(error, strerror(-error));
         return BRIDGE_RETRIES;
 }
 

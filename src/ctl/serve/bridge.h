@@ -18,7 +18,6 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
-#include "base/episode.h"
 #include "ctl/cli/target.h"
 #include "ctl/serve/gate.h"
 #include "ctl/serve/pipes.h"
@@ -62,7 +61,6 @@ typedef struct BridgeHub {
         int epoll;
         Target target;
         Pipes pipes;
-        Episode shortage;
         bool unreachable; /* has been said */
 } BridgeHub;
 

@@ -1,24 +1,28 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <assert.h>
 #include <sys/queue.h>
 
 #include "base/address.h"
 #include "base/descriptors.h"
 #include "base/hash.h"
+#include "base/i18n.h"
 #include "base/macros.h"
+#include "ctl/cli/message.h"
 #include "ctl/serve/gate.h"
+#include "ctl/service/connection-source.h"
 
 /* For the process itself. */
 #define OWN_DESCRIPTORS 64
 
-/* One that waits for another from its address to end. */
+/* A connection that waits until another one from its address ends. */
 typedef struct Held {
         int fd;
         Address peer;
         STAILQ_ENTRY(Held) next;
 } Held;
 
-/* Without padding, for it is hashed as it is. */
+/* Hashed as bytes, so that it must have no padding. */
 typedef struct SourceKey {
         struct in6_addr address;
         uint32_t scope;
@@ -35,6 +39,7 @@ struct GateSource {
 struct Gate {
         unsigned max, max_per_source, held_max;
         unsigned n_entered, n_held;
+        bool is_paused;
         GateSource *sources;
         GateEnter enter;
         void *userdata;
@@ -140,13 +145,27 @@ static bool source_has_room(const Gate *g, const GateSource *s) {
 }
 
 bool gate_is_open(const Gate *g) {
-        return has_room(g) && g->n_held < g->held_max;
+        return !g->is_paused && has_room(g) && g->n_held < g->held_max;
+}
+
+void gate_pause(Gate *g) {
+        g->is_paused = true;
+}
+
+void gate_resume(Gate *g) {
+        g->is_paused = false;
+}
+
+bool gate_is_paused(const Gate *g) {
+        return g->is_paused;
 }
 
 int gate_enter(Gate *g, int fd_, const Address *peer) {
         _cleanup_close_ int fd = fd_;
         GateSource *s;
         Held *held;
+
+        assert(gate_is_open(g));
 
         s = get_source(g, peer);
         if (!s)
@@ -168,6 +187,27 @@ int gate_enter(Gate *g, int fd_, const Address *peer) {
         return 0;
 }
 
+int gate_take(Gate *g, ConnectionSource *from, unsigned max) {
+        Address peer;
+        int r, fd;
+
+        for (unsigned i = 0; i < max && gate_is_open(g); i++) {
+                r = connection_source_next(from, &fd, &peer);
+                if (r == 0)
+                        return 0;
+                if (r > 0)
+                        r = gate_enter(g, fd, &peer);
+                if (r >= 0)
+                        continue;
+                if (!connection_source_is_transient(r))
+                        return r;
+
+                message_shortage(r, connection_source_explain(r));
+                gate_pause(g);
+        }
+        return 1;
+}
+
 static Held *take_held(Gate *g, GateSource *s) {
         Held *held = STAILQ_FIRST(&s->held);
 
@@ -181,10 +221,12 @@ static Held *take_held(Gate *g, GateSource *s) {
 void gate_exit(Gate *g, GateSource *s) {
         Held *held;
 
+        assert(s->n_entered > 0 && g->n_entered > 0);
+
         s->n_entered--;
         g->n_entered--;
 
-        /* The room is this address's own: whoever else is held waits for one of another address. */
+        /* Those held of other addresses wait for a connection of their own address to end. */
         held = has_room(g) && source_has_room(g, s) ? take_held(g, s) : NULL;
         if (held) {
                 enter(g, s, held->fd, &held->peer);
@@ -196,6 +238,13 @@ void gate_exit(Gate *g, GateSource *s) {
 
 unsigned gate_get_entered(const Gate *g) {
         return g->n_entered;
+}
+
+void gate_print_entered(const Gate *g) {
+        if (g->n_entered > 0)
+                message_info(ngettext("Waiting for %u connection to end.",
+                                      "Waiting for %u connections to end.", g->n_entered),
+                             g->n_entered);
 }
 
 void gate_drop_held(Gate *g) {

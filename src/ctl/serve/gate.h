@@ -2,13 +2,13 @@
 #pragma once
 
 /*
- * How many connections are served at a time, in all and from one address. The others wait; none is turned
- * away.
+ * Limits how many connections are served at a time, in all and from each address. Others wait; none is
+ * refused.
  *
- * At the limit in all, nothing is taken from the kernel's queue. At the limit of one address the queue cannot
- * be left alone, since others wait behind the one who has had enough: so what comes from that address is
- * taken and held here until its turn, up to GATE_HELD_MAX connections in all. With that many, the others wait
- * in the kernel's queue, too.
+ * At the limit in all, the tool stops accepting, and connections wait in the kernel's queue. At the limit of
+ * one address it goes on accepting, because connections from other addresses may follow in the queue: the
+ * gate holds those of that address until their turn, up to GATE_HELD_MAX in all. Once it holds so many, the
+ * tool stops accepting.
  */
 
 #include <stdbool.h>
@@ -16,43 +16,56 @@
 #define GATE_HELD_MAX 1024
 
 typedef struct Address Address;
+typedef struct ConnectionSource ConnectionSource;
 
 typedef struct Gate Gate;
 typedef struct GateSource GateSource;
 
-/* Consumes fd. It must call gate_exit() with this source when the connection has ended, but not before it
- * returns. */
+/* Serves a connection and consumes its descriptor. Must call gate_exit() with this source when the connection
+ * has ended, but not before it returns. */
 typedef void (*GateEnter)(int fd, const Address *peer, GateSource *source, void *userdata);
 
-/* 0: no limit. */
+/* A limit of 0 is none. */
 int gate_new(unsigned max,
              unsigned max_per_source,
              unsigned held_max,
              GateEnter enter,
              void *userdata,
              Gate **ret);
-/* The same, but no more than the process can have descriptors for, of which each that is served takes so
- * many. */
+/* The same, with the limit in all lowered to what RLIMIT_NOFILE allows, if each connection takes so many
+ * descriptors. */
 int gate_new_within_limits(unsigned max,
                            unsigned max_per_source,
                            unsigned descriptors_each,
                            GateEnter enter,
                            void *userdata,
                            Gate **ret);
-/* Closes what is held. All that entered must have left. */
+/* Closes the connections that are held. All that entered must have left. */
 Gate *gate_free(Gate *g);
 
-/* Whether another connection may be taken from the kernel's queue. */
+/* Whether another connection may be accepted. */
 bool gate_is_open(const Gate *g);
 
-/* Consumes fd. Lets it enter now, or holds it until its turn. Only while the gate is open. */
+/* Closes the gate for a while, when descriptors or memory are short. */
+void gate_pause(Gate *g);
+void gate_resume(Gate *g);
+bool gate_is_paused(const Gate *g);
+
+/* Serves the connection now, or holds it until its turn. Consumes fd. The gate must be open. */
 int gate_enter(Gate *g, int fd, const Address *peer);
 
-/* One has ended, and another from the same address may enter. */
+/* Accepts connections while the gate is open, at most max. On a shortage it prints a message and pauses the
+ * gate. Returns 1 if there may be more; 0 if there are none now; or a negative errno at the end of the
+ * source. */
+int gate_take(Gate *g, ConnectionSource *from, unsigned max);
+
+/* A connection has ended. Lets another one from the same address enter. */
 void gate_exit(Gate *g, GateSource *source);
 
 /* How many are served. */
 unsigned gate_get_entered(const Gate *g);
+/* Prints how many the tool is going to wait for, if any. */
+void gate_print_entered(const Gate *g);
 
-/* Closes what is held, and holds nothing any more. */
+/* Closes the connections that are held, and holds none from now on. */
 void gate_drop_held(Gate *g);

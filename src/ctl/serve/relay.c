@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include "ctl/serve/relay.h"
-#include "ctl/serve/shortage.h"
 
 #include <sys/epoll.h>
 
@@ -32,9 +31,8 @@ struct Relay {
         BridgeList queue;    /* by 'queue': those with more to do */
         BridgeList retrying; /* the same; those are not in the queue */
         BridgeList dead;     /* by 'bridges'; what epoll has told may still point there */
-        bool is_waiting;
-        bool is_finishing; /* there will be no new connections but those that a channel still holds */
-        int64_t retry_at;  /* in ms; 0: nobody has to wait */
+        bool is_finishing;   /* there will be no new connections but those that a channel still holds */
+        int64_t retry_at;    /* in ms; 0: nobody has to wait */
         void (*source_ended)(void *userdata);
         void *userdata;
 };
@@ -65,6 +63,7 @@ static void settle(Relay *r, Bridge *b, BridgeState state) {
         case BRIDGE_RETRIES:
                 TAILQ_INSERT_TAIL(&r->retrying, b, queue);
                 b->is_retrying = true;
+                gate_pause(r->gate);
                 break;
 
         case BRIDGE_ENDED:
@@ -101,13 +100,9 @@ static int watch_source(Relay *r, bool open) {
         return epoll_ctl(r->hub.epoll, op, r->connections.fd, &event) < 0 ? -errno : 0;
 }
 
-static bool may_take(const Relay *r) {
-        return !r->source_is_gone && !r->is_waiting && TAILQ_EMPTY(&r->retrying) && gate_is_open(r->gate);
-}
-
-/* What must not be taken now waits in the kernel's queue. */
+/* Watches the source only while a connection may be accepted. */
 static int update_source(Relay *r) {
-        return watch_source(r, may_take(r));
+        return watch_source(r, gate_is_open(r->gate));
 }
 
 static void end_source(Relay *r) {
@@ -119,27 +114,14 @@ static void end_source(Relay *r) {
 }
 
 static void take_connections(Relay *r) {
-        Address peer;
-        int k, fd;
+        int k;
 
-        for (unsigned i = 0; i < BATCH && may_take(r); i++) {
-                k = connection_source_next(&r->connections, &fd, &peer);
-                if (k == 0 && r->is_finishing)
-                        end_source(r);
-                if (k == 0)
-                        break;
-                if (k > 0)
-                        k = gate_enter(r->gate, fd, &peer);
-                if (k < 0 && connection_source_is_transient(k)) {
-                        shortage_tell(&r->hub.shortage, k, connection_source_explain(k));
-                        r->is_waiting = true;
-                        break;
-                }
-                if (k < 0) {
-                        end_source(r);
-                        break;
-                }
-        }
+        if (r->source_is_gone)
+                return;
+
+        k = gate_take(r->gate, &r->connections, BATCH);
+        if (k < 0 || (k == 0 && r->is_finishing))
+                end_source(r);
 }
 
 static void reap(Relay *r) {
@@ -171,7 +153,7 @@ static void retry(Relay *r) {
         BridgeList retrying = TAILQ_HEAD_INITIALIZER(retrying);
         Bridge *b;
 
-        r->is_waiting = false;
+        gate_resume(r->gate);
         TAILQ_CONCAT(&retrying, &r->retrying, queue);
         while ((b = TAILQ_FIRST(&retrying))) {
                 TAILQ_REMOVE(&retrying, b, queue);
@@ -212,15 +194,11 @@ static bool is_ending(const Relay *r) {
         return sd_event_get_exit_code(r->event, &code) >= 0;
 }
 
-static bool has_to_retry(const Relay *r) {
-        return r->is_waiting || !TAILQ_EMPTY(&r->retrying);
-}
-
 /* Those who wait have their turn in time, however much the others have to do. Returns the timeout. */
 static int retry_in_time(Relay *r) {
         int64_t now = 0;
 
-        if (!has_to_retry(r))
+        if (!gate_is_paused(r->gate))
                 r->retry_at = 0;
         else {
                 now = (int64_t) (clock_get_usec() / 1000);
@@ -228,7 +206,7 @@ static int retry_in_time(Relay *r) {
                         r->retry_at = now + RETRY_MS;
                 if (now >= r->retry_at) {
                         retry(r);
-                        r->retry_at = has_to_retry(r) ? now + RETRY_MS : 0;
+                        r->retry_at = gate_is_paused(r->gate) ? now + RETRY_MS : 0;
                 }
         }
 
@@ -271,13 +249,8 @@ static bool continue_finishing(Relay *r) {
 }
 
 void relay_finish(Relay *r) {
-        unsigned n = gate_get_entered(r->gate);
-
         r->is_finishing = true;
-        if (n > 0)
-                message_info(ngettext("Waiting for %u connection to end.",
-                                      "Waiting for %u connections to end.", n),
-                             n);
+        gate_print_entered(r->gate);
 }
 
 int relay_run(Relay *r) {

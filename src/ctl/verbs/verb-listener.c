@@ -1,12 +1,22 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+/* "show", "close", "pause" and "resume", which all take listeners. */
+
+#include <stdio.h>
+
 #include "base/macros.h"
+#include "base/text.h"
+#include "ctl/cli/message.h"
 #include "ctl/service/client.h"
 #include "ctl/service/query.h"
+#include "ctl/show/json.h"
+#include "ctl/show/pager.h"
 #include "ctl/verbs/verbs.h"
 
-/* Goes on with the others when one fails, and fails in the end. */
-static int call_each(int argc, char *argv[], Context *c, const char *member) {
+typedef int (*ListenerHandler)(Context *c, const char *path, void *userdata);
+
+/* Handles the others, too, when one fails. Returns the first error. */
+static int for_each(int argc, char *argv[], Context *c, ListenerHandler handler, void *userdata) {
         int r, result = 0;
 
         for (int i = 1; i < argc; i++) {
@@ -14,7 +24,7 @@ static int call_each(int argc, char *argv[], Context *c, const char *member) {
 
                 r = query_path(c, argv[i], &path);
                 if (r >= 0)
-                        r = client_call_listener(c, path, member);
+                        r = handler(c, path, userdata);
                 if (r < 0 && result == 0)
                         result = r;
         }
@@ -22,18 +32,80 @@ static int call_each(int argc, char *argv[], Context *c, const char *member) {
         return result;
 }
 
+static int call(Context *c, const char *path, void *userdata) {
+        return client_call_listener(c, path, userdata);
+}
+
 int verb_close(int argc, char *argv[], Context *c) {
         int r;
 
-        /* It may be somebody else's listener. */
+        /* Listeners of other users need an authorization. */
         r = context_open_agent(c);
-        return r < 0 ? r : call_each(argc, argv, c, "Close");
+        return r < 0 ? r : for_each(argc, argv, c, call, (char *) "Close");
 }
 
 int verb_pause(int argc, char *argv[], Context *c) {
-        return call_each(argc, argv, c, "Pause");
+        return for_each(argc, argv, c, call, (char *) "Pause");
 }
 
 int verb_resume(int argc, char *argv[], Context *c) {
-        return call_each(argc, argv, c, "Resume");
+        return for_each(argc, argv, c, call, (char *) "Resume");
+}
+
+/* Property=value, as "systemctl show" prints it. */
+static int print_text(const Listener *l, bool first) {
+        printf("%sPath=%s\n", first ? "" : "\n", l->path);
+
+        for (size_t i = 0; i < n_listener_fields; i++) {
+                _cleanup_free_ char *value = field_format(listener_fields + i, l), *text = NULL;
+
+                text = value ? text_escape(value, TEXT_ESCAPE_BYTES) : NULL;
+                if (!text)
+                        return message_oom();
+                printf("%s=%s\n", listener_fields[i].property, text);
+        }
+
+        return 0;
+}
+
+static int show_text(Context *c, const char *path, void *userdata) {
+        _cleanup_(listener_done) Listener l = {};
+        bool *first = userdata;
+        int r;
+
+        r = query_listener(c, path, &l);
+        if (r < 0)
+                return r;
+
+        pager_open(c);
+        return print_text(&l, TAKE(*first, false));
+}
+
+static int append_json(Context *c, const char *path, void *userdata) {
+        _cleanup_(listener_done) Listener l = {};
+        json_object *array = userdata;
+        int r;
+
+        r = query_listener(c, path, &l);
+        if (r < 0)
+                return r;
+
+        return json_append(array, listener_to_json(&l)) < 0 ? message_oom() : 0;
+}
+
+int verb_show(int argc, char *argv[], Context *c) {
+        json_object *array;
+        bool first = true;
+        int r, result;
+
+        if (c->json == JSON_OFF)
+                return for_each(argc, argv, c, show_text, &first);
+
+        array = json_object_new_array();
+        if (!array)
+                return message_oom();
+
+        result = for_each(argc, argv, c, append_json, array);
+        r = json_print(c, array);
+        return result < 0 ? result : r;
 }
