@@ -17,11 +17,11 @@
 #include "ctl/service/connection-source.h"
 #include "ctl/service/lease.h"
 
-/* The connection, until the process has it, and the process itself. */
+/* The connection, until the process has it, and the pidfd. */
 #define JOB_DESCRIPTORS 2
-/* So many connections are taken before somebody else has a turn. */
+/* So many connections are accepted before other events have a turn. */
 #define BATCH 16
-/* When processes, memory or descriptors run out. */
+/* After a failure to start a process, and when memory or descriptors are short. */
 #define RETRY_USEC (UINT64_C(100) * 1000)
 
 typedef struct Acceptor Acceptor;
@@ -146,7 +146,7 @@ static int on_exit_of_command(sd_event_source *source, const siginfo_t *info, vo
         return 0;
 }
 
-/* Nobody else waits for it, so that it is still there to be watched later. */
+/* On a shortage it is watched later: until then a child that has ended remains a zombie. */
 static void watch_job(Job *job) {
         Acceptor *a = job->acceptor;
         int r;
@@ -260,14 +260,14 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *inf
         return 0;
 }
 
-/* Whoever has a connection keeps it, and is served. What is in a channel has been delivered, and nobody else
- * has it. */
+/* Connections in a channel have been delivered: only this process has them, and serves them before it
+ * ends. */
 static void on_lost(void *userdata) {
         Acceptor *a = userdata;
 
         gate_print_entered(a->gate);
         a->lost = true;
-        /* The other ports are free, and into their channels comes nothing more. */
+        /* Frees the other ports; nothing more is put into their channels. */
         lease_close(a->lease);
         for (size_t i = 0; i < a->n_ports; i++)
                 if (!a->ports[i].connections.is_channel)

@@ -14,9 +14,9 @@
 #include "ctl/cli/message.h"
 #include "ctl/serve/bridge.h"
 
-/* How often a pipe is filled before it is others' turn. */
+/* How often a pipe is filled before other bridges come first. */
 #define TURNS 16
-/* Whoever sends less at a time is not in it for throughput. It fits into any pipe. */
+/* A sender of less at a time needs no throughput. It fits into any pipe. */
 #define COPY_MAX 4096
 
 int bridge_new(int client, Bridge **ret) {
@@ -36,19 +36,15 @@ int bridge_new(int client, Bridge **ret) {
         return 0;
 }
 
-Bridge *bridge_free(Bridge *b, BridgeHub *hub) {
-        if (!b)
-                return NULL;
-
+void bridge_free(Bridge *b, BridgeHub *hub) {
         (void) close_fd(b->client.fd);
         (void) close_fd(b->target.fd);
         pipes_drop(&hub->pipes, b->up.pipe);
         pipes_drop(&hub->pipes, b->down.pipe);
         free(b);
-        return NULL;
 }
 
-/* Closed like this, a TCP socket tells its peer that it was no ordinary end. */
+/* With this option close() resets a TCP connection. */
 void bridge_reset(Bridge *b) {
         static const struct linger at_once = { .l_onoff = 1 };
 
@@ -74,7 +70,7 @@ static int watch(BridgeEnd *end, BridgeHub *hub, uint32_t more) {
         return 0;
 }
 
-/* A reset drops what the kernel has not sent yet. */
+/* A reset drops the bytes that the kernel has not sent yet. */
 static BridgeState reset_when_sent(Bridge *b, BridgeHub *hub) {
         int n;
 
@@ -83,7 +79,7 @@ static BridgeState reset_when_sent(Bridge *b, BridgeHub *hub) {
         return BRIDGE_WAITS;
 }
 
-/* Where one end has failed, the other one shall still get what it was sent before. */
+/* When one end has failed, the other one still gets the bytes sent before. */
 static BridgeState fail(Bridge *b, BridgeHub *hub) {
         int lowest = 1;
 
@@ -91,7 +87,7 @@ static BridgeState fail(Bridge *b, BridgeHub *hub) {
                 return reset(b);
 
         b->survivor = b->client.failed ? &b->target : &b->client;
-        /* Now epoll tells when all is sent. */
+        /* Now epoll reports when all bytes are sent. */
         (void) setsockopt(b->survivor->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &lowest, sizeof(lowest));
         return reset_when_sent(b, hub);
 }
@@ -108,7 +104,7 @@ static int end_of_input(BridgeEnd *from, ssize_t n) {
         return 0;
 }
 
-/* Returns 1; 0 if nothing is there; -ENODATA at the end of file; or another negative errno. */
+/* Returns 1; 0 if there is nothing to read; -ENODATA at the end of file; or another negative errno. */
 static int fill(BridgeWay *way, BridgeHub *hub) {
         ssize_t n;
         int r;
@@ -128,8 +124,8 @@ static int fill(BridgeWay *way, BridgeHub *hub) {
         }
         r = n < 0 ? end_of_input(way->from, n) : 1;
         pipes_put(&hub->pipes, TAKE_PTR(way->pipe));
-        /* It comes no further than to an urgent byte, and takes that for the end once the real one is there:
-         * only recv(2) can be believed. */
+        /* splice(2) stops before an urgent byte, and then reports an end of file if the peer has sent one.
+         * Let recv(2) look. */
         if (n == 0)
                 way->is_bulk = false;
         return r;
@@ -161,25 +157,25 @@ static void discard(BridgeWay *way, BridgeHub *hub) {
         way->n_bytes = 0;
 }
 
-/* Nobody reads it; what was said the other way may be why, and is worth hearing. For that, the client's bytes
- * are taken to the end: closed with some unread, its socket would lose the answer. */
+/* The receiver has closed. The client may still read what the target has sent before: if its socket was
+ * closed with bytes unread, the kernel would reset the connection and lose the answer. So the client's bytes
+ * are read to the end. */
 static void stop_sending(BridgeWay *way, BridgeHub *hub, int error) {
-        /* It was told here, and so whoever reads there will see an ordinary end. */
+        /* The kernel reports a reset once: later calls of recv(2) see an ordinary end. */
         if (error == ECONNRESET)
                 way->to->failed = true;
         discard(way, hub);
-        way->discards = way->from == &way->from->bridge->client;
-        way->finished = !way->discards;
+        way->state = way->from == &way->from->bridge->client ? WAY_DISCARDS : WAY_FINISHED;
 }
 
-/* What did not go out waits in a pipe, as all the rest does. */
-static int keep(BridgeWay *way, const char *bytes, size_t n, BridgeHub *hub) {
+/* Stores bytes that were read and could not be sent. */
+static int store(BridgeWay *way, const char *bytes, size_t n, BridgeHub *hub) {
         int r;
 
         r = pipes_take(&hub->pipes, &way->pipe);
         if (r < 0)
                 return r;
-        /* It is empty, and takes that much at once. */
+        /* An empty pipe takes so many bytes at once. */
         if (write(way->pipe->in, bytes, n) != (ssize_t) n)
                 return -EIO;
 
@@ -187,14 +183,14 @@ static int keep(BridgeWay *way, const char *bytes, size_t n, BridgeHub *hub) {
         return 0;
 }
 
-/* To move little, copying is faster than a pipe. Returns the same as fill(). */
+/* For few bytes, copying is faster than a pipe. Returns the same as fill(). */
 static int copy(BridgeWay *way, BridgeHub *hub) {
         char bytes[COPY_MAX];
         ssize_t n, sent;
         int r;
 
-        /* What has been read must have a place to go. */
-        r = way->discards ? 0 : pipes_reserve(&hub->pipes);
+        /* Bytes that were read need a place if they cannot be sent. */
+        r = way->state == WAY_DISCARDS ? 0 : pipes_reserve(&hub->pipes);
         if (r < 0)
                 return r;
 
@@ -202,12 +198,12 @@ static int copy(BridgeWay *way, BridgeHub *hub) {
         if (n <= 0)
                 return end_of_input(way->from, n);
 
-        /* What comes from now on, epoll tells. Before an urgent byte it reads less than there is. */
+        /* The socket is empty, and epoll reports new bytes; but recv(2) stops before an urgent byte. */
         if (n < COPY_MAX && !way->from->ended && !way->from->urgent)
                 way->from->readable = false;
         way->is_bulk = n == COPY_MAX;
 
-        if (way->discards)
+        if (way->state == WAY_DISCARDS)
                 return 1;
 
         sent = way->to->writable ? send(way->to->fd, bytes, (size_t) n, MSG_NOSIGNAL) : 0;
@@ -220,7 +216,7 @@ static int copy(BridgeWay *way, BridgeHub *hub) {
         if (sent == n)
                 return 1;
 
-        r = keep(way, bytes + (sent > 0 ? sent : 0), (size_t) (n - (sent > 0 ? sent : 0)), hub);
+        r = store(way, bytes + (sent > 0 ? sent : 0), (size_t) (n - (sent > 0 ? sent : 0)), hub);
         return r < 0 ? r : 1;
 }
 
@@ -228,24 +224,25 @@ static int copy(BridgeWay *way, BridgeHub *hub) {
 static int move(BridgeWay *way, const BridgeWay *other, BridgeHub *hub) {
         int r;
 
-        for (unsigned i = 0; i < TURNS && !way->finished; i++) {
+        for (unsigned i = 0; i < TURNS && way->state != WAY_FINISHED; i++) {
                 if (way->n_bytes == 0) {
                         if (!way->from->readable)
                                 return 0;
 
                         r = way->is_bulk && !way->from->urgent ? fill(way, hub) : copy(way, hub);
                         if (r == -ENODATA) {
-                                way->finished = true;
-                                /* If the other one has, closing says the same. Who has reset learns nothing
-                                 * more, but what it said before is still to be read. */
-                                if (!other->finished && !way->discards &&
+                                BridgeWayState state = TAKE(way->state, WAY_FINISHED);
+
+                                /* If the other way is finished, close() sends the end of file. ENOTCONN: the
+                                 * peer has sent a reset; the bytes before it can still be read. */
+                                if (other->state != WAY_FINISHED && state == WAY_OPEN &&
                                     shutdown(way->to->fd, SHUT_WR) < 0 && errno != ENOTCONN)
                                         return -errno;
                                 return 0;
                         }
                         if (r <= 0)
                                 return r;
-                        if (way->discards) {
+                        if (way->state == WAY_DISCARDS) {
                                 discard(way, hub);
                                 continue;
                         }
@@ -264,11 +261,10 @@ static int move(BridgeWay *way, const BridgeWay *other, BridgeHub *hub) {
                         return r;
         }
 
-        return !way->finished;
+        return way->state != WAY_FINISHED;
 }
 
-/* Something has run out. */
-static BridgeState retry_later(BridgeHub *hub, int error) {
+static BridgeState retry_later(int error) {
         message_shortage(error, strerror(-error));
         return BRIDGE_RETRIES;
 }
@@ -287,7 +283,7 @@ BridgeState bridge_resume(Bridge *b, BridgeHub *hub) {
         down = is_fatal(up) ? up : move(&b->down, &b->up, hub);
         if (is_fatal(down))
                 return fail(b, hub);
-        if (b->up.finished && b->down.finished)
+        if (b->up.state == WAY_FINISHED && b->down.state == WAY_FINISHED)
                 return BRIDGE_ENDED;
 
         if (!b->client.is_watched)
@@ -295,7 +291,7 @@ BridgeState bridge_resume(Bridge *b, BridgeHub *hub) {
         if (is_fatal(watched))
                 return reset(b);
         if (up < 0 || down < 0 || watched < 0)
-                return retry_later(hub, up < 0 ? up : down < 0 ? down : watched);
+                return retry_later(up < 0 ? up : down < 0 ? down : watched);
 
         return up > 0 || down > 0 ? BRIDGE_HAS_MORE : BRIDGE_WAITS;
 }
@@ -306,17 +302,17 @@ static BridgeState connected(Bridge *b, BridgeHub *hub) {
         hub->target.was_reached = true;
         hub->unreachable = false;
 
-        /* Mostly, what the client wants is there already. */
+        /* Mostly, the client's request has arrived already. */
         b->client.readable = true;
         return bridge_resume(b, hub);
 }
 
-/* Where it was possible to connect from here before, no address is missing, but a port to connect from. */
+/* EADDRNOTAVAIL also means that this host has no address to connect from; not if it has worked before. */
 static bool is_short_of_ports(const Target *t, size_t address, int error) {
         return error == -EADDRNOTAVAIL && t->was_reached && address == t->preferred;
 }
 
-/* Tries the addresses in turn, beginning with the one that was reached last. */
+/* Tries the addresses in turn, the one that was reached last first. */
 static BridgeState try_next(Bridge *b, BridgeHub *hub, int error) {
         Target *t = &hub->target;
         bool is_connected;
@@ -333,16 +329,15 @@ static BridgeState try_next(Bridge *b, BridgeHub *hub, int error) {
 
                 if (error == -EAGAIN || errno_is_transient(error)) {
                         b->n_tried--;
-                        return error == -EAGAIN ? BRIDGE_RETRIES : retry_later(hub, error);
+                        return error == -EAGAIN ? BRIDGE_RETRIES : retry_later(error);
                 }
                 if (is_short_of_ports(t, b->address, error))
                         b->shortage = error;
         }
 
-        /* Nor could another one be reached. */
         if (b->shortage < 0) {
                 b->n_tried = 0;
-                return retry_later(hub, TAKE(b->shortage, 0));
+                return retry_later(TAKE(b->shortage, 0));
         }
 
         if (!hub->unreachable)
@@ -371,9 +366,8 @@ BridgeState bridge_handle(BridgeEnd *end, uint32_t events, BridgeHub *hub) {
 
         if (!b->connected) {
                 error = get_socket_error(b->target.fd);
-                if (error != 0) {
+                if (error != 0)
                         return try_next(b, hub, -error);
-                }
                 if (!(events & EPOLLOUT))
                         return BRIDGE_WAITS;
 
@@ -387,7 +381,7 @@ BridgeState bridge_handle(BridgeEnd *end, uint32_t events, BridgeHub *hub) {
                 end->readable = true;
         if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
                 end->ended = true;
-        /* One that comes later is another event. */
+        /* epoll reports a later urgent byte by another event. */
         end->urgent = events & EPOLLPRI;
         if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
                 end->writable = true;
@@ -396,9 +390,10 @@ BridgeState bridge_handle(BridgeEnd *end, uint32_t events, BridgeHub *hub) {
                 return reset(b);
 
         state = bridge_resume(b, hub);
-        /* Whoever reads it will see that it has failed, after all that came before. But who else would? */
+        /* While this end is read, recv(2) reports the failure after all bytes before it. After that, nothing
+         * else does. */
         way = end == &b->client ? &b->up : &b->down;
-        if ((events & EPOLLERR) && state != BRIDGE_ENDED && !b->survivor && way->finished &&
+        if ((events & EPOLLERR) && state != BRIDGE_ENDED && !b->survivor && way->state == WAY_FINISHED &&
             get_socket_error(end->fd) != 0) {
                 end->failed = true;
                 return fail(b, hub);

@@ -2,16 +2,17 @@
 #pragma once
 
 /*
- * One connection and its counterpart at the target, and the bytes that go both ways between them: much of it
- * by splice(2), which copies nothing, and what little comes at a time by a copy, which is faster then. Each
- * direction ends by itself: an end of file is passed on once all before it was, and the other direction goes
- * on. A failure or a reset ends both, and the peers see a reset, too, after all that came before it. But
- * where one has closed while the other still sends, what it said before that still arrives as an ordinary
- * end.
+ * Forwards bytes both ways between a client and the target: large amounts by splice(2), which copies nothing,
+ * and small ones by recv(2) and send(2), which are faster then.
  *
- * Urgent bytes (MSG_OOB; tcp(7)) are bytes of the stream, in their place, as RFC 6093 wants them to be read:
- * the kernel would take them out, and what is left is another stream, half of a Telnet command for example.
- * That they are urgent is not passed on, on which nobody can rely.
+ * Each direction ends by itself: an end of file is forwarded after all bytes before it, and the other
+ * direction continues. A failure or a reset ends both directions, and the other peer sees a reset, too, after
+ * all bytes before it. But if one peer has closed while the other still sends, the bytes that it sent before
+ * arrive, followed by an ordinary end of file.
+ *
+ * Urgent bytes (MSG_OOB; tcp(7)) are forwarded in their place in the stream, as RFC 6093 recommends. By
+ * default the kernel takes them out of the stream, which would leave half of a Telnet command, for example.
+ * The urgent mark is not forwarded.
  */
 
 #include <stdbool.h>
@@ -24,36 +25,52 @@
 
 typedef struct Bridge Bridge;
 
-/* What epoll's data points to. */
+/* One of the two sockets. epoll's data points to it. */
 typedef struct BridgeEnd {
         Bridge *bridge;
         int fd;
-        bool readable, writable; /* as far as is known; edge-triggered */
-        bool ended;              /* after what can be read, nothing comes any more */
-        bool failed;             /* there was an error in place of an end */
-        bool urgent;             /* an urgent byte is among what can be read */
+        bool readable, writable; /* as epoll has reported it, edge-triggered */
+        bool ended;              /* the peer sends nothing more */
+        bool failed;             /* with an error */
+        bool urgent;             /* an urgent byte can be read */
         bool is_watched;         /* by epoll */
-        bool waits_to_write;     /* epoll tells that, too */
+        bool waits_to_write;     /* watched for EPOLLOUT, too */
 } BridgeEnd;
 
+typedef enum BridgeWayState {
+        WAY_OPEN,
+        WAY_DISCARDS, /* the receiver has closed: what the sender sends is read and dropped */
+        WAY_FINISHED, /* the end of file was forwarded, or the receiver has closed */
+} BridgeWayState;
+
+/* One of the two directions. */
 typedef struct BridgeWay {
         BridgeEnd *from, *to;
-        Pipe *pipe;     /* NULL when it is empty */
+        Pipe *pipe;     /* NULL if it is empty */
         size_t n_bytes; /* in the pipe */
-        bool is_bulk;   /* much came the last time */
-        bool finished;  /* the end of file was passed on, or nobody is there to have it */
-        bool discards;  /* nobody is there to have it, but it is read */
+        BridgeWayState state;
+        bool is_bulk; /* the last read got many bytes: use splice(2) */
 } BridgeWay;
+
+typedef enum BridgeState {
+        BRIDGE_WAITS,    /* for epoll */
+        BRIDGE_HAS_MORE, /* to do; other bridges come first */
+        BRIDGE_RETRIES,  /* the target's queue is full, or a resource is short: start it again later, unless
+                            epoll reports something before */
+        BRIDGE_ENDED,    /* to be freed */
+} BridgeState;
 
 struct Bridge {
         BridgeEnd client, target;
         BridgeWay up, down;      /* from the client, to the client */
         size_t address, n_tried; /* of the target */
-        int shortage;            /* a negative errno: there was no port to connect from */
+        int shortage;            /* a negative errno: no local port was free to connect from */
         bool connected;
-        BridgeEnd *survivor; /* the other end has failed: to be reset once all is sent to this one */
-        bool is_queued, is_retrying, is_dead; /* the loop's */
-        GateSource *source;                   /* the same */
+        BridgeEnd *survivor; /* the other end has failed; this one is reset after all its bytes are sent */
+
+        /* For the loop. */
+        BridgeState state; /* which list the bridge is in */
+        GateSource *source;
         TAILQ_ENTRY(Bridge) bridges, queue;
 };
 
@@ -61,27 +78,19 @@ typedef struct BridgeHub {
         int epoll;
         Target target;
         Pipes pipes;
-        bool unreachable; /* has been said */
+        bool unreachable; /* an error message says so */
 } BridgeHub;
 
-typedef enum BridgeState {
-        BRIDGE_WAITS,    /* for epoll */
-        BRIDGE_HAS_MORE, /* there is more to do; it is others' turn */
-        BRIDGE_RETRIES, /* the target's queue is full, or the machine is short of something, and nothing tells
-                           when that is over: start it again later, unless something happens before */
-        BRIDGE_ENDED,   /* to be freed */
-} BridgeState;
-
-/* Consumes the descriptor, a non-blocking one. */
+/* Consumes the descriptor, which must be non-blocking. */
 int bridge_new(int client, Bridge **ret);
-Bridge *bridge_free(Bridge *b, BridgeHub *hub);
+void bridge_free(Bridge *b, BridgeHub *hub);
 
-/* Its peers shall see that it was ended before its time. To be freed then. */
+/* Makes both peers see a reset when the bridge is freed. */
 void bridge_reset(Bridge *b);
 
-/* Connects to the target. After BRIDGE_RETRIES, too. */
+/* Connects to the target, or tries again after BRIDGE_RETRIES. */
 BridgeState bridge_start(Bridge *b, BridgeHub *hub);
-/* What epoll says of an end. */
+/* Handles what epoll reports for an end. */
 BridgeState bridge_handle(BridgeEnd *end, uint32_t events, BridgeHub *hub);
-/* After BRIDGE_HAS_MORE. */
+/* Continues after BRIDGE_HAS_MORE. */
 BridgeState bridge_resume(Bridge *b, BridgeHub *hub);

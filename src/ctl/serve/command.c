@@ -12,7 +12,7 @@
 #include "ctl/cli/message.h"
 #include "ctl/serve/command.h"
 
-/* Where sd_listen_fds() looks for them. */
+/* The first one of sd_listen_fds(). */
 #define LISTEN_FDS_START 3
 
 void command_init(Command *c, char **argv) {
@@ -25,7 +25,7 @@ void command_init(Command *c, char **argv) {
         descriptors_raise_limit();
 }
 
-/* As execvp() looks for it. */
+/* Searches PATH as execvp() does. */
 static int find_program(const char *name) {
         _cleanup_free_ char *path = NULL;
         const char *all = getenv("PATH");
@@ -39,7 +39,7 @@ static int find_program(const char *name) {
         if (!path)
                 return -ENOMEM;
 
-        /* An empty one is the directory that one is in. */
+        /* An empty entry is the working directory. */
         for (rest = path; (directory = strsep(&rest, ":"));) {
                 if (asprintf(&file, "%s%s%s", directory, *directory ? "/" : "", name) < 0)
                         return -ENOMEM;
@@ -101,7 +101,7 @@ static int set_environment(const CommandInput *input) {
         return r;
 }
 
-/* All but the copies are close-on-exec. */
+/* The originals are close-on-exec. */
 static int pass_descriptors(const CommandInput *input) {
         _cleanup_free_ int *fds = NULL;
 
@@ -114,7 +114,7 @@ static int pass_descriptors(const CommandInput *input) {
         if (!fds)
                 return -ENOMEM;
 
-        /* Out of each other's way. */
+        /* First above the range of the targets, so that dup2() below closes none that is still needed. */
         for (size_t i = 0; i < input->n_fds; i++) {
                 fds[i] = fcntl(input->fds[i], F_DUPFD_CLOEXEC, LISTEN_FDS_START + (int) input->n_fds);
                 if (fds[i] < 0)
@@ -175,7 +175,7 @@ static void run_child(const Command *c, const CommandInput *input, pid_t tool) {
 int command_start(const Command *c, const CommandInput *input, pid_t *ret) {
         pid_t tool = getpid(), pid;
 
-        /* What stdio still holds would be written twice. */
+        /* The child would write what the buffers still hold, too. */
         (void) fflush(NULL);
 
         pid = fork();

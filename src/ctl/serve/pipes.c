@@ -6,7 +6,7 @@
 #include "base/macros.h"
 #include "ctl/serve/pipes.h"
 
-/* No more are kept for later. */
+/* How many pipes are kept for reuse. */
 #define IDLE_MAX 32
 
 static int pipe_new(bool large, Pipe **ret) {
@@ -16,7 +16,7 @@ static int pipe_new(bool large, Pipe **ret) {
         if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
                 return -errno;
 
-        /* Not a failure: there are limits to it. */
+        /* Fails at the user's limit. */
         if (large && fcntl(fds[1], F_SETPIPE_SZ, PIPE_LARGE_BYTES) < 0)
                 large = false;
 
@@ -78,7 +78,7 @@ void pipes_put(Pipes *p, Pipe *pipe) {
                 return;
         }
 
-        /* The large ones come first. */
+        /* Large pipes are reused first. */
         if (!pipe->is_large)
                 while (*place && (*place)->is_large)
                         place = &(*place)->next;

@@ -2,9 +2,9 @@
 #pragma once
 
 /*
- * Pipes for splice(2): a connection has one only while it has bytes on their way, so that idle ones cost
- * none. Large ones are faster, by a half. But of what the kernel lets one user have in all, usually 64 MiB,
- * some must be left for others: beyond that it makes every new pipe of the user tiny.
+ * Pipes for splice(2). A connection has one only while the pipe holds bytes, so that idle connections cost
+ * none. Large pipes are faster by a half, but limited in number: a user may have 64 MiB in pipes
+ * (pipe-user-pages-soft), and beyond that the kernel makes every new pipe of the user tiny.
  */
 
 #include <stdbool.h>
@@ -14,7 +14,7 @@
 #define PIPE_LARGE_MAX 16
 
 typedef struct Pipe {
-        int in, out; /* what is written to the one is read from the other */
+        int in, out; /* bytes are written to the first and read from the second */
         bool is_large;
         struct Pipe *next;
 } Pipe;
@@ -26,11 +26,11 @@ typedef struct Pipes {
 
 /* Returns an empty one, or a negative errno. */
 int pipes_take(Pipes *p, Pipe **ret);
-/* The next one can be taken without fail then. Returns a negative errno if not. */
+/* Makes sure that the next pipes_take() succeeds. Returns 0 or a negative errno. */
 int pipes_reserve(Pipes *p);
-/* It must be empty. */
+/* Returns an empty pipe for reuse. */
 void pipes_put(Pipes *p, Pipe *pipe);
 
-/* For one that is not empty. */
+/* Closes a pipe that is not empty. NULL is allowed. */
 void pipes_drop(Pipes *p, Pipe *pipe);
 void pipes_done(Pipes *p);

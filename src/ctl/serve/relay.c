@@ -2,6 +2,7 @@
 
 #include "ctl/serve/relay.h"
 
+#include <assert.h>
 #include <sys/epoll.h>
 
 #include "base/address.h"
@@ -13,43 +14,51 @@
 /* Two sockets, and two pipes while bytes are on their way both ways. */
 #define BRIDGE_DESCRIPTORS 6
 #define EVENTS 64
-/* So many connections are taken before those that are there have a turn. */
+/* So many connections are accepted before the others have a turn. */
 #define BATCH 16
 /* When descriptors or memory run out, or the target's queue is full. */
 #define RETRY_MS 20
 
 typedef TAILQ_HEAD(BridgeList, Bridge) BridgeList;
 
+typedef enum SourceState {
+        SOURCE_IDLE,
+        SOURCE_WATCHED, /* by epoll */
+        SOURCE_GONE,    /* no more connections come */
+} SourceState;
+
 struct Relay {
         BridgeHub hub;
         sd_event *event;
         ConnectionSource connections;
-        bool source_is_open; /* epoll tells about it */
-        bool source_is_gone;
+        SourceState source_state;
         Gate *gate;
         BridgeList bridges;
-        BridgeList queue;    /* by 'queue': those with more to do */
-        BridgeList retrying; /* the same; those are not in the queue */
-        BridgeList dead;     /* by 'bridges'; what epoll has told may still point there */
-        bool is_finishing;   /* there will be no new connections but those that a channel still holds */
-        int64_t retry_at;    /* in ms; 0: nobody has to wait */
+        BridgeList queue;    /* BRIDGE_HAS_MORE; linked by the member queue, as is the next one */
+        BridgeList retrying; /* BRIDGE_RETRIES */
+        BridgeList dead;     /* BRIDGE_ENDED; events that epoll has returned may still point there */
+        bool is_finishing;   /* accepts only what a channel still holds */
+        int64_t retry_at;    /* in ms; 0: nothing waits */
         void (*source_ended)(void *userdata);
         void *userdata;
 };
 
 DEFINE_CLEANUP(Relay, relay_free)
 
-static void remove_from_lists(Relay *r, Bridge *b) {
-        if (b->is_queued)
+static void remove_from_list(Relay *r, Bridge *b) {
+        assert(b->state != BRIDGE_ENDED);
+
+        if (b->state == BRIDGE_HAS_MORE)
                 TAILQ_REMOVE(&r->queue, b, queue);
-        if (b->is_retrying)
+        else if (b->state == BRIDGE_RETRIES)
                 TAILQ_REMOVE(&r->retrying, b, queue);
-        b->is_queued = b->is_retrying = false;
+        b->state = BRIDGE_WAITS;
 }
 
 static void settle(Relay *r, Bridge *b, BridgeState state) {
-        remove_from_lists(r, b);
+        remove_from_list(r, b);
 
+        b->state = state;
         switch (state) {
 
         case BRIDGE_WAITS:
@@ -57,19 +66,16 @@ static void settle(Relay *r, Bridge *b, BridgeState state) {
 
         case BRIDGE_HAS_MORE:
                 TAILQ_INSERT_TAIL(&r->queue, b, queue);
-                b->is_queued = true;
                 break;
 
         case BRIDGE_RETRIES:
                 TAILQ_INSERT_TAIL(&r->retrying, b, queue);
-                b->is_retrying = true;
                 gate_pause(r->gate);
                 break;
 
         case BRIDGE_ENDED:
                 TAILQ_REMOVE(&r->bridges, b, bridges);
                 TAILQ_INSERT_TAIL(&r->dead, b, bridges);
-                b->is_dead = true;
                 break;
         }
 }
@@ -92,11 +98,11 @@ static int watch_source(Relay *r, bool open) {
         struct epoll_event event = { .events = EPOLLIN, .data.ptr = &r->connections };
         int op = open ? EPOLL_CTL_ADD : EPOLL_CTL_DEL;
 
-        if (r->source_is_gone || open == r->source_is_open)
+        if (r->source_state == (open ? SOURCE_WATCHED : SOURCE_IDLE) || r->source_state == SOURCE_GONE)
                 return 0;
 
-        r->source_is_open = open;
-        /* A hangup would be told even if nothing was asked for. */
+        r->source_state = open ? SOURCE_WATCHED : SOURCE_IDLE;
+        /* With no events asked for, epoll would still report a hangup. */
         return epoll_ctl(r->hub.epoll, op, r->connections.fd, &event) < 0 ? -errno : 0;
 }
 
@@ -108,7 +114,7 @@ static int update_source(Relay *r) {
 static void end_source(Relay *r) {
         (void) watch_source(r, false);
         connection_source_done(&r->connections);
-        r->source_is_gone = true;
+        r->source_state = SOURCE_GONE;
         if (!r->is_finishing)
                 r->source_ended(r->userdata);
 }
@@ -116,7 +122,7 @@ static void end_source(Relay *r) {
 static void take_connections(Relay *r) {
         int k;
 
-        if (r->source_is_gone)
+        if (r->source_state == SOURCE_GONE)
                 return;
 
         k = gate_take(r->gate, &r->connections, BATCH);
@@ -131,8 +137,8 @@ static void reap(Relay *r) {
                 GateSource *source = b->source;
 
                 TAILQ_REMOVE(&r->dead, b, bridges);
-                (void) bridge_free(b, &r->hub);
-                /* Another one may enter, and end, at once. */
+                bridge_free(b, &r->hub);
+                /* Another connection may enter, and end, at once. */
                 gate_exit(r->gate, source);
         }
 }
@@ -144,7 +150,7 @@ static void resume_bridges(Relay *r) {
         TAILQ_CONCAT(&queue, &r->queue, queue);
         while ((b = TAILQ_FIRST(&queue))) {
                 TAILQ_REMOVE(&queue, b, queue);
-                b->is_queued = false;
+                b->state = BRIDGE_WAITS;
                 settle(r, b, bridge_resume(b, &r->hub));
         }
 }
@@ -157,12 +163,13 @@ static void retry(Relay *r) {
         TAILQ_CONCAT(&retrying, &r->retrying, queue);
         while ((b = TAILQ_FIRST(&retrying))) {
                 TAILQ_REMOVE(&retrying, b, queue);
-                b->is_retrying = false;
+                b->state = BRIDGE_WAITS;
                 settle(r, b, bridge_start(b, &r->hub));
         }
 }
 
-/* Lets the inner loop do all that it can do now, and arms its descriptor. Returns 0 when it has ended. */
+/* Dispatches all pending events of the inner loop, and arms its descriptor. Returns 1, or 0 when the loop has
+ * ended. */
 static int run_inner(Relay *r) {
         int k;
 
@@ -187,14 +194,14 @@ static int run_inner(Relay *r) {
         return 0;
 }
 
-/* Who asks the inner loop to end from out here does not wake it. */
+/* sd_event_exit() does not wake the inner loop when it is called from outside. */
 static bool is_ending(const Relay *r) {
         int code;
 
         return sd_event_get_exit_code(r->event, &code) >= 0;
 }
 
-/* Those who wait have their turn in time, however much the others have to do. Returns the timeout. */
+/* Retries in time even if other connections are busy. Returns the timeout for epoll_wait(). */
 static int retry_in_time(Relay *r) {
         int64_t now = 0;
 
@@ -226,26 +233,26 @@ static int handle_events(Relay *r, const struct epoll_event *events, int n) {
                         inner = true;
                 else if (e->data.ptr == &r->connections)
                         take_connections(r);
-                else if (!end->bridge->is_dead)
+                else if (end->bridge->state != BRIDGE_ENDED)
                         settle(r, end->bridge, bridge_handle(end, e->events, &r->hub));
         }
         resume_bridges(r);
         reap(r);
 
-        inner = inner || r->source_is_gone || is_ending(r);
-        /* A source that was added to it must be armed, too. */
+        inner = inner || r->source_state == SOURCE_GONE || is_ending(r);
+        /* Arms a source that was added to the inner loop. */
         return inner || sd_event_get_state(r->event) != SD_EVENT_ARMED ? run_inner(r) : 1;
 }
 
 /* Returns false when there is nothing left to do. */
 static bool continue_finishing(Relay *r) {
-        /* What is in a channel has been delivered, and nobody else has it. */
+        /* The connections in a channel have been delivered: only this process has them. */
         if (r->connections.is_channel)
                 take_connections(r);
-        else if (!r->source_is_gone)
+        else if (r->source_state != SOURCE_GONE)
                 end_source(r);
 
-        return !r->source_is_gone || gate_get_entered(r->gate) > 0;
+        return r->source_state != SOURCE_GONE || gate_get_entered(r->gate) > 0;
 }
 
 void relay_finish(Relay *r) {
@@ -301,7 +308,7 @@ int relay_new(const RelayParameters *p, Relay **ret) {
                 .hub = { .epoll = epoll_create1(EPOLL_CLOEXEC), .target = p->target },
                 .event = sd_event_ref(p->event),
                 .connections = p->connections,
-                .source_is_open = true,
+                .source_state = SOURCE_WATCHED,
                 .bridges = TAILQ_HEAD_INITIALIZER(r->bridges),
                 .queue = TAILQ_HEAD_INITIALIZER(r->queue),
                 .retrying = TAILQ_HEAD_INITIALIZER(r->retrying),

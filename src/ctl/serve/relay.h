@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The loop of "relay": epoll itself, for all connections, with the event loop of the bus and of signals
- * inside it. */
+/* The loop of "relay": an epoll of its own for the connections, which is faster than sd-event, and the
+ * sd-event loop of the bus and of signals as one of its descriptors. */
 
 #include <systemd/sd-event.h>
 
@@ -12,22 +12,22 @@
 typedef struct Relay Relay;
 
 typedef struct RelayParameters {
-        sd_event *event;                                      /* whose end is the loop's */
+        sd_event *event;                                      /* ends the relay's loop when it ends */
         ConnectionSource connections;                         /* consumed */
-        Target target;                                        /* the same */
+        Target target;                                        /* consumed */
         unsigned max_connections, max_connections_per_source; /* 0: no limit */
-        void (*source_ended)(void *userdata);                 /* no more connections will come */
+        void (*source_ended)(void *userdata);                 /* no more connections come */
         void *userdata;
 } RelayParameters;
 
-/* Consumes what is said to be consumed, even when it fails. */
+/* Consumes connections and target, also on failure. */
 int relay_new(const RelayParameters *parameters, Relay **ret);
-/* Connections that are not at their end are reset. */
+/* Resets the connections that have not ended. */
 Relay *relay_free(Relay *r);
 
-/* Until somebody calls sd_event_exit(), whose code it returns, or a negative errno; or, after relay_finish(),
- * until the last connection has ended. */
+/* Runs until sd_event_exit() is called, and returns its code; or, after relay_finish(), until the last
+ * connection has ended, and returns 0; or returns a negative errno. */
 int relay_run(Relay *r);
 
-/* Takes what a channel still holds, and nothing after that. */
+/* Accepts what a channel still holds, and nothing after that. */
 void relay_finish(Relay *r);

@@ -6,7 +6,7 @@
 #include "base/macros.h"
 #include "ctl/serve/signals.h"
 
-/* All by which somebody may tell a program something; not those that tell it of its own faults. */
+/* All signals that other processes send on purpose; not those for faults of the program itself. */
 static bool is_forwarded(int signal_number) {
         static const int others[] = {
                 SIGHUP,  SIGINT,  SIGQUIT, SIGTERM, SIGUSR1,   SIGUSR2, SIGALRM, SIGCONT,  SIGTSTP,
@@ -31,7 +31,7 @@ int signals_add(sd_event *event, sd_event_signal_handler_t handler, void *userda
                 return -errno;
 
         for (int i = 1; i <= SIGRTMAX; i++) {
-                /* Blocked, even an ignored one would be reported. */
+                /* signalfd(2) reports a blocked signal even if it is ignored. */
                 if (!is_forwarded(i) || (sigaction(i, NULL, &action) == 0 && action.sa_handler == SIG_IGN))
                         continue;
 
@@ -64,12 +64,12 @@ void signal_stop(const struct signalfd_siginfo *info) {
         bool by_terminal = info->ssi_code == SI_KERNEL;
         sigset_t mask;
 
-        /* Of the other two, a program that gets them from somebody else makes what it likes. */
+        /* SIGTTIN and SIGTTOU stop a job only if the terminal sent them. */
         if (number != SIGTSTP && !(by_terminal && (number == SIGTTIN || number == SIGTTOU)))
                 return;
 
-        /* Not SIGSTOP: where the kernel lets nobody be stopped from a terminal, it shall not be this one
-         * alone. */
+        /* Not SIGSTOP: the kernel ignores SIGTSTP for an orphaned process group, which the tool must follow.
+         */
         (void) sigemptyset(&mask);
         (void) sigaddset(&mask, number);
         (void) raise(number);
@@ -81,7 +81,7 @@ _Noreturn void signal_end_self(int signal_number) {
         struct sigaction action = { .sa_handler = SIG_DFL };
         sigset_t mask;
 
-        /* There is nothing to be found in a core. */
+        /* A core dump would tell nothing. */
         (void) prctl(PR_SET_DUMPABLE, 0);
         (void) sigaction(signal_number, &action, NULL);
         (void) sigemptyset(&mask);
