@@ -1,24 +1,24 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Credit, the common budget and the quotas: who gets what, and who is woken up when. */
+/* The accounting by user, the budget of descriptors, and the order in which clients are resumed. */
 
 #include <errno.h>
 #include <glib.h>
 
 #include "daemon/policy/credit.h"
-#include "daemon/policy/quota.h"
+#include "daemon/policy/user.h"
 
 typedef struct Taker {
         Credit credit;
-        CreditPool pools[64]; /* what it has, oldest first */
+        UserSlot slots[64]; /* of the descriptors it has, oldest first */
         unsigned n;
         unsigned wants; /* takes that much as soon as it is woken up */
         unsigned woken;
 } Taker;
 
 static void taker_take(Taker *t) {
-        while (t->wants > 0 && credit_get_room(&t->credit) > 0) {
-                t->pools[t->n++] = credit_take(&t->credit);
+        while (t->wants > 0 && credit_request_room(&t->credit) > 0) {
+                t->slots[t->n++] = credit_take(&t->credit);
                 t->wants--;
         }
 }
@@ -41,17 +41,18 @@ static void taker_init(Taker *t, Budget *budget, uid_t uid, uint32_t window, uns
 /* The client answers for the n oldest. */
 static void taker_answer(Taker *t, unsigned n) {
         for (unsigned i = 0; i < n; i++)
-                credit_return(&t->credit, t->pools[i]);
-        memmove(t->pools, t->pools + n, (t->n - n) * sizeof(t->pools[0]));
+                credit_return(&t->credit, t->slots[i]);
+        memmove(t->slots, t->slots + n, (t->n - n) * sizeof(t->slots[0]));
         t->n -= n;
         credit_wake(&t->credit);
 }
 
 static void test_window(void) {
+        Users users = {};
         Budget budget;
         Taker t;
 
-        budget_init(&budget, 56);
+        budget_init(&budget, &users, 56);
         taker_init(&t, &budget, 1000, 1, 100);
         g_assert_cmpint(t.n, ==, 1);
         g_assert_true(credit_is_full(&t.credit));
@@ -75,19 +76,21 @@ static void test_window(void) {
         credit_done(&t.credit);
         g_assert_cmpint(budget_get_used(&budget), ==, 0);
         budget_done(&budget);
+        users_done(&users);
 }
 
 /* Whatever others do, and however many they are, each user has a share. */
 static void test_shares(void) {
         Taker greedy[10], poor;
+        Users users = {};
         Budget budget;
 
-        budget_init(&budget, 56);
+        budget_init(&budget, &users, 56);
         for (unsigned i = 0; i < G_N_ELEMENTS(greedy) - 1; i++)
                 taker_init(&greedy[i], &budget, 1000 + i, 16, 100);
         /* Those who have answered before, all that is not set aside and their shares. */
-        g_assert_cmpint(budget.used[CREDIT_FAST], ==, 20);
-        g_assert_cmpint(budget.used[CREDIT_BASE], ==, 9 * 2);
+        g_assert_cmpint(users.used[USER_COMMON_DESCRIPTORS], ==, 20);
+        g_assert_cmpint(users.used[USER_RESERVED_DESCRIPTORS], ==, 9 * 2);
 
         taker_init(&poor, &budget, 2000, 1, 1);
         g_assert_cmpint(poor.n, ==, 1);
@@ -101,16 +104,18 @@ static void test_shares(void) {
         credit_done(&poor.credit);
         g_assert_cmpint(budget_get_used(&budget), ==, 0);
         budget_done(&budget);
+        users_done(&users);
 }
 
 /* Clients that never answered may use half of what is not set aside, so that others of their user can begin.
  */
 static void test_fast_lane(void) {
         Taker newcomers[20], proven;
+        Users users = {};
         Budget budget;
         unsigned n = 0;
 
-        budget_init(&budget, 56);
+        budget_init(&budget, &users, 56);
         for (unsigned i = 0; i < G_N_ELEMENTS(newcomers); i++) {
                 taker_init(&newcomers[i], &budget, 1000, 1, 1);
                 n += newcomers[i].n;
@@ -119,19 +124,21 @@ static void test_fast_lane(void) {
 
         taker_init(&proven, &budget, 1000, 16, 16);
         g_assert_cmpint(proven.n, ==, 10);
-        g_assert_cmpint(budget.used[CREDIT_BASE], ==, 4);
+        g_assert_cmpint(users.used[USER_RESERVED_DESCRIPTORS], ==, 4);
 
         for (unsigned i = 0; i < G_N_ELEMENTS(newcomers); i++)
                 credit_done(&newcomers[i].credit);
         credit_done(&proven.credit);
         budget_done(&budget);
+        users_done(&users);
 }
 
 static void test_wake_up_in_turn(void) {
         Taker a, b, c;
+        Users users = {};
         Budget budget;
 
-        budget_init(&budget, 3); /* a base of two, one for each user, and one beyond */
+        budget_init(&budget, &users, 3); /* a base of two, one for each user, and one beyond */
         taker_init(&a, &budget, 1, 2, 3);
         g_assert_cmpint(a.n, ==, 2);
         taker_init(&b, &budget, 1, 2, 3);
@@ -151,15 +158,17 @@ static void test_wake_up_in_turn(void) {
 
         credit_done(&a.credit);
         credit_done(&c.credit);
-        g_assert_true(TAILQ_EMPTY(&budget.starved));
+        g_assert_true(TAILQ_EMPTY(&budget.queue));
         budget_done(&budget);
+        users_done(&users);
 }
 
 static void test_nobody_sleeps(void) {
         Taker a, b, c;
+        Users users = {};
         Budget budget;
 
-        budget_init(&budget, 1);
+        budget_init(&budget, &users, 1);
         taker_init(&a, &budget, 1, 1, 1);
         taker_init(&b, &budget, 1, 1, 1);
         taker_init(&c, &budget, 1, 1, 1);
@@ -174,21 +183,23 @@ static void test_nobody_sleeps(void) {
         credit_done(&b.credit);
         credit_done(&c.credit);
         budget_done(&budget);
+        users_done(&users);
 }
 
 static void test_extra(void) {
+        Users users = {};
         Budget budget;
-        CreditPool pool;
+        UserSlot slot;
         Taker a, b;
 
-        budget_init(&budget, 1);
+        budget_init(&budget, &users, 1);
         taker_init(&a, &budget, 1, 1, 0);
         taker_init(&b, &budget, 1, 1, 0);
 
-        g_assert_true(credit_take_extra(&a.credit, false, &pool));
+        g_assert_true(credit_take_extra(&a.credit, false, &slot));
         g_assert_cmpint(budget_get_used(&budget), ==, 1);
-        g_assert_false(credit_take_extra(&b.credit, false, &pool));
-        credit_return_extra(&a.credit, false, pool);
+        g_assert_false(credit_take_extra(&b.credit, false, &slot));
+        credit_return_extra(&a.credit, false, slot);
         credit_wake(&a.credit);
         g_assert_cmpint(b.woken, ==, 1);
         g_assert_cmpint(budget_get_used(&budget), ==, 0);
@@ -196,17 +207,18 @@ static void test_extra(void) {
         credit_done(&a.credit);
         credit_done(&b.credit);
         budget_done(&budget);
+        users_done(&users);
 }
 
 /* A reply with all that there is room for, and a receipt; nobody ever reads it. Returns how many connections
  * it has. */
 static unsigned taker_reply(Taker *t) {
-        unsigned n = credit_get_room(&t->credit);
-        CreditPool pool;
+        unsigned n = credit_request_room(&t->credit);
+        UserSlot slot;
 
         if (n == 0)
                 return 0;
-        g_assert_true(credit_take_extra(&t->credit, true, &pool));
+        g_assert_true(credit_take_extra(&t->credit, true, &slot));
         for (unsigned i = 0; i < n; i++)
                 (void) credit_take(&t->credit);
         return n;
@@ -216,10 +228,11 @@ static unsigned taker_reply(Taker *t) {
 static void test_receipts(gconstpointer data) {
         unsigned limit = GPOINTER_TO_UINT(data);
         Taker takers[100], blocking;
+        Users users = {};
         Budget budget;
-        CreditPool pool;
+        UserSlot slot;
 
-        budget_init(&budget, limit);
+        budget_init(&budget, &users, limit);
         for (unsigned i = 0; i < G_N_ELEMENTS(takers); i++) {
                 /* As many users as their shares are enough for, and one waits in the end. */
                 taker_init(&takers[i], &budget, 1000 + i % 8, 16, 0);
@@ -227,12 +240,12 @@ static void test_receipts(gconstpointer data) {
                 (void) taker_reply(&takers[i]);
         }
         g_assert_cmpint(budget_get_used(&budget), <=, limit);
-        g_assert_cmpint(budget.used[CREDIT_FAST], >=, budget.limit[CREDIT_FAST] - 1);
+        g_assert_cmpint(users.used[USER_COMMON_DESCRIPTORS], >=, budget.common - 1);
 
         /* Has been sent a probe, and cannot free it before it has its reply. */
         taker_init(&blocking, &budget, 2000, 1, 0);
         credit_expect_receipts(&blocking.credit);
-        g_assert_true(credit_take_extra(&blocking.credit, false, &pool));
+        g_assert_true(credit_take_extra(&blocking.credit, false, &slot));
         g_assert_cmpint(taker_reply(&blocking), ==, 1);
         g_assert_cmpint(budget_get_used(&budget), <=, limit);
 
@@ -241,14 +254,16 @@ static void test_receipts(gconstpointer data) {
                 credit_done(&takers[i].credit);
         g_assert_cmpint(budget_get_used(&budget), ==, 0);
         budget_done(&budget);
+        users_done(&users);
 }
 
 /* So little that a connection and its receipt do not both fit, and they go all the same. */
 static void test_receipts_beyond_the_limit(void) {
+        Users users = {};
         Budget budget;
         Taker t;
 
-        budget_init(&budget, 1);
+        budget_init(&budget, &users, 1);
         taker_init(&t, &budget, 1000, 16, 0);
         credit_expect_receipts(&t.credit);
         g_assert_cmpint(taker_reply(&t), ==, 1);
@@ -256,34 +271,55 @@ static void test_receipts_beyond_the_limit(void) {
 
         credit_done(&t.credit);
         budget_done(&budget);
+        users_done(&users);
 }
 
-static void test_quota(void) {
-        QuotaCharge charges[3] = {}, other = {}, kind = {};
-        Quota *quota;
+static void test_users(void) {
+        UserCharge charges[3] = {}, other = {}, slot = {};
+        Users users = {};
 
-        g_assert_cmpint(quota_new(&quota), ==, 0);
-
-        g_assert_cmpint(quota_charge(quota, charges + 0, 1000, QUOTA_LISTENERS, 2), ==, 0);
-        g_assert_cmpint(quota_charge(quota, charges + 1, 1000, QUOTA_LISTENERS, 2), ==, 0);
-        g_assert_cmpint(quota_charge(quota, charges + 2, 1000, QUOTA_LISTENERS, 2), ==, -EDQUOT);
+        g_assert_cmpint(user_charge(&users, 1000, USER_LISTENERS, 1, 2, charges + 0), ==, 0);
+        g_assert_cmpint(user_charge(&users, 1000, USER_LISTENERS, 1, 2, charges + 1), ==, 0);
+        g_assert_cmpint(user_charge(&users, 1000, USER_LISTENERS, 1, 2, charges + 2), ==, -EDQUOT);
         g_assert_null(charges[2].user);
 
-        g_assert_cmpint(quota_charge(quota, &other, 1001, QUOTA_LISTENERS, 2), ==, 0);
-        g_assert_cmpint(quota_charge(quota, &kind, 1000, QUOTA_REQUESTS, 1), ==, 0);
+        g_assert_cmpint(user_charge(&users, 1001, USER_LISTENERS, 1, 2, &other), ==, 0);
+        g_assert_cmpint(user_charge(&users, 1000, USER_CALLS, 1, 1, &slot), ==, 0);
+        g_assert_true(slot.user == charges[0].user);
+        g_assert_cmpuint(slot.user->used[USER_LISTENERS], ==, 2);
+        g_assert_cmpuint(users.used[USER_LISTENERS], ==, 3);
 
-        quota_discharge(charges + 0);
-        quota_discharge(charges + 0); /* twice is once */
-        g_assert_cmpint(quota_charge(quota, charges + 2, 1000, QUOTA_LISTENERS, 2), ==, 0);
-        g_assert_cmpint(quota_charge(quota, charges + 0, 1000, QUOTA_LISTENERS, 2), ==, -EDQUOT);
+        user_discharge(charges + 0);
+        user_discharge(charges + 0); /* twice is once */
+        g_assert_cmpint(user_charge(&users, 1000, USER_LISTENERS, 1, 2, charges + 2), ==, 0);
+        g_assert_cmpint(user_charge(&users, 1000, USER_LISTENERS, 1, 2, charges + 0), ==, -EDQUOT);
 
-        quota_discharge(charges + 1);
-        quota_discharge(charges + 2);
-        quota_discharge(&other);
-        quota_discharge(&kind);
-        g_assert_cmpint(quota_charge(quota, charges + 0, 1000, QUOTA_LISTENERS, 0), ==, -EDQUOT);
+        user_discharge(charges + 1);
+        user_discharge(charges + 2);
+        user_discharge(&other);
+        g_assert_cmpuint(users.used[USER_LISTENERS], ==, 0);
+        user_discharge(&slot);
+        g_assert_cmpint(user_charge(&users, 1000, USER_LISTENERS, 1, 0, charges + 0), ==, -EDQUOT);
+        users_done(&users);
+}
 
-        g_assert_null(quota_free(quota));
+static void test_amounts(void) {
+        UserCharge a = {}, b = {};
+        Users users = {};
+
+        g_assert_cmpint(user_charge(&users, 1000, USER_UNREAD_BYTES, 0, UINT64_MAX, &a), ==, 0);
+        g_assert_cmpint(user_charge(&users, 1000, USER_UNREAD_BYTES, UINT32_MAX, UINT64_MAX, &b), ==, 0);
+        user_charge_set(&a, 10);
+        user_charge_set(&a, 4);
+        g_assert_cmpuint(users.used[USER_UNREAD_BYTES], ==, UINT64_C(4) + UINT32_MAX);
+        user_discharge(&b);
+        g_assert_cmpuint(a.user->used[USER_UNREAD_BYTES], ==, 4);
+
+        /* What would overflow is above any limit. */
+        g_assert_cmpint(user_charge(&users, 1000, USER_UNREAD_BYTES, UINT64_MAX, UINT64_MAX, &b), ==,
+                        -EDQUOT);
+        user_discharge(&a);
+        users_done(&users);
 }
 
 int main(int argc, char *argv[]) {
@@ -299,7 +335,8 @@ int main(int argc, char *argv[]) {
         g_test_add_data_func("/credit/receipts count as well, with the highest limit", GUINT_TO_POINTER(56),
                              test_receipts);
         g_test_add_func("/credit/one receipt beyond a small limit", test_receipts_beyond_the_limit);
-        g_test_add_func("/quota/charges users apart from each other", test_quota);
+        g_test_add_func("/user/each user is charged separately", test_users);
+        g_test_add_func("/user/a charge is changed and given back", test_amounts);
 
         return g_test_run();
 }

@@ -24,29 +24,30 @@ static UnreadClient *new_client(Unread *unread, uid_t uid) {
 
 /* It takes all that it may have, and returns how much that was. */
 static uint64_t fill(UnreadClient *c) {
-        uint64_t before = c->bytes;
+        uint64_t before = c->charge.amount;
 
         while (unread_client_has_room(c, ANSWER))
                 unread_client_count(c, ANSWER);
-        return c->bytes - before;
+        return c->charge.amount - before;
 }
 
 static void done(Unread *unread) {
         while (unread->clients)
                 (void) unread_client_free(unread->clients);
-        g_assert_cmpuint(unread->bytes, ==, 0);
-        g_assert_null(unread->users);
+        g_assert_cmpuint(unread->users->used[USER_UNREAD_BYTES], ==, 0);
+        users_done(unread->users);
 }
 
 static void test_share(void) {
-        Unread unread = {};
+        Users users = {};
+        Unread unread = { .users = &users };
 
         g_assert_cmpuint(fill(new_client(&unread, 1000)), ==, 8 * MIB);
         g_assert_cmpuint(fill(new_client(&unread, 1000)), ==, 4 * MIB);
         for (unsigned i = 0; i < 254; i++)
                 (void) fill(new_client(&unread, 1000));
         /* What each may always have comes on top. */
-        g_assert_cmpuint(unread.bytes, <=, 16 * MIB + 256 * UNREAD_FREE);
+        g_assert_cmpuint(users.used[USER_UNREAD_BYTES], <=, 16 * MIB + 256 * UNREAD_FREE);
 
         g_assert_cmpuint(fill(new_client(&unread, 1001)), ==, 8 * MIB);
         done(&unread);
@@ -54,13 +55,14 @@ static void test_share(void) {
 
 /* All together leave half of what dbus-daemon takes, and who reads has what it needs. */
 static void test_total(void) {
-        Unread unread = {};
+        Users users = {};
+        Unread unread = { .users = &users };
         UnreadClient *c;
 
         for (uid_t uid = 0; uid < 8; uid++)
                 for (unsigned i = 0; i < 255; i++)
                         (void) fill(new_client(&unread, uid));
-        g_assert_cmpuint(unread.bytes, <=, 64 * MIB + 8 * 255 * UNREAD_FREE);
+        g_assert_cmpuint(users.used[USER_UNREAD_BYTES], <=, 64 * MIB + 8 * 255 * UNREAD_FREE);
 
         c = new_client(&unread, 1000);
         g_assert_cmpuint(fill(c), ==, UNREAD_FREE);
@@ -70,47 +72,50 @@ static void test_total(void) {
 }
 
 static void test_strangers(void) {
-        Unread unread = {};
+        Users users = {};
+        Unread unread = { .users = &users };
         UnreadClient *c;
 
         for (unsigned i = 0; i < 8; i++)
-                g_assert_cmpuint(fill(new_client(&unread, UNREAD_UNIDENTIFIED)), ==, MIB);
+                g_assert_cmpuint(fill(new_client(&unread, USER_UNIDENTIFIED)), ==, MIB);
         for (unsigned i = 0; i < 1000; i++)
-                (void) fill(new_client(&unread, UNREAD_UNIDENTIFIED));
-        g_assert_cmpuint(unread.bytes, <=, 16 * MIB + 1008 * UNREAD_FREE);
+                (void) fill(new_client(&unread, USER_UNIDENTIFIED));
+        g_assert_cmpuint(users.used[USER_UNREAD_BYTES], <=, 16 * MIB + 1008 * UNREAD_FREE);
 
         /* It takes what it has along. */
-        c = new_client(&unread, UNREAD_UNIDENTIFIED);
+        c = new_client(&unread, USER_UNIDENTIFIED);
         g_assert_cmpuint(fill(c), ==, UNREAD_FREE);
         g_assert_cmpint(unread_client_set_uid(c, 1000), ==, 0);
-        g_assert_cmpuint(unread_client_get_uid(c), ==, 1000);
+        g_assert_cmpuint(c->charge.user->uid, ==, 1000);
         g_assert_cmpuint(fill(c), ==, 8 * MIB - UNREAD_FREE);
         done(&unread);
 }
 
 static void test_waiting(void) {
-        Unread unread = {};
+        Users users = {};
+        Unread unread = { .users = &users };
         UnreadClient *c = new_client(&unread, 1000);
 
         (void) fill(c);
-        c->asked = c->all;
+        c->asked = c->sent;
         unread_client_count(c, ANSWER);
         unread_client_set_waiting(c, 1000);
-        g_assert_cmpuint(c->bytes, ==, 1000 + ANSWER);
+        g_assert_cmpuint(c->charge.amount, ==, 1000 + ANSWER);
 
         /* It was said to have been read, before it was sent. */
         unread_client_set_waiting(c, 4000);
-        g_assert_cmpuint(c->bytes, ==, 4000 + ANSWER);
+        g_assert_cmpuint(c->charge.amount, ==, 4000 + ANSWER);
 
         /* The rest is others'. */
         unread_client_set_waiting(c, UINT32_MAX);
-        g_assert_cmpuint(c->bytes, ==, c->all);
+        g_assert_cmpuint(c->charge.amount, ==, c->sent);
         done(&unread);
 }
 
 /* One that was not read, and the next; no third. */
 static void test_long(void) {
-        Unread unread = {};
+        Users users = {};
+        Unread unread = { .users = &users };
         UnreadClient *c = new_client(&unread, 1000), *other = new_client(&unread, 1000);
 
         for (unsigned i = 0; i < 2; i++) {
@@ -129,7 +134,8 @@ static void test_long(void) {
 /* A long answer is not held against short ones before the bus says that it waits, but against the next long
  * one. */
 static void test_after_a_long_one(void) {
-        Unread unread = {};
+        Users users = {};
+        Unread unread = { .users = &users };
         UnreadClient *c = new_client(&unread, 1000);
 
         unread_client_count_long(c, 10 * MIB);
@@ -142,7 +148,7 @@ static void test_after_a_long_one(void) {
 
         /* The first was read, and nobody knows of the second. */
         unread_client_set_waiting(c, 0);
-        g_assert_cmpuint(c->bytes, ==, 10 * MIB + ANSWER);
+        g_assert_cmpuint(c->charge.amount, ==, 10 * MIB + ANSWER);
         g_assert_true(unread_client_has_room(c, ANSWER));
 
         unread_client_ask(c);

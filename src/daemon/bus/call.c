@@ -18,7 +18,7 @@ static Call *call_free(Call *call) {
                 sd_bus_slot_unref(call->slot);
                 (void) polkit_query_free(call->query);
         }
-        quota_discharge(&call->charge);
+        user_discharge(&call->charge);
         if (call->method->free_data && call->data)
                 call->method->free_data(call->data);
         linger_limit_begin(); /* whatever came with it is closed */
@@ -217,7 +217,7 @@ static int call_authorize(Call *call) {
         if (!call->need.question.action)
                 return call_act(call);
 
-        r = quota_charge(call->manager->quota, &call->charge, uid, QUOTA_REQUESTS, limit);
+        r = user_charge(&call->manager->users, uid, USER_CALLS, 1, limit, &call->charge);
         if (r == -EDQUOT)
                 r = call_set_limit_error(call, "MaxPendingRequestsPerUser", limit,
                                          "The user has as many requests waiting as it may", &error);

@@ -17,7 +17,7 @@
 #include "daemon/bus/polkit.h"
 #include "daemon/bus/unread-bus.h"
 #include "daemon/policy/options.h"
-#include "daemon/policy/quota.h"
+#include "daemon/policy/user.h"
 
 typedef struct Call Call;
 typedef struct Client Client;
@@ -64,7 +64,7 @@ struct Call {
         sd_bus_slot *slot;  /* waits for the caller's uid */
         PolkitQuery *query; /* waits for polkit */
         CallNeed need;
-        QuotaCharge charge;
+        UserCharge charge;
         TAILQ_ENTRY(Call) link;
 };
 

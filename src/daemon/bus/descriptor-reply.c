@@ -21,14 +21,14 @@ typedef struct DescriptorReply {
         DescriptorSent failed;
         Waiter waiter;
         Waiter end; /* of the client */
-        QuotaCharge charge;
+        UserCharge charge;
         sd_event_source *timer;
 } DescriptorReply;
 
 static void reply_free(DescriptorReply *reply) {
         waiter_stop(&reply->waiter);
         waiter_stop(&reply->end);
-        quota_discharge(&reply->charge);
+        user_discharge(&reply->charge);
         sd_event_source_disable_unref(reply->timer);
         linger_limit_begin(); /* whatever came with it is closed */
         sd_bus_message_unref(reply->call.message);
@@ -108,8 +108,8 @@ int descriptor_reply_start(Call *call, DescriptorGet get, DescriptorSent sent, D
         if (!reply)
                 return -ENOMEM;
 
-        r = quota_charge(call->manager->quota, &reply->charge, call->client->uid, QUOTA_REQUESTS,
-                         call->manager->limits.pending_requests_per_user);
+        r = user_charge(&call->manager->users, call->client->uid, USER_CALLS, 1,
+                        call->manager->limits.pending_requests_per_user, &reply->charge);
         if (r < 0) {
                 free(reply);
                 return r;

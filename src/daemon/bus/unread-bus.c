@@ -79,7 +79,7 @@ static void client_tell_room(UnreadBus *u, UnreadClient *c) {
 }
 
 static bool client_has_to_wait(const UnreadClient *c) {
-        return c->bytes > UNREAD_FREE || c->n_held > 0 || c->signal_deferred;
+        return c->charge.amount > UNREAD_FREE || c->n_held > 0 || c->signal_deferred;
 }
 
 static void unread_bus_disable(UnreadBus *u, const char *why) {
@@ -195,24 +195,25 @@ static void unread_bus_ask_later(UnreadBus *u) {
 
 static int client_set_error(const UnreadClient *c, sd_bus_error *error) {
         uint64_t limit = unread_client_get_limit(c);
-        uid_t uid = unread_client_get_uid(c);
+        uid_t uid = c->charge.user->uid;
+        uint64_t others = c->charge.user->used[USER_UNREAD_BYTES] - c->charge.amount;
 
-        if (uid != UNREAD_UNIDENTIFIED)
+        if (uid != USER_UNIDENTIFIED)
                 log_event(LOG_NOTICE, NULL,
                           &(LogFields) { .owner = c->name, .has_owner_uid = true, .owner_uid = uid },
                           "Refused a call of user %u: %llu bytes that it was sent are not read; the limit is %llu",
-                          (unsigned) uid, (unsigned long long) c->bytes, (unsigned long long) limit);
+                          (unsigned) uid, (unsigned long long) c->charge.amount, (unsigned long long) limit);
 
-        if (c->bytes <= limit)
+        if (c->charge.amount <= limit)
                 return bus_error_from_errno(
                                 error, -EDQUOT,
                                 "Other programs of the caller's user have not read %llu bytes that they were sent",
-                                (unsigned long long) (unread_client_get_user_bytes(c) - c->bytes));
+                                (unsigned long long) others);
 
         return bus_error_from_errno(
                         error, -EDQUOT,
                         "The caller has not read %llu bytes that it was sent; the limit is %llu now",
-                        (unsigned long long) c->bytes, (unsigned long long) limit);
+                        (unsigned long long) c->charge.amount, (unsigned long long) limit);
 }
 
 int unread_bus_admit(UnreadBus *u, sd_bus_message *call, uid_t uid, uint64_t size, sd_bus_error *error) {
@@ -233,7 +234,7 @@ int unread_bus_admit(UnreadBus *u, sd_bus_message *call, uid_t uid, uint64_t siz
                 return client_set_error(c, error);
 
         unread_client_count_long(c, size);
-        if (c->bytes > UNREAD_FREE)
+        if (c->charge.amount > UNREAD_FREE)
                 unread_bus_ask_later(u);
         return 0;
 }
@@ -300,7 +301,7 @@ static int client_refuse(UnreadClient *c, sd_bus_message *m, uint64_t size) {
 static int unread_bus_identify(UnreadBus *u, UnreadClient *c) {
         const Client *client;
 
-        if (unread_client_get_uid(c) != UNREAD_UNIDENTIFIED)
+        if (c->charge.user->uid != USER_UNIDENTIFIED)
                 return 0;
 
         client = manager_find_client(u->manager, c->name);
@@ -309,7 +310,7 @@ static int unread_bus_identify(UnreadBus *u, UnreadClient *c) {
 
 /* Asks first, as what is sent now comes after what the bus will tell. */
 static void unread_bus_count(UnreadBus *u, UnreadClient *c, uint64_t size) {
-        if (c->all - c->asked >= UNREAD_FREE)
+        if (c->sent - c->asked >= UNREAD_FREE)
                 unread_bus_ask(u, c);
         unread_client_count(c, size);
 }
@@ -330,7 +331,7 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error) {
                 return r;
 
         size = call_get_size(m);
-        if (c->bytes + size > UNREAD_FREE) {
+        if (c->charge.amount + size > UNREAD_FREE) {
                 r = unread_bus_identify(u, c);
                 if (r < 0)
                         return r;
@@ -381,7 +382,7 @@ void unread_bus_count_signal(UnreadBus *u, const char *name, uint64_t size) {
 }
 
 int unread_bus_init(UnreadBus *u, sd_bus *bus, Manager *manager) {
-        *u = (UnreadBus) { .bus = bus, .manager = manager };
+        *u = (UnreadBus) { .unread.users = &manager->users, .bus = bus, .manager = manager };
 
         return sd_bus_add_filter(bus, &u->filter, on_message, u);
 }

@@ -15,8 +15,8 @@
 #include "daemon/store/store-found.h"
 #include "daemon/store/store.h"
 
-/* The limits of now do not close what was granted before. */
-#define NO_LIMIT UINT32_MAX
+/* A limit that is lower now does not close what the last process has granted. */
+#define NO_LIMIT UINT64_MAX
 
 static int restore_owner(Manager *m, Listener *l, const char *name) {
         Client *client;
@@ -31,17 +31,17 @@ static int restore_owner(Manager *m, Listener *l, const char *name) {
 }
 
 static int restore_listener(Manager *m, StoreFound *found) {
-        QuotaCharge charge = {};
+        UserCharge charge = {};
         Listener *l;
         int r;
 
-        r = quota_charge(m->quota, &charge, found->uid, QUOTA_LISTENERS, NO_LIMIT);
+        r = user_charge(&m->users, found->uid, USER_LISTENERS, 1, NO_LIMIT, &charge);
         if (r < 0)
                 return r;
 
         r = listener_restore(m->event, found, m->store, m->events, m->userdata, &l);
         if (r < 0) {
-                quota_discharge(&charge);
+                user_discharge(&charge);
                 return r;
         }
 
@@ -60,7 +60,7 @@ static int restore_listener(Manager *m, StoreFound *found) {
 }
 
 static int restore_channel(Manager *m, StoreFound *found) {
-        QuotaCharge charge = {};
+        UserCharge charge = {};
         Listener *l;
         int r;
 
@@ -72,13 +72,13 @@ static int restore_channel(Manager *m, StoreFound *found) {
         if (l->accepted == 0 && socket_has_hung_up(found->fds[0]))
                 return 0;
 
-        r = quota_charge(m->quota, &charge, l->uid, QUOTA_CHANNELS, NO_LIMIT);
+        r = user_charge(&m->users, l->uid, USER_CHANNELS, 1, NO_LIMIT, &charge);
         if (r < 0)
                 return r;
 
         r = listener_restore_channel(l, found);
         if (r < 0) {
-                quota_discharge(&charge);
+                user_discharge(&charge);
                 return r;
         }
 

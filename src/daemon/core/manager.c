@@ -36,11 +36,8 @@ int manager_new(sd_event *event,
         m->events = events;
         m->userdata = userdata;
         m->store = store;
-        r = traffic_init(&m->traffic, bus, store, settings->limits.unacknowledged, traffic_events, userdata);
-        if (r < 0)
-                return r;
-
-        r = quota_new(&m->quota);
+        r = traffic_init(&m->traffic, bus, store, &m->users, settings->limits.unacknowledged, traffic_events,
+                         userdata);
         if (r < 0)
                 return r;
 
@@ -92,7 +89,7 @@ Manager *manager_free(Manager *m) {
         manager_remove_client(m, client);
 
         traffic_done(&m->traffic);
-        m->quota = quota_free(m->quota);
+        users_done(&m->users);
         m->settings = settings_free(m->settings);
         sd_bus_unref(m->bus);
         sd_event_unref(m->event);
@@ -157,7 +154,7 @@ int manager_check_settings(const Manager *m, const ListenOptions *options) {
 }
 
 int manager_listen(Manager *m, Client *client, ListenOptions *options, Listener **ret) {
-        QuotaCharge charge = {};
+        UserCharge charge = {};
         Listener *l;
         int r;
 
@@ -168,7 +165,7 @@ int manager_listen(Manager *m, Client *client, ListenOptions *options, Listener 
         if (HASH_COUNT(m->listeners) >= m->limits.listeners)
                 return MANAGER_E_LISTENERS;
 
-        r = quota_charge(m->quota, &charge, client->uid, QUOTA_LISTENERS, m->limits.listeners_per_user);
+        r = user_charge(&m->users, client->uid, USER_LISTENERS, 1, m->limits.listeners_per_user, &charge);
         if (r == -EDQUOT)
                 return MANAGER_E_LISTENERS_PER_USER;
         if (r < 0)
@@ -181,7 +178,7 @@ int manager_listen(Manager *m, Client *client, ListenOptions *options, Listener 
         r = listener_new(m->event, m->last_id + 1, client->uid, options, m->store, m->events, m->userdata,
                          &l);
         if (r < 0) {
-                quota_discharge(&charge);
+                user_discharge(&charge);
                 return r;
         }
 
@@ -228,11 +225,11 @@ int manager_open_channel(Manager *m, Listener *l) {
         if (fd < 0)
                 return fd;
 
-        if (quota_get_total(m->quota, QUOTA_CHANNELS) >= m->limits.channels)
+        if (m->users.used[USER_CHANNELS] >= m->limits.channels)
                 r = -ENOSPC;
         if (r >= 0)
-                r = quota_charge(m->quota, &l->channel_charge, l->uid, QUOTA_CHANNELS,
-                                 m->limits.channels_per_user);
+                r = user_charge(&m->users, l->uid, USER_CHANNELS, 1, m->limits.channels_per_user,
+                                &l->channel_charge);
         if (r < 0) {
                 listener_take_back(l);
                 (void) close_fd(fd);
@@ -244,7 +241,7 @@ int manager_open_channel(Manager *m, Listener *l) {
 
 void manager_take_back(Listener *l) {
         listener_take_back(l);
-        quota_discharge(&l->channel_charge);
+        user_discharge(&l->channel_charge);
 }
 
 void manager_forget_listener(Manager *m, Listener *l) {

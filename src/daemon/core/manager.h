@@ -9,11 +9,11 @@
 #include "daemon/listener/listener.h"
 #include "daemon/outbox/traffic.h"
 #include "daemon/policy/settings.h"
+#include "daemon/policy/user.h"
 
 typedef struct Client Client;
 typedef struct ListenOptions ListenOptions;
 typedef struct Manager Manager;
-typedef struct Quota Quota;
 typedef struct Store Store;
 typedef struct sd_bus sd_bus;
 typedef struct sd_event sd_event;
@@ -27,7 +27,7 @@ struct Manager {
         Settings *settings;
         Limits limits; /* of the settings, where the properties of the object find them */
         Traffic traffic;
-        Quota *quota;
+        Users users;
         Store *store; /* NULL: nothing outlives the process */
 
         Client *clients;     /* by name */

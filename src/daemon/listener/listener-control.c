@@ -44,13 +44,13 @@ static void on_lost(const Address *peer, int error, void *userdata) {
 static void on_channel_ended(void *userdata) {
         Listener *l = userdata;
 
-        quota_discharge(&l->channel_charge);
+        user_discharge(&l->channel_charge);
 }
 
 static uint32_t on_count_siblings(void *userdata) {
         Listener *l = userdata;
 
-        return quota_get_used(&l->charge);
+        return l->charge.user ? (uint32_t) l->charge.user->used[USER_LISTENERS] : 0;
 }
 
 static void on_failed(const char *message, void *userdata) {

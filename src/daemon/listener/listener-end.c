@@ -69,8 +69,8 @@ Listener *listener_free(Listener *l) {
         listener_stop(l);
         if (l->delivery)
                 (void) l->delivery->ops->free(l->delivery);
-        quota_discharge(&l->charge);
-        quota_discharge(&l->channel_charge);
+        user_discharge(&l->charge);
+        user_discharge(&l->channel_charge);
         (void) listen_options_free(l->options);
         sd_event_unref(l->event);
         free(l->path);

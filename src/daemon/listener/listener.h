@@ -20,7 +20,7 @@
 #include "base/log.h"
 #include "base/macros.h"
 #include "daemon/listener/pacer.h"
-#include "daemon/policy/quota.h"
+#include "daemon/policy/user.h"
 #include "daemon/store/state.h"
 
 typedef struct Client Client;
@@ -69,8 +69,8 @@ struct Listener {
         const char *owner_name; /* the client's, for the log; or NULL */
         TAILQ_ENTRY(Listener) owner_link;
         UT_hash_handle hh;
-        QuotaCharge charge;
-        QuotaCharge channel_charge;
+        UserCharge charge;
+        UserCharge channel_charge;
 
         const ListenerEvents *events;
         void *userdata;

@@ -64,8 +64,8 @@ typedef TAILQ_HEAD(HandoffQueue, Handoff) HandoffQueue;
 struct OutboxEntry {
         Handoff *handoff; /* NULL: a channel, a listening socket, or a connection whose listener is closed */
         bool receipt;     /* its message carries one */
-        bool charged;     /* to the pool; a receipt that hangs up ends that early */
-        CreditPool pool;
+        bool charged;     /* to the slot; a receipt that hangs up ends that early */
+        UserSlot slot;
         uint64_t cookie;   /* of the message */
         uint64_t position; /* in the order of the outbox */
         TAILQ_ENTRY(OutboxEntry) link;

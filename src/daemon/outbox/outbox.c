@@ -56,7 +56,8 @@ static void outbox_serve_waiters(void *userdata) {
                 return;
         }
 
-        while (!outbox->timer && !TAILQ_EMPTY(&outbox->room_waiters) && credit_get_room(&outbox->credit) > 0)
+        while (!outbox->timer && !TAILQ_EMPTY(&outbox->room_waiters) &&
+               credit_request_room(&outbox->credit) > 0)
                 waiters_serve_one(&outbox->room_waiters);
 }
 
@@ -68,7 +69,7 @@ static Handoff *outbox_remove(Outbox *outbox, OutboxEntry *entry) {
         if (handoff)
                 handoff->entry = NULL;
         if (entry->charged)
-                credit_return(&outbox->credit, entry->pool);
+                credit_return(&outbox->credit, entry->slot);
         free(entry);
 
         if (TAILQ_EMPTY(&outbox->on_bus) && outbox->probe.state != PROBE_SENT)
@@ -222,7 +223,7 @@ static void on_receipt_hung(Receipt *receipt, void *userdata) {
         /* Earlier messages may still be on the bus, because it may have refused this one. */
         TAILQ_FOREACH(entry, &outbox->on_bus, link)
                 if (entry->charged && receipt_went_with(receipt, entry->position)) {
-                        credit_return(&outbox->credit, entry->pool);
+                        credit_return(&outbox->credit, entry->slot);
                         entry->charged = false;
                         if (entry->handoff)
                                 entry->handoff->state = HANDOFF_RELEASED;
@@ -313,7 +314,7 @@ uint32_t outbox_request_room(Outbox *outbox, Waiter *waiter) {
         else if (outbox->probe.state == PROBE_NEW)
                 outbox_probe(outbox);
         else if (outbox->probe.state == PROBE_PASSED)
-                room = credit_get_room(&outbox->credit);
+                room = credit_request_room(&outbox->credit);
 
         if (room == 0)
                 waiter_start(waiter, &outbox->room_waiters);
@@ -348,7 +349,7 @@ static void outbox_add(Outbox *outbox, OutboxEntry *entry, Handoff *handoff, uin
                 .handoff = handoff,
                 .receipt = outbox->receipts.open,
                 .charged = true,
-                .pool = credit_take(&outbox->credit),
+                .slot = credit_take(&outbox->credit),
                 .cookie = cookie,
                 .position = ++outbox->last_position,
         };

@@ -70,7 +70,7 @@ static int on_hang_up(sd_event_source *source, int fd, uint32_t revents, void *u
         ReceiptCheck *check = receipts->check;
 
         receipt->source = sd_event_source_disable_unref(receipt->source);
-        credit_return_extra(receipts->credit, receipt->in_window, receipt->pool);
+        credit_return_extra(receipts->credit, receipt->in_window, receipt->slot);
 
         receipt->hung = ++check->n_hung;
         TAILQ_INSERT_TAIL(&check->hung, receipt, hung_link);
@@ -103,23 +103,23 @@ void receipts_done(Receipts *receipts) {
 int receipts_add(Receipts *receipts, bool in_window, int *ret_fd, Receipt **ret) {
         Credit *credit = receipts->credit;
         Receipt *receipt;
-        CreditPool pool;
+        UserSlot slot;
         int ends[2], r;
 
-        if (!credit_take_extra(credit, in_window, &pool))
+        if (!credit_take_extra(credit, in_window, &slot))
                 return 0;
 
         receipt = calloc(1, sizeof(*receipt));
         if (!receipt || pipe2(ends, O_CLOEXEC) < 0) {
                 r = receipt ? -errno : -ENOMEM;
                 free(receipt);
-                credit_return_extra(credit, in_window, pool);
+                credit_return_extra(credit, in_window, slot);
                 return r;
         }
 
         receipt->receipts = receipts;
         receipt->in_window = in_window;
-        receipt->pool = pool;
+        receipt->slot = slot;
         receipt->fd = ends[0];
         TAILQ_INSERT_TAIL(&receipts->list, receipt, link);
 
@@ -167,7 +167,7 @@ Receipt *receipt_free(Receipt *receipt) {
         if (receipt->hung > 0)
                 TAILQ_REMOVE(&receipts->check->hung, receipt, hung_link);
         else
-                credit_return_extra(receipts->credit, receipt->in_window, receipt->pool);
+                credit_return_extra(receipts->credit, receipt->in_window, receipt->slot);
         sd_event_source_disable_unref(receipt->source);
         (void) close_fd(receipt->fd);
         free(receipt);

@@ -59,7 +59,7 @@ struct Receipt {
         Receipts *receipts;
         TAILQ_ENTRY(Receipt) link;
         bool in_window;
-        CreditPool pool; /* that its descriptor is charged to */
+        UserSlot slot; /* that its descriptor is charged to */
         int fd;
         sd_event_source *source;
         uint64_t hung; /* 0: not yet */

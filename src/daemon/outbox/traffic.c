@@ -60,6 +60,7 @@ static int traffic_test_bus(Traffic *traffic) {
 int traffic_init(Traffic *traffic,
                  sd_bus *bus,
                  Store *store,
+                 Users *users,
                  uint32_t limit,
                  const TrafficEvents *events,
                  void *userdata) {
@@ -73,7 +74,7 @@ int traffic_init(Traffic *traffic,
         };
         TAILQ_INIT(&traffic->members);
         receipt_check_init(&traffic->receipts, bus);
-        budget_init(&traffic->budget, limit);
+        budget_init(&traffic->budget, users, limit);
 
         r = sd_bus_add_filter(bus, &traffic->errors, on_message, traffic);
         if (r < 0)

@@ -45,6 +45,7 @@ typedef struct Traffic {
 int traffic_init(Traffic *traffic,
                  sd_bus *bus,
                  Store *store,
+                 Users *users,
                  uint32_t limit,
                  const TrafficEvents *events,
                  void *userdata);

@@ -2,122 +2,114 @@
 
 #include <assert.h>
 
-#include "base/hash.h"
 #include "base/macros.h"
 #include "daemon/policy/credit.h"
 
-struct CreditUser {
-        uid_t uid;
-        uint32_t n_credits;
-        uint32_t used; /* of the base */
-        UT_hash_handle hh;
-};
+/* One client may have this much of its user's share, so that the user's other clients can begin. At first it
+ * is one more with receipts: a caller that blocks in its library frees the probe only after its first reply.
+ */
+#define RESERVED_PER_CLIENT 2
 
-static uint32_t room(uint32_t limit, uint32_t used) {
-        return limit > used ? limit - used : 0;
+static uint32_t subtract(uint64_t limit, uint64_t used) {
+        return limit > used ? (uint32_t) (limit - used) : 0;
 }
 
-static uint32_t smaller(uint32_t a, uint32_t b) {
+static uint32_t min(uint32_t a, uint32_t b) {
         return a < b ? a : b;
 }
 
 static void budget_divide(Budget *budget, uint32_t limit) {
-        /* Nine users have a share of the base; at least one for each. Of the default, a share is four: as
-         * much as one client can keep for good, and what another one of its user needs to begin, a connection
-         * and its receipt. */
-        budget->limit[CREDIT_FAST] = limit * 5 / 14;
-        budget->limit[CREDIT_BASE] = limit - budget->limit[CREDIT_FAST];
+        /* The reserved part is enough for nine users, and each has at least one. With the default limit a
+         * share is four: two that one client can keep by not reading, and two for another client of its user
+         * to begin with, a connection and its receipt. */
+        budget->common = limit * 5 / 14;
+        budget->reserved = limit - budget->common;
         budget->share = limit >= 14 ? limit / 14 : 1;
 }
 
-void budget_init(Budget *budget, uint32_t limit) {
-        *budget = (Budget) {};
+void budget_init(Budget *budget, Users *users, uint32_t limit) {
+        *budget = (Budget) { .users = users };
         budget_divide(budget, limit);
-        TAILQ_INIT(&budget->starved);
+        TAILQ_INIT(&budget->queue);
 }
 
 void budget_done(Budget *budget) {
-        assert(!budget->users);
+        assert(TAILQ_EMPTY(&budget->queue));
+        assert(budget_get_used(budget) == 0);
 }
 
 uint32_t budget_get_used(const Budget *budget) {
-        return budget->used[CREDIT_BASE] + budget->used[CREDIT_FAST];
+        return (uint32_t) (budget->users->used[USER_RESERVED_DESCRIPTORS] +
+                           budget->users->used[USER_COMMON_DESCRIPTORS]);
 }
 
 bool credit_is_new(const Credit *credit) {
         return credit->window <= 1;
 }
 
-/* So much of its user's share may one client have, so that it does not keep the user's others from beginning.
- * At first it is one more with receipts: a caller that blocks in its library frees the probe only after the
- * first reply. */
-#define BASE_PER_CLIENT 2
-
-static uint32_t credit_get_base_room(const Credit *credit) {
+static uint32_t credit_get_reserved_room(const Credit *credit) {
         const Budget *budget = credit->budget;
-        uint32_t base, most;
+        const User *user = credit->reserved.user;
+        uint32_t per_client = RESERVED_PER_CLIENT + (credit->receipts && credit_is_new(credit) ? 1 : 0);
+        uint32_t per_user = subtract(budget->share, user->used[USER_RESERVED_DESCRIPTORS]);
+        uint32_t all = subtract(budget->reserved, budget->users->used[USER_RESERVED_DESCRIPTORS]);
 
-        most = credit->receipts && credit_is_new(credit) ? BASE_PER_CLIENT + 1 : BASE_PER_CLIENT;
-        base = smaller(room(budget->share, credit->user->used),
-                       room(budget->limit[CREDIT_BASE], budget->used[CREDIT_BASE]));
-
-        return smaller(base, room(most, credit->charged[CREDIT_BASE]));
+        return min(min(per_user, all), subtract(per_client, credit->reserved.amount));
 }
 
-/* Half of it is only for those who have answered before. The other half is for users whose share is spent by
- * clients that do not read, so that their other clients can begin at all. */
-static uint32_t credit_get_fast_room(const Credit *credit) {
+/* Half of it is only for clients that have read before. The other half is for new clients of a user whose
+ * share is used up by clients that do not read. */
+static uint32_t credit_get_common_room(const Credit *credit) {
         const Budget *budget = credit->budget;
-        uint32_t limit = budget->limit[CREDIT_FAST];
+        uint32_t limit = credit_is_new(credit) ? budget->common / 2 : budget->common;
 
-        return room(credit_is_new(credit) ? limit / 2 : limit, budget->used[CREDIT_FAST]);
+        return subtract(limit, budget->users->used[USER_COMMON_DESCRIPTORS]);
 }
 
 static uint32_t credit_get_budget_room(const Credit *credit) {
-        return credit_get_base_room(credit) + credit_get_fast_room(credit);
+        return credit_get_reserved_room(credit) + credit_get_common_room(credit);
 }
 
-/* What is left for connections when the receipt has been charged as well; or many clients, each of them over
- * the limit by one, would fill the bus. Where a share is but one, nobody could have two, and even so they are
- * too few for that. */
+/* One less with receipts, as a receipt follows the connections: many clients, each one over the limit, would
+ * fill the bus. A share of one has no room for two; but such a budget is too small to fill the bus. */
 static uint32_t credit_get_connection_room(const Credit *credit) {
         bool keep = credit->receipts && credit->budget->share > 1;
 
-        return room(credit_get_budget_room(credit), keep ? 1 : 0);
+        return subtract(credit_get_budget_room(credit), keep ? 1 : 0);
 }
 
-static void credit_queue_up(Credit *credit) {
-        if (credit->starved)
+static void credit_enqueue(Credit *credit) {
+        if (credit->is_queued)
                 return;
 
-        TAILQ_INSERT_TAIL(&credit->budget->starved, credit, starved_link);
-        credit->starved = true;
+        TAILQ_INSERT_TAIL(&credit->budget->queue, credit, link);
+        credit->is_queued = true;
 }
 
 static void credit_dequeue(Credit *credit) {
-        if (!credit->starved)
+        if (!credit->is_queued)
                 return;
 
-        TAILQ_REMOVE(&credit->budget->starved, credit, starved_link);
-        credit->starved = false;
+        TAILQ_REMOVE(&credit->budget->queue, credit, link);
+        credit->is_queued = false;
 }
 
-static Credit *budget_find_starved(Budget *budget) {
+static Credit *budget_find_queued(Budget *budget) {
         Credit *credit;
 
-        TAILQ_FOREACH(credit, &budget->starved, starved_link)
+        TAILQ_FOREACH(credit, &budget->queue, link)
                 if (credit_get_connection_room(credit) > 0)
                         return credit;
 
         return NULL;
 }
 
-/* Each one that is woken takes what it needs at once, or needs nothing; so nobody sleeps while there is room.
- * Who finds nothing again queues up at the end. */
+/* A resumed client takes all that it needs before its callback returns. So this ends, and no client waits
+ * while there is room. A client that needs more than it got is at the end of the queue again. */
 static void budget_wake(Budget *budget) {
         Credit *credit;
 
-        while ((credit = budget_find_starved(budget))) {
+        while ((credit = budget_find_queued(budget))) {
                 credit_dequeue(credit);
                 credit->callback(credit->userdata);
         }
@@ -128,34 +120,14 @@ void budget_set_limit(Budget *budget, uint32_t limit) {
         budget_wake(budget);
 }
 
-static int budget_acquire_user(Budget *budget, uid_t uid, CreditUser **ret) {
-        CreditUser *user;
-
-        HASH_FIND(hh, budget->users, &uid, sizeof(uid), user);
-        if (!user) {
-                user = calloc(1, sizeof(*user));
-                if (!user)
-                        return -ENOMEM;
-
-                user->uid = uid;
-                HASH_ADD(hh, budget->users, uid, sizeof(user->uid), user);
-                if (!hash_was_added(&user->hh)) {
-                        free(user);
-                        return -ENOMEM;
-                }
-        }
-
-        user->n_credits++;
-        *ret = user;
-        return 0;
-}
-
 int credit_init(Credit *credit,
                 Budget *budget,
                 uid_t uid,
                 uint32_t window_max,
                 CreditCallback callback,
                 void *userdata) {
+        int r;
+
         *credit = (Credit) {
                 .budget = budget,
                 .window = 1,
@@ -164,34 +136,29 @@ int credit_init(Credit *credit,
                 .userdata = userdata,
         };
 
-        return budget_acquire_user(budget, uid, &credit->user);
+        r = user_charge(budget->users, uid, USER_RESERVED_DESCRIPTORS, 0, UINT64_MAX, &credit->reserved);
+        if (r < 0)
+                return r;
+
+        r = user_charge(budget->users, uid, USER_COMMON_DESCRIPTORS, 0, UINT64_MAX, &credit->common);
+        if (r < 0)
+                user_discharge(&credit->reserved);
+        return r;
 }
 
 void credit_done(Credit *credit) {
-        Budget *budget = credit->budget;
-        CreditUser *user;
-
-        user = TAKE_PTR(credit->user);
-        if (!user)
+        if (!credit->reserved.user)
                 return;
 
         credit_dequeue(credit);
-        for (size_t pool = 0; pool < _CREDIT_POOL_MAX; pool++)
-                budget->used[pool] -= credit->charged[pool];
-        user->used -= credit->charged[CREDIT_BASE];
-
-        user->n_credits--;
-        if (user->n_credits == 0) {
-                HASH_DEL(budget->users, user);
-                free(user);
-        }
-
-        budget_wake(budget);
+        user_discharge(&credit->reserved);
+        user_discharge(&credit->common);
+        budget_wake(credit->budget);
 }
 
 void credit_set_window_max(Credit *credit, uint32_t window_max) {
         credit->window_max = window_max;
-        credit->window = smaller(credit->window, window_max);
+        credit->window = min(credit->window, window_max);
 }
 
 uint32_t credit_get_window(const Credit *credit) {
@@ -207,74 +174,65 @@ bool credit_is_full(const Credit *credit) {
 }
 
 void credit_grow(Credit *credit) {
-        credit->window = smaller(credit->window * 2, credit->window_max);
+        credit->window = min(credit->window * 2, credit->window_max);
 }
 
-uint32_t credit_get_room(Credit *credit) {
-        uint32_t own, common;
-
-        own = room(credit->window, credit->used);
-        common = credit_get_connection_room(credit);
+uint32_t credit_request_room(Credit *credit) {
+        uint32_t own = subtract(credit->window, credit->used);
+        uint32_t common = credit_get_connection_room(credit);
 
         if (own > 0 && common == 0)
-                credit_queue_up(credit);
+                credit_enqueue(credit);
 
-        return smaller(own, common);
+        return min(own, common);
 }
 
-static CreditPool credit_charge(Credit *credit) {
-        CreditPool pool = CREDIT_FAST;
+static UserSlot credit_charge(Credit *credit) {
+        UserCharge *charge = credit_get_reserved_room(credit) > 0 ? &credit->reserved : &credit->common;
 
-        if (credit_get_base_room(credit) > 0) {
-                pool = CREDIT_BASE;
-                credit->user->used++;
-        }
-
-        credit->charged[pool]++;
-        credit->budget->used[pool]++;
-        return pool;
+        user_charge_set(charge, charge->amount + 1);
+        return charge->slot;
 }
 
-static void credit_discharge(Credit *credit, CreditPool pool) {
-        assert(credit->charged[pool] > 0);
+static void credit_discharge(Credit *credit, UserSlot slot) {
+        UserCharge *charge = slot == USER_RESERVED_DESCRIPTORS ? &credit->reserved : &credit->common;
 
-        if (pool == CREDIT_BASE)
-                credit->user->used--;
-        credit->charged[pool]--;
-        credit->budget->used[pool]--;
+        assert(charge->slot == slot);
+        assert(charge->amount > 0);
+        user_charge_set(charge, charge->amount - 1);
 }
 
-CreditPool credit_take(Credit *credit) {
+UserSlot credit_take(Credit *credit) {
         credit->used++;
         return credit_charge(credit);
 }
 
-void credit_return(Credit *credit, CreditPool pool) {
+void credit_return(Credit *credit, UserSlot slot) {
         assert(credit->used > 0);
 
         credit->used--;
-        credit_discharge(credit, pool);
+        credit_discharge(credit, slot);
 }
 
 void credit_wake(Credit *credit) {
-        /* Those who waited for the budget come first, or a client that answers fast could keep it all. */
+        /* Clients in the queue come first, or a client that reads fast could keep the whole budget. */
         budget_wake(credit->budget);
         credit->callback(credit->userdata);
 }
 
-bool credit_take_extra(Credit *credit, bool in_window, CreditPool *ret_pool) {
+bool credit_take_extra(Credit *credit, bool in_window, UserSlot *ret_slot) {
         if (credit_get_budget_room(credit) == 0) {
-                credit_queue_up(credit);
+                credit_enqueue(credit);
                 return false;
         }
 
-        *ret_pool = in_window ? credit_take(credit) : credit_charge(credit);
+        *ret_slot = in_window ? credit_take(credit) : credit_charge(credit);
         return true;
 }
 
-void credit_return_extra(Credit *credit, bool in_window, CreditPool pool) {
+void credit_return_extra(Credit *credit, bool in_window, UserSlot slot) {
         if (in_window)
-                credit_return(credit, pool);
+                credit_return(credit, slot);
         else
-                credit_discharge(credit, pool);
+                credit_discharge(credit, slot);
 }

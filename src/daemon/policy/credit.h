@@ -2,15 +2,15 @@
 #pragma once
 
 /*
- * Who may have how many descriptors on the bus.
+ * How many descriptors each client may have on the bus.
  *
- * What the bus carries for the service is little, and whoever does not read keeps its part of it for good. So
- * the Budget is in two: a base, of which each user gets a small share that nobody can take away, and the
- * rest, mainly for clients that answer, so that these are fast as long as nobody abuses it. A client's own
- * window begins at one and doubles with every answer.
+ * The bus carries few descriptors for the service, and those sent to a client that does not read stay there.
+ * So the Budget is in two parts: a reserved one, of which each user has a small share that no other user can
+ * take, and a common one, mainly for clients that read, so that these are fast as long as others are few.
+ * Besides, each client has a window of its own, which begins at one and doubles each time the client has read
+ * all of it.
  *
- * Who finds no credit turns its accept() off and is told when there is some again, in the order in which they
- * were stopped.
+ * A client without credit stops accepting and is resumed in FIFO order.
  */
 
 #include <stdbool.h>
@@ -18,48 +18,43 @@
 #include <sys/queue.h>
 #include <sys/types.h>
 
+#include "daemon/policy/user.h"
+
 typedef struct Budget Budget;
 typedef struct Credit Credit;
-typedef struct CreditUser CreditUser;
-
-/* What a descriptor is charged to. */
-typedef enum CreditPool {
-        CREDIT_BASE,
-        CREDIT_FAST,
-        _CREDIT_POOL_MAX,
-} CreditPool;
 
 struct Budget {
-        uint32_t limit[_CREDIT_POOL_MAX];
-        uint32_t used[_CREDIT_POOL_MAX];
-        uint32_t share; /* of the base, for each user */
-        CreditUser *users;
-        TAILQ_HEAD(, Credit) starved; /* have a window of their own, but the budget had nothing for them */
+        Users *users; /* to which it is charged */
+        uint32_t reserved;
+        uint32_t share; /* of the reserved part, for each user */
+        uint32_t common;
+        TAILQ_HEAD(, Credit) queue; /* clients that have a window, but found no room in the budget */
 };
 
-/* Called when there is credit again; takes at once what it has use for. */
+/* Called when there is credit again; takes all that it has use for before it returns. */
 typedef void (*CreditCallback)(void *userdata);
 
+/* One client's. */
 struct Credit {
         Budget *budget;
-        CreditUser *user;
+        UserCharge reserved;
+        UserCharge common;
         uint32_t window;
         uint32_t window_max;
-        uint32_t used;                      /* of the window */
-        uint32_t charged[_CREDIT_POOL_MAX]; /* of the budget */
-        bool starved;
-        bool receipts; /* a message may carry one besides its connections */
+        uint32_t used; /* of the window */
+        bool is_queued;
+        bool receipts; /* a message may carry a receipt besides its connections */
         CreditCallback callback;
         void *userdata;
-        TAILQ_ENTRY(Credit) starved_link;
+        TAILQ_ENTRY(Credit) link;
 };
 
-void budget_init(Budget *budget, uint32_t limit);
+void budget_init(Budget *budget, Users *users, uint32_t limit);
 
-/* Nobody has a credit of it any more. */
+/* All credits of it are done. */
 void budget_done(Budget *budget);
 
-/* Wakes up who waited, if there is more now. */
+/* Resumes clients that wait, if there is more now. */
 void budget_set_limit(Budget *budget, uint32_t limit);
 
 uint32_t budget_get_used(const Budget *budget);
@@ -72,13 +67,13 @@ int credit_init(Credit *credit,
                 CreditCallback callback,
                 void *userdata);
 
-/* Gives everything back and forgets the client. */
+/* Gives everything back. */
 void credit_done(Credit *credit);
 
-/* What is above it now comes back by itself. */
+/* Descriptors beyond the new window are not recalled; they are not replaced when the client has read them. */
 void credit_set_window_max(Credit *credit, uint32_t window_max);
 
-/* It has not answered yet. */
+/* The client has not read anything yet. */
 bool credit_is_new(const Credit *credit);
 
 uint32_t credit_get_window(const Credit *credit);
@@ -89,20 +84,22 @@ void credit_expect_receipts(Credit *credit);
 /* Nothing of the window is left. */
 bool credit_is_full(const Credit *credit);
 
-/* The client has answered: it may have more. */
+/* Doubles the window: the client has read. */
 void credit_grow(Credit *credit);
 
-/* How many may be sent now. Who is told 0 will be called when it is more. */
-uint32_t credit_get_room(Credit *credit);
+/* How many connections may be sent now. If only the budget is in the way, the client queues up, and its
+ * callback is called later. */
+uint32_t credit_request_room(Credit *credit);
 
-/* Takes one of what credit_get_room() said. Returns the pool that it was taken from. */
-CreditPool credit_take(Credit *credit);
+/* Takes one of what credit_request_room() returned. Returns the slot that it is charged to. */
+UserSlot credit_take(Credit *credit);
 
-/* The bus no longer holds it. Nobody is woken up before credit_wake(), so that many can come back at once. */
-void credit_return(Credit *credit, CreditPool pool);
+/* The bus no longer has the descriptor. Clients that wait are resumed by credit_wake(), so that many
+ * descriptors can be given back before. */
+void credit_return(Credit *credit, UserSlot slot);
 void credit_wake(Credit *credit);
 
-/* A descriptor that is on the bus for another reason than a connection. In the window, it may go one beyond
- * it. Returns false, and calls back later, if the budget has nothing for it. */
-bool credit_take_extra(Credit *credit, bool in_window, CreditPool *ret_pool);
-void credit_return_extra(Credit *credit, bool in_window, CreditPool pool);
+/* Takes a descriptor that is no connection. In the window, it may go one beyond it. Returns false if the
+ * budget has no room: the client queues up then. */
+bool credit_take_extra(Credit *credit, bool in_window, UserSlot *ret_slot);
+void credit_return_extra(Credit *credit, bool in_window, UserSlot slot);

@@ -2,13 +2,13 @@
 #pragma once
 
 /*
- * How much of what we have sent each client may not have read yet, and how much that may be: answers, and
- * signals that it has not asked for. What carries descriptors is not among it, as credit.h bounds that.
+ * How many bytes that were sent to each client may still be unread: replies, and signals that the client has
+ * not asked for. Messages with descriptors are not counted here, as credit.h limits those.
  *
- * When 127 MiB of what a sender has sent wait in dbus-daemon for those who do not read (max_incoming_bytes),
- * it stops reading from that sender: one client that calls and does not read would stop us for everybody. So
- * there is a limit for each user and one for all. But a client that has next to nothing waiting may always
- * be sent something, so that those who read do not notice those who do not.
+ * When 127 MiB from one sender wait in dbus-daemon for clients that do not read (max_incoming_bytes), it
+ * stops reading from that sender: one client that calls and does not read would stop the service for all
+ * clients. So there is a limit for each user and one for all together. But a client that has next to nothing
+ * unread may always be sent something, so that clients that read do not notice those that do not.
  */
 
 #include <stdbool.h>
@@ -16,80 +16,67 @@
 #include <sys/types.h>
 
 #include "base/hash.h"
+#include "daemon/policy/user.h"
 
 typedef struct Unread Unread;
-typedef struct UnreadUser UnreadUser;
 typedef struct sd_bus_message sd_bus_message;
 typedef struct sd_bus_slot sd_bus_slot;
 
-/* So much may always wait for a client. */
+/* So many bytes may always wait for a client. */
 #define UNREAD_FREE (UINT64_C(16) * 1024)
 
-/* A client that nobody has asked about yet, as it has called nothing that needs it. These share what a user
- * may have. */
-#define UNREAD_UNIDENTIFIED ((uid_t) -1)
-
 /* Refusals that wait until they may be sent. On a system bus a client has no more calls at a time
- * (max_replies_per_connection), and it would keep one less for good for each that is never answered. */
+ * (max_replies_per_connection); each call without an answer takes one of these from it for good. */
 #define UNREAD_HELD_MAX 128
 
 typedef struct UnreadClient {
         Unread *unread;
-        UnreadUser *user;
-        uint64_t bytes;        /* may wait */
-        uint64_t all;          /* that were ever sent */
-        uint64_t asked;        /* of these, before the bus was asked what waits */
-        uint64_t long_bytes;   /* of the bytes, of long answers of which the bus has not said yet whether they
-                                  wait */
-        uint64_t long_asked;   /* of these, before it was asked */
-        sd_bus_slot *question; /* this, and what is held, is its maker's */
+        UserCharge charge;   /* the bytes that may be unread */
+        uint64_t sent;       /* bytes, ever */
+        uint64_t asked;      /* of these, how many before the bus was asked how many wait */
+        uint64_t long_bytes; /* of the charge, those of long replies that the bus has not been asked about */
+        uint64_t long_asked; /* of these, how many before the bus was asked */
+        sd_bus_slot *question; /* for unread-bus.c, as are the next three */
         sd_bus_message **held; /* NULL, or room for UNREAD_HELD_MAX */
         uint32_t n_held;
-        bool signal_deferred; /* a signal was too much for it; who wanted to send that may want to know of
-                                 room */
+        bool signal_deferred; /* there was no room for a signal; its sender wants to know when there is */
         UT_hash_handle hh;
         char name[];
 } UnreadClient;
 
 /* Embedded. */
 struct Unread {
-        UnreadClient *clients; /* who has called, or was sent a signal, and not left */
-        UnreadUser *users;
-        uint64_t bytes;
+        Users *users;          /* to which it is charged */
+        UnreadClient *clients; /* on the bus that were sent anything */
 };
 
 UnreadClient *unread_find_client(Unread *unread, const char *name);
 
-/* Finds it or makes one that is unidentified. */
+/* Finds the client, or makes one of USER_UNIDENTIFIED. */
 int unread_acquire_client(Unread *unread, const char *name, UnreadClient **ret);
 UnreadClient *unread_client_free(UnreadClient *c);
 
+/* Moves the charge to that user. */
 int unread_client_set_uid(UnreadClient *c, uid_t uid);
-uid_t unread_client_get_uid(const UnreadClient *c);
 
-/* It will be sent so many bytes: an answer, or a signal. */
+/* Counts a message of that size, which is sent next. */
 void unread_client_count(UnreadClient *c, uint64_t size);
 
-/* The same of one that may exceed the limit. It is not held against its caller before the bus says that it
- * waits. */
+/* The same for a reply that may exceed the limit. It does not count against short replies before the bus says
+ * that it waits. */
 void unread_client_count_long(UnreadClient *c, uint64_t size);
 
-/* The bus is being asked what waits for it. */
+/* The bus is asked next how many bytes wait for the client. */
 void unread_client_ask(UnreadClient *c);
 
-/* The bus has so much for it that was sent before 'asked'. What may be of others' there is not held against
- * it. */
+/* The answer. It includes other senders' bytes, so it is capped at what this service has sent. */
 void unread_client_set_waiting(UnreadClient *c, uint64_t bytes);
 
-/* How much may wait for all clients of its user. */
-uint64_t unread_client_get_user_bytes(const UnreadClient *c);
-
-/* How much may wait for it now. */
+/* How many bytes may wait for the client now. */
 uint64_t unread_client_get_limit(const UnreadClient *c);
 
-/* Whether it may be sent so much more. */
 bool unread_client_has_room(const UnreadClient *c, uint64_t size);
 
-/* An answer that is long because the caller's user has a lot may exceed the limit, or nobody could see what
- * there is: one such, and a second, as nobody knows yet that the first has been read. */
+/* A reply that is long because the caller's user has many listeners may exceed the limit, or the user could
+ * not list them. There may be two of these, as the first may have been read when the second is asked for. */
 bool unread_client_has_long_room(const UnreadClient *c, uint64_t size);
