@@ -3,11 +3,18 @@
 
 /* What most bus tests start from: a bus, the service on it, one client. All of the harness in one include.
  *
- *     static void test_hands_over_a_connection(Fixture *f, const void *data) { … }
+ *     TEST("a connection is handed over") {
+ *             g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
+ *             …
+ *     }
  *
- *     g_test_add("/listen/hands over a connection", Fixture, NULL, fixture_set_up,
- *                test_hands_over_a_connection, fixture_tear_down);
+ * A file without a main() of its own gets one that enters a private network, if that is permitted, and runs
+ * the tests.
  */
+
+#define TEST(sentence) TEST_ON(sentence, NULL)
+/* With these FixtureOptions. */
+#define TEST_ON(sentence, options) TEST_OF(sentence, Fixture, f, fixture_set_up, fixture_tear_down, options)
 
 #include "bus/call.h"
 #include "bus/client.h"

@@ -63,8 +63,10 @@ static void assert_no_complaints(AcceptErrors *e, const char *listener) {
         g_assert_cmpuint(test_get_u64(e->base.client, listener, "Lost"), ==, 0);
 }
 
+#define TEST_HERE(sentence) TEST_OF(sentence, AcceptErrors, e, set_up, tear_down, NULL)
+
 /* Those that accept(2) says to treat like EAGAIN. */
-static void test_of_one_connection(AcceptErrors *e, const void *data) {
+TEST_HERE("of one connection are nobody else's") {
         static const int errors[] = {
                 ECONNABORTED, EINTR,     EPROTO,       ENETDOWN,   ENOPROTOOPT, EHOSTDOWN,
                 ENONET,       ETIMEDOUT, EHOSTUNREACH, EOPNOTSUPP, ENETUNREACH,
@@ -86,7 +88,7 @@ static void test_of_one_connection(AcceptErrors *e, const void *data) {
 }
 
 /* The one that was waited for has left already. */
-static void test_of_none(AcceptErrors *e, const void *data) {
+TEST_HERE("nothing to accept is none") {
         g_autofree char *listener = test_listen(e->base.client, 0, -1, NULL);
 
         if (!accept_watch_require(&e->watch))
@@ -97,7 +99,7 @@ static void test_of_none(AcceptErrors *e, const void *data) {
         assert_no_complaints(e, listener);
 }
 
-static void test_of_the_host(AcceptErrors *e, const void *data) {
+TEST_HERE("of the host pass, told once") {
         /* The last two are a security module's, which may change its mind. */
         static const int errors[] = { EMFILE, ENFILE, ENOBUFS, ENOMEM, EPERM, EACCES };
 
@@ -122,7 +124,7 @@ static void test_of_the_host(AcceptErrors *e, const void *data) {
 }
 
 /* It tries again, and ever less often. */
-static void test_of_the_host_for_long(AcceptErrors *e, const void *data) {
+TEST_HERE("of the host do not make it spin") {
         g_autofree char *listener = test_listen(e->base.client, 0, -1, NULL);
         g_autofree char *other = test_listen(e->base.client, 0, -1, NULL);
         _cleanup_close_ int peer = -EBADF;
@@ -150,7 +152,7 @@ static void test_of_the_host_for_long(AcceptErrors *e, const void *data) {
         g_assert_cmpuint(test_client_count_signals(e->base.client, "Error"), ==, 1);
 }
 
-static void test_of_the_socket(AcceptErrors *e, const void *data) {
+TEST_HERE("of the socket end the listener") {
         static const int errors[] = { EINVAL, ENOTSOCK, EFAULT, EIO };
         g_autofree char *other = test_listen(e->base.client, 0, -1, NULL);
 
@@ -184,7 +186,7 @@ static void test_of_the_socket(AcceptErrors *e, const void *data) {
 }
 
 /* accept() is first called when the listener goes on: inside Resume, and inside Listen itself. */
-static void test_of_the_socket_at_resume(AcceptErrors *e, const void *data) {
+TEST_HERE("of the socket end the listener inside a call, too") {
         g_autofree char *listener = test_listen(e->base.client, 0, -1, "paused", "b", true, NULL);
         _cleanup_close_ int peer = test_connect("::1", test_get_port(e->base.client, listener));
         g_autoptr(TestNotice) closed = NULL, second = NULL;
@@ -204,20 +206,4 @@ static void test_of_the_socket_at_resume(AcceptErrors *e, const void *data) {
         second = test_client_wait_closed(e->base.client);
         g_assert_cmpstr(second->listener, ==, next);
         g_assert_cmpstr(second->reason, ==, "error");
-}
-
-int main(int argc, char *argv[]) {
-        test_init(&argc, &argv);
-        (void) test_enter_private_network();
-
-#define ADD(name, function) \
-        g_test_add("/accept errors/" name, AcceptErrors, NULL, set_up, function, tear_down)
-        ADD("of one connection are nobody else's", test_of_one_connection);
-        ADD("nothing to accept is none", test_of_none);
-        ADD("of the host pass, told once", test_of_the_host);
-        ADD("of the host do not make it spin", test_of_the_host_for_long);
-        ADD("of the socket end the listener", test_of_the_socket);
-        ADD("of the socket end the listener inside a call, too", test_of_the_socket_at_resume);
-#undef ADD
-        return test_run();
 }

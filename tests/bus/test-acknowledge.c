@@ -63,7 +63,7 @@ static void take(Fixture *f, uint64_t first_serial, unsigned n) {
         }
 }
 
-static void test_asks_by_itself(Fixture *f, const void *data) {
+TEST("without the option a Ping asks") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "acknowledge", "b", false, NULL);
         Peers peers = {};
 
@@ -76,7 +76,7 @@ static void test_asks_by_itself(Fixture *f, const void *data) {
         peers_done(&peers);
 }
 
-static void test_does_not_ask(Fixture *f, const void *data) {
+TEST("with the option no Ping asks") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "acknowledge", "b", true, NULL);
         uint16_t port = test_get_port(f->client, listener);
         Peers peers = {};
@@ -95,7 +95,7 @@ static void test_does_not_ask(Fixture *f, const void *data) {
 }
 
 /* The client closes what it gets at once, here; that alone ends no connection. */
-static void test_keeps_its_own(Fixture *f, const void *data) {
+TEST("the service keeps its own until then") {
         unsigned n_fds = test_service_count_fds(f->service) + 1;
         g_autofree char *listener = test_listen(f->client, 0, -1, "acknowledge", "b", true, NULL);
         Peers peers = {};
@@ -115,7 +115,7 @@ static void test_keeps_its_own(Fixture *f, const void *data) {
         peers_done(&peers);
 }
 
-static void test_makes_room(Fixture *f, const void *data) {
+TEST("it makes room, up to the serial") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "acknowledge", "b", true, NULL);
         uint16_t port = test_get_port(f->client, listener);
         Peers peers = {};
@@ -141,7 +141,7 @@ static void test_makes_room(Fixture *f, const void *data) {
         peers_done(&peers);
 }
 
-static void test_again_is_harmless(Fixture *f, const void *data) {
+TEST("once more is harmless") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "acknowledge", "b", true, NULL);
         uint16_t port = test_get_port(f->client, listener);
         Peers peers = {};
@@ -161,7 +161,7 @@ static void test_again_is_harmless(Fixture *f, const void *data) {
         peers_done(&peers);
 }
 
-static void test_wrong_serials(Fixture *f, const void *data) {
+TEST("serials that were not sent are refused") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "acknowledge", "b", true, NULL);
         Peers peers = {};
 
@@ -179,7 +179,7 @@ static void test_wrong_serials(Fixture *f, const void *data) {
         peers_done(&peers);
 }
 
-static void test_wrong_listener(Fixture *f, const void *data) {
+TEST("without the option it is the wrong delivery") {
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         Peers peers = {};
 
@@ -193,7 +193,7 @@ static void test_wrong_listener(Fixture *f, const void *data) {
 }
 
 /* What one has left unacknowledged is its own affair. */
-static void test_two_listeners(Fixture *f, const void *data) {
+TEST("listeners share neither room nor serials") {
         g_autofree char *a = test_listen(f->client, 0, -1, "acknowledge", "b", true, NULL);
         g_autofree char *b = test_listen(f->client, 0, -1, "acknowledge", "b", true, NULL);
         Peers peers = {};
@@ -217,7 +217,7 @@ static void test_two_listeners(Fixture *f, const void *data) {
 }
 
 /* A client may use both kinds at once: the answer to a Ping is for the one, not for the other. */
-static void test_beside_a_barrier(Fixture *f, const void *data) {
+TEST("both kinds side by side") {
         g_autofree char *asked = test_listen(f->client, 0, -1, NULL);
         g_autofree char *told = test_listen(f->client, 0, -1, "acknowledge", "b", true, NULL);
         Peers peers = {};
@@ -235,7 +235,7 @@ static void test_beside_a_barrier(Fixture *f, const void *data) {
 }
 
 /* The more listeners a user has, the less each of them may leave. */
-static void test_users_share(Fixture *f, const void *data) {
+TEST("a user's listeners share what the user may leave") {
         g_autofree char *listener = NULL, *sibling = NULL;
         Peers peers = {};
 
@@ -259,7 +259,7 @@ static void test_users_share(Fixture *f, const void *data) {
 }
 
 /* What was not acknowledged when the listener ended does not hold the client's credit for ever. */
-static void test_room_after_the_end(Fixture *f, const void *data) {
+TEST("the end of a listener leaves room for others") {
         for (unsigned i = 0; i < 3; i++) {
                 g_autofree char *listener = test_listen(f->client, 0, -1, "acknowledge", "b", true, NULL);
                 Peers peers = {};
@@ -269,25 +269,4 @@ static void test_room_after_the_end(Fixture *f, const void *data) {
                 test_listener_call(f->client, listener, "Close");
                 peers_done(&peers);
         }
-}
-
-int main(int argc, char *argv[]) {
-        test_init(&argc, &argv);
-        (void) test_enter_private_network();
-
-#define ADD(name, function) \
-        g_test_add("/acknowledge/" name, Fixture, NULL, fixture_set_up, function, fixture_tear_down)
-        ADD("without the option a Ping asks", test_asks_by_itself);
-        ADD("with the option no Ping asks", test_does_not_ask);
-        ADD("the service keeps its own until then", test_keeps_its_own);
-        ADD("it makes room, up to the serial", test_makes_room);
-        ADD("once more is harmless", test_again_is_harmless);
-        ADD("serials that were not sent are refused", test_wrong_serials);
-        ADD("without the option it is the wrong delivery", test_wrong_listener);
-        ADD("listeners share neither room nor serials", test_two_listeners);
-        ADD("a user's listeners share what the user may leave", test_users_share);
-        ADD("both kinds side by side", test_beside_a_barrier);
-        ADD("the end of a listener leaves room for others", test_room_after_the_end);
-#undef ADD
-        return test_run();
 }

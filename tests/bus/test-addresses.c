@@ -75,7 +75,7 @@ static void assert_refused(const char *error, const char *message, const char *e
                 g_error("this does not name %s: %s", option, message);
 }
 
-static void test_writes_addresses_of_a_dual_stack_listener(Fixture *f, const void *data) {
+TEST("an IPv4 peer of a dual-stack listener has an IPv4 address") {
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
 
         assert_bound_to(f, listener, "::");
@@ -83,7 +83,7 @@ static void test_writes_addresses_of_a_dual_stack_listener(Fixture *f, const voi
         assert_serves(f, listener, "::1");
 }
 
-static void test_writes_addresses_of_other_hosts(Fixture *f, const void *data) {
+TEST("peers on other hosts have their addresses") {
         g_autofree char *listener = NULL;
 
         if (!test_require_private_network())
@@ -94,7 +94,7 @@ static void test_writes_addresses_of_other_hosts(Fixture *f, const void *data) {
         assert_serves_neighbour(f, listener, TEST_IPV6, TEST_NEIGHBOUR_IPV6, TEST_IPV6);
 }
 
-static void test_keeps_scope_of_a_link_local_peer(Fixture *f, const void *data) {
+TEST("a link-local peer keeps its scope") {
         g_autofree char *listener = NULL;
 
         if (!test_require_private_network())
@@ -107,7 +107,7 @@ static void test_keeps_scope_of_a_link_local_peer(Fixture *f, const void *data) 
 }
 
 /* The three ways to say which interface it is. */
-static void test_binds_a_link_local_address(Fixture *f, const void *data) {
+TEST("a listener can be bound to a link-local address") {
         g_autofree char *numeric = NULL;
 
         if (!test_require_private_network())
@@ -132,7 +132,7 @@ static void test_binds_a_link_local_address(Fixture *f, const void *data) {
         }
 }
 
-static void test_refuses_a_wrong_scope(Fixture *f, const void *data) {
+TEST("a scope that is missing, wrong or contradicts is refused") {
         static const struct {
                 const char *address, *interface, *error, *option;
         } cases[] = {
@@ -168,7 +168,7 @@ static void test_refuses_a_wrong_scope(Fixture *f, const void *data) {
 }
 
 /* Two listeners on one port: each sees only what arrives on its interface. */
-static void test_accepts_from_its_interface(Fixture *f, const void *data) {
+TEST("a listener accepts what arrives on its interface") {
         g_autofree char *inside = NULL, *outside = NULL;
 
         if (!test_require_private_network())
@@ -188,7 +188,7 @@ static void test_accepts_from_its_interface(Fixture *f, const void *data) {
         assert_refuses_neighbour(f, inside, TEST_IPV6);
 }
 
-static void test_binds_one_ipv4_address(Fixture *f, const void *data) {
+TEST("a listener can be bound to one IPv4 address") {
         g_autofree char *listener = NULL;
 
         if (!test_require_private_network())
@@ -201,7 +201,7 @@ static void test_binds_one_ipv4_address(Fixture *f, const void *data) {
         assert_refuses(f, listener, "::1");
 }
 
-static void test_binds_all_ipv4_addresses(Fixture *f, const void *data) {
+TEST("a listener can be bound to all IPv4 addresses") {
         g_autofree char *listener = NULL;
 
         if (!test_require_private_network())
@@ -214,7 +214,7 @@ static void test_binds_all_ipv4_addresses(Fixture *f, const void *data) {
         assert_refuses(f, listener, "::1");
 }
 
-static void test_takes_a_mapped_address_for_ipv4(Fixture *f, const void *data) {
+TEST("an IPv4-mapped address is an IPv4 address") {
         g_autofree char *listener = NULL, *error = NULL, *message = NULL;
 
         if (!test_require_private_network())
@@ -298,11 +298,11 @@ static void check_ipv6_only(Fixture *f, const char *host_default) {
         set_sysctl(BIND_V6_ONLY, "0");
 }
 
-static void test_serves_ipv4_as_told(Fixture *f, const void *data) {
+TEST("ipv6Only decides about IPv4") {
         check_ipv6_only(f, "0");
 }
 
-static void test_serves_ipv4_whatever_the_host_prefers(Fixture *f, const void *data) {
+TEST("ipv6Only decides about IPv4 where the host prefers otherwise") {
         check_ipv6_only(f, "1");
 }
 
@@ -341,7 +341,7 @@ static bool require_socket_call(void) {
 
 static const FixtureOptions without_ipv6 = { .service.setup = take_ipv6_away };
 
-static void test_falls_back_to_ipv4(Fixture *f, const void *data) {
+TEST_ON("a host without IPv6 gets IPv4", &without_ipv6) {
         g_autofree char *listener = NULL, *harmless = NULL, *given = NULL;
 
         if (!require_socket_call())
@@ -358,7 +358,7 @@ static void test_falls_back_to_ipv4(Fixture *f, const void *data) {
 }
 
 /* What was asked for by name is not replaced by something else. */
-static void test_does_not_fall_back_from_what_was_named(Fixture *f, const void *data) {
+TEST_ON("a host without IPv6 has no IPv6 addresses", &without_ipv6) {
         static const char *const addresses[] = { "::", "::1", TEST_IPV6 };
         g_autofree char *only = NULL;
 
@@ -373,30 +373,4 @@ static void test_does_not_fall_back_from_what_was_named(Fixture *f, const void *
 
                 g_assert_cmpstr(error, ==, NOT_AVAILABLE);
         }
-}
-
-int main(int argc, char *argv[]) {
-        test_init(&argc, &argv);
-        (void) test_enter_private_network();
-
-#define ADD(name, data, function) \
-        g_test_add("/addresses/" name, Fixture, data, fixture_set_up, function, fixture_tear_down)
-        ADD("an IPv4 peer of a dual-stack listener has an IPv4 address", NULL,
-            test_writes_addresses_of_a_dual_stack_listener);
-        ADD("peers on other hosts have their addresses", NULL, test_writes_addresses_of_other_hosts);
-        ADD("a link-local peer keeps its scope", NULL, test_keeps_scope_of_a_link_local_peer);
-        ADD("a listener can be bound to a link-local address", NULL, test_binds_a_link_local_address);
-        ADD("a scope that is missing, wrong or contradicts is refused", NULL, test_refuses_a_wrong_scope);
-        ADD("a listener accepts what arrives on its interface", NULL, test_accepts_from_its_interface);
-        ADD("a listener can be bound to one IPv4 address", NULL, test_binds_one_ipv4_address);
-        ADD("a listener can be bound to all IPv4 addresses", NULL, test_binds_all_ipv4_addresses);
-        ADD("an IPv4-mapped address is an IPv4 address", NULL, test_takes_a_mapped_address_for_ipv4);
-        ADD("ipv6Only decides about IPv4", NULL, test_serves_ipv4_as_told);
-        ADD("ipv6Only decides about IPv4 where the host prefers otherwise", NULL,
-            test_serves_ipv4_whatever_the_host_prefers);
-        ADD("a host without IPv6 gets IPv4", &without_ipv6, test_falls_back_to_ipv4);
-        ADD("a host without IPv6 has no IPv6 addresses", &without_ipv6,
-            test_does_not_fall_back_from_what_was_named);
-#undef ADD
-        return test_run();
 }

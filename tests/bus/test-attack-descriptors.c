@@ -88,8 +88,10 @@ static unsigned short_wait_peers(Short *s) {
         return served;
 }
 
+#define TEST_HERE(sentence) TEST_OF(sentence, Fixture, f, set_up, fixture_tear_down, NULL)
+
 /* What is served one after the other, or nearly, does not need many. */
-static void test_enough(Fixture *f, const void *data) {
+TEST_HERE("a bus with descriptors enough") {
         Short s;
 
         short_init(&s, f, 30);
@@ -101,7 +103,7 @@ static void test_enough(Fixture *f, const void *data) {
 }
 
 /* With none to spare, the very first one is too much. */
-static void test_none(Fixture *f, const void *data) {
+TEST_HERE("a bus without descriptors") {
         g_autofree char *log = NULL, *lost = NULL;
         Short s;
 
@@ -120,7 +122,7 @@ static void test_none(Fixture *f, const void *data) {
 }
 
 /* Between the two either may happen, but nothing else. */
-static void test_few(Fixture *f, const void *data) {
+TEST_HERE("a bus with few descriptors") {
         g_autofree char *log = NULL;
         unsigned served;
         Short s;
@@ -135,15 +137,4 @@ static void test_few(Fixture *f, const void *data) {
                 g_assert_nonnull(strstr(log, "The connection to the bus is lost"));
         }
         short_done(&s);
-}
-
-int main(int argc, char *argv[]) {
-        test_init(&argc, &argv);
-
-#define ADD(name, function) g_test_add("/attack/" name, Fixture, NULL, set_up, function, fixture_tear_down)
-        ADD("a bus with descriptors enough", test_enough);
-        ADD("a bus with few descriptors", test_few);
-        ADD("a bus without descriptors", test_none);
-#undef ADD
-        return test_run();
 }

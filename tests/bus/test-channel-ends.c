@@ -9,7 +9,7 @@
 #include "base/macros.h"
 #include "bus/channel.h"
 
-static void test_closed_by_the_client(Fixture *f, const void *data) {
+TEST("who closes it closes the listener, and loses what was not read") {
         unsigned fds = test_service_count_fds(f->service);
         uint64_t serial;
         _cleanup_close_ int taken = -EBADF;
@@ -40,7 +40,7 @@ static void test_closed_by_the_client(Fixture *f, const void *data) {
         channel_done(&c);
 }
 
-static void test_closed_when_all_was_read(Fixture *f, const void *data) {
+TEST("who has read all loses nothing") {
         Channel c;
 
         channel_open(&c, f);
@@ -74,7 +74,7 @@ static bool is_on_bus(TestClient *asker, const char *name) {
         return owned;
 }
 
-static void test_closed_after_its_owners_end(Fixture *f, const void *data) {
+TEST("who has left before loses as much") {
         g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
         g_autofree char *name = g_strdup(test_client_name(f->client));
         Channel c;
@@ -100,7 +100,7 @@ static void test_closed_after_its_owners_end(Fixture *f, const void *data) {
         channel_done(&c);
 }
 
-static void test_closed_while_one_comes(Fixture *f, const void *data) {
+TEST("when it is closed while another one comes, as much is lost") {
         Channel c;
 
         channel_open(&c, f);
@@ -119,7 +119,7 @@ static void test_closed_while_one_comes(Fixture *f, const void *data) {
         channel_done(&c);
 }
 
-static void test_closed_before_anything_came(Fixture *f, const void *data) {
+TEST("who closes it at once closes the listener") {
         Channel closed, shut_down;
 
         channel_open(&closed, f);
@@ -133,7 +133,7 @@ static void test_closed_before_anything_came(Fixture *f, const void *data) {
         channel_done(&shut_down);
 }
 
-static void test_closed_by_close(Fixture *f, const void *data) {
+TEST("after Close it can be read to its end") {
         Channel c;
 
         channel_open(&c, f);
@@ -148,7 +148,7 @@ static void test_closed_by_close(Fixture *f, const void *data) {
         channel_done(&c);
 }
 
-static void test_closed_by_shutdown(Fixture *f, const void *data) {
+TEST("after a shutdown it can be read to its end") {
         Channel c;
 
         channel_open(&c, f);
@@ -160,7 +160,7 @@ static void test_closed_by_shutdown(Fixture *f, const void *data) {
         channel_done(&c);
 }
 
-static void test_closed_by_the_owners_end(Fixture *f, const void *data) {
+TEST("it ends with its owner") {
         unsigned fds = test_service_count_fds(f->service);
         Channel c;
 
@@ -177,7 +177,7 @@ static void test_closed_by_the_owners_end(Fixture *f, const void *data) {
 }
 
 /* More often than a user may have channels at a time. */
-static void test_reopens(Fixture *f, const void *data) {
+TEST("a channel that has ended counts no longer") {
         g_autofree char *listener = test_listen(f->client, 0, -1, CHANNEL, "persistent", "b", true, NULL);
         unsigned fds;
 
@@ -192,7 +192,7 @@ static void test_reopens(Fixture *f, const void *data) {
 }
 
 /* A program that restarts: its port stays, and the next one opens a channel of its own. */
-static void test_persistent(Fixture *f, const void *data) {
+TEST("a persistent listener outlives its channel") {
         Channel c = { .f = f,
                       .listener = test_listen(f->client, 0, -1, CHANNEL, "persistent", "b", true, NULL) };
 
@@ -221,7 +221,7 @@ static void test_persistent(Fixture *f, const void *data) {
 }
 
 /* Any program of its user may go on with it. */
-static void test_persistent_of_nobody(Fixture *f, const void *data) {
+TEST("a persistent listener that nobody owns goes on with who opens its channel") {
         Channel c = { .f = f,
                       .fd = -EBADF,
                       .listener = test_listen(f->client, 0, -1, CHANNEL, "persistent", "b", true, NULL) };
@@ -270,7 +270,7 @@ static bool can_open(Fixture *f, const char *listener, int *ret_channel) {
 }
 
 /* MaxChannelsPerUser is about those that are open. */
-static void test_closed_ones_do_not_count(Fixture *f, const void *data) {
+TEST("closed ones do not count") {
         for (unsigned i = 0; i <= 64; i++) {
                 g_autofree char *listener = test_listen(f->client, 0, -1, CHANNEL, "persistent", "b", true,
                                                         NULL);
@@ -279,27 +279,4 @@ static void test_closed_ones_do_not_count(Fixture *f, const void *data) {
                 /* The last one may still be counted for a moment. */
                 test_wait_for(can_open(f, listener, &channel));
         }
-}
-
-int main(int argc, char *argv[]) {
-        test_init(&argc, &argv);
-        (void) test_enter_private_network();
-
-#define ADD(name, function) \
-        g_test_add("/channel-ends/" name, Fixture, NULL, fixture_set_up, function, fixture_tear_down)
-        ADD("who closes it closes the listener, and loses what was not read", test_closed_by_the_client);
-        ADD("who has read all loses nothing", test_closed_when_all_was_read);
-        ADD("who has left before loses as much", test_closed_after_its_owners_end);
-        ADD("when it is closed while another one comes, as much is lost", test_closed_while_one_comes);
-        ADD("who closes it at once closes the listener", test_closed_before_anything_came);
-        ADD("after Close it can be read to its end", test_closed_by_close);
-        ADD("after a shutdown it can be read to its end", test_closed_by_shutdown);
-        ADD("it ends with its owner", test_closed_by_the_owners_end);
-        ADD("a persistent listener outlives its channel", test_persistent);
-        ADD("a persistent listener that nobody owns goes on with who opens its channel",
-            test_persistent_of_nobody);
-        ADD("a channel that has ended counts no longer", test_reopens);
-        ADD("closed ones do not count", test_closed_ones_do_not_count);
-#undef ADD
-        return test_run();
 }

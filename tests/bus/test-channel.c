@@ -47,7 +47,7 @@ static int receive_packet(int channel, uint64_t *ret_serial) {
         return fd;
 }
 
-static void test_packets(Fixture *f, const void *data) {
+TEST("a packet is a serial and a connection") {
         for (int non_blocking = 0; non_blocking <= 1; non_blocking++) {
                 Channel c = { .f = f };
                 _cleanup_close_ int fd = -EBADF;
@@ -71,7 +71,7 @@ static void test_packets(Fixture *f, const void *data) {
         }
 }
 
-static void test_closes_on_exec(Fixture *f, const void *data) {
+TEST("nothing of it survives exec") {
         GHashTable *before = test_service_list_fds(f->service), *fds;
         GHashTableIter iterator;
         unsigned n = 0;
@@ -97,7 +97,7 @@ static void test_closes_on_exec(Fixture *f, const void *data) {
         channel_done(&c);
 }
 
-static void test_waits_to_be_opened(Fixture *f, const void *data) {
+TEST("nothing is accepted before it is open") {
         Channel c;
 
         channel_listen(&c, f);
@@ -111,7 +111,7 @@ static void test_waits_to_be_opened(Fixture *f, const void *data) {
         channel_done(&c);
 }
 
-static void test_is_opened_once(Fixture *f, const void *data) {
+TEST("it is opened once") {
         g_autofree char *signal = test_listen(f->client, 0, -1, NULL);
         g_autofree char *wrong = test_listener_call_fails(f->client, signal, "OpenChannel");
         g_autofree char *again = NULL, *socket = NULL, *after = NULL;
@@ -131,7 +131,7 @@ static void test_is_opened_once(Fixture *f, const void *data) {
 }
 
 /* The kernel has what the channel has no room for. */
-static void test_full(Fixture *f, const void *data) {
+TEST("when it is full, accepting stops until it is read") {
         unsigned fds;
         Channel c;
 
@@ -158,7 +158,7 @@ static void test_full(Fixture *f, const void *data) {
 }
 
 /* It needs no bus, and so no answers to Pings. */
-static void test_without_the_bus(Fixture *f, const void *data) {
+TEST("it needs no bus") {
         Channel c;
 
         channel_open(&c, f);
@@ -173,7 +173,7 @@ static void test_without_the_bus(Fixture *f, const void *data) {
         channel_done(&c);
 }
 
-static void test_paused(Fixture *f, const void *data) {
+TEST("it can be paused") {
         Channel c;
 
         channel_open(&c, f);
@@ -190,7 +190,7 @@ static void test_paused(Fixture *f, const void *data) {
 }
 
 /* What a client writes is nobody's business. */
-static void test_writing(Fixture *f, const void *data) {
+TEST("what is written into it is ignored") {
         uint64_t before;
         Channel c;
 
@@ -203,22 +203,4 @@ static void test_writing(Fixture *f, const void *data) {
         channel_assert_counters(&c, 20, 20);
         g_assert_cmpuint(test_service_cpu_time(f->service) - before, <, 1000000);
         channel_done(&c);
-}
-
-int main(int argc, char *argv[]) {
-        test_init(&argc, &argv);
-        (void) test_enter_private_network();
-
-#define ADD(name, function) \
-        g_test_add("/channel/" name, Fixture, NULL, fixture_set_up, function, fixture_tear_down)
-        ADD("a packet is a serial and a connection", test_packets);
-        ADD("nothing of it survives exec", test_closes_on_exec);
-        ADD("nothing is accepted before it is open", test_waits_to_be_opened);
-        ADD("it is opened once", test_is_opened_once);
-        ADD("when it is full, accepting stops until it is read", test_full);
-        ADD("it needs no bus", test_without_the_bus);
-        ADD("it can be paused", test_paused);
-        ADD("what is written into it is ignored", test_writing);
-#undef ADD
-        return test_run();
 }

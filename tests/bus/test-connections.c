@@ -87,7 +87,7 @@ static void use_up(int *peer, int *socket, bool peer_closes) {
                 transfer(socket, *peer, MUCH, true);
 }
 
-static void test_carries_everything(Fixture *f, const void *data) {
+TEST("a connection carries everything, also after Close") {
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         uint16_t port = test_get_port(f->client, listener);
         TestAccepted *accepted[4];
@@ -119,7 +119,7 @@ static void start_close(TestClient *client, const TestAccepted *accepted, void *
                                                                        TEST_LISTENER_INTERFACE, "Close"));
 }
 
-static void test_closes_inside_its_handler(Fixture *f, const void *data) {
+TEST("a listener may be closed in the handler of its own signal") {
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         _cleanup_close_ int peer = -EBADF;
         g_autoptr(TestAccepted) accepted = NULL;
@@ -140,7 +140,7 @@ static void test_closes_inside_its_handler(Fixture *f, const void *data) {
 }
 
 /* A connection that was reset may arrive, for the client to find that out, or not. */
-static void test_survives_peers_that_left(Fixture *f, const void *data) {
+TEST("peers that left before they were accepted harm nobody") {
         const struct linger reset = { .l_onoff = 1, .l_linger = 0 };
         g_autofree char *listener = test_listen(f->client, 0, -1, "paused", "b", true, NULL);
         uint16_t port = test_get_port(f->client, listener);
@@ -182,7 +182,7 @@ static void test_survives_peers_that_left(Fixture *f, const void *data) {
         g_assert_cmpuint(test_client_count_signals(f->client, "Closed"), ==, 0);
 }
 
-static void test_closes_once(Fixture *f, const void *data) {
+TEST("a closed listener is an unknown object") {
         static const char *const members[] = { "Close", "Adopt", "Pause", "Resume" };
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         g_autofree char *get = NULL;
@@ -200,7 +200,7 @@ static void test_closes_once(Fixture *f, const void *data) {
         g_assert_cmpuint(test_client_count_signals(f->client, "Closed"), ==, 1);
 }
 
-static void test_ends_what_was_not_delivered(Fixture *f, const void *data) {
+TEST("Close ends what was not delivered") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "paused", "b", true, NULL);
         _cleanup_close_ int peer = test_connect("::1", test_get_port(f->client, listener));
 
@@ -229,7 +229,7 @@ static void tear_down_in_turns(Fixture *f, const void *data) {
 }
 
 /* Whatever the service does once the reply is sent, the other two do first. */
-static void test_frees_the_port_before_it_replies(Fixture *f, const void *data) {
+TEST_OF("the port is free before Close is answered", Fixture, f, set_up_in_turns, tear_down_in_turns, NULL) {
         g_assert_no_errno(sched_setscheduler(test_service_pid(f->service), SCHED_IDLE,
                                              &(struct sched_param) {}));
         for (unsigned i = 0; i < 10; i++) {
@@ -251,7 +251,7 @@ static bool has_time_wait(uint16_t port) {
 }
 
 /* This end closes first, so this end has it in TIME_WAIT; another connection is still in use. */
-static void test_listens_again_at_once(Fixture *f, const void *data) {
+TEST("the same port can be listened on again at once") {
         g_autofree char *first = NULL, *second = NULL;
         _cleanup_close_ int old = -EBADF, living = -EBADF, new = -EBADF;
         g_autoptr(TestAccepted) old_accepted = NULL, living_accepted = NULL, new_accepted = NULL;
@@ -291,7 +291,7 @@ static void make_linger(int fd) {
         g_assert_cmpint(errno, ==, EAGAIN);
 }
 
-static void test_lingers_for_nobody(Fixture *f, const void *data) {
+TEST("a client that lingers keeps nobody waiting") {
         g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         _cleanup_close_ G_GNUC_UNUSED int peer = test_connect("::1", test_get_port(f->client, listener));
@@ -310,7 +310,7 @@ static void test_lingers_for_nobody(Fixture *f, const void *data) {
         test_wait_for(test_get_u64(f->client, listener, "Delivered") == 1);
 }
 
-static void test_lingers_for_no_lifetime(Fixture *f, const void *data) {
+TEST("nor does one whose lifetime lingers") {
         g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
         g_autofree char *first = test_listen(f->client, 0, -1, NULL), *second = NULL;
         _cleanup_close_ G_GNUC_UNUSED int peer = test_connect("::1", test_get_port(f->client, first));
@@ -325,7 +325,7 @@ static void test_lingers_for_no_lifetime(Fixture *f, const void *data) {
 }
 
 /* However long it takes to read what came with it. */
-static void test_lingers_for_no_long_call(Fixture *f, const void *data) {
+TEST("nor does one whose call is long") {
         g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
         g_autofree char *first = test_listen(f->client, 0, -1, NULL), *name = g_strnfill(LONG, 'x');
         _cleanup_close_ G_GNUC_UNUSED int peer = test_connect("::1", test_get_port(f->client, first));
@@ -346,7 +346,7 @@ static void test_lingers_for_no_long_call(Fixture *f, const void *data) {
 }
 
 /* Each listener that is busy has its turns, and the bus has not one among them but one every few. */
-static void test_calls_are_answered_between(Fixture *f, const void *data) {
+TEST("calls are answered between those of many listeners") {
         enum {
                 LISTENERS = 64,
                 PEERS = 100,
@@ -388,26 +388,4 @@ static void test_calls_are_answered_between(Fixture *f, const void *data) {
                 test_wait_for(test_get_u64(f->client, listeners[i], "Refused") == PEERS);
                 g_free(listeners[i]);
         }
-}
-
-int main(int argc, char *argv[]) {
-        test_init(&argc, &argv);
-        (void) test_enter_private_network();
-
-#define ADD(name, function) \
-        g_test_add("/connections/" name, Fixture, NULL, fixture_set_up, function, fixture_tear_down)
-        ADD("a connection carries everything, also after Close", test_carries_everything);
-        ADD("a listener may be closed in the handler of its own signal", test_closes_inside_its_handler);
-        ADD("peers that left before they were accepted harm nobody", test_survives_peers_that_left);
-        ADD("a closed listener is an unknown object", test_closes_once);
-        ADD("Close ends what was not delivered", test_ends_what_was_not_delivered);
-        ADD("a client that lingers keeps nobody waiting", test_lingers_for_nobody);
-        ADD("nor does one whose lifetime lingers", test_lingers_for_no_lifetime);
-        ADD("nor does one whose call is long", test_lingers_for_no_long_call);
-        g_test_add("/connections/the port is free before Close is answered", Fixture, NULL, set_up_in_turns,
-                   test_frees_the_port_before_it_replies, tear_down_in_turns);
-        ADD("the same port can be listened on again at once", test_listens_again_at_once);
-        ADD("calls are answered between those of many listeners", test_calls_are_answered_between);
-#undef ADD
-        return test_run();
 }

@@ -130,15 +130,15 @@ static void kill_a_process(Fixture *f, bool acknowledge) {
         process_done(&p);
 }
 
-static void test_frees_the_port_of_a_killed_owner(Fixture *f, const void *data) {
+TEST("the port of a killed owner is free") {
         kill_a_process(f, false);
 }
 
-static void test_frees_unacknowledged_connections_of_a_killed_owner(Fixture *f, const void *data) {
+TEST("the unacknowledged connection of a killed owner ends") {
         kill_a_process(f, true);
 }
 
-static void test_frees_what_is_in_flight(Fixture *f, const void *data) {
+TEST("connections in flight to an owner that dies end") {
         unsigned fds = test_service_count_fds(f->service), window = test_get_window(f->client);
         g_autofree char *listener = NULL;
         TestClient *dying = test_client_new(f->bus, (uid_t) -1);
@@ -161,7 +161,7 @@ static void test_frees_what_is_in_flight(Fixture *f, const void *data) {
         close_all(peers);
 }
 
-static void test_leaves_delivered_connections_alone(Fixture *f, const void *data) {
+TEST("delivered connections outlive listener and owner") {
         g_autofree char *closed = test_listen(f->client, 0, -1, NULL);
         g_autofree char *left = test_listen(f->client, 0, -1, NULL);
         uint16_t left_port = test_get_port(f->client, left);
@@ -179,7 +179,7 @@ static void test_leaves_delivered_connections_alone(Fixture *f, const void *data
 }
 
 /* Sent, but not known to have arrived, when the listener is closed. */
-static void test_leaves_connections_in_flight_alone(Fixture *f, const void *data) {
+TEST("a connection in flight outlives its listener") {
         unsigned fds = test_service_count_fds(f->service);
         g_autofree char *listener = listen_and_answer(f->client);
         _cleanup_close_ int peer = -EBADF;
@@ -199,7 +199,7 @@ static void test_leaves_connections_in_flight_alone(Fixture *f, const void *data
 }
 
 /* The bus has them still, and its room is what the window is about. */
-static void test_counts_what_outlived_its_listener(Fixture *f, const void *data) {
+TEST("a connection in flight that outlived its listener counts") {
         unsigned window = test_get_window(f->client), pings;
         g_autofree char *closed = test_listen(f->client, 0, -1, NULL);
         g_autofree char *next = test_listen(f->client, 0, -1, NULL);
@@ -226,7 +226,7 @@ static void test_counts_what_outlived_its_listener(Fixture *f, const void *data)
 }
 
 /* Nothing of the listener is left to end it. */
-static void test_frees_what_outlived_its_listener(Fixture *f, const void *data) {
+TEST("a connection in flight that outlived its listener ends with its client") {
         unsigned fds = test_service_count_fds(f->service);
         TestClient *dying = test_client_new(f->bus, (uid_t) -1);
         g_autofree char *listener = test_listen(dying, 0, -1, NULL);
@@ -242,7 +242,7 @@ static void test_frees_what_outlived_its_listener(Fixture *f, const void *data) 
 }
 
 /* The message may be lost on the way, and the connection must not be lost with it. */
-static void test_keeps_a_copy_until_the_barrier(Fixture *f, const void *data) {
+TEST("a connection is kept until the client has it") {
         g_autofree char *listener = listen_and_answer(f->client);
         _cleanup_close_ int peer = -EBADF;
         g_autoptr(TestAccepted) accepted = NULL;
@@ -264,7 +264,7 @@ static void test_keeps_a_copy_until_the_barrier(Fixture *f, const void *data) {
 
 /* ---- Owners that do not do what they should ---- */
 
-static void test_takes_an_error_for_an_answer(Fixture *f, const void *data) {
+TEST("an error is an answer to a Ping") {
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         int peers[PEERS];
 
@@ -276,7 +276,7 @@ static void test_takes_an_error_for_an_answer(Fixture *f, const void *data) {
         close_all(peers);
 }
 
-static void test_sends_no_more_than_the_window(Fixture *f, const void *data) {
+TEST("a client that no longer answers gets no more than its window") {
         unsigned window = test_get_window(f->client), fds;
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         int peers[PEERS];
@@ -296,7 +296,7 @@ static void test_sends_no_more_than_the_window(Fixture *f, const void *data) {
         close_all(peers);
 }
 
-static void test_is_not_delayed_by_others(Fixture *f, const void *data) {
+TEST("stalled clients do not delay another") {
         enum {
                 STALLED = 4
         };
@@ -359,16 +359,16 @@ static void shut_down(Fixture *f, int signal_number) {
         assert_carries(peer, accepted);
 }
 
-static void test_shuts_down_at_sigterm(Fixture *f, const void *data) {
+TEST("SIGTERM closes everything") {
         shut_down(f, SIGTERM);
 }
 
-static void test_shuts_down_at_sigint(Fixture *f, const void *data) {
+TEST("SIGINT closes everything") {
         shut_down(f, SIGINT);
 }
 
 /* The connection was sent and nobody has confirmed it. */
-static void test_ends_with_the_bus(Fixture *f, const void *data) {
+TEST("a lost bus is an error and no hang") {
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         uint16_t port = test_get_port(f->client, listener);
         _cleanup_close_ int peer = -EBADF;
@@ -388,7 +388,7 @@ static void test_ends_with_the_bus(Fixture *f, const void *data) {
         assert_carries(peer, accepted);
 }
 
-static void test_does_not_take_a_name_that_is_taken(Fixture *f, const void *data) {
+TEST("a second instance leaves the first alone") {
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         g_autofree char *owner = g_strdup(test_bus_service_owner(f->bus));
         TestService *second = test_service_spawn(f->bus, NULL);
@@ -416,28 +416,5 @@ int main(int argc, char *argv[]) {
 
         test_init(&argc, &argv);
         (void) test_enter_private_network();
-
-#define ADD(name, function) \
-        g_test_add("/ends/" name, Fixture, NULL, fixture_set_up, function, fixture_tear_down)
-        ADD("the port of a killed owner is free", test_frees_the_port_of_a_killed_owner);
-        ADD("the unacknowledged connection of a killed owner ends",
-            test_frees_unacknowledged_connections_of_a_killed_owner);
-        ADD("connections in flight to an owner that dies end", test_frees_what_is_in_flight);
-        ADD("delivered connections outlive listener and owner", test_leaves_delivered_connections_alone);
-        ADD("a connection in flight outlives its listener", test_leaves_connections_in_flight_alone);
-        ADD("a connection in flight that outlived its listener counts",
-            test_counts_what_outlived_its_listener);
-        ADD("a connection in flight that outlived its listener ends with its client",
-            test_frees_what_outlived_its_listener);
-        ADD("a connection is kept until the client has it", test_keeps_a_copy_until_the_barrier);
-        ADD("an error is an answer to a Ping", test_takes_an_error_for_an_answer);
-        ADD("a client that no longer answers gets no more than its window",
-            test_sends_no_more_than_the_window);
-        ADD("stalled clients do not delay another", test_is_not_delayed_by_others);
-        ADD("SIGTERM closes everything", test_shuts_down_at_sigterm);
-        ADD("SIGINT closes everything", test_shuts_down_at_sigint);
-        ADD("a lost bus is an error and no hang", test_ends_with_the_bus);
-        ADD("a second instance leaves the first alone", test_does_not_take_a_name_that_is_taken);
-#undef ADD
         return test_run();
 }

@@ -51,7 +51,7 @@ static void assert_error_is_good(const TestError *error, const char *listener, c
         g_assert_nonnull(strstr(lines[line - 1], "listener_error("));
 }
 
-static void test_tells_once(Fixture *f, const void *data) {
+TEST("out of descriptors, it tells once, waits, and goes on by itself") {
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         uint16_t port = test_get_port(f->client, listener);
         _cleanup_close_ int a = -EBADF, b = -EBADF;
@@ -90,7 +90,7 @@ static void test_tells_once(Fixture *f, const void *data) {
         g_assert_cmpuint(test_client_count_signals(f->client, "Error"), ==, 1);
 }
 
-static void test_tells_again(Fixture *f, const void *data) {
+TEST("the next time it tells again") {
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         uint16_t port = test_get_port(f->client, listener);
 
@@ -129,7 +129,7 @@ static void test_tells_again(Fixture *f, const void *data) {
 }
 
 /* Then to accept works and to send does not, or it works and fails in turn. */
-static void test_with_few_to_spare(Fixture *f, const void *data) {
+TEST("with a few descriptors to spare, nothing is lost") {
         for (unsigned spare = 1; spare <= 3; spare++) {
                 g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
                 uint16_t port = test_get_port(f->client, listener);
@@ -171,7 +171,7 @@ static void test_with_few_to_spare(Fixture *f, const void *data) {
         }
 }
 
-static void test_everything_else_goes_on(Fixture *f, const void *data) {
+TEST("out of descriptors, everything else goes on") {
         g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         g_autofree char *theirs = test_listen(other, 0, -1, NULL);
@@ -208,7 +208,7 @@ static void test_everything_else_goes_on(Fixture *f, const void *data) {
         test_accepted_free(test_client_wait_accepted(other));
 }
 
-static void test_close_while_exhausted(Fixture *f, const void *data) {
+TEST("out of descriptors, a listener can be closed") {
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         uint16_t port = test_get_port(f->client, listener);
         _cleanup_close_ int peer = -EBADF;
@@ -226,7 +226,7 @@ static void test_close_while_exhausted(Fixture *f, const void *data) {
 }
 
 /* A message that brings descriptors when there is no room for them is the end of a connection to the bus. */
-static void test_keeps_some_for_the_bus(Fixture *f, const void *data) {
+TEST("the last descriptors are for the bus") {
         _cleanup_close_ int lifetime = eventfd(0, EFD_CLOEXEC), peer = -EBADF;
         g_autoptr(TestAccepted) accepted = NULL;
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL), *last = NULL;
@@ -274,7 +274,7 @@ static void test_keeps_some_for_the_bus(Fixture *f, const void *data) {
 }
 
 /* Somebody with the right to do so shuts down the service's own socket. */
-static void test_broken_socket(Fixture *f, const void *data) {
+TEST("a socket that fails ends its listener") {
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         g_autofree char *other = test_listen(f->client, 0, -1, NULL);
         uint16_t port = test_get_port(f->client, listener), other_port = test_get_port(f->client, other);
@@ -307,7 +307,7 @@ static void test_broken_socket(Fixture *f, const void *data) {
         g_assert_cmpuint(test_client_count_signals(f->client, "Closed"), ==, 1);
 }
 
-static void test_nothing_is_left(Fixture *f, const void *data) {
+TEST("of a thousand connections and fifty listeners nothing is left") {
         g_autoptr(GHashTable) before = NULL, after = NULL;
         GHashTableIter iterator;
         void *number;
@@ -342,22 +342,4 @@ static void test_nothing_is_left(Fixture *f, const void *data) {
         while (g_hash_table_iter_next(&iterator, &number, NULL))
                 g_assert_true(g_hash_table_contains(after, number));
         g_assert_cmpuint(test_client_count_signals(f->client, NULL), ==, 0);
-}
-
-int main(int argc, char *argv[]) {
-        test_init(&argc, &argv);
-        (void) test_enter_private_network();
-
-#define ADD(name, function) \
-        g_test_add("/errors/" name, Fixture, NULL, fixture_set_up, function, fixture_tear_down)
-        ADD("out of descriptors, it tells once, waits, and goes on by itself", test_tells_once);
-        ADD("the next time it tells again", test_tells_again);
-        ADD("with a few descriptors to spare, nothing is lost", test_with_few_to_spare);
-        ADD("out of descriptors, everything else goes on", test_everything_else_goes_on);
-        ADD("out of descriptors, a listener can be closed", test_close_while_exhausted);
-        ADD("the last descriptors are for the bus", test_keeps_some_for_the_bus);
-        ADD("a socket that fails ends its listener", test_broken_socket);
-        ADD("of a thousand connections and fifty listeners nothing is left", test_nothing_is_left);
-#undef ADD
-        return test_run();
 }

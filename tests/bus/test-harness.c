@@ -55,14 +55,16 @@ static TestCall *ping(Harness *h) {
         return test_call_start(h->service, message);
 }
 
-static void test_follows_the_owner_of_the_name(Harness *h, const void *data) {
+#define TEST_HERE(sentence) TEST_OF(sentence, Harness, h, set_up, tear_down, NULL)
+
+TEST_HERE("a bus follows the owner of the service's name") {
         test_wait_for(g_strcmp0(test_bus_service_owner(h->bus), test_client_name(h->service)) == 0);
         test_call_driver(h->service, "ReleaseName", "s", TEST_BUS_NAME);
         test_wait_for(!test_bus_service_owner(h->bus));
         g_assert_cmpuint(test_bus_owner_changes(h->bus), ==, 2);
 }
 
-static void test_has_the_uid_it_claims(Harness *h, const void *data) {
+TEST_HERE("a client has the uid it claims") {
         g_autoptr(TestClient) other = NULL;
         g_autoptr(TestCall) call = NULL;
         sd_bus_message *message = NULL;
@@ -83,7 +85,7 @@ static void test_has_the_uid_it_claims(Harness *h, const void *data) {
         g_assert_cmpuint(geteuid(), ==, 0);
 }
 
-static void test_records_what_it_is_sent(Harness *h, const void *data) {
+TEST_HERE("a client records what it is sent") {
         _cleanup_close_ int ours = -EBADF;
         g_autoptr(TestAccepted) accepted = NULL;
         int pair[2];
@@ -108,7 +110,7 @@ static void test_records_what_it_is_sent(Harness *h, const void *data) {
         g_assert_cmpint(test_wait_end(ours), ==, 0);
 }
 
-static void test_does_not_overhear(Harness *h, const void *data) {
+TEST_HERE("a client does not overhear what is sent to another") {
         g_autoptr(TestClient) third = test_client_new(h->bus, (uid_t) -1);
 
         test_client_match_everything(third);
@@ -119,7 +121,7 @@ static void test_does_not_overhear(Harness *h, const void *data) {
         g_assert_cmpuint(test_client_count_signals(third, NULL), ==, 0);
 }
 
-static void test_is_stalled(Harness *h, const void *data) {
+TEST_HERE("a stalled client neither reads nor answers") {
         g_autoptr(TestCall) first = NULL;
 
         test_client_set_stalled(h->client, true);
@@ -137,7 +139,7 @@ static void test_is_stalled(Harness *h, const void *data) {
         g_assert_cmpuint(test_client_count_pings(h->client), ==, 1);
 }
 
-static void test_answers_pings_as_told(Harness *h, const void *data) {
+TEST_HERE("a client answers Pings as it is told") {
         g_autoptr(TestCall) refused = NULL, held = NULL, ignored = NULL;
 
         test_client_set_pings(h->client, TEST_PINGS_REFUSE);
@@ -156,7 +158,7 @@ static void test_answers_pings_as_told(Harness *h, const void *data) {
         g_assert_false(test_call_is_done(ignored));
 }
 
-static void test_cannot_take_fds(Harness *h, const void *data) {
+TEST_HERE("a client that takes no descriptors is sent none") {
         test_client_free(h->client);
         h->client = test_client_new_full(h->bus, (uid_t) -1, TEST_CLIENT_NO_FDS);
         send_accepted(h, 1, STDERR_FILENO);
@@ -165,7 +167,7 @@ static void test_cannot_take_fds(Harness *h, const void *data) {
         g_assert_cmpuint(test_client_count_signals(h->client, NULL), ==, 0);
 }
 
-static void test_connects_over_tcp(Harness *h, const void *data) {
+TEST_HERE("peers connect over TCP") {
         static const char *const addresses[] = {
                 "127.0.0.1", TEST_IPV4, "::1", TEST_IPV6, TEST_LINK_LOCAL "%" TEST_INTERFACE,
         };
@@ -199,7 +201,7 @@ static void test_connects_over_tcp(Harness *h, const void *data) {
         }
 }
 
-static void test_sees_how_a_child_ends(Harness *h, const void *data) {
+TEST_HERE("the end of a child is seen") {
         g_autoptr(TestChild) child = NULL;
         g_autofree char *log = g_build_filename(test_bus_directory(h->bus), "child.log", NULL);
         g_autofree char *content = NULL;
@@ -219,22 +221,4 @@ static void test_sees_how_a_child_ends(Harness *h, const void *data) {
         (void) test_child_wait(child);
         g_assert_true(g_file_get_contents(log, &content, NULL, NULL));
         g_assert_cmpstr(content, ==, "hello\n");
-}
-
-int main(int argc, char *argv[]) {
-        test_init(&argc, &argv);
-        (void) test_enter_private_network();
-
-#define ADD(name, function) g_test_add("/harness/" name, Harness, NULL, set_up, function, tear_down)
-        ADD("a bus follows the owner of the service's name", test_follows_the_owner_of_the_name);
-        ADD("a client has the uid it claims", test_has_the_uid_it_claims);
-        ADD("a client records what it is sent", test_records_what_it_is_sent);
-        ADD("a client does not overhear what is sent to another", test_does_not_overhear);
-        ADD("a stalled client neither reads nor answers", test_is_stalled);
-        ADD("a client answers Pings as it is told", test_answers_pings_as_told);
-        ADD("a client that takes no descriptors is sent none", test_cannot_take_fds);
-        ADD("peers connect over TCP", test_connects_over_tcp);
-        ADD("the end of a child is seen", test_sees_how_a_child_ends);
-#undef ADD
-        return test_run();
 }

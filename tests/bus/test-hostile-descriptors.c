@@ -50,7 +50,7 @@ static int copy_bus_socket(TestService *service) {
         return -EBADF;
 }
 
-static void test_lifetimes(Hostile *h, const void *data) {
+TEST_OF("descriptors of every kind", Hostile, h, hostile_set_up, hostile_tear_down, NULL) {
         TestClient *user = h->fixture.client;
         g_autofree char *channel_listener = NULL;
         int fds[12], n = 0, pair[2];
@@ -105,7 +105,7 @@ static void test_lifetimes(Hostile *h, const void *data) {
 }
 
 /* Whoever calls something else with a descriptor is stopped by the bus. */
-static void test_where_none_is_expected(Hostile *h, const void *data) {
+TEST_OF("where none is expected", Hostile, h, hostile_set_up, hostile_tear_down, NULL) {
         TestClient *user;
         _cleanup_close_ int fd = -EBADF;
 
@@ -138,13 +138,4 @@ static void test_where_none_is_expected(Hostile *h, const void *data) {
                                 calls[i].passes ? SD_BUS_ERROR_INVALID_ARGS : SD_BUS_ERROR_ACCESS_DENIED);
         }
         hostile_assert_healthy(h);
-}
-
-int main(int argc, char *argv[]) {
-        test_init(&argc, &argv);
-        g_test_add("/hostile-descriptors/where none is expected", Hostile, NULL, hostile_set_up,
-                   test_where_none_is_expected, hostile_tear_down);
-        g_test_add("/hostile-descriptors/descriptors of every kind", Hostile, NULL, hostile_set_up,
-                   test_lifetimes, hostile_tear_down);
-        return test_run();
 }

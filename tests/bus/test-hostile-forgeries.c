@@ -101,7 +101,7 @@ static void make_signal(FuzzMessage *m, Hostile *h, uint32_t serial) {
 }
 
 /* The bus ends a connection that claims to be its own; then there is another one. */
-static void test_forgeries(Hostile *h, const void *data) {
+TEST_OF("replies and signals that are forged", Hostile, h, hostile_set_up, hostile_tear_down, NULL) {
         FuzzMessage *m = g_new0(FuzzMessage, 1);
         int fd = -EBADF;
 
@@ -171,7 +171,7 @@ static void make_misfit(FuzzMessage *m, const Misfit *misfit, int descriptor, ui
 /* More descriptors than a method has, up to as many as a message may have, which the bus does not pass on;
  * and fewer than are named. From a user with privileges, who is always answered, and from one without, of
  * whom polkit may think anything. */
-static void test_misfits(Hostile *h, const void *data) {
+TEST_OF("more descriptors than are named, or fewer", Hostile, h, hostile_set_up, hostile_tear_down, NULL) {
         static const Misfit misfits[] = {
                 { "Listen", "ia{sv}i", 1, 0, TEST_MANAGER_PATH "/listener/" },
                 { "Listen", "ia{sv}i", 1, 1, SD_BUS_ERROR_INVALID_ARGS },
@@ -220,8 +220,17 @@ static int count_signal(sd_bus_message *message, void *userdata, sd_bus_error *e
         return 0;
 }
 
+static void tear_down_signals(Hostile *h, const void *data) {
+        if (h->skipped)
+                return;
+        hostile_free_attackers(h);
+        g_clear_pointer(&h->polkit, test_client_free);
+        g_clear_pointer(&h->listener, g_free);
+        fixture_tear_down(&h->fixture, NULL);
+}
+
 /* Somebody who has the service's name, and listens, is sent no signals. */
-static void test_signals(Hostile *h, const void *data) {
+TEST_OF("nobody sends the service signals", Hostile, h, hostile_set_up, tear_down_signals, NULL) {
         g_autoptr(TestClient) stand_in = NULL;
         unsigned counts[2] = {};
 
@@ -257,15 +266,6 @@ static void test_signals(Hostile *h, const void *data) {
         g_clear_pointer(&stand_in, test_client_free);
 }
 
-static void tear_down_signals(Hostile *h, const void *data) {
-        if (h->skipped)
-                return;
-        hostile_free_attackers(h);
-        g_clear_pointer(&h->polkit, test_client_free);
-        g_clear_pointer(&h->listener, g_free);
-        fixture_tear_down(&h->fixture, NULL);
-}
-
 static int note_ping(sd_bus_message *message, void *userdata, sd_bus_error *error) {
         uint64_t *cookie = userdata;
 
@@ -286,7 +286,7 @@ static uint64_t get_cookie_of_reply(TestClient *client) {
 
 /* Who is sent something after a Ping cannot tell from its number that of the Ping, and have it answered by
  * somebody who has not read it. */
-static void test_secrets(Hostile *h, const void *data) {
+TEST_OF("no number tells that of a Ping", Hostile, h, hostile_set_up, hostile_tear_down, NULL) {
         uint64_t ping = 0, reply;
         sd_bus_slot *filter;
 
@@ -303,17 +303,4 @@ static void test_secrets(Hostile *h, const void *data) {
                 g_assert_true(reply < ping || reply > ping + 100000);
         }
         sd_bus_slot_unref(filter);
-}
-
-int main(int argc, char *argv[]) {
-        test_init(&argc, &argv);
-        g_test_add("/hostile-forgeries/replies and signals that are forged", Hostile, NULL, hostile_set_up,
-                   test_forgeries, hostile_tear_down);
-        g_test_add("/hostile-forgeries/more descriptors than are named, or fewer", Hostile, NULL,
-                   hostile_set_up, test_misfits, hostile_tear_down);
-        g_test_add("/hostile-forgeries/no number tells that of a Ping", Hostile, NULL, hostile_set_up,
-                   test_secrets, hostile_tear_down);
-        g_test_add("/hostile-forgeries/nobody sends the service signals", Hostile, NULL, hostile_set_up,
-                   test_signals, tear_down_signals);
-        return test_run();
 }

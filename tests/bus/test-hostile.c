@@ -66,7 +66,7 @@ static void attack(Hostile *h, unsigned n_calls) {
         }
 }
 
-static void test_calls(Hostile *h, const void *data) {
+TEST_OF("random calls", Hostile, h, hostile_set_up, hostile_tear_down, NULL) {
         const char *variable = g_getenv("TEST_HOSTILE_CALLS");
         unsigned n = variable ? (unsigned) atoi(variable) : CALLS, before;
 
@@ -115,7 +115,7 @@ static void append_large_option(sd_bus_message *m, bool list) {
         g_assert_cmpint(sd_bus_message_append(m, "i", -1), >=, 0);
 }
 
-static void test_large(Hostile *h, const void *data) {
+TEST_OF("the largest messages", Hostile, h, hostile_set_up, hostile_tear_down, NULL) {
         unsigned before;
 
         if (h->skipped)
@@ -135,12 +135,4 @@ static void test_large(Hostile *h, const void *data) {
         g_test_message("%u kB before, %u kB after", before, get_memory_kb(h->fixture.service));
         if (!KEEPS_FREED_MEMORY)
                 g_assert_cmpuint(get_memory_kb(h->fixture.service), <, before + GROWTH_MAX_KB);
-}
-
-int main(int argc, char *argv[]) {
-        test_init(&argc, &argv);
-        g_test_add("/hostile/random calls", Hostile, NULL, hostile_set_up, test_calls, hostile_tear_down);
-        g_test_add("/hostile/the largest messages", Hostile, NULL, hostile_set_up, test_large,
-                   hostile_tear_down);
-        return test_run();
 }

@@ -128,14 +128,16 @@ static void assert_as_described(Interface *i,
         g_dbus_node_info_unref(live);
 }
 
-static void test_manager(Interface *i, const void *data) {
+#define TEST_HERE(sentence) TEST_OF(sentence, Interface, i, set_up, tear_down, NULL)
+
+TEST_HERE("the manager is what is described") {
         assert_as_described(i, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE,
                             "method Listen: in 1: a{sv} options");
         assert_as_described(i, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE,
                             "signal AcceptSocket: out 1: h socket");
 }
 
-static void test_listener(Interface *i, const void *data) {
+TEST_HERE("a listener is what is described") {
         g_autofree char *persistent = test_listen(i->base.client, 0, -1, "persistent", "b", true,
                                                   "acknowledge", "b", true, NULL);
 
@@ -148,7 +150,7 @@ static bool is_standard(const char *interface) {
 }
 
 /* Nothing is offered that is not described, and the other way round. */
-static void test_interfaces(Interface *i, const void *data) {
+TEST_HERE("there are no other interfaces") {
         const char *const paths[] = { TEST_MANAGER_PATH, i->listener };
         const char *const interfaces[] = { TEST_MANAGER_INTERFACE, TEST_LISTENER_INTERFACE };
 
@@ -194,7 +196,7 @@ static void assert_properties(sd_bus_message *message, GDBusInterfaceInfo *inter
         g_assert_cmpuint(n, ==, n_described);
 }
 
-static void test_values(Interface *i, const void *data) {
+TEST_HERE("properties have the types that are described") {
         static const char *const interfaces[] = { TEST_MANAGER_INTERFACE, TEST_LISTENER_INTERFACE };
         const char *const paths[] = { TEST_MANAGER_PATH, i->listener };
         g_autoptr(sd_bus_message) list = NULL;
@@ -256,7 +258,7 @@ static void assert_set_fails(Interface *i,
         g_assert_cmpstr(test_call_error(call), ==, SD_BUS_ERROR_PROPERTY_READ_ONLY);
 }
 
-static void test_read_only(Interface *i, const void *data) {
+TEST_HERE("properties cannot be set") {
         static const char *const interfaces[] = { TEST_MANAGER_INTERFACE, TEST_LISTENER_INTERFACE };
         const char *const paths[] = { TEST_MANAGER_PATH, i->listener };
 
@@ -290,7 +292,7 @@ static void assert_call_fails(Interface *i,
         g_assert_cmpstr(message, !=, "");
 }
 
-static void test_unknown_members(Interface *i, const void *data) {
+TEST_HERE("unknown members are unknown") {
         assert_call_fails(i, SD_BUS_ERROR_UNKNOWN_PROPERTY, TEST_MANAGER_PATH, PROPERTIES, "Get",
                           TEST_MANAGER_INTERFACE, "NoSuchOne");
         assert_call_fails(i, SD_BUS_ERROR_UNKNOWN_PROPERTY, i->listener, PROPERTIES, "Get",
@@ -318,7 +320,7 @@ static void assert_absent(Interface *i, const char *path) {
                           NULL);
 }
 
-static void test_absent_listeners(Interface *i, const void *data) {
+TEST_HERE("an absent listener is an unknown object") {
         static const char *const absent[] = {
                 PREFIX "/2",
                 PREFIX "/0",
@@ -340,7 +342,7 @@ static void test_absent_listeners(Interface *i, const void *data) {
         assert_absent(i, i->listener);
 }
 
-static void test_listeners_are_found(Interface *i, const void *data) {
+TEST_HERE("listeners are found from above") {
         GDBusNodeInfo *node = introspect(i, PREFIX);
 
         g_assert_nonnull(node->nodes[0]);
@@ -366,7 +368,7 @@ static void assert_documented(Interface *i, const char *name, GDBusArgInfo *cons
         }
 }
 
-static void test_documentation(Interface *i, const void *data) {
+TEST_HERE("each member is documented, and each argument") {
         for (GDBusInterfaceInfo **one = i->described->interfaces; *one; one++) {
                 for (GDBusMethodInfo **m = (*one)->methods; m && *m; m++) {
                         assert_documented(i, (*m)->name, (*m)->in_args);
@@ -384,7 +386,7 @@ static void assert_generated(const char *path) {
                 g_error("%s was not generated", path);
 }
 
-static void test_code_generator(Interface *i, const void *data) {
+TEST_HERE("gdbus-codegen makes code and documentation of it") {
         g_autofree char *directory = test_make_directory("generated");
         g_autofree char *header = g_build_filename(directory, "generated.h", NULL);
         g_autofree char *body = g_build_filename(directory, "generated.c", NULL);
@@ -407,27 +409,7 @@ static void test_code_generator(Interface *i, const void *data) {
         test_run_command("xmllint", "--noout", "--nonet", chapter, next, NULL);
 }
 
-static void test_well_formed(Interface *i, const void *data) {
+TEST_HERE("xmllint has nothing to say") {
         if (test_require_program("xmllint"))
                 test_run_command("xmllint", "--noout", "--nonet", i->path, NULL);
-}
-
-int main(int argc, char *argv[]) {
-        test_init(&argc, &argv);
-        (void) test_enter_private_network();
-
-#define ADD(name, function) g_test_add("/interface/" name, Interface, NULL, set_up, function, tear_down)
-        ADD("the manager is what is described", test_manager);
-        ADD("a listener is what is described", test_listener);
-        ADD("there are no other interfaces", test_interfaces);
-        ADD("properties have the types that are described", test_values);
-        ADD("properties cannot be set", test_read_only);
-        ADD("unknown members are unknown", test_unknown_members);
-        ADD("an absent listener is an unknown object", test_absent_listeners);
-        ADD("listeners are found from above", test_listeners_are_found);
-        ADD("each member is documented, and each argument", test_documentation);
-        ADD("gdbus-codegen makes code and documentation of it", test_code_generator);
-        ADD("xmllint has nothing to say", test_well_formed);
-#undef ADD
-        return test_run();
 }

@@ -77,7 +77,9 @@ static void make_pair(int type, int ends[2]) {
         g_assert_no_errno(socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, ends));
 }
 
-static void test_pipe_closed(Lifetime *l, const void *data) {
+#define TEST_HERE(sentence) TEST_OF(sentence, Lifetime, l, set_up, tear_down, NULL)
+
+TEST_HERE("a pipe ends when its writers are gone") {
         int ends[2];
 
         make_pipe(ends);
@@ -87,7 +89,7 @@ static void test_pipe_closed(Lifetime *l, const void *data) {
         assert_ends(l);
 }
 
-static void test_pipe_readable(Lifetime *l, const void *data) {
+TEST_HERE("a pipe ends when something is written") {
         int ends[2];
 
         make_pipe(ends);
@@ -97,7 +99,7 @@ static void test_pipe_readable(Lifetime *l, const void *data) {
         assert_ends(l);
 }
 
-static void test_pipe_without_reader(Lifetime *l, const void *data) {
+TEST_HERE("a pipe's writing end ends when its readers are gone") {
         int ends[2];
 
         make_pipe(ends);
@@ -107,7 +109,7 @@ static void test_pipe_without_reader(Lifetime *l, const void *data) {
         assert_ends(l);
 }
 
-static void test_named_pipe(Lifetime *l, const void *data) {
+TEST_HERE("a pipe with a name is a pipe") {
         g_autofree char *path = g_build_filename(test_bus_directory(l->base.bus), "fifo", NULL);
         int reader, writer;
 
@@ -122,7 +124,7 @@ static void test_named_pipe(Lifetime *l, const void *data) {
         assert_ends(l);
 }
 
-static void test_socket_closed(Lifetime *l, const void *data) {
+TEST_HERE("a socket ends when the other one is closed") {
         int ends[2];
 
         make_pair(SOCK_STREAM, ends);
@@ -132,7 +134,7 @@ static void test_socket_closed(Lifetime *l, const void *data) {
         assert_ends(l);
 }
 
-static void test_socket_readable(Lifetime *l, const void *data) {
+TEST_HERE("a socket ends when something is sent") {
         int ends[2];
 
         make_pair(SOCK_DGRAM, ends);
@@ -142,7 +144,7 @@ static void test_socket_readable(Lifetime *l, const void *data) {
         assert_ends(l);
 }
 
-static void test_socket_shut_down(Lifetime *l, const void *data) {
+TEST_HERE("a socket ends when the other one says no more") {
         int ends[2];
 
         make_pair(SOCK_STREAM, ends);
@@ -152,7 +154,7 @@ static void test_socket_shut_down(Lifetime *l, const void *data) {
         assert_ends(l);
 }
 
-static void test_eventfd(Lifetime *l, const void *data) {
+TEST_HERE("an eventfd ends when it is signalled") {
         int given = eventfd(0, EFD_CLOEXEC), ours = fcntl(given, F_DUPFD_CLOEXEC, 3);
 
         g_assert_no_errno(ours);
@@ -162,7 +164,7 @@ static void test_eventfd(Lifetime *l, const void *data) {
         assert_ends(l);
 }
 
-static void test_process(Lifetime *l, const void *data) {
+TEST_HERE("a process ends when it is killed") {
         const char *const argv[] = { "sleep", "1000", NULL };
         g_autoptr(TestChild) child = test_child_new(argv, NULL);
 
@@ -173,7 +175,7 @@ static void test_process(Lifetime *l, const void *data) {
 }
 
 /* The reply comes first even so. */
-static void test_over_already(Lifetime *l, const void *data) {
+TEST_HERE("one that is over already ends after the reply") {
         int ends[2];
 
         make_pipe(ends);
@@ -189,7 +191,7 @@ static void test_over_already(Lifetime *l, const void *data) {
         test_wait_for(test_service_count_fds(l->base.service) == l->n_fds);
 }
 
-static void test_shared(Lifetime *l, const void *data) {
+TEST_HERE("one ends all listeners that have it") {
         g_autofree char *other = NULL;
         g_autoptr(TestNotice) first = NULL, second = NULL;
         int ends[2];
@@ -218,7 +220,7 @@ static void test_shared(Lifetime *l, const void *data) {
         test_wait_for(test_service_count_fds(l->base.service) == l->n_fds);
 }
 
-static void test_delivered_lives_on(Lifetime *l, const void *data) {
+TEST_HERE("delivered connections live on") {
         _cleanup_close_ int peer = -EBADF;
         g_autoptr(TestAccepted) accepted = NULL;
         int ends[2];
@@ -233,7 +235,7 @@ static void test_delivered_lives_on(Lifetime *l, const void *data) {
         test_assert_connected(peer, accepted->socket);
 }
 
-static void test_other_clients(Lifetime *l, const void *data) {
+TEST_HERE("other clients do not notice") {
         g_autoptr(TestClient) other = test_client_new(l->base.bus, (uid_t) -1);
         g_autofree char *theirs = test_listen(other, 0, -1, NULL);
         _cleanup_close_ int peer = -EBADF;
@@ -247,26 +249,4 @@ static void test_other_clients(Lifetime *l, const void *data) {
         peer = test_connect("::1", test_get_port(other, theirs));
         test_accepted_free(test_client_wait_accepted(other));
         g_assert_cmpuint(test_client_count_signals(other, "Closed"), ==, 0);
-}
-
-int main(int argc, char *argv[]) {
-        test_init(&argc, &argv);
-        (void) test_enter_private_network();
-
-#define ADD(name, function) g_test_add("/lifetime/" name, Lifetime, NULL, set_up, function, tear_down)
-        ADD("a pipe ends when its writers are gone", test_pipe_closed);
-        ADD("a pipe ends when something is written", test_pipe_readable);
-        ADD("a pipe's writing end ends when its readers are gone", test_pipe_without_reader);
-        ADD("a pipe with a name is a pipe", test_named_pipe);
-        ADD("a socket ends when the other one is closed", test_socket_closed);
-        ADD("a socket ends when something is sent", test_socket_readable);
-        ADD("a socket ends when the other one says no more", test_socket_shut_down);
-        ADD("an eventfd ends when it is signalled", test_eventfd);
-        ADD("a process ends when it is killed", test_process);
-        ADD("one that is over already ends after the reply", test_over_already);
-        ADD("one ends all listeners that have it", test_shared);
-        ADD("delivered connections live on", test_delivered_lives_on);
-        ADD("other clients do not notice", test_other_clients);
-#undef ADD
-        return test_run();
 }

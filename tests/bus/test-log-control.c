@@ -42,7 +42,7 @@ static void assert_refuses(TestClient *client,
                 g_assert_nonnull(strstr(message, part));
 }
 
-static void test_level(Fixture *f, const void *data) {
+TEST("the level can be changed") {
         set(f->client, "LogLevel", "debug");
         assert_is(f->client, "LogLevel", "debug");
         g_free(test_listen(f->client, 0, -1, NULL));
@@ -52,7 +52,7 @@ static void test_level(Fixture *f, const void *data) {
         assert_is(f->client, "LogLevel", "err");
 }
 
-static void test_target(Fixture *f, const void *data) {
+TEST("the target can be changed") {
         set(f->client, "LogTarget", "console");
         assert_is(f->client, "LogTarget", "console");
         set(f->client, "LogTarget", "journal");
@@ -61,7 +61,7 @@ static void test_target(Fixture *f, const void *data) {
         assert_is(f->client, "LogTarget", "auto");
 }
 
-static void test_what_there_is_not(Fixture *f, const void *data) {
+TEST("wrong values and unknown properties are refused") {
         static const char invalid[] = "org.freedesktop.DBus.Error.InvalidArgs";
         g_autofree char *level = get(f->client, "LogLevel"), *target = get(f->client, "LogTarget");
         g_autofree char *error = NULL, *message = NULL;
@@ -80,7 +80,7 @@ static void test_what_there_is_not(Fixture *f, const void *data) {
         assert_is(f->client, "SyslogIdentifier", "tcpserversocketd");
 }
 
-static void test_others_may_not(Fixture *f, const void *data) {
+static void assert_others_may_not(Fixture *f) {
         g_autofree char *level = get(f->client, "LogLevel");
         g_autoptr(TestClient) other = NULL;
 
@@ -92,23 +92,17 @@ static void test_others_may_not(Fixture *f, const void *data) {
         assert_is(f->client, "LogLevel", level);
 }
 
-/* Which bus it is, is not the service's to choose. */
+TEST("only the administrator may change properties") {
+        assert_others_may_not(f);
+}
+
+/* The service does not choose the bus that it runs on. */
 static const FixtureOptions careless_bus = {
         .bus_xml = "<policy context='mandatory'>"
                    "<allow send_destination='" TEST_BUS_NAME "' send_path='" PATH "'/>"
                    "</policy>",
 };
 
-int main(int argc, char *argv[]) {
-        test_init(&argc, &argv);
-
-#define ADD(name, data, test) \
-        g_test_add("/log control/" name, Fixture, data, fixture_set_up, test, fixture_tear_down)
-        ADD("the level", NULL, test_level);
-        ADD("the target", NULL, test_target);
-        ADD("refuses what there is not", NULL, test_what_there_is_not);
-        ADD("is for the administrator alone", NULL, test_others_may_not);
-        ADD("is for the administrator alone on a careless bus, too", &careless_bus, test_others_may_not);
-#undef ADD
-        return test_run();
+TEST_ON("only the administrator may change properties on a careless bus, too", &careless_bus) {
+        assert_others_may_not(f);
 }

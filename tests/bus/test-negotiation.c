@@ -77,7 +77,7 @@ static void assert_closed_for_want_of_descriptors(TestClient *client, const char
         g_assert_cmpuint(error->order, <, closed->order);
 }
 
-static void test_closes_at_once(Fixture *f, const void *data) {
+TEST("without them the listener is closed") {
         unsigned fds = test_service_count_fds(f->service);
         TestClient *poor = test_client_new_full(f->bus, (uid_t) -1, TEST_CLIENT_NO_FDS);
 
@@ -98,7 +98,7 @@ static void test_closes_at_once(Fixture *f, const void *data) {
         test_wait_for(test_service_count_fds(f->service) <= fds + 1);
 }
 
-static void test_accepts_nothing_meanwhile(Fixture *f, const void *data) {
+TEST("without them nothing is accepted") {
         g_autoptr(TestClient) poor = test_client_new_full(f->bus, (uid_t) -1, TEST_CLIENT_NO_FDS);
         g_autofree char *listener = test_listen(poor, 0, -1, "paused", "b", true, NULL);
         uint16_t port = test_get_port(poor, listener);
@@ -135,17 +135,17 @@ static void assert_refused(Fixture *f, const char *delivery, const char *member)
         fd = test_listener_call_fd(f->client, listener, member);
 }
 
-static void test_refuses_a_channel(Fixture *f, const void *data) {
+TEST("without them there is no channel") {
         assert_refused(f, "channel", "OpenChannel");
 }
 
-static void test_refuses_a_socket(Fixture *f, const void *data) {
+TEST("without them there is no socket") {
         assert_refused(f, "socket", "TakeSocket");
 }
 
 /* ---- Pings ---- */
 
-static void test_asks_once(Fixture *f, const void *data) {
+TEST("one asks for descriptors, once") {
         g_autofree G_GNUC_UNUSED char *a = test_listen(f->client, 0, -1, NULL);
         g_autofree G_GNUC_UNUSED char *b = test_listen(f->client, 0, -1, NULL);
         g_autofree G_GNUC_UNUSED char *c = test_listen(f->client, 0, -1, "delivery", "s", "pull", NULL);
@@ -155,7 +155,7 @@ static void test_asks_once(Fixture *f, const void *data) {
 }
 
 /* Not twice as much by half an answer. */
-static void test_grows(Fixture *f, const void *data) {
+TEST("each full window that is answered is followed by a larger one") {
         g_autofree G_GNUC_UNUSED char *probed = test_listen(f->client, 0, -1, NULL);
         g_autofree char *listener = test_listen(f->client, 0, -1, "paused", "b", true, NULL);
         unsigned most = test_get_window(f->client), n = 0;
@@ -183,7 +183,7 @@ static void test_grows(Fixture *f, const void *data) {
 }
 
 /* It has read the first Ping, which is proof enough for two connections. */
-static void test_ignored(Fixture *f, const void *data) {
+TEST("who ignores them gets two connections") {
         unsigned fds = test_service_count_fds(f->service), pings;
         g_autofree char *listener = NULL;
         uint16_t port;
@@ -213,7 +213,7 @@ static void test_ignored(Fixture *f, const void *data) {
         peers_done(&peers);
 }
 
-static void test_not_read(Fixture *f, const void *data) {
+TEST("who does not even read gets none") {
         g_autoptr(TestClient) hanging = test_client_new(f->bus, (uid_t) -1);
         sd_bus_message *message = test_message_new(hanging, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE,
                                                    "Listen");
@@ -238,7 +238,7 @@ static void test_not_read(Fixture *f, const void *data) {
         peers_done(&peers);
 }
 
-static void test_refused(Fixture *f, const void *data) {
+TEST("who refuses them gets all") {
         g_autofree char *listener = NULL;
         Peers peers = {};
 
@@ -251,7 +251,7 @@ static void test_refused(Fixture *f, const void *data) {
         peers_done(&peers);
 }
 
-static void test_ignored_and_acknowledged(Fixture *f, const void *data) {
+TEST("who ignores them and acknowledges gets all") {
         g_autofree char *listener = NULL;
         Peers peers = {};
 
@@ -268,7 +268,7 @@ static void test_ignored_and_acknowledged(Fixture *f, const void *data) {
 
 /* What was on its way when a listener ended is not held against the client for ever, though no Ping will tell
  * that it has arrived: what was acknowledged later was sent later. */
-static void test_ignored_and_closed(Fixture *f, const void *data) {
+TEST("a listener that ended leaves room without them") {
         test_client_set_pings(f->client, TEST_PINGS_IGNORE);
         for (unsigned i = 0; i < 12; i++) {
                 g_autofree char *listener = test_listen(f->client, 0, -1, "acknowledge", "b", true, NULL);
@@ -286,7 +286,7 @@ static void test_ignored_and_closed(Fixture *f, const void *data) {
 }
 
 /* Acknowledged, but never read: all of it waits in the bus. The bus would stop reading from the service. */
-static void test_blindly_acknowledged(Fixture *f, const void *data) {
+TEST("acknowledging blindly harms nobody else") {
         g_autoptr(TestClient) liar = test_client_new(f->bus, (uid_t) -1);
         g_autofree char *listener = test_listen(liar, 0, -1, "acknowledge", "b", true, "persistent", "b",
                                                 true, NULL);
@@ -305,25 +305,4 @@ static void test_blindly_acknowledged(Fixture *f, const void *data) {
                 test_client_sync_service(f->client);
         }
         assert_unimpressed(f->client);
-}
-
-int main(int argc, char *argv[]) {
-        test_init(&argc, &argv);
-        (void) test_enter_private_network();
-
-#define ADD(name, function) g_test_add(name, Fixture, NULL, fixture_set_up, function, fixture_tear_down)
-        ADD("/descriptors/without them the listener is closed", test_closes_at_once);
-        ADD("/descriptors/without them nothing is accepted", test_accepts_nothing_meanwhile);
-        ADD("/descriptors/without them there is no channel", test_refuses_a_channel);
-        ADD("/descriptors/without them there is no socket", test_refuses_a_socket);
-        ADD("/pings/one asks for descriptors, once", test_asks_once);
-        ADD("/pings/each full window that is answered is followed by a larger one", test_grows);
-        ADD("/pings/who does not even read gets none", test_not_read);
-        ADD("/pings/who ignores them gets two connections", test_ignored);
-        ADD("/pings/who refuses them gets all", test_refused);
-        ADD("/pings/who ignores them and acknowledges gets all", test_ignored_and_acknowledged);
-        ADD("/pings/a listener that ended leaves room without them", test_ignored_and_closed);
-        ADD("/pings/acknowledging blindly harms nobody else", test_blindly_acknowledged);
-#undef ADD
-        return test_run();
 }

@@ -63,7 +63,7 @@ static const struct {
         { "nonBlocking", get_non_blocking },
 };
 
-static void test_defaults(Fixture *f, const void *data) {
+TEST("without any, all are at their defaults") {
         g_autofree char *listener = test_listen(f->client, -1, -1, NULL);
         g_autoptr(TestAccepted) accepted = NULL;
         static const struct {
@@ -96,7 +96,7 @@ static void test_defaults(Fixture *f, const void *data) {
                 g_assert_cmpint(flags[i].get(accepted->socket), ==, 0);
 }
 
-static void test_flags(Fixture *f, const void *data) {
+TEST("noDelay, keepAlive, nonBlocking set one flag each") {
         for (size_t i = 0; i < ELEMENTS(flags); i++)
                 for (int value = 0; value < 2; value++) {
                         g_autofree char *listener = test_listen(f->client, 0, -1, flags[i].key, "b", value,
@@ -108,7 +108,7 @@ static void test_flags(Fixture *f, const void *data) {
                 }
 }
 
-static void test_flags_together(Fixture *f, const void *data) {
+TEST("noDelay, keepAlive, nonBlocking go together") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "nonBlocking", "b", true, "noDelay", "b",
                                                 true, "keepAlive", "b", true, NULL);
         g_autoptr(TestAccepted) accepted = accept_one(f, listener);
@@ -117,7 +117,7 @@ static void test_flags_together(Fixture *f, const void *data) {
                 g_assert_cmpint(flags[i].get(accepted->socket), ==, 1);
 }
 
-static void test_close_on_exec(Fixture *f, const void *data) {
+TEST("whatever the service holds for them is close-on-exec") {
         g_autoptr(GHashTable) before = test_service_list_fds(f->service), after = NULL;
         _cleanup_close_ int lifetime = eventfd(0, EFD_CLOEXEC), peer = -EBADF;
         g_autofree char *listener = test_listen(f->client, 0, -1, "acknowledge", "b", true, "lifetime", "h",
@@ -146,7 +146,7 @@ static void test_close_on_exec(Fixture *f, const void *data) {
         g_assert_cmpuint(n_new, ==, 3);
 }
 
-static void test_binary_type(Fixture *f, const void *data) {
+TEST("binaryType is kept and carried") {
         static const char *const types[] = { "string", "arraybuffer" };
 
         for (size_t i = 0; i < ELEMENTS(types); i++) {
@@ -159,7 +159,7 @@ static void test_binary_type(Fixture *f, const void *data) {
         }
 }
 
-static void test_delivery_signal(Fixture *f, const void *data) {
+TEST("delivery can be signal") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "delivery", "s", "signal", NULL);
         g_autofree char *delivery = test_get_string(f->client, listener, "Delivery");
 
@@ -194,7 +194,7 @@ static char *get_name_in_list(Fixture *f, const char *wanted) {
         return name;
 }
 
-static void test_name(Fixture *f, const void *data) {
+TEST("name is shown and listed") {
         g_autofree char *longest = g_strnfill(255, 'n');
         const char *const names[] = { "", "shop", "Büro, 端口 \"9\" <&>%s", longest };
 
@@ -208,7 +208,7 @@ static void test_name(Fixture *f, const void *data) {
         }
 }
 
-static void test_paused(Fixture *f, const void *data) {
+TEST("paused queues until Resume") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "paused", "b", true, NULL);
         uint16_t port = test_get_port(f->client, listener);
         _cleanup_close_ int first = test_connect("::1", port), second = -EBADF;
@@ -239,14 +239,14 @@ static void test_paused(Fixture *f, const void *data) {
         test_assert_connected(second, later->socket);
 }
 
-static void test_not_paused(Fixture *f, const void *data) {
+TEST("paused can be false") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "paused", "b", false, NULL);
 
         g_assert_false(test_get_bool(f->client, listener, "Paused"));
         test_accepted_free(accept_one(f, listener));
 }
 
-static void test_defer_accept(Fixture *f, const void *data) {
+TEST("deferAccept waits for the first bytes") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "deferAccept", "u", 30, NULL);
         uint16_t port = test_get_port(f->client, listener);
         _cleanup_close_ int silent = test_connect("::1", port), talking = test_connect("::1", port);
@@ -269,7 +269,7 @@ static void test_defer_accept(Fixture *f, const void *data) {
         test_expect(accepted->socket, "me too");
 }
 
-static void test_without_defer_accept(Fixture *f, const void *data) {
+TEST("deferAccept 0 waits for nothing") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "deferAccept", "u", 0, NULL);
         _cleanup_close_ int peer = test_connect("::1", test_get_port(f->client, listener));
         g_autoptr(TestAccepted) accepted = test_client_wait_accepted(f->client);
@@ -287,7 +287,7 @@ static int listen_and_get(Fixture *f, const char *key, uint32_t value, int optio
         return fd < 0 ? -1 : test_get_socket_option(fd, IPPROTO_TCP, option);
 }
 
-static void test_kernel_settings(Fixture *f, const void *data) {
+TEST("deferAccept and fastOpen reach the kernel") {
         g_autofree char *somaxconn = NULL;
 
         g_assert_true(g_file_get_contents("/proc/sys/net/core/somaxconn", &somaxconn, NULL, NULL));
@@ -336,7 +336,7 @@ static bool connect_with_data(Fixture *f, const char *listener) {
         return (info.tcpi_options & TCPI_OPT_SYN_DATA) != 0;
 }
 
-static void test_fast_open(Fixture *f, const void *data) {
+TEST("fastOpen takes data with the first packet") {
         g_autofree char *with = NULL, *without = NULL;
 
         if (!test_require_private_network() || !enable_fast_open())
@@ -347,7 +347,7 @@ static void test_fast_open(Fixture *f, const void *data) {
         g_assert_true(connect_with_data(f, with));
 }
 
-static void test_interface(Fixture *f, const void *data) {
+TEST("interface leaves out all others") {
         g_autofree char *outside = NULL, *inside = NULL;
         _cleanup_close_ int neighbour = -EBADF, local = -EBADF, refused = -EBADF;
         g_autoptr(TestAccepted) from_neighbour = NULL, from_here = NULL;
@@ -378,28 +378,4 @@ static void test_interface(Fixture *f, const void *data) {
         g_assert_no_errno(refused);
         (void) test_wait_fd(refused, POLLOUT);
         g_assert_cmpint(test_get_socket_option(refused, SOL_SOCKET, SO_ERROR), ==, ECONNREFUSED);
-}
-
-int main(int argc, char *argv[]) {
-        test_init(&argc, &argv);
-        (void) test_enter_private_network();
-
-#define ADD(name, function) \
-        g_test_add("/options/" name, Fixture, NULL, fixture_set_up, function, fixture_tear_down)
-        ADD("without any, all are at their defaults", test_defaults);
-        ADD("noDelay, keepAlive, nonBlocking set one flag each", test_flags);
-        ADD("noDelay, keepAlive, nonBlocking go together", test_flags_together);
-        ADD("whatever the service holds for them is close-on-exec", test_close_on_exec);
-        ADD("binaryType is kept and carried", test_binary_type);
-        ADD("delivery can be signal", test_delivery_signal);
-        ADD("name is shown and listed", test_name);
-        ADD("paused queues until Resume", test_paused);
-        ADD("paused can be false", test_not_paused);
-        ADD("deferAccept waits for the first bytes", test_defer_accept);
-        ADD("deferAccept 0 waits for nothing", test_without_defer_accept);
-        ADD("deferAccept and fastOpen reach the kernel", test_kernel_settings);
-        ADD("fastOpen takes data with the first packet", test_fast_open);
-        ADD("interface leaves out all others", test_interface);
-#undef ADD
-        return test_run();
 }

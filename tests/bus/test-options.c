@@ -86,7 +86,7 @@ static void assert_wrong_type(Fixture *f, const char *key, const char *type) {
                 assert_invalid(f, key, key, type, 1);
 }
 
-static void test_wrong_types(Fixture *f, const void *data) {
+TEST("a wrong type is refused, whatever the option") {
         static const char *const types[] = { "b", "y", "n", "q", "i", "u", "x", "t", "s", "o", "h", "as" };
 
         for (size_t i = 0; i < ELEMENTS(options); i++)
@@ -95,7 +95,7 @@ static void test_wrong_types(Fixture *f, const void *data) {
                                 assert_wrong_type(f, options[i].key, types[j]);
 }
 
-static void test_words(Fixture *f, const void *data) {
+TEST("binaryType and delivery know their words") {
         static const char *const words[] = { "", "String", "blob", "string " };
 
         for (size_t i = 0; i < ELEMENTS(words); i++) {
@@ -106,7 +106,7 @@ static void test_words(Fixture *f, const void *data) {
         assert_invalid(f, "delivery", "delivery", "s", "sockets");
 }
 
-static void test_deliveries(Fixture *f, const void *data) {
+TEST("delivery has four") {
         static const char *const deliveries[] = { "signal", "pull", "channel", "socket" };
 
         for (size_t i = 0; i < ELEMENTS(deliveries); i++) {
@@ -120,7 +120,7 @@ static void test_deliveries(Fixture *f, const void *data) {
         }
 }
 
-static void test_addresses(Fixture *f, const void *data) {
+TEST("localAddress is a literal") {
         static const char *const addresses[] = {
                 "",       "localhost",    "192.0.2", "192.0.2.1:80", "[::1]",
                 "::1%lo", "192.0.2.1%lo", "fe80::1", "fe80::1%",
@@ -131,7 +131,7 @@ static void test_addresses(Fixture *f, const void *data) {
         assert_fails(f, NOT_AVAILABLE, "localAddress", "localAddress", "s", "fe80::1%no-such-one");
 }
 
-static void test_interfaces(Fixture *f, const void *data) {
+TEST("interface is the name of one") {
         static const char *const names[] = { "", "sixteen-letters-", "a/b", "a\nb", "\x7f" };
 
         for (size_t i = 0; i < ELEMENTS(names); i++)
@@ -141,14 +141,14 @@ static void test_interfaces(Fixture *f, const void *data) {
         assert_fails(f, NOT_AVAILABLE, "lo0", "interface", "s", "lo0");
 }
 
-static void test_numbers(Fixture *f, const void *data) {
+TEST("numbers have their ranges") {
         assert_invalid(f, "deferAccept", "deferAccept", "u", 3601);
         assert_invalid(f, "deferAccept", "deferAccept", "u", UINT32_MAX);
         assert_invalid(f, "fastOpen", "fastOpen", "u", (uint32_t) INT32_MAX + 1);
         assert_invalid(f, "fastOpen", "fastOpen", "u", UINT32_MAX);
 }
 
-static void test_prefixes(Fixture *f, const void *data) {
+TEST("allowFrom has prefixes, and not too many") {
         static const char *const bad[] = {
                 "",           "example.com",  "192.0.2.0/33", "2001:db8::/129", "192.0.2.0/",
                 "192.0.2/24", "192.0.2.0/-1", "192.0.2.0/08", "::1%lo",         "192.0.2.0/24 ",
@@ -167,7 +167,7 @@ static void test_prefixes(Fixture *f, const void *data) {
         assert_invalid(f, "allowFrom", "allowFrom", "as", many);
 }
 
-static void test_names(Fixture *f, const void *data) {
+TEST("name is short and printable") {
         static const char *const names[] = {
                 "two\nlines", "\x1b[2J", "\x7f", "\u202e", "\u2028", "\xc2\x85"
         };
@@ -178,7 +178,7 @@ static void test_names(Fixture *f, const void *data) {
         assert_invalid(f, "name", "name", "s", long_name);
 }
 
-static void test_lifetimes(Fixture *f, const void *data) {
+TEST("lifetime must be something that ends") {
         static const struct {
                 const char *path;
                 int flags;
@@ -197,7 +197,7 @@ static void test_lifetimes(Fixture *f, const void *data) {
 }
 
 /* To ask what watches others is to ask these, of which one may be a file that never answers. */
-static void test_lifetimes_that_watch(Fixture *f, const void *data) {
+TEST("lifetime must be nothing that watches others") {
         _cleanup_close_ int epoll = epoll_create1(EPOLL_CLOEXEC), inotify = inotify_init1(IN_CLOEXEC);
         struct epoll_event event = { .events = EPOLLIN };
         int ends[2];
@@ -215,7 +215,7 @@ static void test_lifetimes_that_watch(Fixture *f, const void *data) {
 }
 
 /* Such a descriptor is a name of a file and nothing that could be open. */
-static void test_lifetime_by_path(Fixture *f, const void *data) {
+TEST("lifetime is not merely a path") {
         g_autofree char *fifo = g_build_filename(test_bus_directory(f->bus), "fifo", NULL);
         const char *const paths[] = { "/", "/proc/self/exe", fifo };
 
@@ -228,7 +228,7 @@ static void test_lifetime_by_path(Fixture *f, const void *data) {
         }
 }
 
-static void test_contradictions(Fixture *f, const void *data) {
+TEST("contradictions are refused") {
         assert_invalid(f, "ipv6Only", "ipv6Only", "b", true, "localAddress", "s", "127.0.0.1");
         assert_invalid(f, "ipv6Only", "localAddress", "s", "127.0.0.1", "ipv6Only", "b", true);
         assert_invalid(f, "ipv6Only", "localAddress", "s", "::ffff:127.0.0.1", "ipv6Only", "b", true);
@@ -244,7 +244,7 @@ static void test_contradictions(Fixture *f, const void *data) {
 }
 
 /* What the client does by itself, the service cannot promise. */
-static void test_contradictions_of_deliveries(Fixture *f, const void *data) {
+TEST("contradictions of delivery are refused") {
         static const char *const others[] = { "pull", "channel", "socket" };
         const char *prefixes[] = { "192.0.2.0/24", NULL }, *none[] = { NULL };
         g_autofree char *harmless = NULL;
@@ -272,7 +272,7 @@ static void test_contradictions_of_deliveries(Fixture *f, const void *data) {
                                "as", none, "acceptRate", "u", 0, NULL);
 }
 
-static void test_unknown_keys(Fixture *f, const void *data) {
+TEST("unknown keys are refused") {
         static const char *const keys[] = { "Paused", "nodelay", "noDeley", "localPort", "backlog" };
         g_autofree char *long_key = g_strnfill(5000, 'k');
 
@@ -284,7 +284,7 @@ static void test_unknown_keys(Fixture *f, const void *data) {
         assert_invalid(f, "option", "\x1b[2J", "b", true);
 }
 
-static void test_keys_given_twice(Fixture *f, const void *data) {
+TEST("a key counts once") {
         _cleanup_close_ int fd = eventfd(0, EFD_CLOEXEC);
         const char *none[] = { NULL };
 
@@ -300,7 +300,7 @@ static void test_keys_given_twice(Fixture *f, const void *data) {
 }
 
 /* What was taken in before the refusal is let go, too. */
-static void test_late_refusals(Fixture *f, const void *data) {
+TEST("a late refusal keeps nothing of what came before") {
         _cleanup_close_ int fd = eventfd(0, EFD_CLOEXEC);
         const char *prefixes[] = { "192.0.2.0/24", NULL };
 
@@ -310,7 +310,7 @@ static void test_late_refusals(Fixture *f, const void *data) {
                                "name", "noSuchOne", "b", true);
 }
 
-static void test_malformed_calls(Fixture *f, const void *data) {
+TEST("malformed calls are refused") {
         static const char *const wrong[] = { "", "i", "ia{sv}", "isi", "ua{sv}i", "ia{ss}i", "ia{sv}ii" };
 
         for (size_t i = 0; i < ELEMENTS(wrong); i++) {
@@ -329,7 +329,7 @@ static void test_malformed_calls(Fixture *f, const void *data) {
 }
 
 /* A number of a descriptor that did not come with the message. sd-bus would not send that; GDBus does. */
-static void test_missing_descriptor(Fixture *f, const void *data) {
+TEST("a descriptor that is missing is refused") {
         Attempt a = attempt_new(f);
         g_autoptr(GDBusConnection) connection = NULL;
         g_autoptr(GVariant) reply = NULL;
@@ -360,7 +360,7 @@ static void test_missing_descriptor(Fixture *f, const void *data) {
         g_assert_true(g_dbus_connection_close_sync(connection, NULL, NULL));
 }
 
-static void test_goes_on_after_refusals(Fixture *f, const void *data) {
+TEST("a refused port can be had at once") {
         uint16_t port = test_free_port();
         g_autofree char *error = test_listen_fails(f->client, NULL, port, -1, "noSuchOne", "b", true, NULL);
         g_autofree char *listener = test_listen(f->client, port, -1, NULL);
@@ -370,33 +370,4 @@ static void test_goes_on_after_refusals(Fixture *f, const void *data) {
         g_assert_cmpstr(error, ==, SD_BUS_ERROR_INVALID_ARGS);
         g_assert_cmpstr(accepted->listener, ==, listener);
         test_assert_connected(peer, accepted->socket);
-}
-
-int main(int argc, char *argv[]) {
-        test_init(&argc, &argv);
-        (void) test_enter_private_network();
-
-#define ADD(name, function) \
-        g_test_add("/options/" name, Fixture, NULL, fixture_set_up, function, fixture_tear_down)
-        ADD("a wrong type is refused, whatever the option", test_wrong_types);
-        ADD("binaryType and delivery know their words", test_words);
-        ADD("delivery has four", test_deliveries);
-        ADD("localAddress is a literal", test_addresses);
-        ADD("interface is the name of one", test_interfaces);
-        ADD("numbers have their ranges", test_numbers);
-        ADD("allowFrom has prefixes, and not too many", test_prefixes);
-        ADD("name is short and printable", test_names);
-        ADD("lifetime must be something that ends", test_lifetimes);
-        ADD("lifetime must be nothing that watches others", test_lifetimes_that_watch);
-        ADD("lifetime is not merely a path", test_lifetime_by_path);
-        ADD("contradictions are refused", test_contradictions);
-        ADD("contradictions of delivery are refused", test_contradictions_of_deliveries);
-        ADD("unknown keys are refused", test_unknown_keys);
-        ADD("a key counts once", test_keys_given_twice);
-        ADD("a late refusal keeps nothing of what came before", test_late_refusals);
-        ADD("malformed calls are refused", test_malformed_calls);
-        ADD("a descriptor that is missing is refused", test_missing_descriptor);
-        ADD("a refused port can be had at once", test_goes_on_after_refusals);
-#undef ADD
-        return test_run();
 }

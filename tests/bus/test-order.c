@@ -10,7 +10,7 @@
 /* In a network of the test's own. */
 #define PORT 80
 
-static void test_numbers_connections(Fixture *f, const void *data) {
+TEST("connections are numbered for each listener") {
         g_autofree char *first = test_listen(f->client, 0, -1, NULL);
         g_autofree char *second = test_listen(f->client, 0, -1, NULL);
         uint16_t first_port = test_get_port(f->client, first);
@@ -59,7 +59,12 @@ static void tear_down_watched(Watched *w, const void *data) {
 }
 
 /* The peer is there whenever the service looks for the first time, be that ever so early. */
-static void test_replies_first(Watched *w, const void *data) {
+TEST_OF("nothing about a listener is sent before the reply of Listen",
+        Watched,
+        w,
+        set_up_watched,
+        tear_down_watched,
+        NULL) {
         TestClient *client = w->fixture.client;
 
         if (!test_require_private_network() || !accept_watch_require(&w->watch))
@@ -92,7 +97,7 @@ static void test_replies_first(Watched *w, const void *data) {
         }
 }
 
-static void test_delivers_each_once(Fixture *f, const void *data) {
+TEST("each of a crowd arrives once") {
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         g_autoptr(GHashTable) peers = g_hash_table_new(NULL, NULL);
         uint16_t port = test_get_port(f->client, listener);
@@ -128,20 +133,4 @@ static void test_delivers_each_once(Fixture *f, const void *data) {
         g_assert_cmpuint(test_client_count_signals(f->client, NULL), ==, ELEMENTS(fds));
         for (size_t i = 0; i < ELEMENTS(fds); i++)
                 close_fd(fds[i]);
-}
-
-int main(int argc, char *argv[]) {
-        test_init(&argc, &argv);
-        (void) test_enter_private_network();
-
-#define ADD(name, fixture, set_up, function, tear_down) \
-        g_test_add("/order/" name, fixture, NULL, set_up, function, tear_down)
-        ADD("connections are numbered for each listener", Fixture, fixture_set_up, test_numbers_connections,
-            fixture_tear_down);
-        ADD("nothing about a listener is sent before the reply of Listen", Watched, set_up_watched,
-            test_replies_first, tear_down_watched);
-        ADD("each of a crowd arrives once", Fixture, fixture_set_up, test_delivers_each_once,
-            fixture_tear_down);
-#undef ADD
-        return test_run();
 }

@@ -39,7 +39,7 @@ static void assert_next(Fixture *f, int peer, uint64_t serial, const char *text)
         test_assert_connected(peer, accepted->socket);
 }
 
-static void test_stays_when_its_owner_leaves(Fixture *f, const void *data) {
+TEST("the port stays when the owner leaves") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
         uint16_t port = test_get_port(f->client, listener);
 
@@ -51,7 +51,7 @@ static void test_stays_when_its_owner_leaves(Fixture *f, const void *data) {
         g_assert_true(test_service_is_listening(f->service, port));
 }
 
-static void test_does_not_stay_by_default(Fixture *f, const void *data) {
+TEST("the port does not stay without the option") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", false, NULL);
         uint16_t port = test_get_port(f->client, listener);
 
@@ -60,7 +60,7 @@ static void test_does_not_stay_by_default(Fixture *f, const void *data) {
         test_wait_for(!test_service_is_listening(f->service, port));
 }
 
-static void test_is_adopted_with_its_queue(Fixture *f, const void *data) {
+TEST("another connection adopts it and gets what has queued") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
         uint16_t port = test_get_port(f->client, listener);
         unsigned fds = test_service_count_fds(f->service);
@@ -90,7 +90,7 @@ static void test_is_adopted_with_its_queue(Fixture *f, const void *data) {
 }
 
 /* Sent to an owner that never said it had them. */
-static void test_hands_out_again_what_was_not_confirmed(Fixture *f, const void *data) {
+TEST("unconfirmed connections are handed out again") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
         uint16_t port = test_get_port(f->client, listener);
         _cleanup_close_ int a = -EBADF, b = -EBADF, queued = -EBADF;
@@ -112,7 +112,7 @@ static void test_hands_out_again_what_was_not_confirmed(Fixture *f, const void *
         g_assert_cmpuint(test_get_u64(f->client, listener, "Lost"), ==, 0);
 }
 
-static void test_hands_out_again_what_was_not_acknowledged(Fixture *f, const void *data) {
+TEST("unacknowledged connections are handed out again") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, "acknowledge", "b",
                                                 true, NULL);
         uint16_t port = test_get_port(f->client, listener);
@@ -136,7 +136,7 @@ static void test_hands_out_again_what_was_not_acknowledged(Fixture *f, const voi
 }
 
 /* Whether the last owner has read them or not. */
-static void test_hands_out_again_in_order(Fixture *f, const void *data) {
+TEST("they are handed out in order") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, "acknowledge", "b",
                                                 true, NULL);
         uint16_t port = test_get_port(f->client, listener);
@@ -161,7 +161,7 @@ static void test_hands_out_again_in_order(Fixture *f, const void *data) {
         assert_next(f, c, 3, "third");
 }
 
-static void test_has_one_owner(Fixture *f, const void *data) {
+TEST("it has one owner") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
         g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
         g_autofree char *by_other = NULL, *by_owner = NULL;
@@ -177,7 +177,7 @@ static void test_has_one_owner(Fixture *f, const void *data) {
         g_assert_cmpuint(test_client_count_signals(other, NULL), ==, 0);
 }
 
-static void test_is_adopted_once(Fixture *f, const void *data) {
+TEST("it is adopted once") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
         g_autoptr(TestClient) late = test_client_new(f->bus, (uid_t) -1);
         g_autofree char *error = NULL;
@@ -189,7 +189,7 @@ static void test_is_adopted_once(Fixture *f, const void *data) {
         g_assert_true(is_owned_by(late, listener, test_client_name(f->client)));
 }
 
-static void test_is_adopted_by_its_uid_alone(Fixture *f, const void *data) {
+TEST("another uid may do nothing with it") {
         static const char *const members[] = { "Adopt", "Pause", "Resume", "Close" };
         g_autofree char *listener = NULL, *get = NULL;
         g_autoptr(TestClient) stranger = NULL;
@@ -212,7 +212,7 @@ static void test_is_adopted_by_its_uid_alone(Fixture *f, const void *data) {
         g_assert_false(test_get_bool(f->client, listener, "Paused"));
 }
 
-static void test_is_closed_by_its_uid(Fixture *f, const void *data) {
+TEST("another connection may close it") {
         g_autofree char *owned = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
         g_autofree char *left = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
         uint16_t owned_port = test_get_port(f->client, owned), left_port = test_get_port(f->client, left);
@@ -232,7 +232,7 @@ static void test_is_closed_by_its_uid(Fixture *f, const void *data) {
         g_assert_cmpuint(test_client_count_signals(f->client, NULL), ==, 0);
 }
 
-static void test_is_paused_by_its_uid(Fixture *f, const void *data) {
+TEST("another connection may pause it") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
         uint16_t port = test_get_port(f->client, listener);
         _cleanup_close_ int peer = -EBADF;
@@ -251,7 +251,7 @@ static void test_is_paused_by_its_uid(Fixture *f, const void *data) {
 }
 
 /* An ownerless listener accepts nothing, whoever resumes it. */
-static void test_waits_for_an_owner(Fixture *f, const void *data) {
+TEST("nothing is accepted without an owner") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, "paused", "b",
                                                 true, NULL);
         _cleanup_close_ int peer = connect_and_say(test_get_port(f->client, listener), "patience");
@@ -297,7 +297,7 @@ static void assert_stays(Fixture *f, const char *listener) {
         assert_next(f, peer, 1, "one-shot");
 }
 
-static void test_is_made_by_busctl(Fixture *f, const void *data) {
+TEST("a call of busctl leaves it behind") {
         const char *const argv[] = {
                 "busctl",
                 "--system",
@@ -324,7 +324,7 @@ static void test_is_made_by_busctl(Fixture *f, const void *data) {
         assert_stays(f, listener);
 }
 
-static void test_is_made_by_gdbus(Fixture *f, const void *data) {
+TEST("a call of gdbus leaves it behind") {
         const char *const argv[] = {
                 "gdbus",
                 "call",
@@ -347,29 +347,4 @@ static void test_is_made_by_gdbus(Fixture *f, const void *data) {
                 return;
         listener = listen_by_tool(f, argv, "objectpath '", "'");
         assert_stays(f, listener);
-}
-
-int main(int argc, char *argv[]) {
-        test_init(&argc, &argv);
-        (void) test_enter_private_network();
-
-#define ADD(name, function) \
-        g_test_add("/persistent/" name, Fixture, NULL, fixture_set_up, function, fixture_tear_down)
-        ADD("the port stays when the owner leaves", test_stays_when_its_owner_leaves);
-        ADD("the port does not stay without the option", test_does_not_stay_by_default);
-        ADD("another connection adopts it and gets what has queued", test_is_adopted_with_its_queue);
-        ADD("unconfirmed connections are handed out again", test_hands_out_again_what_was_not_confirmed);
-        ADD("unacknowledged connections are handed out again",
-            test_hands_out_again_what_was_not_acknowledged);
-        ADD("they are handed out in order", test_hands_out_again_in_order);
-        ADD("it has one owner", test_has_one_owner);
-        ADD("it is adopted once", test_is_adopted_once);
-        ADD("another uid may do nothing with it", test_is_adopted_by_its_uid_alone);
-        ADD("another connection may close it", test_is_closed_by_its_uid);
-        ADD("another connection may pause it", test_is_paused_by_its_uid);
-        ADD("nothing is accepted without an owner", test_waits_for_an_owner);
-        ADD("a call of busctl leaves it behind", test_is_made_by_busctl);
-        ADD("a call of gdbus leaves it behind", test_is_made_by_gdbus);
-#undef ADD
-        return test_run();
 }

@@ -43,7 +43,7 @@ static void assert_serves(TestClient *client, const char *listener, const char *
         test_assert_connected(peer, accepted->socket);
 }
 
-static void test_chosen_by_the_kernel(Fixture *f, const void *data) {
+TEST("-1 and 0 let the kernel choose") {
         for (int requested = -1; requested <= 0; requested++) {
                 g_autofree char *listener = test_listen(f->client, requested, -1, NULL);
                 uint16_t port = test_get_port(f->client, listener);
@@ -55,7 +55,7 @@ static void test_chosen_by_the_kernel(Fixture *f, const void *data) {
         }
 }
 
-static void test_chosen_by_the_caller(Fixture *f, const void *data) {
+TEST("any other is the one that is bound") {
         static const uint16_t ports[] = { 1, 80, 65535 };
         g_autofree char *listener = NULL;
         uint16_t free_port = test_free_port();
@@ -75,7 +75,7 @@ static void test_chosen_by_the_caller(Fixture *f, const void *data) {
         }
 }
 
-static void test_out_of_range(Fixture *f, const void *data) {
+TEST("ports and backlogs out of range are refused") {
         static const int ports[] = { -2, 65536, INT32_MIN, INT32_MAX, 65536 + 80 };
         static const int backlogs[] = { -2, INT32_MIN };
         unsigned n_fds = count_fds(f);
@@ -105,7 +105,7 @@ static int get_somaxconn(void) {
         return atoi(content);
 }
 
-static void test_backlogs(Fixture *f, const void *data) {
+TEST("the backlog is what the kernel made of it") {
         int most = get_somaxconn();
         const struct {
                 int requested;
@@ -134,7 +134,7 @@ static void take(Fixture *f, int peer) {
 }
 
 /* The kernel lets in one more than it is told. */
-static void test_full_backlog(Fixture *f, const void *data) {
+TEST("a full backlog takes no more") {
         g_autofree char *listener = test_listen(f->client, 0, 2, "paused", "b", true, NULL);
         uint16_t port = test_get_port(f->client, listener);
         _cleanup_close_ int a = test_connect("::1", port), b = test_connect("::1", port);
@@ -149,7 +149,7 @@ static void test_full_backlog(Fixture *f, const void *data) {
         take(f, c);
 }
 
-static void test_queue_before_resume(Fixture *f, const void *data) {
+TEST("what queued before Resume arrives in order") {
         g_autofree char *listener = test_listen(f->client, -1, 5, "paused", "b", true, NULL);
         uint16_t port = test_get_port(f->client, listener);
         int peers[5];
@@ -187,7 +187,7 @@ static void assert_in_use(Fixture *f, TestClient *client, const char *address, u
         g_assert_cmpuint(count_fds(f), ==, n_fds);
 }
 
-static void test_in_use_by_a_listener(Fixture *f, const void *data) {
+TEST("another listener's port is in use") {
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         uint16_t port = test_get_port(f->client, listener);
         g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
@@ -214,7 +214,7 @@ static void test_in_use_by_a_listener(Fixture *f, const void *data) {
         g_assert_cmpuint(test_client_count_accepted(f->client), ==, 0);
 }
 
-static void test_in_use_by_a_stranger(Fixture *f, const void *data) {
+TEST("a stranger's port is in use") {
         _cleanup_close_ int stranger = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0), peer = -EBADF;
         struct sockaddr_in6 any = { .sin6_family = AF_INET6 };
         _cleanup_close_ int accepted = -EBADF;
@@ -242,7 +242,7 @@ static void assert_not_available(Fixture *f, const char *word, const char *key, 
         g_assert_cmpuint(count_fds(f), ==, n_fds);
 }
 
-static void test_not_available(Fixture *f, const void *data) {
+TEST("an address of another host is not available") {
         assert_not_available(f, "192.0.2.77", "localAddress", "192.0.2.77");
         assert_not_available(f, "2001:db8::77", "localAddress", "2001:db8::77");
         assert_not_available(f, "198.51.100.1", "localAddress", "::ffff:198.51.100.1");
@@ -260,7 +260,7 @@ static uint32_t get_limit(Fixture *f, const char *name) {
         return limit;
 }
 
-static void test_limit_per_user(Fixture *f, const void *data) {
+TEST("a user has so many and no more") {
         uint32_t limit = get_limit(f, "MaxListenersPerUser");
         g_autofree char *number = g_strdup_printf("%u", limit), *listener = NULL, *path = NULL;
         g_autoptr(TestClient) second = test_client_new(f->bus, (uid_t) -1);
@@ -300,7 +300,7 @@ static void test_limit_per_user(Fixture *f, const void *data) {
 }
 
 /* What was refused for another reason counts for nothing. */
-static void test_failures_do_not_count(Fixture *f, const void *data) {
+TEST("what fails does not count") {
         uint32_t limit = get_limit(f, "MaxListenersPerUser");
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         uint16_t port = test_get_port(f->client, listener);
@@ -313,7 +313,7 @@ static void test_failures_do_not_count(Fixture *f, const void *data) {
         g_free(test_listen(f->client, 0, -1, NULL));
 }
 
-static void test_denied(Fixture *f, const void *data) {
+TEST("another user is denied") {
         g_autoptr(TestClient) stranger = NULL;
         g_autofree char *error = NULL, *text = NULL, *invalid = NULL, *listener = NULL;
         uint16_t port = test_free_port();
@@ -342,26 +342,4 @@ static void test_denied(Fixture *f, const void *data) {
         invalid = test_listen_fails(stranger, NULL, -2, -1, NULL);
         g_assert_cmpstr(invalid, ==, SD_BUS_ERROR_INVALID_ARGS);
         assert_serves(f->client, listener, "::1", port);
-}
-
-int main(int argc, char *argv[]) {
-        test_init(&argc, &argv);
-        (void) test_enter_private_network();
-
-#define ADD(name, function) \
-        g_test_add("/ports/" name, Fixture, NULL, fixture_set_up, function, fixture_tear_down)
-        ADD("-1 and 0 let the kernel choose", test_chosen_by_the_kernel);
-        ADD("any other is the one that is bound", test_chosen_by_the_caller);
-        ADD("ports and backlogs out of range are refused", test_out_of_range);
-        ADD("the backlog is what the kernel made of it", test_backlogs);
-        ADD("a full backlog takes no more", test_full_backlog);
-        ADD("what queued before Resume arrives in order", test_queue_before_resume);
-        ADD("another listener's port is in use", test_in_use_by_a_listener);
-        ADD("a stranger's port is in use", test_in_use_by_a_stranger);
-        ADD("an address of another host is not available", test_not_available);
-        ADD("a user has so many and no more", test_limit_per_user);
-        ADD("what fails does not count", test_failures_do_not_count);
-        ADD("another user is denied", test_denied);
-#undef ADD
-        return test_run();
 }

@@ -124,7 +124,9 @@ static void provoke_error(Privacy *p, const char *listener) {
         test_assert_connected(peer, accepted->socket);
 }
 
-static void test_tells_the_owner_alone(Privacy *p, const void *data) {
+#define TEST_HERE(sentence) TEST_OF(sentence, Privacy, p, set_up, tear_down, NULL)
+
+TEST_HERE("signals reach the owner alone") {
         g_autofree char *listener = NULL;
         TestClient *others[] = { p->sibling, p->stranger, p->root };
         g_autoptr(TestNotice) closed = NULL;
@@ -149,7 +151,7 @@ static void test_tells_the_owner_alone(Privacy *p, const void *data) {
 }
 
 /* Everybody may send signals to everybody, in the bus' own words too. */
-static void test_believes_the_bus_alone(Privacy *p, const void *data) {
+TEST_HERE("who has left is the bus' to say alone") {
         g_autofree char *listener = NULL;
         sd_bus_message *m = NULL;
 
@@ -203,7 +205,7 @@ static void assert_may_not_read(TestClient *client, const char *listener) {
         }
 }
 
-static void test_obeys_the_owner_alone(Privacy *p, const void *data) {
+TEST_HERE("a listener obeys its owner alone") {
         g_autofree char *listener = NULL, *acknowledged = NULL, *name = NULL;
 
         if (!test_require_root())
@@ -229,7 +231,7 @@ static void test_obeys_the_owner_alone(Privacy *p, const void *data) {
 }
 
 /* The first thing that a connection ever asks for is refused as well: nobody knows yet who it is. */
-static void test_denies_newcomers(Privacy *p, const void *data) {
+TEST_HERE("the first call of a connection is denied too") {
         g_autofree char *listener = NULL;
 
         if (!test_require_root())
@@ -241,7 +243,7 @@ static void test_denies_newcomers(Privacy *p, const void *data) {
         serve_one(p, listener);
 }
 
-static void test_lets_root_look_and_close(Privacy *p, const void *data) {
+TEST_HERE("root may look and close, and no more") {
         g_autofree char *listener = NULL, *name = NULL;
         g_autoptr(TestNotice) closed = NULL;
 
@@ -267,7 +269,7 @@ static bool has_owner(Privacy *p, const char *listener) {
         return !streq(owner, "");
 }
 
-static void test_lets_root_not_adopt(Privacy *p, const void *data) {
+TEST_HERE("a persistent listener belongs to its uid alone") {
         g_autofree char *listener = NULL;
 
         if (!test_require_root())
@@ -288,7 +290,7 @@ static void test_lets_root_not_adopt(Privacy *p, const void *data) {
         test_listener_call(p->sibling, listener, "Adopt");
 }
 
-static void test_lets_strangers_not_listen(Privacy *p, const void *data) {
+TEST_HERE("only root and the service's own user may listen") {
         g_autofree char *error = NULL;
 
         if (!test_require_root())
@@ -346,7 +348,7 @@ G_GNUC_NULL_TERMINATED static void assert_finds(TestClient *client, ...) {
         g_assert_cmpuint(g_strv_length(parts) - 1, ==, n);
 }
 
-static void test_lists_what_is_ones_users(Privacy *p, const void *data) {
+TEST_HERE("a list shows what is the caller's user's") {
         g_autofree char *first = NULL, *second = NULL, *persistent = NULL, *siblings = NULL;
 
         if (!test_require_root())
@@ -365,7 +367,7 @@ static void test_lists_what_is_ones_users(Privacy *p, const void *data) {
         assert_lists(p->owner, second, siblings, persistent, NULL);
 }
 
-static void test_introspects_what_is_ones_users(Privacy *p, const void *data) {
+TEST_HERE("introspection shows what is the caller's user's") {
         g_autofree char *first = NULL, *second = NULL, *siblings = NULL;
 
         if (!test_require_root())
@@ -382,7 +384,7 @@ static void test_introspects_what_is_ones_users(Privacy *p, const void *data) {
 }
 
 /* As "busctl tree" does: it asks for nothing else before. */
-static void test_introspects_everything_for_root(Privacy *p, const void *data) {
+TEST_HERE("introspection shows everything to root") {
         g_autofree char *listener = NULL, *siblings = NULL;
 
         if (!test_require_root())
@@ -396,7 +398,7 @@ static void test_introspects_everything_for_root(Privacy *p, const void *data) {
 /* ---- Strangers ---- */
 
 /* Who calls before the bus has said who it is, is not taken for root. */
-static void test_logs_no_stranger_as_root(Privacy *p, const void *data) {
+TEST_HERE("who is not known yet is not logged as root") {
         g_autoptr(GPtrArray) calls = g_ptr_array_new_with_free_func((GDestroyNotify) test_call_free);
         g_autoptr(TestClient) newcomer = NULL;
         unsigned n_refused = 0;
@@ -422,7 +424,7 @@ static void test_logs_no_stranger_as_root(Privacy *p, const void *data) {
 }
 
 /* Whoever has a socket can lock it before the service does. What cannot be helped is told. */
-static void test_tells_when_a_port_is_kept(Privacy *p, const void *data) {
+TEST_HERE("a port that is kept is told of") {
         static const int on = 1;
         g_autofree char *listener = NULL;
         _cleanup_close_ int socket = -EBADF;
@@ -437,25 +439,4 @@ static void test_tells_when_a_port_is_kept(Privacy *p, const void *data) {
         test_listener_call(p->owner, listener, "Close");
         test_wait_for(test_service_has_logged(p->service, "whoever has its socket can keep the port"));
         g_assert_false(test_service_is_listening(p->service, test_local_port(socket)));
-}
-
-int main(int argc, char *argv[]) {
-        test_init(&argc, &argv);
-        (void) test_enter_private_network();
-
-#define ADD(name, function) g_test_add("/privacy/" name, Privacy, NULL, set_up, function, tear_down)
-        ADD("signals reach the owner alone", test_tells_the_owner_alone);
-        ADD("who has left is the bus' to say alone", test_believes_the_bus_alone);
-        ADD("a listener obeys its owner alone", test_obeys_the_owner_alone);
-        ADD("the first call of a connection is denied too", test_denies_newcomers);
-        ADD("root may look and close, and no more", test_lets_root_look_and_close);
-        ADD("a persistent listener belongs to its uid alone", test_lets_root_not_adopt);
-        ADD("only root and the service's own user may listen", test_lets_strangers_not_listen);
-        ADD("a list shows what is the caller's user's", test_lists_what_is_ones_users);
-        ADD("introspection shows what is the caller's user's", test_introspects_what_is_ones_users);
-        ADD("introspection shows everything to root", test_introspects_everything_for_root);
-        ADD("who is not known yet is not logged as root", test_logs_no_stranger_as_root);
-        ADD("a port that is kept is told of", test_tells_when_a_port_is_kept);
-#undef ADD
-        return test_run();
 }

@@ -92,7 +92,7 @@ static void assert_not_pending(TestClient *client, unsigned n) {
 
 /* ---- What a call gets ---- */
 
-static void test_ranges(Fixture *f, const void *data) {
+TEST("maximum and timeoutMs have their ranges") {
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PULL, NULL);
         g_autoptr(TestCall) longest = NULL;
         Peers peers = {};
@@ -108,7 +108,7 @@ static void test_ranges(Fixture *f, const void *data) {
         peers_done(&peers);
 }
 
-static void test_details(Fixture *f, const void *data) {
+TEST("a connection comes with its details") {
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PULL, "localAddress", "s", "127.0.0.1",
                                                 "binaryType", "s", "arraybuffer", NULL);
         uint16_t port = test_get_port(f->client, listener);
@@ -132,7 +132,7 @@ static void test_details(Fixture *f, const void *data) {
         test_assert_connected(peer, accepted->socket);
 }
 
-static void test_everything_arrives(Fixture *f, const void *data) {
+TEST("everything arrives, in order") {
         unsigned fds = test_service_count_fds(f->service);
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PULL, NULL);
         uint16_t port = test_get_port(f->client, listener);
@@ -148,7 +148,7 @@ static void test_everything_arrives(Fixture *f, const void *data) {
 }
 
 /* What nobody has asked for stays in the kernel. */
-static void test_no_more_than_asked_for(Fixture *f, const void *data) {
+TEST("no more is accepted than asked for") {
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PULL, NULL);
         uint16_t port = test_get_port(f->client, listener);
         Peers peers = {};
@@ -168,7 +168,7 @@ static void test_no_more_than_asked_for(Fixture *f, const void *data) {
 }
 
 /* Of many, one call gets many, and never more than the bus would take in one message. */
-static void test_many_at_once(Fixture *f, const void *data) {
+TEST("a call gets many") {
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PULL, NULL);
         unsigned most = 0;
         Peers peers = {};
@@ -191,7 +191,7 @@ static void test_many_at_once(Fixture *f, const void *data) {
 
 /* ---- Waiting ---- */
 
-static void test_time_out(Fixture *f, const void *data) {
+TEST("a call is over after its time") {
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PULL, NULL);
         uint64_t start = test_now();
         Peers peers = {};
@@ -209,7 +209,7 @@ static void test_time_out(Fixture *f, const void *data) {
 }
 
 /* Even of a caller that the service knows nothing of, such as a call from a script. */
-static void test_polls(Fixture *f, const void *data) {
+TEST("a call that does not wait gets what is there") {
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT_PULL, NULL);
         Peers peers = {};
 
@@ -227,7 +227,7 @@ static void test_polls(Fixture *f, const void *data) {
         peers_done(&peers);
 }
 
-static void test_paused(Fixture *f, const void *data) {
+TEST("a call waits for Resume") {
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PULL, "paused", "b", true, NULL);
         TestCall *call = test_accept_start(f->client, listener, 1, TEST_ACCEPT_TIMEOUT_MAX);
         g_autoptr(GPtrArray) batch = NULL;
@@ -248,7 +248,7 @@ static void assert_ended(TestCall *call) {
         g_assert_cmpstr(test_call_error(call), ==, SD_BUS_ERROR_UNKNOWN_OBJECT);
 }
 
-static void test_closed(Fixture *f, const void *data) {
+TEST("a call ends with its listener") {
         _cleanup_close_ int lifetime = eventfd(0, EFD_CLOEXEC);
         g_autofree char *closed = test_listen(f->client, 0, -1, TEST_PULL, NULL);
         g_autofree char *expired = test_listen(f->client, 0, -1, TEST_PULL, "lifetime", "h", lifetime, NULL);
@@ -269,7 +269,7 @@ static void test_closed(Fixture *f, const void *data) {
         assert_ended(d);
 }
 
-static void test_too_many_calls(Fixture *f, const void *data) {
+TEST("so many calls may wait") {
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PULL, NULL);
         g_autoptr(GPtrArray) calls = g_ptr_array_new_with_free_func((GDestroyNotify) test_call_free);
         g_autoptr(TestCall) refused = NULL;
@@ -287,7 +287,7 @@ static void test_too_many_calls(Fixture *f, const void *data) {
 
 /* ---- Pending ---- */
 
-static void test_pending(Fixture *f, const void *data) {
+TEST("Pending tells once that a connection waits, and again after a call") {
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PULL, NULL);
         uint16_t port = test_get_port(f->client, listener);
         Peers peers = {};
@@ -314,7 +314,7 @@ static void test_pending(Fixture *f, const void *data) {
         peers_done(&peers);
 }
 
-static void test_not_pending(Fixture *f, const void *data) {
+TEST("Pending tells nothing while a call waits") {
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PULL, NULL);
         uint16_t port = test_get_port(f->client, listener);
         TestCall *first = test_accept_start(f->client, listener, 1, TEST_ACCEPT_TIMEOUT_MAX);
@@ -336,7 +336,7 @@ static void test_not_pending(Fixture *f, const void *data) {
         peers_done(&peers);
 }
 
-static void test_wrong_deliveries(Fixture *f, const void *data) {
+TEST("nothing else is for it, and it is for nothing else") {
         static const char *const deliveries[] = { "signal", "channel", "socket" };
         static const char *const members[] = { "OpenChannel", "TakeSocket" };
         g_autofree char *pull = test_listen(f->client, 0, -1, TEST_PULL, NULL), *acknowledge = NULL;
@@ -370,7 +370,7 @@ static void call_without_reply(TestClient *client, const char *listener, const c
 }
 
 /* There is no message that a connection could be in. */
-static void test_without_a_reply(Fixture *f, const void *data) {
+TEST("who expects no reply takes nothing") {
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PULL, NULL);
         g_autofree char *taken = test_listen(f->client, 0, -1, "delivery", "s", "socket", NULL);
         g_autofree char *channel = test_listen(f->client, 0, -1, "delivery", "s", "channel", NULL);
@@ -390,28 +390,4 @@ static void test_without_a_reply(Fixture *f, const void *data) {
         fd = test_listener_call_fd(f->client, taken, "TakeSocket");
         other = test_listener_call_fd(f->client, channel, "OpenChannel");
         g_assert_cmpuint(test_get_u64(f->client, listener, "Accepted"), ==, 1);
-}
-
-int main(int argc, char *argv[]) {
-        test_init(&argc, &argv);
-        (void) test_enter_private_network();
-
-#define ADD(name, function) \
-        g_test_add("/pull/" name, Fixture, NULL, fixture_set_up, function, fixture_tear_down)
-        ADD("who expects no reply takes nothing", test_without_a_reply);
-        ADD("maximum and timeoutMs have their ranges", test_ranges);
-        ADD("a connection comes with its details", test_details);
-        ADD("everything arrives, in order", test_everything_arrives);
-        ADD("no more is accepted than asked for", test_no_more_than_asked_for);
-        ADD("a call gets many", test_many_at_once);
-        ADD("a call is over after its time", test_time_out);
-        ADD("a call that does not wait gets what is there", test_polls);
-        ADD("a call waits for Resume", test_paused);
-        ADD("a call ends with its listener", test_closed);
-        ADD("so many calls may wait", test_too_many_calls);
-        ADD("Pending tells once that a connection waits, and again after a call", test_pending);
-        ADD("Pending tells nothing while a call waits", test_not_pending);
-        ADD("nothing else is for it, and it is for nothing else", test_wrong_deliveries);
-#undef ADD
-        return test_run();
 }

@@ -78,7 +78,7 @@ static void assert_allows(Fixture *f, const char *const *prefixes, const Visit *
 #define ASSERT_ALLOWS(f, prefixes, visits) assert_allows(f, prefixes, visits, ELEMENTS(visits))
 #define PREFIXES(...) ((const char *const[]) { __VA_ARGS__ __VA_OPT__(, ) NULL })
 
-static void test_allow_everybody(Fixture *f, const void *data) {
+TEST("nothing in particular allows everybody") {
         static const Visit visits[] = {
                 { "127.0.0.1", "127.0.0.1", true },
                 { "::1", "::1", true },
@@ -88,7 +88,7 @@ static void test_allow_everybody(Fixture *f, const void *data) {
         ASSERT_ALLOWS(f, PREFIXES("0.0.0.0/0", "::/0"), visits);
 }
 
-static void test_allow_ipv4(Fixture *f, const void *data) {
+TEST("IPv4 prefixes") {
         static const Visit one[] = {
                 { "127.0.0.1", "127.0.0.1", true },
                 { "127.0.0.2", "127.0.0.1", false },
@@ -114,7 +114,7 @@ static void test_allow_ipv4(Fixture *f, const void *data) {
         ASSERT_ALLOWS(f, PREFIXES("0.0.0.0/0"), all);
 }
 
-static void test_allow_ipv6(Fixture *f, const void *data) {
+TEST("IPv6 prefixes") {
         static const Visit visits[] = {
                 { "::1", "::1", true },
                 { "127.0.0.1", "127.0.0.1", false },
@@ -126,7 +126,7 @@ static void test_allow_ipv6(Fixture *f, const void *data) {
 }
 
 /* Mapped into IPv6 or not, it is the same address: of the peer and of the prefix. */
-static void test_allow_mapped(Fixture *f, const void *data) {
+TEST("mapped addresses are IPv4 addresses") {
         static const Visit visits[] = {
                 { "127.0.0.1", "127.0.0.1", true },
                 { "127.0.0.2", "127.0.0.1", false },
@@ -137,7 +137,7 @@ static void test_allow_mapped(Fixture *f, const void *data) {
         ASSERT_ALLOWS(f, PREFIXES("::ffff:127.0.0.0/127"), visits);
 }
 
-static void test_allow_neighbours(Fixture *f, const void *data) {
+TEST("any of several will do") {
         static const Visit visits[] = {
                 { NULL, TEST_IPV4, true },
                 { NULL, TEST_IPV6, true },
@@ -152,7 +152,7 @@ static void test_allow_neighbours(Fixture *f, const void *data) {
 }
 
 /* A refused one is neither held back by the client's credit nor by the rate of the others. */
-static void test_refusals_are_free(Fixture *f, const void *data) {
+TEST("refusing waits for nothing") {
         const char *const prefixes[] = { "::1", NULL };
         g_autofree char *listener = test_listen(f->client, 0, -1, "allowFrom", "as", prefixes, "acknowledge",
                                                 "b", true, "acceptRate", "u", 1, NULL);
@@ -197,7 +197,7 @@ static uint64_t measure(Fixture *f, const char *listener, unsigned n) {
         return end - start;
 }
 
-static void test_accept_rate(Fixture *f, const void *data) {
+TEST("holds back and loses nothing") {
         static const struct {
                 uint32_t rate;
                 unsigned n;
@@ -217,7 +217,7 @@ static void test_accept_rate(Fixture *f, const void *data) {
         }
 }
 
-static void test_no_accept_rate(Fixture *f, const void *data) {
+TEST("unlimited or as good as") {
         g_autofree char *unlimited = test_listen(f->client, 0, -1, "acceptRate", "u", 0, NULL);
         g_autofree char *highest = test_listen(f->client, 0, -1, "acceptRate", "u", UINT32_MAX, NULL);
 
@@ -233,7 +233,7 @@ static void take(Fixture *f, int peer) {
 }
 
 /* Stopping and going on gains nothing. */
-static void test_accept_rate_and_pause(Fixture *f, const void *data) {
+TEST("is not gained on by Pause and Resume") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "acceptRate", "u", 5, NULL);
         uint16_t port = test_get_port(f->client, listener);
         uint64_t start = test_now();
@@ -250,7 +250,7 @@ static void test_accept_rate_and_pause(Fixture *f, const void *data) {
         g_assert_cmpuint(test_now() - start, >=, 2 * 200000 - EARLY);
 }
 
-static void test_accept_rate_and_close(Fixture *f, const void *data) {
+TEST("does not delay Close") {
         unsigned n_fds = test_service_count_fds(f->service);
         g_autofree char *listener = test_listen(f->client, 0, -1, "acceptRate", "u", 1, NULL);
         uint16_t port = test_get_port(f->client, listener);
@@ -265,7 +265,7 @@ static void test_accept_rate_and_close(Fixture *f, const void *data) {
 }
 
 /* One that waits for its turn is none of the others' business. */
-static void test_accept_rate_and_others(Fixture *f, const void *data) {
+TEST("does not delay others") {
         g_autofree char *slow = test_listen(f->client, 0, -1, "acceptRate", "u", 1, NULL);
         g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
         g_autofree char *quick = test_listen(f->client, 0, -1, NULL),
@@ -293,7 +293,7 @@ static void test_accept_rate_and_others(Fixture *f, const void *data) {
 
 /* Of the listener's owner, who does not answer at the time: root, or another connection of a persistent one's
  * user, may look. */
-static void test_counters_of_a_stalled_client(Fixture *f, const void *data) {
+TEST("a stalled client's are in flight") {
         g_autoptr(TestClient) observer = test_client_new(f->bus, (uid_t) -1);
         g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
         uint16_t port = test_get_port(f->client, listener);
@@ -323,7 +323,7 @@ static void test_counters_of_a_stalled_client(Fixture *f, const void *data) {
 }
 
 /* Who has received and does not say so is no better: sent is not delivered. */
-static void test_counters_without_an_answer(Fixture *f, const void *data) {
+TEST("sent is not delivered") {
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         uint16_t port = test_get_port(f->client, listener);
         unsigned window = test_get_window(f->client), before;
@@ -359,32 +359,9 @@ static void test_counters_without_an_answer(Fixture *f, const void *data) {
 }
 
 /* No library answers so, but an error proves as much. */
-static void test_counters_with_an_error(Fixture *f, const void *data) {
+TEST("any answer to a Ping will do") {
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
 
         test_client_set_pings(f->client, TEST_PINGS_REFUSE);
         (void) measure(f, listener, 20);
-}
-
-int main(int argc, char *argv[]) {
-        test_init(&argc, &argv);
-        (void) test_enter_private_network();
-
-#define ADD(name, function) g_test_add(name, Fixture, NULL, fixture_set_up, function, fixture_tear_down)
-        ADD("/allow-from/nothing in particular allows everybody", test_allow_everybody);
-        ADD("/allow-from/IPv4 prefixes", test_allow_ipv4);
-        ADD("/allow-from/IPv6 prefixes", test_allow_ipv6);
-        ADD("/allow-from/mapped addresses are IPv4 addresses", test_allow_mapped);
-        ADD("/allow-from/any of several will do", test_allow_neighbours);
-        ADD("/allow-from/refusing waits for nothing", test_refusals_are_free);
-        ADD("/accept-rate/holds back and loses nothing", test_accept_rate);
-        ADD("/accept-rate/unlimited or as good as", test_no_accept_rate);
-        ADD("/accept-rate/is not gained on by Pause and Resume", test_accept_rate_and_pause);
-        ADD("/accept-rate/does not delay Close", test_accept_rate_and_close);
-        ADD("/accept-rate/does not delay others", test_accept_rate_and_others);
-        ADD("/counters/a stalled client's are in flight", test_counters_of_a_stalled_client);
-        ADD("/counters/sent is not delivered", test_counters_without_an_answer);
-        ADD("/counters/any answer to a Ping will do", test_counters_with_an_error);
-#undef ADD
-        return test_run();
 }

@@ -48,7 +48,7 @@ static void assert_contains(const char *text, const char *part) {
                 g_error("\"%s\" is not in: %s", part, text);
 }
 
-static void test_shows_help(void) {
+TEST_ALONE("shows its help") {
         static const char *const spellings[] = { "--help", "-h" };
 
         for (size_t i = 0; i < ELEMENTS(spellings); i++) {
@@ -75,7 +75,7 @@ static void assert_usage_error(const char *first, const char *second, const char
         run_done(&r);
 }
 
-static void test_refuses_unknown_arguments(void) {
+TEST_ALONE("refuses what it does not know") {
         assert_usage_error("--nonsense", NULL, "--nonsense");
         assert_usage_error("-x", NULL, "x");
         assert_usage_error("--user=me", NULL, "--user");
@@ -92,7 +92,7 @@ static void assert_misses(const char *first, const char *second, const char *bus
         run_done(&r);
 }
 
-static void test_says_when_there_is_no_bus(void) {
+TEST_ALONE("says when there is no bus") {
         assert_misses(NULL, NULL, "system bus");
         assert_misses("--system", NULL, "system bus");
         assert_misses("--user", NULL, "session bus");
@@ -100,7 +100,7 @@ static void test_says_when_there_is_no_bus(void) {
 }
 
 /* The policy is for the user that the package has made. */
-static void test_says_when_the_name_is_not_for_it(void) {
+TEST_ALONE("says when the name is not for it") {
         g_autoptr(TestBus) bus = test_bus_new_for_user(NULL, "nobody");
         g_autoptr(TestService) service = test_service_spawn(bus, NULL);
 
@@ -108,7 +108,7 @@ static void test_says_when_the_name_is_not_for_it(void) {
         g_assert_true(test_service_has_logged(service, "Cannot take the name " TEST_BUS_NAME ": "));
 }
 
-static void test_has_one_version(Fixture *f, const void *data) {
+TEST("has one version") {
         g_autoptr(sd_bus_message)
                         reply = test_call(f->client, TEST_MANAGER_PATH, "org.freedesktop.DBus.Properties",
                                           "Get", "ss", TEST_MANAGER_INTERFACE, "Version");
@@ -125,7 +125,7 @@ static void test_has_one_version(Fixture *f, const void *data) {
 }
 
 /* A day without trouble leaves nothing in the log. */
-static void test_is_quiet(Fixture *f, const void *data) {
+TEST("logs nothing that is normal") {
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         _cleanup_close_ int peer = test_connect("::1", test_get_port(f->client, listener));
         g_autoptr(TestAccepted) accepted = test_client_wait_accepted(f->client);
@@ -166,7 +166,7 @@ static void set_up_session(Fixture *f, const void *data) {
         f->client = test_client_new(f->bus, (uid_t) -1);
 }
 
-static void test_serves_a_session_bus(Fixture *f, const void *data) {
+TEST_OF("serves a session bus", Fixture, f, set_up_session, fixture_tear_down, NULL) {
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         uint16_t port = test_get_port(f->client, listener);
         _cleanup_close_ int peer = test_connect("::1", port);
@@ -203,7 +203,7 @@ static void expect_notification(int fd, const char *text) {
         g_assert_cmpstr(received, ==, text);
 }
 
-static void test_tells_when_it_is_ready(Fixture *f, const void *data) {
+TEST("tells its manager when it is ready") {
         g_autofree char *path = g_build_filename(test_bus_directory(f->bus), "notify", NULL);
         g_autofree char *variable = g_strdup_printf("NOTIFY_SOCKET=%s", path);
         _cleanup_close_ int fd = new_notify_socket(path);
@@ -222,7 +222,7 @@ static void set_low_limit(void *data) {
 
 static const FixtureOptions low_limit = { .service.setup = set_low_limit };
 
-static void test_raises_its_descriptor_limit(Fixture *f, const void *data) {
+TEST_ON("raises its limit of descriptors", &low_limit) {
         struct rlimit limit;
 
         if (g_getenv("TEST_SERVICE_WRAPPER")) {
@@ -232,22 +232,4 @@ static void test_raises_its_descriptor_limit(Fixture *f, const void *data) {
         g_assert_no_errno(prlimit(test_service_pid(f->service), RLIMIT_NOFILE, NULL, &limit));
         g_assert_cmpuint(limit.rlim_cur, ==, 256);
         g_assert_cmpuint(limit.rlim_max, ==, 256);
-}
-
-int main(int argc, char *argv[]) {
-        test_init(&argc, &argv);
-
-        g_test_add_func("/service/shows its help", test_shows_help);
-        g_test_add_func("/service/refuses what it does not know", test_refuses_unknown_arguments);
-        g_test_add_func("/service/says when there is no bus", test_says_when_there_is_no_bus);
-        g_test_add_func("/service/says when the name is not for it", test_says_when_the_name_is_not_for_it);
-#define ADD(name, data, set_up, function) \
-        g_test_add("/service/" name, Fixture, data, set_up, function, fixture_tear_down)
-        ADD("has one version", NULL, fixture_set_up, test_has_one_version);
-        ADD("logs nothing that is normal", NULL, fixture_set_up, test_is_quiet);
-        ADD("serves a session bus", NULL, set_up_session, test_serves_a_session_bus);
-        ADD("tells its manager when it is ready", NULL, fixture_set_up, test_tells_when_it_is_ready);
-        ADD("raises its limit of descriptors", &low_limit, fixture_set_up, test_raises_its_descriptor_limit);
-#undef ADD
-        return test_run();
 }

@@ -126,7 +126,7 @@ static void copy_done(Copy *c) {
 
 /* ---- Taking ---- */
 
-static void test_accepts_by_itself(Fixture *f, const void *data) {
+TEST("who takes it accepts by itself") {
         g_autofree char *listener = test_listen(f->client, 0, -1, SOCKET, NULL);
         uint16_t port = test_get_port(f->client, listener);
         _cleanup_close_ int early = test_connect("::1", port), socket = -EBADF, fd = -EBADF;
@@ -147,7 +147,7 @@ static void test_accepts_by_itself(Fixture *f, const void *data) {
         g_assert_cmpuint(test_client_count_signals(f->client, NULL), ==, 0);
 }
 
-static void test_blocking(Fixture *f, const void *data) {
+TEST("nonBlocking is the socket's") {
         g_autofree char *blocking = test_listen(f->client, 0, -1, SOCKET, NULL);
         g_autofree char *non_blocking = test_listen(f->client, 0, -1, SOCKET, "nonBlocking", "b", true, NULL);
         _cleanup_close_ int a = take_socket(f->client, blocking), b = take_socket(f->client, non_blocking);
@@ -156,7 +156,7 @@ static void test_blocking(Fixture *f, const void *data) {
         g_assert_cmpint(fcntl(b, F_GETFL) & O_NONBLOCK, ==, O_NONBLOCK);
 }
 
-static void test_options_hold(Fixture *f, const void *data) {
+TEST("options hold for what is accepted") {
         g_autofree char *listener = test_listen(f->client, 0, 7, SOCKET, "localAddress", "s", "127.0.0.1",
                                                 "noDelay", "b", true, "keepAlive", "b", true, NULL);
         uint16_t port = test_get_port(f->client, listener);
@@ -170,7 +170,7 @@ static void test_options_hold(Fixture *f, const void *data) {
 }
 
 /* They have their user's part of what the bus holds, and keep it. */
-static void test_says_what_it_waits_for(Fixture *f, const void *data) {
+TEST("a caller that must wait for others is told") {
         enum {
                 STALLED = 20
         };
@@ -200,7 +200,7 @@ static void test_says_what_it_waits_for(Fixture *f, const void *data) {
         close_fd(take_socket(f->client, listener));
 }
 
-static void test_is_taken_once(Fixture *f, const void *data) {
+TEST("it is taken once") {
         g_autofree char *listener = test_listen(f->client, 0, -1, SOCKET, NULL), *again = NULL, *after = NULL;
         _cleanup_close_ int socket = take_socket(f->client, listener);
 
@@ -212,7 +212,7 @@ static void test_is_taken_once(Fixture *f, const void *data) {
         g_assert_cmpstr(after, ==, ALREADY_TAKEN);
 }
 
-static void test_wrong_delivery(Fixture *f, const void *data) {
+TEST("nothing else is for it, and it is for nothing else") {
         static const char *const others[] = { "signal", "pull", "channel" };
         static const char *const members[] = { "OpenChannel", "Pause", "Resume" };
         g_autofree char *listener = test_listen(f->client, 0, -1, SOCKET, NULL);
@@ -231,7 +231,7 @@ static void test_wrong_delivery(Fixture *f, const void *data) {
         }
 }
 
-static void test_other_clients(Fixture *f, const void *data) {
+TEST("a persistent one is for others of the user") {
         g_autofree char *listener = test_listen(f->client, 0, -1, SOCKET, NULL), *denied = NULL;
         g_autofree char *persistent = test_listen(f->client, 0, -1, SOCKET, "persistent", "b", true, NULL);
         g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
@@ -244,7 +244,7 @@ static void test_other_clients(Fixture *f, const void *data) {
 }
 
 /* A program that restarts takes it again, with what has queued meanwhile. */
-static void test_persistent(Fixture *f, const void *data) {
+TEST("a persistent one is taken again by the next owner") {
         g_autofree char *listener = test_listen(f->client, 0, -1, SOCKET, "persistent", "b", true, NULL);
         uint16_t port = test_get_port(f->client, listener);
         _cleanup_close_ int socket = take_socket(f->client, listener), peer = -EBADF, fd = -EBADF;
@@ -264,7 +264,7 @@ static void test_persistent(Fixture *f, const void *data) {
 
 /* ---- Revoking ---- */
 
-static void test_revoked_by_close(Fixture *f, const void *data) {
+TEST("Close revokes it") {
         g_autofree char *listener = test_listen(f->client, test_free_port(), -1, SOCKET, NULL);
         Copy c = copy_new(f->client, listener);
         g_autoptr(TestNotice) closed = NULL;
@@ -276,7 +276,7 @@ static void test_revoked_by_close(Fixture *f, const void *data) {
         copy_done(&c);
 }
 
-static void test_revoked_by_the_owners_end(Fixture *f, const void *data) {
+TEST("the owner's end revokes it") {
         g_autofree char *listener = test_listen(f->client, 0, -1, SOCKET, NULL);
         Copy c = copy_new(f->client, listener);
 
@@ -286,7 +286,7 @@ static void test_revoked_by_the_owners_end(Fixture *f, const void *data) {
         copy_done(&c);
 }
 
-static void test_revoked_by_lifetime(Fixture *f, const void *data) {
+TEST("the end of its lifetime revokes it") {
         _cleanup_close_ int lifetime = eventfd(0, EFD_CLOEXEC);
         g_autofree char *listener = test_listen(f->client, test_free_port(), -1, SOCKET, "lifetime", "h",
                                                 lifetime, NULL);
@@ -300,7 +300,7 @@ static void test_revoked_by_lifetime(Fixture *f, const void *data) {
         copy_done(&c);
 }
 
-static void test_revoked_by_shutdown(Fixture *f, const void *data) {
+TEST("a shutdown revokes it") {
         g_autofree char *listener = test_listen(f->client, 0, -1, SOCKET, NULL);
         Copy c = copy_new(f->client, listener);
 
@@ -309,7 +309,7 @@ static void test_revoked_by_shutdown(Fixture *f, const void *data) {
         copy_done(&c);
 }
 
-static void test_revoked_by_root(Fixture *f, const void *data) {
+TEST("another connection's Close revokes it") {
         g_autoptr(TestClient) owner = NULL;
         g_autofree char *listener = NULL;
         g_autoptr(TestNotice) closed = NULL;
@@ -329,7 +329,7 @@ static void test_revoked_by_root(Fixture *f, const void *data) {
 }
 
 /* A copy is not in the way of the next one. */
-static void test_port_is_free(Fixture *f, const void *data) {
+TEST("a revoked copy leaves the port free") {
         for (unsigned i = 0; i < 3; i++) {
                 uint16_t port = test_free_port();
                 g_autofree char *listener = test_listen(f->client, port, -1, SOCKET, NULL), *next = NULL;
@@ -352,7 +352,7 @@ static void test_port_is_free(Fixture *f, const void *data) {
 }
 
 /* All that it can do is to keep the number from others, as long as it is there. */
-static void test_port_is_held(Fixture *f, const void *data) {
+TEST("a revoked copy that listens again holds the port's number and no more") {
         uint16_t port = test_free_port();
         g_autofree char *listener = test_listen(f->client, port, -1, SOCKET, NULL), *next = NULL,
                         *error = NULL;
@@ -371,29 +371,4 @@ static void test_port_is_held(Fixture *f, const void *data) {
         peer = test_connect("::1", port);
         accepted = test_client_wait_accepted(f->client);
         test_assert_connected(peer, accepted->socket);
-}
-
-int main(int argc, char *argv[]) {
-        test_init(&argc, &argv);
-        (void) test_enter_private_network();
-
-#define ADD(name, function) \
-        g_test_add("/socket/" name, Fixture, NULL, fixture_set_up, function, fixture_tear_down)
-        ADD("who takes it accepts by itself", test_accepts_by_itself);
-        ADD("nonBlocking is the socket's", test_blocking);
-        ADD("options hold for what is accepted", test_options_hold);
-        ADD("a caller that must wait for others is told", test_says_what_it_waits_for);
-        ADD("it is taken once", test_is_taken_once);
-        ADD("nothing else is for it, and it is for nothing else", test_wrong_delivery);
-        ADD("a persistent one is for others of the user", test_other_clients);
-        ADD("a persistent one is taken again by the next owner", test_persistent);
-        ADD("Close revokes it", test_revoked_by_close);
-        ADD("the owner's end revokes it", test_revoked_by_the_owners_end);
-        ADD("the end of its lifetime revokes it", test_revoked_by_lifetime);
-        ADD("a shutdown revokes it", test_revoked_by_shutdown);
-        ADD("another connection's Close revokes it", test_revoked_by_root);
-        ADD("a revoked copy leaves the port free", test_port_is_free);
-        ADD("a revoked copy that listens again holds the port's number and no more", test_port_is_held);
-#undef ADD
-        return test_run();
 }

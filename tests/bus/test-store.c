@@ -55,7 +55,9 @@ static void tear_down(StoreFixture *f, const void *data) {
         test_bus_free(f->bus);
 }
 
-static void test_goes_on(StoreFixture *f, const void *data) {
+#define TEST_HERE(sentence) TEST_OF(sentence, StoreFixture, f, set_up, tear_down, NULL)
+
+TEST_HERE("goes on") {
         g_autofree char *signals = NULL, *pull = NULL, *channel = NULL, *taken = NULL, *next = NULL;
         _cleanup_close_ int a = -EBADF, b = -EBADF, c = -EBADF, d = -EBADF, ours = -EBADF, listening = -EBADF;
         _cleanup_close_ int socket = -EBADF;
@@ -95,7 +97,7 @@ static void test_goes_on(StoreFixture *f, const void *data) {
 }
 
 /* Whoever has seen it may say so, and say so again. */
-static void test_serials_stay(StoreFixture *f, const void *data) {
+TEST_HERE("serials stay known") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "acknowledge", "b", true, NULL);
         _cleanup_close_ int peer = test_connect("::1", test_get_port(f->client, listener));
 
@@ -119,7 +121,7 @@ static int on_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error *err
 }
 
 /* A client that looks at who sends would not believe anybody else. */
-static void test_ends_are_told_by_name(StoreFixture *f, const void *data) {
+TEST_HERE("ends are told by who has the name") {
         g_autofree char *bound = NULL, *channel = NULL;
         _cleanup_close_ int theirs = -EBADF, lifetime = -EBADF, ours = -EBADF;
         sd_bus_slot *match = NULL;
@@ -170,7 +172,7 @@ static void set_flag(StoreFixture *f, uint32_t flag) {
 }
 
 /* As if the process had died before it could answer Listen. */
-static void test_an_answer_that_was_not_given(StoreFixture *f, const void *data) {
+TEST_HERE("a Listen that was not answered frees its port") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL),
                         *again = NULL;
         uint16_t port = test_get_port(f->client, listener);
@@ -195,7 +197,7 @@ static void test_an_answer_that_was_not_given(StoreFixture *f, const void *data)
 }
 
 /* What nobody owned when it was taken is still somebody's. */
-static void test_taken_of_nobody(StoreFixture *f, const void *data) {
+TEST_HERE("what nobody owned is somebody's") {
         g_autofree char *socket = NULL, *channel = NULL, *left = NULL, *error = NULL;
         _cleanup_close_ int taken = -EBADF, ours = -EBADF, theirs = -EBADF, a = -EBADF, b = -EBADF,
                             c = -EBADF;
@@ -226,7 +228,7 @@ static void test_taken_of_nobody(StoreFixture *f, const void *data) {
 }
 
 /* Whose it was nobody knows any more. */
-static void test_unread_from_before(StoreFixture *f, const void *data) {
+TEST_HERE("what is lost from before is told as that") {
         g_autofree char *channel = test_listen(f->client, 0, -1, "delivery", "s", "channel", NULL);
         _cleanup_close_ int ours = test_listener_call_fd(f->client, channel, "OpenChannel"), peer = -EBADF;
         g_autoptr(TestError) error = NULL;
@@ -243,7 +245,7 @@ static void test_unread_from_before(StoreFixture *f, const void *data) {
 }
 
 /* SIGTERM without a systemd on the bus that could say what it is for. */
-static void test_a_stop_leaves_nothing(StoreFixture *f, const void *data) {
+TEST_HERE("a stop leaves nothing") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
         uint16_t port = test_get_port(f->client, listener);
         g_autoptr(TestNotice) closed = NULL;
@@ -256,7 +258,7 @@ static void test_a_stop_leaves_nothing(StoreFixture *f, const void *data) {
         g_assert_cmpint(test_connect_fails("::1", port), ==, ECONNREFUSED);
 }
 
-static void test_another_bus(StoreFixture *f, const void *data) {
+TEST_HERE("another bus has other owners") {
         g_autofree char *owned = NULL, *persistent = NULL, *error = NULL;
         uint16_t owned_port, persistent_port;
         g_autofree char *owner = g_strdup(test_client_name(f->client));
@@ -291,7 +293,7 @@ static void test_another_bus(StoreFixture *f, const void *data) {
 }
 
 /* As another version would have left it. */
-static void test_another_version(StoreFixture *f, const void *data) {
+TEST_HERE("another version starts anew") {
         g_autofree G_GNUC_UNUSED char *listener = test_listen(f->client, 0, -1, NULL), *log = NULL,
                                       *again = NULL;
         uint16_t port = test_get_port(f->client, listener);
@@ -313,7 +315,7 @@ static void test_another_version(StoreFixture *f, const void *data) {
 }
 
 /* Whatever comes back instead of what was kept. */
-static void test_strange_things(StoreFixture *f, const void *data) {
+TEST_HERE("strange things are put away") {
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         uint16_t port = test_get_port(f->client, listener);
         int pipe_ends[2], ends[2], table;
@@ -358,7 +360,7 @@ static void test_strange_things(StoreFixture *f, const void *data) {
 }
 
 /* Every byte of it may be wrong. */
-static void test_damage(StoreFixture *f, const void *data) {
+TEST_HERE("damage is survived") {
         for (unsigned round = 0; round < 20; round++) {
                 g_autofree G_GNUC_UNUSED char *listener = test_listen(f->client, 0, -1, "persistent", "b",
                                                                       true, NULL);
@@ -378,7 +380,7 @@ static void test_damage(StoreFixture *f, const void *data) {
 }
 
 /* The listener is nobody's then, and what has come to it waits for the next who takes it. */
-static void test_a_bus_that_ends(StoreFixture *f, const void *data) {
+TEST_HERE("a bus that ends takes no connection along") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
         uint16_t port = test_get_port(f->client, listener);
         int peers[8];
@@ -407,7 +409,7 @@ static void test_a_bus_that_ends(StoreFixture *f, const void *data) {
 }
 
 /* Who does not listen to the service does not stop it either, and is told later. */
-static void test_a_busy_manager(StoreFixture *f, const void *data) {
+TEST_HERE("a busy manager is told later") {
         g_auto(GStrv) listeners = g_new0(char *, 1001);
         g_autofree char *last = NULL;
         uint16_t port;
@@ -433,27 +435,4 @@ static void test_a_busy_manager(StoreFixture *f, const void *data) {
         _cleanup_close_ int peer = test_connect("::1", port);
 
         test_client_expect_accepted(f->client, last, peer, 2);
-}
-
-static void add(const char *path, void (*test)(StoreFixture *f, const void *data)) {
-        g_test_add(path, StoreFixture, NULL, set_up, test, tear_down);
-}
-
-int main(int argc, char *argv[]) {
-        test_init(&argc, &argv);
-
-        add("/store/goes on", test_goes_on);
-        add("/store/serials stay known", test_serials_stay);
-        add("/store/ends are told by who has the name", test_ends_are_told_by_name);
-        add("/store/a Listen that was not answered frees its port", test_an_answer_that_was_not_given);
-        add("/store/what nobody owned is somebody's", test_taken_of_nobody);
-        add("/store/what is lost from before is told as that", test_unread_from_before);
-        add("/store/a stop leaves nothing", test_a_stop_leaves_nothing);
-        add("/store/another bus has other owners", test_another_bus);
-        add("/store/another version starts anew", test_another_version);
-        add("/store/strange things are put away", test_strange_things);
-        add("/store/damage is survived", test_damage);
-        add("/store/a bus that ends takes no connection along", test_a_bus_that_ends);
-        add("/store/a busy manager is told later", test_a_busy_manager);
-        return test_run();
 }

@@ -27,7 +27,7 @@ static void call_often(TestClient *client, sd_bus_message *(*make)(TestClient *c
 
 /* Many programs read and answer no Pings: those that wait for the answer to a call, and what is made with
  * jeepney. */
-static void test_reader(Fixture *f, const void *data) {
+TEST("who reads is not refused, though it answers no Pings") {
         test_client_set_pings(f->client, TEST_PINGS_IGNORE);
         for (unsigned i = 0; i < FEW_LISTENERS; i++)
                 g_free(test_listen(f->client, 0, -1, NULL));
@@ -38,7 +38,7 @@ static void test_reader(Fixture *f, const void *data) {
 }
 
 /* One list is longer than what may always be unread, and somebody of the same user reads nothing. */
-static void test_reader_beside(Fixture *f, const void *data) {
+TEST("nor for what another one of its user does not read") {
         g_autoptr(TestClient) staller = test_client_new(f->bus, (uid_t) -1);
         Counted calls = {};
 
@@ -55,8 +55,12 @@ static void test_reader_beside(Fixture *f, const void *data) {
                                                "ListListeners", ""));
 }
 
+static const FixtureOptions session_like = {
+        .bus_xml = "<limit name=\"max_replies_per_connection\">50000</limit>",
+};
+
 /* On a session bus a client may wait for the answers to as many calls as it likes. */
-static void test_many_at_once(Fixture *f, const void *data) {
+TEST_ON("every call is answered, however many there are at once", &session_like) {
         Counted calls = {};
 
         for (unsigned i = 0; i < N_AT_ONCE; i++)
@@ -65,7 +69,7 @@ static void test_many_at_once(Fixture *f, const void *data) {
         g_assert_cmpuint(calls.n_failed, ==, 0);
 }
 
-static void test_pull(Fixture *f, const void *data) {
+TEST("nor with pull") {
         g_autofree char *listener = NULL;
         uint16_t port;
 
@@ -91,7 +95,7 @@ static void test_pull(Fixture *f, const void *data) {
         }
 }
 
-static void test_acknowledge(Fixture *f, const void *data) {
+TEST("nor with acknowledge") {
         g_autofree char *listener = NULL;
         uint16_t port;
 
@@ -114,22 +118,4 @@ static void test_acknowledge(Fixture *f, const void *data) {
                 test_wait_for(calls.n_answered == calls.n_sent);
                 g_assert_cmpuint(calls.n_refused + calls.n_failed, ==, 0);
         }
-}
-
-static const FixtureOptions session_like = {
-        .bus_xml = "<limit name=\"max_replies_per_connection\">50000</limit>",
-};
-
-#define ADD(path, test) \
-        g_test_add("/unread-readers/" path, Fixture, NULL, fixture_set_up, test, fixture_tear_down)
-
-int main(int argc, char *argv[]) {
-        test_init(&argc, &argv);
-        ADD("who reads is not refused, though it answers no Pings", test_reader);
-        ADD("nor for what another one of its user does not read", test_reader_beside);
-        ADD("nor with pull", test_pull);
-        ADD("nor with acknowledge", test_acknowledge);
-        g_test_add("/unread-readers/every call is answered, however many there are at once", Fixture,
-                   &session_like, fixture_set_up, test_many_at_once, fixture_tear_down);
-        return test_run();
 }

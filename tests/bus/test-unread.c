@@ -123,7 +123,7 @@ static sd_bus_message *make_path_echo(TestClient *client) {
         return test_message_new(client, path, TEST_LISTENER_INTERFACE, "Close");
 }
 
-static void test_long_lists(Fixture *f, const void *data) {
+TEST("long lists that are not read stop nobody") {
         g_autoptr(TestClient) staller = test_client_new(f->bus, (uid_t) -1);
         g_autofree char *name = g_strnfill(255, 'n');
 
@@ -133,20 +133,20 @@ static void test_long_lists(Fixture *f, const void *data) {
         stall(f, counted_make_list, staller, COUNTED_LISTS);
 }
 
-static void test_short_calls(Fixture *f, const void *data) {
+TEST("nor do many short calls") {
         g_autoptr(TestClient) staller = test_client_new(f->bus, (uid_t) -1);
 
         stall(f, counted_make_introspect, staller, N_SHORT_CALLS);
 }
 
 /* sd-bus repeats in its errors what there is not. */
-static void test_echoes(Fixture *f, const void *data) {
+TEST("nor errors that repeat long names") {
         g_autoptr(TestClient) staller = test_client_new(f->bus, (uid_t) -1);
 
         stall(f, make_echo, staller, N_ECHOES);
 }
 
-static void test_path_echoes(Fixture *f, const void *data) {
+TEST("nor those that repeat long paths") {
         g_autoptr(TestClient) staller = test_client_new(f->bus, (uid_t) -1);
 
         stall(f, make_path_echo, staller, N_PATH_ECHOES);
@@ -210,7 +210,7 @@ static void lose_connections(TestClient *client, const char *listener) {
                 close_fd(peers[i]);
 }
 
-static void test_errors(Fixture *f, const void *data) {
+TEST("nor errors that others cause") {
         g_autoptr(TestClient) owner = test_client_new(f->bus, (uid_t) -1);
         g_autofree char *listener = test_listen(owner, 0, -1, CHANNEL, "persistent", "b", true, NULL);
         Counted calls = {};
@@ -295,7 +295,7 @@ static void due_tear_down(Due *d) {
         g_free(d->listener);
 }
 
-static void test_pending(Fixture *f, const void *data) {
+TEST("nor being told that connections wait, which is made up for") {
         g_autoptr(GPtrArray) accepted = NULL;
         uint64_t start, cpu;
         unsigned order;
@@ -328,7 +328,7 @@ static void test_pending(Fixture *f, const void *data) {
 }
 
 /* Who comes after one that is not told is. */
-static void test_pending_for_the_next(Fixture *f, const void *data) {
+TEST("the next owner is told what one that did not read was not") {
         g_autoptr(GPtrArray) accepted = NULL;
         g_autoptr(TestNotice) pending = NULL;
         Due d;
@@ -346,7 +346,7 @@ static void test_pending_for_the_next(Fixture *f, const void *data) {
 }
 
 /* It is told in any case, and what was to be told is forgotten. */
-static void test_closed(Fixture *f, const void *data) {
+TEST("who does not read is told of the end") {
         g_autoptr(TestNotice) closed = NULL;
         Due d;
 
@@ -359,19 +359,4 @@ static void test_closed(Fixture *f, const void *data) {
         }
 
         due_tear_down(&d);
-}
-
-#define ADD(path, test) g_test_add("/unread/" path, Fixture, NULL, fixture_set_up, test, fixture_tear_down)
-
-int main(int argc, char *argv[]) {
-        test_init(&argc, &argv);
-        ADD("long lists that are not read stop nobody", test_long_lists);
-        ADD("nor do many short calls", test_short_calls);
-        ADD("nor errors that repeat long names", test_echoes);
-        ADD("nor those that repeat long paths", test_path_echoes);
-        ADD("nor errors that others cause", test_errors);
-        ADD("nor being told that connections wait, which is made up for", test_pending);
-        ADD("the next owner is told what one that did not read was not", test_pending_for_the_next);
-        ADD("who does not read is told of the end", test_closed);
-        return test_run();
 }
