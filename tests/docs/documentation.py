@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What the program has, what the manual pages say that it has, and where the two differ."""
+"""Compares the programs with the manual pages, the interface description, and other texts."""
 
 import os
 import re
@@ -15,15 +15,34 @@ CONFIGURATION_PAGE = 'data/man/tcpserversocketd.conf.5.scd'
 DAEMON_PAGE = 'data/man/tcpserversocketd.8.scd'
 TOOL_PAGE = 'data/man/tcpserversocketctl.1.scd'
 PAGES = [TOOL_PAGE, INTERFACE_PAGE, CONFIGURATION_PAGE, DAEMON_PAGE]
+TEXTS = ['README.md', 'INSTALL.md', 'HACKING.md', 'NEWS.md', 'SECURITY.md', 'tests/README.md', 'tests/bench/README.md']
+
+NAMES = 'src/base/names.h'
+SETTINGS = 'src/daemon/policy/settings.c'
+DAEMON_HELP = 'tcpserversocketd --help'
+TOOL_HELP = 'tcpserversocketctl --help'
+
+# Environment variables of the tool that libraries read.
+BY_LIBRARIES = {'DBUS_SYSTEM_BUS_ADDRESS', 'DBUS_SESSION_BUS_ADDRESS', 'XDG_RUNTIME_DIR', 'LC_ALL', 'LC_MESSAGES', 'LANG'}
+
+# Pairs of a title and a function that returns a list of problems.
+CHECKS = []
+
+
+def check(title):
+    def add(function):
+        CHECKS.append((title, function))
+        return function
+    return add
 
 
 class Sources:
-    """The files of the project, and what its programs print, by name; some may be replaced by others' text."""
+    """The text of files, and the output of programs, by name. Some texts can be replaced, to test the checks."""
 
-    def __init__(self, root, programs):
+    def __init__(self, root, programs, texts=()):
         self.root = root
-        self.programs = programs  # by name
-        self.texts = {}
+        self.programs = programs
+        self.texts = dict(texts)
 
     def __getitem__(self, name):
         if name not in self.texts:
@@ -34,36 +53,48 @@ class Sources:
         if name.endswith(' --help'):
             return subprocess.run([self.programs[name.split()[0]], '--help'], check=True, stdout=subprocess.PIPE,
                                   text=True, env=dict(os.environ, LC_ALL='C.UTF-8', COLUMNS='200')).stdout
+        if name.endswith('/*.c'):
+            return '\n'.join(self[path] for path in self.paths(name[:-4], '.c'))
         with open(os.path.join(self.root, name)) as file:
             return file.read()
 
-    def glob(self, directory, suffix):
-        """All files of a directory and of those below it, as one text."""
-        paths = [os.path.relpath(os.path.join(parent, name), self.root)
-                 for parent, _, names in os.walk(os.path.join(self.root, directory)) for name in names]
-        return '\n'.join(self[path] for path in sorted(paths) if path.endswith(suffix))
+    def paths(self, directory, suffix):
+        return sorted(os.path.relpath(os.path.join(parent, name), self.root)
+                      for parent, _, names in os.walk(os.path.join(self.root, directory))
+                      for name in names if name.endswith(suffix))
 
-    def replaced(self, name, old, new):
-        text = self[name]
-        assert old in text, f'{name} does not have "{old}"'
-        other = Sources(self.root, self.programs)
-        other.texts = dict(self.texts, **{name: text.replace(old, new)})
-        return other
+    def find(self, name, pattern):
+        """All matches of a pattern in a text; the text of DIRECTORY/*.c is that of all files below it."""
+        return set(re.findall(pattern, self[name], re.M))
 
     def page(self, name):
         return scd.Page(self[name])
 
+    def terms(self, name, *headings):
+        """The terms explained in some parts of a page, without marks."""
+        return {scd.plain(term) for heading in headings for term in self.page(name).terms(heading)}
 
-def differ(what, in_program, in_page):
-    """Both are sets; what is in only one of them is a problem."""
-    return ([f'{what} {item} is not documented' for item in sorted(in_program - in_page)] +
-            [f'{what} {item} is documented, but there is none' for item in sorted(in_page - in_program)])
+    def replaced(self, name, old, new):
+        assert old in self[name], f'{name} does not have "{old}"'
+        texts = {other: text for other, text in self.texts.items() if not other.endswith('/*.c')}
+        return Sources(self.root, self.programs, {**texts, name: self[name].replace(old, new)})
 
 
-# ------------------------------------------------------------------------------------------ the interface
+def differ(kind, program, documented):
+    """The differences of two sets, as problems."""
+    return ([f'{kind} {item} is not documented' for item in sorted(program - documented)] +
+            [f'{kind} {item} is documented, but does not exist' for item in sorted(documented - program)])
+
+
+def between(text, first, last):
+    assert first in text and last in text.partition(first)[2], f'there is no "{first}" with "{last}" after it'
+    return text.partition(first)[2].partition(last)[0]
+
+
+# The interface
 
 def describe(member):
-    """A member of an interface, written as the page does."""
+    """A member of an interface, in the notation of the page."""
     name = member.get('name')
     if member.tag == 'property':
         constant = any(a.get('name') == 'org.freedesktop.DBus.Property.EmitsChangedSignal' and a.get('value') == 'const'
@@ -78,300 +109,251 @@ def describe(member):
     return f'{name}({arguments("in")})' + (f' -> ({results})' if results else '')
 
 
+@check('members of the interfaces')
 def members(sources):
     problems = []
-    page = sources.page(INTERFACE_PAGE)
     for interface in xml.etree.ElementTree.fromstring(sources[XML].encode()):
-        whose = 'a listener' if interface.get('name').endswith('.Listener') else 'the manager'
+        owner = 'a listener' if interface.get('name').endswith('.Listener') else 'the manager'
         for tag, heading in ('method', 'Methods'), ('signal', 'Signals'), ('property', 'Properties'):
             found = {describe(member) for member in interface.iter(tag)}
             if found:
-                documented = {scd.plain(term) for term in page.terms(f'## {heading} of {whose}')}
-                problems += differ(f'{tag} of {whose}', found, documented)
+                problems += differ(f'{tag} of {owner}', found, sources.terms(INTERFACE_PAGE, f'## {heading} of {owner}'))
     return problems
 
 
-def rows(text):
-    """Keys and types in a table of the interface description."""
+def rows(sources, start):
+    """Keys and types in a table of the interface description, as "KEY (TYPE)"."""
     return {f'{key} ({type})' for key, type in
-            re.findall(r'<row><entry><literal>(\w+)</literal></entry><entry>(\w+)</entry>', text)}
-
-
-def between(text, first, last):
-    """What is between two texts that have to be there."""
-    assert first in text and last in text.partition(first)[2], f'there is no "{first}" with "{last}" after it'
-    return text.partition(first)[2].partition(last)[0]
+            re.findall(r'<row><entry><literal>(\w+)</literal></entry><entry>(\w+)</entry>',
+                       between(sources[XML], start, '</informaltable>'))}
 
 
 def option_keys(sources):
-    return dict(re.findall(r'^ +\{ "(\w+)", +"(\w+)", +set_\w+ +\},$', sources['src/daemon/policy/options.c'], re.M))
+    return dict(sources.find('src/daemon/policy/options.c', r'^ +\{ "(\w+)", +"(\w+)", +set_\w+ +\},$'))
 
 
+@check('options of Listen')
 def listen_options(sources):
     program = {f'{key} ({type})' for key, type in option_keys(sources).items()}
-    described = rows(between(sources[XML], 'The options are the following', '</informaltable>'))
-    documented = {scd.plain(term) for term in sources.page(INTERFACE_PAGE).terms('# OPTIONS OF LISTEN')}
     assert program
-    return differ('option', program, documented) + differ('option, in the interface description,', program, described)
+    return (differ('option', program, sources.terms(INTERFACE_PAGE, '# OPTIONS OF LISTEN')) +
+            differ('option, in the interface description,', program, rows(sources, 'The options are the following')))
 
 
-def camel(constant):
-    return ''.join(word.capitalize() for word in constant.split('_'))
-
-
+@check('errors')
 def errors(sources):
-    program = set()
-    text = ''.join(sources.glob('src/daemon', '.c').partition('log_control')[0::2])
-    for name in re.findall(r'(?:return|sd_bus_error_setf\(error,|method_errorf\([^,]*,)\s*SD_BUS_ERROR_(\w+)', text):
-        program.add('org.freedesktop.DBus.Error.' + camel(name))
-    program |= set(re.findall(r'"(org\.example\.TCPServerSocket\.Error\.\w+)"', sources['src/base/names.h']))
-    described = set(re.findall(r'org\.(?:freedesktop\.DBus|example\.TCPServerSocket)\.Error\.\w+', sources[XML]))
-    page = sources.page(INTERFACE_PAGE)
-    documented = {scd.plain(term) for term in page.terms('# ERRORS')}
-    named = {name for line in re.findall(r'Errors: (.*?)(?:\n\n|\n[^\t]|\Z)', page.text, re.S)
-             for name in re.findall(r'\b[A-Z][a-z]+[A-Z]\w+', re.sub(r'\*\w+\*', '', line))}
-    problems = differ('error', program, documented)
-    problems += [f'error {name} is only in the interface description' for name in sorted(described - program)]
-    problems += [f'error {name} is not in the interface description' for name in sorted(program - described)
-                 if name.startswith(SERVICE)]
-    problems += [f'error {name}, of a method, is not among the errors' for name in sorted(named)
-                 if not any(known.endswith('.' + name) for known in documented)]
-    return problems
+    text = ''.join(sources['src/daemon/*.c'].partition('log_control')[0::2])
+    program = {'org.freedesktop.DBus.Error.' + name.title().replace('_', '') for name in re.findall(
+        r'(?:return|sd_bus_error_setf\(error,|method_errorf\([^,]*,)\s*SD_BUS_ERROR_(\w+)', text)}
+    program |= sources.find(NAMES, r'"(org\.example\.TCPServerSocket\.Error\.\w+)"')
+    described = sources.find(XML, r'org\.(?:freedesktop\.DBus|example\.TCPServerSocket)\.Error\.\w+')
+    documented = sources.terms(INTERFACE_PAGE, '# ERRORS')
+    of_methods = {name for line in re.findall(r'Errors: (.*?)(?:\n\n|\n[^\t]|\Z)', sources[INTERFACE_PAGE], re.S)
+                  for name in re.findall(r'\b[A-Z][a-z]+[A-Z]\w+', re.sub(r'\*\w+\*', '', line))}
+    return (differ('error', program, documented) +
+            [f'error {name} is only in the interface description' for name in sorted(described - program)] +
+            [f'error {name} is not in the interface description' for name in sorted(program - described)
+             if name.startswith(SERVICE)] +
+            [f'error {name}, of a method, is not among the errors' for name in sorted(of_methods)
+             if not any(known.endswith('.' + name) for known in documented)])
 
 
+@check('reasons')
 def reasons(sources):
-    program = set(re.findall(r'\[LISTENER_END_\w+\] = "(\w+)"', sources['src/daemon/listener/listener.c']))
-    documented = {scd.plain(term) for term in sources.page(INTERFACE_PAGE).terms('# REASONS')}
-    return differ('reason', program, documented)
+    return differ('reason', sources.find('src/daemon/listener/listener.c', r'\[LISTENER_END_\w+\] = "(\w+)"'),
+                  sources.terms(INTERFACE_PAGE, '# REASONS'))
 
 
+@check('details of a connection')
 def details(sources):
-    program = rows(between(sources[XML], 'The details are the following', '</informaltable>'))
-    documented = {scd.plain(term) for term in sources.page(INTERFACE_PAGE).terms('# DETAILS OF A CONNECTION')}
-    return differ('detail', program, documented)
+    return differ('detail', rows(sources, 'The details are the following'),
+                  sources.terms(INTERFACE_PAGE, '# DETAILS OF A CONNECTION'))
 
 
+@check('deliveries')
 def deliveries(sources):
-    program = set(re.findall(r'\.name = "(\w+)"', sources.glob('src/daemon', '.c')))
-    documented = {scd.plain(term) for term in sources.page(INTERFACE_PAGE).terms('# DELIVERIES')}
-    return differ('delivery', program, documented)
+    return differ('delivery', sources.find('src/daemon/*.c', r'\.name = "(\w+)"'),
+                  sources.terms(INTERFACE_PAGE, '# DELIVERIES'))
 
 
-# -------------------------------------------------------------------------------------- the configuration
+# The configuration
 
+@check('settings')
 def settings(sources):
-    program = set(re.findall(r'^ +\{ "(\w+)", read_', sources['src/daemon/policy/settings.c'], re.M))
-    page = sources.page(CONFIGURATION_PAGE)
-    documented = {scd.plain(term).removesuffix('=') for term in page.terms('# SETTINGS')}
-    shipped = set(re.findall(r'^#(\w+)=', sources['data/tcpserversocketd.conf'], re.M))
-    problems = differ('setting', program, documented) + differ('setting, in tcpserversocketd.conf,', program, shipped)
+    program = sources.find(SETTINGS, r'^ +\{ "(\w+)", read_')
+    documented = {term.removesuffix('=') for term in sources.terms(CONFIGURATION_PAGE, '# SETTINGS')}
+    example = sources['data/tcpserversocketd.conf']
+    problems = (differ('setting', program, documented) +
+                differ('setting, in tcpserversocketd.conf,', program, set(re.findall(r'^#(\w+)=', example, re.M))))
 
-    # Ranges and defaults: as the source has them.
-    macros = dict(re.findall(r'^#define (\w+) (\d+)$', sources['src/daemon/policy/settings.c'], re.M))
-    defaults = dict(re.findall(r'\.(\w+) = (\d+),', sources['src/daemon/policy/settings.c']))
-    number = r'\{ "(\w+)", read_number, offsetof\(Settings, limits\.(\w+)\), (\w+),\s+(\w+) \}'
-    for name, field, low, high in re.findall(number, sources['src/daemon/policy/settings.c']):
-        low, high = macros.get(low, low), macros.get(high, high)
-        text = ' '.join(page.part('# SETTINGS').partition(f'*{name}=*')[2].partition('\n*')[0].split())
-        for value in f'{low} to {high}', f'{defaults[field]} by default':
-            if value not in text:
+    # Ranges and defaults of the limits.
+    macros = dict(sources.find(SETTINGS, r'^#define (\w+) (\d+)$'))
+    defaults = dict(sources.find(SETTINGS, r'\.(\w+) = (\d+),'))
+    for name, field, low, high in sources.find(
+            SETTINGS, r'\{ "(\w+)", read_number, offsetof\(Settings, limits\.(\w+)\), (\w+),\s+(\w+) \}'):
+        text = sources.page(CONFIGURATION_PAGE).part('# SETTINGS').partition(f'*{name}=*')[2].partition('\n*')[0]
+        for value in f'{macros.get(low, low)} to {macros.get(high, high)}', f'{defaults[field]} by default':
+            if value not in ' '.join(text.split()):
                 problems.append(f'setting {name}: the page does not say "{value}"')
-        if f'\n#{name}={defaults[field]}\n' not in sources['data/tcpserversocketd.conf']:
+        if f'\n#{name}={defaults[field]}\n' not in example:
             problems.append(f'setting {name}: tcpserversocketd.conf does not say {defaults[field]}')
     return problems
 
 
-# ------------------------------------------------------------------------------------------- the programs
+# The programs
 
 OPTION = r'(?:(-\w)\b)?(?:,? *(--[\w-]+)(\[=|=)?)?'
 
 
+def format_options(matches):
+    return {f'{letter} {name}{value}'.strip() for letter, name, value in matches}
+
+
 def help_options(text):
-    return {f'{letter} {name}{value}'.strip() for letter, name, value in re.findall(r'^ {1,6}(?=-)' + OPTION, text, re.M)}
+    return format_options(re.findall(r'^ {1,6}(?=-)' + OPTION, text, re.M))
 
 
 def help_verbs(text):
     return set(re.findall(r'^  ([a-z][\w-]+)(?: |$)', text, re.M))
 
 
-def page_options(page, *headings):
-    return {f'{letter} {name}{value}'.strip() for heading in headings for term in page.terms(heading)
-            for letter, name, value in [re.match(OPTION, scd.plain(term)).groups('')]}
+def page_options(sources, page, *headings):
+    return format_options(re.match(OPTION, term).groups('') for term in sources.terms(page, *headings))
 
 
+@check('options of tcpserversocketd')
 def daemon_options(sources):
-    return differ('option', help_options(sources['tcpserversocketd --help']),
-                  page_options(sources.page(DAEMON_PAGE), '# OPTIONS'))
+    return differ('option', help_options(sources[DAEMON_HELP]), page_options(sources, DAEMON_PAGE, '# OPTIONS'))
 
 
+@check('options of tcpserversocketctl')
 def tool_options(sources):
-    return differ('option', help_options(sources['tcpserversocketctl --help']),
-                  page_options(sources.page(TOOL_PAGE), '## General options', '## Options of listen',
+    return differ('option', help_options(sources[TOOL_HELP]),
+                  page_options(sources, TOOL_PAGE, '## General options', '## Options of listen',
                                '## Options of listen and relay'))
 
 
-def hyphens(key):
-    return '--' + re.sub(r'(?<=[a-z0-9])([A-Z])', lambda m: '-' + m[1].lower(), key)
-
-
+@check('options of Listen as options of tcpserversocketctl')
 def tool_listen_options(sources):
-    """Each option of Listen is one of the tool, with the same name."""
-    program = {option.split()[-1].rstrip('[=') for option in help_options(sources['tcpserversocketctl --help'])}
-    return [f'option {key} of Listen has no {hyphens(key)}' for key in option_keys(sources) if hyphens(key) not in program]
+    program = {option.split()[-1].rstrip('[=') for option in help_options(sources[TOOL_HELP])}
+    names = {key: '--' + re.sub(r'(?<=[a-z0-9])([A-Z])', lambda m: '-' + m[1].lower(), key) for key in option_keys(sources)}
+    return [f'option {key} of Listen has no {name}' for key, name in names.items() if name not in program]
 
 
+@check('verbs of tcpserversocketctl')
 def tool_verbs(sources):
-    program = help_verbs(sources['tcpserversocketctl --help'])
-    documented = {scd.plain(term).split()[0] for term in sources.page(TOOL_PAGE).terms('# VERBS')}
-    return differ('verb', program, documented)
+    return differ('verb', help_verbs(sources[TOOL_HELP]), {term.split()[0] for term in sources.terms(TOOL_PAGE, '# VERBS')})
 
 
+@check('environment of tcpserversocketctl')
 def tool_environment(sources):
-    text = sources.glob('src/ctl', '.c')
-    program = set(re.findall(r'\bgetenv\("(\w+)"\)', text)) | set(re.findall(r'"((?:LISTEN|REMOTE)_[A-Z]+)"', text))
-    page = sources.page(TOOL_PAGE)
-    documented = {name for heading in ('# ENVIRONMENT', '## Environment of COMMAND') for term in page.terms(heading)
-                  for name in scd.plain(term).split(', ')}
-    return differ('environment variable', program - {'PATH'}, documented - set(BY_LIBRARIES))
+    program = sources.find('src/ctl/*.c', r'\bgetenv\("(\w+)"\)') | sources.find('src/ctl/*.c', r'"((?:LISTEN|REMOTE)_[A-Z]+)"')
+    documented = {name for term in sources.terms(TOOL_PAGE, '# ENVIRONMENT', '## Environment of COMMAND')
+                  for name in term.split(', ')}
+    return differ('environment variable', program - {'PATH'}, documented - BY_LIBRARIES)
 
 
-# Read by libraries, not by the tool's own source.
-BY_LIBRARIES = ['DBUS_SYSTEM_BUS_ADDRESS', 'DBUS_SESSION_BUS_ADDRESS', 'XDG_RUNTIME_DIR', 'LC_ALL', 'LC_MESSAGES', 'LANG']
-
-
+@check('JSON keys of tcpserversocketctl')
 def tool_json(sources):
-    text = sources.glob('src/ctl', '.c')
-    program = set(re.findall(r'\bjson_add\w*\(\w+, "(\w+)"', text)) | set(re.findall(r'\bFIELD\("\w+",\s+"(\w+)"', text))
+    program = (sources.find('src/ctl/*.c', r'\bjson_add\w*\(\w+, "(\w+)"') |
+               sources.find('src/ctl/*.c', r'\bFIELD\("\w+",\s+"(\w+)"'))
     documented = set(re.findall(r'\*([a-z]\w*)\*', sources.page(TOOL_PAGE).part('# JSON')))
-    return differ('key of JSON', program, documented - help_verbs(sources['tcpserversocketctl --help']))
+    return differ('JSON key', program, documented - help_verbs(sources[TOOL_HELP]))
 
 
+@check('exit status of tcpserversocketctl')
 def tool_exit_status(sources):
-    text = sources['tcpserversocketctl --help'].partition('Exit status:')[2]
-    program = set(re.findall(r'^  (\d+)\b', text, re.M))
-    documented = {scd.plain(term) for term in sources.page(TOOL_PAGE).terms('# EXIT STATUS')}
-    return [f'exit status {status} is not documented' for status in sorted(program - documented)]
+    program = set(re.findall(r'^  (\d+)\b', sources[TOOL_HELP].partition('Exit status:')[2], re.M))
+    return [f'exit status {status} is not documented'
+            for status in sorted(program - sources.terms(TOOL_PAGE, '# EXIT STATUS'))]
 
 
-# ------------------------------------------------------------------------------------- the logs, polkit
+# The log, polkit, references
 
+@check('log messages')
 def messages(sources):
-    program = set(re.findall(r'#define MESSAGE_\w+_STR "(\w+)"', sources['src/base/message-ids.h']))
-    documented = {scd.plain(term).split()[0] for term in sources.page(DAEMON_PAGE).terms('# LOGGING')
-                  if re.match(r'[0-9a-f]{32} ', term)}
+    program = sources.find('src/base/message-ids.h', r'#define MESSAGE_\w+_STR "(\w+)"')
+    documented = {term.split()[0] for term in sources.terms(DAEMON_PAGE, '# LOGGING') if re.match(r'[0-9a-f]{32} ', term)}
     problems = differ('message', program, documented)
-    catalogues = [name for name in os.listdir(os.path.join(sources.root, 'data')) if name.endswith('.catalog')]
-    for name in sorted(catalogues):
-        problems += differ(f'message, in {name},', program, set(re.findall(r'^-- (\w+)$', sources[f'data/{name}'], re.M)))
+    for name in sources.paths('data', '.catalog'):
+        problems += differ(f'message, in {os.path.basename(name)},', program, sources.find(name, r'^-- (\w+)$'))
     return problems
 
 
+@check('polkit actions')
 def actions(sources):
-    program = set(re.findall(r'<action id="([\w.-]+)">', sources[f'data/{SERVICE}.policy.in']))
-    documented = {scd.plain(term) for term in sources.page(DAEMON_PAGE).terms('# AUTHORIZATION')
-                  if term.startswith('*org.')}
-    named = set(re.findall(r'#define ACTION_\w+ "([\w.-]+)"', sources['src/base/names.h']))
-    return differ('action', program, documented) + differ('action, in names.h,', program, named)
+    program = sources.find(f'data/{SERVICE}.policy.in', r'<action id="([\w.-]+)">')
+    documented = {term for term in sources.terms(DAEMON_PAGE, '# AUTHORIZATION') if term.startswith('org.')}
+    return (differ('action', program, documented) +
+            differ('action, in names.h,', program, sources.find(NAMES, r'#define ACTION_\w+ "([\w.-]+)"')))
 
 
+@check('references between the pages')
 def references(sources):
-    """Each page leads to all others of the project, and names none that is not there."""
     pages = {(page.name, page.section) for page in map(sources.page, PAGES)}
     problems = []
     for page in map(sources.page, PAGES):
-        found = scd.Page(f'{page.title[0]}\n{page.part("# SEE ALSO")}').references()
-        problems += [f'{page.title[0]} does not lead to {name}({section})'
-                     for name, section in sorted(pages - found - {(page.name, page.section)})]
-        problems += [f'{page.title[0]} leads to {name}({section}), which is not there'
+        title = page.title[0]
+        see_also = scd.Page(f'{title}\n{page.part("# SEE ALSO")}').references()
+        problems += [f'{title} does not refer to {name}({section})'
+                     for name, section in sorted(pages - see_also - {(page.name, page.section)})]
+        problems += [f'{title} refers to {name}({section}), which does not exist'
                      for name, section in sorted(page.references() - pages) if name.startswith(('tcpserversocket', SERVICE))]
     return problems
 
 
-# ---------------------------------------------------------------------------- what is read in the sources
+# Texts in the sources
 
-TEXTS = ['README.md', 'INSTALL.md', 'HACKING.md', 'NEWS.md', 'SECURITY.md', 'tests/README.md', 'tests/bench/README.md']
-
-
+@check('build options')
 def build_options(sources):
-    program = set(re.findall(r"^option\('(\w+)'", sources['meson_options.txt'], re.M))
     table = between(sources['INSTALL.md'], '| option | default | |\n|---|---|---|\n', '\n\n')
     documented = {name for names in re.findall(r'^\| (`.*?`) \|', table, re.M) for name in re.findall(r'`(\w+)`', names)}
-    return differ('option of the build', program, documented)
+    return differ('build option', sources.find('meson_options.txt', r"^option\('(\w+)'"), documented)
 
 
+@check('version')
 def versions(sources):
-    """Each package is of the version of the project."""
-    version = re.search(r"^ +version : '([^']+)'", sources['meson.build'], re.M)[1]
-    found = {
-        'NEWS.md': re.search(r'^## ([\d.]+)', sources['NEWS.md'], re.M)[1],
-        'data/arch/PKGBUILD': re.search(r'^pkgver=(.*)', sources['data/arch/PKGBUILD'], re.M)[1],
-        'data/debian/changelog': re.search(r'\((.*?)\)', sources['data/debian/changelog'])[1],
-        'data/rpm/tcpserversocket.spec': re.search(r'^Version: +(.*)', sources['data/rpm/tcpserversocket.spec'], re.M)[1],
-    }
-    return [f'{name} is of version {other}, meson.build is of {version}' for name, other in found.items()
-            if other != version]
+    def version(name, pattern):
+        return re.search(pattern, sources[name], re.M)[1]
+
+    expected = version('meson.build', r"^ +version : '([^']+)'")
+    found = {name: version(name, pattern) for name, pattern in [
+        ('NEWS.md', r'^## ([\d.]+)'),
+        ('README.md', r'^Version ([\d.]*\d)'),
+        ('data/arch/PKGBUILD', r'^pkgver=(.*)'),
+        ('data/debian/changelog', r'\((.*?)\)'),
+        ('data/rpm/tcpserversocket.spec', r'^Version: +(.*)'),
+    ]}
+    return [f'the version in {name} is {other}, not {expected}' for name, other in found.items() if other != expected]
 
 
 def anchors(text):
-    """What the headings of a text are called in links."""
+    """The headings of a text, as links spell them."""
     text = re.sub(r'^```.*?^```$', '', text, flags=re.M | re.S)
     return {re.sub(r'[^\w -]', '', heading.lower()).replace(' ', '-') for heading in re.findall(r'^#+ (.*)$', text, re.M)}
 
 
+@check('links between the texts')
 def links(sources):
-    """Those within the project lead to files and headings that are there."""
     problems = []
     for name in TEXTS:
-        for target in re.findall(r'\]\(([^)\s]+)\)', sources[name]):
+        for target in re.findall(r'\]\(([^):\s]+)\)', sources[name]):
             path, _, anchor = target.partition('#')
-            if ':' in path:
-                continue
             path = os.path.normpath(os.path.join(os.path.dirname(name), path)) if path else name
             if not os.path.exists(os.path.join(sources.root, path)):
-                problems.append(f'{name} leads to {path}, which is not there')
+                problems.append(f'{name} refers to {path}, which does not exist')
             elif anchor and anchor not in anchors(sources[path]):
-                problems.append(f'{name} leads to the heading {anchor} of {path}, which is not there')
+                problems.append(f'{name} refers to the heading {anchor} of {path}, which does not exist')
     return problems
 
 
-# ------------------------------------------------------------------------------------------- the tests
-
-def test_sources(sources, name):
-    """A test's source; one name may be that of tests in two directories."""
-    return [path for path in (f'tests/{directory}test-{name}.c' for directory in ('', 'bus/', 'machine/', 'ctl/'))
-            if os.path.exists(os.path.join(sources.root, path))]
-
-
+@check('tests that SECURITY.md names')
 def tests_of_threats(sources):
-    """What SECURITY.md names as `NAME: CASE` is a case of tests/**/test-NAME.c."""
+    """`NAME: CASE` is a case of a file test-NAME.c."""
     problems = []
     for name, case in re.findall(r'`([a-z][a-z-]+):\s+([^`]+)`', sources['SECURITY.md']):
-        text = '\n'.join(sources[path] for path in test_sources(sources, name))
-        if not re.search(rf'"(/[^"/]+/)?{re.escape(" ".join(case.split()))}"', text):
-            problems.append(f'test {name}: {" ".join(case.split())} is named in SECURITY.md, but there is none')
+        case = ' '.join(case.split())
+        paths = [path for path in sources.paths('tests', '.c') if os.path.basename(path) == f'test-{name}.c']
+        if not any(re.search(rf'"(/[^"/]+/)?{re.escape(case)}"', sources[path]) for path in paths):
+            problems.append(f'SECURITY.md names the test {name}: {case}, which does not exist')
     return problems
-
-
-CHECKS = [
-    ('members of the interfaces', members),
-    ('options of Listen', listen_options),
-    ('errors', errors),
-    ('reasons', reasons),
-    ('details of a connection', details),
-    ('deliveries', deliveries),
-    ('settings', settings),
-    ('options of tcpserversocketd', daemon_options),
-    ('options of tcpserversocketctl', tool_options),
-    ('options of tcpserversocketctl for those of Listen', tool_listen_options),
-    ('verbs of tcpserversocketctl', tool_verbs),
-    ('environment of tcpserversocketctl', tool_environment),
-    ('keys in JSON of tcpserversocketctl', tool_json),
-    ('exit status of tcpserversocketctl', tool_exit_status),
-    ('messages of the log', messages),
-    ("polkit's actions", actions),
-    ('references between the pages', references),
-    ('options of the build', build_options),
-    ('version', versions),
-    ('links between the texts', links),
-    ('tests that SECURITY.md names', tests_of_threats),
-]

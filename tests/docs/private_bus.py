@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A private bus of the type "system" with the service on it, for programs that find both by their environment."""
+"""A private system bus with the service, for programs that find it by environment variables."""
 
 import getpass
 import json
@@ -38,7 +38,7 @@ CONFIGURATION = '''<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Con
 
 
 class PrivateBus:
-    """In a "with" statement; DBUS_SYSTEM_BUS_ADDRESS and DBUS_SESSION_BUS_ADDRESS are this bus meanwhile."""
+    """A context manager that sets DBUS_SYSTEM_BUS_ADDRESS and DBUS_SESSION_BUS_ADDRESS."""
 
     def __enter__(self):
         self.directory = tempfile.TemporaryDirectory()
@@ -58,12 +58,12 @@ class PrivateBus:
         with open(f'{path}/bus.conf', 'w') as configuration:
             configuration.write(CONFIGURATION.format(directory=path))
 
-        # Each tells when it is ready: the one by its address, the other as services tell systemd.
+        # The bus is ready when it prints its address, the service when it notifies its manager.
         bus = subprocess.Popen(['dbus-daemon', f'--config-file={path}/bus.conf', '--nofork', '--print-address'],
                                stdout=subprocess.PIPE, text=True)
         self.processes.append(bus)
         address = bus.stdout.readline().strip()
-        assert address, 'the private bus does not start'
+        assert address, 'the private bus did not start'
         os.environ['DBUS_SYSTEM_BUS_ADDRESS'] = os.environ['DBUS_SESSION_BUS_ADDRESS'] = address
 
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
@@ -89,15 +89,15 @@ class PrivateBus:
         os.environ.clear()
         os.environ.update(self.environment)
         if len(statuses) == 2:
-            assert statuses[0] == 0, f'the service ended with {statuses[0]}'
+            assert statuses[0] == 0, f'the exit status of the service is {statuses[0]}'
 
     def call(self, path, interface, method, *arguments):
-        """What busctl makes of the reply."""
+        """The reply, as busctl decodes it."""
         output = subprocess.run(['busctl', '--json=short', 'call', NAME, path, interface, method, *arguments],
                                 check=True, stdout=subprocess.PIPE, timeout=DEADLINE).stdout
         return json.loads(output)['data'] if output.strip() else None
 
     def listeners(self):
-        """All listeners: path and properties."""
+        """The properties of all listeners, by path."""
         listeners, = self.call(OBJECT, NAME, 'ListListeners')
         return {path: {name: value['data'] for name, value in properties.items()} for path, properties in listeners}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The Test Anything Protocol, as much of it as these tests speak."""
+"""A minimal producer of the Test Anything Protocol."""
 
 import sys
 import traceback
@@ -8,9 +8,9 @@ _cases = []
 
 
 def case(name):
-    """Makes a function a test case; it fails by an exception."""
+    """Registers a function as a test case, which fails if it raises an exception."""
     def add(function):
-        _cases.append((name, function))
+        add_case(name, function)
         return function
     return add
 
