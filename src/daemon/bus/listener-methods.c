@@ -11,6 +11,8 @@
 #include "daemon/core/client.h"
 #include "daemon/core/manager.h"
 #include "daemon/delivery/delivery-pull.h"
+#include "daemon/delivery/delivery-signal.h"
+#include "daemon/delivery/delivery-socket.h"
 #include "daemon/listener/listener-accept.h"
 #include "daemon/listener/listener-control.h"
 #include "daemon/listener/listener-end.h"
@@ -100,7 +102,7 @@ static int act_pause(Call *call, sd_bus_error *error) {
         r = access_get_listener(call, ACCESS_USE, &l, error);
         if (r < 0)
                 return r;
-        if (!listener_accepts(l))
+        if (!delivery_kind_accepts(l->options->delivery))
                 return set_wrong_delivery_error(l, "Pause", error);
 
         listener_pause(l);
@@ -120,7 +122,7 @@ static int act_resume(Call *call, sd_bus_error *error) {
         r = access_get_listener(call, ACCESS_USE, &l, error);
         if (r < 0)
                 return r;
-        if (!listener_accepts(l))
+        if (!delivery_kind_accepts(l->options->delivery))
                 return set_wrong_delivery_error(l, "Resume", error);
 
         listener_resume(l);
@@ -148,7 +150,7 @@ static int act_acknowledge(Call *call, sd_bus_error *error) {
         if (r < 0)
                 return r;
 
-        r = listener_acknowledge(l, serial);
+        r = delivery_signal_acknowledge(l->delivery, serial);
         if (r == -EOPNOTSUPP)
                 return sd_bus_error_setf(error, ERROR_WRONG_DELIVERY,
                                          "The listener %s was not made with the option acknowledge", l->path);
@@ -190,7 +192,7 @@ static int act_accept(Call *call, sd_bus_error *error) {
                 return bus_error_from_errno(error, -EINVAL, "Argument timeoutMs is %u; %u is the most",
                                             timeout_ms, ACCEPT_TIMEOUT_MAX_MS);
 
-        r = listener_accept(l, call->client->outbox, call->message, maximum, timeout_ms);
+        r = delivery_pull_accept(l->delivery, call->client->outbox, call->message, maximum, timeout_ms);
         if (r == -EOPNOTSUPP)
                 return set_wrong_delivery_error(l, "Accept", error);
         if (r == -EDQUOT)
@@ -307,7 +309,7 @@ static int get_socket(Call *call, sd_bus_error *error) {
         if (r < 0)
                 return r;
 
-        r = listener_take_socket(l);
+        r = delivery_socket_take(l->delivery, l->fd);
         return r < 0 ? set_descriptor_error(call, l, r, error) : r;
 }
 

@@ -7,6 +7,7 @@
 #include "daemon/core/client.h"
 #include "daemon/core/manager-restore.h"
 #include "daemon/core/manager.h"
+#include "daemon/delivery/delivery-channel.h"
 #include "daemon/delivery/delivery.h"
 #include "daemon/listener/listener-control.h"
 #include "daemon/listener/listener-end.h"
@@ -76,7 +77,7 @@ static int restore_channel(Manager *m, StoreFound *found) {
         if (r < 0)
                 return r;
 
-        r = listener_restore_channel(l, found);
+        r = delivery_channel_restore(l->delivery, found);
         if (r < 0) {
                 user_discharge(&charge);
                 return r;

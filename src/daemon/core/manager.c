@@ -6,6 +6,7 @@
 #include "base/macros.h"
 #include "daemon/core/client.h"
 #include "daemon/core/manager.h"
+#include "daemon/delivery/delivery.h"
 #include "daemon/listener/listener-control.h"
 #include "daemon/listener/listener-end.h"
 #include "daemon/listener/listener-save.h"
@@ -231,7 +232,7 @@ int manager_open_channel(Manager *m, Listener *l) {
                 r = user_charge(&m->users, l->uid, USER_CHANNELS, 1, m->limits.channels_per_user,
                                 &l->channel_charge);
         if (r < 0) {
-                listener_take_back(l);
+                l->delivery->ops->take_back(l->delivery);
                 (void) close_fd(fd);
                 return r;
         }
@@ -240,7 +241,7 @@ int manager_open_channel(Manager *m, Listener *l) {
 }
 
 void manager_take_back(Listener *l) {
-        listener_take_back(l);
+        l->delivery->ops->take_back(l->delivery);
         user_discharge(&l->channel_charge);
 }
 

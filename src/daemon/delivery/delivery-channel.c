@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <assert.h>
 #include <linux/sockios.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
@@ -15,28 +16,33 @@
 #include "daemon/policy/options.h"
 #include "daemon/store/packet.h"
 #include "daemon/store/spool.h"
+#include "daemon/store/store-found.h"
+#include "daemon/store/store.h"
 
-/* So many packets may wait in a channel. It bounds what a client that does not read can pile up, of which the
- * kernel allows one user, ours, as many as RLIMIT_NOFILE. */
+/* Unread packets in a channel. The kernel limits the descriptors in all channels together to RLIMIT_NOFILE of
+ * the service's user, and a client that does not read must not use them up. */
 #define UNREAD_MAX 64
 
 typedef struct DeliveryChannel {
-        Delivery delivery; /* first, so that one pointer is the other. 'sent': in the channel, not yet read */
-        bool is_served;    /* whoever has opened it is there; the room is nobody's otherwise */
-        int ours;
-        bool reset; /* closed by the client with something in it */
+        Delivery delivery; /* must be first. Its queue 'sent': unread in the channel */
+        bool is_served;    /* the client that opened the channel is still there; otherwise nothing is sent */
+        int ours;          /* the service's end; -EBADF: no channel */
+        bool reset;        /* the client has closed it with unread packets in it */
         sd_event_source *source;
-        unsigned packet_size; /* what the kernel accounts for one */
+        unsigned packet_size; /* bytes that the kernel accounts for a packet */
+        SpoolEntry *saved;    /* NULL: not in the store */
 } DeliveryChannel;
 
 static DeliveryChannel *from_delivery(Delivery *d) {
+        assert(delivery_is(d, DELIVERY_CHANNEL));
         return (DeliveryChannel *) d;
 }
 
-/* What the client has sent into it is closed as well. */
 static void channel_close(DeliveryChannel *c) {
-        linger_limit_begin();
+        c->source = sd_event_source_disable_unref(c->source);
+        linger_limit_begin(); /* the client may have sent descriptors into it */
         c->ours = close_fd(c->ours);
+        c->saved = spool_drop(c->saved);
 }
 
 /* Shuts the channel down and returns true if the client has closed its end. The kernel reports only once
@@ -65,14 +71,14 @@ static void channel_confirm_first(DeliveryChannel *c) {
 
         if (d->n_restored > 0) {
                 d->n_restored--;
-                d->parameters.events->delivered(1, d->parameters.userdata);
+                d->parameters.events->delivered(d->parameters.userdata);
         } else
                 delivery_confirm(d, TAILQ_FIRST(&d->sent));
 }
 
-/* What has been read has left the channel. The kernel tells how much memory the rest takes, and all packets
- * take the same. What the client leaves in a channel that it closes takes none either: so whether it is
- * closed is asked afterwards. */
+/* Confirms the connections that have been read. The kernel tells how much memory the unread packets take, all
+ * packets being of the same size. Packets in a channel that the client has closed take none, so this is
+ * checked afterwards. */
 static void channel_count_read(DeliveryChannel *c) {
         uint32_t unread;
         int size;
@@ -80,8 +86,8 @@ static void channel_count_read(DeliveryChannel *c) {
         if (channel_get_unread(c) == 0 || ioctl(c->ours, SIOCOUTQ, &size) < 0)
                 return;
 
-        /* Rounded down: the kernel lets go of a packet that was read in two steps, and tells after the first.
-         */
+        /* Rounded down: the kernel releases the memory of a packet in two steps, and wakes us after the
+         * first. */
         unread = (unsigned) size / c->packet_size;
         if (channel_shut_down_if_closed(c))
                 unread = c->reset ? channel_get_unread(c) : 0;
@@ -119,11 +125,11 @@ static int channel_push(Delivery *d, bool more) {
                 if (r == -ECONNRESET)
                         c->reset = true;
                 if (r == -EAGAIN && channel_get_unread(c) == 0)
-                        return -ENOBUFS; /* nobody will read something, so no event will come */
+                        return -ENOBUFS; /* an empty channel causes no event */
                 if (r == -EAGAIN || r == -EPIPE || r == -ECONNRESET)
-                        return 0; /* full, or closed: the event source says so too */
+                        return 0; /* full or closed: an event follows */
                 if (r < 0)
-                        return r; /* ETOOMANYREFS, ENOBUFS, ENOMEM: later */
+                        return r; /* ETOOMANYREFS, ENOBUFS, ENOMEM: the listener backs off */
 
                 delivery_mark_sent(d);
                 /* The channel holds a copy that outlives this process. */
@@ -133,8 +139,8 @@ static int channel_push(Delivery *d, bool more) {
         return 0;
 }
 
-/* Nobody can read any more. What was not read is lost, unless the kernel says that nothing was left. What was
- * not sent may still go through another channel. */
+/* The client has closed the channel. Unread connections are lost. Those of a persistent listener that have
+ * not been sent wait for the next channel. */
 static void channel_end(DeliveryChannel *c) {
         Delivery *d = &c->delivery;
 
@@ -143,9 +149,7 @@ static void channel_end(DeliveryChannel *c) {
         if (!d->parameters.options->persistent)
                 delivery_lose_waiting(d, EPIPE);
 
-        c->source = sd_event_source_disable_unref(c->source);
         channel_close(c);
-        d->saved_channel = spool_drop(d->saved_channel);
         d->parameters.events->channel_ended(d->parameters.userdata);
 }
 
@@ -156,7 +160,7 @@ static int on_channel(sd_event_source *s, int fd, uint32_t revents, void *userda
         if (revents & (EPOLLHUP | EPOLLERR | EPOLLRDHUP)) {
                 channel_end(c);
 
-                /* The program has ended, and another one may open a channel. */
+                /* Another program may open a channel of a persistent listener. */
                 if (!d->parameters.options->persistent)
                         d->parameters.events->failed(NULL, d->parameters.userdata);
                 return 0;
@@ -167,7 +171,7 @@ static int on_channel(sd_event_source *s, int fd, uint32_t revents, void *userda
         return 0;
 }
 
-/* Finds out what the kernel accounts for a packet, as long as nobody else can read one. */
+/* Finds out how many bytes the kernel accounts for a packet, before the client has its end. */
 static int measure_packet(const int pair[static 2], unsigned *ret) {
         char buffer[sizeof(uint64_t)];
         int r, size;
@@ -178,7 +182,7 @@ static int measure_packet(const int pair[static 2], unsigned *ret) {
         if (ioctl(pair[0], SIOCOUTQ, &size) < 0 || size <= 0)
                 return -EIO;
 
-        /* Without room for the descriptor the kernel closes it. */
+        /* The kernel closes the descriptor, as there is no room for it. */
         if (recv(pair[1], buffer, sizeof(buffer), 0) < 0)
                 return -errno;
 
@@ -186,17 +190,20 @@ static int measure_packet(const int pair[static 2], unsigned *ret) {
         return 0;
 }
 
-/* Each read wakes us up, so that it is known at any time what was not read; but under load many reads come in
- * one. */
+/* Edge-triggered: each read of the client causes an event, several reads one event under load. */
 static int channel_add_source(DeliveryChannel *c, int fd) {
         return sd_event_add_io(c->delivery.parameters.event, &c->source, fd, EPOLLOUT | EPOLLRDHUP | EPOLLET,
                                on_channel, c);
 }
 
-static int channel_open(Delivery *d) {
-        DeliveryChannel *c = from_delivery(d);
+int delivery_channel_open(Delivery *d) {
+        DeliveryChannel *c;
         int pair[2], r;
 
+        if (!delivery_is(d, DELIVERY_CHANNEL))
+                return -EOPNOTSUPP;
+
+        c = from_delivery(d);
         if (c->ours >= 0)
                 return -EALREADY;
 
@@ -215,30 +222,39 @@ static int channel_open(Delivery *d) {
         c->ours = pair[0];
         c->reset = false;
         c->is_served = true;
-        d->is_owners = d->has_owner;
+        d->taken_by_owner = d->has_owner;
         return pair[1];
 }
 
 static void channel_take_back(Delivery *d) {
-        DeliveryChannel *c = from_delivery(d);
-
-        c->source = sd_event_source_disable_unref(c->source);
-        channel_close(c);
-        d->saved_channel = spool_drop(d->saved_channel);
+        channel_close(from_delivery(d));
 }
 
-static int channel_get(Delivery *d, unsigned *ret_packet_size) {
+int delivery_channel_save(Delivery *d, Store *store, const StateSlot *slot) {
         DeliveryChannel *c = from_delivery(d);
 
-        *ret_packet_size = c->packet_size;
-        return c->ours;
+        assert(c->ours >= 0);
+        return store_save_channel(store, slot, c->ours, c->packet_size, &c->saved);
 }
 
-/* The unread connections are still in the channel. Only their number is known. */
-static int channel_restore(Delivery *d, int fd, unsigned packet_size) {
-        DeliveryChannel *c = from_delivery(d);
-        int r, size;
+bool delivery_channel_is_unsaved(Delivery *d) {
+        DeliveryChannel *c;
 
+        if (!delivery_is(d, DELIVERY_CHANNEL))
+                return false;
+
+        c = from_delivery(d);
+        return c->ours >= 0 && !c->saved;
+}
+
+int delivery_channel_restore(Delivery *d, StoreFound *found) {
+        DeliveryChannel *c;
+        int fd = found->fds[0], r, size;
+
+        if (!delivery_is(d, DELIVERY_CHANNEL))
+                return -EINVAL;
+
+        c = from_delivery(d);
         if (c->ours >= 0 || ioctl(fd, SIOCOUTQ, &size) < 0 || size < 0)
                 return -EINVAL;
 
@@ -246,11 +262,14 @@ static int channel_restore(Delivery *d, int fd, unsigned packet_size) {
         if (r < 0)
                 return r;
 
-        /* Whose end it may be is not told before somebody can be told. */
+        /* Its end may close the listener, which is reported to the owner. channel_set_owner() enables it. */
         (void) sd_event_source_set_enabled(c->source, SD_EVENT_OFF);
-        c->packet_size = packet_size;
-        c->ours = fd;
-        d->n_restored = (unsigned) size / packet_size;
+        c->packet_size = found->packet_size;
+        c->ours = TAKE_FD(found->fds[0]);
+        c->saved = TAKE_PTR(found->entry);
+
+        /* The unread connections are still in the channel. Only their number is known. */
+        d->n_restored = (unsigned) size / c->packet_size;
         if (d->n_restored > UNREAD_MAX)
                 d->n_restored = UNREAD_MAX;
         return 0;
@@ -261,11 +280,10 @@ static void channel_set_owner(Delivery *d, Outbox *outbox) {
 
         channel_count_read(c);
 
-        /* With its owner the program has left that had it, unless it was somebody else's from the beginning.
-         */
-        c->is_served = outbox || !d->is_owners;
+        /* A client that is not the owner may have opened the channel, and keeps it when the owner leaves. */
+        c->is_served = outbox || !d->taken_by_owner;
 
-        /* Whoever comes next must not be given what goes into the channel of one who has left. */
+        /* The next owner opens a channel of its own. */
         if (c->ours >= 0 && d->parameters.options->persistent && channel_shut_down_if_closed(c))
                 channel_end(c);
         if (c->source)
@@ -275,9 +293,7 @@ static void channel_set_owner(Delivery *d, Outbox *outbox) {
 static Delivery *channel_free(Delivery *d) {
         DeliveryChannel *c = from_delivery(d);
 
-        sd_event_source_disable_unref(c->source);
         channel_close(c);
-        d->saved_channel = spool_drop(d->saved_channel);
         delivery_done(d);
         free(c);
         return NULL;
@@ -289,10 +305,7 @@ static const DeliveryOps channel_ops = {
         .set_owner = channel_set_owner,
         .request_room = channel_request_room,
         .push = channel_push,
-        .open_channel = channel_open,
         .take_back = channel_take_back,
-        .get_channel = channel_get,
-        .restore_channel = channel_restore,
 };
 
 int delivery_channel_new(const DeliveryParameters *parameters, Delivery **ret) {

@@ -1,9 +1,26 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Delivery "channel": a socket pair of their own, past the bus: one packet for each connection. */
+/* Delivery "channel": a socket pair between service and client, with a packet for each connection. */
+
+#include <stdbool.h>
 
 typedef struct Delivery Delivery;
 typedef struct DeliveryParameters DeliveryParameters;
+typedef struct StateSlot StateSlot;
+typedef struct Store Store;
+typedef struct StoreFound StoreFound;
 
 int delivery_channel_new(const DeliveryParameters *parameters, Delivery **ret);
+
+/* OpenChannel. Returns the client's end, which the caller closes, or -EALREADY, or -EOPNOTSUPP. */
+int delivery_channel_open(Delivery *d);
+
+/* Puts the channel into the store, for the next process. */
+int delivery_channel_save(Delivery *d, Store *store, const StateSlot *slot);
+
+/* Whether there is a channel that is not in the store. */
+bool delivery_channel_is_unsaved(Delivery *d);
+
+/* Takes over the channel of an earlier process, on success. Returns -EINVAL for another kind of delivery. */
+int delivery_channel_restore(Delivery *d, StoreFound *found);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <assert.h>
 #include <systemd/sd-bus.h>
 #include <systemd/sd-event.h>
 
@@ -7,48 +8,47 @@
 #include "base/log.h"
 #include "base/macros.h"
 #include "base/names.h"
-#include "daemon/delivery/delivery-message.h"
 #include "daemon/delivery/delivery-pull.h"
 #include "daemon/delivery/delivery.h"
 #include "daemon/outbox/outbox.h"
 
-/* dbus-daemon's system bus throws out whoever sends a message with more than 16 descriptors
- * (max_message_unix_fds), and one is the receipt: a caller that blocks in its library until the reply is
- * there cannot answer a Ping. */
+/* dbus-daemon disconnects a sender of more than 16 descriptors in a message (max_message_unix_fds on the
+ * system bus). One of them is the receipt, because a caller that blocks in its library cannot answer Ping. */
 #define CONNECTIONS_PER_REPLY_MAX 15
 
-/* No Pending is longer. */
+/* Upper bound for the size of a signal Pending, in bytes. */
 #define PENDING_SIZE UINT64_C(256)
 
-/* A call that may not wait does so for the bus. */
+/* Even a call with a timeout of 0 waits until the bus has dealt with the probe. */
 #define PROBE_USEC 1000
 
 typedef struct DeliveryPull DeliveryPull;
 typedef struct PullCall PullCall;
 
-/* A call of Accept that has not been answered. */
+/* An unanswered call of Accept. */
 struct PullCall {
         DeliveryPull *pull;
-        Outbox *outbox; /* the caller's, who need not be the owner */
-        Waiter end;     /* of the caller */
-        Waiter waiter;
+        Outbox *outbox; /* of the caller, which need not be the owner */
+        Waiter end;     /* for the caller to leave the bus */
+        Waiter waiter;  /* for room */
         sd_bus_message *message;
         uint32_t maximum;
         sd_event_source *timer;
-        bool *answered; /* or NULL; set when it ends */
+        bool *answered; /* if not NULL, set when the call is freed */
         TAILQ_ENTRY(PullCall) link;
 };
 
 struct DeliveryPull {
-        Delivery delivery; /* first, so that one pointer is the other */
-        Outbox *owner;
-        TAILQ_HEAD(, PullCall) calls; /* in the order they came */
+        Delivery delivery;            /* must be first */
+        Outbox *owner;                /* NULL: none */
+        TAILQ_HEAD(, PullCall) calls; /* in the order of arrival */
         unsigned n_calls;
-        bool noticed;  /* the owner knows that a connection waits */
-        Waiter notice; /* or has too much unread to be told */
+        bool pending_sent;     /* since the last call of Accept */
+        Waiter pending_waiter; /* for the owner to read, before Pending can be sent */
 };
 
 static DeliveryPull *from_delivery(Delivery *d) {
+        assert(delivery_is(d, DELIVERY_PULL));
         return (DeliveryPull *) d;
 }
 
@@ -60,7 +60,7 @@ static PullCall *pull_call_free(PullCall *call) {
         waiter_stop(&call->end);
         waiter_stop(&call->waiter);
         sd_event_source_disable_unref(call->timer);
-        linger_limit_begin(); /* whatever came with it is closed */
+        linger_limit_begin(); /* the call may carry descriptors */
         sd_bus_message_unref(call->message);
         free(call);
         return NULL;
@@ -79,7 +79,7 @@ static void on_room(Waiter *waiter) {
 }
 
 static void on_admitted(Waiter *waiter) {
-        delivery_tell_room(&CONTAINER_OF(waiter, DeliveryPull, notice)->delivery);
+        delivery_tell_room(&CONTAINER_OF(waiter, DeliveryPull, pending_waiter)->delivery);
 }
 
 static void on_refused(Waiter *waiter) {
@@ -91,7 +91,7 @@ static void on_refused(Waiter *waiter) {
         (void) pull_call_free(call);
 }
 
-/* Answers with the first n that wait. */
+/* Replies with the first n waiting connections. */
 static int send_reply(PullCall *call, uint32_t n, int receipt) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
         Delivery *d = &call->pull->delivery;
@@ -109,7 +109,7 @@ static int send_reply(PullCall *call, uint32_t n, int receipt) {
         for (uint32_t left = n; left > 0; left--, handoff = TAILQ_NEXT(handoff, delivery_link)) {
                 r = sd_bus_message_open_container(m, 'r', "hsqa{sv}");
                 if (r >= 0)
-                        r = delivery_message_append(m, handoff, &d->parameters, left == 1 ? receipt : -EBADF);
+                        r = delivery_append_handoff(d, m, handoff, left == 1 ? receipt : -EBADF);
                 if (r >= 0)
                         r = sd_bus_message_close_container(m);
                 if (r < 0)
@@ -154,7 +154,8 @@ static uint32_t pull_request_room(Delivery *d) {
         return room > d->n_waiting ? room - d->n_waiting : 0;
 }
 
-/* Answers a call with the first n that wait. Returns 0 if there is no room for the receipt. */
+/* Replies with the first n waiting connections and ends the call. Returns 0 if there is no room for the
+ * receipt. */
 static int pull_answer(DeliveryPull *p, PullCall *call, uint32_t n) {
         _cleanup_close_ int receipt = -EBADF;
         Delivery *d = &p->delivery;
@@ -184,7 +185,7 @@ static int pull_push(Delivery *d, bool more) {
         int r;
 
         if (more)
-                return 0; /* a reply brings many */
+                return 0; /* one reply for all of them */
 
         while (d->n_waiting > 0 && (room = pull_request_call(p, &call)) > 0) {
                 r = pull_answer(p, call, room < d->n_waiting ? room : d->n_waiting);
@@ -195,22 +196,28 @@ static int pull_push(Delivery *d, bool more) {
         return 0;
 }
 
-static bool pull_wants_notice(Delivery *d) {
-        DeliveryPull *p = from_delivery(d);
+bool delivery_pull_wants_pending(Delivery *d) {
+        DeliveryPull *p;
 
-        return p->owner && !p->noticed && !p->notice.queue && TAILQ_EMPTY(&p->calls);
+        if (!delivery_is(d, DELIVERY_PULL))
+                return false;
+
+        p = from_delivery(d);
+        return p->owner && !p->pending_sent && !p->pending_waiter.queue && TAILQ_EMPTY(&p->calls);
 }
 
-static void pull_notice(Delivery *d) {
+void delivery_pull_send_pending(Delivery *d) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
         DeliveryPull *p = from_delivery(d);
         int r;
 
-        /* Each call of others makes it due again. */
-        if (!outbox_admit_signal(p->owner, PENDING_SIZE, &p->notice))
+        assert(delivery_pull_wants_pending(d));
+
+        /* Other callers of Accept make the signal due again and again, while the owner may not read. */
+        if (!outbox_admit_signal(p->owner, PENDING_SIZE, &p->pending_waiter))
                 return;
 
-        p->noticed = true;
+        p->pending_sent = true;
 
         r = sd_bus_message_new_signal(outbox_get_bus(p->owner), &m, MANAGER_PATH, MANAGER_INTERFACE,
                                       "Pending");
@@ -221,7 +228,7 @@ static void pull_notice(Delivery *d) {
         if (r >= 0)
                 r = sd_bus_send(outbox_get_bus(p->owner), m, NULL);
         if (r < 0)
-                log_debug("%s: cannot send Pending: %s", d->parameters.path, strerror(-r));
+                log_debug("Failed to send Pending for %s: %s", d->parameters.path, strerror(-r));
 }
 
 static int on_time_out(sd_event_source *s, uint64_t usec, void *userdata) {
@@ -229,7 +236,7 @@ static int on_time_out(sd_event_source *s, uint64_t usec, void *userdata) {
         DeliveryPull *p = call->pull;
         int r;
 
-        /* It is the caller's first, and the bus has not said yet whether it takes descriptors. Almost. */
+        /* The first call of its client: the answer of the bus to the probe will follow at once. */
         if (outbox_is_being_probed(call->outbox)) {
                 (void) sd_event_source_set_time_relative(s, PROBE_USEC);
                 return sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
@@ -242,7 +249,8 @@ static int on_time_out(sd_event_source *s, uint64_t usec, void *userdata) {
 
         r = send_reply(call, 0, -EBADF);
         if (r < 0)
-                log_debug("%s: cannot answer Accept: %s", p->delivery.parameters.path, strerror(-r));
+                log_debug("Failed to answer a call of Accept for %s: %s", p->delivery.parameters.path,
+                          strerror(-r));
 
         (void) pull_call_free(call);
         delivery_tell_room(&p->delivery); /* nobody may be calling any more, and the owner wants to know what
@@ -250,16 +258,22 @@ static int on_time_out(sd_event_source *s, uint64_t usec, void *userdata) {
         return 0;
 }
 
-static int pull_accept(Delivery *d,
-                       Outbox *caller,
-                       sd_bus_message *message,
-                       uint32_t maximum,
-                       uint32_t timeout_ms) {
-        DeliveryPull *p = from_delivery(d);
+int delivery_pull_accept(Delivery *d,
+                         Outbox *caller,
+                         sd_bus_message *message,
+                         uint32_t maximum,
+                         uint32_t timeout_ms) {
         bool answered = false;
+        DeliveryPull *p;
         PullCall *call;
         int r;
 
+        assert(maximum > 0);
+
+        if (!delivery_is(d, DELIVERY_PULL))
+                return -EOPNOTSUPP;
+
+        p = from_delivery(d);
         if (p->n_calls >= DELIVERY_PULL_CALLS_MAX)
                 return -EDQUOT;
 
@@ -277,15 +291,15 @@ static int pull_accept(Delivery *d,
         outbox_expect_receipts(caller);
         TAILQ_INSERT_TAIL(&p->calls, call, link);
         p->n_calls++;
-        p->noticed = false;
+        p->pending_sent = false;
 
         call->answered = &answered;
-        delivery_tell_room(d); /* the listener may end in it */
+        delivery_tell_room(d);
         if (answered)
                 return 0;
         call->answered = NULL;
 
-        /* Without time to wait, the call is answered in the next turn of the loop, after what is there. */
+        /* A call with a timeout of 0 is answered in the next iteration of the event loop. */
         r = sd_event_add_time_relative(d->parameters.event, &call->timer, CLOCK_MONOTONIC,
                                        UINT64_C(1000) * timeout_ms, timeout_ms > 0 ? 1000 : 1, on_time_out,
                                        call);
@@ -300,13 +314,12 @@ static int pull_accept(Delivery *d,
 static void pull_set_owner(Delivery *d, Outbox *outbox) {
         DeliveryPull *p = from_delivery(d);
 
-        waiter_stop(&p->notice);
+        waiter_stop(&p->pending_waiter);
         p->owner = outbox;
-        p->noticed = false;
+        p->pending_sent = false;
 }
 
-/* They call again, and are heard by the next one. */
-static void pull_freeze(Delivery *d) {
+void delivery_pull_end_calls(Delivery *d) {
         DeliveryPull *p = from_delivery(d);
         PullCall *call;
 
@@ -326,7 +339,7 @@ static Delivery *pull_free(Delivery *d) {
                 (void) pull_call_free(call);
         }
 
-        waiter_stop(&p->notice);
+        waiter_stop(&p->pending_waiter);
         delivery_done(d);
         free(p);
         return NULL;
@@ -337,10 +350,6 @@ static const DeliveryOps pull_ops = {
         .set_owner = pull_set_owner,
         .request_room = pull_request_room,
         .push = pull_push,
-        .wants_notice = pull_wants_notice,
-        .notice = pull_notice,
-        .accept = pull_accept,
-        .freeze = pull_freeze,
 };
 
 int delivery_pull_new(const DeliveryParameters *parameters, Delivery **ret) {
@@ -352,7 +361,7 @@ int delivery_pull_new(const DeliveryParameters *parameters, Delivery **ret) {
 
         delivery_init(&p->delivery, &pull_ops, parameters);
         TAILQ_INIT(&p->calls);
-        p->notice = (Waiter) { .ready = on_admitted };
+        p->pending_waiter = (Waiter) { .ready = on_admitted };
 
         *ret = &p->delivery;
         return 0;

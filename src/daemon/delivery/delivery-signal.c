@@ -1,29 +1,29 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <assert.h>
 #include <systemd/sd-bus.h>
 
 #include "base/descriptors.h"
 #include "base/macros.h"
 #include "base/names.h"
-#include "daemon/delivery/delivery-message.h"
 #include "daemon/delivery/delivery-signal.h"
 #include "daemon/delivery/delivery.h"
 #include "daemon/outbox/outbox.h"
 #include "daemon/policy/options.h"
 
-/* How many connections a client that acknowledges by itself may leave unacknowledged, for each listener, and
- * about how many a user may for all of them. They no longer burden the bus, only the service and what it
- * keeps. */
+/* Unacknowledged connections with the option acknowledge: for each listener, and about as many for all
+ * listeners of a user. They are in the store of the service, no longer on the bus. */
 #define ACKNOWLEDGE_WINDOW 16
 #define ACKNOWLEDGE_WINDOW_USER 1024
 
 typedef struct DeliverySignal {
-        Delivery delivery; /* first, so that one pointer is the other */
-        Outbox *outbox;
+        Delivery delivery; /* must be first */
+        Outbox *outbox;    /* of the owner; NULL: none */
         Waiter waiter;
 } DeliverySignal;
 
 static DeliverySignal *from_delivery(Delivery *d) {
+        assert(delivery_is(d, DELIVERY_SIGNAL));
         return (DeliverySignal *) d;
 }
 
@@ -48,15 +48,16 @@ static int send_accept_socket(DeliverySignal *s, Handoff *handoff, int receipt) 
         if (r < 0)
                 return r;
 
-        r = delivery_message_append(m, handoff, &s->delivery.parameters, receipt);
+        r = delivery_append_handoff(&s->delivery, m, handoff, receipt);
         if (r < 0)
                 return r;
 
         return outbox_send(s->outbox, m, handoff, 1);
 }
 
-/* Hands over the first that waits. Returns 0 if there is no room after all. Who acknowledges by itself need
- * not answer Pings; a receipt tells instead when the bus is rid of the message. */
+/* Sends the first waiting connection. Returns 0 if there is no room for a receipt, which the option
+ * acknowledge needs: such a client need not answer Ping, and the receipt tells when the message has left the
+ * bus. */
 static int signal_push_one(DeliverySignal *s) {
         bool acknowledge = s->delivery.parameters.options->acknowledge;
         Handoff *handoff = TAILQ_FIRST(&s->delivery.waiting);
@@ -81,7 +82,7 @@ static int signal_push_one(DeliverySignal *s) {
         return 1;
 }
 
-/* Each listener has room for one at the least, so that none has to wait for another one of its user. */
+/* At least one for each listener, so that listeners of one user do not block each other. */
 static uint32_t signal_get_acknowledge_window(DeliverySignal *s) {
         uint32_t n = s->delivery.parameters.events->count_siblings(s->delivery.parameters.userdata);
 
@@ -114,7 +115,7 @@ static uint32_t signal_request_room(Delivery *d) {
         return room > d->n_waiting ? room - d->n_waiting : 0;
 }
 
-/* The process ends soon, and the next one has what waits. */
+/* The service then exits, and the next process sends the waiting connections. */
 static bool bus_is_lost(int r) {
         return r == -ENOTCONN || r == -ECONNRESET;
 }
@@ -126,7 +127,7 @@ static int signal_push(Delivery *d, bool more) {
         while (d->n_waiting > 0 && signal_request_send_room(s) > 0) {
                 r = signal_push_one(s);
                 if (r == 0 || errno_is_transient(r) || bus_is_lost(r))
-                        break; /* the message needed a copy of the descriptor, or memory; later */
+                        break;
                 if (r < 0)
                         delivery_lose(d, TAILQ_FIRST(&d->waiting), -r);
         }
@@ -143,15 +144,16 @@ static bool is_acknowledged(const Handoff *handoff, uint64_t serial) {
                (!handoff->out_of_order || handoff->state != HANDOFF_ON_BUS || handoff->serial == serial);
 }
 
-static int signal_acknowledge(Delivery *d, uint64_t serial) {
+int delivery_signal_acknowledge(Delivery *d, uint64_t serial) {
         Handoff *handoff, *next;
 
-        if (!d->parameters.options->acknowledge)
+        if (!delivery_is(d, DELIVERY_SIGNAL) || !d->parameters.options->acknowledge)
                 return -EOPNOTSUPP;
         if (serial == 0 || serial > d->last_sent)
                 return -ERANGE;
 
-        /* Serials can be guessed, so that this proves nothing about the bus. */
+        /* The bus may still hold the messages, as serials can be guessed: their entries stay in the outbox.
+         */
         for (handoff = TAILQ_FIRST(&d->sent); handoff; handoff = next) {
                 next = TAILQ_NEXT(handoff, delivery_link);
                 if (is_acknowledged(handoff, serial))
@@ -162,7 +164,7 @@ static int signal_acknowledge(Delivery *d, uint64_t serial) {
         while ((handoff = TAILQ_FIRST(&d->waiting)) && handoff->serial <= serial && !handoff->out_of_order)
                 delivery_confirm(d, handoff);
 
-        delivery_tell_room(d); /* the listener may end in it */
+        delivery_tell_room(d);
         return 0;
 }
 
@@ -175,7 +177,7 @@ static void signal_set_owner(Delivery *d, Outbox *outbox) {
         if (outbox && d->parameters.options->acknowledge)
                 outbox_expect_receipts(outbox);
 
-        /* What the last owner had, but never acknowledged, and is no longer on the bus. */
+        /* The last owner did not acknowledge these. outbox_free() recalls those on the bus. */
         if (!outbox)
                 for (handoff = TAILQ_LAST(&d->sent, HandoffQueue); handoff; handoff = previous) {
                         previous = TAILQ_PREV(handoff, HandoffQueue, delivery_link);
@@ -213,7 +215,6 @@ static const DeliveryOps signal_ops = {
         .set_owner = signal_set_owner,
         .request_room = signal_request_room,
         .push = signal_push,
-        .acknowledge = signal_acknowledge,
 };
 
 int delivery_signal_new(const DeliveryParameters *parameters, Delivery **ret) {

@@ -19,18 +19,20 @@ static int socket_push(Delivery *d, bool more) {
 }
 
 static void socket_set_owner(Delivery *d, Outbox *outbox) {
-        /* The next owner may take it again: a program that restarts has lost it. */
-        if (!outbox && d->is_owners)
+        /* The next owner may take it again, as the program may be the same one after a restart. */
+        if (!outbox && d->taken_by_owner)
                 d->taken = false;
 }
 
-static int socket_take(Delivery *d, int listening_fd) {
+int delivery_socket_take(Delivery *d, int listening_fd) {
         int flags, fd;
 
+        if (!delivery_is(d, DELIVERY_SOCKET))
+                return -EOPNOTSUPP;
         if (d->taken)
                 return -EALREADY;
 
-        /* The flag is shared with the copy, and the service does not use the socket any more. */
+        /* All copies share the flag, and the service does not use its own. */
         flags = fcntl(listening_fd, F_GETFL);
         if (flags < 0)
                 return -errno;
@@ -43,7 +45,7 @@ static int socket_take(Delivery *d, int listening_fd) {
                 return -errno;
 
         d->taken = true;
-        d->is_owners = d->has_owner;
+        d->taken_by_owner = d->has_owner;
         return fd;
 }
 
@@ -51,7 +53,7 @@ static void socket_take_back(Delivery *d) {
         d->taken = false;
 }
 
-/* A filter that drops all cannot be removed once it is locked, and survives another listen(). */
+/* A locked filter cannot be removed, and survives another listen(). */
 static int drop_all(int fd) {
         struct sock_filter drop = { .code = BPF_RET | BPF_K, .k = 0 };
         struct sock_fprog program = { .len = 1, .filter = &drop };
@@ -64,19 +66,25 @@ static int drop_all(int fd) {
         return 0;
 }
 
-/* To an interface that there never is. Whoever wants to bind a bound socket elsewhere needs CAP_NET_RAW. */
+/* The index of an interface that never exists. To bind a bound socket to another one takes CAP_NET_RAW. */
 static int bind_to_nowhere(int fd) {
         int nowhere = INT_MAX;
 
         return setsockopt(fd, SOL_SOCKET, SO_BINDTOIFINDEX, &nowhere, sizeof(nowhere)) < 0 ? -errno : 0;
 }
 
-/* The client may have copies. What is left to them is a socket that takes no packet, for good. There are
- * kernels where only the one works without privileges: on some a filter needs CAP_NET_ADMIN, and a socket
- * with the option interface is bound already. And a client that means harm can have done both before, so that
- * all that is left is an end, after which it may listen again. */
-static int socket_revoke(Delivery *d, int listening_fd) {
-        int dropped = drop_all(listening_fd), bound = bind_to_nowhere(listening_fd);
+/* Either measure makes the copies of the client deaf, and each may fail: some kernels require CAP_NET_ADMIN
+ * for a filter, a socket with the option interface is already bound, and a malicious client may have locked a
+ * filter and bound the socket itself. shutdown() then ends the socket, but the client may call listen()
+ * again. */
+int delivery_socket_revoke(Delivery *d, int listening_fd) {
+        int dropped, bound;
+
+        if (!delivery_is(d, DELIVERY_SOCKET))
+                return 0;
+
+        dropped = drop_all(listening_fd);
+        bound = bind_to_nowhere(listening_fd);
 
         (void) shutdown(listening_fd, SHUT_RDWR);
         return dropped < 0 && bound < 0 ? dropped : 0;
@@ -93,9 +101,7 @@ static const DeliveryOps socket_ops = {
         .set_owner = socket_set_owner,
         .request_room = socket_request_room,
         .push = socket_push,
-        .take_socket = socket_take,
         .take_back = socket_take_back,
-        .revoke = socket_revoke,
 };
 
 int delivery_socket_new(const DeliveryParameters *parameters, Delivery **ret) {

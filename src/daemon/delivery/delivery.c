@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <assert.h>
+#include <systemd/sd-bus.h>
 
 #include "base/macros.h"
 #include "daemon/delivery/delivery.h"
@@ -33,6 +34,10 @@ void delivery_done(Delivery *d) {
         }
 }
 
+bool delivery_is(const Delivery *d, DeliveryKind kind) {
+        return d->parameters.options->delivery == kind;
+}
+
 static void delivery_handle_read(Delivery *d, Handoff *handoff) {
         if (d->parameters.options->acknowledge)
                 handoff->state = HANDOFF_SENT;
@@ -48,6 +53,8 @@ static const HandoffEvents handoff_events = {
 };
 
 void delivery_add(Delivery *d, Handoff *handoff) {
+        assert(handoff->state == HANDOFF_WAITING);
+
         handoff->delivery = d;
         handoff->events = &handoff_events;
         TAILQ_INSERT_TAIL(&d->waiting, handoff, delivery_link);
@@ -88,7 +95,15 @@ void delivery_recall(Delivery *d, Handoff *handoff) {
 void delivery_confirm(Delivery *d, Handoff *handoff) {
         delivery_remove(d, handoff);
         (void) handoff_free(handoff);
-        d->parameters.events->delivered(1, d->parameters.userdata);
+        d->parameters.events->delivered(d->parameters.userdata);
+}
+
+void delivery_lose(Delivery *d, Handoff *handoff, int error) {
+        Address peer = handoff->peer;
+
+        delivery_remove(d, handoff);
+        (void) handoff_free(handoff);
+        d->parameters.events->lost(&peer, error, d->parameters.userdata);
 }
 
 void delivery_lose_waiting(Delivery *d, int error) {
@@ -108,10 +123,31 @@ void delivery_lose_sent(Delivery *d, int error) {
                 delivery_lose(d, handoff, error);
 }
 
-void delivery_lose(Delivery *d, Handoff *handoff, int error) {
-        Address peer = handoff->peer;
+int delivery_append_handoff(const Delivery *d, sd_bus_message *m, const Handoff *handoff, int receipt) {
+        char peer[ADDRESS_STRING_MAX], local[ADDRESS_STRING_MAX];
+        int r;
 
-        delivery_remove(d, handoff);
-        (void) handoff_free(handoff);
-        d->parameters.events->lost(&peer, error, d->parameters.userdata);
+        r = sd_bus_message_append(m, "hsq", handoff->fd, address_format(&handoff->peer, peer),
+                                  address_get_port(&handoff->peer));
+        if (r < 0)
+                return r;
+
+        r = sd_bus_message_open_container(m, 'a', "{sv}");
+        if (r < 0)
+                return r;
+
+        r = sd_bus_message_append(m, "{sv}{sv}{sv}{sv}", "serial", "t", handoff->serial, "localAddress", "s",
+                                  address_format(&handoff->local, local), "localPort", "q",
+                                  address_get_port(&handoff->local), "binaryType", "s",
+                                  d->parameters.options->binary_type);
+        if (r < 0)
+                return r;
+
+        if (receipt >= 0) {
+                r = sd_bus_message_append(m, "{sv}", "receipt", "h", receipt);
+                if (r < 0)
+                        return r;
+        }
+
+        return sd_bus_message_close_container(m);
 }

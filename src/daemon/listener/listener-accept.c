@@ -11,6 +11,7 @@
 #include "base/macros.h"
 #include "base/message-ids.h"
 #include "base/socket.h"
+#include "daemon/delivery/delivery-pull.h"
 #include "daemon/delivery/delivery.h"
 #include "daemon/listener/listener-accept.h"
 #include "daemon/listener/listener-end.h"
@@ -218,18 +219,8 @@ static bool listener_request_accept(Listener *l) {
         return true;
 }
 
-/* Whether the client wants to know that a connection waits, though there is no room for it. */
-static bool listener_wants_notice(Listener *l) {
-        const DeliveryOps *ops = l->delivery->ops;
-
-        return !l->frozen && !l->paused && !l->held && ops->wants_notice && ops->wants_notice(l->delivery);
-}
-
-/* Gives notice of what was already accepted, for an owner who is gone. What is in the queue still, the event
- * source will tell. */
-static void listener_notice_waiting(Listener *l) {
-        if (l->delivery->n_waiting > 0 && listener_wants_notice(l))
-                l->delivery->ops->notice(l->delivery);
+static bool listener_wants_pending(Listener *l) {
+        return !l->frozen && !l->paused && !l->held && delivery_pull_wants_pending(l->delivery);
 }
 
 static void listener_watch(Listener *l, bool watch) {
@@ -245,7 +236,8 @@ static void listener_watch(Listener *l, bool watch) {
 
 void listener_serve(Listener *l) {
         listener_push(l, false);
-        listener_notice_waiting(l);
+        if (l->delivery->n_waiting > 0 && listener_wants_pending(l))
+                delivery_pull_send_pending(l->delivery);
 
         for (unsigned n = 0; n < ACCEPT_BATCH && listener_request_accept(l); n++) {
                 AcceptResult result;
@@ -259,7 +251,7 @@ void listener_serve(Listener *l) {
 
         listener_push(l, false);
 
-        listener_watch(l, listener_request_accept(l) || listener_wants_notice(l));
+        listener_watch(l, listener_request_accept(l) || listener_wants_pending(l));
 }
 
 static int on_connection(sd_event_source *s, int fd, uint32_t revents, void *userdata) {
@@ -267,9 +259,9 @@ static int on_connection(sd_event_source *s, int fd, uint32_t revents, void *use
         const ListenerEvents *events = l->events;
         void *events_userdata = l->userdata;
 
-        /* Somebody else may have taken it since the kernel told. */
-        if (listener_wants_notice(l) && !listener_request_accept(l) && socket_has_input(l->fd))
-                l->delivery->ops->notice(l->delivery);
+        /* Another holder of the socket may have accepted the connection after the event. */
+        if (listener_wants_pending(l) && !listener_request_accept(l) && socket_has_input(l->fd))
+                delivery_pull_send_pending(l->delivery);
 
         listener_serve(l);
         events->turn(events_userdata);

@@ -11,7 +11,10 @@
 #include "base/message-ids.h"
 #include "base/names.h"
 #include "base/socket.h"
-#include "daemon/delivery/delivery-new.h"
+#include "daemon/delivery/delivery-channel.h"
+#include "daemon/delivery/delivery-pull.h"
+#include "daemon/delivery/delivery-signal.h"
+#include "daemon/delivery/delivery-socket.h"
 #include "daemon/delivery/delivery.h"
 #include "daemon/listener/listener-accept.h"
 #include "daemon/listener/listener-control.h"
@@ -30,10 +33,10 @@ static void on_room(void *userdata) {
         listener_serve(userdata);
 }
 
-static void on_delivered(uint32_t n, void *userdata) {
+static void on_delivered(void *userdata) {
         Listener *l = userdata;
 
-        l->delivered += n;
+        l->delivered++;
         listener_save_state(l);
 }
 
@@ -138,7 +141,27 @@ static int listener_make(sd_event *event,
         return 0;
 }
 
-/* All that there is to do with a socket that listens. */
+static int listener_create_delivery(Listener *l, const ListenOptions *o) {
+        static int (*const create[_DELIVERY_KIND_MAX])(const DeliveryParameters *parameters,
+                                                       Delivery **ret) = {
+                [DELIVERY_SIGNAL] = delivery_signal_new,
+                [DELIVERY_PULL] = delivery_pull_new,
+                [DELIVERY_CHANNEL] = delivery_channel_new,
+                [DELIVERY_SOCKET] = delivery_socket_new,
+        };
+
+        return create[o->delivery](
+                        &(DeliveryParameters) {
+                                        .event = l->event,
+                                        .path = l->path,
+                                        .options = o,
+                                        .events = &delivery_events,
+                                        .userdata = l,
+                        },
+                        &l->delivery);
+}
+
+/* The part of listener_new() and listener_restore() that follows when the socket listens. */
 static int listener_set_up(Listener *l, const ListenOptions *o) {
         int r;
 
@@ -154,15 +177,7 @@ static int listener_set_up(Listener *l, const ListenOptions *o) {
         if (r < 0)
                 return r;
 
-        return delivery_new(
-                        &(DeliveryParameters) {
-                                        .event = l->event,
-                                        .path = l->path,
-                                        .options = o,
-                                        .events = &delivery_events,
-                                        .userdata = l,
-                        },
-                        &l->delivery);
+        return listener_create_delivery(l, o);
 }
 
 int listener_new(sd_event *event,
@@ -234,7 +249,7 @@ int listener_restore(sd_event *event,
                 return r;
 
         l->delivery->taken = found->state.flags & STATE_TAKEN;
-        l->delivery->is_owners = found->state.flags & STATE_OWNERS;
+        l->delivery->taken_by_owner = found->state.flags & STATE_OWNERS;
         l->store = store;
         l->slot = TAKE_PTR(found->slot);
         l->saved = TAKE_PTR(found->entry);
@@ -246,8 +261,8 @@ int listener_restore(sd_event *event,
 void listener_freeze(Listener *l) {
         l->frozen = true;
         (void) sd_event_source_set_enabled(l->accept_source, SD_EVENT_OFF);
-        if (l->delivery->ops->freeze)
-                l->delivery->ops->freeze(l->delivery);
+        if (delivery_is(l->delivery, DELIVERY_PULL))
+                delivery_pull_end_calls(l->delivery);
 }
 
 void listener_set_owner(Listener *l, Outbox *outbox) {
@@ -280,10 +295,6 @@ void listener_end_with_owner(Listener *l) {
         listener_close(l, LISTENER_END_OWNER);
 }
 
-bool listener_accepts(const Listener *l) {
-        return delivery_kind_accepts(l->options->delivery);
-}
-
 void listener_pause(Listener *l) {
         l->paused = true;
         listener_save_state(l);
@@ -298,39 +309,11 @@ void listener_resume(Listener *l) {
         listener_save_state(l);
 }
 
-int listener_acknowledge(Listener *l, uint64_t serial) {
-        return l->delivery->ops->acknowledge ? l->delivery->ops->acknowledge(l->delivery, serial)
-                                             : -EOPNOTSUPP;
-}
-
-int listener_accept(Listener *l,
-                    Outbox *caller,
-                    sd_bus_message *call,
-                    uint32_t maximum,
-                    uint32_t timeout_ms) {
-        if (!l->delivery->ops->accept)
-                return -EOPNOTSUPP;
-
-        return l->delivery->ops->accept(l->delivery, caller, call, maximum, timeout_ms);
-}
-
 int listener_open_channel(Listener *l) {
         int fd;
 
-        if (!l->delivery->ops->open_channel)
-                return -EOPNOTSUPP;
-
-        fd = l->delivery->ops->open_channel(l->delivery);
+        fd = delivery_channel_open(l->delivery);
         if (fd >= 0)
                 listener_save_channel(l);
         return fd;
-}
-
-int listener_take_socket(Listener *l) {
-        return l->delivery->ops->take_socket ? l->delivery->ops->take_socket(l->delivery, l->fd)
-                                             : -EOPNOTSUPP;
-}
-
-void listener_take_back(Listener *l) {
-        l->delivery->ops->take_back(l->delivery);
 }

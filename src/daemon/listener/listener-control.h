@@ -43,17 +43,10 @@ void listener_set_owner(Listener *l, Outbox *outbox);
 /* Its owner has left for good: what was on the way is counted and told as lost, and the listener closed. */
 void listener_end_with_owner(Listener *l);
 
-/* Whether it is the service that accepts. */
-bool listener_accepts(const Listener *l);
-
 /* listener_resume() only saves the new state. The caller is answered next, and listener_serve() accepts
  * after that, so that the answer is true also for the next process. */
 void listener_pause(Listener *l);
 void listener_resume(Listener *l);
 
-/* These do as DeliveryOps says; -EOPNOTSUPP if the listener's delivery knows no such thing. */
-int listener_acknowledge(Listener *l, uint64_t serial);
-int listener_accept(Listener *l, Outbox *caller, sd_bus_message *call, uint32_t maximum, uint32_t timeout_ms);
+/* Returns what delivery_channel_open() does, and saves the channel. */
 int listener_open_channel(Listener *l);
-int listener_take_socket(Listener *l);
-void listener_take_back(Listener *l);

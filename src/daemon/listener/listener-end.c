@@ -5,6 +5,7 @@
 #include "base/descriptors.h"
 #include "base/linger.h"
 #include "base/log.h"
+#include "daemon/delivery/delivery-socket.h"
 #include "daemon/delivery/delivery.h"
 #include "daemon/listener/listener-end.h"
 #include "daemon/policy/options.h"
@@ -14,10 +15,10 @@ static void listener_revoke(Listener *l) {
         LogFields fields = listener_log_fields(l);
         int r;
 
-        if (!l->delivery->ops->revoke || l->fd < 0)
+        if (l->fd < 0)
                 return;
 
-        r = l->delivery->ops->revoke(l->delivery, l->fd);
+        r = delivery_socket_revoke(l->delivery, l->fd);
         if (r < 0)
                 log_event(LOG_WARNING, NULL, &fields,
                           "%s of user %u is closed, but whoever has its socket can keep the port: %s",

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/macros.h"
 #include "base/socket.h"
+#include "daemon/delivery/delivery-channel.h"
 #include "daemon/delivery/delivery.h"
 #include "daemon/listener/listener-save.h"
 #include "daemon/listener/listener.h"
@@ -49,15 +50,13 @@ int listener_save_waiting(Listener *l) {
 }
 
 void listener_save_channel(Listener *l) {
-        unsigned packet_size;
-        int fd, r;
+        int r;
 
         if (!l->slot)
                 return;
 
         listener_save_state(l);
-        fd = l->delivery->ops->get_channel(l->delivery, &packet_size);
-        r = store_save_channel(l->store, l->slot, fd, packet_size, &l->delivery->saved_channel);
+        r = delivery_channel_save(l->delivery, l->store, l->slot);
         if (r < 0) {
                 LogFields fields = listener_log_fields(l);
 
@@ -65,21 +64,6 @@ void listener_save_channel(Listener *l) {
                           "%s: its channel will end with this process, it cannot be kept: %s", l->path,
                           strerror(-r));
         }
-}
-
-int listener_restore_channel(Listener *l, StoreFound *found) {
-        int r;
-
-        if (!l->delivery->ops->restore_channel)
-                return -EINVAL;
-
-        r = l->delivery->ops->restore_channel(l->delivery, found->fds[0], found->packet_size);
-        if (r < 0)
-                return r;
-
-        TAKE_FD(found->fds[0]);
-        l->delivery->saved_channel = TAKE_PTR(found->entry);
-        return 0;
 }
 
 int listener_restore_connection(Listener *l, StoreFound *found) {
@@ -113,13 +97,9 @@ void listener_restore_counters(Listener *l) {
 }
 
 bool listener_is_saved(const Listener *l) {
-        const Delivery *d = l->delivery;
-        unsigned packet_size;
-
         if (!l->slot)
                 return false;
 
-        /* Without its channel it is of no use, unless another one may be opened. */
-        return l->options->persistent || d->saved_channel || !d->ops->get_channel ||
-               d->ops->get_channel(l->delivery, &packet_size) < 0;
+        /* A persistent listener may get another channel. Any other listener ends with its channel. */
+        return l->options->persistent || !delivery_channel_is_unsaved(l->delivery);
 }

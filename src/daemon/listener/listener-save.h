@@ -27,10 +27,7 @@ void listener_save_channel(Listener *l);
 /* Whether another process can go on with it. */
 bool listener_is_saved(const Listener *l);
 
-/* The channel that it had; it is taken over on success. */
-int listener_restore_channel(Listener *l, StoreFound *found);
-
-/* A connection that it had accepted, in the order of serials; likewise. */
+/* A connection that it had accepted, in the order of serials; it is taken over on success. */
 int listener_restore_connection(Listener *l, StoreFound *found);
 
 /* After these: what nobody has confirmed is known, and so is the rest. */

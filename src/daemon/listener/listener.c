@@ -30,7 +30,7 @@ void listener_save_state(Listener *l) {
         l->slot->refused = l->refused;
         l->slot->lost = l->lost;
         l->slot->flags = (l->paused ? STATE_PAUSED : 0) | (l->delivery->taken ? STATE_TAKEN : 0) |
-                         (l->delivery->is_owners ? STATE_OWNERS : 0) |
+                         (l->delivery->taken_by_owner ? STATE_OWNERS : 0) |
                          (l->unannounced ? STATE_UNANNOUNCED : 0);
 }
 
