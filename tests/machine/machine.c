@@ -349,7 +349,7 @@ unsigned machine_count_logged(const char *text) {
 
 /* ------------------------------------------------------------------------------------------- fixture */
 
-static void set_up(Machine *m, const void *data) {
+void machine_set_up(Machine *m, const void *data) {
         m->bus = test_bus_new_system();
         m->root = machine_client_new(m, NULL);
         m->user = machine_client_new(m, MACHINE_USER);
@@ -374,7 +374,7 @@ static void clean_files(void) {
         unit_is_configured = rule_is_set = false;
 }
 
-static void tear_down(Machine *m, const void *data) {
+void machine_tear_down(Machine *m, const void *data) {
         g_autofree char *result = NULL;
 
         g_clear_pointer(&m->user, test_client_free);
@@ -389,11 +389,7 @@ static void tear_down(Machine *m, const void *data) {
 }
 
 void machine_add_full(const char *path, MachineTest test, const void *data) {
-        g_test_add(path, Machine, data, set_up, test, tear_down);
-}
-
-void machine_add(const char *path, MachineTest test) {
-        machine_add_full(path, test, NULL);
+        g_test_add(path, Machine, data, machine_set_up, test, machine_tear_down);
 }
 
 static bool is_machine(void) {

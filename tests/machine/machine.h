@@ -4,9 +4,11 @@
 /* A booted machine in which the project is installed (run-in-machine --install): its system bus, its users,
  * the service as a unit, the journal. One such test has the whole machine for itself.
  *
- *     static void test_starts_when_called(Machine *m, const void *data) { … }
+ *     MACHINE_TEST("a call starts the service") {
+ *             …
+ *     }
  *
- *     machine_add("/activation/starts when it is called", test_starts_when_called);
+ * A file without a main() of its own gets one that calls machine_init() and runs the tests.
  */
 
 #include "bus/call.h"
@@ -37,7 +39,9 @@ typedef void (*MachineTest)(Machine *m, const void *data);
 
 /* In place of test_init(). */
 void machine_init(int *argc, char ***argv);
-void machine_add(const char *path, MachineTest test);
+void machine_set_up(Machine *m, const void *data);
+void machine_tear_down(Machine *m, const void *data);
+#define MACHINE_TEST(sentence) TEST_OF(sentence, Machine, m, machine_set_up, machine_tear_down, NULL)
 void machine_add_full(const char *path, MachineTest test, const void *data);
 
 TestClient *machine_client_new(Machine *m, const char *user);

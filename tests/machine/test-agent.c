@@ -184,7 +184,7 @@ static void assert_serves(TestClient *client) {
 
 /* ------------------------------------------------------------------------------------------- the tests */
 
-static void test_the_right_password(Machine *m, const void *data) {
+MACHINE_TEST("the right password") {
         g_autoptr(Caller) caller = caller_new("80");
         g_autoptr(Agent) agent = agent_new(caller->child->pid);
 
@@ -201,7 +201,7 @@ static void test_the_right_password(Machine *m, const void *data) {
         g_assert_true(test_is_listening(machine_service_pid(), 80));
 }
 
-static void test_the_persons_language(Machine *m, const void *data) {
+MACHINE_TEST("the person's language") {
         g_autoptr(Caller) caller = caller_new("80");
         g_autoptr(Agent) agent = NULL;
 
@@ -218,7 +218,7 @@ static void test_the_persons_language(Machine *m, const void *data) {
         test_wait_for(agent_shows(agent, "um Netzwerkverbindungen auf Port 80 zu empfangen."));
 }
 
-static void test_the_wrong_password(Machine *m, const void *data) {
+MACHINE_TEST("the wrong password") {
         g_autoptr(Caller) caller = caller_new("80");
         g_autoptr(Agent) agent = agent_new(caller->child->pid);
 
@@ -230,7 +230,7 @@ static void test_the_wrong_password(Machine *m, const void *data) {
         g_assert_false(test_is_listening(machine_service_pid(), 80));
 }
 
-static void test_one_answer_is_for_one_call(Machine *m, const void *data) {
+MACHINE_TEST("one answer is for one call") {
         g_autoptr(Caller) first = caller_new("80"), second = NULL;
         g_autoptr(Agent) agent = agent_new(first->child->pid);
 
@@ -246,7 +246,7 @@ static void test_one_answer_is_for_one_call(Machine *m, const void *data) {
         g_assert_false(test_child_has_exited(second->child));
 }
 
-static void test_no_answer(Machine *m, const void *data) {
+MACHINE_TEST("no answer, and the caller gives up") {
         g_autoptr(Caller) caller = caller_new("80");
         g_autoptr(Agent) agent = agent_new(caller->child->pid);
         g_autoptr(TestClient) web = machine_client_new(m, MACHINE_WEB_USER);
@@ -271,7 +271,7 @@ static void test_no_answer(Machine *m, const void *data) {
         g_assert_false(test_is_listening(machine_service_pid(), 80));
 }
 
-static void test_an_answer_that_comes_too_late(Machine *m, const void *data) {
+MACHINE_TEST("an answer that comes too late") {
         g_autoptr(Caller) caller = caller_new("80");
         g_autoptr(Agent) agent = agent_new(caller->child->pid);
         g_autofree char *listener = NULL;
@@ -285,7 +285,7 @@ static void test_an_answer_that_comes_too_late(Machine *m, const void *data) {
         g_assert_cmpuint(count_listed(m->root), ==, 1);
 }
 
-static void test_the_service_goes_while_it_asks(Machine *m, const void *data) {
+MACHINE_TEST("the service goes while it asks") {
         g_autoptr(Caller) caller = caller_new("80");
         g_autoptr(Agent) agent = agent_new(caller->child->pid);
         unsigned n_cancelled;
@@ -310,7 +310,7 @@ static TestCall *start_listen(TestClient *client, int port) {
         return test_call_start(client, message);
 }
 
-static void test_sixty_at_once(Machine *m, const void *data) {
+MACHINE_TEST("sixty callers at once") {
         g_autoptr(TestClient) web = machine_client_new(m, MACHINE_WEB_USER);
         g_autoptr(Agent) agent = agent_new(getpid());
         TestClient *clients[MANY];
@@ -348,7 +348,7 @@ static void test_sixty_at_once(Machine *m, const void *data) {
         g_assert_cmpuint(count_listed(m->root), ==, 0);
 }
 
-static void test_a_user_who_is_asked_keeps_no_other_from_it(Machine *m, const void *data) {
+MACHINE_TEST("a user who is asked keeps no other from it") {
         g_autoptr(Caller) caller = caller_new("80");
         g_autoptr(Agent) agent = agent_new(caller->child->pid), own = agent_new(getpid());
         TestClient *clients[MANY];
@@ -373,16 +373,5 @@ static void test_a_user_who_is_asked_keeps_no_other_from_it(Machine *m, const vo
 int main(int argc, char *argv[]) {
         machine_init(&argc, &argv);
         test_show_on_failure(OUTPUT);
-
-        machine_add("/agent/the right password", test_the_right_password);
-        machine_add("/agent/the person's language", test_the_persons_language);
-        machine_add("/agent/the wrong password", test_the_wrong_password);
-        machine_add("/agent/one answer is for one call", test_one_answer_is_for_one_call);
-        machine_add("/agent/no answer, and the caller gives up", test_no_answer);
-        machine_add("/agent/an answer that comes too late", test_an_answer_that_comes_too_late);
-        machine_add("/agent/the service goes while it asks", test_the_service_goes_while_it_asks);
-        machine_add("/agent/sixty callers at once", test_sixty_at_once);
-        machine_add("/agent/a user who is asked keeps no other from it",
-                    test_a_user_who_is_asked_keeps_no_other_from_it);
         return test_run();
 }

@@ -302,7 +302,7 @@ int main(int argc, char *argv[]) {
                    NULL);
         attack_add("/attack/one that closes nothing", test_out_of_descriptors, NULL);
         attack_add("/attack/one that leaves mid-delivery", test_leaves_mid_delivery, NULL);
-        machine_add("/attack/one that loses more than is logged", test_loses_more_than_is_logged);
+        machine_add_full("/attack/one that loses more than is logged", test_loses_more_than_is_logged, NULL);
         attack_add("/attack/one that leaves a persistent listener mid-delivery", test_leaves_a_persistent_one,
                    NULL);
         return test_run();

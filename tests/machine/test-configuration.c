@@ -44,7 +44,7 @@ static void assert_defaults(void) {
         g_assert_true(g_str_has_suffix(addresses, " 0"));
 }
 
-static void test_has_defaults(Machine *m, const void *data) {
+MACHINE_TEST("has defaults") {
         g_autofree char *end = machine_journal_end();
 
         assert_defaults();
@@ -52,7 +52,7 @@ static void test_has_defaults(Machine *m, const void *data) {
 }
 
 /* The lines that are commented out in the installed file say what is so without them. */
-static void test_the_installed_file_shows_them(Machine *m, const void *data) {
+MACHINE_TEST("the installed file shows them") {
         g_autofree char *end = machine_journal_end(), *content = NULL;
         g_auto(GStrv) lines = NULL;
         unsigned n = 0;
@@ -74,7 +74,7 @@ static void test_the_installed_file_shows_them(Machine *m, const void *data) {
         g_assert_cmpuint(machine_journal_count(end, CONFIGURATION, NULL), ==, 0);
 }
 
-static void test_drop_ins_take_precedence(Machine *m, const void *data) {
+MACHINE_TEST("drop-ins take precedence") {
         machine_write(MAIN, "[TCPServerSocket]\nMaxListeners=11\nMaxListenersPerUser=11\n"
                             "MaxPendingRequestsPerUser=11\n");
         /* Of one name, that in etc, then run, then usr/lib is read; all of them by their names. */
@@ -92,7 +92,7 @@ static void test_drop_ins_take_precedence(Machine *m, const void *data) {
         g_assert_cmpuint(machine_get_u64(m->user, "MaxPendingRequestsPerUser"), ==, 11);
 }
 
-static void test_does_without_any_file(Machine *m, const void *data) {
+MACHINE_TEST("does without any file") {
         g_autofree char *end = machine_journal_end();
 
         machine_remove(MAIN);
@@ -100,7 +100,7 @@ static void test_does_without_any_file(Machine *m, const void *data) {
         g_assert_cmpuint(machine_journal_count(end, CONFIGURATION, NULL), ==, 0);
 }
 
-static void test_is_reloaded(Machine *m, const void *data) {
+MACHINE_TEST("is reloaded") {
         pid_t pid;
 
         machine_configure("MaxListeners=20");
@@ -116,7 +116,7 @@ static void test_is_reloaded(Machine *m, const void *data) {
         test_wait_for(machine_unit_is("active"));
 }
 
-static void test_limits_what_a_user_has(Machine *m, const void *data) {
+MACHINE_TEST("limits what a user has") {
         g_autoptr(TestClient) other = machine_client_new(m, MACHINE_WEB_USER);
         g_autofree char *first = NULL, *second = NULL, *message = NULL, *error = NULL;
 
@@ -142,7 +142,7 @@ static void test_limits_what_a_user_has(Machine *m, const void *data) {
         g_free(test_listen(m->user, 0, -1, NULL));
 }
 
-static void test_limits_what_all_have(Machine *m, const void *data) {
+MACHINE_TEST("limits what all have") {
         g_autofree char *message = NULL, *error = NULL;
 
         machine_configure("MaxListeners=2");
@@ -178,7 +178,7 @@ static unsigned port_count(void) {
         return n;
 }
 
-static void test_allows_ports(Machine *m, const void *data) {
+MACHINE_TEST("allows ports") {
         machine_configure("AllowedPorts=8000-8010 9000\nAllowedPorts=80");
         assert_allowed(m->user, 8000, "::");
         assert_allowed(m->user, 8010, "::");
@@ -197,7 +197,7 @@ static void test_allows_ports(Machine *m, const void *data) {
         assert_denied(m->root, 80, "::");
 }
 
-static void test_allows_addresses(Machine *m, const void *data) {
+MACHINE_TEST("allows addresses") {
         machine_configure("AllowedAddresses=127.0.0.0/8 ::1");
         assert_allowed(m->user, 0, "127.0.0.1");
         assert_allowed(m->user, 0, "127.1.2.3");
@@ -220,7 +220,7 @@ static void assert_reported(const char *since, const char *file, unsigned line) 
         }
 }
 
-static void test_reports_wrong_lines_and_goes_on(Machine *m, const void *data) {
+MACHINE_TEST("reports wrong lines and goes on") {
         static const char file[] = "/etc/" NAME ".d/50-wrong.conf";
         g_autofree char *end = machine_journal_end();
 
@@ -251,7 +251,7 @@ static void test_reports_wrong_lines_and_goes_on(Machine *m, const void *data) {
         g_assert_cmpuint(machine_journal_count(end, CONFIGURATION, "CONFIG_LINE=4", NULL), ==, 0);
 }
 
-static void test_reports_a_file_that_is_none(Machine *m, const void *data) {
+MACHINE_TEST("reports a file that is none") {
         static const char path[] = "/run/" NAME ".d/50-directory.conf";
         g_autofree char *end = machine_journal_end();
 
@@ -263,29 +263,11 @@ static void test_reports_a_file_that_is_none(Machine *m, const void *data) {
 }
 
 /* A reload of what is wrong changes nothing but what is right in it. */
-static void test_survives_a_wrong_reload(Machine *m, const void *data) {
+MACHINE_TEST("survives a wrong reload") {
         g_autofree char *listener = test_listen(m->user, 0, -1, NULL);
 
         machine_reconfigure("MaxListeners=\x01\xff\nMaxListenersPerUser=5\n[[[\n=\n=x\nMaxListeners");
         test_wait_for(machine_get_u64(m->user, "MaxListenersPerUser") == 5);
         g_assert_cmpuint(machine_get_u64(m->user, "MaxListeners"), ==, 16384);
         g_assert_cmpuint(test_get_port(m->user, listener), >, 0);
-}
-
-int main(int argc, char *argv[]) {
-        machine_init(&argc, &argv);
-
-        machine_add("/configuration/has defaults", test_has_defaults);
-        machine_add("/configuration/the installed file shows them", test_the_installed_file_shows_them);
-        machine_add("/configuration/drop-ins take precedence", test_drop_ins_take_precedence);
-        machine_add("/configuration/does without any file", test_does_without_any_file);
-        machine_add("/configuration/is reloaded", test_is_reloaded);
-        machine_add("/configuration/limits what a user has", test_limits_what_a_user_has);
-        machine_add("/configuration/limits what all have", test_limits_what_all_have);
-        machine_add("/configuration/allows ports", test_allows_ports);
-        machine_add("/configuration/allows addresses", test_allows_addresses);
-        machine_add("/configuration/reports wrong lines and goes on", test_reports_wrong_lines_and_goes_on);
-        machine_add("/configuration/reports a file that is none", test_reports_a_file_that_is_none);
-        machine_add("/configuration/survives a wrong reload", test_survives_a_wrong_reload);
-        return test_run();
 }

@@ -21,7 +21,7 @@ static uint64_t count_stored(void) {
         return g_ascii_strtoull(n, NULL, 10);
 }
 
-static void test_stop_closes_all(Machine *m, const void *data) {
+MACHINE_TEST("stop closes all") {
         static const char *const deliveries[] = { "signal", "pull", "channel", "socket" };
         uint16_t ports[2 * ELEMENTS(deliveries)];
         size_t n = 0;
@@ -47,7 +47,7 @@ static void test_stop_closes_all(Machine *m, const void *data) {
 }
 
 /* A port is free for anybody when Close has returned, though copies of the socket were with systemd. */
-static void test_close_frees_the_port(Machine *m, const void *data) {
+MACHINE_TEST("Close frees the port") {
         for (unsigned n = 0; n < 50; n++) {
                 g_autofree G_GNUC_UNUSED char *a = test_listen(m->user, 0, -1, NULL), *listener = NULL,
                                               *b = NULL;
@@ -79,7 +79,7 @@ static uint64_t get_manager_cpu(void) {
 
 /* systemd is told of a queue, once, and not of what is in it. Root does it, as polkit would cost systemd
  * something, too. */
-static void test_systemd_is_not_flooded(Machine *m, const void *data) {
+MACHINE_TEST("systemd is not flooded") {
         uint64_t cpu, stored;
 
         for (unsigned n = 0; n < 10; n++) {
@@ -103,7 +103,7 @@ static void test_systemd_is_not_flooded(Machine *m, const void *data) {
 }
 
 /* Hundreds share the queues, and go in any order. */
-static void test_many_listeners(Machine *m, const void *data) {
+MACHINE_TEST("many listeners") {
         enum {
                 N = 900
         };
@@ -148,7 +148,7 @@ static void connect_again(Machine *m) {
 }
 
 /* The bus is started again: its clients are gone, and what belongs to users stays. */
-static void test_the_bus_comes_back(Machine *m, const void *data) {
+MACHINE_TEST("the bus comes back") {
         g_autofree char *end = machine_journal_end(), *owned = NULL, *persistent = NULL, *restarts = NULL;
         uint16_t owned_port, persistent_port;
         _cleanup_close_ int peer = -EBADF;
@@ -190,7 +190,7 @@ static void kill_bus(void) {
 
 /* However the bus ends, and however often: what was left belongs to the next process, and no more than that.
  */
-static void test_the_bus_comes_back_often(Machine *m, const void *data) {
+MACHINE_TEST("the bus comes back often") {
         void (*const ends[])(void) = { restart_bus, kill_bus };
         g_autofree char *persistent = test_listen(m->user, 0, -1, "persistent", "b", true, NULL);
         uint16_t port = test_get_port(m->user, persistent);
@@ -218,16 +218,4 @@ static void test_the_bus_comes_back_often(Machine *m, const void *data) {
                 }
                 test_wait_for(count_stored() == stored && test_count_fds(machine_service_pid()) == fds);
         }
-}
-
-int main(int argc, char *argv[]) {
-        machine_init(&argc, &argv);
-
-        machine_add("/kept/stop closes all", test_stop_closes_all);
-        machine_add("/kept/Close frees the port", test_close_frees_the_port);
-        machine_add("/kept/systemd is not flooded", test_systemd_is_not_flooded);
-        machine_add("/kept/the bus comes back", test_the_bus_comes_back);
-        machine_add("/kept/the bus comes back often", test_the_bus_comes_back_often);
-        machine_add("/kept/many listeners", test_many_listeners);
-        return test_run();
 }

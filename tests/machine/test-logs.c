@@ -28,7 +28,7 @@ static void assert_field(const char *since, const char *id, const char *field, c
         g_assert_cmpstr(value, ==, expected);
 }
 
-static void test_tells_of_denied_ports(Machine *m, const void *data) {
+MACHINE_TEST("tell of denied ports") {
         g_autofree char *end = NULL, *uid = g_strdup_printf("%u", machine_uid(MACHINE_USER));
 
         machine_set_rule(DENY);
@@ -42,7 +42,7 @@ static void test_tells_of_denied_ports(Machine *m, const void *data) {
         assert_field(end, ID(REQUEST_DENIED), "PRIORITY", "5");
 }
 
-static void test_tells_of_reached_limits(Machine *m, const void *data) {
+MACHINE_TEST("tell of reached limits") {
         g_autofree char *end = machine_journal_end(), *uid = g_strdup_printf("%u", machine_uid(MACHINE_USER));
 
         machine_configure("MaxListenersPerUser=1");
@@ -54,7 +54,7 @@ static void test_tells_of_reached_limits(Machine *m, const void *data) {
 }
 
 /* Listeners use up the descriptors, and none is left to accept with. */
-static void test_tells_of_exhaustion(Machine *m, const void *data) {
+MACHINE_TEST("tell of exhaustion") {
         g_autofree char *end = NULL, *first = NULL;
         g_autoptr(GPtrArray) listeners = g_ptr_array_new_with_free_func(g_free);
         g_autoptr(TestError) error = NULL;
@@ -93,7 +93,7 @@ static void test_tells_of_exhaustion(Machine *m, const void *data) {
 }
 
 /* What nobody owned was promised to somebody all the same. */
-static void test_tells_what_an_administrator_ends(Machine *m, const void *data) {
+MACHINE_TEST("tell what an administrator ends") {
         g_autofree char *end = machine_journal_end(), *listener = NULL;
         _cleanup_close_ int peer = -EBADF;
 
@@ -107,7 +107,7 @@ static void test_tells_what_an_administrator_ends(Machine *m, const void *data) 
         assert_field(end, ID(CONNECTION_LOST), "LISTENER", listener);
 }
 
-static void test_explains_itself(Machine *m, const void *data) {
+MACHINE_TEST("explain themselves") {
         static const char *const english[] = {
                 "Subject: A request for a port was denied",
                 "Defined-By: tcpserversocket",
@@ -133,7 +133,7 @@ static void test_explains_itself(Machine *m, const void *data) {
         g_assert_nonnull(strstr(output, "\"ACTION\":\"org.example.TCPServerSocket.listen-privileged\""));
 }
 
-static void test_explains_everything_in_two_languages(Machine *m, const void *data) {
+MACHINE_TEST("explain everything in two languages") {
         static const char *const ids[] = {
                 MESSAGE_EXHAUSTED_STR,     MESSAGE_CONNECTION_LOST_STR, MESSAGE_LISTENER_FAILED_STR,
                 MESSAGE_LIMIT_REACHED_STR, MESSAGE_REQUEST_DENIED_STR,  MESSAGE_CONFIGURATION_STR,
@@ -161,7 +161,7 @@ static void test_explains_everything_in_two_languages(Machine *m, const void *da
         g_assert_nonnull(strstr(german, "Aus Mangel an Ressourcen"));
 }
 
-static void test_its_level_is_set(Machine *m, const void *data) {
+MACHINE_TEST("have a level that is set") {
         g_autofree char *end = NULL, *level = NULL, *target = NULL;
 
         test_client_sync_service(m->user);
@@ -186,7 +186,7 @@ static void test_its_level_is_set(Machine *m, const void *data) {
 }
 
 /* Everything that a user can do to be logged, as fast as it can. */
-static void test_no_user_can_flood_it(Machine *m, const void *data) {
+MACHINE_TEST("no user can flood them") {
         g_autoptr(TestClient) other = machine_client_new(m, MACHINE_WEB_USER);
         g_autofree char *end = NULL, *uid = uid_field(MACHINE_USER), *other_uid = uid_field(MACHINE_WEB_USER);
         unsigned n;
@@ -216,7 +216,7 @@ static void test_no_user_can_flood_it(Machine *m, const void *data) {
 }
 
 /* Lines of its own cannot be faked by way of a name. */
-static void test_no_user_can_forge_a_line(Machine *m, const void *data) {
+MACHINE_TEST("no user can forge a line") {
         g_autofree char *error = test_listen_fails(m->user, NULL, 0, -1, "name", "s", "x\nMESSAGE_ID=1",
                                                    NULL);
         g_autofree char *error_of_key = NULL;
@@ -228,7 +228,7 @@ static void test_no_user_can_forge_a_line(Machine *m, const void *data) {
 }
 
 /* The journal hangs, and nobody notices. */
-static void test_does_not_wait_for_the_journal(Machine *m, const void *data) {
+MACHINE_TEST("a journal that hangs stops nobody") {
         g_free(machine_run("systemctl", "kill", "--signal=SIGSTOP", "systemd-journald.service", NULL));
         machine_configure("AllowedPorts=1024-65535");
         for (unsigned i = 0; i < 100; i++) {
@@ -241,20 +241,4 @@ static void test_does_not_wait_for_the_journal(Machine *m, const void *data) {
                 test_listener_call(m->root, listener, "Close");
         }
         g_free(machine_run("systemctl", "kill", "--signal=SIGCONT", "systemd-journald.service", NULL));
-}
-
-int main(int argc, char *argv[]) {
-        machine_init(&argc, &argv);
-
-        machine_add("/logs/tell what an administrator ends", test_tells_what_an_administrator_ends);
-        machine_add("/logs/tell of denied ports", test_tells_of_denied_ports);
-        machine_add("/logs/tell of reached limits", test_tells_of_reached_limits);
-        machine_add("/logs/tell of exhaustion", test_tells_of_exhaustion);
-        machine_add("/logs/explain themselves", test_explains_itself);
-        machine_add("/logs/explain everything in two languages", test_explains_everything_in_two_languages);
-        machine_add("/logs/have a level that is set", test_its_level_is_set);
-        machine_add("/logs/no user can flood them", test_no_user_can_flood_it);
-        machine_add("/logs/no user can forge a line", test_no_user_can_forge_a_line);
-        machine_add("/logs/a journal that hangs stops nobody", test_does_not_wait_for_the_journal);
-        return test_run();
 }

@@ -46,7 +46,7 @@ static char *request_name(TestClient *client) {
         return g_strdup(test_call_error(waiting));
 }
 
-static void test_only_the_services_user_owns_the_name(Machine *m, const void *data) {
+MACHINE_TEST("only the service's user owns the name") {
         g_autoptr(TestClient) service = machine_client_new(m, "tcpserversocket");
         g_autofree char *user = request_name(m->user), *root = request_name(m->root), *own = NULL;
 
@@ -56,7 +56,7 @@ static void test_only_the_services_user_owns_the_name(Machine *m, const void *da
         g_assert_null(own);
 }
 
-static void test_everyone_may_call(Machine *m, const void *data) {
+MACHINE_TEST("everyone may call") {
         g_autofree char *ping = NULL, *introspect = NULL, *list = NULL, *close = NULL;
 
         ping = call(m->user, TEST_BUS_NAME, "/", "org.freedesktop.DBus.Peer", "Ping");
@@ -71,7 +71,7 @@ static void test_everyone_may_call(Machine *m, const void *data) {
         g_assert_cmpstr(close, ==, SD_BUS_ERROR_UNKNOWN_OBJECT);
 }
 
-static void test_nothing_else(Machine *m, const void *data) {
+MACHINE_TEST("and nothing else") {
         test_client_sync_service(m->user);
         assert_denied(m->user, TEST_BUS_NAME, TEST_MANAGER_PATH, "org.example.Other", "Listen");
         assert_denied(m->user, TEST_BUS_NAME, TEST_MANAGER_PATH, "org.freedesktop.DBus.ObjectManager",
@@ -81,7 +81,7 @@ static void test_nothing_else(Machine *m, const void *data) {
         assert_denied(m->root, test_client_name(m->user), "/", TEST_MANAGER_INTERFACE, "Listen");
 }
 
-static void test_the_service_may_ping_and_no_more(Machine *m, const void *data) {
+MACHINE_TEST("the service may ping and no more") {
         g_autoptr(TestClient) service = machine_client_new(m, "tcpserversocket");
         g_autofree char *ping = NULL;
 
@@ -104,7 +104,7 @@ static void send_forged(TestClient *from, TestClient *to) {
         test_client_sync(to);
 }
 
-static void test_nobody_forges_signals(Machine *m, const void *data) {
+MACHINE_TEST("nobody forges signals") {
         g_autoptr(TestClient) service = machine_client_new(m, "tcpserversocket");
 
         test_client_match_everything(m->user);
@@ -115,7 +115,7 @@ static void test_nobody_forges_signals(Machine *m, const void *data) {
         g_assert_cmpuint(test_client_count_signals(m->user, NULL), >, 0);
 }
 
-static void test_logging_is_roots(Machine *m, const void *data) {
+MACHINE_TEST("logging is root's") {
         g_autofree char *get = NULL, *set = NULL, *level = NULL;
         int status;
 
@@ -131,17 +131,4 @@ static void test_logging_is_roots(Machine *m, const void *data) {
         level = machine_run("busctl", "get-property", TEST_BUS_NAME, "/org/freedesktop/LogControl1",
                             "org.freedesktop.LogControl1", "LogLevel", NULL);
         g_assert_cmpstr(level, ==, "s \"info\"");
-}
-
-int main(int argc, char *argv[]) {
-        machine_init(&argc, &argv);
-
-        machine_add("/policy/only the service's user owns the name",
-                    test_only_the_services_user_owns_the_name);
-        machine_add("/policy/everyone may call", test_everyone_may_call);
-        machine_add("/policy/and nothing else", test_nothing_else);
-        machine_add("/policy/the service may ping and no more", test_the_service_may_ping_and_no_more);
-        machine_add("/policy/nobody forges signals", test_nobody_forges_signals);
-        machine_add("/policy/logging is root's", test_logging_is_roots);
-        return test_run();
 }

@@ -56,14 +56,14 @@ static unsigned count_listed(TestClient *client) {
         return n;
 }
 
-static void test_everyone_has_the_unprivileged_ports(Machine *m, const void *data) {
+MACHINE_TEST("everyone has the unprivileged ports") {
         assert_listens(m->user, 0);
         assert_listens(m->user, -1);
         assert_listens(m->user, test_free_port());
         assert_listens(m->user, 1024);
 }
 
-static void test_not_the_privileged_ones(Machine *m, const void *data) {
+MACHINE_TEST("and not the privileged ones") {
         g_autofree char *message = NULL, *error = NULL;
         g_autoptr(TestCall) call = NULL;
         sd_bus_message *listen;
@@ -82,7 +82,7 @@ static void test_not_the_privileged_ones(Machine *m, const void *data) {
         g_assert_cmpstr(test_call_error(call), ==, SD_BUS_ERROR_ACCESS_DENIED);
 }
 
-static void test_the_kernel_says_which_are_privileged(Machine *m, const void *data) {
+MACHINE_TEST("the kernel says which are privileged") {
         g_free(machine_run("sysctl", "-q", "-w", "net.ipv4.ip_unprivileged_port_start=80", NULL));
         assert_listens(m->user, 80);
         assert_denied(m->user, 79, INTERACTIVE_REQUIRED);
@@ -90,7 +90,7 @@ static void test_the_kernel_says_which_are_privileged(Machine *m, const void *da
         assert_denied(m->user, 80, INTERACTIVE_REQUIRED);
 }
 
-static void test_a_rule_can_forbid(Machine *m, const void *data) {
+MACHINE_TEST("a rule can forbid") {
         g_autoptr(TestClient) other = machine_client_new(m, MACHINE_WEB_USER);
 
         machine_set_rule("polkit.addRule(function(action, subject) {"
@@ -107,7 +107,7 @@ static void test_a_rule_can_forbid(Machine *m, const void *data) {
 }
 
 /* The rule that the documentation gives. */
-static void test_a_rule_allows_one_port_to_one_group(Machine *m, const void *data) {
+MACHINE_TEST("a rule allows one port to one group") {
         g_autoptr(TestClient) web = machine_client_new(m, MACHINE_WEB_USER);
 
         machine_set_rule("polkit.addRule(function(action, subject) {"
@@ -122,7 +122,7 @@ static void test_a_rule_allows_one_port_to_one_group(Machine *m, const void *dat
         g_assert_cmpuint(count_listed(web), ==, 0);
 }
 
-static void test_a_rule_sees_the_details(Machine *m, const void *data) {
+MACHINE_TEST("a rule sees the details") {
         g_autofree char *listener = NULL;
 
         machine_set_rule(
@@ -146,7 +146,7 @@ static void test_a_rule_sees_the_details(Machine *m, const void *data) {
                                  "my shop", NULL));
 }
 
-static void test_others_listeners_are_for_managers(Machine *m, const void *data) {
+MACHINE_TEST("others' listeners are for managers") {
         g_autoptr(TestClient) web = machine_client_new(m, MACHINE_WEB_USER);
         g_autoptr(TestNotice) closed = NULL;
         g_autofree char *own = NULL, *others = NULL, *error = NULL;
@@ -175,7 +175,7 @@ static void test_others_listeners_are_for_managers(Machine *m, const void *data)
         assert_serves(m->user, own);
 }
 
-static void test_without_polkit_root_and_the_service_remain(Machine *m, const void *data) {
+MACHINE_TEST("without polkit, root and the service itself remain") {
         g_autoptr(TestClient) service = machine_client_new(m, "tcpserversocket");
 
         g_free(machine_run("systemctl", "mask", "--runtime", "--now", MACHINE_POLKIT, NULL));
@@ -195,7 +195,7 @@ static void stop_polkit(bool stop) {
                            NULL));
 }
 
-static void test_a_polkit_that_hangs_stops_nobody_else(Machine *m, const void *data) {
+MACHINE_TEST("a polkit that hangs stops nobody else") {
         g_autoptr(TestCall) call = NULL;
 
         assert_listens(m->user, 0);
@@ -210,7 +210,7 @@ static void test_a_polkit_that_hangs_stops_nobody_else(Machine *m, const void *d
         g_assert_cmpuint(count_listed(m->root), ==, 1);
 }
 
-static void test_a_caller_that_leaves_gets_nothing(Machine *m, const void *data) {
+MACHINE_TEST("a caller that leaves gets nothing") {
         uint16_t port = test_free_port();
         g_autoptr(TestClient) other = machine_client_new(m, MACHINE_WEB_USER);
         TestCall *call;
@@ -229,7 +229,7 @@ static void test_a_caller_that_leaves_gets_nothing(Machine *m, const void *data)
         g_assert_false(test_is_listening(machine_service_pid(), port));
 }
 
-static void test_a_users_requests_are_bounded(Machine *m, const void *data) {
+MACHINE_TEST("a user's requests are bounded") {
         g_autoptr(TestClient) web = machine_client_new(m, MACHINE_WEB_USER);
         g_autoptr(TestCall) others = NULL;
         g_autofree char *message = NULL, *error = NULL;
@@ -255,7 +255,7 @@ static void test_a_users_requests_are_bounded(Machine *m, const void *data) {
         assert_listens(m->user, 0);
 }
 
-static void test_a_crash_of_polkit_denies(Machine *m, const void *data) {
+MACHINE_TEST("a crash of polkit denies") {
         g_autoptr(TestCall) call = NULL;
 
         assert_listens(m->user, 0);
@@ -268,7 +268,7 @@ static void test_a_crash_of_polkit_denies(Machine *m, const void *data) {
         assert_listens(m->user, 0);
 }
 
-static void test_the_messages_are_translated(Machine *m, const void *data) {
+MACHINE_TEST("the messages are translated") {
         g_autofree char *policy = NULL;
         unsigned n = 0;
 
@@ -277,26 +277,4 @@ static void test_the_messages_are_translated(Machine *m, const void *data) {
         for (const char *p = policy; (p = strstr(p, "<message xml:lang=\"de\">")); p++)
                 n++;
         g_assert_cmpuint(n, ==, 3);
-}
-
-int main(int argc, char *argv[]) {
-        machine_init(&argc, &argv);
-
-        machine_add("/polkit/everyone has the unprivileged ports", test_everyone_has_the_unprivileged_ports);
-        machine_add("/polkit/and not the privileged ones", test_not_the_privileged_ones);
-        machine_add("/polkit/the kernel says which are privileged",
-                    test_the_kernel_says_which_are_privileged);
-        machine_add("/polkit/a rule can forbid", test_a_rule_can_forbid);
-        machine_add("/polkit/a rule allows one port to one group", test_a_rule_allows_one_port_to_one_group);
-        machine_add("/polkit/a rule sees the details", test_a_rule_sees_the_details);
-        machine_add("/polkit/others' listeners are for managers", test_others_listeners_are_for_managers);
-        machine_add("/polkit/without polkit, root and the service itself remain",
-                    test_without_polkit_root_and_the_service_remain);
-        machine_add("/polkit/a polkit that hangs stops nobody else",
-                    test_a_polkit_that_hangs_stops_nobody_else);
-        machine_add("/polkit/a caller that leaves gets nothing", test_a_caller_that_leaves_gets_nothing);
-        machine_add("/polkit/a user's requests are bounded", test_a_users_requests_are_bounded);
-        machine_add("/polkit/a crash of polkit denies", test_a_crash_of_polkit_denies);
-        machine_add("/polkit/the messages are translated", test_the_messages_are_translated);
-        return test_run();
 }

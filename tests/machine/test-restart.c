@@ -392,6 +392,6 @@ int main(int argc, char *argv[]) {
         add("unread replies come again", test_unread_replies_come_again, false);
         add("who left loses its listeners", test_who_left_loses_its_listeners, false);
         machine_add_full("/restart/limits do not close", test_limits_do_not_close, &restart_by_systemctl);
-        machine_add("/restart/many in a row", test_many_restarts);
+        machine_add_full("/restart/many in a row", test_many_restarts, NULL);
         return test_run();
 }

@@ -41,7 +41,7 @@ static bool can_serve_files(void) {
         return test_require_program("busybox") && test_require_program("curl");
 }
 
-static void test_gunicorn(Machine *m, const void *data) {
+MACHINE_TEST("gunicorn on port 80") {
         g_autoptr(TestChild) server = NULL;
         g_autofree char *report = NULL, *denied = NULL;
         int status;
@@ -82,7 +82,7 @@ static void test_gunicorn(Machine *m, const void *data) {
         g_assert_nonnull(strstr(denied, "80"));
 }
 
-static void test_busybox(Machine *m, const void *data) {
+MACHINE_TEST("busybox httpd on port 80") {
         g_autoptr(TestChild) server = NULL;
 
         if (!can_serve_files())
@@ -94,7 +94,7 @@ static void test_busybox(Machine *m, const void *data) {
         assert_curl("http://127.0.0.1/hello", "hello");
 }
 
-static void test_ssh(Machine *m, const void *data) {
+MACHINE_TEST("ssh") {
         g_autoptr(TestChild) server = NULL;
         g_autofree char *home = g_strdup_printf("/home/%s", MACHINE_USER), *got = NULL;
         g_autofree char *make = g_strdup_printf(
@@ -125,7 +125,7 @@ static void test_ssh(Machine *m, const void *data) {
 }
 
 /* An administrator who wants the service to see all connections. */
-static void test_without_sockets(Machine *m, const void *data) {
+MACHINE_TEST("without sockets") {
         g_autoptr(TestChild) server = NULL;
         g_autofree char *refused = NULL, *listeners = NULL;
         int status;
@@ -147,7 +147,7 @@ static void test_without_sockets(Machine *m, const void *data) {
 }
 
 /* A connection for which there can be no process now gets one later. */
-static void test_no_more_processes(Machine *m, const void *data) {
+MACHINE_TEST("no more processes") {
         static const char *const argv[] = { "prlimit", "--nproc=2", "tcpserversocketctl",
                                             "listen",  "--inetd",   "8081",
                                             "--",      "cat",       NULL };
@@ -172,7 +172,7 @@ static void test_no_more_processes(Machine *m, const void *data) {
 }
 
 /* What is in front of a server that runs already. */
-static void test_relay(Machine *m, const void *data) {
+MACHINE_TEST("relay") {
         g_autoptr(TestChild) server = NULL, relay = NULL;
 
         if (!can_serve_files())
@@ -188,12 +188,5 @@ static void test_relay(Machine *m, const void *data) {
 int main(int argc, char *argv[]) {
         machine_init(&argc, &argv);
         test_show_on_failure(LOG);
-
-        machine_add("/serve/gunicorn on port 80", test_gunicorn);
-        machine_add("/serve/busybox httpd on port 80", test_busybox);
-        machine_add("/serve/ssh", test_ssh);
-        machine_add("/serve/without sockets", test_without_sockets);
-        machine_add("/serve/no more processes", test_no_more_processes);
-        machine_add("/serve/relay", test_relay);
         return test_run();
 }

@@ -373,6 +373,6 @@ static void test_soak(Machine *m, const void *data) {
 int main(int argc, char *argv[]) {
         attack_init(&argc, &argv);
 
-        machine_add("/soak/all at once", test_soak);
+        machine_add_full("/soak/all at once", test_soak, NULL);
         return test_run();
 }

@@ -19,7 +19,7 @@ static ToolResult *run_as(const char *user, Words argv) {
         return tool_run_full(NULL, NULL, machine_uid(user), argv);
 }
 
-static void test_the_right_password(Machine *m, const void *data) {
+MACHINE_TEST("the right password") {
         g_autofree char *listener = listen_as_root(m);
         g_autoptr(Terminal)
                         t = terminal_new_full(NULL, NULL, 80, MACHINE_USER, (Words) { "close", "1", NULL });
@@ -36,7 +36,7 @@ static void test_the_right_password(Machine *m, const void *data) {
         g_assert_false(terminal_shows(t, MACHINE_ROOT_PASSWORD));
 }
 
-static void test_a_server_on_port_80(Machine *m, const void *data) {
+MACHINE_TEST("a server on port 80") {
         g_autoptr(Terminal)
                         t = terminal_new_full(NULL, NULL, 80, MACHINE_USER,
                                               (Words) { "listen", "80", "--", "sh", "-c",
@@ -49,7 +49,7 @@ static void test_a_server_on_port_80(Machine *m, const void *data) {
         g_assert_true(terminal_shows(t, "descriptors: 1"));
 }
 
-static void test_the_wrong_password(Machine *m, const void *data) {
+MACHINE_TEST("the wrong password") {
         g_autofree char *listener = listen_as_root(m);
         g_autoptr(Terminal)
                         t = terminal_new_full(NULL, NULL, 200, MACHINE_USER, (Words) { "close", "1", NULL });
@@ -61,7 +61,7 @@ static void test_the_wrong_password(Machine *m, const void *data) {
         g_assert_true(test_is_listening(machine_service_pid(), test_get_port(m->root, listener)));
 }
 
-static void test_nobody_is_asked(Machine *m, const void *data) {
+MACHINE_TEST("nobody is asked who cannot or does not want to answer") {
         g_autofree char *listener = listen_as_root(m);
         g_autoptr(Terminal) t = terminal_new_full(NULL, NULL, 200, MACHINE_USER,
                                                   (Words) { "close", "1", "--no-ask-password", NULL });
@@ -76,7 +76,7 @@ static void test_nobody_is_asked(Machine *m, const void *data) {
         g_assert_true(test_is_listening(machine_service_pid(), test_get_port(m->root, listener)));
 }
 
-static void test_looking_asks_nobody(Machine *m, const void *data) {
+MACHINE_TEST("looking asks nobody") {
         g_autofree char *own = NULL;
         g_autoptr(Terminal) t = NULL;
 
@@ -90,7 +90,7 @@ static void test_looking_asks_nobody(Machine *m, const void *data) {
         test_listener_call(m->user, own, "Close");
 }
 
-static void test_root(Machine *m, const void *data) {
+MACHINE_TEST("root is not asked") {
         g_autoptr(Terminal) t = NULL;
 
         g_free(test_listen(m->user, 0, -1, "name", "s", "web", NULL));
@@ -100,7 +100,7 @@ static void test_root(Machine *m, const void *data) {
 }
 
 /* Through PID 1's namespaces: of this very machine, the same bus. */
-static void test_a_machine(Machine *m, const void *data) {
+MACHINE_TEST("a machine") {
         g_autoptr(ToolResult) result = NULL;
 
         g_free(listen_as_root(m));
@@ -111,7 +111,7 @@ static void test_a_machine(Machine *m, const void *data) {
 }
 
 /* It is started when it is called, and not by who only watches. */
-static void test_starts_the_service(Machine *m, const void *data) {
+MACHINE_TEST("starts the service") {
         g_autoptr(Tool) monitor = tool_start(NULL, NULL, 0, (Words) { "monitor", NULL });
         g_autoptr(ToolResult) status = NULL;
 
@@ -122,18 +122,4 @@ static void test_starts_the_service(Machine *m, const void *data) {
         g_assert_cmpint(status->status, ==, 0);
         g_assert_nonnull(strstr(status->out, "of the user tcpserversocket\n"));
         g_assert_true(machine_unit_is("active"));
-}
-
-int main(int argc, char *argv[]) {
-        machine_init(&argc, &argv);
-
-        machine_add("/tool/the right password", test_the_right_password);
-        machine_add("/tool/a server on port 80", test_a_server_on_port_80);
-        machine_add("/tool/the wrong password", test_the_wrong_password);
-        machine_add("/tool/nobody is asked who cannot or does not want to answer", test_nobody_is_asked);
-        machine_add("/tool/looking asks nobody", test_looking_asks_nobody);
-        machine_add("/tool/root is not asked", test_root);
-        machine_add("/tool/a machine", test_a_machine);
-        machine_add("/tool/starts the service", test_starts_the_service);
-        return test_run();
 }

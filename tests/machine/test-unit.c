@@ -31,20 +31,20 @@ static void assert_status(const char *field, const char *expected) {
         g_assert_cmpstr(value, ==, expected);
 }
 
-static void test_is_hardly_exposed(Machine *m, const void *data) {
+MACHINE_TEST("is hardly exposed") {
         /* 1.3 */
         g_free(machine_run("systemd-analyze", "security", "--no-pager", "--threshold=13", MACHINE_UNIT,
                            NULL));
 }
 
-static void test_is_what_systemd_understands(Machine *m, const void *data) {
+MACHINE_TEST("is what systemd understands") {
         g_autofree char *complaints = machine_run("systemd-analyze", "verify", "--man=no", MACHINE_UNIT,
                                                   NULL);
 
         g_assert_cmpstr(complaints, ==, "");
 }
 
-static void test_has_one_capability(Machine *m, const void *data) {
+MACHINE_TEST("has one capability") {
         static const char *const sets[] = { "\nCapInh", "\nCapPrm", "\nCapEff", "\nCapBnd", "\nCapAmb" };
         g_autofree char *uid = g_strdup_printf("%u\t%u\t%u\t%u", machine_uid("tcpserversocket"),
                                                machine_uid("tcpserversocket"), machine_uid("tcpserversocket"),
@@ -58,7 +58,7 @@ static void test_has_one_capability(Machine *m, const void *data) {
         assert_status("\nSeccomp", "2");
 }
 
-static void test_has_descriptors_for_its_limits(Machine *m, const void *data) {
+MACHINE_TEST("has descriptors for its limits") {
         g_autofree char *limit = machine_get_unit("LimitNOFILE"), *soft = machine_get_unit("LimitNOFILESoft");
 
         /* What the process itself has is less where the machine may not raise it. */
@@ -76,7 +76,7 @@ static void assert_serves(TestClient *client, const char *listener, const char *
         test_assert_connected(peer, accepted->socket);
 }
 
-static void test_serves_link_local_addresses(Machine *m, const void *data) {
+MACHINE_TEST("serves link-local addresses") {
         g_autofree char *listener = NULL, *address = NULL;
         _cleanup_close_ int peer = -EBADF;
         g_autoptr(TestAccepted) accepted = NULL;
@@ -93,7 +93,7 @@ static void test_serves_link_local_addresses(Machine *m, const void *data) {
         g_assert_cmpstr(accepted->local_address, ==, TEST_LINK_LOCAL "%" TEST_INTERFACE);
 }
 
-static void test_serves_one_interface(Machine *m, const void *data) {
+MACHINE_TEST("serves one interface") {
         static const char *const addresses[] = { TEST_IPV4, TEST_IPV6 };
         g_autofree char *listener = NULL;
         uint16_t port;
@@ -111,7 +111,7 @@ static void test_serves_one_interface(Machine *m, const void *data) {
         g_assert_cmpint(test_connect_fails("::1", port), ==, ECONNREFUSED);
 }
 
-static void test_takes_every_option(Machine *m, const void *data) {
+MACHINE_TEST("takes every option") {
         static const char *const prefixes[] = { "127.0.0.0/8", "::1", NULL };
         g_autofree char *listener = NULL;
         g_autoptr(TestNotice) closed = NULL;
@@ -137,7 +137,7 @@ static void test_takes_every_option(Machine *m, const void *data) {
         g_assert_cmpstr(closed->reason, ==, "lifetime");
 }
 
-static void test_serves_both_families(Machine *m, const void *data) {
+MACHINE_TEST("serves both families") {
         g_autofree char *ipv4 = NULL, *ipv6 = NULL;
 
         forbid_the_rest();
@@ -153,7 +153,7 @@ static bool has_owner(TestClient *client, const char *listener) {
         return owner[0] != '\0';
 }
 
-static void test_keeps_what_is_persistent(Machine *m, const void *data) {
+MACHINE_TEST("keeps what is persistent") {
         g_autoptr(TestClient) next = NULL;
         g_autofree char *listener = NULL;
         _cleanup_close_ int peer = -EBADF;
@@ -175,7 +175,7 @@ static void test_keeps_what_is_persistent(Machine *m, const void *data) {
         test_assert_connected(peer, accepted->socket);
 }
 
-static void test_is_managed(Machine *m, const void *data) {
+MACHINE_TEST("is managed") {
         g_autofree char *end = machine_journal_end();
 
         forbid_the_rest();
@@ -195,16 +195,5 @@ static void test_is_managed(Machine *m, const void *data) {
 int main(int argc, char *argv[]) {
         machine_init(&argc, &argv);
         g_assert_true(test_add_neighbour());
-
-        machine_add("/unit/is hardly exposed", test_is_hardly_exposed);
-        machine_add("/unit/is what systemd understands", test_is_what_systemd_understands);
-        machine_add("/unit/has one capability", test_has_one_capability);
-        machine_add("/unit/has descriptors for its limits", test_has_descriptors_for_its_limits);
-        machine_add("/unit/serves link-local addresses", test_serves_link_local_addresses);
-        machine_add("/unit/serves one interface", test_serves_one_interface);
-        machine_add("/unit/takes every option", test_takes_every_option);
-        machine_add("/unit/serves both families", test_serves_both_families);
-        machine_add("/unit/keeps what is persistent", test_keeps_what_is_persistent);
-        machine_add("/unit/is managed", test_is_managed);
         return test_run();
 }
