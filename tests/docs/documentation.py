@@ -129,7 +129,7 @@ def rows(sources, start):
 
 
 def option_keys(sources):
-    return dict(sources.find('src/daemon/policy/options.c', r'^ +\{ "(\w+)", +"(\w+)", +set_\w+ +\},$'))
+    return dict(sources.find('src/daemon/policy/options.c', r'^ +\{ "(\w+)", +"(\w+)", +[^{}]+ +\},$'))
 
 
 @check('options of Listen')

@@ -11,7 +11,7 @@
  */
 
 #include "daemon/outbox/handoff.h"
-#include "daemon/policy/delivery-kind.h"
+#include "daemon/policy/options.h"
 
 typedef struct DeliveryOps DeliveryOps;
 typedef struct ListenOptions ListenOptions;

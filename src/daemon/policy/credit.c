@@ -57,8 +57,8 @@ static uint32_t credit_get_reserved_room(const Credit *credit) {
         return min(min(per_user, all), subtract(per_client, credit->reserved.amount));
 }
 
-/* Half of it is only for clients that have read before. The other half is for new clients of a user whose
- * share is used up by clients that do not read. */
+/* Half of it is only for clients that have read before. The other half is for new clients of users with
+ * a used-up share. */
 static uint32_t credit_get_common_room(const Credit *credit) {
         const Budget *budget = credit->budget;
         uint32_t limit = credit_is_new(credit) ? budget->common / 2 : budget->common;

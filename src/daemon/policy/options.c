@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <assert.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdarg.h>
@@ -14,6 +15,40 @@
 
 DEFINE_CLEANUP(ListenOptions, listen_options_free)
 #define _cleanup_options_ _cleanup_(listen_options_freep)
+
+static const struct {
+        const char *name;
+        bool accepts;
+        bool can_acknowledge;
+} delivery_kinds[_DELIVERY_KIND_MAX] = {
+        [DELIVERY_SIGNAL] = { .name = "signal", .accepts = true, .can_acknowledge = true },
+        [DELIVERY_PULL] = { .name = "pull", .accepts = true },
+        [DELIVERY_CHANNEL] = { .name = "channel", .accepts = true },
+        [DELIVERY_SOCKET] = { .name = "socket" },
+};
+
+int delivery_kind_from_string(const char *s) {
+        for (size_t i = 0; i < ELEMENTS(delivery_kinds); i++)
+                if (streq(delivery_kinds[i].name, s))
+                        return (int) i;
+
+        return -EINVAL;
+}
+
+const char *delivery_kind_to_string(DeliveryKind kind) {
+        assert(kind < _DELIVERY_KIND_MAX);
+        return delivery_kinds[kind].name;
+}
+
+bool delivery_kind_accepts(DeliveryKind kind) {
+        assert(kind < _DELIVERY_KIND_MAX);
+        return delivery_kinds[kind].accepts;
+}
+
+bool delivery_kind_can_acknowledge(DeliveryKind kind) {
+        assert(kind < _DELIVERY_KIND_MAX);
+        return delivery_kinds[kind].can_acknowledge;
+}
 
 static int _printf_(3, 4) problem(int error, char **ret_problem, const char *format, ...) {
         va_list arguments;
@@ -63,11 +98,6 @@ static int set_local_address(ListenOptions *o, OptionValue v, char **ret_problem
         return 0;
 }
 
-static int set_ipv6_only(ListenOptions *o, OptionValue v, char **ret_problem) {
-        o->ipv6_only = v.b;
-        return 0;
-}
-
 static int set_interface(ListenOptions *o, OptionValue v, char **ret_problem) {
         size_t length = strlen(v.s);
 
@@ -90,17 +120,7 @@ static int set_delivery(ListenOptions *o, OptionValue v, char **ret_problem) {
         return 0;
 }
 
-static int set_acknowledge(ListenOptions *o, OptionValue v, char **ret_problem) {
-        o->acknowledge = v.b;
-        return 0;
-}
-
-static int set_paused(ListenOptions *o, OptionValue v, char **ret_problem) {
-        o->paused = v.b;
-        return 0;
-}
-
-/* What the kernel itself looks after, as it shows it: "pipe:[4711]". A FIFO is so, too, wherever it lies. */
+/* Whether the kernel itself implements the descriptor: /proc shows it as "pipe:[4711]", or it is a FIFO. */
 static bool descriptor_is_the_kernels(int fd) {
         static const char *const kinds[] = {
                 "pipe:",
@@ -121,20 +141,19 @@ static bool descriptor_is_the_kernels(int fd) {
                 if (strncmp(target, kinds[i], strlen(kinds[i])) == 0)
                         return true;
 
-        /* AT_STATX_DONT_SYNC asks no file system. */
+        /* AT_STATX_DONT_SYNC does not call the file system. */
         return target[0] == '/' &&
                statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &stat) >= 0 &&
                S_ISFIFO(stat.stx_mode);
 }
 
-/* Whether a descriptor can tell that it became readable or that its other end closed. */
+/* Returns 0 if epoll can wait for the descriptor to become readable or hang up. */
 static int check_pollable(int fd) {
         struct epoll_event event = { .events = EPOLLIN };
         _cleanup_close_ int epoll = -EBADF;
 
-        /* Adding it to epoll asks it how it is doing, and so it does, for an epoll descriptor, with all that
-         * this one watches. A file on FUSE may take for ever to answer, and nothing, not even SIGKILL, ends
-         * that. */
+        /* Adding a descriptor to epoll polls it, and if it is an epoll descriptor itself, all that it
+         * watches. A file on FUSE can block that for ever, and not even SIGKILL ends it. */
         if (!descriptor_is_the_kernels(fd))
                 return -EPERM;
 
@@ -162,26 +181,6 @@ static int set_lifetime(ListenOptions *o, OptionValue v, char **ret_problem) {
                 return -errno;
 
         o->lifetime = TAKE_FD(fd);
-        return 0;
-}
-
-static int set_persistent(ListenOptions *o, OptionValue v, char **ret_problem) {
-        o->persistent = v.b;
-        return 0;
-}
-
-static int set_non_blocking(ListenOptions *o, OptionValue v, char **ret_problem) {
-        o->non_blocking = v.b;
-        return 0;
-}
-
-static int set_no_delay(ListenOptions *o, OptionValue v, char **ret_problem) {
-        o->no_delay = v.b;
-        return 0;
-}
-
-static int set_keep_alive(ListenOptions *o, OptionValue v, char **ret_problem) {
-        o->keep_alive = v.b;
         return 0;
 }
 
@@ -250,19 +249,20 @@ static const struct {
         const char *key;
         const char *signature;
         int (*set)(ListenOptions *o, OptionValue value, char **ret_problem);
+        size_t boolean; /* set is NULL: stores the value there */
 } option_table[] = {
         { "binaryType", "s", set_binary_type },
         { "localAddress", "s", set_local_address },
-        { "ipv6Only", "b", set_ipv6_only },
+        { "ipv6Only", "b", .boolean = offsetof(ListenOptions, ipv6_only) },
         { "interface", "s", set_interface },
         { "delivery", "s", set_delivery },
-        { "acknowledge", "b", set_acknowledge },
-        { "paused", "b", set_paused },
+        { "acknowledge", "b", .boolean = offsetof(ListenOptions, acknowledge) },
+        { "paused", "b", .boolean = offsetof(ListenOptions, paused) },
         { "lifetime", "h", set_lifetime },
-        { "persistent", "b", set_persistent },
-        { "nonBlocking", "b", set_non_blocking },
-        { "noDelay", "b", set_no_delay },
-        { "keepAlive", "b", set_keep_alive },
+        { "persistent", "b", .boolean = offsetof(ListenOptions, persistent) },
+        { "nonBlocking", "b", .boolean = offsetof(ListenOptions, non_blocking) },
+        { "noDelay", "b", .boolean = offsetof(ListenOptions, no_delay) },
+        { "keepAlive", "b", .boolean = offsetof(ListenOptions, keep_alive) },
         { "deferAccept", "u", set_defer_accept },
         { "fastOpen", "u", set_fast_open },
         { "allowFrom", "as", set_allow_from },
@@ -288,14 +288,18 @@ int listen_options_set(ListenOptions *o, const char *key, OptionValue value, cha
         int i = find_option(key);
 
         if (i < 0)
-                /* Not cut short in the middle of a character: it goes back over the bus. */
+                /* The message goes over the bus, so it must not end in the middle of a character. */
                 return problem(-EINVAL, ret_problem, "There is no option %s",
                                strlen(key) <= 64 && text_is_printable(key) ? key : "of that name");
         if (o->given & UINT32_C(1) << i)
                 return problem(-EINVAL, ret_problem, "Option %s is given twice", key);
 
         o->given |= UINT32_C(1) << i;
-        return option_table[i].set(o, value, ret_problem);
+        if (option_table[i].set)
+                return option_table[i].set(o, value, ret_problem);
+
+        *(bool *) ((char *) o + option_table[i].boolean) = value.b;
+        return 0;
 }
 
 int listen_options_set_backlog(ListenOptions *o, int32_t backlog, char **ret_problem) {
@@ -372,7 +376,8 @@ static int check_interface(ListenOptions *o, char **ret_problem) {
         return 0;
 }
 
-/* What cannot be kept is not promised: if the client accepts by itself, the service has no part in it. */
+/* Options that the service cannot implement for a delivery are refused: where the client calls accept(), the
+ * service does not see the connections. */
 static int check_delivery(const ListenOptions *o, char **ret_problem) {
         const char *delivery = delivery_kind_to_string(o->delivery);
 

@@ -4,8 +4,8 @@
 /*
  * The options of Listen, checked.
  *
- * Each is set by its key with a value of the type that option_get_signature() names; in the end
- * listen_options_finish() checks what belongs together. The result holds nothing borrowed.
+ * Each is set by its key with a value of the type that option_get_signature() returns; at the end
+ * listen_options_finish() checks the options against each other. All values are copies.
  */
 
 #include <stdbool.h>
@@ -13,13 +13,20 @@
 #include <stdint.h>
 
 #include "base/address.h"
-#include "daemon/policy/delivery-kind.h"
 
 #define OPTION_NAME_MAX 255
 #define OPTION_ALLOW_FROM_MAX 256
 #define OPTION_DEFER_ACCEPT_MAX 3600
 
 typedef struct Prefix Prefix;
+
+typedef enum DeliveryKind {
+        DELIVERY_SIGNAL,
+        DELIVERY_PULL,
+        DELIVERY_CHANNEL,
+        DELIVERY_SOCKET,
+        _DELIVERY_KIND_MAX,
+} DeliveryKind;
 
 typedef struct ListenOptions {
         int32_t port;    /* 0: the kernel chooses */
@@ -48,7 +55,7 @@ typedef struct ListenOptions {
         uint32_t given; /* a bit for each option that was set */
 } ListenOptions;
 
-/* One option's value; which member counts follows from the signature. */
+/* The value of one option, in the member that its signature names. */
 typedef union OptionValue {
         const char *s;
         bool b;
@@ -57,8 +64,18 @@ typedef union OptionValue {
         char *const *as; /* ends with NULL */
 } OptionValue;
 
-/* All functions below return a negative errno and, if it is what the caller did wrong, a sentence for it in
- * *ret_problem, which the caller frees: -EINVAL a bad argument, -ENODEV a scope that this host does not have.
+/* Returns a negative errno if there is none of that name. */
+int delivery_kind_from_string(const char *s);
+const char *delivery_kind_to_string(DeliveryKind kind);
+
+/* Whether the service calls accept(), not the client. */
+bool delivery_kind_accepts(DeliveryKind kind);
+
+/* Whether the option acknowledge is allowed. */
+bool delivery_kind_can_acknowledge(DeliveryKind kind);
+
+/* All functions below return a negative errno. For -EINVAL, a bad argument, and -ENODEV, a scope that this
+ * host does not have, they put a sentence for the caller of Listen into *ret_problem, which is to be freed.
  */
 
 int listen_options_new(int32_t port, int32_t backlog, ListenOptions **ret, char **ret_problem);

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <arpa/inet.h>
+#include <assert.h>
 
 #include "base/address.h"
 #include "base/macros.h"
 #include "daemon/policy/prefix.h"
 
-/* The first byte of a prefix in bytes is its length, and this more for IPv6. */
+/* The first byte of an encoded prefix is its length, plus this for IPv6. */
 #define KIND_IPV6 64
 
 static size_t prefix_count_bytes(const Prefix *p) {
@@ -34,7 +35,7 @@ static int length_parse(const char *s, unsigned max, unsigned *ret) {
         return 0;
 }
 
-/* One prefix is written in one way only. */
+/* Makes equal prefixes equal byte by byte. */
 static void prefix_normalise(Prefix *p) {
         static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
         size_t n;
@@ -96,6 +97,7 @@ bool prefix_contains(const Prefix *prefix, const Address *address) {
 
         bytes = prefix->family == AF_INET ? (const uint8_t *) &address->in.sin_addr
                                           : address->in6.sin6_addr.s6_addr;
+        assert(prefix->bits <= (prefix->family == AF_INET ? 32 : 128));
         whole = prefix->bits / 8;
         rest = prefix->bits % 8;
 

@@ -16,19 +16,17 @@ typedef struct Prefix {
         uint8_t bytes[16];
 } Prefix;
 
-/* Reads an IP literal with or without a length; without one it is the whole address. Bits beyond the length
- * are ignored and read as 0, a prefix of IPv4 addresses mapped into IPv6 is the IPv4 prefix. Returns -EINVAL
- * if it is none; *ret is untouched then. */
+/* Reads an IP address with or without a prefix length. Bits beyond the length are read as 0, and a prefix of
+ * IPv4-mapped IPv6 addresses becomes the IPv4 prefix. Returns -EINVAL if the text is no prefix. */
 int prefix_parse(const char *s, Prefix *ret);
 
-/* Room for what prefix_write() writes: what it is and how long, and the bytes that count. */
+/* Size of the longest encoded prefix: a byte for family and length, and the address. */
 #define PREFIX_BYTES_MAX 17
 
-/* Writes it in as few bytes as it needs. Returns how many. */
+/* Encodes the prefix in as few bytes as possible. Returns how many. */
 size_t prefix_write(const Prefix *prefix, uint8_t bytes[static PREFIX_BYTES_MAX]);
 
-/* Reads what is at the beginning of these bytes, which may be anything. Returns how many it has, or -EINVAL
- * if it is none; *ret is untouched then. */
+/* Decodes a prefix at the beginning of untrusted bytes. Returns how many bytes it has, or -EINVAL. */
 ssize_t prefix_read(const uint8_t *bytes, size_t size, Prefix *ret);
 
 bool prefix_contains(const Prefix *prefix, const Address *address);
