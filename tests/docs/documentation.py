@@ -357,3 +357,20 @@ def tests_of_threats(sources):
         if not any(re.search(rf'"(/[^"/]+/)?{re.escape(case)}"', sources[path]) for path in paths):
             problems.append(f'SECURITY.md names the test {name}: {case}, which does not exist')
     return problems
+
+
+@check('names in HACKING.md')
+def names_in_hacking(sources):
+    """The paths and functions in backticks, and the files in the drawing of the folders, exist."""
+    text = sources['HACKING.md']
+    drawing = between(text, '## How it is built', '\n`Listen`')
+    code = sources['src/daemon/*.c'] + sources['src/base/*.c']
+    paths = {path for path in re.findall(r'`((?:src|data)/[^`*\s\[]+)`', text) if not re.search('[A-Z]{2}', path)}
+    folder = None
+    for name, files in re.findall(r'^ {6,}(?:(\w+)/)? +([a-z][\w-]*(?:, [\w-]+)*)  ', drawing.partition('src/base/')[0], re.M):
+        folder = name or folder
+        paths |= {f'src/daemon/{folder}/{file}.c' for file in files.split(', ') if file[0] != '-'}
+    return ([f'HACKING.md names {path}, which does not exist' for path in sorted(paths)
+             if not any(os.path.exists(os.path.join(sources.root, path + suffix)) for suffix in ('', '.c'))] +
+            [f'HACKING.md names {name}(), which does not exist' for name in sorted(set(re.findall(r'`(\w+)\(\)`', text)))
+             if not re.search(rf'\b{name}(\(| =|\))', code)])
