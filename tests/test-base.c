@@ -6,7 +6,8 @@
 #include "base/episode.h"
 #include "base/socket.h"
 #include "base/text.h"
-#include "daemon/listener/pacer.h"
+#include "daemon/listener/listener-accept.h"
+#include "daemon/listener/listener.h"
 
 static void test_text(void) {
         g_assert_true(text_is_printable(""));

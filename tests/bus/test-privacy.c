@@ -437,6 +437,6 @@ TEST_HERE("a port that is kept is told of") {
         g_assert_no_errno(setsockopt(socket, SOL_SOCKET, SO_LOCK_FILTER, &on, sizeof(on)));
         g_assert_no_errno(setsockopt(socket, SOL_SOCKET, SO_BINDTODEVICE, "lo", strlen("lo")));
         test_listener_call(p->owner, listener, "Close");
-        test_wait_for(test_service_has_logged(p->service, "whoever has its socket can keep the port"));
+        test_wait_for(test_service_has_logged(p->service, "its holder can keep the port"));
         g_assert_false(test_service_is_listening(p->service, test_local_port(socket)));
 }

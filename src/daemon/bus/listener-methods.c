@@ -15,7 +15,6 @@
 #include "daemon/delivery/delivery-socket.h"
 #include "daemon/listener/listener-accept.h"
 #include "daemon/listener/listener-control.h"
-#include "daemon/listener/listener-end.h"
 #include "daemon/policy/options.h"
 
 /* Shorter than the 25 s after which most D-Bus libraries give a call up. */

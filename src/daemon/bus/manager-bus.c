@@ -16,7 +16,7 @@
 #include "daemon/bus/options-bus.h"
 #include "daemon/core/client.h"
 #include "daemon/core/manager.h"
-#include "daemon/listener/listener-end.h"
+#include "daemon/listener/listener.h"
 #include "daemon/policy/options.h"
 #include "daemon/policy/settings.h"
 

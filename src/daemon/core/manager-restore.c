@@ -10,7 +10,6 @@
 #include "daemon/delivery/delivery-channel.h"
 #include "daemon/delivery/delivery.h"
 #include "daemon/listener/listener-control.h"
-#include "daemon/listener/listener-end.h"
 #include "daemon/listener/listener-save.h"
 #include "daemon/policy/options.h"
 #include "daemon/store/store-found.h"

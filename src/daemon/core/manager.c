@@ -8,7 +8,6 @@
 #include "daemon/core/manager.h"
 #include "daemon/delivery/delivery.h"
 #include "daemon/listener/listener-control.h"
-#include "daemon/listener/listener-end.h"
 #include "daemon/listener/listener-save.h"
 #include "daemon/outbox/outbox.h"
 #include "daemon/policy/options.h"

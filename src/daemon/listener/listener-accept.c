@@ -14,19 +14,37 @@
 #include "daemon/delivery/delivery-pull.h"
 #include "daemon/delivery/delivery.h"
 #include "daemon/listener/listener-accept.h"
-#include "daemon/listener/listener-end.h"
 #include "daemon/listener/listener-save.h"
 #include "daemon/listener/listener.h"
 #include "daemon/policy/options.h"
 #include "daemon/policy/prefix.h"
 #include "daemon/store/spool.h"
 
-/* A listener with a long queue gives way to the others after so many. */
+/* Connections in a row, so that a listener with a long queue does not delay the others. */
 #define ACCEPT_BATCH 16
 
 #define BACK_OFF_MIN_USEC (UINT64_C(50) * 1000)
 #define BACK_OFF_MAX_USEC (UINT64_C(1000) * 1000)
 #define EPISODE_QUIET_USEC (UINT64_C(1000) * 1000)
+
+#define NS_PER_S UINT64_C(1000000000)
+#define TOLERANCE_NS (NS_PER_S / 100)
+
+void pacer_init(Pacer *pacer, uint32_t per_second) {
+        *pacer = (Pacer) { .interval_ns = per_second > 0 ? NS_PER_S / per_second : 0 };
+        if (per_second > 0 && pacer->interval_ns == 0)
+                pacer->interval_ns = 1;
+}
+
+uint64_t pacer_get_next(const Pacer *pacer) {
+        return pacer->arrival_ns > TOLERANCE_NS ? pacer->arrival_ns - TOLERANCE_NS : 0;
+}
+
+void pacer_count(Pacer *pacer, uint64_t now_ns) {
+        if (pacer->arrival_ns < now_ns)
+                pacer->arrival_ns = now_ns;
+        pacer->arrival_ns += pacer->interval_ns;
+}
 
 static int on_hold_over(sd_event_source *s, uint64_t usec, void *userdata) {
         Listener *l = userdata;
@@ -51,8 +69,8 @@ static void listener_hold(Listener *l, uint64_t until_usec) {
                         r = sd_event_source_set_enabled(l->hold_timer, SD_EVENT_ONESHOT);
         }
         if (r < 0) {
-                /* Only for want of memory. Better to go on too early than never. */
-                log_warning("%s: cannot set a timer: %s", l->path, strerror(-r));
+                /* Without memory. The listener accepts too early rather than never. */
+                log_warning("Failed to set a timer for %s: %s", l->path, strerror(-r));
                 l->held = false;
         }
 }
@@ -76,7 +94,7 @@ static void listener_back_off(Listener *l, int error) {
         listener_hold(l, now + l->back_off_usec);
 }
 
-/* Hands over what waits: it was just accepted, is for a new owner, or did not work the last time. */
+/* Sends waiting connections: new ones, and those for a new owner or after a failure. */
 static void listener_push(Listener *l, bool more) {
         int r;
 
@@ -91,13 +109,13 @@ static void listener_push(Listener *l, bool more) {
                 listener_back_off(l, -r);
 }
 
-/* Consumes fd and what was kept of it. Returns 0 or a negative errno: the connection is lost then. */
+/* Consumes fd and the entry in the store. Returns a negative errno if the connection is lost. */
 static int listener_take(Listener *l, int fd, const Address *peer, SpoolEntry *saved) {
         Address local = l->address;
         Handoff *handoff;
         int r = 0;
 
-        /* Who gets it directly is told nothing but its serial. */
+        /* The packets of a channel carry no address. */
         if (!l->delivery->ops->is_direct)
                 r = socket_get_arrival_address(fd, &l->address, &local);
         if (r < 0)
@@ -115,9 +133,9 @@ static int listener_take(Listener *l, int fd, const Address *peer, SpoolEntry *s
 }
 
 typedef enum AcceptResult {
-        ACCEPTED, /* or refused, or skipped: the next one may follow */
-        NOTHING,  /* for now */
-        CLOSED,   /* the listener is gone */
+        ACCEPTED, /* or refused or skipped: the next connection may follow */
+        NOTHING,  /* no connection, or a shortage */
+        CLOSED,   /* the listener was freed */
 } AcceptResult;
 
 static AcceptResult listener_handle_accept_error(Listener *l, int error) {
@@ -127,7 +145,8 @@ static AcceptResult listener_handle_accept_error(Listener *l, int error) {
                 return NOTHING;
 
         case ACCEPT_SKIP:
-                log_debug("%s: a connection failed before it was accepted: %s", l->path, strerror(error));
+                log_debug("Skipping a connection to %s that failed before accept(): %s", l->path,
+                          strerror(error));
                 return ACCEPTED;
 
         case ACCEPT_EXHAUSTED:
@@ -145,7 +164,7 @@ static AcceptResult listener_handle_accept_error(Listener *l, int error) {
 /* Consumes fd. */
 static AcceptResult listener_hand_over(Listener *l, int fd, const Address *peer) {
         SpoolEntry *saved = NULL;
-        int r, scarce;
+        int r, scarce; /* 0, or the negative errno of a shortage */
 
         scarce = listener_save_connection(l, fd, peer, &saved);
         l->accepted++;
@@ -157,12 +176,12 @@ static AcceptResult listener_hand_over(Listener *l, int fd, const Address *peer)
         if (r < 0)
                 listener_count_lost(l, peer, -r);
 
-        /* Before the next one, so that the client is not kept waiting. */
+        /* Before the next accept(), for a short latency. */
         listener_push(l, true);
         if (l->delivery->ops->is_direct && scarce == 0 && l->delivery->n_waiting > 0)
                 scarce = listener_save_waiting(l);
 
-        /* Before the very last one is gone. */
+        /* The last descriptors are reserved for the bus. */
         if (scarce == 0 && descriptor_is_in_reserve(fd))
                 scarce = -EMFILE;
 

@@ -18,7 +18,6 @@
 #include "daemon/delivery/delivery.h"
 #include "daemon/listener/listener-accept.h"
 #include "daemon/listener/listener-control.h"
-#include "daemon/listener/listener-end.h"
 #include "daemon/listener/listener-save.h"
 #include "daemon/policy/options.h"
 #include "daemon/store/store-found.h"
@@ -100,13 +99,12 @@ static int listener_add_sources(Listener *l, const ListenOptions *o) {
         if (o->lifetime < 0)
                 return 0;
 
-        /* Errors and hang-ups are always waited for, which is how the end of a pipe that can only be written
-         * to is seen. */
+        /* EPOLLERR and EPOLLHUP are always reported, for example for the write end of a pipe. */
         r = sd_event_add_io(l->event, &l->lifetime_source, o->lifetime, EPOLLIN | EPOLLRDHUP, on_lifetime, l);
         if (r < 0)
                 return r;
 
-        /* Its end is not told before somebody can be told. */
+        /* listener_set_owner() enables it, as its end is reported to the owner. */
         return sd_event_source_set_enabled(l->lifetime_source, SD_EVENT_OFF);
 }
 
@@ -211,7 +209,7 @@ int listener_new(sd_event *event,
                         LogFields fields = listener_log_fields(l);
 
                         log_event(LOG_WARNING, NULL, &fields,
-                                  "%s of user %u will end with this process, it cannot be kept: %s", l->path,
+                                  "Failed to save %s of user %u, it will not survive a restart: %s", l->path,
                                   (unsigned) uid, strerror(-r));
                 }
                 listener_save_state(l);
@@ -290,8 +288,8 @@ void listener_set_owner(Listener *l, Outbox *outbox) {
 
 void listener_end_with_owner(Listener *l) {
         l->delivery->ops->set_owner(l->delivery, NULL);
-        delivery_lose_waiting(l->delivery, ENOTCONN);
-        delivery_lose_sent(l->delivery, ENOTCONN);
+        delivery_lose_waiting(l->delivery, EOWNERDEAD);
+        delivery_lose_sent(l->delivery, EOWNERDEAD);
         listener_close(l, LISTENER_END_OWNER);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What is done with a listener: it is created or restored, gets its owner, and does what its owner calls. */
+/* Creates and restores listeners, sets their owners, and implements the methods of owners. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -13,8 +13,8 @@ typedef struct Outbox Outbox;
 typedef struct StoreFound StoreFound;
 typedef struct sd_bus_message sd_bus_message;
 
-/* Binds and listens, accepts nothing before listener_set_owner(). Takes the options over on success. Returns
- * what socket_listen() does. The store may be NULL. */
+/* Binds and listens. Accepting starts with listener_set_owner(). Takes over the options on success. Returns
+ * the errors of socket_listen(). The store may be NULL. */
 int listener_new(sd_event *event,
                  uint64_t id,
                  uid_t uid,
@@ -24,7 +24,7 @@ int listener_new(sd_event *event,
                  void *userdata,
                  Listener **ret);
 
-/* Goes on with one of before, of which it takes everything over on success. */
+/* Restores a listener of the last process. Takes over all of 'found' on success. */
 int listener_restore(sd_event *event,
                      StoreFound *found,
                      Store *store,
@@ -32,19 +32,19 @@ int listener_restore(sd_event *event,
                      void *userdata,
                      Listener **ret);
 
-/* The process is about to end, and the listener goes on without it: from now on nothing is accepted or handed
- * over, and calls that wait are answered. May be called again. */
+/* Prepares the listener for the next process: it stops accepting and sending, and waiting calls of Accept are
+ * answered. May be called again. */
 void listener_freeze(Listener *l);
 
-/* Who gets its connections; NULL: nobody for the time being. May close the listener, as all that follow may.
+/* Sets the outbox of the owner; NULL: a persistent listener waits for its next owner. May close the listener.
  */
 void listener_set_owner(Listener *l, Outbox *outbox);
 
-/* Its owner has left for good: what was on the way is counted and told as lost, and the listener closed. */
+/* The owner has left the bus: reports unconfirmed connections as lost, and closes the listener. */
 void listener_end_with_owner(Listener *l);
 
-/* listener_resume() only saves the new state. The caller is answered next, and listener_serve() accepts
- * after that, so that the answer is true also for the next process. */
+/* After listener_resume(), answer the caller and then call listener_serve(). The state is saved before the
+ * answer, in case the process crashes in between. */
 void listener_pause(Listener *l);
 void listener_resume(Listener *l);
 

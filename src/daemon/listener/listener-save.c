@@ -14,7 +14,7 @@
 #include "daemon/store/store.h"
 
 static bool saves_connections(const Listener *l) {
-        /* A direct one is in nobody's but the client's hands before the next one is accepted. */
+        /* A direct delivery sends each connection before the next accept(). */
         return l->slot && delivery_kind_accepts(l->options->delivery) && !l->delivery->ops->is_direct;
 }
 
@@ -61,7 +61,7 @@ void listener_save_channel(Listener *l) {
                 LogFields fields = listener_log_fields(l);
 
                 log_event(LOG_WARNING, NULL, &fields,
-                          "%s: its channel will end with this process, it cannot be kept: %s", l->path,
+                          "Failed to save the channel of %s, it will not survive a restart: %s", l->path,
                           strerror(-r));
         }
 }
@@ -90,7 +90,7 @@ int listener_restore_connection(Listener *l, StoreFound *found) {
 void listener_restore_counters(Listener *l) {
         uint64_t rest = l->lost + delivery_get_in_flight(l->delivery);
 
-        /* Any of them may have been sent, and its client may say so only now. */
+        /* The last process may have sent all of them, and the client may acknowledge any of them now. */
         l->delivery->last_sent = l->accepted;
         l->delivered = l->accepted > rest ? l->accepted - rest : 0;
         listener_save_state(l);

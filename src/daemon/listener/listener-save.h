@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What of a listener outlives the process: written down as it changes, and taken up again by the next
- * process. */
+/* Saves the connections and the channel of a listener for the next process, and restores them there. */
 
 #include <stdbool.h>
 
@@ -11,24 +10,25 @@ typedef struct Listener Listener;
 typedef struct StoreFound StoreFound;
 typedef struct SpoolEntry SpoolEntry;
 
-/* Before the first connection is accepted. */
+/* Call it before the first accept(). */
 void listener_prepare_to_save(Listener *l);
 
-/* From here on the connection outlives the process. Between accept() and this is all that a crash can cost.
+/* Saves a connection. Only a crash between accept() and this call loses it. The entry is NULL if the delivery
+ * is direct.
  */
 int listener_save_connection(Listener *l, int fd, const Address *peer, SpoolEntry **ret);
 
-/* What should have been handed over at once waits after all. */
+/* Saves the connections of a direct delivery that wait because the channel is full. */
 int listener_save_waiting(Listener *l);
 
-/* The channel that was just opened. */
+/* Saves a new channel. */
 void listener_save_channel(Listener *l);
 
-/* Whether another process can go on with it. */
+/* Whether the next process can restore the listener. */
 bool listener_is_saved(const Listener *l);
 
-/* A connection that it had accepted, in the order of serials; it is taken over on success. */
+/* Restores a connection and takes over 'found', on success. Call it in the order of serials. */
 int listener_restore_connection(Listener *l, StoreFound *found);
 
-/* After these: what nobody has confirmed is known, and so is the rest. */
+/* Call it when all connections have been restored, to compute the number of confirmed ones. */
 void listener_restore_counters(Listener *l);

@@ -1,13 +1,19 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <systemd/sd-event.h>
 
+#include "base/linger.h"
 #include "base/log.h"
 #include "base/message-ids.h"
+#include "daemon/delivery/delivery-socket.h"
 #include "daemon/delivery/delivery.h"
 #include "daemon/listener/listener.h"
+#include "daemon/policy/options.h"
+#include "daemon/store/store.h"
 
 const char *listener_end_to_string(ListenerEnd end) {
         static const char *const names[] = {
@@ -75,6 +81,30 @@ void listener_raise(Listener *l,
         l->events->error(l, &(ListenerError) { .message = message, .file = file, .line = line }, l->userdata);
 }
 
+/* The errors that the deliveries and listener_close() use say nothing to a reader of the log. */
+static const char *lost_reason(int error) {
+        switch (error) {
+
+        case EOWNERDEAD:
+                return "its client left the bus";
+
+        case ECONNABORTED:
+                return "its listener was closed";
+
+        case ESHUTDOWN:
+                return "the service was stopped";
+
+        case EPIPE:
+                return "its client closed the channel";
+
+        case EACCES:
+                return "the bus refused its message";
+
+        default:
+                return strerror(error);
+        }
+}
+
 void listener_count_lost(Listener *l, const Address *peer, int error) {
         char address[ADDRESS_STRING_MAX];
 
@@ -84,11 +114,89 @@ void listener_count_lost(Listener *l, const Address *peer, int error) {
         if (!peer) {
                 listener_error(l, MESSAGE_CONNECTION_LOST_STR, NULL,
                                "A connection that was accepted before the service was restarted is lost: %s",
-                               strerror(error));
+                               lost_reason(error));
                 return;
         }
 
         (void) address_format(peer, address);
         listener_error(l, MESSAGE_CONNECTION_LOST_STR, address, "The connection from %s port %u is lost: %s",
-                       address, address_get_port(peer), strerror(error));
+                       address, address_get_port(peer), lost_reason(error));
+}
+
+static void listener_revoke(Listener *l) {
+        LogFields fields = listener_log_fields(l);
+        int r;
+
+        if (l->fd < 0)
+                return;
+
+        r = delivery_socket_revoke(l->delivery, l->fd);
+        if (r < 0)
+                log_event(LOG_WARNING, NULL, &fields,
+                          "Failed to revoke the socket of %s (user %u), its holder can keep the port: %s",
+                          l->path, (unsigned) l->uid, strerror(-r));
+}
+
+void listener_free_port(Listener *l) {
+        linger_limit_begin(); /* a client has opened the descriptor of the option lifetime */
+        l->accept_source = sd_event_source_disable_unref(l->accept_source);
+        l->lifetime_source = sd_event_source_disable_unref(l->lifetime_source);
+        l->hold_timer = sd_event_source_disable_unref(l->hold_timer);
+        l->fd = close_fd(l->fd);
+        if (l->slot)
+                store_drop_listener(l->store, l->slot, l->saved);
+        l->slot = NULL;
+        l->saved = NULL;
+}
+
+/* Reports connections that the client will not get. A client that closes its own listener gives them up, and
+ * those in a message on the bus may still arrive, except when the service stops. */
+static void listener_lose_connections(Listener *l, ListenerEnd end) {
+        switch (end) {
+
+        case LISTENER_END_OWNER:
+        case LISTENER_END_LIFETIME:
+                break;
+
+        case LISTENER_END_SHUTDOWN:
+                delivery_lose_waiting(l->delivery, ESHUTDOWN);
+                delivery_lose_sent(l->delivery, ESHUTDOWN);
+                break;
+
+        default:
+                delivery_lose_waiting(l->delivery, ECONNABORTED);
+                break;
+        }
+}
+
+void listener_close(Listener *l, ListenerEnd end) {
+        LogFields fields = listener_log_fields(l);
+
+        assert(l->delivery);
+
+        listener_lose_connections(l, end);
+        log_event(LOG_DEBUG, NULL, &fields, "Closing %s of user %u (%s), with %u unconfirmed connections",
+                  l->path, (unsigned) l->uid, listener_end_to_string(end),
+                  (unsigned) delivery_get_in_flight(l->delivery));
+
+        listener_revoke(l);
+        listener_free_port(l);
+        l->events->closed(l, end, l->userdata);
+        (void) listener_free(l);
+}
+
+Listener *listener_free(Listener *l) {
+        if (!l)
+                return NULL;
+
+        listener_free_port(l);
+        if (l->delivery)
+                (void) l->delivery->ops->free(l->delivery);
+        user_discharge(&l->charge);
+        user_discharge(&l->channel_charge);
+        (void) listen_options_free(l->options);
+        sd_event_unref(l->event);
+        free(l->path);
+        free(l);
+        return NULL;
 }

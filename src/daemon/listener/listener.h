@@ -2,11 +2,11 @@
 #pragma once
 
 /*
- * One bound socket: it accepts as fast as its delivery has room, and not at all otherwise, so that what is
- * too much waits in the kernel's queue.
+ * One bound socket. It accepts only while its delivery has room; further connections wait in the kernel's
+ * queue.
  *
- * A listener belongs to the manager. It ends with listener_close(), which tells why; errors of its own socket
- * and the end of its lifetime lead there too.
+ * A listener belongs to the manager. listener_close() closes it, also after an error of its socket and at the
+ * end of its lifetime, and reports the reason.
  */
 
 #include <stdbool.h>
@@ -19,7 +19,6 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/macros.h"
-#include "daemon/listener/pacer.h"
 #include "daemon/policy/user.h"
 #include "daemon/store/state.h"
 
@@ -32,30 +31,36 @@ typedef struct SpoolEntry SpoolEntry;
 typedef struct sd_event sd_event;
 typedef struct sd_event_source sd_event_source;
 
-/* Why a listener is closed; the names are those of the Closed signal. */
+/* The reason why a listener was closed, in the order of the names in listener_end_to_string(). */
 typedef enum ListenerEnd {
-        LISTENER_END_OWNER, /* its owner closed it, or left */
+        LISTENER_END_OWNER, /* its owner has closed it or left the bus */
         LISTENER_END_LIFETIME,
         LISTENER_END_ADMINISTRATOR,
         LISTENER_END_ERROR,
         LISTENER_END_SHUTDOWN,
 } ListenerEnd;
 
-/* What went wrong, and the place in the source that found out. */
+/* The arguments of the signal Error. */
 typedef struct ListenerError {
         const char *message;
-        const char *file;
+        const char *file; /* of this source */
         uint32_t line;
 } ListenerError;
 
-/* Told to the one who created it. */
+/* Called with the userdata of listener_new(). */
 typedef struct ListenerEvents {
         void (*error)(Listener *l, const ListenerError *error, void *userdata);
-        /* Its port is free, and it is freed right after the call. */
+        /* The port is free. The listener is freed after the call. */
         void (*closed)(Listener *l, ListenerEnd end, void *userdata);
-        /* One of them has had its turn, and may be gone. Others may be freed in the call. */
+        /* A listener has accepted, and may have been closed. The call may close others. */
         void (*turn)(void *userdata);
 } ListenerEvents;
+
+/* Limits the rate of accept(); see listener-accept.h. */
+typedef struct Pacer {
+        uint64_t interval_ns; /* 0: unlimited */
+        uint64_t arrival_ns;
+} Pacer;
 
 struct Listener {
         uint64_t id;
@@ -65,8 +70,8 @@ struct Listener {
         Address address; /* as bound */
         uint32_t backlog;
 
-        Client *owner; /* NULL while a persistent listener has none; not used by the listener itself */
-        const char *owner_name; /* the client's, for the log; or NULL */
+        Client *owner;          /* NULL: a persistent listener without an owner. Used by the manager only */
+        const char *owner_name; /* for the log; or NULL */
         TAILQ_ENTRY(Listener) owner_link;
         UT_hash_handle hh;
         UserCharge charge;
@@ -81,37 +86,36 @@ struct Listener {
         sd_event_source *lifetime_source;
         sd_event_source *hold_timer;
         bool paused;
-        bool frozen;            /* another process goes on with it */
-        bool unannounced;       /* nobody has been told of it yet */
-        bool held;              /* by the timer: out of descriptors, or faster than its rate */
-        uint64_t back_off_usec; /* 0: the last attempt worked */
+        bool frozen;            /* the next process continues with it */
+        bool unannounced;       /* Listen has not been answered */
+        bool held;              /* by the timer: out of descriptors or memory, or at its rate */
+        uint64_t back_off_usec; /* 0: the last accept() succeeded */
         Episode shortage;       /* of descriptors or memory */
         Pacer pacer;
         Delivery *delivery;
-        bool pushed_more; /* the last push was told that more may follow */
+        bool pushed_more; /* the last push() was told that more connections may follow */
 
         uint64_t accepted;
         uint64_t delivered;
         uint64_t refused;
         uint64_t lost;
 
-        Store *store;    /* NULL: it ends with the process */
-        StateSlot *slot; /* of the store, with a copy of all that changes */
+        Store *store;    /* NULL: the listener ends with the process */
+        StateSlot *slot; /* in the store, with a copy of the values that change */
         SpoolEntry *saved;
 };
 
 const char *listener_end_to_string(ListenerEnd end);
 
-/* Whatever has changed, the next process will know. */
+/* Copies the values that change into the store. */
 void listener_save_state(Listener *l);
 
-/* Whose it is, by the name on the bus; NULL: nobody's. */
+/* Saves the owner's name on the bus; NULL: no owner. */
 void listener_save_owner(Listener *l, const char *name);
 
-/* The call that has made it is answered. */
+/* Listen has been answered. */
 void listener_set_announced(Listener *l);
 
-/* What goes wrong, told to the log and to the owner. */
 LogFields listener_log_fields(const Listener *l);
 
 void listener_raise(Listener *l,
@@ -122,9 +126,19 @@ void listener_raise(Listener *l,
                     const char *format,
                     ...) _printf_(6, 7);
 
-/* Tells the log and the owner, with this very place in the source. */
+/* Logs an error and reports it to the owner, with the place of the call in the source. */
 #define listener_error(l, message_id, peer, ...) \
         listener_raise(l, message_id, peer, __FILE_NAME__, __LINE__, __VA_ARGS__)
 
-/* The peer may be NULL; see DeliveryEvents. */
+/* Counts and reports a lost connection. The peer may be NULL; see DeliveryEvents. */
 void listener_count_lost(Listener *l, const Address *peer, int error);
+
+/* Frees the port early; call listener_close() afterwards. */
+void listener_free_port(Listener *l);
+
+/* Frees the port, reports the reason, and frees the listener. Its connections that are in a message on the
+ * bus may still reach the client. */
+void listener_close(Listener *l, ListenerEnd end);
+
+/* Frees it without a report. A sealed store keeps the listener for the next process. */
+Listener *listener_free(Listener *l);
