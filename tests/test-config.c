@@ -1,28 +1,145 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The configuration files: which are read, and in what order. */
+/* The configuration: which files are read and in what order, what they set, and what is logged about errors.
+ */
 
+#include <fcntl.h>
 #include <glib.h>
+#include <glib/gstdio.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/address.h"
 #include "base/macros.h"
-#include "config-root.h"
+#include "daemon/policy/settings.h"
 
-static void test_nothing(ConfigRoot *f, const void *data) {
-        config_root_load(f);
-        config_root_assert_defaults(f);
+#define MAIN "etc/tcpserversocket/tcpserversocketd.conf"
+#define DROP_IN(place, name) place "/tcpserversocket/tcpserversocketd.conf.d/" name
+
+typedef struct Root {
+        char *root;
+        Settings *settings; /* of the last root_load() */
+        char *log;          /* of the last root_load(), without the root in paths */
+        int incomplete;     /* the return value of settings_load() */
+} Root;
+
+static void root_set_up(Root *f, const void *data) {
+        f->root = g_dir_make_tmp("test-config-XXXXXX", NULL);
+        g_assert_nonnull(f->root);
+}
+
+static void remove_tree(const char *path) {
+        GDir *dir;
+        const char *name;
+
+        if (!g_file_test(path, G_FILE_TEST_IS_SYMLINK) && (dir = g_dir_open(path, 0, NULL))) {
+                while ((name = g_dir_read_name(dir))) {
+                        g_autofree char *inner = g_build_filename(path, name, NULL);
+
+                        remove_tree(inner);
+                }
+                g_dir_close(dir);
+        }
+        g_assert_cmpint(g_remove(path), ==, 0);
+}
+
+static void root_tear_down(Root *f, const void *data) {
+        remove_tree(f->root);
+        g_free(f->root);
+        g_free(f->log);
+        f->settings = settings_free(f->settings);
+}
+
+static char *root_make_path(Root *f, const char *name) {
+        g_autofree char *directory = NULL;
+        char *path;
+
+        path = g_build_filename(f->root, name, NULL);
+        directory = g_path_get_dirname(path);
+        g_assert_cmpint(g_mkdir_with_parents(directory, 0755), ==, 0);
+        return path;
+}
+
+static void root_write_file(Root *f, const char *name, const char *text, gssize length) {
+        g_autofree char *path = root_make_path(f, name);
+
+        g_assert_true(g_file_set_contents(path, text, length, NULL));
+}
+
+static void root_write_settings(Root *f, const char *name, const char *text) {
+        g_autofree char *all = g_strdup_printf("[TCPServerSocket]\n%s", text);
+
+        root_write_file(f, name, all, -1);
+}
+
+static char *leave_out(const char *text, const char *part) {
+        g_auto(GStrv) parts = g_strsplit(text, part, 0);
+
+        return g_strjoinv("", parts);
+}
+
+static void root_load(Root *f) {
+        int copy = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+        g_autofree char *log = NULL;
+        FILE *file = tmpfile();
+        gsize length;
+
+        g_assert_nonnull(file);
+        g_assert_cmpint(copy, >=, 0);
+        g_assert_cmpint(dup2(fileno(file), STDERR_FILENO), ==, STDERR_FILENO);
+        f->settings = settings_free(f->settings);
+        f->incomplete = settings_load(f->root, &f->settings);
+        g_assert_cmpint(f->incomplete, >=, 0);
+        g_assert_cmpint(dup2(copy, STDERR_FILENO), ==, STDERR_FILENO);
+        close(copy);
+
+        g_assert_cmpint(fseek(file, 0, SEEK_END), ==, 0);
+        length = (gsize) ftell(file);
+        rewind(file);
+        log = g_malloc0(length + 1);
+        g_assert_cmpint(fread(log, 1, length, file), ==, length);
+        fclose(file);
+
+        g_free(f->log);
+        f->log = leave_out(log, f->root);
+}
+
+static void root_assert_defaults(Root *f) {
+        Settings *s = f->settings;
+
+        g_assert_cmpint(s->limits.listeners, ==, 16384);
+        g_assert_cmpint(s->limits.listeners_per_user, ==, 1024);
+        g_assert_cmpint(s->limits.channels, ==, 512);
+        g_assert_cmpint(s->limits.channels_per_user, ==, 64);
+        g_assert_cmpint(s->limits.pending_requests_per_user, ==, 64);
+        g_assert_cmpint(s->limits.unacknowledged, ==, 56);
+        g_assert_cmpint(s->limits.unacknowledged_per_client, ==, 20);
+        g_assert_cmpint(s->idle_timeout_usec, ==, 30 * G_USEC_PER_SEC);
+        g_assert_true(s->allow_socket_delivery);
+        g_assert_null(s->allowed_ports);
+        g_assert_null(s->allowed_addresses);
+        g_assert_cmpint(s->n_prefixes, ==, 0);
+        g_assert_true(settings_allow_port(s, 0));
+        g_assert_true(settings_allow_port(s, 1));
+        g_assert_true(settings_allow_port(s, 65535));
+}
+
+static void test_nothing(Root *f, const void *data) {
+        root_load(f);
+        root_assert_defaults(f);
         g_assert_cmpstr(f->log, ==, "");
 
-        config_root_write_file(f, MAIN, "", 0);
-        config_root_load(f);
-        config_root_assert_defaults(f);
+        root_write_file(f, MAIN, "", 0);
+        root_load(f);
+        root_assert_defaults(f);
         g_assert_cmpstr(f->log, ==, "");
 
-        /* As it is installed. */
-        config_root_write_settings(f, MAIN, "#MaxListeners=1\n  ; a comment\n\n\t\n[TCPServerSocket]\n");
-        config_root_load(f);
-        config_root_assert_defaults(f);
+        /* Like the installed file. */
+        root_write_settings(f, MAIN, "#MaxListeners=1\n  ; a comment\n\n\t\n[TCPServerSocket]\n");
+        root_load(f);
+        root_assert_defaults(f);
         g_assert_cmpstr(f->log, ==, "");
 }
 
@@ -37,13 +154,13 @@ static void test_nothing(ConfigRoot *f, const void *data) {
         "AllowedPorts=  8080\n"              \
         "AllowedAddresses=127.0.0.0/8 ::1\n" \
         "AllowedAddresses=2001:db8::/32\n"   \
-        "AllowSocketDelivery=no" /* the last line may have no end */
+        "AllowSocketDelivery=no" /* without a newline at the end */
 
-static void test_everything(ConfigRoot *f, const void *data) {
+static void test_everything(Root *f, const void *data) {
         Settings *s;
 
-        config_root_write_settings(f, MAIN, EVERYTHING);
-        config_root_load(f);
+        root_write_settings(f, MAIN, EVERYTHING);
+        root_load(f);
         g_assert_cmpstr(f->log, ==, "");
 
         s = f->settings;
@@ -62,109 +179,109 @@ static void test_everything(ConfigRoot *f, const void *data) {
         g_assert_cmpstr(s->allowed_addresses[2], ==, "2001:db8::/32");
 }
 
-static void test_reset(ConfigRoot *f, const void *data) {
-        config_root_write_settings(f, MAIN, EVERYTHING);
-        config_root_write_settings(
+static void test_reset(Root *f, const void *data) {
+        root_write_settings(f, MAIN, EVERYTHING);
+        root_write_settings(
                         f, DROP_IN("etc", "reset.conf"),
                         "MaxListeners=\nMaxListenersPerUser=\nMaxPendingRequestsPerUser=\nMaxUnacknowledged=\n"
                         "MaxUnacknowledgedPerClient=\nIdleTimeoutSec=\nAllowedPorts=\nAllowedAddresses=  \n"
                         "AllowSocketDelivery=\n");
-        config_root_load(f);
-        config_root_assert_defaults(f);
+        root_load(f);
+        root_assert_defaults(f);
         g_assert_cmpstr(f->log, ==, "");
 
-        /* A list starts anew. */
-        config_root_write_settings(f, MAIN, "AllowedPorts=80\nAllowedPorts=\nAllowedPorts=81\n");
-        config_root_write_file(f, DROP_IN("etc", "reset.conf"), "", 0);
-        config_root_load(f);
+        /* An empty assignment starts a new list. */
+        root_write_settings(f, MAIN, "AllowedPorts=80\nAllowedPorts=\nAllowedPorts=81\n");
+        root_write_file(f, DROP_IN("etc", "reset.conf"), "", 0);
+        root_load(f);
         g_assert_cmpint(g_strv_length(f->settings->allowed_ports), ==, 1);
         g_assert_false(settings_allow_port(f->settings, 80));
         g_assert_true(settings_allow_port(f->settings, 81));
 }
 
-static void test_precedence(ConfigRoot *f, const void *data) {
+static void test_precedence(Root *f, const void *data) {
         static const char *const places[] = { "usr/lib", "usr/local/lib", "run", "etc" };
 
-        /* By place, for one name. */
-        config_root_write_settings(f, MAIN, "MaxListeners=1\nMaxListenersPerUser=100\n");
+        /* Of one name, by directory. */
+        root_write_settings(f, MAIN, "MaxListeners=1\nMaxListenersPerUser=100\n");
         for (size_t i = 0; i < G_N_ELEMENTS(places); i++) {
                 g_autofree char *name = g_strdup_printf(DROP_IN("%s", "50-same.conf"), places[i]);
                 g_autofree char *text = g_strdup_printf("MaxListeners=%zu\n", i + 2);
 
-                config_root_write_settings(f, name, text);
-                config_root_load(f);
+                root_write_settings(f, name, text);
+                root_load(f);
                 g_assert_cmpint(f->settings->limits.listeners, ==, i + 2);
                 g_assert_cmpint(f->settings->limits.listeners_per_user, ==, 100);
         }
 
-        /* The one that is overridden is not read at all. */
-        config_root_write_settings(f, DROP_IN("usr/lib", "50-same.conf"), "MaxListenersPerUser=7\n");
-        config_root_load(f);
+        /* A masked file is not read at all. */
+        root_write_settings(f, DROP_IN("usr/lib", "50-same.conf"), "MaxListenersPerUser=7\n");
+        root_load(f);
         g_assert_cmpint(f->settings->limits.listeners_per_user, ==, 100);
 
-        /* By name, wherever they are. */
-        config_root_write_settings(f, DROP_IN("usr/lib", "60-later.conf"), "MaxListeners=60\n");
-        config_root_write_settings(f, DROP_IN("etc", "40-earlier.conf"),
-                                   "MaxListeners=40\nMaxListenersPerUser=40\n");
-        config_root_load(f);
+        /* Of several names, by name, across directories. */
+        root_write_settings(f, DROP_IN("usr/lib", "60-later.conf"), "MaxListeners=60\n");
+        root_write_settings(f, DROP_IN("etc", "40-earlier.conf"),
+                            "MaxListeners=40\nMaxListenersPerUser=40\n");
+        root_load(f);
         g_assert_cmpint(f->settings->limits.listeners, ==, 60);
         g_assert_cmpint(f->settings->limits.listeners_per_user, ==, 40);
         g_assert_cmpstr(f->log, ==, "");
 }
 
-static void test_no_main_file_elsewhere(ConfigRoot *f, const void *data) {
-        config_root_write_settings(f, "usr/lib/tcpserversocket/tcpserversocketd.conf", "MaxListeners=1\n");
-        config_root_write_settings(f, "run/tcpserversocket/tcpserversocketd.conf", "MaxListeners=1\n");
-        config_root_load(f);
-        config_root_assert_defaults(f);
+static void test_no_main_file_elsewhere(Root *f, const void *data) {
+        root_write_settings(f, "usr/lib/tcpserversocket/tcpserversocketd.conf", "MaxListeners=1\n");
+        root_write_settings(f, "run/tcpserversocket/tcpserversocketd.conf", "MaxListeners=1\n");
+        root_load(f);
+        root_assert_defaults(f);
 }
 
-static void link_to_null(ConfigRoot *f, const char *name) {
-        g_autofree char *path = config_root_make_path(f, name);
+static void link_to_null(Root *f, const char *name) {
+        g_autofree char *path = root_make_path(f, name);
 
         g_assert_cmpint(symlink("/dev/null", path), ==, 0);
 }
 
-static void test_masks(ConfigRoot *f, const void *data) {
-        config_root_write_settings(f, DROP_IN("usr/lib", "a.conf"), "MaxListeners=1\n");
-        config_root_write_settings(f, DROP_IN("usr/lib", "b.conf"), "MaxListenersPerUser=1\n");
+static void test_masks(Root *f, const void *data) {
+        root_write_settings(f, DROP_IN("usr/lib", "a.conf"), "MaxListeners=1\n");
+        root_write_settings(f, DROP_IN("usr/lib", "b.conf"), "MaxListenersPerUser=1\n");
         link_to_null(f, DROP_IN("etc", "a.conf"));
-        config_root_write_file(f, DROP_IN("run", "b.conf"), "", 0);
+        root_write_file(f, DROP_IN("run", "b.conf"), "", 0);
         link_to_null(f, MAIN);
-        config_root_load(f);
-        config_root_assert_defaults(f);
+        root_load(f);
+        root_assert_defaults(f);
         g_assert_cmpstr(f->log, ==, "");
 }
 
-static void test_other_files(ConfigRoot *f, const void *data) {
-        config_root_write_settings(f, DROP_IN("etc", "README"), "MaxListeners=1\n");
-        config_root_write_settings(f, DROP_IN("etc", "a.conf~"), "MaxListeners=1\n");
-        config_root_write_settings(f, DROP_IN("etc", "a.conf.dpkg-new"), "MaxListeners=1\n");
-        config_root_write_settings(f, DROP_IN("etc", ".a.conf"), "MaxListeners=1\n");
-        config_root_load(f);
-        config_root_assert_defaults(f);
+static void test_other_files(Root *f, const void *data) {
+        root_write_settings(f, DROP_IN("etc", "README"), "MaxListeners=1\n");
+        root_write_settings(f, DROP_IN("etc", "a.conf~"), "MaxListeners=1\n");
+        root_write_settings(f, DROP_IN("etc", "a.conf.dpkg-new"), "MaxListeners=1\n");
+        root_write_settings(f, DROP_IN("etc", ".a.conf"), "MaxListeners=1\n");
+        root_load(f);
+        root_assert_defaults(f);
         g_assert_cmpstr(f->log, ==, "");
 }
 
-static void test_unreadable(ConfigRoot *f, const void *data) {
-        g_autofree char *fifo = config_root_make_path(f, DROP_IN("etc", "2-fifo.conf"));
-        g_autofree char *dangling = config_root_make_path(f, DROP_IN("etc", "3-dangling.conf"));
-        g_autofree char *huge = config_root_make_path(f, DROP_IN("etc", "4-huge.conf"));
+static void test_unreadable(Root *f, const void *data) {
+        g_autofree char *fifo = root_make_path(f, DROP_IN("etc", "2-fifo.conf"));
+        g_autofree char *dangling = root_make_path(f, DROP_IN("etc", "3-dangling.conf"));
+        g_autofree char *huge = root_make_path(f, DROP_IN("etc", "4-huge.conf"));
 
-        /* A directory stands for every read that fails: root may read everything else. */
-        config_root_write_file(f, DROP_IN("etc", "1-directory.conf/x"), "", 0);
+        /* A directory fails to be read by root, too. */
+        root_write_file(f, DROP_IN("etc", "1-directory.conf/x"), "", 0);
         g_assert_cmpint(mkfifo(fifo, 0644), ==, 0);
         g_assert_cmpint(symlink("nowhere", dangling), ==, 0);
-        config_root_write_settings(f, DROP_IN("etc", "4-huge.conf"), "MaxListeners=3\n");
+        root_write_settings(f, DROP_IN("etc", "4-huge.conf"), "MaxListeners=3\n");
         g_assert_cmpint(truncate(huge, 2 * 1024 * 1024), ==, 0);
-        config_root_write_settings(f, DROP_IN("etc", "5-good.conf"), "MaxListeners=5\n");
-        config_root_write_file(f, "usr/lib/tcpserversocket/tcpserversocketd.conf.d", "not a directory", -1);
-        config_root_write_settings(f, MAIN, "MaxListenersPerUser=4\n");
-        config_root_load(f);
+        root_write_settings(f, DROP_IN("etc", "5-good.conf"), "MaxListeners=5\n");
+        root_write_file(f, "usr/lib/tcpserversocket/tcpserversocketd.conf.d", "not a directory", -1);
+        root_write_settings(f, MAIN, "MaxListenersPerUser=4\n");
+        root_load(f);
 
         g_assert_cmpint(f->settings->limits.listeners, ==, 5);
         g_assert_cmpint(f->settings->limits.listeners_per_user, ==, 4);
-        /* What could not be read may have been a restriction. */
+        /* The unread files may have had restrictions. */
         g_assert_cmpint(f->incomplete, ==, 1);
         g_assert_false(settings_allow_port(f->settings, 80));
 #define UNREADABLE(name, why) "<4>/" DROP_IN("etc", name) ": Failed to read file: " why ", ignoring\n"
@@ -176,19 +293,19 @@ static void test_unreadable(ConfigRoot *f, const void *data) {
                                                         UNREADABLE("4-huge.conf", "File too large"));
 }
 
-static void test_no_permission(ConfigRoot *f, const void *data) {
-        g_autofree char *path = config_root_make_path(f, MAIN);
+static void test_no_permission(Root *f, const void *data) {
+        g_autofree char *path = root_make_path(f, MAIN);
         bool root = geteuid() == 0;
 
-        config_root_write_settings(f, MAIN, "MaxListeners=1\nAllowedPorts=8000\n");
+        root_write_settings(f, MAIN, "MaxListeners=1\nAllowedPorts=8000\n");
         g_assert_cmpint(chmod(path, 0), ==, 0);
 
-        /* Root may read everything. */
+        /* Root can read a file of mode 0. */
         if (root) {
                 g_assert_cmpint(chmod(f->root, 0755), ==, 0);
                 g_assert_cmpint(seteuid(65534), ==, 0);
         }
-        config_root_load(f);
+        root_load(f);
         if (root)
                 g_assert_cmpint(seteuid(0), ==, 0);
 
@@ -199,20 +316,309 @@ static void test_no_permission(ConfigRoot *f, const void *data) {
         g_assert_cmpstr(f->log, ==, "<4>/" MAIN ": Failed to read file: Permission denied, ignoring\n");
 }
 
+static void test_wrong_values(Root *f, const void *data) {
+        static const struct {
+                const char *line;
+                const char *complaint;
+        } cases[] = {
+#define NUMBER_FROM(key, min, max, value) \
+        { key "=" value, key " must be a number from " min " to " max ", not \"" value "\"" }
+#define NUMBER(key, max, value) NUMBER_FROM(key, "1", max, value)
+                NUMBER("MaxListeners", "1000000", "0"),
+                NUMBER("MaxListeners", "1000000", "1000001"),
+                NUMBER("MaxListeners", "1000000", "4294967297"),
+                NUMBER("MaxListeners", "1000000", "99999999999999999999999"),
+                NUMBER("MaxListeners", "1000000", "-1"),
+                NUMBER("MaxListeners", "1000000", "+1"),
+                NUMBER("MaxListeners", "1000000", "0x10"),
+                NUMBER("MaxListeners", "1000000", "10k"),
+                NUMBER("MaxListeners", "1000000", "1 2"),
+                NUMBER("MaxListeners", "1000000", "many"),
+                NUMBER("MaxListeners", "1000000", "infinity"),
+                NUMBER("MaxListenersPerUser", "1000000", "0"),
+                NUMBER("MaxChannels", "1000000", "0"),
+                NUMBER("MaxChannelsPerUser", "1000000", "0"),
+                NUMBER("MaxPendingRequestsPerUser", "10000", "10001"),
+                NUMBER_FROM("MaxUnacknowledged", "14", "56", "57"),
+                NUMBER_FROM("MaxUnacknowledged", "14", "56", "13"),
+                NUMBER("MaxUnacknowledgedPerClient", "56", "57"),
+#define TIME(value)                \
+        { "IdleTimeoutSec=" value, \
+          "IdleTimeoutSec must be a time span such as \"30s\" or \"5min\", not \"" value "\"" }
+                TIME("soon"),
+                TIME("-1"),
+                TIME("5 parsecs"),
+                TIME("99999999y"),
+                { "AllowSocketDelivery=maybe", "AllowSocketDelivery must be yes or no, not \"maybe\"" },
+                { "AllowSocketDelivery=2", "AllowSocketDelivery must be yes or no, not \"2\"" },
+#define PORT(value) { "AllowedPorts=" value, "Invalid port or range of ports in AllowedPorts: \"" value "\"" }
+                PORT("http"),
+                PORT("0"),
+                PORT("65536"),
+                PORT("0-10"),
+                PORT("10-5"),
+                PORT("10-"),
+                PORT("-10"),
+                PORT("10-20-30"),
+                PORT("80,443"),
+#define ADDRESS(value) \
+        { "AllowedAddresses=" value, "Invalid address or prefix in AllowedAddresses: \"" value "\"" }
+                ADDRESS("localhost"),
+                ADDRESS("10.0.0.0/33"),
+                ADDRESS("::/129"),
+                ADDRESS("10.0.0/8"),
+                ADDRESS("fe80::1%lo"),
+                { "maxlisteners=1", "Unknown setting maxlisteners in section [TCPServerSocket]" },
+                { "Colour=blue", "Unknown setting Colour in section [TCPServerSocket]" },
+                { "=blue", "Unknown setting  in section [TCPServerSocket]" },
+                { "MaxListeners", "Missing \"=\"" },
+                { "\xff\x01", "Missing \"=\"" },
+        };
+
+        for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+                g_autofree char *text = g_strdup_printf("\n# comment\n%s\nMaxListeners=7\nMaxListeners=\n"
+                                                        "AllowedPorts=\nAllowedAddresses=\n",
+                                                        cases[i].line);
+                g_autofree char *expected = g_strdup_printf("<4>/" MAIN ":4: %s, ignoring\n",
+                                                            cases[i].complaint);
+
+                root_write_settings(f, MAIN, text);
+                root_load(f);
+                root_assert_defaults(f);
+                g_assert_cmpstr(f->log, ==, expected);
+        }
+}
+
+static void test_keeps_valid_values(Root *f, const void *data) {
+        root_write_settings(f, MAIN,
+                            "MaxListeners=5\nMaxListeners=x\nIdleTimeoutSec=5\nIdleTimeoutSec=x\n"
+                            "AllowedPorts=80 http 443\nAllowedAddresses=10.0.0.0/8 here\n");
+        root_load(f);
+        g_assert_cmpint(f->settings->limits.listeners, ==, 5);
+        g_assert_cmpint(f->settings->idle_timeout_usec, ==, 5 * G_USEC_PER_SEC);
+        g_assert_cmpint(g_strv_length(f->settings->allowed_ports), ==, 2);
+        g_assert_true(settings_allow_port(f->settings, 443));
+        g_assert_false(settings_allow_port(f->settings, 81));
+        g_assert_cmpint(f->settings->n_prefixes, ==, 1);
+        g_assert_nonnull(strstr(f->log, MAIN ":3: "));
+        g_assert_nonnull(strstr(f->log, MAIN ":5: "));
+        g_assert_nonnull(strstr(f->log, MAIN ":6: Invalid port or range of ports in AllowedPorts: \"http\""));
+        g_assert_nonnull(strstr(f->log, MAIN ":7: Invalid address or prefix in AllowedAddresses: \"here\""));
+}
+
+/* A typing error in a restriction must not lift it. */
+static void test_lists_of_errors_allow_nothing(Root *f, const void *data) {
+        Address address;
+
+        root_write_settings(f, MAIN, "AllowedPorts=http\nAllowedAddresses=localhost\n");
+        root_load(f);
+        g_assert_false(settings_allow_port(f->settings, 80));
+        g_assert_false(settings_allow_port(f->settings, 0));
+        g_assert_cmpint(address_parse("127.0.0.1", &address), ==, 0);
+        g_assert_false(settings_allow_address(f->settings, &address, false));
+}
+
+static void test_sections(Root *f, const void *data) {
+        root_write_file(f, MAIN,
+                        "MaxListeners=1\n"
+                        "[Elsewhere]\n"
+                        "MaxListeners=1\n"
+                        "MaxListenersPerUser=1\n"
+                        "[TCPServerSocket]\n"
+                        "MaxUnacknowledged=14\n"
+                        "[TCPServerSocket\n"
+                        "MaxListeners=1\n"
+                        "[TCPServer;Socket]\n"
+                        "[TCPServerSocket] ; that is one\n"
+                        "MaxPendingRequestsPerUser=4\n",
+                        -1);
+        root_load(f);
+        g_assert_cmpint(f->settings->limits.listeners, ==, 16384);
+        g_assert_cmpint(f->settings->limits.listeners_per_user, ==, 1024);
+        g_assert_cmpint(f->settings->limits.unacknowledged, ==, 14);
+        g_assert_cmpint(f->settings->limits.pending_requests_per_user, ==, 4);
+        g_assert_cmpstr(f->log, ==,
+                        "<4>/" MAIN ":1: Assignment outside of section [TCPServerSocket], ignoring\n"
+                        "<4>/" MAIN ":2: Unknown section [Elsewhere], ignoring\n"
+                        "<4>/" MAIN ":7: Missing \"]\" after the name of the section, ignoring\n"
+                        "<4>/" MAIN ":8: Assignment outside of section [TCPServerSocket], ignoring\n"
+                        "<4>/" MAIN ":9: Unknown section [TCPServer;Socket], ignoring\n");
+}
+
+static void test_comments(Root *f, const void *data) {
+        root_write_settings(f, MAIN,
+                            "; MaxListeners=1\n\t# MaxListeners=2\nMaxListenersPerUser=3 ; and why\n"
+                            "AllowedPorts=80 ;81\nAllowedPorts=\t; none\nAllowedPorts=82\n");
+        root_load(f);
+        g_assert_cmpstr(f->log, ==, "");
+        g_assert_cmpint(f->settings->limits.listeners, ==, 16384);
+        g_assert_cmpint(f->settings->limits.listeners_per_user, ==, 3);
+        g_assert_cmpint(g_strv_length(f->settings->allowed_ports), ==, 1);
+        g_assert_true(settings_allow_port(f->settings, 82));
+
+        /* A semicolon begins a comment only after white space. */
+        root_write_settings(f, MAIN, "MaxListeners=1;2\nMaxListeners ;=3\n");
+        root_load(f);
+        g_assert_cmpstr(f->log, ==,
+                        "<4>/" MAIN
+                        ":2: MaxListeners must be a number from 1 to 1000000, not \"1;2\", ignoring\n"
+                        "<4>/" MAIN ":3: Missing \"=\", ignoring\n");
+}
+
+static void test_strange_lines(Root *f, const void *data) {
+        static const char zero[] = "[TCPServerSocket]\nMaxListeners=1\nMaxListeners=2\0\nMaxListeners=3\n";
+        g_autofree char *spaces = g_strnfill(5000, ' '), *comment = g_strnfill(20000, '#'), *text = NULL;
+
+        root_write_file(f, MAIN, zero, sizeof(zero) - 1);
+        root_load(f);
+        g_assert_cmpint(f->incomplete, ==, 1);
+        g_assert_cmpint(f->settings->limits.listeners, ==, 1);
+        g_assert_false(settings_allow_port(f->settings, 80));
+        g_assert_cmpstr(f->log, ==,
+                        "<4>/" MAIN ":3: Zero byte: the rest of the file is not read, ignoring\n");
+
+        root_write_file(f, MAIN, "\xef\xbb\xbf[TCPServerSocket]\nMaxListeners=3\n", -1);
+        root_load(f);
+        g_assert_cmpint(f->settings->limits.listeners, ==, 3);
+        g_assert_cmpstr(f->log, ==, "");
+
+        /* Lines of any length. */
+        text = g_strdup_printf("AllowedPorts=80%s81\n%s\nMaxListeners=4\n", spaces, comment);
+        root_write_settings(f, MAIN, text);
+        root_load(f);
+        g_assert_cmpint(f->incomplete, ==, 0);
+        g_assert_cmpint(g_strv_length(f->settings->allowed_ports), ==, 2);
+        g_assert_cmpint(f->settings->limits.listeners, ==, 4);
+        g_assert_cmpstr(f->log, ==, "");
+}
+
+static void test_idle_timeout(Root *f, const void *data) {
+        static const struct {
+                const char *text;
+                uint64_t usec;
+        } cases[] = {
+                { "IdleTimeoutSec=0", UINT64_MAX },
+                { "IdleTimeoutSec=0s", UINT64_MAX },
+                { "IdleTimeoutSec=infinity", UINT64_MAX },
+                { "IdleTimeoutSec=10ms", 10000 },
+                { "IdleTimeoutSec=1us", 1 },
+        };
+
+        for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+                root_write_settings(f, MAIN, cases[i].text);
+                root_load(f);
+                g_assert_cmpuint(f->settings->idle_timeout_usec, ==, cases[i].usec);
+                g_assert_cmpstr(f->log, ==, "");
+        }
+}
+
+static void test_allowed_ports(Root *f, const void *data) {
+        root_write_settings(f, MAIN, "AllowedPorts=80 8000-8002 65535\n");
+        root_load(f);
+        g_assert_true(settings_allow_port(f->settings, 80));
+        g_assert_false(settings_allow_port(f->settings, 79));
+        g_assert_false(settings_allow_port(f->settings, 81));
+        g_assert_false(settings_allow_port(f->settings, 7999));
+        g_assert_true(settings_allow_port(f->settings, 8000));
+        g_assert_true(settings_allow_port(f->settings, 8002));
+        g_assert_false(settings_allow_port(f->settings, 8003));
+        g_assert_true(settings_allow_port(f->settings, 65535));
+        g_assert_false(settings_allow_port(f->settings, 0));
+}
+
+static void test_chosen_port(Root *f, const void *data) {
+        root_write_file(f, "proc/sys/net/ipv4/ip_local_port_range", "40000\t40009\n", -1);
+
+        root_write_settings(f, MAIN, "AllowedPorts=40005-40009 40000-40004\n");
+        root_load(f);
+        g_assert_cmpint(f->settings->ephemeral_ports.last, ==, 40009);
+        g_assert_true(settings_allow_port(f->settings, 0));
+
+        root_write_settings(f, MAIN, "AllowedPorts=40006-40009 40000-40004\n");
+        root_load(f);
+        g_assert_false(settings_allow_port(f->settings, 0));
+
+        root_write_file(f, "proc/sys/net/ipv4/ip_local_port_range", "nonsense", -1);
+        root_write_settings(f, MAIN, "AllowedPorts=1024-65535\n");
+        root_load(f);
+        g_assert_cmpint(f->settings->ephemeral_ports.first, ==, 32768);
+        g_assert_true(settings_allow_port(f->settings, 0));
+}
+
+static bool allows(Root *f, const char *text, bool ipv6_only) {
+        Address address;
+
+        g_assert_cmpint(address_parse(text, &address), ==, 0);
+        return settings_allow_address(f->settings, &address, ipv6_only);
+}
+
+static void test_allowed_addresses(Root *f, const void *data) {
+        root_load(f);
+        g_assert_true(allows(f, "::", false));
+        g_assert_true(allows(f, "192.0.2.1", false));
+
+        root_write_settings(f, MAIN, "AllowedAddresses=127.0.0.0/8 192.0.2.1 2001:db8::/32 fe80::/10\n");
+        root_load(f);
+        g_assert_true(allows(f, "127.1.2.3", false));
+        g_assert_true(allows(f, "192.0.2.1", false));
+        g_assert_false(allows(f, "192.0.2.2", false));
+        g_assert_true(allows(f, "2001:db8::5", false));
+        g_assert_false(allows(f, "2001:db9::5", false));
+        g_assert_true(allows(f, "::ffff:127.0.0.1", false));
+        g_assert_true(allows(f, "fe80::1%lo", false));
+
+        /* These stand for all addresses. */
+        g_assert_false(allows(f, "0.0.0.0", false));
+        g_assert_false(allows(f, "::", false));
+        g_assert_false(allows(f, "::", true));
+}
+
+static void test_allowed_any_address(Root *f, const void *data) {
+        root_write_settings(f, MAIN, "AllowedAddresses=0.0.0.0/0\n");
+        root_load(f);
+        g_assert_true(allows(f, "0.0.0.0", false));
+        g_assert_true(allows(f, "192.0.2.1", false));
+        g_assert_false(allows(f, "::", false));
+
+        /* Without ipv6Only, :: takes IPv4, too, which is not allowed. */
+        root_write_settings(f, MAIN, "AllowedAddresses=::/0\n");
+        root_load(f);
+        g_assert_false(allows(f, "0.0.0.0", false));
+        g_assert_false(allows(f, "::", false));
+        g_assert_true(allows(f, "::", true));
+        g_assert_true(allows(f, "2001:db8::5", false));
+
+        root_write_settings(f, MAIN, "AllowedAddresses=:: 0.0.0.0\n");
+        root_load(f);
+        g_assert_true(allows(f, "::", false));
+        g_assert_true(allows(f, "0.0.0.0", false));
+        g_assert_false(allows(f, "::1", false));
+}
+
 int main(int argc, char *argv[]) {
         g_test_init(&argc, &argv, NULL);
 
-#define add(path, function) \
-        g_test_add(path, ConfigRoot, NULL, config_root_set_up, function, config_root_tear_down)
-        add("/config/nothing is configured", test_nothing);
-        add("/config/everything is configured", test_everything);
-        add("/config/an empty value is the default", test_reset);
-        add("/config/which file wins", test_precedence);
-        add("/config/the main file is in etc", test_no_main_file_elsewhere);
-        add("/config/an empty file or a link to null hides another", test_masks);
-        add("/config/files of other names are left alone", test_other_files);
-        add("/config/a file that cannot be read is left out", test_unreadable);
-        add("/config/a file that may not be read is left out", test_no_permission);
+#define add(path, function) g_test_add("/config/" path, Root, NULL, root_set_up, function, root_tear_down)
+        add("nothing is configured", test_nothing);
+        add("everything is configured", test_everything);
+        add("an empty value restores the default", test_reset);
+        add("drop-ins are read by name, and masked by directory", test_precedence);
+        add("the main file is only read in etc", test_no_main_file_elsewhere);
+        add("an empty file or a link to null masks another", test_masks);
+        add("files without the suffix conf are not read", test_other_files);
+        add("an unreadable file is skipped and restricts", test_unreadable);
+        add("a file without permission is skipped and restricts", test_no_permission);
+        add("every invalid value is logged with its line", test_wrong_values);
+        add("a list without a valid word allows nothing", test_lists_of_errors_allow_nothing);
+        add("valid values and words next to invalid ones are kept", test_keeps_valid_values);
+        add("sections and headers", test_sections);
+        add("comments at the beginning and at the end of lines", test_comments);
+        add("zero bytes, a byte order mark, and long lines", test_strange_lines);
+        add("the idle timeout", test_idle_timeout);
+        add("only allowed ports are allowed", test_allowed_ports);
+        add("port 0 is allowed if all ephemeral ports are", test_chosen_port);
+        add("only allowed addresses are allowed", test_allowed_addresses);
+        add("the unspecified address stands for all", test_allowed_any_address);
 
         return g_test_run();
 }
