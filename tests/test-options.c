@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The options of Listen without a bus: what is taken, what is refused, and who owns what afterwards. */
+/* The options of Listen, without a bus: their values, ranges, contradictions, and copies. */
 
 #include <fcntl.h>
 #include <glib.h>
@@ -41,7 +41,7 @@ static void assert_names(const char *problem, const char *word) {
                 g_error("\"%s\" does not name %s", problem, word);
 }
 
-/* Alone, on fresh options. */
+/* As the only option. */
 static void assert_refused(const char *key, OptionValue value, int error) {
         ListenOptions *o = new_options();
         g_autofree char *problem = NULL;
@@ -158,7 +158,7 @@ static void test_values_are_stored(void) {
         assert_set(o, "fastOpen", VALUE(.u = 8));
         assert_set(o, "acceptRate", VALUE(.u = UINT32_MAX));
         assert_set(o, "allowFrom", VALUE(.as = prefixes));
-        /* Nothing is borrowed. */
+        /* The values are copies. */
         memset(text, 'x', sizeof(text) - 1);
         memset(name, 'x', sizeof(name) - 1);
         memset(interface, 'x', sizeof(interface) - 1);
@@ -244,7 +244,7 @@ static void test_unknown(void) {
         for (size_t i = 0; i < ELEMENTS(keys); i++)
                 assert_refused(keys[i], VALUE(.b = true), -EINVAL);
 
-        /* It goes back over the bus and into a log: not all of it. */
+        /* The error goes over the bus and into a log, so it does not repeat a long name. */
         g_assert_cmpint(listen_options_set(o, long_key, VALUE(.b = true), &problem), ==, -EINVAL);
         g_assert_cmpuint(strlen(problem), <, 200);
         g_clear_pointer(&problem, g_free);
@@ -400,13 +400,14 @@ int main(int argc, char *argv[]) {
         g_test_add_func("/options/have their defaults", test_defaults);
         g_test_add_func("/options/have their types", test_signatures);
         g_test_add_func("/options/port and backlog have their ranges", test_port_and_backlog);
-        g_test_add_func("/options/values are stored and nothing is borrowed", test_values_are_stored);
+        g_test_add_func("/options/values are copied", test_values_are_stored);
         g_test_add_func("/options/values have their limits", test_limits);
         g_test_add_func("/options/words and addresses are checked", test_words);
-        g_test_add_func("/options/unknown ones are refused", test_unknown);
-        g_test_add_func("/options/a key counts once", test_twice);
+        g_test_add_func("/options/unknown options are refused", test_unknown);
+        g_test_add_func("/options/an option may be given once", test_twice);
         g_test_add_func("/options/contradictions are refused in any order", test_contradictions);
-        g_test_add_func("/options/deliveries keep what they promise", test_deliveries);
+        g_test_add_func("/options/each delivery refuses the options that it cannot implement",
+                        test_deliveries);
         g_test_add_func("/options/lifetime is a copy that ends with them", test_lifetime);
         g_test_add_func("/options/lifetime must be something that ends", test_unpollable_lifetimes);
 

@@ -1,0 +1,499 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The accounting by user, and the limits that depend on it: the budget of descriptors on the bus with the
+ * order in which clients are resumed, and the bytes that may be unread. */
+
+#include <errno.h>
+#include <glib.h>
+
+#include "base/macros.h"
+#include "daemon/policy/credit.h"
+#include "daemon/policy/unread.h"
+#include "daemon/policy/user.h"
+
+static void test_users(void) {
+        UserCharge charges[3] = {}, other = {}, slot = {};
+        Users users = {};
+
+        g_assert_cmpint(user_charge(&users, 1000, USER_LISTENERS, 1, 2, charges + 0), ==, 0);
+        g_assert_cmpint(user_charge(&users, 1000, USER_LISTENERS, 1, 2, charges + 1), ==, 0);
+        g_assert_cmpint(user_charge(&users, 1000, USER_LISTENERS, 1, 2, charges + 2), ==, -EDQUOT);
+        g_assert_null(charges[2].user);
+
+        g_assert_cmpint(user_charge(&users, 1001, USER_LISTENERS, 1, 2, &other), ==, 0);
+        g_assert_cmpint(user_charge(&users, 1000, USER_CALLS, 1, 1, &slot), ==, 0);
+        g_assert_true(slot.user == charges[0].user);
+        g_assert_cmpuint(slot.user->used[USER_LISTENERS], ==, 2);
+        g_assert_cmpuint(users.used[USER_LISTENERS], ==, 3);
+
+        user_discharge(charges + 0);
+        user_discharge(charges + 0); /* without effect the second time */
+        g_assert_cmpint(user_charge(&users, 1000, USER_LISTENERS, 1, 2, charges + 2), ==, 0);
+        g_assert_cmpint(user_charge(&users, 1000, USER_LISTENERS, 1, 2, charges + 0), ==, -EDQUOT);
+
+        user_discharge(charges + 1);
+        user_discharge(charges + 2);
+        user_discharge(&other);
+        g_assert_cmpuint(users.used[USER_LISTENERS], ==, 0);
+        user_discharge(&slot);
+        g_assert_cmpint(user_charge(&users, 1000, USER_LISTENERS, 1, 0, charges + 0), ==, -EDQUOT);
+        users_done(&users);
+}
+
+static void test_amounts(void) {
+        UserCharge a = {}, b = {};
+        Users users = {};
+
+        g_assert_cmpint(user_charge(&users, 1000, USER_UNREAD_BYTES, 0, UINT64_MAX, &a), ==, 0);
+        g_assert_cmpint(user_charge(&users, 1000, USER_UNREAD_BYTES, UINT32_MAX, UINT64_MAX, &b), ==, 0);
+        user_charge_set(&a, 10);
+        user_charge_set(&a, 4);
+        g_assert_cmpuint(users.used[USER_UNREAD_BYTES], ==, UINT64_C(4) + UINT32_MAX);
+        user_discharge(&b);
+        g_assert_cmpuint(a.user->used[USER_UNREAD_BYTES], ==, 4);
+
+        /* A sum that overflows is above any limit. */
+        g_assert_cmpint(user_charge(&users, 1000, USER_UNREAD_BYTES, UINT64_MAX, UINT64_MAX, &b), ==,
+                        -EDQUOT);
+        user_discharge(&a);
+        users_done(&users);
+}
+
+typedef struct Taker {
+        Credit credit;
+        UserSlot slots[64]; /* of its descriptors, oldest first */
+        unsigned n;
+        unsigned wants; /* takes so many when it is resumed */
+        unsigned n_resumed;
+} Taker;
+
+static void taker_take(Taker *t) {
+        while (t->wants > 0 && credit_request_room(&t->credit) > 0) {
+                t->slots[t->n++] = credit_take(&t->credit);
+                t->wants--;
+        }
+}
+
+static void on_available(void *userdata) {
+        Taker *t = userdata;
+
+        t->n_resumed++;
+        taker_take(t);
+}
+
+static void taker_init(Taker *t, Budget *budget, uid_t uid, uint32_t window, unsigned wants) {
+        *t = (Taker) { .wants = wants };
+        g_assert_cmpint(credit_init(&t->credit, budget, uid, 16, on_available, t), ==, 0);
+        while (t->credit.window < window)
+                credit_grow(&t->credit);
+        taker_take(t);
+}
+
+/* The client has read the n oldest. */
+static void taker_read(Taker *t, unsigned n) {
+        for (unsigned i = 0; i < n; i++)
+                credit_return(&t->credit, t->slots[i]);
+        memmove(t->slots, t->slots + n, (t->n - n) * sizeof(t->slots[0]));
+        t->n -= n;
+        credit_wake(&t->credit);
+}
+
+static void finish(Budget *budget) {
+        g_assert_cmpint(budget_get_used(budget), ==, 0);
+        budget_done(budget);
+        users_done(budget->users);
+}
+
+static void test_window(void) {
+        Users users = {};
+        Budget budget;
+        Taker t;
+
+        budget_init(&budget, &users, 56);
+        taker_init(&t, &budget, 1000, 1, 100);
+        g_assert_cmpint(t.n, ==, 1);
+        g_assert_true(credit_is_full(&t.credit));
+
+        for (unsigned window = 2; window <= 16; window *= 2) {
+                credit_grow(&t.credit);
+                taker_read(&t, t.n);
+                g_assert_cmpint(t.n, ==, window);
+        }
+
+        /* The maximum. */
+        credit_grow(&t.credit);
+        taker_read(&t, t.n);
+        g_assert_cmpint(t.n, ==, 16);
+        g_assert_cmpint(budget_get_used(&budget), ==, 16);
+
+        credit_set_window_max(&t.credit, 2);
+        taker_read(&t, t.n);
+        g_assert_cmpint(t.n, ==, 2);
+
+        credit_done(&t.credit);
+        finish(&budget);
+}
+
+/* Each user has a share, also if many others take all they can. */
+static void test_shares(void) {
+        Taker greedy[10], poor;
+        Users users = {};
+        Budget budget;
+
+        budget_init(&budget, &users, 56);
+        for (unsigned i = 0; i < G_N_ELEMENTS(greedy) - 1; i++)
+                taker_init(&greedy[i], &budget, 1000 + i, 16, 100);
+        /* Clients that have read before use all of the common part, and of their shares what one client may
+         * have. */
+        g_assert_cmpint(users.used[USER_COMMON_DESCRIPTORS], ==, 20);
+        g_assert_cmpint(users.used[USER_RESERVED_DESCRIPTORS], ==, 9 * 2);
+
+        taker_init(&poor, &budget, 2000, 1, 1);
+        g_assert_cmpint(poor.n, ==, 1);
+
+        /* Another client of the same user gets the rest of the share, and no more. */
+        taker_init(&greedy[9], &budget, 1000, 4, 4);
+        g_assert_cmpint(greedy[9].n, ==, 2);
+
+        for (unsigned i = 0; i < G_N_ELEMENTS(greedy); i++)
+                credit_done(&greedy[i].credit);
+        credit_done(&poor.credit);
+        finish(&budget);
+}
+
+/* New clients may use half of the common part, in addition to the share of their user. */
+static void test_common_part(void) {
+        Taker newcomers[20], proven;
+        Users users = {};
+        Budget budget;
+        unsigned n = 0;
+
+        budget_init(&budget, &users, 56);
+        for (unsigned i = 0; i < G_N_ELEMENTS(newcomers); i++) {
+                taker_init(&newcomers[i], &budget, 1000, 1, 1);
+                n += newcomers[i].n;
+        }
+        g_assert_cmpint(n, ==, 4 + 10);
+
+        taker_init(&proven, &budget, 1000, 16, 16);
+        g_assert_cmpint(proven.n, ==, 10);
+        g_assert_cmpint(users.used[USER_RESERVED_DESCRIPTORS], ==, 4);
+
+        for (unsigned i = 0; i < G_N_ELEMENTS(newcomers); i++)
+                credit_done(&newcomers[i].credit);
+        credit_done(&proven.credit);
+        finish(&budget);
+}
+
+static void test_order(void) {
+        Taker a, b, c;
+        Users users = {};
+        Budget budget;
+
+        budget_init(&budget, &users, 3); /* two reserved, one for each user, and a common one */
+        taker_init(&a, &budget, 1, 2, 3);
+        g_assert_cmpint(a.n, ==, 2);
+        taker_init(&b, &budget, 1, 2, 3);
+        taker_init(&c, &budget, 1, 2, 3);
+        g_assert_cmpint(b.n + c.n, ==, 0);
+
+        /* A descriptor that is given back goes to the first client in the queue. */
+        taker_read(&a, 1);
+        g_assert_cmpint(b.n, ==, 1);
+        taker_read(&a, 1);
+        g_assert_cmpint(c.n, ==, 1);
+        g_assert_cmpint(a.n, ==, 0);
+
+        /* A client that ends gives all of its descriptors back. */
+        credit_done(&b.credit);
+        g_assert_cmpint(a.n + c.n, ==, 2);
+
+        credit_done(&a.credit);
+        credit_done(&c.credit);
+        g_assert_true(TAILQ_EMPTY(&budget.queue));
+        finish(&budget);
+}
+
+static void test_needless(void) {
+        Taker a, b, c;
+        Users users = {};
+        Budget budget;
+
+        budget_init(&budget, &users, 1);
+        taker_init(&a, &budget, 1, 1, 1);
+        taker_init(&b, &budget, 1, 1, 1);
+        taker_init(&c, &budget, 1, 1, 1);
+
+        /* The first in the queue needs nothing any more, so the second gets it. */
+        b.wants = 0;
+        taker_read(&a, 1);
+        g_assert_cmpint(b.n_resumed, ==, 1);
+        g_assert_cmpint(c.n, ==, 1);
+
+        credit_done(&a.credit);
+        credit_done(&b.credit);
+        credit_done(&c.credit);
+        finish(&budget);
+}
+
+static void test_extra(void) {
+        Users users = {};
+        Budget budget;
+        UserSlot slot;
+        Taker a, b;
+
+        budget_init(&budget, &users, 1);
+        taker_init(&a, &budget, 1, 1, 0);
+        taker_init(&b, &budget, 1, 1, 0);
+
+        g_assert_true(credit_take_extra(&a.credit, false, &slot));
+        g_assert_cmpint(budget_get_used(&budget), ==, 1);
+        g_assert_false(credit_take_extra(&b.credit, false, &slot));
+        credit_return_extra(&a.credit, false, slot);
+        credit_wake(&a.credit);
+        g_assert_cmpint(b.n_resumed, ==, 1);
+        g_assert_cmpint(budget_get_used(&budget), ==, 0);
+
+        credit_done(&a.credit);
+        credit_done(&b.credit);
+        finish(&budget);
+}
+
+/* Sends a reply with as many connections as there is room for, and a receipt, and never reads it. Returns the
+ * number of connections. */
+static unsigned taker_reply(Taker *t) {
+        unsigned n = credit_request_room(&t->credit);
+        UserSlot slot;
+
+        if (n == 0)
+                return 0;
+        g_assert_true(credit_take_extra(&t->credit, true, &slot));
+        for (unsigned i = 0; i < n; i++)
+                (void) credit_take(&t->credit);
+        return n;
+}
+
+/* Receipts count, too, and the limit holds for any number of users. */
+static void test_receipts(gconstpointer data) {
+        unsigned limit = GPOINTER_TO_UINT(data);
+        Taker takers[100], blocking;
+        Users users = {};
+        Budget budget;
+        UserSlot slot;
+
+        budget_init(&budget, &users, limit);
+        for (unsigned i = 0; i < G_N_ELEMENTS(takers); i++) {
+                /* As many users as there are shares, but for one that comes last. */
+                taker_init(&takers[i], &budget, 1000 + i % 8, 16, 0);
+                credit_expect_receipts(&takers[i].credit);
+                (void) taker_reply(&takers[i]);
+        }
+        g_assert_cmpint(budget_get_used(&budget), <=, limit);
+        g_assert_cmpint(users.used[USER_COMMON_DESCRIPTORS], >=, budget.common - 1);
+
+        /* It has a probe, and frees it only after its reply. */
+        taker_init(&blocking, &budget, 2000, 1, 0);
+        credit_expect_receipts(&blocking.credit);
+        g_assert_true(credit_take_extra(&blocking.credit, false, &slot));
+        g_assert_cmpint(taker_reply(&blocking), ==, 1);
+        g_assert_cmpint(budget_get_used(&budget), <=, limit);
+
+        credit_done(&blocking.credit);
+        for (unsigned i = 0; i < G_N_ELEMENTS(takers); i++)
+                credit_done(&takers[i].credit);
+        finish(&budget);
+}
+
+/* A connection and its receipt are sent also where the budget has only room for one of them. */
+static void test_receipts_beyond_the_limit(void) {
+        Users users = {};
+        Budget budget;
+        Taker t;
+
+        budget_init(&budget, &users, 1);
+        taker_init(&t, &budget, 1000, 16, 0);
+        credit_expect_receipts(&t.credit);
+        g_assert_cmpint(taker_reply(&t), ==, 1);
+        g_assert_cmpint(taker_reply(&t), ==, 0);
+
+        credit_done(&t.credit);
+        finish(&budget);
+}
+
+#define MIB (UINT64_C(1) << 20)
+#define ANSWER UINT64_C(512)
+
+static UnreadClient *new_reader(Unread *unread, uid_t uid) {
+        static unsigned n;
+        g_autofree char *name = g_strdup_printf(":1.%u", n++);
+        UnreadClient *c, *again;
+
+        g_assert_cmpint(unread_acquire_client(unread, name, &c), ==, 0);
+        g_assert_cmpint(unread_client_set_uid(c, uid), ==, 0);
+        g_assert_cmpint(unread_acquire_client(unread, name, &again), ==, 0);
+        g_assert_true(again == c);
+        return c;
+}
+
+/* Counts replies until there is no more room. Returns how many bytes that were. */
+static uint64_t fill(UnreadClient *c) {
+        uint64_t before = c->charge.amount;
+
+        while (unread_client_has_room(c, ANSWER))
+                unread_client_count(c, ANSWER);
+        return c->charge.amount - before;
+}
+
+static void finish_unread(Unread *unread) {
+        while (unread->clients)
+                (void) unread_client_free(unread->clients);
+        g_assert_cmpuint(unread->users->used[USER_UNREAD_BYTES], ==, 0);
+        users_done(unread->users);
+}
+
+static void test_share(void) {
+        Users users = {};
+        Unread unread = { .users = &users };
+
+        g_assert_cmpuint(fill(new_reader(&unread, 1000)), ==, 8 * MIB);
+        g_assert_cmpuint(fill(new_reader(&unread, 1000)), ==, 4 * MIB);
+        for (unsigned i = 0; i < 254; i++)
+                (void) fill(new_reader(&unread, 1000));
+        /* UNREAD_FREE of each client comes on top. */
+        g_assert_cmpuint(users.used[USER_UNREAD_BYTES], <=, 16 * MIB + 256 * UNREAD_FREE);
+
+        g_assert_cmpuint(fill(new_reader(&unread, 1001)), ==, 8 * MIB);
+        finish_unread(&unread);
+}
+
+/* All clients together leave half of the limit of dbus-daemon, and a client that reads is still served. */
+static void test_total(void) {
+        Users users = {};
+        Unread unread = { .users = &users };
+        UnreadClient *c;
+
+        for (uid_t uid = 0; uid < 8; uid++)
+                for (unsigned i = 0; i < 255; i++)
+                        (void) fill(new_reader(&unread, uid));
+        g_assert_cmpuint(users.used[USER_UNREAD_BYTES], <=, 64 * MIB + 8 * 255 * UNREAD_FREE);
+
+        c = new_reader(&unread, 1000);
+        g_assert_cmpuint(fill(c), ==, UNREAD_FREE);
+        unread_client_set_waiting(c, 0);
+        g_assert_true(unread_client_has_long_room(c, MIB));
+        finish_unread(&unread);
+}
+
+static void test_unidentified(void) {
+        Users users = {};
+        Unread unread = { .users = &users };
+        UnreadClient *c;
+
+        for (unsigned i = 0; i < 8; i++)
+                g_assert_cmpuint(fill(new_reader(&unread, USER_UNIDENTIFIED)), ==, MIB);
+        for (unsigned i = 0; i < 1000; i++)
+                (void) fill(new_reader(&unread, USER_UNIDENTIFIED));
+        g_assert_cmpuint(users.used[USER_UNREAD_BYTES], <=, 16 * MIB + 1008 * UNREAD_FREE);
+
+        /* The bytes of a client move with it to its user. */
+        c = new_reader(&unread, USER_UNIDENTIFIED);
+        g_assert_cmpuint(fill(c), ==, UNREAD_FREE);
+        g_assert_cmpint(unread_client_set_uid(c, 1000), ==, 0);
+        g_assert_cmpuint(c->charge.user->uid, ==, 1000);
+        g_assert_cmpuint(fill(c), ==, 8 * MIB - UNREAD_FREE);
+        finish_unread(&unread);
+}
+
+static void test_waiting(void) {
+        Users users = {};
+        Unread unread = { .users = &users };
+        UnreadClient *c = new_reader(&unread, 1000);
+
+        (void) fill(c);
+        c->asked = c->sent;
+        unread_client_count(c, ANSWER);
+        unread_client_set_waiting(c, 1000);
+        g_assert_cmpuint(c->charge.amount, ==, 1000 + ANSWER);
+
+        /* The bytes sent after the question are added. */
+        unread_client_set_waiting(c, 4000);
+        g_assert_cmpuint(c->charge.amount, ==, 4000 + ANSWER);
+
+        /* The rest was sent by others. */
+        unread_client_set_waiting(c, UINT32_MAX);
+        g_assert_cmpuint(c->charge.amount, ==, c->sent);
+        finish_unread(&unread);
+}
+
+/* Two long replies, of which the first may have been read, and no third. */
+static void test_long(void) {
+        Users users = {};
+        Unread unread = { .users = &users };
+        UnreadClient *c = new_reader(&unread, 1000), *other = new_reader(&unread, 1000);
+
+        for (unsigned i = 0; i < 2; i++) {
+                g_assert_false(unread_client_has_room(c, 20 * MIB));
+                g_assert_true(unread_client_has_long_room(c, 20 * MIB));
+                unread_client_count(c, 20 * MIB);
+        }
+        g_assert_false(unread_client_has_long_room(c, 20 * MIB));
+        g_assert_false(unread_client_has_long_room(other, 20 * MIB));
+
+        (void) unread_client_free(c);
+        g_assert_true(unread_client_has_long_room(other, 20 * MIB));
+        finish_unread(&unread);
+}
+
+/* A long reply does not count against short ones before the bus says that it waits, but against the next long
+ * one. */
+static void test_after_a_long_one(void) {
+        Users users = {};
+        Unread unread = { .users = &users };
+        UnreadClient *c = new_reader(&unread, 1000);
+
+        unread_client_count_long(c, 10 * MIB);
+        g_assert_true(unread_client_has_room(c, ANSWER));
+        unread_client_ask(c);
+        g_assert_true(unread_client_has_room(c, ANSWER));
+        unread_client_count(c, ANSWER);
+        unread_client_count_long(c, 10 * MIB);
+        g_assert_false(unread_client_has_long_room(c, 10 * MIB));
+
+        /* The first was read; the bus was not asked about the second. */
+        unread_client_set_waiting(c, 0);
+        g_assert_cmpuint(c->charge.amount, ==, 10 * MIB + ANSWER);
+        g_assert_true(unread_client_has_room(c, ANSWER));
+
+        unread_client_ask(c);
+        unread_client_set_waiting(c, 10 * MIB);
+        g_assert_false(unread_client_has_room(c, ANSWER));
+        unread_client_ask(c);
+        unread_client_set_waiting(c, 0);
+        g_assert_true(unread_client_has_room(c, ANSWER));
+        finish_unread(&unread);
+}
+
+int main(int argc, char *argv[]) {
+        g_test_init(&argc, &argv, NULL);
+
+        g_test_add_func("/user/each user is charged separately", test_users);
+        g_test_add_func("/user/a charge is changed and given back", test_amounts);
+        g_test_add_func("/credit/the window begins at one and grows", test_window);
+        g_test_add_func("/credit/each user has a share", test_shares);
+        g_test_add_func("/credit/the common part is mainly for clients that have read", test_common_part);
+        g_test_add_func("/credit/clients are resumed in FIFO order", test_order);
+        g_test_add_func("/credit/no client waits while there is room", test_needless);
+        g_test_add_func("/credit/descriptors that are no connections count", test_extra);
+        g_test_add_data_func("/credit/receipts count", GUINT_TO_POINTER(48), test_receipts);
+        g_test_add_data_func("/credit/receipts count, with the highest limit", GUINT_TO_POINTER(56),
+                             test_receipts);
+        g_test_add_func("/credit/one receipt beyond a small limit", test_receipts_beyond_the_limit);
+        g_test_add_func("/unread/each client leaves something for the next", test_share);
+        g_test_add_func("/unread/all clients together stay below the limit of the bus", test_total);
+        g_test_add_func("/unread/unidentified clients share the limit of a user", test_unidentified);
+        g_test_add_func("/unread/what was sent after the question is added to the answer", test_waiting);
+        g_test_add_func("/unread/a second long reply may exceed the limit, a third may not", test_long);
+        g_test_add_func("/unread/a short reply may follow a long one", test_after_a_long_one);
+
+        return g_test_run();
+}
