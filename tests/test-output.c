@@ -123,7 +123,8 @@ static void test_keeps_and_counts(Fixture *f, const void *data) {
         n = read_lines(f, 0);
         g_assert_cmpuint(n, >=, 1024 * 1024 / LINE_SIZE);
         g_assert_cmpuint(n, <, N_LINES);
-        expected = g_strdup_printf("%u lines were dropped, as nobody has read them in time.\n", N_LINES - n);
+        expected = g_strdup_printf("%u lines were dropped, because the output was read too slowly.\n",
+                                   N_LINES - n);
         assert_has_said(f, expected);
 
         /* There is room again, and it is said once. */
@@ -151,7 +152,7 @@ static void test_reader_goes(Fixture *f, const void *data) {
 static void test_disk_is_full(Fixture *f, const void *data) {
         output_line(f->output, "a line");
         assert_ends(f, EXIT_FAILURE);
-        assert_has_said(f, "Cannot write the output: No space left on device.\n");
+        assert_has_said(f, "Failed to write output: No space left on device.\n");
 }
 
 int main(int argc, char *argv[]) {

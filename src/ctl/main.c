@@ -38,12 +38,13 @@ static const struct {
           verb_show },
         { "close", N_("LISTENER…"), N_("Close listeners, which frees their ports"), 1, ANY_NUMBER, false,
           false, verb_close },
-        { "pause", N_("LISTENER…"), N_("Stop accepting; what connects waits in the kernel"), 1, ANY_NUMBER,
+        { "pause", N_("LISTENER…"), N_("Stop accepting; connections wait in the kernel"), 1, ANY_NUMBER,
           false, false, verb_pause },
-        { "resume", N_("LISTENER…"), N_("Go on accepting"), 1, ANY_NUMBER, false, false, verb_resume },
-        { "monitor", N_("[LISTENER…]"), N_("Show connections and errors as they come"), 0, ANY_NUMBER, false,
-          false, verb_monitor },
-        { "status", "", N_("Show the service, its limits, its counters"), 0, 0, false, false, verb_status },
+        { "resume", N_("LISTENER…"), N_("Resume accepting"), 1, ANY_NUMBER, false, false, verb_resume },
+        { "monitor", N_("[LISTENER…]"), N_("Show connections and errors as they happen"), 0, ANY_NUMBER,
+          false, false, verb_monitor },
+        { "status", "", N_("Show the service with its limits and counters"), 0, 0, false, false,
+          verb_status },
 };
 
 static void help_print(const Context *c) {
@@ -52,7 +53,7 @@ static void help_print(const Context *c) {
         pager_open(c);
         printf(_("%s [OPTIONS…] VERB …\n"
                  "\n"
-                 "TCP ports, and the programs that have them from org.example.TCPServerSocket.\n"),
+                 "Serve on TCP ports of org.example.TCPServerSocket, and manage its listeners.\n"),
                program_invocation_short_name);
 
         help_print_heading(_("Verbs:"));
@@ -65,10 +66,10 @@ static void help_print(const Context *c) {
         options_print_help();
         help_print_heading(_("Exit status:"));
         help_print_line("0", _("Done"));
-        help_print_line("1", _("It failed, and the reason is on standard error"));
-        help_print_line("3", _("status: the service is not there"));
-        help_print_line("…", _("listen: that of COMMAND; see the manual page"));
-        printf(_("\nLISTENER is a listener's number, its path, or its name if no other one has it.\n"
+        help_print_line("1", _("Failure, with a message on standard error"));
+        help_print_line("3", _("status: the service is not running"));
+        help_print_line("…", _("listen: the status of COMMAND; see the manual page"));
+        printf(_("\nLISTENER is the number of a listener, its path, or its name if that is unique.\n"
                  "See the tcpserversocketctl(1) man page for details.\n"));
 }
 
@@ -80,21 +81,20 @@ static int unknown_verb(const char *name) {
         const char *meant = suggest(name, ELEMENTS(verbs), get_verb);
 
         if (meant)
-                return message_error(-EINVAL, _("There is no verb \"%s\"; did you mean \"%s\"?"), name,
-                                     meant);
+                return message_error(-EINVAL, _("Unknown verb \"%s\"; did you mean \"%s\"?"), name, meant);
 
-        return message_error(-EINVAL, _("There is no verb \"%s\"; see \"%s --help\"."), name,
+        return message_error(-EINVAL, _("Unknown verb \"%s\"; see \"%s --help\"."), name,
                              program_invocation_short_name);
 }
 
 /* What would have no effect was meant for something else. */
 static int check_options(const Context *c, const char *verb, bool listens, bool runs_command) {
         if (c->command_option && !runs_command)
-                return message_error(-EINVAL, _("Option --%s is for \"listen\", and not for \"%s\"."),
+                return message_error(-EINVAL, _("Option --%s is only for \"listen\", not for \"%s\"."),
                                      c->command_option, verb);
         if (c->listen_option && !listens)
                 return message_error(-EINVAL,
-                                     _("Option --%s is for \"listen\" and \"relay\", and not for \"%s\"."),
+                                     _("Option --%s is only for \"listen\" and \"relay\", not for \"%s\"."),
                                      c->listen_option, verb);
         return 0;
 }
@@ -128,10 +128,10 @@ static int run_verb(int argc, char *argv[], Context *c) {
                         c->command = NULL;
                 }
                 if (argc > 0 && argc - 1 < verbs[i].min)
-                        return message_error(-EINVAL, _("Too few arguments; it is \"%s %s %s\"."),
+                        return message_error(-EINVAL, _("Too few arguments; usage: \"%s %s %s\"."),
                                              program_invocation_short_name, name, _(verbs[i].arguments));
                 if (argc - 1 > verbs[i].max)
-                        return message_error(-EINVAL, _("Too many arguments; it is \"%s %s%s%s\"."),
+                        return message_error(-EINVAL, _("Too many arguments; usage: \"%s %s%s%s\"."),
                                              program_invocation_short_name, name,
                                              *verbs[i].arguments ? " " : "",
                                              *verbs[i].arguments ? _(verbs[i].arguments) : "");
@@ -173,7 +173,7 @@ int main(int argc, char *argv[]) {
         n = fflush(stdout) == EOF ? errno : ferror(stdout) ? EIO : 0;
         /* Who leaves the pager has seen enough. */
         if (n != 0 && r >= 0 && !pager_is_open())
-                r = message_error(-n, _("Cannot write the output: %s"), strerror(n));
+                r = message_error(-n, _("Failed to write output: %s."), strerror(n));
         pager_close();
         return r < 0 ? EXIT_FAILURE : r;
 }

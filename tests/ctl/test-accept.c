@@ -160,7 +160,7 @@ static void test_a_command_that_fails(Fixture *f, const void *data) {
                 test_send(peer, how[i], strlen(how[i]));
                 g_assert_cmpint(test_wait_end(peer), ==, 0);
         }
-        test_wait_for(tool_has_complained(tool, "was ended by signal SEGV"));
+        test_wait_for(tool_has_complained(tool, "was terminated by signal SEGV"));
         test_wait_for(serving_count_children(tool->child->pid) == 0);
 }
 

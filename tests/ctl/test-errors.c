@@ -15,17 +15,17 @@ typedef struct Case {
 
 static void test_the_command_line(Fixture *f, const void *data) {
         static const Case cases[] = {
-                { { "frobnicate" }, { "There is no verb \"frobnicate\"", "--help" } },
-                { { "stauts" }, { "There is no verb \"stauts\"; did you mean \"status\"?" } },
+                { { "frobnicate" }, { "Unknown verb \"frobnicate\"", "--help" } },
+                { { "stauts" }, { "Unknown verb \"stauts\"; did you mean \"status\"?" } },
                 { { "mon" }, { "did you mean \"monitor\"?" } },
-                { { "--nopager" }, { "There is no option --nopager; did you mean --no-pager?" } },
+                { { "--nopager" }, { "Unknown option --nopager; did you mean --no-pager?" } },
                 { { "--no", "list" },
-                  { "Option --no can be one of --no-pager, --no-legend, ", "write more of it" } },
-                { { "list", "--accept" }, { "Option --accept is for \"listen\", and not for \"list\"" } },
+                  { "Option --no is ambiguous; it can be one of --no-pager, --no-legend, " } },
+                { { "list", "--accept" }, { "Option --accept is only for \"listen\", not for \"list\"" } },
                 { { "relay", "--inetd", "0", "localhost:1" },
-                  { "Option --inetd is for \"listen\", and not for \"relay\"" } },
+                  { "Option --inetd is only for \"listen\", not for \"relay\"" } },
                 { { "status", "--name=x" },
-                  { "Option --name is for \"listen\" and \"relay\", and not for \"status\"" } },
+                  { "Option --name is only for \"listen\" and \"relay\", not for \"status\"" } },
                 { { "show" }, { "Too few arguments", "show LISTENER…" } },
                 { { "list", "1" }, { "Too many arguments", "\"tcpserversocketctl list\"" } },
                 { { "relay", "80" }, { "Too few arguments", "relay [ADDRESS:]PORT TARGET" } },
@@ -41,7 +41,7 @@ static void test_the_command_line(Fixture *f, const void *data) {
                   { "--accept-rate= cannot be \"fast\"", "a number" } },
                 { { "listen", "80", "--max-connections=99999999999" },
                   { "--max-connections= cannot be \"99999999999\"", "from 0 to 4294967295" } },
-                { { "--", "frobnicate" }, { "There is no verb \"frobnicate\"" } },
+                { { "--", "frobnicate" }, { "Unknown verb \"frobnicate\"" } },
                 { { "--", "list", "1" }, { "Too many arguments" } },
                 { { "listen", "80", "--backlog=-2" }, { "--backlog=", "a number" } },
                 { { "listen", "80", "--lifetime=77" }, { "--lifetime=77", "no such open descriptor" } },
@@ -93,7 +93,7 @@ static void test_no_right(Fixture *f, const void *data) {
         pause = tool_run_full(f->bus, NULL, test_other_uid(0), (const char *const[]) { "pause", "1", NULL });
         tool_assert_fails(pause, 1, "Only the program that owns listener 1", "persistent", NULL);
         show = tool_run_full(f->bus, NULL, test_other_uid(0), (const char *const[]) { "show", "1", NULL });
-        tool_assert_fails(show, 1, "Failed to look at listener 1", NULL);
+        tool_assert_fails(show, 1, "Failed to get the properties of listener 1", NULL);
         g_assert_true(test_service_is_listening(f->service, test_get_port(f->client, listener)));
 }
 
@@ -134,7 +134,7 @@ static void test_the_session_bus(Fixture *f, const void *data) {
 
         g_assert_cmpstr(user->out, ==, "No listeners.\n");
         /* Nobody starts it there. */
-        g_assert_nonnull(strstr(status->out, "When idle: leaves after 30 s\n"));
+        g_assert_nonnull(strstr(status->out, "When idle: exits after 30 s\n"));
         tool_assert_fails(system, 1, "system bus", NULL);
 }
 

@@ -246,7 +246,7 @@ static void test_the_service_stops(Fixture *f, const void *data) {
 
         test_wait_for(tool_has_written(tool, "ready\n"));
         g_assert_cmpint(test_service_stop(f->service), ==, 0);
-        assert_ends(f, tool, "is lost: the service was stopped; start this again.");
+        assert_ends(f, tool, "is lost: the service was stopped; run the command again.");
 }
 
 static void test_the_bus_goes_away(Fixture *f, const void *data) {

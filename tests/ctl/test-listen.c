@@ -71,10 +71,10 @@ static void test_exit_statuses(Fixture *f, const void *data) {
                 { { "sh", "-c", "exit 77" }, 77, "" },
                 { { "there-is-no-such-program" },
                   127,
-                  "Cannot run \"there-is-no-such-program\": there is no such program.\n" },
-                { { "/nowhere/at/all" }, 127, "Cannot run \"/nowhere/at/all\": there is no such program.\n" },
-                { { "/etc/passwd" }, 126, "Cannot run \"/etc/passwd\": Permission denied.\n" },
-                { { "/usr" }, 126, "Cannot run \"/usr\": Permission denied.\n" },
+                  "Failed to execute \"there-is-no-such-program\": no such program.\n" },
+                { { "/nowhere/at/all" }, 127, "Failed to execute \"/nowhere/at/all\": no such program.\n" },
+                { { "/etc/passwd" }, 126, "Failed to execute \"/etc/passwd\": Permission denied.\n" },
+                { { "/usr" }, 126, "Failed to execute \"/usr\": Permission denied.\n" },
         };
 
         for (size_t i = 0; i < ELEMENTS(cases); i++) {
@@ -153,8 +153,8 @@ static void test_what_cannot_be(Fixture *f, const void *data) {
                 const char *argv[7];
                 const char *says[2];
         } cases[] = {
-                { { "listen", "0" }, { "There is no command to run", "after \"--\"" } },
-                { { "listen", "0", "--" }, { "There is no command to run", "after \"--\"" } },
+                { { "listen", "0" }, { "Missing command to run", "after \"--\"" } },
+                { { "listen", "0", "--" }, { "Missing command to run", "after \"--\"" } },
                 { { "listen", "--max-connections=3", "0", "--", "true" }, { "limits need --accept" } },
                 { { "listen", "--delivery=signal", "0", "--", "true" },
                   { "can only be \"socket\"", "--accept" } },
@@ -165,14 +165,15 @@ static void test_what_cannot_be(Fixture *f, const void *data) {
                 { { "listen", "--accept", "--paused", "0", "--", "true" },
                   { "--paused needs --persistent" } },
                 { { "relay", "--acknowledge", "0", "127.0.0.1:1" },
-                  { "--acknowledge is for the delivery \"signal\"", "leave it out" } },
+                  { "--acknowledge is only for delivery \"signal\"", "leave it out" } },
                 { { "listen", "192.0.2.77:0", "--", "true" }, { "192.0.2.77" } },
-                { { "relay", "0", "nonsense" }, { "\"nonsense\" is no target", "HOST:PORT" } },
-                { { "relay", "0", "[::1]:" }, { "\"[::1]:\" is no target" } },
-                { { "relay", "0", "::1:80" }, { "\"::1:80\" is no target", "[ADDRESS]:PORT" } },
+                { { "relay", "0", "nonsense" }, { "\"nonsense\" is not a target", "HOST:PORT" } },
+                { { "relay", "0", "[::1]:" }, { "\"[::1]:\" is not a target" } },
+                { { "relay", "0", "::1:80" }, { "\"::1:80\" is not a target", "[ADDRESS]:PORT" } },
                 { { "relay", "0", "there.is.no.such.host.invalid:80" },
-                  { "Cannot find the host \"there.is.no.such.host.invalid\"", "check its name" } },
-                { { "listen", "nonsense", "--", "true" }, { "no TCP service \"nonsense\"", "services(5)" } },
+                  { "Failed to resolve the host \"there.is.no.such.host.invalid\"", "check its name" } },
+                { { "listen", "nonsense", "--", "true" },
+                  { "Unknown TCP service \"nonsense\"", "services(5)" } },
                 { { "listen", "65536", "--", "true" }, { "\"65536\" is not a port", "from 0 to 65535" } },
                 { { "listen", "-1", "--", "true" }, { "-1" } },
                 { { "listen", " 80", "--", "true" }, { "\" 80\" is not a port" } },
@@ -183,9 +184,9 @@ static void test_what_cannot_be(Fixture *f, const void *data) {
                 { { "listen", "--allow-from=192.0.2.0/33", "0", "--", "true" },
                   { "allowFrom", "tcpserversocketctl(1)" } },
                 { { "listen", ":80", "--", "true" }, { "no address before the port in \":80\"" } },
-                { { "relay", "0", "localhost:nonsense" }, { "no TCP service \"nonsense\"" } },
+                { { "relay", "0", "localhost:nonsense" }, { "Unknown TCP service \"nonsense\"" } },
                 { { "relay", "0", "localhost:65616" }, { "\"localhost:65616\" is not a port" } },
-                { { "relay", "0", "localhost:0" }, { "port 0", "\"localhost:0\"" } },
+                { { "relay", "0", "localhost:0" }, { "Port 0", "\"localhost:0\"" } },
         };
         g_autoptr(ToolResult) in_use = tool_run(f->bus, "listen", "0", taken, "--", "true", NULL);
 

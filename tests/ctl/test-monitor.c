@@ -18,7 +18,8 @@ typedef const char *const Words[];
 static Tool *watch(Fixture *f, const char *const *argv) {
         Tool *tool = tool_start(f->bus, NULL, 0, argv);
 
-        test_wait_for(test_child_has_exited(tool->child) || tool_has_complained(tool, "Watching listeners"));
+        test_wait_for(test_child_has_exited(tool->child) ||
+                      tool_has_complained(tool, "Monitoring listeners"));
         g_assert_false(test_child_has_exited(tool->child));
         return tool;
 }
@@ -187,7 +188,7 @@ static void test_jq(Fixture *f, const void *data) {
                 return;
 
         child = test_child_new(argv, &options);
-        test_wait_for(test_file_contains(out, "Watching listeners"));
+        test_wait_for(test_file_contains(out, "Monitoring listeners"));
         listener = test_listen(f->client, 0, -1, NULL);
         {
                 _cleanup_close_ int peer = connect_peer(f, listener);
@@ -239,7 +240,7 @@ static void test_a_reader_that_hangs(Fixture *f, const void *data) {
         options.data = ends + 1;
         child = test_child_new((Words) { g_getenv("TEST_CTL"), "monitor", "--json=pretty", NULL }, &options);
         close(ends[1]);
-        test_wait_for(test_file_contains(log, "Watching listeners"));
+        test_wait_for(test_file_contains(log, "Monitoring listeners"));
         listener = test_listen(f->client, 0, -1, NULL);
 
         /* More than a pipe holds, and far more than the bus lets wait. */
@@ -297,17 +298,17 @@ static void test_no_right(Fixture *f, const void *data) {
         if (!test_require_root())
                 return;
         result = tool_run_full(f->bus, NULL, test_other_uid(0), (Words) { "monitor", NULL });
-        tool_assert_fails(result, 1, "does not let you", "run it as root", NULL);
+        tool_assert_fails(result, 1, "does not allow you", "run the command as root", NULL);
 }
 
 static void test_a_bus_that_ends(Fixture *f, const void *data) {
         g_autoptr(TestBus) bus = test_bus_new(NULL);
         g_autoptr(Tool) tool = tool_start(bus, NULL, 0, (Words) { "monitor", NULL });
 
-        test_wait_for(tool_has_complained(tool, "Watching listeners"));
+        test_wait_for(tool_has_complained(tool, "Monitoring listeners"));
         test_bus_kill(bus);
         g_assert_cmpint(test_child_wait(tool->child), ==, 1);
-        g_assert_true(tool_has_complained(tool, "The bus has ended the connection"));
+        g_assert_true(tool_has_complained(tool, "The bus has closed the connection"));
 }
 
 int main(int argc, char *argv[]) {

@@ -93,7 +93,7 @@ static void test_the_service_is_stopped(Fixture *f, const void *data) {
 
         test_assert_connected(client, target);
         g_assert_cmpint(test_service_stop(f->service), ==, 0);
-        test_wait_for(tool_has_complained(r.tool, "the service was stopped; start this again."));
+        test_wait_for(tool_has_complained(r.tool, "the service was stopped; run the command again."));
         test_assert_connected(client, target);
         client = close_fd(client);
         g_assert_cmpint(test_wait_end(target), ==, 0);

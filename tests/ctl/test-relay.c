@@ -321,8 +321,9 @@ static void test_nobody_there(Fixture *f, const void *data) {
                 g_assert_cmpint(test_wait_end(client), ==, ECONNRESET);
         }
         /* Said once, and it goes on. */
-        again = g_strdup_printf("Cannot reach 127.0.0.1:%u: Connection refused; is a server running there?\n",
-                                port);
+        again = g_strdup_printf(
+                        "Failed to connect to 127.0.0.1:%u: Connection refused; is a server running there?\n",
+                        port);
         test_wait_for(tool_has_complained(r.tool, again));
         {
                 g_autofree char *text = NULL;
@@ -396,7 +397,7 @@ static void test_the_service_is_killed(Fixture *f, const void *data) {
         if (data) {
                 g_assert_cmpint(test_child_wait(r.tool->child), ==, 1);
                 g_assert_true(tool_has_complained(
-                                r.tool, "The port is lost: the service is gone; start this again."));
+                                r.tool, "The port is lost: the service is gone; run the command again."));
         } else {
                 /* Who has the socket needs it no more. */
                 _cleanup_close_ int client = test_connect("127.0.0.1", r.port),

@@ -115,7 +115,7 @@ MACHINE_TEST("starts the service") {
         g_autoptr(Tool) monitor = tool_start(NULL, NULL, 0, (Words) { "monitor", NULL });
         g_autoptr(ToolResult) status = NULL;
 
-        test_wait_for(tool_has_complained(monitor, "Watching listeners"));
+        test_wait_for(tool_has_complained(monitor, "Monitoring listeners"));
         g_assert_true(machine_unit_is("inactive"));
 
         status = run_as(MACHINE_USER, (Words) { "status", NULL });

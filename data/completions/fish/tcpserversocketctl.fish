@@ -5,7 +5,7 @@
 set -l verbs listen relay list show close pause resume monitor status
 set -l before "not __fish_seen_subcommand_from $verbs"
 
-# The words that follow the verb and are no options: how many there are.
+# Counts the arguments of the verb.
 function __tcpserversocketctl_arguments
     set -l words (commandline -opc)
     set -l n -1
@@ -15,7 +15,7 @@ function __tcpserversocketctl_arguments
     echo $n
 end
 
-# All listeners that the options so far lead to, but for those that are there already.
+# The listeners on the bus that the options select, without those that the command line has already.
 function __tcpserversocketctl_listeners
     set -l words (commandline -opc)
     set -l bus
@@ -48,7 +48,7 @@ function __tcpserversocketctl_machines
     machinectl list --full --no-legend --no-pager 2>/dev/null | string replace -r ' .*' ''
 end
 
-# What follows "--" is a command of its own.
+# Whether the cursor is behind "--", in a command of its own.
 function __tcpserversocketctl_in_command
     contains -- -- (commandline -opc)
 end
@@ -68,9 +68,9 @@ complete -c tcpserversocketctl -n $before -a list -d 'List listeners'
 complete -c tcpserversocketctl -n $before -a show -d 'Show the properties of listeners'
 complete -c tcpserversocketctl -n $before -a close -d 'Close listeners'
 complete -c tcpserversocketctl -n $before -a pause -d 'Stop accepting'
-complete -c tcpserversocketctl -n $before -a resume -d 'Go on accepting'
-complete -c tcpserversocketctl -n $before -a monitor -d 'Show connections and errors as they come'
-complete -c tcpserversocketctl -n $before -a status -d 'Show the service, its limits, its counters'
+complete -c tcpserversocketctl -n $before -a resume -d 'Resume accepting'
+complete -c tcpserversocketctl -n $before -a monitor -d 'Show connections and errors as they happen'
+complete -c tcpserversocketctl -n $before -a status -d 'Show the service with its limits and counters'
 
 complete -c tcpserversocketctl -n '__fish_seen_subcommand_from show close pause resume monitor' \
     -ka '(__tcpserversocketctl_listeners)'
@@ -79,37 +79,37 @@ complete -c tcpserversocketctl -n '__fish_seen_subcommand_from listen; and __tcp
     -xa '(__tcpserversocketctl_command)'
 
 set -l here 'not __tcpserversocketctl_in_command'
-complete -c tcpserversocketctl -n $here -s h -l help -d 'Show the options and verbs'
+complete -c tcpserversocketctl -n $here -s h -l help -d 'Show this help'
 complete -c tcpserversocketctl -n $here -l version -d 'Show the version'
 complete -c tcpserversocketctl -n $here -l system -d 'Talk to the service of the system bus'
 complete -c tcpserversocketctl -n $here -l user -d 'Talk to the service of the session bus'
 complete -c tcpserversocketctl -n $here -s M -l machine -xa '(__tcpserversocketctl_machines)' -d 'Talk to the service in a container'
-complete -c tcpserversocketctl -n $here -l json -xa 'pretty short off' -d 'Write JSON'
-complete -c tcpserversocketctl -n $here -s j -d 'Write JSON'
+complete -c tcpserversocketctl -n $here -l json -xa 'pretty short off' -d 'Generate JSON output'
+complete -c tcpserversocketctl -n $here -s j -d 'Generate JSON output'
 complete -c tcpserversocketctl -n $here -l no-pager -d 'Do not pipe output into a pager'
 complete -c tcpserversocketctl -n $here -l no-legend -d 'Do not show headers and footers'
-complete -c tcpserversocketctl -n $here -s l -l full -d 'Do not shorten anything'
-complete -c tcpserversocketctl -n $here -s q -l quiet -d 'Say nothing but errors and what was asked for'
+complete -c tcpserversocketctl -n $here -s l -l full -d 'Do not ellipsize output'
+complete -c tcpserversocketctl -n $here -s q -l quiet -d 'Print only errors and requested output'
 complete -c tcpserversocketctl -n $here -l no-ask-password -d 'Do not ask for passwords'
-complete -c tcpserversocketctl -n $here -l accept -d 'Run the command once for each connection'
-complete -c tcpserversocketctl -n $here -l inetd -d 'With the connection as standard input and output'
-complete -c tcpserversocketctl -n $here -l max-connections -x -d 'At most so many connections at once'
-complete -c tcpserversocketctl -n $here -l max-connections-per-source -x -d 'The same for each address'
-complete -c tcpserversocketctl -n $here -l backlog -x -d 'How many connections wait in the kernel'
-complete -c tcpserversocketctl -n $here -l binary-type -xa 'string arraybuffer' -d 'What bindings make of the bytes'
-complete -c tcpserversocketctl -n $here -l local-address -x -d 'The address to bind'
-complete -c tcpserversocketctl -n $here -l interface -xa '(__tcpserversocketctl_interfaces)' -d 'Take only what arrives here'
-complete -c tcpserversocketctl -n $here -l delivery -xa 'channel socket' -d 'How connections come'
-complete -c tcpserversocketctl -n $here -l lifetime -x -d 'End with this descriptor'
-complete -c tcpserversocketctl -n $here -l defer-accept -x -d 'Wait so many seconds for the first bytes'
+complete -c tcpserversocketctl -n $here -l accept -d 'Run COMMAND once for each connection'
+complete -c tcpserversocketctl -n $here -l inetd -d 'The same, with the connection as standard input and output'
+complete -c tcpserversocketctl -n $here -l max-connections -x -d 'Limit of concurrent connections'
+complete -c tcpserversocketctl -n $here -l max-connections-per-source -x -d 'The same for each peer address'
+complete -c tcpserversocketctl -n $here -l backlog -x -d 'Limit of connections that wait in the kernel'
+complete -c tcpserversocketctl -n $here -l binary-type -xa 'string arraybuffer' -d 'Type that language bindings use for bytes'
+complete -c tcpserversocketctl -n $here -l local-address -x -d 'Address to bind'
+complete -c tcpserversocketctl -n $here -l interface -xa '(__tcpserversocketctl_interfaces)' -d 'Accept only connections from this network interface'
+complete -c tcpserversocketctl -n $here -l delivery -xa 'channel socket' -d 'How the service passes connections on'
+complete -c tcpserversocketctl -n $here -l lifetime -x -d 'Close at the end of this descriptor'
+complete -c tcpserversocketctl -n $here -l defer-accept -x -d 'Wait this long for the first bytes of a peer'
 complete -c tcpserversocketctl -n $here -l fast-open -x -d 'Length of the queue of TCP Fast Open'
-complete -c tcpserversocketctl -n $here -l allow-from -x -d 'Refuse everybody else'
-complete -c tcpserversocketctl -n $here -l accept-rate -x -d 'At most so many connections a second'
-complete -c tcpserversocketctl -n $here -l name -x -d 'A label for listings and logs'
+complete -c tcpserversocketctl -n $here -l allow-from -x -d 'Refuse other peers'
+complete -c tcpserversocketctl -n $here -l accept-rate -x -d 'Accept at most this many connections per second'
+complete -c tcpserversocketctl -n $here -l name -x -d 'Label for listings and logs'
 
-complete -c tcpserversocketctl -n $here -l ipv6-only -a 'yes no' -d 'Take IPv6 connections only'
+complete -c tcpserversocketctl -n $here -l ipv6-only -a 'yes no' -d 'Accept IPv6 connections only'
 complete -c tcpserversocketctl -n $here -l paused -a 'yes no' -d 'With --persistent: accept nothing before "resume"'
-complete -c tcpserversocketctl -n $here -l persistent -a 'yes no' -d 'Let the listener outlive the tool'
+complete -c tcpserversocketctl -n $here -l persistent -a 'yes no' -d 'Keep the listener when the tool ends'
 complete -c tcpserversocketctl -n $here -l non-blocking -a 'yes no' -d 'Set O_NONBLOCK on connections'
 complete -c tcpserversocketctl -n $here -l no-delay -a 'yes no' -d 'Set TCP_NODELAY on connections'
 complete -c tcpserversocketctl -n $here -l keep-alive -a 'yes no' -d 'Set SO_KEEPALIVE on connections'

@@ -54,11 +54,10 @@ int port_parse(const char *whole, const char *s, uint16_t *ret) {
                                        "\"http\", or ADDRESS:PORT."),
                                      whole);
         if (find_service(s, ret) < 0)
-                return message_error(
-                                -EINVAL,
-                                _("There is no TCP service \"%s\"; services(5) has their names, or write "
-                                  "the number of the port."),
-                                s);
+                return message_error(-EINVAL,
+                                     _("Unknown TCP service \"%s\"; services(5) lists the names, or write "
+                                       "the number of the port."),
+                                     s);
         return 0;
 }
 
@@ -78,7 +77,7 @@ int endpoint_parse(const char *s, Endpoint *ret) {
                 } else if (strchr(s, ':') != colon)
                         return message_error(
                                         -EINVAL,
-                                        _("\"%s\" is not clear; write an IPv6 address as [ADDRESS]:PORT."),
+                                        _("\"%s\" is ambiguous; write an IPv6 address as [ADDRESS]:PORT."),
                                         s);
         }
 

@@ -54,53 +54,53 @@ static const struct {
         { OPTION_USER, 0, "user", NULL, N_("Talk to the service of the session bus") },
         { OPTION_MACHINE, 'M', "machine", N_("[USER@]CONTAINER"),
           N_("Talk to the service in a local container") },
-        { OPTION_JSON, 0, "json", "pretty|short|off", N_("Write JSON") },
+        { OPTION_JSON, 0, "json", "pretty|short|off", N_("Generate JSON output") },
         { OPTION_J, 'j', NULL, NULL, N_("Same as --json=pretty on a terminal, --json=short otherwise") },
         { OPTION_NO_PAGER, 0, "no-pager", NULL, N_("Do not pipe output into a pager") },
         { OPTION_NO_LEGEND, 0, "no-legend", NULL, N_("Do not show headers and footers") },
-        { OPTION_FULL, 'l', "full", NULL, N_("Do not shorten what does not fit the terminal") },
-        { OPTION_QUIET, 'q', "quiet", NULL, N_("Say nothing but errors and what was asked for") },
+        { OPTION_FULL, 'l', "full", NULL, N_("Do not ellipsize output") },
+        { OPTION_QUIET, 'q', "quiet", NULL, N_("Print only errors and requested output") },
         { OPTION_NO_ASK_PASSWORD, 0, "no-ask-password", NULL, N_("Do not ask for passwords") },
 
         { OPTION_ACCEPT, 0, "accept", NULL, N_("Run COMMAND once for each connection") },
         { OPTION_INETD, 0, "inetd", NULL, N_("The same, with the connection as standard input and output") },
         { OPTION_MAX_CONNECTIONS, 0, "max-connections", N_("N"),
-          N_("At most so many connections at once; more wait (0: no limit)") },
+          N_("Limit of concurrent connections; others wait (0: no limit)") },
         { OPTION_MAX_CONNECTIONS_PER_SOURCE, 0, "max-connections-per-source", N_("N"),
-          N_("The same for each peer's address") },
+          N_("The same for each peer address") },
 
-        { OPTION_BACKLOG, 0, "backlog", N_("N"), N_("How many connections wait in the kernel at most") },
+        { OPTION_BACKLOG, 0, "backlog", N_("N"), N_("Limit of connections that wait in the kernel") },
         { OPTION_LISTEN, 0, "binary-type", "string|arraybuffer",
-          N_("What language bindings make of the bytes"), "binaryType", 's' },
-        { OPTION_LISTEN, 0, "local-address", N_("ADDRESS"),
-          N_("The address to bind, if there is none before the port"), "localAddress", 's' },
-        { OPTION_LISTEN, 0, "ipv6-only", N_("BOOL"), N_("Take IPv6 connections only"), "ipv6Only", 'b' },
-        { OPTION_LISTEN, 0, "interface", N_("NAME"), N_("Take only what arrives on this network interface"),
-          "interface", 's' },
+          N_("Type that language bindings use for bytes"), "binaryType", 's' },
+        { OPTION_LISTEN, 0, "local-address", N_("ADDRESS"), N_("Address to bind, if the port has no ADDRESS"),
+          "localAddress", 's' },
+        { OPTION_LISTEN, 0, "ipv6-only", N_("BOOL"), N_("Accept IPv6 connections only"), "ipv6Only", 'b' },
+        { OPTION_LISTEN, 0, "interface", N_("NAME"),
+          N_("Accept only connections from this network interface"), "interface", 's' },
         { OPTION_LISTEN, 0, "delivery", "channel|socket",
-          N_("How connections come from the service; chosen by default"), "delivery", 's' },
+          N_("How the service passes connections on (default: automatic)"), "delivery", 's' },
         { OPTION_LISTEN, 0, "acknowledge", N_("BOOL"),
-          N_("Refused: it is for the delivery \"signal\", which no verb uses"), "acknowledge", 'b' },
+          N_("Not supported: only for delivery \"signal\", which no verb uses"), "acknowledge", 'b' },
         { OPTION_LISTEN, 0, "paused", N_("BOOL"), N_("With --persistent: accept nothing before \"resume\""),
           "paused", 'b' },
         { OPTION_LISTEN, 0, "lifetime", N_("FD"),
-          N_("End with this descriptor: a pipe, socket, pidfd or eventfd"), "lifetime", 'h' },
-        { OPTION_LISTEN, 0, "persistent", N_("BOOL"), N_("Let the listener outlive the tool"), "persistent",
-          'b' },
+          N_("Close at the end of this pipe, socket, pidfd or eventfd"), "lifetime", 'h' },
+        { OPTION_LISTEN, 0, "persistent", N_("BOOL"), N_("Keep the listener when the tool ends"),
+          "persistent", 'b' },
         { OPTION_LISTEN, 0, "non-blocking", N_("BOOL"), N_("Set O_NONBLOCK on connections"), "nonBlocking",
           'b' },
         { OPTION_LISTEN, 0, "no-delay", N_("BOOL"), N_("Set TCP_NODELAY on connections"), "noDelay", 'b' },
         { OPTION_LISTEN, 0, "keep-alive", N_("BOOL"), N_("Set SO_KEEPALIVE on connections"), "keepAlive",
           'b' },
-        { OPTION_LISTEN, 0, "defer-accept", N_("SECONDS"), N_("Wait so long for a peer's first bytes"),
+        { OPTION_LISTEN, 0, "defer-accept", N_("SECONDS"), N_("Wait this long for the first bytes of a peer"),
           "deferAccept", 'u' },
         { OPTION_LISTEN, 0, "fast-open", N_("N"), N_("Length of the queue of TCP Fast Open"), "fastOpen",
           'u' },
         { OPTION_LISTEN, 0, "allow-from", N_("PREFIX[,PREFIX…]"),
-          N_("Refuse everybody else; may be given several times"), "allowFrom", 'a' },
-        { OPTION_LISTEN, 0, "accept-rate", N_("N"), N_("Accept at most so many connections a second"),
+          N_("Refuse other peers; can be given several times"), "allowFrom", 'a' },
+        { OPTION_LISTEN, 0, "accept-rate", N_("N"), N_("Accept at most this many connections per second"),
           "acceptRate", 'u' },
-        { OPTION_LISTEN, 0, "name", N_("TEXT"), N_("A label for listings and logs"), "name", 's' },
+        { OPTION_LISTEN, 0, "name", N_("TEXT"), N_("Label for listings and logs"), "name", 's' },
 };
 
 #define FIRST_LISTEN (ELEMENTS(table) - N_LISTEN_OPTIONS)
@@ -365,7 +365,7 @@ static int unknown_option(const char *argument, char letter) {
         const char *meant;
 
         if (letter != 0)
-                return message_error(-EINVAL, _("There is no option -%c; see \"%s --help\"."), letter,
+                return message_error(-EINVAL, _("Unknown option -%c; see \"%s --help\"."), letter,
                                      program_invocation_short_name);
 
         name = copy_name(argument);
@@ -373,13 +373,13 @@ static int unknown_option(const char *argument, char letter) {
                 return message_oom();
         candidates = suggest_all(name, ELEMENTS(table), get_option, "--");
         if (candidates)
-                return message_error(-EINVAL, _("Option --%s can be one of %s; write more of it."), name,
+                return message_error(-EINVAL, _("Option --%s is ambiguous; it can be one of %s."), name,
                                      candidates);
 
         meant = suggest(name, ELEMENTS(table), get_option);
         if (meant)
-                return message_error(-EINVAL, _("There is no option --%s; did you mean --%s?"), name, meant);
-        return message_error(-EINVAL, _("There is no option --%s; see \"%s --help\"."), name,
+                return message_error(-EINVAL, _("Unknown option --%s; did you mean --%s?"), name, meant);
+        return message_error(-EINVAL, _("Unknown option --%s; see \"%s --help\"."), name,
                              program_invocation_short_name);
 }
 
@@ -458,8 +458,7 @@ static void print_heading(size_t i) {
                 { OPTION_HELP, N_("Options:") },
                 { OPTION_ACCEPT, N_("Options of listen:") },
                 { OPTION_MAX_CONNECTIONS, N_("Options of listen and relay:") },
-                { OPTION_BACKLOG,
-                  N_("Options of listen and relay, which are those of the service's method Listen:") },
+                { OPTION_BACKLOG, N_("Options of listen and relay for the method Listen of the service:") },
         };
         const char *heading = NULL;
 

@@ -64,7 +64,7 @@ static int parse_host(const char *s, Target *t) {
         if (length == 0 || colon[1] == '\0')
                 return message_error(
                                 -EINVAL,
-                                _("\"%s\" is no target; write HOST:PORT, [ADDRESS]:PORT, or the path of a Unix "
+                                _("\"%s\" is not a target; write HOST:PORT, [ADDRESS]:PORT, or the path of a Unix "
                                   "socket."),
                                 t->name);
 
@@ -72,8 +72,7 @@ static int parse_host(const char *s, Target *t) {
         if (r < 0)
                 return r;
         if (port == 0)
-                return message_error(-EINVAL,
-                                     _("Nothing can be reached at port 0; write the port of \"%s\"."),
+                return message_error(-EINVAL, _("Port 0 cannot be reached; write the port of \"%s\"."),
                                      t->name);
 
         host = strndup(s, length);
@@ -85,7 +84,7 @@ static int parse_host(const char *s, Target *t) {
         if (r != 0)
                 return message_error(
                                 -EHOSTUNREACH,
-                                _("Cannot find the host \"%s\": %s; check its name, or write its address."),
+                                _("Failed to resolve the host \"%s\": %s; check its name, or write its address."),
                                 host, r == EAI_SYSTEM ? strerror(errno) : gai_strerror(r));
 
         r = 0;

@@ -135,7 +135,7 @@ static int on_exit_of_command(sd_event_source *source, const siginfo_t *info, vo
 
         if (info->si_code == CLD_DUMPED || (info->si_code == CLD_KILLED && !signal_ends(info->si_status) &&
                                             info->si_status != SIGPIPE && info->si_status != SIGKILL))
-                message_info(_("COMMAND for %s, port %u, was ended by signal %s."),
+                message_info(_("COMMAND for %s, port %u, was terminated by signal %s."),
                              address_format(&job->peer, address), address_get_port(&job->peer),
                              sigabbrev_np(info->si_status) ?: "?");
 
@@ -156,7 +156,7 @@ static void watch_job(Job *job) {
                 wait_a_moment(a, r);
         else if (r < 0)
                 (void) sd_event_exit(a->event,
-                                     message_error(r, _("Cannot wait for a process: %s."), strerror(-r)));
+                                     message_error(r, _("Failed to wait for a process: %s."), strerror(-r)));
 }
 
 static void start_job(Job *job) {
@@ -310,7 +310,7 @@ static int watch(Acceptor *a) {
                 r = sd_event_add_io(a->event, &a->ports[i].source, a->ports[i].connections.fd, EPOLLIN,
                                     on_connections, a->ports + i);
         if (r < 0)
-                return message_error(r, _("Cannot wait for connections: %s."), strerror(-r));
+                return message_error(r, _("Failed to wait for connections: %s."), strerror(-r));
 
         return lease_watch(a->lease, a->event, on_lost, a);
 }
@@ -335,7 +335,7 @@ static int run(Acceptor *a, int argc, char *argv[], Context *c) {
         lease_announce(a->lease);
         r = sd_event_loop(a->event);
         if (r < 0)
-                return message_error(r, _("Cannot wait for events: %s."), strerror(-r));
+                return message_error(r, _("Failed to wait for events: %s."), strerror(-r));
 
         return a->lost && a->ending == 0 ? -ECONNRESET : 0;
 }

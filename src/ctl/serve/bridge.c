@@ -341,8 +341,8 @@ static BridgeState try_next(Bridge *b, BridgeHub *hub, int error) {
         }
 
         if (!hub->unreachable)
-                (void) message_error(error, _("Cannot reach %s: %s; is a server running there?"), t->name,
-                                     strerror(-error));
+                (void) message_error(error, _("Failed to connect to %s: %s; is a server running there?"),
+                                     t->name, strerror(-error));
         hub->unreachable = true;
         return reset(b);
 }

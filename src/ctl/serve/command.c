@@ -56,11 +56,11 @@ static int find_program(const char *name) {
 
 static int cannot_run(const char *name, int error) {
         if (error == ENOENT || error == ENOTDIR) {
-                (void) message_error(-error, _("Cannot run \"%s\": there is no such program."), name);
+                (void) message_error(-error, _("Failed to execute \"%s\": no such program."), name);
                 return EXIT_NOT_FOUND;
         }
 
-        (void) message_error(-error, _("Cannot run \"%s\": %s."), name, strerror(error));
+        (void) message_error(-error, _("Failed to execute \"%s\": %s."), name, strerror(error));
         return EXIT_CANNOT_RUN;
 }
 

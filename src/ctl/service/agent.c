@@ -54,7 +54,7 @@ int agent_open(void) {
                 return 0;
 
         if (pipe2(ends, O_CLOEXEC) < 0)
-                return message_error(-errno, _("Cannot start the agent that asks for passwords: %s."),
+                return message_error(-errno, _("Failed to start the agent that asks for passwords: %s."),
                                      strerror(errno));
         ready = ends[0];
         notify = ends[1];
@@ -62,7 +62,7 @@ int agent_open(void) {
         (void) fflush(NULL);
         pid = fork();
         if (pid < 0)
-                return message_error(-errno, _("Cannot start the agent that asks for passwords: %s."),
+                return message_error(-errno, _("Failed to start the agent that asks for passwords: %s."),
                                      strerror(errno));
         if (pid == 0)
                 run_agent(notify, parent);

@@ -139,7 +139,7 @@ bool connection_source_is_transient(int r) {
 }
 
 const char *connection_source_explain(int r) {
-        return r == -EPERM ? _("a firewall or security module does not let them be accepted") : strerror(-r);
+        return r == -EPERM ? _("a firewall or security module prevents accepting them") : strerror(-r);
 }
 
 int connection_source_next(ConnectionSource *in, int *ret_fd, Address *ret_peer) {

@@ -61,10 +61,10 @@ static const char *explain(const char *reason) {
         } table[] = {
                 { "administrator", N_("an administrator has closed it") },
                 { "error",
-                  N_("the service could not go on with it; \"journalctl -u tcpserversocketd\" says more") },
-                { "lifetime", N_("what it was to live as long as has ended") },
-                { "owner", N_("it was closed") },
-                { "shutdown", N_("the service was stopped; start this again") },
+                  N_("the service failed to serve it; \"journalctl -u tcpserversocketd\" says more") },
+                { "lifetime", N_("the descriptor of --lifetime has ended") },
+                { "owner", N_("its owner has closed it") },
+                { "shutdown", N_("the service was stopped; run the command again") },
         };
 
         for (size_t i = 0; i < ELEMENTS(table); i++)
@@ -99,7 +99,7 @@ static int on_disconnected(sd_bus_message *m, void *userdata, sd_bus_error *erro
         if (!lease->is_lost) {
                 (void) message_error(-ECONNRESET,
                                      _("The connection to the bus is lost, and the ports with it; "
-                                       "start this again."));
+                                       "run the command again."));
                 set_lost(lease);
         }
         return 0;
@@ -124,7 +124,7 @@ int lease_new(Context *c, Lease **ret) {
                 r = sd_bus_match_signal(c->bus, &lease->disconnected, NULL, "/org/freedesktop/DBus/Local",
                                         "org.freedesktop.DBus.Local", "Disconnected", on_disconnected, lease);
         if (r < 0)
-                return client_error(c, r, NULL, _("Failed to wait for signals of the service"));
+                return client_error(c, r, NULL, _("Failed to subscribe to signals of the service"));
 
         *ret = TAKE_PTR(lease);
         return 0;
@@ -179,7 +179,7 @@ static int get_address(Context *c, const char *path, char **ret_address, uint16_
                 r = sd_bus_get_property_string(c->bus, BUS_NAME, path, LISTENER_INTERFACE, "LocalAddress",
                                                &error, ret_address);
 
-        return r < 0 ? client_error(c, r, &error, _("Failed to look at the new listener")) : 0;
+        return r < 0 ? client_error(c, r, &error, _("Failed to get the address of the new listener")) : 0;
 }
 
 typedef struct Answer {
@@ -233,13 +233,13 @@ static int take_descriptor(Context *c, const char *path, const char *member) {
 static int check_options(const Context *c, const char *delivery) {
         if (option_is_true(c, "acknowledge"))
                 return message_error(-EINVAL,
-                                     _("Option --acknowledge is for the delivery \"signal\", which no verb "
+                                     _("Option --acknowledge is only for delivery \"signal\", which no verb "
                                        "uses; leave it out."));
         /* With a socket, the service refuses it anyway. */
         if (option_is_true(c, "paused") && !option_is_true(c, "persistent") && streq(delivery, "channel"))
-                return message_error(-EINVAL,
-                                     _("Option --paused needs --persistent, as nobody could resume the "
-                                       "listener otherwise."));
+                return message_error(
+                                -EINVAL,
+                                _("Option --paused needs --persistent, or no program could resume the listener."));
         return 0;
 }
 
@@ -292,7 +292,7 @@ int lease_take_socket(Lease *lease, const Endpoint *endpoint) {
         if (wanted && !streq(wanted, "socket"))
                 return message_error(
                                 -EINVAL,
-                                _("COMMAND takes the socket itself, so --delivery= can only be \"socket\"; "
+                                _("COMMAND accepts connections itself, so --delivery= can only be \"socket\"; "
                                   "or use --accept."));
 
         return take(lease, endpoint, "socket");
@@ -315,7 +315,8 @@ int lease_take_connections(Lease *lease, const Endpoint *endpoint, bool non_bloc
         int r;
 
         if (delivery && !streq(delivery, "socket") && !streq(delivery, "channel"))
-                return message_error(-EINVAL, _("Here, --delivery= can only be \"socket\" or \"channel\"."));
+                return message_error(-EINVAL,
+                                     _("Option --delivery= can only be \"socket\" or \"channel\" here."));
         if (!delivery)
                 delivery = choose_delivery(lease);
 
@@ -327,7 +328,8 @@ int lease_take_connections(Lease *lease, const Endpoint *endpoint, bool non_bloc
                                    non_blocking || option_is_true(lease->context, "nonBlocking"));
         if (r < 0) {
                 connection_source_done(ret);
-                return message_error(r, _("Cannot use what the service has sent: %s."), strerror(-r));
+                return message_error(r, _("Failed to set up the descriptor from the service: %s."),
+                                     strerror(-r));
         }
         return 0;
 }
@@ -368,7 +370,7 @@ int lease_watch(Lease *lease, sd_event *event, LeaseLost lost, void *userdata) {
         r = sd_bus_set_close_on_exit(lease->context->bus, false);
         if (r >= 0)
                 r = sd_bus_attach_event(lease->context->bus, event, SD_EVENT_PRIORITY_NORMAL);
-        return r < 0 ? message_error(r, _("Cannot wait for the bus: %s."), strerror(-r)) : 0;
+        return r < 0 ? message_error(r, _("Failed to wait for the bus: %s."), strerror(-r)) : 0;
 }
 
 static int on_no_reason(sd_event_source *source, uint64_t usec, void *userdata) {
@@ -376,7 +378,7 @@ static int on_no_reason(sd_event_source *source, uint64_t usec, void *userdata) 
 
         if (!lease->is_lost) {
                 (void) message_error(-ECONNRESET,
-                                     _("The port is lost: the service is gone; start this again."));
+                                     _("The port is lost: the service is gone; run the command again."));
                 set_lost(lease);
         }
         return 0;

@@ -253,7 +253,7 @@ static int on_input(sd_event_source *source, int fd, uint32_t events, void *user
                         handle(m, message);
         }
         if (r < 0) {
-                (void) message_error(r, _("The bus has ended the connection: %s."), strerror(-r));
+                (void) message_error(r, _("The bus has closed the connection: %s."), strerror(-r));
                 return sd_event_exit(m->event, EXIT_FAILURE);
         }
 
@@ -315,7 +315,7 @@ int monitor_reconnect(Monitor *m) {
         r = open_monitor(m->context, &m->bus, &error);
         if (sd_bus_error_has_name(&error, SD_BUS_ERROR_ACCESS_DENIED))
                 return message_error(-EACCES,
-                                     _("The bus does not let you see what it tells others; run it as root."));
+                                     _("The bus does not allow you to monitor it; run the command as root."));
         if (r >= 0)
                 r = sd_event_add_io(m->event, &m->input, sd_bus_get_fd(m->bus), EPOLLIN, on_input, m);
 

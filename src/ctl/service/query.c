@@ -137,7 +137,7 @@ int query_listener(Context *c, const char *path, Listener *ret) {
         if (r >= 0)
                 r = read_listener(reply, &l);
         if (r < 0)
-                return client_error(c, r, &error, _("Failed to look at listener %s"),
+                return client_error(c, r, &error, _("Failed to get the properties of listener %s"),
                                     listener_get_number(path));
 
         l.path = strdup(path);
@@ -169,8 +169,7 @@ static int find_name(Context *c, const char *name, char **ret) {
                 found = l.items + i;
         }
         if (!found)
-                return message_error(-ENOENT, _("There is no listener \"%s\"; \"list\" shows what there is."),
-                                     name);
+                return message_error(-ENOENT, _("There is no listener \"%s\"; \"list\" shows all."), name);
 
         *ret = strdup(found->path);
         return *ret ? 0 : message_oom();
@@ -187,8 +186,7 @@ int query_path(Context *c, const char *text, char **ret) {
 
         /* Those without a name have the empty one. */
         if (*text == '\0')
-                return message_error(-EINVAL, _("There is no listener \"%s\"; \"list\" shows what there is."),
-                                     text);
+                return message_error(-EINVAL, _("There is no listener \"%s\"; \"list\" shows all."), text);
         if (*text != '/')
                 return find_name(c, text, ret);
         if (!sd_bus_object_path_is_valid(text) ||

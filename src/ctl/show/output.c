@@ -57,18 +57,19 @@ static void flush(Output *o) {
 
         if (r < 0 && r != -EAGAIN) {
                 if (r != -EPIPE)
-                        (void) message_error(r, _("Cannot write the output: %s."), strerror(-r));
+                        (void) message_error(r, _("Failed to write output: %s."), strerror(-r));
                 (void) sd_event_exit(o->event, r == -EPIPE ? EXIT_SUCCESS : EXIT_FAILURE);
                 return;
         }
         if (o->size == 0 && o->n_dropped > 0) {
                 unsigned long n_dropped = TAKE(o->n_dropped, 0);
 
-                (void) message_error(0,
-                                     ngettext("%lu line was dropped, as nobody has read it in time.",
-                                              "%lu lines were dropped, as nobody has read them in time.",
-                                              n_dropped),
-                                     n_dropped);
+                (void) message_error(
+                                0,
+                                ngettext("%lu line was dropped, because the output was read too slowly.",
+                                         "%lu lines were dropped, because the output was read too slowly.",
+                                         n_dropped),
+                                n_dropped);
         }
         if (o->source)
                 (void) sd_event_source_set_io_events(o->source, o->size > 0 ? EPOLLOUT : 0);
@@ -104,7 +105,7 @@ int output_new(sd_event *event, Output **ret) {
         r = sd_event_add_io(event, &o->source, STDOUT_FILENO, 0, on_writable, o);
         if (r < 0 && r != -EPERM) {
                 output_free(o);
-                return message_error(r, _("Cannot write the output: %s."), strerror(-r));
+                return message_error(r, _("Failed to write output: %s."), strerror(-r));
         }
 
         (void) signal(SIGPIPE, SIG_IGN);

@@ -97,7 +97,7 @@ static int start(Server *s, const Context *c) {
         r = command_start(&s->command, &input, &s->pid);
         if (r >= 0)
                 r = sd_event_add_child(s->event, NULL, s->pid, WEXITED, on_exit_of_command, s);
-        return r < 0 ? message_error(r, _("Cannot start a process: %s."), strerror(-r)) : 0;
+        return r < 0 ? message_error(r, _("Failed to start a process: %s."), strerror(-r)) : 0;
 }
 
 static int serve(Server *s, const Context *c) {
@@ -107,7 +107,7 @@ static int serve(Server *s, const Context *c) {
         if (r >= 0)
                 r = signals_add(s->event, on_signal, s);
         if (r < 0)
-                return message_error(r, _("Cannot wait for signals: %s."), strerror(-r));
+                return message_error(r, _("Failed to wait for signals: %s."), strerror(-r));
 
         r = lease_watch(s->lease, s->event, on_lost, s);
         if (r < 0)
@@ -120,7 +120,7 @@ static int serve(Server *s, const Context *c) {
 
         r = sd_event_loop(s->event);
         if (r < 0)
-                return message_error(r, _("Cannot wait for events: %s."), strerror(-r));
+                return message_error(r, _("Failed to wait for events: %s."), strerror(-r));
 
         return s->lost ? -ECONNRESET : r;
 }
@@ -145,7 +145,7 @@ int verb_listen(int argc, char *argv[], Context *c) {
         int r;
 
         if (!c->command || !c->command[0])
-                return message_error(-EINVAL, _("There is no command to run; write it after \"--\"."));
+                return message_error(-EINVAL, _("Missing command to run; write it after \"--\"."));
 
         command_init(&s.command, c->command);
         r = command_check(&s.command);
@@ -155,8 +155,7 @@ int verb_listen(int argc, char *argv[], Context *c) {
         if (c->accept || c->inetd)
                 return accept_connections(argc, argv, c, &s.command);
         if (c->max_connections > 0 || c->max_connections_per_source > 0)
-                return message_error(-EINVAL,
-                                     _("COMMAND takes the connections itself; limits need --accept."));
+                return message_error(-EINVAL, _("COMMAND accepts connections itself; limits need --accept."));
 
         r = lease_new(c, &lease);
         if (r < 0)

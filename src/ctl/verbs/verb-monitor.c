@@ -210,7 +210,7 @@ static int run(Context *c, char **paths) {
         if (r >= 0)
                 r = sd_event_add_signal(event, NULL, SIGTSTP, on_stop, &v);
         if (r < 0)
-                return message_error(r, _("Cannot set up an event loop: %s."), strerror(-r));
+                return message_error(r, _("Failed to set up an event loop: %s."), strerror(-r));
 
         r = output_new(event, &output);
         if (r < 0)
@@ -222,7 +222,7 @@ static int run(Context *c, char **paths) {
                 return r;
         v.monitor = monitor;
 
-        message_info(_("Watching listeners; Ctrl-C ends this."));
+        message_info(_("Monitoring listeners; press Ctrl-C to stop."));
         r = sd_event_loop(event);
         return r < 0 ? message_error(r, _("Failed to monitor the bus: %s."), strerror(-r)) : r;
 }

@@ -58,7 +58,7 @@ static int forward(Forwarding *f, RelayParameters *parameters) {
         if (r >= 0)
                 r = signals_add(f->event, on_signal, f);
         if (r < 0)
-                return message_error(r, _("Cannot wait for connections: %s."), strerror(-r));
+                return message_error(r, _("Failed to wait for connections: %s."), strerror(-r));
 
         f->relay = relay;
         r = lease_watch(f->lease, f->event, on_lost, f);
@@ -68,7 +68,7 @@ static int forward(Forwarding *f, RelayParameters *parameters) {
         lease_announce(f->lease);
         r = relay_run(relay);
         if (r < 0)
-                return message_error(r, _("Cannot wait for events: %s."), strerror(-r));
+                return message_error(r, _("Failed to wait for events: %s."), strerror(-r));
 
         return f->lost && f->ending == 0 ? -ECONNRESET : 0;
 }
@@ -82,7 +82,7 @@ static int run(Forwarding *f, const Endpoint *endpoint, const char *to, Context 
 
         r = sd_event_default(&f->event);
         if (r < 0)
-                return message_error(r, _("Cannot set up an event loop: %s."), strerror(-r));
+                return message_error(r, _("Failed to set up an event loop: %s."), strerror(-r));
         r = target_parse(to, &parameters.target);
         if (r < 0)
                 return r;

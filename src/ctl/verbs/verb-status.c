@@ -129,13 +129,13 @@ static int add_idle(Table *t, const Context *c, const ServiceStatus *s) {
         char idle[32];
 
         if (s->idle_timeout_usec == UINT64_MAX)
-                return add_line(t, _("When idle"), "%s", _("stays"));
+                return add_line(t, _("When idle"), "%s", _("keeps running"));
 
         (void) snprintf(idle, sizeof(idle), "%.6g", (double) s->idle_timeout_usec / 1e6);
         /* Nothing starts it on a session bus. */
         if (c->user)
-                return add_line(t, _("When idle"), _("leaves after %s s"), idle);
-        return add_line(t, _("When idle"), _("leaves after %s s, and comes back when it is called"), idle);
+                return add_line(t, _("When idle"), _("exits after %s s"), idle);
+        return add_line(t, _("When idle"), _("exits after %s s, and starts again when it is called"), idle);
 }
 
 static int add_all(Table *t, const Context *c, const ServiceStatus *s, const Counters *n) {
@@ -158,8 +158,8 @@ static int add_all(Table *t, const Context *c, const ServiceStatus *s, const Cou
                add_list(t, _("Ports"), s->allowed_ports) ?:
                add_list(t, _("Addresses"), s->allowed_addresses) ?:
                add_line(t, _("Sockets"), "%s",
-                        s->allow_socket_delivery ? _("may be taken (delivery \"socket\")")
-                                                 : _("may not be taken (delivery \"socket\")")) ?:
+                        s->allow_socket_delivery ? _("allowed (delivery \"socket\")")
+                                                 : _("not allowed (delivery \"socket\")")) ?:
                add_idle(t, c, s);
 }
 
