@@ -253,8 +253,7 @@ static int on_time_out(sd_event_source *s, uint64_t usec, void *userdata) {
                           strerror(-r));
 
         (void) pull_call_free(call);
-        delivery_tell_room(&p->delivery); /* nobody may be calling any more, and the owner wants to know what
-                                             waits */
+        delivery_tell_room(&p->delivery); /* without other calls, a waiting connection makes Pending due */
         return 0;
 }
 

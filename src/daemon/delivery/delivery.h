@@ -94,7 +94,7 @@ void delivery_done(Delivery *d);
 
 bool delivery_is(const Delivery *d, DeliveryKind kind);
 
-/* Consumes the handoff, whose serial is higher than those of all that wait. */
+/* Consumes the handoff. Serials have to ascend. */
 void delivery_add(Delivery *d, Handoff *handoff);
 
 /* The first waiting connection has been sent. */

@@ -93,7 +93,7 @@ struct Listener {
         Episode shortage;       /* of descriptors or memory */
         Pacer pacer;
         Delivery *delivery;
-        bool pushed_more; /* the last push() was told that more connections may follow */
+        bool pushed_more; /* the last push() had its argument 'more' set */
 
         uint64_t accepted;
         uint64_t delivered;

@@ -50,7 +50,8 @@ static int on_barrier(sd_bus_message *answer, void *userdata, sd_bus_error *ret_
         if (!ping_is_answered_by(answer, b->destination)) {
                 const sd_bus_error *error = sd_bus_message_get_error(answer);
 
-                log_debug("No answer from %s: %s", b->destination, error ? error->message : "not its own");
+                log_debug("Barrier not answered by %s: %s", b->destination,
+                          error ? error->message : "the answer has another sender");
                 b->position = 0;
                 b->events->failed(b->userdata);
                 return 0;

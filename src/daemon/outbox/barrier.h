@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The Pings to one client that prove, when they are answered, that it has read what was sent before. */
+/* Calls of Ping to one client. The answer proves that the client has read all earlier messages. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -10,21 +10,21 @@ typedef struct Barriers Barriers;
 typedef struct sd_bus sd_bus;
 typedef struct sd_bus_slot sd_bus_slot;
 
-/* The first stands for whatever there is. While it is under way, a second is sent for half a window, so that
- * the client takes the one half while we see to the other. No client with a small window has two, for
- * dbus-daemon lets us wait for few answers in all. */
+/* While the first barrier is on the bus, a second one is sent after half a window, so that the client reads
+ * one half while the service sends the other. A client with a small window gets only one, as dbus-daemon
+ * limits the open calls of the service. */
 #define BARRIERS_MAX 2
 
 typedef struct Barrier {
         Barriers *barriers;
-        sd_bus_slot *call; /* NULL: it is not under way */
-        uint64_t position; /* all up to here it stands for */
+        sd_bus_slot *call; /* NULL: not on the bus */
+        uint64_t position; /* it covers all up to here */
 } Barrier;
 
 typedef struct BarrierEvents {
-        /* All up to the position has been read. */
+        /* The client has read all up to the position. */
         void (*passed)(uint64_t position, void *userdata);
-        /* Nothing is proved, and another one is needed. */
+        /* Not answered by the client; another barrier is needed. */
         void (*failed)(void *userdata);
 } BarrierEvents;
 
@@ -35,7 +35,7 @@ struct Barriers {
         const BarrierEvents *events;
         void *userdata;
         Barrier barriers[BARRIERS_MAX];
-        uint64_t position; /* all up to here has one behind it */
+        uint64_t position; /* a barrier covers all up to here */
 };
 
 void barriers_init(Barriers *b,
@@ -45,10 +45,10 @@ void barriers_init(Barriers *b,
                    void *userdata);
 void barriers_done(Barriers *b);
 
-/* One to be sent for so many messages that have none, with such a window; 'more': others follow at once. NULL
- * if it is not worth it, or cannot be had. */
+/* Returns an idle barrier if one should be sent now for n_open descriptors without one, else NULL. 'more':
+ * others follow at once. */
 Barrier *barriers_choose(Barriers *b, uint32_t n_open, uint32_t window, bool more);
 
-/* It stands for all up to the position. A client may take all the time it wants to answer: it spends its own
- * credit, nobody else's. */
+/* Sends a barrier that covers all up to the position, without a timeout: a client that does not answer uses
+ * up only its own credit. */
 int barrier_send(Barrier *barrier, uint64_t position);

@@ -62,7 +62,7 @@ typedef TAILQ_HEAD(HandoffQueue, Handoff) HandoffQueue;
 
 /* A descriptor in a message on the bus. */
 struct OutboxEntry {
-        Handoff *handoff; /* NULL: a channel, a listening socket, or a connection whose listener is closed */
+        Handoff *handoff; /* NULL: a channel, a listening socket, or a connection of a closed listener */
         bool receipt;     /* its message carries one */
         bool charged;     /* to the slot; a receipt that hangs up ends that early */
         UserSlot slot;

@@ -11,8 +11,8 @@
  * a large window: a busy client costs a fraction of a barrier for each connection, and dbus-daemon limits the
  * number of open calls.
  *
- * A client whose library does not answer Ping, or whose program blocks in a call, gets another descriptor as
- * a receipt: the client closes it when it has read and freed the message.
+ * Some libraries do not answer Ping, and no library does in a blocking call. Their clients get another
+ * descriptor as a receipt, which is closed when the client has read and freed the message.
  *
  * A probe comes first, and tells whether the client takes descriptors at all.
  */
@@ -65,7 +65,7 @@ void outbox_await_end(Outbox *outbox, Waiter *waiter);
  * their delivery, or, if 'first' is NULL, a channel or a listening socket. Call outbox_flush() afterwards. */
 int outbox_send(Outbox *outbox, sd_bus_message *message, Handoff *first, uint32_t n);
 
-/* Keeps room for receipts in the window. Call it before the first outbox_request_room(). */
+/* Reserves room for receipts in the window. Call it before the first outbox_request_room(). */
 void outbox_expect_receipts(Outbox *outbox);
 
 /* Creates a receipt for the next message and returns 1 and its descriptor, which the caller closes. If the

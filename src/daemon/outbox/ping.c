@@ -6,7 +6,7 @@
 #include "base/macros.h"
 #include "daemon/outbox/ping.h"
 
-/* Where sd-bus begins anew when it has had all cookies. */
+/* The cookie from which sd-bus starts again after an overflow. */
 #define SECRET_COOKIES_END (UINT32_C(1) << 31)
 
 int ping_new(sd_bus *bus, const char *destination, sd_bus_message **ret) {
@@ -20,7 +20,7 @@ int ping_seal_with_secret_cookie(sd_bus_message *ping) {
         if (getrandom(&cookie, sizeof(cookie), 0) != sizeof(cookie))
                 return -EIO;
 
-        /* The second quarter: sd-bus's first ones, which may still wait for their answers, were in the first.
+        /* In the second quarter: the first cookies of sd-bus are in the first, and may belong to open calls.
          */
         return sd_bus_message_seal(ping, (cookie & (SECRET_COOKIES_END - 1)) | SECRET_COOKIES_END / 2,
                                    UINT64_MAX);

@@ -8,11 +8,11 @@
 #include "daemon/outbox/probe.h"
 
 static void probe_refuse(Probe *probe, const sd_bus_error *error) {
-        log_debug("The bus did not pass a descriptor on to %s: %s", probe->destination, error->message);
+        log_debug("The bus refused a descriptor for %s: %s", probe->destination, error->message);
 
         probe->answer = sd_bus_slot_unref(probe->answer);
 
-        /* dbus-daemon and dbus-broker have different names for it. */
+        /* dbus-daemon and dbus-broker use different errors. */
         if (streq(error->name, SD_BUS_ERROR_NOT_SUPPORTED) || streq(error->name, SD_BUS_ERROR_FAILED))
                 probe->state = PROBE_REFUSED;
         else

@@ -3,29 +3,30 @@
 
 /*
  * The first message to a client, before any connection is accepted: a Ping with a receipt. The bus refuses it
- * if the client has not negotiated to take descriptors; a signal with one would just not arrive.
+ * if the client has not negotiated descriptor passing. A signal with a descriptor would be dropped silently.
  *
- * dbus-daemon tells if it refuses one that wants no answer, and so its receipt is the answer: not all clients
- * answer Pings, and calls that wait for an answer are few there. dbus-broker only tells if one is wanted.
+ * dbus-daemon reports a refusal even if the call expects no reply. The receipt is then the answer, because
+ * not all clients answer Ping, and dbus-daemon limits open calls. dbus-broker reports it only if a reply is
+ * expected.
  */
 
 #include <stdbool.h>
 #include <stdint.h>
 #include <systemd/sd-bus.h>
 
-/* Whether the client has negotiated to take descriptors. */
+/* Whether the client has negotiated descriptor passing. */
 typedef enum ProbeState {
-        PROBE_NEW, /* not known, nor asked */
+        PROBE_NEW, /* not sent */
         PROBE_SENT,
         PROBE_PASSED,
         PROBE_REFUSED,
 } ProbeState;
 
-/* Told to the one who sent it, when the state is the new one. */
+/* Called when the state has changed. */
 typedef struct ProbeEvents {
-        /* The bus has dealt with it. That it did not refuse it is enough to go on. */
+        /* The bus has not refused it. The client need not have read it. */
         void (*passed)(void *userdata);
-        /* For good; or, if the state is PROBE_NEW, for now. */
+        /* For good; or, if the state is PROBE_NEW again, until the next attempt. */
         void (*refused)(void *userdata);
 } ProbeEvents;
 
@@ -35,18 +36,18 @@ typedef struct Probe {
         const char *destination;
         const ProbeEvents *events;
         void *userdata;
-        uint64_t cookie;     /* where it wants no answer */
-        sd_bus_slot *call;   /* where it does */
-        sd_bus_slot *answer; /* to what is asked of the bus after it */
+        uint64_t cookie;     /* if it expects no reply */
+        sd_bus_slot *call;   /* if it does */
+        sd_bus_slot *answer; /* of the call to the bus that follows it */
 } Probe;
 
-/* 'tells_refusals': of messages that want no answer. */
+/* 'tells_refusals': the bus also reports them for messages that expect no reply. */
 int probe_send(Probe *probe, sd_bus *bus, int receipt, bool tells_refusals);
 
-/* To be called when it was sent: asks the bus, which answers after it has dealt with the probe. */
+/* Call it after probe_send(): calls the bus, which answers after it has handled the probe. */
 int probe_wait(Probe *probe, sd_bus *bus);
 
-/* What the bus says of a message with that cookie that wants no answer. Returns whether it was this one. */
+/* The bus has refused the message with this cookie. Returns whether it was the probe. */
 bool probe_handle_refusal(Probe *probe, uint64_t cookie, const sd_bus_error *error);
 
 void probe_done(Probe *probe);

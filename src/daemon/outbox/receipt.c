@@ -14,7 +14,7 @@
 
 static void receipt_check_ask(ReceiptCheck *check);
 
-/* When the bus is lost, all calls are answered by an error. */
+/* When the connection to the bus is lost, sd-bus answers all calls with an error. */
 static bool is_the_bus(sd_bus_message *answer) {
         const char *sender = sd_bus_message_get_sender(answer);
 
@@ -52,7 +52,7 @@ static void receipt_check_ask(ReceiptCheck *check) {
                                      "/org/freedesktop/DBus", "org.freedesktop.DBus", "GetId", on_answer,
                                      check, NULL);
         if (r < 0)
-                log_error("Cannot ask the bus: %s", strerror(-r));
+                log_error("Failed to call GetId of the bus: %s", strerror(-r));
 }
 
 void receipt_check_init(ReceiptCheck *check, sd_bus *bus) {
@@ -123,7 +123,7 @@ int receipts_add(Receipts *receipts, bool in_window, int *ret_fd, Receipt **ret)
         receipt->fd = ends[0];
         TAILQ_INSERT_TAIL(&receipts->list, receipt, link);
 
-        /* No event is asked for, so that only the hang-up is told: the client could write something. */
+        /* Without EPOLLIN, because the client may write into the pipe. */
         r = sd_event_add_io(sd_bus_get_event(receipts->check->bus), &receipt->source, receipt->fd, 0,
                             on_hang_up, receipt);
         if (r < 0) {

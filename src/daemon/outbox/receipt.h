@@ -2,14 +2,14 @@
 #pragma once
 
 /*
- * A pipe whose other end goes along with a message. It hangs up when the last copy is closed, which is when
- * the client's library frees the message: what was sent before has been read then. Nobody can pretend that,
- * and it needs no answer.
+ * A pipe, one end of which goes with a message. It hangs up when the last copy of that end is closed, which
+ * is when the client's library frees the message. The client has then read all earlier messages. A client
+ * cannot forge this, and need not answer anything.
  *
- * A message is also freed when its client dies with it unread, and that is seen before NameOwnerChanged
- * tells. So the bus is asked something first: what it knew before comes before its answer. It may find the
- * first question in a batch of events from before the client's end, and the second in the very batch that has
- * the end in it, further back; hence three times.
+ * A message is also freed when its client dies without having read it, and the hang-up arrives before
+ * NameOwnerChanged. The bus is therefore asked first, because NameOwnerChanged comes before its answer. The
+ * bus may handle a first call in a batch of events from before the client's death, and a second one in the
+ * batch that has the death in it, further back; hence three calls.
  */
 
 #include <stdbool.h>
@@ -23,38 +23,38 @@ typedef struct sd_bus sd_bus;
 typedef struct sd_bus_slot sd_bus_slot;
 typedef struct sd_event_source sd_event_source;
 
-/* All receipts of a bus that hung up, until it is known why. Embedded. */
+/* The receipts that have hung up, until it is known whether their clients have read the messages. Embedded.
+ */
 typedef struct ReceiptCheck {
         sd_bus *bus;
         TAILQ_HEAD(, Receipt) hung;
         uint64_t n_hung;
-        uint64_t until; /* all up to here the questions are about */
+        uint64_t until; /* the receipts that the current calls are about */
         unsigned rounds;
         sd_bus_slot *question;
 } ReceiptCheck;
 
-/* Told to the one whose receipts they are. */
 typedef struct ReceiptEvents {
-        /* The bus is rid of the message, whatever became of it. */
+        /* The message has left the bus, read or not. */
         void (*hung)(Receipt *receipt, void *userdata);
         /* The message has been read. Frees the receipt. */
         void (*read)(Receipt *receipt, void *userdata);
 } ReceiptEvents;
 
-/* Those of one client. Embedded. */
+/* The receipts of one client. Embedded. */
 typedef struct Receipts {
         ReceiptCheck *check;
         Credit *credit;
         const ReceiptEvents *events;
         void *userdata;
         TAILQ_HEAD(, Receipt) list;
-        Receipt *probe; /* went with it */
-        Receipt *open;  /* goes with the message that is being made */
+        Receipt *probe; /* of the probe */
+        Receipt *open;  /* of the message that is being created */
 } Receipts;
 
 struct Receipt {
-        uint64_t first;    /* the position of the first thing in its message, */
-        uint64_t position; /* and of the last; all up to here it stands for */
+        uint64_t first;    /* position of the first entry of its message */
+        uint64_t position; /* of the last one; the receipt covers all up to here */
 
         Receipts *receipts;
         TAILQ_ENTRY(Receipt) link;
@@ -62,7 +62,7 @@ struct Receipt {
         UserSlot slot; /* that its descriptor is charged to */
         int fd;
         sd_event_source *source;
-        uint64_t hung; /* 0: not yet */
+        uint64_t hung; /* number of the hang-up; 0: not yet */
         TAILQ_ENTRY(Receipt) hung_link;
 };
 
@@ -76,15 +76,14 @@ void receipts_init(Receipts *receipts,
                    void *userdata);
 void receipts_done(Receipts *receipts);
 
-/* Gives out the descriptor that goes along, which the caller closes. In the window it is one of what the
- * client may have, not beyond it. Returns 0 if the budget has no room for it; the credit will be woken up
- * then. */
+/* Returns 1 and the descriptor for the message, which the caller closes. Returns 0 if the budget has no room;
+ * the credit is woken later. 'in_window': the descriptor counts in the client's window. */
 int receipts_add(Receipts *receipts, bool in_window, int *ret_fd, Receipt **ret);
 
-/* The one that went with the message of what is at that position, or NULL. */
+/* Returns the receipt of the message with this position, or NULL. */
 Receipt *receipts_find(Receipts *receipts, uint64_t position);
 
-/* Whether it went with the message of what is at that position. */
+/* Whether it is the receipt of the message with this position. */
 bool receipt_went_with(const Receipt *receipt, uint64_t position);
 
 Receipt *receipt_free(Receipt *receipt);

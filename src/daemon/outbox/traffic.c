@@ -8,7 +8,7 @@
 #include "daemon/outbox/ping.h"
 #include "daemon/outbox/traffic.h"
 
-/* dbus-daemon answers a signal that it could not pass on with an error, like a call. */
+/* dbus-daemon answers a refused signal with an error, like a call. */
 static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *ret_error) {
         Traffic *traffic = userdata;
         const sd_bus_error *error;
@@ -16,7 +16,7 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *ret_error
         const char *sender;
         uint64_t cookie;
 
-        linger_limit_begin(); /* whatever comes with it is closed in the end */
+        linger_limit_begin(); /* the message may carry descriptors */
 
         error = sd_bus_message_get_error(m);
         if (!error || sd_bus_message_get_reply_cookie(m, &cookie) < 0)
@@ -38,15 +38,15 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *ret_error
         return 0;
 }
 
-/* Finds out whether the bus tells of a signal that it could not pass on, by one to nobody. It goes before all
- * that is sent to clients. */
+/* Finds out whether the bus answers refused signals with errors, by a signal to a name without an owner. Sent
+ * before all messages to clients. */
 static int traffic_test_bus(Traffic *traffic) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
         int r;
 
         r = sd_bus_message_new_signal(traffic->bus, &m, MANAGER_PATH, MANAGER_INTERFACE, "Test");
         if (r >= 0)
-                r = sd_bus_message_set_destination(m, BUS_NAME ".Nobody");
+                r = sd_bus_message_set_destination(m, BUS_NAME ".NoSuchName");
         if (r >= 0)
                 r = sd_bus_message_set_auto_start(m, false);
         if (r >= 0)

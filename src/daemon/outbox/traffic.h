@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* All outboxes together: what is under way on the bus, and what the bus says that it could not pass on. */
+/* The state that all outboxes share, and the dispatch of errors from the bus to the outbox of the message. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -13,19 +13,18 @@
 
 typedef struct Store Store;
 
-/* Somebody who has something under way. Embedded. */
+/* A sender with messages on the bus. Embedded. */
 typedef struct TrafficMember {
-        /* The bus did not pass on the message with that cookie. Returns whether it was the member's. */
+        /* The bus has refused the message with this cookie. Returns whether the message was the member's. */
         bool (*refused)(struct TrafficMember *member, uint64_t cookie, const sd_bus_error *error);
         bool is_listed;
         TAILQ_ENTRY(TrafficMember) link;
 } TrafficMember;
 
-/* Asked of the one who created it; userdata is what came with it. */
+/* Called with the userdata of traffic_init(). */
 typedef struct TrafficEvents {
-        /* Whether the client may be sent a signal of not more than so many bytes that it has not asked for,
-         * and that carries nothing: only what carries descriptors is counted here. After a no its outbox is
-         * told by outbox_admit_again(). */
+        /* Returns whether an unsolicited signal without descriptors, of at most 'size' bytes, may be sent to
+         * the client. If not, outbox_admit_again() is called later. */
         bool (*admit_signal)(const char *destination, uint64_t size, void *userdata);
 } TrafficEvents;
 
@@ -33,13 +32,13 @@ typedef struct Traffic {
         const TrafficEvents *events;
         void *userdata;
         sd_bus *bus;
-        Store *store; /* where connections are kept, or NULL */
+        Store *store; /* of the connections; or NULL */
         Budget budget;
-        ReceiptCheck receipts; /* those that hung up */
+        ReceiptCheck receipts;
         TAILQ_HEAD(, TrafficMember) members;
         sd_bus_slot *errors;
         uint64_t test_cookie;
-        bool tells_refusals; /* an error comes back for a signal that could not be passed on */
+        bool tells_refusals; /* the bus answers a signal that it refuses with an error */
 } Traffic;
 
 int traffic_init(Traffic *traffic,
@@ -51,6 +50,6 @@ int traffic_init(Traffic *traffic,
                  void *userdata);
 void traffic_done(Traffic *traffic);
 
-/* Either may be called again. */
+/* Both may be called again. */
 void traffic_join(Traffic *traffic, TrafficMember *member);
 void traffic_leave(Traffic *traffic, TrafficMember *member);

@@ -35,7 +35,7 @@ void waiters_serve_all(Waiters *queue) {
         Waiter *waiter;
         uint32_t n = 0;
 
-        /* Who waits again is behind them. */
+        /* A waiter that starts again is queued behind these. */
         TAILQ_FOREACH(waiter, queue, link)
                 n++;
         for (; n > 0; n--)

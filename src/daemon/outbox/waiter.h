@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Somebody who waits for something at a client's outbox: for room, to be admitted, or for the client's end.
- * In the order in which they came. */
+/* Callbacks that wait at a client's outbox: for room, for the client to read signals, or for the client to
+ * leave the bus. They are called in FIFO order. */
 
 #include <sys/queue.h>
 
@@ -10,26 +10,26 @@ typedef TAILQ_HEAD(Waiters, Waiter) Waiters;
 
 /* Embedded. */
 typedef struct Waiter {
-        Waiters *queue; /* NULL: does not wait */
-        /* What it waits for is there; takes at once what it has use for. */
+        Waiters *queue; /* NULL: not waiting */
+        /* The wait is over. The waiter uses the room before it returns. */
         void (*ready)(struct Waiter *waiter);
-        /* This client will never take a descriptor. */
+        /* The client does not take descriptors. */
         void (*refused)(struct Waiter *waiter);
         TAILQ_ENTRY(Waiter) link;
 } Waiter;
 
-/* Either may be called again. */
+/* Both may be called again. */
 void waiter_start(Waiter *waiter, Waiters *queue);
 void waiter_stop(Waiter *waiter);
 
-/* The first is told, and waits no longer, unless it starts again. */
+/* Removes the first waiter and calls ready(), which may start it again. */
 void waiters_serve_one(Waiters *queue);
 
-/* So are all, each once. */
+/* The same for all waiters, each once. */
 void waiters_serve_all(Waiters *queue);
 
-/* All of them wait in vain. */
+/* Removes all waiters and calls refused(). */
 void waiters_refuse(Waiters *queue);
 
-/* Nobody is told anything. */
+/* Removes all waiters without a call. */
 void waiters_done(Waiters *queue);
