@@ -24,7 +24,7 @@ static const struct {
         const char *name;
         const char *arguments; /* for --help */
         const char *help;
-        int min, max; /* how many arguments */
+        int min, max; /* number of arguments */
         bool runs_command;
         bool listens;
         int (*run)(int argc, char *argv[], Context *c);
@@ -87,7 +87,7 @@ static int unknown_verb(const char *name) {
                              program_invocation_short_name);
 }
 
-/* What would have no effect was meant for something else. */
+/* Refuses options that the verb would ignore. */
 static int check_options(const Context *c, const char *verb, bool listens, bool runs_command) {
         if (c->command_option && !runs_command)
                 return message_error(-EINVAL, _("Option --%s is only for \"listen\", not for \"%s\"."),
@@ -103,7 +103,7 @@ static int run_verb(int argc, char *argv[], Context *c) {
         const char *name;
         int r;
 
-        /* The verb may come after the end of the options. There is room: it all comes from one argv. */
+        /* The verb may follow "--". The array has room for all arguments. */
         if (argc == 0 && c->command && *c->command)
                 argv[argc++] = *c->command++;
 
@@ -142,7 +142,7 @@ static int run_verb(int argc, char *argv[], Context *c) {
         return unknown_verb(name);
 }
 
-/* Where one of them is closed, the first socket would become the output. */
+/* With standard output closed, the first socket would become standard output. */
 static void open_standard_descriptors(void) {
         int fd;
 
@@ -171,7 +171,7 @@ int main(int argc, char *argv[]) {
         context_disconnect(&c);
         options_done(&c);
         n = fflush(stdout) == EOF ? errno : ferror(stdout) ? EIO : 0;
-        /* Who leaves the pager has seen enough. */
+        /* Leaving the pager early is no error. */
         if (n != 0 && r >= 0 && !pager_is_open())
                 r = message_error(-n, _("Failed to write output: %s."), strerror(n));
         pager_close();

@@ -91,7 +91,7 @@ static void test_no_right(Fixture *f, const void *data) {
         close = tool_run_full(f->bus, NULL, test_other_uid(0), (const char *const[]) { "close", "1", NULL });
         tool_assert_fails(close, 1, "Failed to close listener 1", "run it as root", NULL);
         pause = tool_run_full(f->bus, NULL, test_other_uid(0), (const char *const[]) { "pause", "1", NULL });
-        tool_assert_fails(pause, 1, "Only the program that owns listener 1", "persistent", NULL);
+        tool_assert_fails(pause, 1, "Only the owner of listener 1", "persistent", NULL);
         show = tool_run_full(f->bus, NULL, test_other_uid(0), (const char *const[]) { "show", "1", NULL });
         tool_assert_fails(show, 1, "Failed to get the properties of listener 1", NULL);
         g_assert_true(test_service_is_listening(f->service, test_get_port(f->client, listener)));
@@ -115,8 +115,8 @@ static void test_no_bus(void) {
         g_autoptr(ToolResult) machine = tool_run_full(
                         NULL, nowhere, 0, (const char *const[]) { "--machine=nowhere", "list", NULL });
 
-        tool_assert_fails(system, 1, "Cannot connect to the system bus: No such file or directory", "--user",
-                          NULL);
+        tool_assert_fails(system, 1, "Failed to connect to the system bus: No such file or directory",
+                          "--user", NULL);
         tool_assert_fails(user, 1, "session bus", "DBUS_SESSION_BUS_ADDRESS", NULL);
         tool_assert_fails(machine, 1, "machine \"nowhere\"", "machinectl list", NULL);
 }

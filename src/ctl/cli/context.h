@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What the tool was asked for: the options of one run, and the bus that it talks over. */
+/* The options of one run of the tool, and its connection to the bus. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -13,14 +13,14 @@ typedef enum JsonFormat {
         JSON_PRETTY,
 } JsonFormat;
 
-/* How many options Listen has; options.c has their table. */
+/* The number of options of Listen; options.c has their table. */
 #define N_LISTEN_OPTIONS 17
 
 typedef struct Context {
-        bool help; /* asked for, by --help */
+        bool help; /* --help was given */
 
-        bool user;           /* the session's bus */
-        const char *machine; /* a container's */
+        bool user;           /* the session bus */
+        const char *machine; /* the bus of this container */
 
         JsonFormat json;
         bool pager;
@@ -29,21 +29,21 @@ typedef struct Context {
         bool quiet;
         bool ask_password;
 
-        /* For Listen, by their place in the table; NULL: not given. */
+        /* The options of Listen, in the order of the table; NULL: not given. */
         char *listen[N_LISTEN_OPTIONS];
-        int32_t backlog; /* -1: as much as the kernel allows */
+        int32_t backlog; /* -1: the most that the kernel allows */
 
-        /* For "listen". */
+        /* Of "listen"; the limits also of "relay". */
         bool accept;
         bool inetd;
-        uint32_t max_connections;            /* 0: as many as come */
-        uint32_t max_connections_per_source; /* the same */
+        uint32_t max_connections;            /* 0: no limit */
+        uint32_t max_connections_per_source; /* 0: no limit */
 
-        /* The last of those that are given and not for every verb; NULL: there is none. */
-        const char *command_option; /* for "listen" */
-        const char *listen_option;  /* for "listen" and "relay" */
+        /* The last given option that only some verbs have, or NULL. */
+        const char *command_option; /* only for "listen" */
+        const char *listen_option;  /* only for "listen" and "relay" */
 
-        char **command; /* what comes after "--", with a NULL at the end; NULL: there was no "--" */
+        char **command; /* the arguments after "--", with a NULL at the end; NULL: there is no "--" */
 
-        sd_bus *bus; /* NULL before context_connect() in client.h */
+        sd_bus *bus; /* NULL before context_connect() */
 } Context;

@@ -6,8 +6,8 @@
 #include <stdint.h>
 
 typedef struct Endpoint {
-        char *address; /* NULL: none was given; without the brackets */
-        uint16_t port; /* 0: the kernel chooses */
+        char *address; /* without brackets; NULL: none was given */
+        uint16_t port; /* 0: the kernel chooses one */
 } Endpoint;
 
 /* Parses "80", "http", "192.0.2.1:80", "[2001:db8::1]:80", "[fe80::1%eth0]:80"; "0.0.0.0:80" and "[::]:80",

@@ -9,10 +9,9 @@
 #include "base/text.h"
 #include "ctl/cli/terminal.h"
 
-/* What is left of it, and right of it. */
 #define LEFT_COLUMNS 36
 #define RIGHT_START (LEFT_COLUMNS + 4)
-/* On a narrower terminal, it is left to that how lines are broken. */
+/* With less room, the terminal breaks the lines. */
 #define RIGHT_COLUMNS_MIN 20
 
 void help_print_heading(const char *text) {
@@ -21,7 +20,7 @@ void help_print_heading(const char *text) {
         printf("\n%s%s%s\n", colour ? COLOUR_HEADER : "", text, colour ? COLOUR_OFF : "");
 }
 
-/* How much of it goes into a line: to the end of a word, or as much as fits where there are no words. */
+/* Returns how many bytes go into a line: to the end of a word, or as many as fit if there are no words. */
 static size_t find_break(const char *text, int columns) {
         size_t fitting = text_fit(text, columns), length = fitting;
 

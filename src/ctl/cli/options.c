@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <assert.h>
 #include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
@@ -32,20 +33,20 @@ typedef enum OptionId {
         OPTION_MAX_CONNECTIONS,
         OPTION_MAX_CONNECTIONS_PER_SOURCE,
         OPTION_BACKLOG,
-        OPTION_LISTEN, /* this and what follows: an option of Listen */
+        OPTION_LISTEN, /* an option of Listen */
 } OptionId;
 
-/* getopt_long() returns the place in the table, so that no letter may be among these. */
+/* getopt_long() returns this plus the index in the table, which is above all letters. */
 #define FIRST_VALUE 0x100
 
-/* In the order in which they are written below. NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding) */
+/* NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding) */
 static const struct {
         OptionId id;
         char letter;       /* or 0 */
         const char *name;  /* or NULL */
-        const char *value; /* what --help calls it; in brackets: it may be left out; NULL: there is none */
+        const char *value; /* as --help shows it; NULL: the option has no value */
         const char *help;
-        const char *key; /* of Listen */
+        const char *key; /* of an option of Listen, as the next one */
         char type;
 } table[] = {
         { OPTION_HELP, 'h', "help", NULL, N_("Show this help") },
@@ -105,7 +106,7 @@ static const struct {
 
 #define FIRST_LISTEN (ELEMENTS(table) - N_LISTEN_OPTIONS)
 
-_Static_assert(FIRST_LISTEN == OPTION_LISTEN, "N_LISTEN_OPTIONS is not how many there are");
+_Static_assert(FIRST_LISTEN == OPTION_LISTEN, "N_LISTEN_OPTIONS does not match the table");
 
 static int bad_value(const char *option, const char *value, const char *expected) {
         return message_error(-EINVAL, _("Option %s cannot be \"%s\"; it must be %s."), option, value,
@@ -148,7 +149,7 @@ static int parse_backlog(size_t i, const char *value, int32_t *ret) {
         return r;
 }
 
-/* It is the service's from now on, and not for any program that the tool runs. */
+/* Sets close-on-exec: the descriptor is for the service, not for the programs that the tool runs. */
 static int parse_descriptor(size_t i, const char *value, int *ret) {
         uint32_t fd;
         int r;
@@ -156,7 +157,7 @@ static int parse_descriptor(size_t i, const char *value, int *ret) {
         r = parse_number(i, value, INT32_MAX, &fd);
         if (r < 0)
                 return r;
-        /* But the standard ones are for both. */
+        /* The programs need the standard descriptors, too. */
         if (fd <= STDERR_FILENO)
                 *ret = fcntl((int) fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
         else
@@ -170,7 +171,7 @@ static int parse_descriptor(size_t i, const char *value, int *ret) {
         return 0;
 }
 
-/* What can be told without the service; what a value means is for the service to say. */
+/* Checks only the syntax; the service checks the values. */
 static int parse_listen(size_t i, const char *value, char **option) {
         _cleanup_free_ char *copy = NULL, *name = NULL;
         uint32_t number;
@@ -194,7 +195,7 @@ static int parse_listen(size_t i, const char *value, char **option) {
                 break;
 
         case 'a':
-                /* An empty list is everybody. */
+                /* An empty list would allow all peers. */
                 if (value[strspn(value, ", ")] == '\0') {
                         if (asprintf(&name, "--%s=", table[i].name) < 0)
                                 return message_oom();
@@ -226,7 +227,7 @@ static int parse_listen(size_t i, const char *value, char **option) {
         return 0;
 }
 
-/* Returns 1 to go on, 0 if everything is said. */
+/* Returns 1; 0 if the tool has nothing more to do; or a negative errno. */
 static int take_option(Context *c, size_t i, const char *value) {
         int r = 0;
 
@@ -314,13 +315,12 @@ static int take_option(Context *c, size_t i, const char *value) {
         return r < 0 ? r : 1;
 }
 
-/* getopt's two ways to be told about options. The array ends with an empty one, the string has room for all.
- */
+/* Fills the two lists of options that getopt_long() wants. */
 static void fill_getopt(struct option options[static ELEMENTS(table) + 1],
                         char letters[static 2 * ELEMENTS(table) + 3]) {
         size_t n = 0;
 
-        *letters++ = '-'; /* what is no option comes as the argument of option 1, in its place */
+        *letters++ = '-'; /* other arguments are returned in their place, as arguments of option 1 */
         *letters++ = ':';
         for (size_t i = 0; i < ELEMENTS(table); i++) {
                 if (table[i].letter) {
@@ -353,13 +353,14 @@ static const char *get_option(size_t i) {
         return table[i].name;
 }
 
-/* The name without what is written before and after it. */
+/* "--name=value" becomes "name". */
 static char *copy_name(const char *argument) {
         argument += strspn(argument, "-");
         return strndup(argument, strcspn(argument, "="));
 }
 
-/* What getopt_long() does not know. letter: it is one, perhaps among others in the argument, or 0. */
+/* Prints the error message for an option that getopt_long() does not know. letter: the letter, which may
+ * stand among others in the argument; 0: it is a long option. */
 static int unknown_option(const char *argument, char letter) {
         _cleanup_free_ char *name = NULL, *candidates = NULL;
         const char *meant;
@@ -435,6 +436,8 @@ void options_done(Context *c) {
 }
 
 ListenOption options_get_listen(const Context *c, unsigned i) {
+        assert(i < N_LISTEN_OPTIONS);
+
         return (ListenOption) {
                 .key = table[FIRST_LISTEN + i].key,
                 .value = c->listen[i],

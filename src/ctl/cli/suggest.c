@@ -7,10 +7,10 @@
 
 #include "base/macros.h"
 
-/* Nothing that one can mean is longer. */
+/* No word is longer. */
 #define WORD_MAX 40
 
-/* How many letters are missing, too many, wrong, or in the wrong order. */
+/* Counts the letters that are missing, surplus, wrong, or swapped: the Damerau-Levenshtein distance. */
 static size_t get_distance(const char *a, size_t a_length, const char *b, size_t b_length) {
         size_t rows[3][WORD_MAX + 1], *before = rows[0], *last = rows[1], *now = rows[2];
 

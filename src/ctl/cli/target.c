@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <assert.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -37,7 +38,7 @@ static int parse_path(const char *s, Target *t) {
                                      s, sizeof(un.sun_path) - 1);
 
         memcpy(un.sun_path, s, length);
-        /* A name is exactly as long as its address says; a path ends with its NUL. */
+        /* The size of an abstract address ends the name; a path ends with a NUL. */
         if (*s == '@')
                 un.sun_path[0] = '\0';
         else
@@ -125,6 +126,8 @@ int target_connect(const Target *t, size_t i, int *ret_fd, bool *ret_connected) 
         bool connected;
         int one = 1;
 
+        assert(i < t->n);
+
         fd = socket(a->storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         if (fd < 0)
                 return -errno;
@@ -136,8 +139,7 @@ int target_connect(const Target *t, size_t i, int *ret_fd, bool *ret_connected) 
         connected = connect(fd, sa, a->size) == 0;
         if (!connected && errno != EINPROGRESS)
                 return -errno;
-        /* On this machine it is done by now, although it does not say so: no need to wait for the loop to
-         * tell. */
+        /* A target on this host is connected by now, which saves waiting for epoll. */
         if (!connected)
                 connected = connect(fd, sa, a->size) == 0;
         if (!connected && errno != EALREADY)

@@ -10,7 +10,8 @@
 
 static unsigned paged_columns; /* 0: there is no pager */
 
-/* SYSTEMD_COLORS: a boolean, or what else systemd's tools know. Returns -1 if it says nothing. */
+/* SYSTEMD_COLORS is a boolean or one of the other values of systemd's tools. Returns -1 if it does not
+ * decide. */
 static int get_systemd_colours(void) {
         static const char *const on[] = { "16", "256", "24bit", "auto-16", "auto-256", "auto-24bit" };
         const char *value = getenv("SYSTEMD_COLORS");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What a stream can show: colours where somebody looks at them, and how many columns there are. */
+/* Colours and width of the terminal. */
 
 #include <limits.h>
 #include <stdbool.h>
@@ -13,12 +13,12 @@
 #define COLOUR_HEADER "\033[4m"
 #define COLOUR_OFF "\033[0m"
 
-/* SYSTEMD_COLORS decides, then NO_COLOR, then whether it is a terminal that is not "dumb". What goes to the
- * pager still goes to the terminal. */
+/* Decided by SYSTEMD_COLORS, then NO_COLOR, then by whether the stream is a terminal other than "dumb", or
+ * leads to one through the pager. */
 bool terminal_has_colour(FILE *stream);
 
-/* Of standard output; UINT_MAX if it is no terminal and COLUMNS does not say. */
+/* The width of standard output; UINT_MAX if it is not a terminal and COLUMNS is not set. */
 unsigned terminal_get_columns(void);
 
-/* From now on standard output is a pager, which is on a terminal of that width. */
+/* From now on standard output is a pager, on a terminal of this width. */
 void terminal_set_paged(unsigned columns);

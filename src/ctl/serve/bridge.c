@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <assert.h>
 #include <fcntl.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
@@ -21,6 +22,8 @@
 
 int bridge_new(int client, Bridge **ret) {
         Bridge *b;
+
+        assert(client >= 0);
 
         b = calloc(1, sizeof(*b));
         if (!b) {
@@ -157,8 +160,8 @@ static void discard(BridgeWay *way, BridgeHub *hub) {
         way->n_bytes = 0;
 }
 
-/* The receiver has closed. The client may still read what the target has sent before: if its socket was
- * closed with bytes unread, the kernel would reset the connection and lose the answer. So the client's bytes
+/* The receiver has closed. The client may still read the target's answer: if its socket was
+ * closed with bytes unread, the kernel would reset the connection and drop it. So the client's bytes
  * are read to the end. */
 static void stop_sending(BridgeWay *way, BridgeHub *hub, int error) {
         /* The kernel reports a reset once: later calls of recv(2) see an ordinary end. */

@@ -39,7 +39,7 @@ typedef struct BridgeEnd {
 
 typedef enum BridgeWayState {
         WAY_OPEN,
-        WAY_DISCARDS, /* the receiver has closed: what the sender sends is read and dropped */
+        WAY_DISCARDS, /* the receiver has closed: further bytes are read and dropped */
         WAY_FINISHED, /* the end of file was forwarded, or the receiver has closed */
 } BridgeWayState;
 
@@ -90,7 +90,7 @@ void bridge_reset(Bridge *b);
 
 /* Connects to the target, or tries again after BRIDGE_RETRIES. */
 BridgeState bridge_start(Bridge *b, BridgeHub *hub);
-/* Handles what epoll reports for an end. */
+/* Handles events of epoll for an end. */
 BridgeState bridge_handle(BridgeEnd *end, uint32_t events, BridgeHub *hub);
 /* Continues after BRIDGE_HAS_MORE. */
 BridgeState bridge_resume(Bridge *b, BridgeHub *hub);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <assert.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/prctl.h>
@@ -175,7 +176,9 @@ static void run_child(const Command *c, const CommandInput *input, pid_t tool) {
 int command_start(const Command *c, const CommandInput *input, pid_t *ret) {
         pid_t tool = getpid(), pid;
 
-        /* The child would write what the buffers still hold, too. */
+        assert(input->n_fds > 0 && (!input->inetd || input->n_fds == 1));
+
+        /* The child inherits the buffers of stdio, and would write them again. */
         (void) fflush(NULL);
 
         pid = fork();

@@ -32,8 +32,7 @@ int gate_new(unsigned max,
              GateEnter enter,
              void *userdata,
              Gate **ret);
-/* The same, with the limit in all lowered to what RLIMIT_NOFILE allows, if each connection takes so many
- * descriptors. */
+/* The same, with the limit in all capped by RLIMIT_NOFILE. Each connection takes descriptors_each. */
 int gate_new_within_limits(unsigned max,
                            unsigned max_per_source,
                            unsigned descriptors_each,

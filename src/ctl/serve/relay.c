@@ -37,7 +37,7 @@ struct Relay {
         BridgeList queue;    /* BRIDGE_HAS_MORE; linked by the member queue, as is the next one */
         BridgeList retrying; /* BRIDGE_RETRIES */
         BridgeList dead;     /* BRIDGE_ENDED; events that epoll has returned may still point there */
-        bool is_finishing;   /* accepts only what a channel still holds */
+        bool is_finishing;   /* accepts only the connections that a channel still holds */
         int64_t retry_at;    /* in ms; 0: nothing waits */
         void (*source_ended)(void *userdata);
         void *userdata;
@@ -256,6 +256,8 @@ static bool continue_finishing(Relay *r) {
 }
 
 void relay_finish(Relay *r) {
+        assert(!r->is_finishing);
+
         r->is_finishing = true;
         gate_print_entered(r->gate);
 }

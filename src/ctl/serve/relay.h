@@ -29,5 +29,5 @@ Relay *relay_free(Relay *r);
  * connection has ended, and returns 0; or returns a negative errno. */
 int relay_run(Relay *r);
 
-/* Accepts what a channel still holds, and nothing after that. */
+/* Accepts the connections that a channel still holds, and none after that. */
 void relay_finish(Relay *r);

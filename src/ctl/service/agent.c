@@ -16,7 +16,7 @@
 
 static pid_t agent; /* 0: there is none */
 
-/* In the child. The output may lead elsewhere: what the agent has to say is for the terminal. */
+/* In the child. The agent uses the terminal, wherever the output of the tool goes. */
 static _Noreturn void run_agent(int notify, pid_t parent) {
         char number[16], *session;
         sigset_t none;
@@ -37,8 +37,8 @@ static _Noreturn void run_agent(int notify, pid_t parent) {
 
         (void) fcntl(notify, F_SETFD, 0);
         (void) snprintf(number, sizeof(number), "%i", notify);
-        /* In a session, another agent may be there already, such as the desktop's, and goes first. Without a
-         * session there is none, and polkit takes no fallback for it. */
+        /* In a session, an agent that is registered already, such as the desktop's, goes first. Without a
+         * session there is none, and polkit accepts no fallback. */
         execlp("pkttyagent", "pkttyagent", "--notify-fd", number,
                sd_pid_get_session(0, &session) >= 0 ? "--fallback" : NULL, (char *) NULL);
         _exit(EXIT_FAILURE);
@@ -67,7 +67,7 @@ int agent_open(void) {
         if (pid == 0)
                 run_agent(notify, parent);
 
-        /* It closes its end when polkit knows it, or when it ends. */
+        /* The agent closes its end once it is registered, or when it ends. */
         (void) close_fd(notify);
         p = (struct pollfd) { .fd = ready, .events = POLLIN };
         while (poll(&p, 1, -1) < 0 && errno == EINTR)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* polkit's own text agent, pkttyagent, which asks for a password on the terminal that the tool runs on. */
+/* The text agent of polkit, pkttyagent, which asks for a password on the terminal of the tool. */
 
-/* Starts it unless it runs already, nobody can be asked (standard input is no terminal), or root need not be.
- * That it is not installed is no error. Returns a negative errno, and has said why. */
+/* Starts the agent, unless it runs already, standard input is not a terminal, or the user is root. A missing
+ * agent is no error. Prints an error message when it returns a negative errno. */
 int agent_open(void);
 void agent_close(void);

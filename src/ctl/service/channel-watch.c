@@ -9,11 +9,11 @@
 
 #define POLL_USEC (UINT64_C(1) * 1000 * 1000)
 
-/* A listener with a channel, and how far it was. */
+/* A listener with a channel. */
 typedef struct Channel {
         char *path;
-        uint64_t accepted;
-        bool seen;
+        uint64_t accepted; /* the counter at the last call */
+        bool seen;         /* by compare() */
         UT_hash_handle hh;
 } Channel;
 
@@ -26,7 +26,7 @@ struct ChannelWatch {
         Channel *channels;
         sd_event_source *timer;
         sd_bus_slot *query;
-        bool opened; /* since the last question */
+        bool opened; /* a channel may be new since the last call */
 };
 
 static void forget_channel(ChannelWatch *w, Channel *channel) {
@@ -67,7 +67,7 @@ static void compare(ChannelWatch *w, const Listeners *l, bool first) {
                 if (!listener->delivery || !streq(listener->delivery, "channel"))
                         continue;
 
-                /* Of one that is new all connections are news, but not of what was there before us. */
+                /* A new channel counts from 0, but one that is older than this watch from its counter now. */
                 channel = find_channel(w, listener->path, first ? listener->accepted : 0);
                 if (!channel)
                         continue;
@@ -102,7 +102,7 @@ static int on_listed(sd_bus_message *reply, void *userdata, sd_bus_error *error)
         ChannelWatch *w = userdata;
 
         w->query = sd_bus_slot_unref(w->query);
-        /* Without an answer there is no service, and without a service no channel. */
+        /* An error means that there is no service, and so no channel. */
         if (query_listeners_finish(reply, &l) >= 0)
                 compare(w, &l, false);
         if (w->channels || w->opened)
@@ -111,7 +111,7 @@ static int on_listed(sd_bus_message *reply, void *userdata, sd_bus_error *error)
         return 0;
 }
 
-/* Not a call that waits: while it did, nobody would read what is overheard. */
+/* Asynchronous, because the monitor must be read all the time. */
 static int on_time(sd_event_source *source, uint64_t usec, void *userdata) {
         ChannelWatch *w = userdata;
 
@@ -143,7 +143,7 @@ int channel_watch_new(Context *c,
         w->handler = handler;
         w->userdata = userdata;
 
-        /* If there is no service, there is no channel. */
+        /* An error means that there is no service, and so no channel. */
         if (query_listeners_quietly(c, &l) >= 0)
                 compare(w, &l, true);
         if (w->channels)

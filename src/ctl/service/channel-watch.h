@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* How many connections go through channels, which do not pass the bus: once a second, while there are
- * channels, the service is asked for its counters. */
+/* Counts the connections that go through channels. These do not pass the bus, so the counters of the service
+ * are read once a second while there is a channel. */
 
 #include <systemd/sd-event.h>
 
@@ -11,11 +11,11 @@
 
 typedef struct ChannelWatch ChannelWatch;
 
-/* So many more since the last time. */
+/* count: the connections since the last call. */
 typedef void (*ChannelHandler)(const Listener *listener, uint64_t count, void *userdata);
 
-/* What was there before does not count. The first question waits for its answer, those that follow do not;
- * c->bus has to be attached to the loop for them. */
+/* Counts from now on. Only this first call waits for its reply; the later ones need c->bus attached to the
+ * loop. */
 int channel_watch_new(Context *c,
                       sd_event *event,
                       ChannelHandler handler,
@@ -23,5 +23,5 @@ int channel_watch_new(Context *c,
                       ChannelWatch **ret);
 ChannelWatch *channel_watch_free(ChannelWatch *w);
 
-/* Somebody opens a channel. */
+/* To be called when a client calls OpenChannel. */
 void channel_watch_handle_open(ChannelWatch *w);

@@ -31,7 +31,7 @@ int context_connect(Context *c) {
         if (c->bus)
                 return 0;
 
-        /* With the name it is known that it has worked, in a machine, too. */
+        /* The name shows that the connection works; opening one to a machine succeeds before it does. */
         r = open_bus(c, &bus);
         if (r >= 0) {
                 c->bus = bus;
@@ -44,18 +44,19 @@ int context_connect(Context *c) {
         if (c->machine)
                 return message_error(
                                 r,
-                                _("Cannot connect to the bus of the machine \"%s\": %s; \"machinectl list\" shows "
-                                  "what runs, and it takes root to get there."),
+                                _("Failed to connect to the bus of the machine \"%s\": %s; \"machinectl list\" shows "
+                                  "all machines, and only root can connect."),
                                 c->machine, strerror(-r));
         if (c->user && r == -ENOMEDIUM)
                 return message_error(r, _("There is no session bus here; log in as that user, or set "
                                           "DBUS_SESSION_BUS_ADDRESS."));
         if (c->user)
                 return message_error(
-                                r, _("Cannot connect to the session bus: %s; see DBUS_SESSION_BUS_ADDRESS."),
+                                r,
+                                _("Failed to connect to the session bus: %s; see DBUS_SESSION_BUS_ADDRESS."),
                                 strerror(-r));
 
-        return message_error(r, _("Cannot connect to the system bus: %s; start it, or use --user."),
+        return message_error(r, _("Failed to connect to the system bus: %s; start it, or use --user."),
                              strerror(-r));
 }
 
@@ -65,8 +66,7 @@ void context_disconnect(Context *c) {
 }
 
 int context_open_agent(Context *c) {
-        /* On a session bus, nobody asks polkit about its own user; in a container, another polkit is asked.
-         */
+        /* The session's service does not ask polkit, and a container has a polkit of its own. */
         if (!c->ask_password || c->user || c->machine)
                 return 0;
 
@@ -295,7 +295,7 @@ int client_listen(Context *c, const Endpoint *endpoint, const char *delivery, ch
         return 0;
 }
 
-/* Which of them it was, in words that can be translated. */
+/* One message for each member: a verb as an argument could not be translated. */
 static int listener_error(const Context *c,
                           const char *path,
                           const char *member,
@@ -303,12 +303,12 @@ static int listener_error(const Context *c,
                           const sd_bus_error *error) {
         const char *id = strrchr(path, '/') + 1;
 
-        /* To root, too. */
+        /* Root gets this error, too. */
         if (!streq(member, "Close") && sd_bus_error_has_name(error, SD_BUS_ERROR_ACCESS_DENIED))
                 return message_error(
                                 r,
-                                _("Only the program that owns listener %s can do that, or any of the same user if it "
-                                  "is persistent; \"show\" tells who it is."),
+                                _("Only the owner of listener %s can do that, or any program of its user if it is "
+                                  "persistent; \"show\" prints the owner."),
                                 id);
         if (streq(member, "Close"))
                 return client_error(c, r, error, _("Failed to close listener %s"), id);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <assert.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -20,9 +21,11 @@ static int set_non_blocking(int fd) {
 }
 
 int connection_source_init(ConnectionSource *in, int fd, bool is_channel, bool non_blocking) {
+        assert(fd >= 0);
+
         *in = (ConnectionSource) { .fd = fd, .is_channel = is_channel, .non_blocking = non_blocking };
 
-        /* Of the listening socket the service has a copy, which it does not use. */
+        /* O_NONBLOCK also applies to the service's copy of the listening socket, which it does not use. */
         return set_non_blocking(fd);
 }
 
@@ -37,7 +40,7 @@ static int set_verbatim(int fd) {
 
 int connection_source_set_verbatim(ConnectionSource *in) {
         in->is_verbatim = true;
-        /* What is accepted inherits it. */
+        /* Accepted sockets inherit it. */
         return in->is_channel ? 0 : set_verbatim(in->fd);
 }
 
@@ -77,8 +80,8 @@ static int accept_next(ConnectionSource *in, int *ret_fd, Address *ret_peer) {
         }
 }
 
-/* What a packet brings and there is no room for, the kernel closes; so it stays where it is until there is.
- */
+/* The kernel closes a received descriptor that does not fit into the table; so the packet is left in the
+ * channel until there is room. */
 static int check_room(const ConnectionSource *in) {
         int fd = fcntl(in->fd, F_DUPFD_CLOEXEC, 0);
 
@@ -125,7 +128,7 @@ static int receive_next(ConnectionSource *in, int *ret_fd, Address *ret_peer) {
                     (!in->is_verbatim || set_verbatim(fd) >= 0))
                         break;
 
-                /* Reset by its peer already; nobody is there to be served. */
+                /* The peer has reset the connection. */
                 (void) close_fd(fd);
         }
 
@@ -143,5 +146,7 @@ const char *connection_source_explain(int r) {
 }
 
 int connection_source_next(ConnectionSource *in, int *ret_fd, Address *ret_peer) {
+        assert(in->fd >= 0);
+
         return in->is_channel ? receive_next(in, ret_fd, ret_peer) : accept_next(in, ret_fd, ret_peer);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Where connections come from: the listening socket itself, or a channel of the service. */
+/* The source of connections: the listening socket itself, or a channel from the service. */
 
 #include <stdbool.h>
 
@@ -10,19 +10,20 @@ typedef struct Address Address;
 typedef struct ConnectionSource {
         int fd; /* to be polled for input; non-blocking */
         bool is_channel;
-        bool non_blocking, is_verbatim;
+        bool non_blocking; /* makes connections non-blocking */
+        bool is_verbatim;  /* sets TCP_NODELAY and SO_OOBINLINE on connections */
 } ConnectionSource;
 
-/* Consumes fd. non_blocking: what is taken shall be. */
+/* Consumes fd. Returns 0 or a negative errno. */
 int connection_source_init(ConnectionSource *in, int fd, bool is_channel, bool non_blocking);
-/* What is taken shall hold nothing up (TCP_NODELAY), and leave urgent bytes in their place (SO_OOBINLINE). */
+/* From now on connections have TCP_NODELAY and SO_OOBINLINE. */
 int connection_source_set_verbatim(ConnectionSource *in);
 void connection_source_done(ConnectionSource *in);
 
-/* Takes the next connection, close-on-exec. Returns 1; 0 if there is none now; -ECONNRESET when there will be
- * none any more, as the listener has ended; or another negative errno. */
+/* Accepts or receives the next connection, close-on-exec. Returns 1; 0 if there is none now; -ECONNRESET if
+ * the listener has ended; or another negative errno. */
 int connection_source_next(ConnectionSource *in, int *ret_fd, Address *ret_peer);
 
-/* Whether it is worth trying again; and why not now, in words. */
+/* Whether this error of connection_source_next() may be over later, and its description for the user. */
 bool connection_source_is_transient(int r);
 const char *connection_source_explain(int r);

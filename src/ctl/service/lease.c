@@ -2,6 +2,7 @@
 
 #include "ctl/service/lease.h"
 
+#include <assert.h>
 #include <fcntl.h>
 #include <time.h>
 
@@ -14,9 +15,9 @@
 #include "ctl/service/agent.h"
 #include "ctl/service/client.h"
 
-/* How long to wait for the service to say why it has ended a listener. */
+/* How long to wait for the signal Closed after the end of a source. */
 #define REASON_USEC (UINT64_C(1) * 1000 * 1000)
-/* The tool is about to end, and nobody wants to wait. */
+/* Short, because the tool is about to end. */
 #define CLOSE_TIMEOUT_USEC (UINT64_C(5) * 1000 * 1000)
 
 typedef struct LeasedPort {
@@ -28,13 +29,13 @@ typedef struct LeasedPort {
 struct Lease {
         Context *context;
         LeasedPort *items;
-        int *sockets; /* beside the items; -EBADF where a ConnectionSource has it */
+        int *sockets; /* of the items; -EBADF if a ConnectionSource has it */
         size_t n;
         sd_bus_slot *closed, *disconnected;
         sd_event *event; /* not ours */
         sd_event_source *reason_timer;
         bool is_lost, is_announced, is_closed;
-        LeaseLost lost; /* NULL: not to be told */
+        LeaseLost lost; /* NULL: not to be called, or called already */
         void *userdata;
 };
 
@@ -74,7 +75,7 @@ static const char *explain(const char *reason) {
         return reason;
 }
 
-/* On the system bus, the policy lets nobody but the service send it. */
+/* The policy of the system bus lets only the service send it. */
 static int on_closed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         const char *path, *reason;
         Lease *lease = userdata;
@@ -134,7 +135,7 @@ Lease *lease_free(Lease *lease) {
         if (!lease)
                 return NULL;
 
-        /* A persistent one that nobody was told of. */
+        /* Also a persistent listener, if the user does not know its port yet. */
         if (!lease->is_announced)
                 lease_close(lease);
 
@@ -168,7 +169,7 @@ static int make_room(Lease *lease) {
         return 0;
 }
 
-/* What is really bound. */
+/* Gets the address and the port that are bound. */
 static int get_address(Context *c, const char *path, char **ret_address, uint16_t *ret_port) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         int r;
@@ -208,8 +209,8 @@ static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *unused) {
         return 0;
 }
 
-/* The service asks whether the descriptor before this one has arrived, and answers after that alone: what
- * waits for an answer here has to give one, too, which sd_bus_call() does not. */
+/* Before it replies, the service calls this process to learn whether the descriptor before this one has
+ * arrived. sd_bus_call() would not answer that call while it waits, so the loop here does. */
 static int take_descriptor(Context *c, const char *path, const char *member) {
         _cleanup_(sd_bus_slot_unrefp) sd_bus_slot *slot = NULL;
         Answer answer = { .fd = -EBADF };
@@ -229,13 +230,13 @@ static int take_descriptor(Context *c, const char *path, const char *member) {
         return r < 0 ? r : answer.fd;
 }
 
-/* What the service would only take from, or be of use in, a program that does more than this one. */
+/* Refuses options that have no use for the tool, although the service accepts them. */
 static int check_options(const Context *c, const char *delivery) {
         if (option_is_true(c, "acknowledge"))
                 return message_error(-EINVAL,
                                      _("Option --acknowledge is only for delivery \"signal\", which no verb "
                                        "uses; leave it out."));
-        /* With a socket, the service refuses it anyway. */
+        /* With a socket, the service refuses the option. */
         if (option_is_true(c, "paused") && !option_is_true(c, "persistent") && streq(delivery, "channel"))
                 return message_error(
                                 -EINVAL,
@@ -248,6 +249,8 @@ static int take(Lease *lease, const Endpoint *endpoint, const char *delivery) {
         LeasedPort *item;
         int r, fd;
 
+        assert(!lease->event && !lease->is_closed);
+
         r = check_options(lease->context, delivery);
         if (r < 0)
                 return r;
@@ -259,7 +262,7 @@ static int take(Lease *lease, const Endpoint *endpoint, const char *delivery) {
         if (r < 0)
                 return r;
 
-        /* From now on there is something to close. */
+        /* From here on lease_free() closes the listener. */
         item = lease->items + lease->n;
         *item = (LeasedPort) { .path = path };
         lease->sockets[lease->n++] = -EBADF;
@@ -278,7 +281,7 @@ static int take(Lease *lease, const Endpoint *endpoint, const char *delivery) {
 static bool service_offers_sockets(Context *c) {
         int allowed;
 
-        /* If it cannot be asked, what comes next fails and is told. */
+        /* On an error here, Listen fails, too, with a message. */
         if (sd_bus_get_property_trivial(c->bus, BUS_NAME, MANAGER_PATH, MANAGER_INTERFACE,
                                         "AllowSocketDelivery", NULL, 'b', &allowed) < 0)
                 return true;
@@ -298,8 +301,8 @@ int lease_take_socket(Lease *lease, const Endpoint *endpoint) {
         return take(lease, endpoint, "socket");
 }
 
-/* The socket itself is the shortest way, and what is not taken waits in the kernel. But then the service
- * accepts nothing, and can neither refuse nor slow down nor pause; and an administrator may want it to. */
+/* Prefers the socket itself, which is fastest, and leaves connections in the kernel until they are accepted.
+ * A channel is needed if the service has to refuse, pace or pause connections, or does not allow sockets. */
 static const char *choose_delivery(Lease *lease) {
         Context *c = lease->context;
 
@@ -343,6 +346,8 @@ const int *lease_get_sockets(const Lease *lease) {
 }
 
 uint16_t lease_get_port(const Lease *lease, size_t i) {
+        assert(i < lease->n);
+
         return lease->items[i].port;
 }
 
@@ -357,7 +362,7 @@ void lease_announce(Lease *lease) {
 int lease_watch(Lease *lease, sd_event *event, LeaseLost lost, void *userdata) {
         int r;
 
-        /* Nobody has to be asked any more, and the terminal is the COMMAND's. */
+        /* No authorization is needed from here on, and COMMAND gets the terminal. */
         agent_close();
 
         if (lease->is_lost)
@@ -366,7 +371,7 @@ int lease_watch(Lease *lease, sd_event *event, LeaseLost lost, void *userdata) {
         lease->event = event;
         lease->lost = lost;
         lease->userdata = userdata;
-        /* When the loop ends, there is still something to say. */
+        /* lease_close() needs the bus after the end of the loop. */
         r = sd_bus_set_close_on_exit(lease->context->bus, false);
         if (r >= 0)
                 r = sd_bus_attach_event(lease->context->bus, event, SD_EVENT_PRIORITY_NORMAL);
@@ -385,6 +390,8 @@ static int on_no_reason(sd_event_source *source, uint64_t usec, void *userdata) 
 }
 
 void lease_source_ended(Lease *lease) {
+        assert(lease->event);
+
         if (!lease->reason_timer &&
             sd_event_add_time_relative(lease->event, &lease->reason_timer, CLOCK_MONOTONIC, REASON_USEC, 0,
                                        on_no_reason, lease) < 0)
@@ -405,7 +412,7 @@ void lease_close(Lease *lease) {
         for (const LeasedPort *item = lease->items; item < lease->items + lease->n; item++) {
                 _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
 
-                /* A service that is gone has nothing to close, and need not be started for that. */
+                /* Does not start a service that has ended, which has no listener to close. */
                 if (sd_bus_message_new_method_call(lease->context->bus, &m, BUS_NAME, item->path,
                                                    LISTENER_INTERFACE, "Close") >= 0 &&
                     sd_bus_message_set_auto_start(m, false) >= 0)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The listeners that the tool itself holds while it serves, and what the bus says of them meanwhile. */
+/* The listeners of the tool itself, for as long as it serves. */
 
 #include <systemd/sd-event.h>
 
@@ -11,33 +11,33 @@
 
 typedef struct Lease Lease;
 
-/* One of the listeners has ended without the tool's doing, or the bus is gone; why has been said. Called
- * once. */
+/* Called once, when one of the listeners has ended or the bus is gone; an error message says why. */
 typedef void (*LeaseLost)(void *userdata);
 
-/* Each that returns an int says what went wrong when it is negative. */
+/* The functions that return an int print an error message when it is negative. */
 int lease_new(Context *c, Lease **ret);
 Lease *lease_free(Lease *lease);
 
-/* Gets the port, for a program that takes the socket itself: the next of lease_get_sockets(). */
+/* Gets the listening socket of a port, which becomes the next of lease_get_sockets(). */
 int lease_take_socket(Lease *lease, const Endpoint *endpoint);
-/* Gets it in the way that suits a program that takes connections. These are non-blocking if this or the
- * option says so. */
+/* Gets a port as a source of connections, by the delivery that suits the options. The connections are
+ * non-blocking if non_blocking or the option --non-blocking is set. */
 int lease_take_connections(Lease *lease, const Endpoint *endpoint, bool non_blocking, ConnectionSource *ret);
 
-/* What was got so far, in the order of the calls. */
+/* The sockets so far, in the order of the calls; -EBADF for a source of connections. */
 size_t lease_get_n(const Lease *lease);
 const int *lease_get_sockets(const Lease *lease);
-/* What is really bound. */
+/* The port that is bound. */
 uint16_t lease_get_port(const Lease *lease, size_t i);
 
-/* Says where it listens. */
+/* Prints the addresses that it listens on. */
 void lease_announce(Lease *lease);
 
+/* Watches the listeners from the loop. */
 int lease_watch(Lease *lease, sd_event *event, LeaseLost lost, void *userdata);
 
-/* To be told when a ConnectionSource has come to its end: the service will say why, or it is gone itself. */
+/* To be called when a ConnectionSource has ended: waits for the service to tell the reason. */
 void lease_source_ended(Lease *lease);
 
-/* Frees the ports; they are free when it returns. A persistent listener stays. */
+/* Closes the listeners, except persistent ones. Their ports are free when it returns. */
 void lease_close(Lease *lease);

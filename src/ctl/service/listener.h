@@ -37,7 +37,7 @@ typedef struct Listeners {
 extern const Field listener_fields[];
 extern const size_t n_listener_fields;
 
-/* The number at the end of its path, or of any such path; "?" if there is none. */
+/* Returns the number at the end of the path of a listener, or "?". */
 const char *listener_get_number(const char *path);
 
 /* It has no owner, so the service accepts nothing. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <systemd/sd-bus.h>
@@ -14,7 +15,7 @@
 #include "ctl/service/listener.h"
 #include "ctl/service/monitor.h"
 
-/* More calls of Accept than this do not wait: who called is gone, and was never answered. */
+/* More calls of Accept do not wait at once: beyond that, the callers are gone. */
 #define CALLS_MAX 65536
 
 static const char *const rules[] = {
@@ -25,9 +26,9 @@ static const char *const rules[] = {
         "type='error',sender='" BUS_NAME "'",
 };
 
-/* A call of Accept: its reply does not say which listener it is about. */
+/* A call of Accept, remembered because the reply does not name the listener. */
 typedef struct AcceptCall {
-        char *key; /* who called, and the number of the call */
+        char *key; /* sender and serial */
         char *path;
         UT_hash_handle hh;
 } AcceptCall;
@@ -82,7 +83,7 @@ static void remember_call(Monitor *m, sd_bus_message *message) {
         AcceptCall *call;
         uint64_t cookie;
 
-        /* Who expects no reply is told nothing. */
+        /* A call without a reply gets no connection. */
         if (!sender || !path || sd_bus_message_get_expect_reply(message) <= 0 ||
             sd_bus_message_get_cookie(message, &cookie) < 0)
                 return;
@@ -104,7 +105,7 @@ static void remember_call(Monitor *m, sd_bus_message *message) {
         }
 }
 
-/* The call that this message answers, or NULL. */
+/* Returns the call that this message answers, or NULL. */
 static AcceptCall *find_call(Monitor *m, sd_bus_message *message) {
         const char *destination = sd_bus_message_get_destination(message);
         _cleanup_free_ char *key = NULL;
@@ -280,7 +281,7 @@ static int become_monitor(sd_bus *bus, sd_bus_error *error) {
         return r < 0 ? r : sd_bus_call(bus, m, 0, error, NULL);
 }
 
-/* A monitor cannot call anybody, so that it takes a connection of its own, to where the other one leads. */
+/* A monitor cannot make calls, so it needs a connection of its own to the same bus. */
 static int open_monitor(const Context *c, sd_bus **ret, sd_bus_error *error) {
         _cleanup_(sd_bus_close_unrefp) sd_bus *bus = NULL;
         const char *address;
@@ -311,6 +312,8 @@ static int open_monitor(const Context *c, sd_bus **ret, sd_bus_error *error) {
 int monitor_reconnect(Monitor *m) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         int r;
+
+        assert(!m->bus);
 
         r = open_monitor(m->context, &m->bus, &error);
         if (sd_bus_error_has_name(&error, SD_BUS_ERROR_ACCESS_DENIED))
@@ -353,7 +356,7 @@ int monitor_new(Context *c, sd_event *event, MonitorHandler handler, void *userd
                 return message_oom();
         r = sd_bus_attach_event(c->bus, event, SD_EVENT_PRIORITY_NORMAL);
         if (r >= 0)
-                /* What has come while we asked. */
+                /* Messages may have come during the calls, before the loop watches the connection. */
                 r = on_input(NULL, -1, 0, m);
         if (r < 0)
                 return client_error(c, r, NULL, _("Failed to monitor the bus"));

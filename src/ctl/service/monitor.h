@@ -2,16 +2,16 @@
 #pragma once
 
 /*
- * What the service tells its clients, overheard.
+ * Monitors the messages of the service to its clients.
  *
- * Its signals are for the owners of the listeners alone, so that this takes the bus's BecomeMonitor, which
- * the system bus allows root. What is overheard: signals, and the replies of Accept. What goes through a
- * channel does not pass the bus; how many connections that were is asked for once a second while there is
- * one. Of delivery "socket" nothing can be known, not by the service either.
+ * The service sends its signals only to the owners of the listeners. The monitor therefore calls
+ * BecomeMonitor of the bus, which the system bus allows only root. It reads signals and replies of Accept.
+ * Connections through a channel do not pass the bus: their number is read from the service once a second
+ * while there is a channel. With delivery "socket", the service itself does not see the connections.
  *
- * The bus hands a monitor copies of the connections' descriptors, and while it has too many of them that
- * nobody reads, it stops reading from the service. So this reads whatever happens; what the reader of the
- * output does not take is for output.h to drop.
+ * The bus sends a monitor copies of the connections' descriptors, and stops reading from the service when too
+ * many of them are unread. So the monitor always reads, and output.h drops lines if the output is read too
+ * slowly.
  */
 
 #include <systemd/sd-event.h>
@@ -26,13 +26,13 @@ typedef enum MonitorEventType {
         MONITOR_CLOSED,
 } MonitorEventType;
 
-/* Strings are borrowed, and strangers'. */
+/* The strings are borrowed, and not escaped: other programs chose them. */
 typedef struct MonitorEvent {
         MonitorEventType type;
         const char *listener; /* the path */
-        const char *client;   /* whom the service has told; "" if that is not known */
+        const char *client;   /* the receiver of the message; "" if it is not known */
 
-        const char *remote_address; /* of a connection, as the next five */
+        const char *remote_address; /* of a connection, as the next five members */
         uint16_t remote_port;
         const char *local_address;
         uint16_t local_port;
@@ -41,7 +41,7 @@ typedef struct MonitorEvent {
 
         uint64_t count; /* of connections */
 
-        const char *message; /* of an error, as the next three */
+        const char *message; /* of an error, as the next three members */
         const char *filename;
         uint32_t line;
         uint32_t column;
@@ -52,11 +52,11 @@ typedef struct MonitorEvent {
 typedef struct Monitor Monitor;
 typedef void (*MonitorHandler)(const MonitorEvent *event, void *userdata);
 
-/* Both say what went wrong when they return a negative errno. When the bus ends the connection, so does the
- * loop, with EXIT_FAILURE. */
+/* The functions that return an int print an error message when it is negative. When the bus closes the
+ * connection, the loop ends with EXIT_FAILURE. */
 int monitor_new(Context *c, sd_event *event, MonitorHandler handler, void *userdata, Monitor **ret);
 Monitor *monitor_free(Monitor *m);
 
-/* Leaves the bus, for a process that is about to be stopped, and comes back. */
+/* Leaves the bus before the process stops, and comes back when it continues. */
 void monitor_disconnect(Monitor *m);
 int monitor_reconnect(Monitor *m);

@@ -184,7 +184,7 @@ int query_path(Context *c, const char *text, char **ret) {
                 return 0;
         }
 
-        /* Those without a name have the empty one. */
+        /* Listeners without a name have the empty one. */
         if (*text == '\0')
                 return message_error(-EINVAL, _("There is no listener \"%s\"; \"list\" shows all."), text);
         if (*text != '/')

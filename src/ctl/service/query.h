@@ -14,8 +14,8 @@
 
 typedef struct ServiceStatus {
         char *version;
-        char *owner; /* its connection to the bus */
-        pid_t pid;   /* 0: not known */
+        char *owner; /* the unique name of its connection to the bus */
+        pid_t pid;   /* 0: unknown */
         uid_t uid;
         uint32_t max_listeners;
         uint32_t max_listeners_per_user;
@@ -42,11 +42,11 @@ void service_status_done(ServiceStatus *s);
 int query_listeners(Context *c, Listeners *ret);
 int query_listener(Context *c, const char *path, Listener *ret);
 
-/* Turns a number, a path, or a name that only one listener has into a path. */
+/* Turns a number, a path, or the name of exactly one listener into a path. */
 int query_path(Context *c, const char *text, char **ret);
 
 /* The same without an error message, and without starting the service. */
 int query_listeners_quietly(Context *c, Listeners *ret);
-/* The same without waiting: finish() reads the reply that the handler gets. */
+/* The same without waiting: the handler passes the reply to query_listeners_finish(). */
 int query_listeners_start(Context *c, sd_bus_message_handler_t handler, void *userdata, sd_bus_slot **ret);
 int query_listeners_finish(sd_bus_message *reply, Listeners *ret);

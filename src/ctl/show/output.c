@@ -13,20 +13,21 @@
 
 #define QUEUE_MAX ((size_t) 1024 * 1024)
 
-/* poll() promises that so much can be written: to a pipe, and to a terminal. */
+/* When poll() reports POLLOUT, so many bytes can be written without blocking: to a pipe, and to a terminal.
+ */
 #define PIPE_ROOM PIPE_BUF
 #define TERMINAL_ROOM 256
 
 struct Output {
         sd_event *event;
-        sd_event_source *source; /* NULL: a file, which always takes everything */
+        sd_event_source *source; /* NULL: a file, which never blocks */
         size_t room;
         char *queue;
         size_t size;
         unsigned long n_dropped;
 };
 
-/* Returns -EAGAIN if it would have to wait. O_NONBLOCK would be for whoever shares the terminal, too. */
+/* Returns -EAGAIN if it would block. O_NONBLOCK would affect all processes that share the terminal. */
 static int write_some(Output *o, const char *data, size_t size, size_t *ret) {
         struct pollfd p = { .fd = STDOUT_FILENO, .events = POLLOUT };
         ssize_t n;

@@ -15,8 +15,8 @@
 
 static pid_t pager; /* 0: there is none */
 
-/* Whether the pager may start other programs and write files: not on behalf of somebody who became another
- * user. */
+/* Whether the pager must not start other programs or write files, because the user may have gained
+ * privileges, as by sudo. */
 static bool must_be_secure(bool *ret_asked_for) {
         const char *value = getenv("SYSTEMD_PAGERSECURE");
         uid_t owner;
@@ -28,7 +28,7 @@ static bool must_be_secure(bool *ret_asked_for) {
         if (getuid() != geteuid() || getenv("SUDO_UID") || getenv("PKEXEC_UID"))
                 return true;
 
-        /* Who is in no session may be anybody. */
+        /* Without a session, the original user is unknown. */
         return sd_pid_get_owner_uid(0, &owner) < 0 || owner != geteuid();
 }
 
@@ -55,7 +55,7 @@ static _Noreturn void run_pager(int input, const char *command, bool secure, pid
 
         if (command)
                 try_pager(command);
-        /* Debian has an alternative "pager"; whether it knows to be secure is not known. */
+        /* Debian's alternative "pager" may ignore LESSSECURE. */
         if (!secure)
                 execlp("pager", "pager", (char *) NULL);
         execlp("less", "less", (char *) NULL);
@@ -90,7 +90,7 @@ void pager_open(const Context *c) {
                 run_pager(ends[0], command, secure, parent);
         if (pager > 0 && dup2(ends[1], STDOUT_FILENO) >= 0) {
                 terminal_set_paged(columns);
-                /* Who leaves the pager has seen enough, which is no error. */
+                /* Leaving the pager early is no error. */
                 (void) signal(SIGPIPE, SIG_IGN);
         } else
                 pager = 0;

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The pager, as systemd's tools have it: SYSTEMD_PAGER, PAGER, or less, on a terminal only. */
+/* The pager, chosen as systemd's tools do: SYSTEMD_PAGER, PAGER, or less, and only on a terminal. */
 
 #include <stdbool.h>
 
 typedef struct Context Context;
 
-/* From here on standard output goes through it, unless there is no terminal, no pager, or --no-pager. */
+/* Sends standard output through the pager from now on, unless it is not a terminal, there is no pager, or the
+ * option --no-pager is given. */
 void pager_open(const Context *c);
 bool pager_is_open(void);
-/* Flushes standard output and waits for the person to have seen enough. */
+/* Flushes standard output and waits until the user leaves the pager. */
 void pager_close(void);

@@ -26,7 +26,7 @@ static int print_json(const Context *c, const Listeners *l) {
         return json_print(c, array);
 }
 
-/* In a container, names are others. */
+/* A container has user names of its own. */
 static int add_user(Table *t, const Context *c, uint32_t uid) {
         const struct passwd *user = c->machine ? NULL : getpwuid(uid);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* "listen": one COMMAND that takes the listening sockets, as from socket activation. With --accept: accept.c.
- */
+/* "listen": one process of COMMAND gets the listening sockets, as from socket activation. With --accept:
+ * accept.c. */
 
 #include <stdio.h>
 
@@ -43,7 +43,7 @@ static int on_exit_of_command(sd_event_source *source, const siginfo_t *info, vo
         return sd_event_exit(s->event, info->si_code == CLD_EXITED ? info->si_status : 0);
 }
 
-/* What it listens on is of no use any more, and nobody else would tell it. */
+/* The socket is closed by the service, which COMMAND may not notice. */
 static void on_lost(void *userdata) {
         Server *s = userdata;
 
@@ -51,7 +51,7 @@ static void on_lost(void *userdata) {
         (void) kill(s->pid, SIGTERM);
 }
 
-/* A program that takes several sockets can tell them apart by the port, unless they were given a name. */
+/* Names the sockets by the option --name, or by their ports, so that a program can tell several apart. */
 static char *make_names(const Context *c, const Lease *h) {
         const char *name = options_find_listen(c, "name");
         char *names = NULL;

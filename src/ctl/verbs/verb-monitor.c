@@ -24,7 +24,7 @@ typedef struct View {
         const Context *context;
         Output *output;
         Monitor *monitor;
-        char **paths; /* ends with NULL; NULL: all listeners */
+        char **paths; /* with a NULL at the end; NULL: all listeners */
         bool colour;
 } View;
 
@@ -171,7 +171,7 @@ static void on_event(const MonitorEvent *e, void *userdata) {
                 output_line(v->output, line);
 }
 
-/* A monitor that does not read would stop the service, so that it leaves before it stops. */
+/* Leaves the bus before the process stops: a monitor that does not read would stall the service. */
 static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
         View *v = userdata;
         int r;

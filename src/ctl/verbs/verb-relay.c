@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* "relay": forwards each connection to somewhere else, as systemd-socket-proxyd does. */
+/* "relay": forwards each connection to a target, as systemd-socket-proxyd does. */
 
 #include "base/i18n.h"
 #include "base/macros.h"
@@ -33,7 +33,7 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *inf
         return sd_event_exit(f->event, 0);
 }
 
-/* Whoever has a connection keeps it. */
+/* Connections that exist are served to their end. */
 static void on_lost(void *userdata) {
         Forwarding *f = userdata;
 
@@ -90,7 +90,7 @@ static int run(Forwarding *f, const Endpoint *endpoint, const char *to, Context 
         if (r >= 0)
                 r = lease_take_connections(f->lease, endpoint, true, &parameters.connections);
         if (r >= 0)
-                /* What one side has sent reaches the other one as it was, and no later. */
+                /* The relay adds no delay and keeps urgent bytes in their place. */
                 (void) connection_source_set_verbatim(&parameters.connections);
         if (r < 0) {
                 target_done(&parameters.target);
@@ -110,7 +110,7 @@ int verb_relay(int argc, char *argv[], Context *c) {
         if (r < 0)
                 return r;
 
-        /* Descriptors are what it deals in, too. */
+        /* Raises RLIMIT_NOFILE, and ignores SIGPIPE. */
         command_init(&unused, NULL);
         r = run(&f, &endpoint, argv[2], c);
         if (f.lease)

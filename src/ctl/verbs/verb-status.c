@@ -17,7 +17,7 @@
 #include "ctl/show/table.h"
 #include "ctl/verbs/verbs.h"
 
-/* LSB's for a program that does not run, as "systemctl status" has it. */
+/* As of "systemctl status", from LSB: the program is not running. */
 #define STATUS_NOT_RUNNING 3
 
 typedef struct Counters {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What the tool can do, a file each. argv[0] is the verb. Each has said what went wrong when it returns a
- * negative errno; otherwise it returns the exit status. */
+/* The verbs. argv[0] is the verb. Each returns the exit status, or prints an error message and returns a
+ * negative errno. */
 
 typedef struct Context Context;
 
