@@ -65,7 +65,7 @@ static void test_kernel(void) {
         g_assert_cmpstr(address_format(&a, buffer), ==, "192.0.2.7");
         g_assert_cmpint(address_get_port(&a), ==, 4711);
 
-        /* An interface that went away meanwhile is written as its number. */
+        /* The scope of an interface that no longer exists is formatted as a number. */
         g_assert_cmpint(inet_pton(AF_INET6, "fe80::7", &in6->sin6_addr), ==, 1);
         in6->sin6_scope_id = 999999999;
         a = address_from_kernel(&storage);
@@ -169,7 +169,7 @@ static void assert_kept(const char *text, size_t size) {
         g_assert_cmpint(prefix_read(bytes, size, &after), ==, size);
         assert_same(&after, &before);
 
-        /* In memory of exactly that size, so that a sanitizer sees who reads beyond it. */
+        /* In memory of exactly that size, so that a sanitizer reports reading beyond it. */
         for (size_t n = 0; n < size; n++) {
                 g_autofree uint8_t *copy = g_memdup2(bytes, MAX(n, 1));
 
@@ -195,14 +195,14 @@ static void test_prefix_bytes(void) {
         assert_kept("::ffff:192.0.2.0/120", 4);
         assert_kept("::ffff:0:0/95", 13);
 
-        /* No length that is none. */
+        /* Invalid lengths. */
         for (unsigned kind = 0; kind <= UINT8_MAX; kind++) {
                 bytes[0] = (uint8_t) kind;
                 g_assert_cmpint(prefix_read(bytes, sizeof(bytes), &p) >= 0, ==,
                                 kind <= 32 || (kind >= 64 && kind <= 64 + 128));
         }
 
-        /* An IPv4 address is one, however it is written. */
+        /* An IPv4-mapped address is the IPv4 address. */
         bytes[0] = 64 + 128;
         memcpy(bytes + 1, "\0\0\0\0\0\0\0\0\0\0\xff\xff\xc0\0\2\1", 16);
         g_assert_cmpint(prefix_read(bytes, sizeof(bytes), &p), ==, 17);
@@ -213,14 +213,14 @@ static void test_prefix_bytes(void) {
 int main(int argc, char *argv[]) {
         g_test_init(&argc, &argv, NULL);
 
-        g_test_add_func("/address/reads literals and scopes", test_parse);
-        g_test_add_func("/address/refuses anything else and leaves the result alone", test_parse_refuses);
-        g_test_add_func("/address/from the kernel, mapped ones as IPv4", test_kernel);
-        g_test_add_func("/address/any", test_any);
-        g_test_add_func("/prefix/contains", test_prefix);
-        g_test_add_func("/prefix/refuses anything else and leaves the result alone", test_prefix_refuses);
-        g_test_add_func("/prefix/one of many", test_prefixes);
-        g_test_add_func("/prefix/in bytes it is the same", test_prefix_bytes);
+        g_test_add_func("/address/parses literals and scopes", test_parse);
+        g_test_add_func("/address/refuses other texts without changing the result", test_parse_refuses);
+        g_test_add_func("/address/converts addresses from the kernel", test_kernel);
+        g_test_add_func("/address/knows the unspecified address", test_any);
+        g_test_add_func("/prefix/contains addresses", test_prefix);
+        g_test_add_func("/prefix/refuses other texts without changing the result", test_prefix_refuses);
+        g_test_add_func("/prefix/finds an address in a list", test_prefixes);
+        g_test_add_func("/prefix/is the same in binary form", test_prefix_bytes);
 
         return g_test_run();
 }

@@ -68,12 +68,12 @@ static void test_pacer(void) {
         assert_pace(100000, 101001);
 }
 
-static void test_pacer_saves_nothing_up(void) {
+static void test_pacer_does_not_accumulate(void) {
         Pacer pacer;
 
         pacer_init(&pacer, 10);
         pacer_count(&pacer, 1 * NS_PER_S);
-        /* Nothing for a minute; then the second one has to wait again. */
+        /* After a minute without an event, the second one still has to wait. */
         pacer_count(&pacer, 61 * NS_PER_S);
         g_assert_cmpint(pacer_get_next(&pacer), >, 61 * NS_PER_S + NS_PER_S / 20);
 }
@@ -102,13 +102,13 @@ static void test_an_episode_ends_when_it_is_quiet(void) {
 int main(int argc, char *argv[]) {
         g_test_init(&argc, &argv, NULL);
 
-        g_test_add_func("/text/printable", test_text);
-        g_test_add_func("/text/refuses what deceives or is no text", test_text_refuses);
+        g_test_add_func("/text/knows printable text", test_text);
+        g_test_add_func("/text/refuses control characters and invalid UTF-8", test_text_refuses);
         g_test_add_func("/pacer/keeps the rate in any second", test_pacer);
-        g_test_add_func("/pacer/saves nothing up", test_pacer_saves_nothing_up);
+        g_test_add_func("/pacer/does not accumulate unused time", test_pacer_does_not_accumulate);
         g_test_add_func("/episode/ends when there was no failure for a while",
                         test_an_episode_ends_when_it_is_quiet);
-        g_test_add_func("/socket/classes of accept errors", test_accept_errors);
+        g_test_add_func("/socket/classifies errors of accept()", test_accept_errors);
 
         return g_test_run();
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Where the log goes, what it says there, and that nobody can flood it. */
+/* The targets of the log, the format of messages, and the rate limit. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,7 +16,7 @@
 #include "base/log.h"
 #include "base/rate-limit.h"
 
-/* stderr is a pipe, and there is a journal that only we read. */
+/* stderr is a pipe, and the journal a socket of the test. */
 typedef struct Fixture {
         int stderr_copy;
         int pipe[2];
@@ -69,7 +69,7 @@ static void tear_down(Fixture *f, const void *data) {
         g_free(f->directory);
 }
 
-/* What has been written to stderr since the last time. */
+/* Returns all that was written to stderr since the last call. */
 static char *take_lines(Fixture *f) {
         g_autoptr(GString) lines = g_string_new(NULL);
         char buffer[4096];
@@ -81,7 +81,7 @@ static char *take_lines(Fixture *f) {
         return g_string_free(TAKE_PTR(lines), false);
 }
 
-/* The next entry of the journal, or NULL. It begins with a newline, so that each field can be searched for as
+/* Returns the next entry of the journal, or NULL. A newline is put in front, so that each field matches
  * "\nFIELD=value\n". */
 static char *take_entry(Fixture *f) {
         char buffer[8192] = "\n";
@@ -110,14 +110,14 @@ static void test_lines(Fixture *f, const void *data) {
         log_warning("two");
         log_notice("three");
         log_info("four");
-        log_debug("nobody wants to know");
+        log_debug("five");
         assert_lines(f, "<3>one 1\n<4>two\n<5>three\n<6>four\n");
 
         log_set_level(LOG_DEBUG);
-        log_debug("somebody does");
+        log_debug("six");
         log_set_level(LOG_EMERG);
-        log_error("nobody does");
-        assert_lines(f, "<7>somebody does\n");
+        log_error("seven");
+        assert_lines(f, "<7>six\n");
 }
 
 static void test_terminal(Fixture *f, const void *data) {
@@ -136,7 +136,7 @@ static void test_terminal(Fixture *f, const void *data) {
         g_assert_cmpint(read(master, buffer, sizeof(buffer) - 1), ==, strlen("plain\r\n"));
         g_assert_cmpstr(buffer, ==, "plain\r\n");
 
-        /* Somebody has pressed Ctrl-S. */
+        /* As after Ctrl-S. */
         g_assert_cmpint(tcflow(terminal, TCOOFF), ==, 0);
         log_error("does not wait");
         g_assert_cmpint(tcflow(terminal, TCOON), ==, 0);
@@ -168,7 +168,7 @@ static void test_long(Fixture *f, const void *data) {
         log_error("%s", text);
         line = take_lines(f);
         g_assert_cmpint(strlen(line), >, 1000);
-        g_assert_cmpint(strlen(line), <, 4096); /* that much goes into a pipe without waiting */
+        g_assert_cmpint(strlen(line), <, 4096); /* writing up to this size to a pipe is atomic */
         g_assert_true(g_str_has_suffix(line, "x\n"));
 
         log_open_journal(f->socket_path);
@@ -183,10 +183,10 @@ static void test_errno(Fixture *f, const void *data) {
         log_error("%m");
         g_assert_cmpint(errno, ==, ENODEV);
 
-        /* The last reader is gone: no error, no SIGPIPE, no other errno. */
+        /* Without a reader, there is no SIGPIPE, and errno is preserved. */
         close(TAKE_FD(f->pipe[0]));
         f->pipe[0] = fcntl(f->stderr_copy, F_DUPFD_CLOEXEC, 3);
-        log_error("nobody reads this");
+        log_error("there is no reader");
         g_assert_cmpint(errno, ==, ENODEV);
 }
 
@@ -198,7 +198,7 @@ static void test_full_pipe(Fixture *f, const void *data) {
                 ;
         g_assert_cmpint(fcntl(f->pipe[1], F_SETFL, 0), ==, 0);
 
-        log_error("nobody reads this, and nobody waits");
+        log_error("this does not block");
 }
 
 static void test_journal(Fixture *f, const void *data) {
@@ -273,7 +273,7 @@ static void test_target(Fixture *f, const void *data) {
         again = take_entry(f);
         assert_has(again, "MESSAGE=journal");
 
-        /* Without a journal it is better said somewhere than nowhere. */
+        /* Without a journal, messages go to stderr. */
         (void) g_unlink(f->socket_path);
         log_info("elsewhere");
         assert_lines(f, "<6>elsewhere\n");
@@ -285,7 +285,7 @@ static void test_journal_stalls(Fixture *f, const void *data) {
 
         log_open_journal(f->socket_path);
 
-        /* Far more than its queue holds. */
+        /* More than fits into its queue. */
         for (int i = 0; i < 10000; i++)
                 log_info("%i", i);
         while ((entry = take_entry(f))) {
@@ -386,7 +386,7 @@ static void test_flood(Fixture *f, const void *data) {
         g_assert_cmpint(count_lines(lines, "<4>bob"), ==, 1);
         g_assert_cmpint(count_lines(lines, "<4>service"), ==, 100);
 
-        /* Messages that nobody sees do not count, and those for whoever looks for an error are all there. */
+        /* Dropped debug messages do not count, and others are not limited. */
         log_event(LOG_DEBUG, NULL, &alice, "not seen");
         log_set_level(LOG_DEBUG);
         for (int i = 0; i < 100; i++)
@@ -448,7 +448,7 @@ static void test_many_users(void) {
 
         g_assert_cmpint(admit(&limit, 0, 100, now), ==, RATE_LIMIT_BURST);
 
-        /* One who has more uids than there are places has no more than one place more. */
+        /* Any number of further uids share one window. */
         for (uid_t uid = 100000; uid < 165536; uid++)
                 n += admit(&limit, uid, RATE_LIMIT_BURST, now);
         g_assert_cmpint(n, ==, RATE_LIMIT_USERS * RATE_LIMIT_BURST);
@@ -470,20 +470,20 @@ int main(int argc, char *argv[]) {
         g_test_init(&argc, &argv, NULL);
 
 #define add(path, function) g_test_add(path, Fixture, NULL, set_up, function, tear_down)
-        add("/log/lines with their levels", test_lines);
-        add("/log/plain lines on a terminal, which may be stopped", test_terminal);
-        add("/log/a message is one printable line", test_one_line);
-        add("/log/a message is not too long", test_long);
-        add("/log/errno stays, whatever fails", test_errno);
-        add("/log/does not wait for who reads stderr", test_full_pipe);
-        add("/log/fields in the journal", test_journal);
-        add("/log/goes where it is told to", test_target);
-        add("/log/does not wait for the journal", test_journal_stalls);
-        add("/log/knows the journal's stream", test_stream);
-        g_test_add_func("/log/names of levels and targets", test_names);
-        add("/log/a user cannot flood it", test_flood);
-        g_test_add_func("/rate limit/a burst in a window", test_window);
-        g_test_add_func("/rate limit/more users than places", test_many_users);
+        add("/log/writes lines with their levels", test_lines);
+        add("/log/writes plain lines to a terminal, which may be stopped", test_terminal);
+        add("/log/writes a message as one printable line", test_one_line);
+        add("/log/cuts a long message", test_long);
+        add("/log/preserves errno", test_errno);
+        add("/log/does not block on stderr", test_full_pipe);
+        add("/log/writes fields to the journal", test_journal);
+        add("/log/writes to the selected target", test_target);
+        add("/log/does not block on the journal", test_journal_stalls);
+        add("/log/recognizes the journal's stream", test_stream);
+        g_test_add_func("/log/converts names of levels and targets", test_names);
+        add("/log/limits the messages of a user", test_flood);
+        g_test_add_func("/rate limit/allows a burst in a window", test_window);
+        g_test_add_func("/rate limit/lets further users share a window", test_many_users);
 
         return g_test_run();
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What is written in configuration files: booleans, time spans. */
+/* Parsers of values of the configuration: booleans, time spans. */
 
 #include <errno.h>
 #include <glib.h>
@@ -87,7 +87,7 @@ static void test_time_spans(void) {
 
 int main(int argc, char *argv[]) {
         g_test_init(&argc, &argv, NULL);
-        g_test_add_func("/parse/booleans", test_booleans);
-        g_test_add_func("/parse/time spans", test_time_spans);
+        g_test_add_func("/parse/reads booleans", test_booleans);
+        g_test_add_func("/parse/reads time spans", test_time_spans);
         return g_test_run();
 }

@@ -23,7 +23,7 @@ static void test_header(void) {
         header.slot_size *= 2;
         g_assert_cmpint(state_check_header(&header), ==, -EPROTONOSUPPORT);
         state_init_header(&header);
-        header.magic[0] = '\0'; /* written last, so not finished */
+        header.magic[0] = '\0'; /* it is written last: the table is incomplete */
         g_assert_cmpint(state_check_header(&header), ==, -EBADMSG);
 }
 
@@ -70,7 +70,7 @@ static void test_owner(void) {
         assert_owner(":1.\xff", "");
         assert_owner("org.example.Name", "");
 
-        /* Half-written, as after a crash. */
+        /* Partly written, as after a crash. */
         state_write_owner(&slot, ":1.42");
         slot.owner[0] = '\0';
         g_assert_cmpint(state_read_slot(&slot, 1, &read), ==, 0);
@@ -114,7 +114,7 @@ static void test_packets(void) {
                         packet.size = size;
                         packet.channel.packet_size = 100;
                         memcpy(copy, &packet, MIN(size, sizeof(packet)));
-                        /* In memory of exactly that size, so that a sanitizer sees who reads beyond it. */
+                        /* In memory of exactly that size, so that a sanitizer reports reading beyond it. */
                         (void) state_check_packet(copy, size);
                 }
 
@@ -166,7 +166,7 @@ static void test_options(void) {
                 (void) listen_options_free(o);
         }
 
-        /* What was not written is as it is by default. */
+        /* Options that are not in the text have their defaults. */
         ListenOptions *o = read_text("");
 
         g_assert_cmpint(o->delivery, ==, DELIVERY_SIGNAL);
@@ -174,7 +174,7 @@ static void test_options(void) {
         (void) listen_options_free(o);
 }
 
-/* As many as there may be, and as long. */
+/* Options of the maximum size. */
 static ListenOptions *new_long_options(void) {
         g_autofree char *name = g_strnfill(OPTION_NAME_MAX, 'x'), *problem = NULL;
         g_auto(GStrv) prefixes = g_new0(char *, OPTION_ALLOW_FROM_MAX + 1);
@@ -191,8 +191,8 @@ static ListenOptions *new_long_options(void) {
         return o;
 }
 
-/* A queue of the kernel's default size has room for 26 of these and more; with the prefixes as text it had
- * for 13. */
+/* In binary form, prefixes take half of the space of text: a socket buffer of the default size holds 26 of
+ * these packets. */
 static void test_long_options(void) {
         ListenOptions *o = new_long_options(), *again;
         g_autofree char *text = NULL, *text_again = NULL;
@@ -216,7 +216,7 @@ static void test_strange_options(void) {
                 "delivery",
                 "delivery=pigeon\n",
                 "delivery=signal\ndelivery=signal\n",
-                "newOption=yes\n", /* a promise that this version cannot keep */
+                "newOption=yes\n", /* an option of a later version */
                 "lifetime=0\n",
                 "acceptRate=-1\n",
                 "acceptRate=4294967296\n",
@@ -239,13 +239,13 @@ static void test_strange_options(void) {
         assert_not_read(odd, sizeof(odd) - 1);
         assert_not_read(contradictory, sizeof(contradictory) - 1);
 
-        /* No text, and prefixes of a byte each. */
+        /* An empty text, and prefixes of one byte each. */
         assert_not_read(many, 1 + OPTION_ALLOW_FROM_MAX + 1);
         g_assert_cmpint(options_text_read(many, 1 + OPTION_ALLOW_FROM_MAX, &o), ==, 0);
         (void) listen_options_free(o);
 }
 
-/* All of a text, and each of its beginnings, with every byte another one. */
+/* Prefixes of a text, with one byte replaced. */
 static void test_damaged_options(void) {
         static const char text[] =
                         "delivery=signal\nname=x\nacceptRate=10\npersistent=yes\n\0\x18\xc0\0\2\x60\x20\1\x0d\xb8";
@@ -268,13 +268,13 @@ static void test_damaged_options(void) {
 int main(int argc, char *argv[]) {
         g_test_init(&argc, &argv, NULL);
 
-        g_test_add_func("/state/a table of another version is known", test_header);
-        g_test_add_func("/state/a slot belongs to one listener", test_slot);
-        g_test_add_func("/state/an owner is a unique name", test_owner);
-        g_test_add_func("/state/packets are checked", test_packets);
-        g_test_add_func("/state/options are as they were", test_options);
-        g_test_add_func("/state/options with many long prefixes are short", test_long_options);
-        g_test_add_func("/state/strange options are refused", test_strange_options);
-        g_test_add_func("/state/damaged options do no harm", test_damaged_options);
+        g_test_add_func("/state/checks the version of the table", test_header);
+        g_test_add_func("/state/reads the slot of a listener", test_slot);
+        g_test_add_func("/state/accepts a unique name as owner", test_owner);
+        g_test_add_func("/state/checks packets", test_packets);
+        g_test_add_func("/state/reads options as they were written", test_options);
+        g_test_add_func("/state/writes many long prefixes in few bytes", test_long_options);
+        g_test_add_func("/state/refuses invalid options", test_strange_options);
+        g_test_add_func("/state/survives damaged options", test_damaged_options);
         return g_test_run();
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What the test and the library that it loads into the service share: which call is to fail, and how. */
+/* Shared by the test and the library that it loads into the service: the call that is to fail, and its error.
+ */
 
 #include <stddef.h>
 #include <stdint.h>
@@ -10,11 +11,10 @@
 #define FAULT_ERRORS_MAX 25 /* and a 0 at the end */
 
 /*
- * The calls, and each errno that their manual pages name, in section 2 and for sockets in section 7, also
- * those that only a mistake of the caller's would bring about: what is done about one is done about it. Left
- * out are what belongs to other kinds of files, sockets and commands than the service's, such as ELOOP for
- * bind(), which is about paths; and ENOTSOCK of sendmsg() and recvmsg(), which sd-bus takes for a bus behind
- * a pipe, where no descriptor can pass from then on.
+ * The calls, with each errno of their manual pages in section 2, and section 7 for sockets, including those
+ * of programming errors. Not in the list are errors of other kinds of files, sockets and commands than the
+ * service uses, such as ELOOP of bind(), which is about paths; and ENOTSOCK of sendmsg() and recvmsg(), which
+ * makes sd-bus assume a pipe and stop passing descriptors.
  */
 #define FAULT_KINDS(X)                                                                                      \
         X(ALLOCATION, "malloc", ENOMEM)                                                                     \
@@ -70,20 +70,20 @@ typedef enum FaultKind {
 typedef enum FaultMode {
         FAULT_OFF,
         FAULT_COUNT,
-        FAULT_FAIL, /* counts as well */
-        FAULT_KILL, /* ends the process instead, before the system call */
+        FAULT_FAIL, /* fails the call, and counts */
+        FAULT_KILL, /* kills the process before the system call */
 } FaultMode;
 
 typedef struct FaultControl {
         uint32_t mode; /* FaultMode */
         uint32_t counts[_FAULT_KIND_MAX];
-        uint32_t n_system_calls; /* of all kinds but allocations */
-        uint32_t last;           /* FaultKind of these, the last before the one that was fired at */
+        uint32_t n_system_calls; /* without allocations */
+        uint32_t last;           /* FaultKind of the system call before the fault */
 
-        uint32_t kind;    /* FaultKind; FAULT_KILL counts them all */
-        uint32_t ordinal; /* 0: the first of its kind */
+        uint32_t kind;    /* FaultKind; not used by FAULT_KILL */
+        uint32_t ordinal; /* 0: the first call of the kind, or with FAULT_KILL the first system call */
         int32_t error;
         uint32_t fired;
 
-        int64_t allocations; /* what is allocated and not freed, at any time */
+        int64_t allocations; /* that are not freed */
 } FaultControl;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Loaded into the service in front of the C library, this lets one call fail, the n-th of its kind since the
- * test has said so, or has the process die there. Calls of libsystemd come here as well. close() is not among
- * them, as Linux closes in any case, nor is what only fails for arguments that are wrong.
+ * A library that is loaded into the service in front of the C library. It fails the n-th call of a kind, or
+ * kills the process before it, as the test requests; also calls of libsystemd. Calls that only fail for
+ * invalid arguments are left out, and so is close(), because Linux closes the descriptor even then.
  */
 
 #include <dlfcn.h>
@@ -35,7 +35,7 @@
 
 static FaultControl *control;
 
-/* dlsym() itself allocates a little before malloc() is found. */
+/* For dlsym(), which allocates memory before it has found malloc(). */
 static char early[16384];
 static size_t early_size;
 
@@ -53,7 +53,8 @@ static void *early_alloc(size_t size) {
         return p;
 }
 
-/* The next definition of a function; a variable keeps it. With large files, open() is open64() and so on. */
+/* The next definition of a function, looked up once. With large file support, open() is open64(), for
+ * example. */
 #define NEXT_AS(name, symbol)                                               \
         __extension__({                                                     \
                 static __typeof__(&(name)) kept;                            \
@@ -73,14 +74,14 @@ __attribute__((constructor)) static void start(void) {
         if (fd < 0)
                 return;
 
-        (void) backtrace(frames, 1); /* loads what it needs */
+        (void) backtrace(frames, 1); /* loads libgcc */
         p = mmap(NULL, sizeof(*control), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
         (void) close(fd);
         if (p != MAP_FAILED)
                 control = p;
 }
 
-/* Where it failed goes into the log, which the test shows when what follows was wrong. */
+/* Writes a backtrace of the fault to the log, which the test shows on failure. */
 static void show_place(void) {
         void *frames[24];
         int n = backtrace(frames, 24);
@@ -163,7 +164,7 @@ PUBLIC void *calloc(size_t n, size_t size) {
         return p;
 }
 
-/* reallocarray(), strdup() and the like come here as well. */
+/* Also covers reallocarray(), strdup() and similar functions. */
 PUBLIC void *realloc(void *old, size_t size) {
         void *p;
 
@@ -263,14 +264,14 @@ INTERPOSE_AS(GETRLIMIT,
              (__rlimit_resource_t resource, struct rlimit *limit),
              (resource, limit))
 
-/* Only what adds something needs memory. */
+/* Only adding a descriptor needs memory. */
 PUBLIC int epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event) {
         return operation == EPOLL_CTL_ADD && fails(FAULT_EPOLL_CTL)
                                ? -1
                                : NEXT(epoll_ctl)(epoll, operation, fd, event);
 }
 
-/* That to the bus, and no packets: the ends of a queue are both the service's own. */
+/* True for the connection to the bus, false for the queues of the store. */
 static bool is_stream(int fd) {
         socklen_t size = sizeof(int);
         int type;
@@ -278,7 +279,8 @@ static bool is_stream(int fd) {
         return NEXT(getsockopt)(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM;
 }
 
-/* A connection that is broken is so for whoever asks, the event loop as well. */
+/* Also shuts the bus connection down after an error that means a broken one, so that the event loop sees it.
+ */
 PUBLIC ssize_t sendmsg(int fd, const struct msghdr *message, int flags) {
         if (!fails(FAULT_SENDMSG))
                 return NEXT(sendmsg)(fd, message, flags);
@@ -324,7 +326,7 @@ PUBLIC int ioctl(int fd, unsigned long request, ...) {
         return fails(FAULT_IOCTL) ? -1 : NEXT(ioctl)(fd, request, argument);
 }
 
-/* What did not work is tried again soon, instead of in up to half a second each time. */
+/* Shortens the delays of retries. */
 PUBLIC int sd_event_add_time_relative(sd_event *event,
                                       sd_event_source **ret,
                                       clockid_t clock,

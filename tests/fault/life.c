@@ -11,7 +11,7 @@
 
 #define HAS_OWNER "org.example.TCPServerSocket.Error.HasOwner"
 
-/* If it has died, the next one comes. */
+/* Starts the next process if the service has been killed. */
 static bool revive(Life *life) {
         if (!test_service_has_exited(life->service))
                 return false;
@@ -33,7 +33,7 @@ static sd_bus_message *make_call(Life *life, const char *path, const char *membe
                                 member);
 }
 
-/* Whether it is to be repeated, as the process did not live to answer it. */
+/* Whether the call must be repeated, because the process was killed before its reply. */
 static bool is_unanswered(Life *life, TestCall *call) {
         const char *error;
 
@@ -60,7 +60,7 @@ static TestCall *ask_listener(Life *life, const char *member, bool *ret_again) {
         }
 }
 
-/* What a first call may have done already, another one may be told. */
+/* A repeated call may get this error, if the first one had succeeded. */
 static void call_listener(Life *life, const char *member, const char *done_already) {
         bool again;
         g_autoptr(TestCall) call = ask_listener(life, member, &again);
@@ -113,7 +113,7 @@ static void acknowledge(Life *life, uint64_t serial) {
         }
 }
 
-/* The same may come again. */
+/* A connection may be delivered twice. */
 static int take_signal(Life *life, int peer) {
         for (;;) {
                 g_autoptr(TestAccepted) accepted = NULL;
@@ -203,7 +203,7 @@ static void hand_over(Life *life) {
         take_or_lose(life, peer);
 }
 
-/* Stopped for a while. */
+/* Delivers a connection that arrived while the listener was paused. */
 static void pause_and_resume(Life *life) {
         _cleanup_close_ int peer = -EBADF;
 
@@ -213,7 +213,7 @@ static void pause_and_resume(Life *life) {
         take_or_lose(life, peer);
 }
 
-/* Whoever had the listener is gone, and another one goes on with it. */
+/* Disconnects the client. Another client adopts the persistent listener. */
 static void change_owner(Life *life) {
         g_clear_pointer(&life->client, test_client_free);
         life->handle = close_fd(life->handle);
@@ -223,7 +223,7 @@ static void change_owner(Life *life) {
                 g_autoptr(TestCall) call = ask_listener(life, "Adopt", &again);
                 const char *error = test_call_error(call);
 
-                /* The bus may not have told yet that the one before has left. */
+                /* The service may not know yet that the first client has left the bus. */
                 if (error && streq(error, HAS_OWNER) &&
                     !strstr(test_call_error_message(call), test_client_name(life->client)))
                         continue;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* A client's life while the process that serves it dies: what was not answered is repeated, and the next
- * process goes on. */
+/* A client from Listen to Close, while the service is killed and restarted: it repeats calls without a reply.
+ */
 
 #include "bus/client.h"
 #include "bus/keeper.h"
@@ -16,7 +16,7 @@ typedef struct Way {
         const char *delivery;
         bool acknowledge;
         bool persistent;
-        /* Takes a connection and returns it, or -1 when the peer has lost it. */
+        /* Receives a connection and returns it, or -1 if it was lost. */
         int (*take)(Life *life, int peer);
 } Way;
 
@@ -26,7 +26,7 @@ struct Life {
         Keeper *keeper;
         TestService *service;
         FaultLibrary library;
-        FaultControl *control; /* the library's */
+        FaultControl *control; /* of the library */
         uint16_t port;
 
         TestClient *client;
@@ -41,12 +41,12 @@ struct Life {
 /* The last has no name. */
 extern const Way ways[];
 
-/* A bus, and a service that can be killed and is kept for. No client yet. */
+/* Starts a bus, a service manager and a service, without a client. */
 void life_init(Life *life, const Way *way);
 void life_done(Life *life);
 
-/* From one Listen to its Close, with that fault. Whoever dies, at the end nothing is left. */
+/* Runs a client from Listen to Close with this fault. Afterwards, the store must be empty. */
 void life_live(Life *life, FaultMode mode, uint32_t ordinal);
 
-/* These two are one connection, and not a copy of an earlier one. */
+/* Whether the socket is the other end of the peer, and not of an earlier connection. */
 bool peer_belongs_to(int peer, int socket);

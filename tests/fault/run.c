@@ -21,8 +21,7 @@ bool run_wait_step(uint64_t deadline) {
         return true;
 }
 
-/* What is kept but the table, which there always is, has two ends each. Some it could not tell the keeper of.
- */
+/* The number of queues, each with two ends in the fd store, and those that could not be sent to it. */
 static unsigned count_queues(Run *run) {
         g_autofree char *log = test_service_log(run->f->service);
         unsigned n = 0;
@@ -74,7 +73,7 @@ sd_bus_message *run_ask(Run *run, TestCall *call, const char *what) {
         if (!g_str_has_prefix(error->name, "org.freedesktop.DBus.Error.") &&
             !g_str_has_prefix(error->name, "org.example.TCPServerSocket.Error."))
                 run_complain(run, "%s says %s", what, error->name);
-        /* What the bus says when the service has left it. */
+        /* The errors of the bus when the service has disconnected. */
         if ((streq(error->name, SD_BUS_ERROR_NO_REPLY) || streq(error->name, SD_BUS_ERROR_SERVICE_UNKNOWN) ||
              streq(error->name, SD_BUS_ERROR_NAME_HAS_NO_OWNER)) &&
             !run_wait_until(run_has_ended(run)))

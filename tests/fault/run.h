@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* A client's life while something of the service fails: what does not hold is written down, and the next
- * fault follows. */
+/* A client of a service in which one call fails. Violations are collected, so that all faults are tried. */
 
 #include "bus/fixture.h"
 #include "bus/keeper.h"
@@ -18,25 +17,25 @@ typedef struct Run {
         FaultControl *control;
         TestServiceOptions options;
         uint16_t port;
-        pid_t pid;    /* the service's; it may end at any time */
-        unsigned fds; /* of the service, without clients */
+        pid_t pid;    /* of the service, which may end at any time */
+        unsigned fds; /* of the service without clients */
 
         TestClient *client;
         char *listener;
         int handle;     /* the channel, or the socket */
-        int lifetime;   /* our end */
-        Keeper *keeper; /* or NULL, where there is no service manager */
-        GString *ends;  /* what ended the service */
-        GString *wrong; /* what did not hold, of this fault */
+        int lifetime;   /* the end of the client */
+        Keeper *keeper; /* NULL: without a service manager */
+        GString *ends;  /* the faults that ended the service */
+        GString *wrong; /* the violations of this fault */
 
-        int64_t n_allocations; /* of the service, without clients; -1: not known yet */
+        int64_t n_allocations; /* of the service without clients; -1: not known yet */
 
         unsigned n_faults, n_ends, n_unreached, n_wrong;
 } Run;
 
 bool run_wait_step(uint64_t deadline);
 
-/* Without failing the test: the deadline's end is something that was wrong with this fault. */
+/* Waits for a condition, and returns whether it holds in time. */
 #define run_wait_until(condition)                                           \
         __extension__({                                                     \
                 uint64_t _deadline = test_deadline(PATIENCE_MS);            \
@@ -46,25 +45,25 @@ bool run_wait_step(uint64_t deadline);
                 _holds;                                                     \
         })
 
-/* Again, if there is one. */
+/* Starts the service, or restarts it. */
 void run_start_service(Run *run);
 
-/* A queue that was once needed stays, with what is kept in it or without (daemon/store/store.h). What the
- * service has besides must be what it had before. */
+/* The numbers of descriptors and of allocations that the service must have without a client: queues of the
+ * store are never removed, all else must be as before. */
 unsigned run_expected_fds(Run *run);
 int64_t run_count_allocations(Run *run);
 
 void run_complain(Run *run, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
-/* The service has. */
+/* Whether the service has ended. */
 bool run_has_ended(Run *run);
 
-/* Returns the reply, or NULL for an error, which must be one that clients know. */
+/* Returns the reply, or NULL for an error, which must have a documented name. */
 sd_bus_message *run_ask(Run *run, TestCall *call, const char *what);
 
-/* These return whether it worked. */
+/* Return whether the call succeeded. */
 bool run_listen(Run *run);
 bool run_call_listener(Run *run, const char *member);
 
-/* What the service has sent until now has arrived. */
+/* Returns when all that the service has sent has been received. */
 void run_synchronize(Run *run);

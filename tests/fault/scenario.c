@@ -91,7 +91,7 @@ static bool deliver_socket(Run *run, int peer) {
         return true;
 }
 
-/* Everything else that a client may call, once. */
+/* Calls all other methods. */
 static bool deliver_nothing(Run *run, int peer) {
         static const char *const members[] = { "Pause", "Resume" };
         static const struct {
@@ -114,7 +114,8 @@ static bool deliver_nothing(Run *run, int peer) {
 
                 reply = run_ask(run, call, looks[i].member);
                 good = reply && good;
-                /* That of the other path is libsystemd's, which sends nothing for all of it. */
+                /* For the other path, libsystemd handles the call, and replies with an empty text on failure.
+                 */
                 if (reply && g_str_has_suffix(looks[i].path, "/listener") &&
                     (sd_bus_message_read(reply, "s", &xml) < 0 || !g_str_has_suffix(xml, "</node>\n")))
                         run_complain(run, "Introspect says \"%s\"", xml);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What a client does while something fails: each delivery, and all the other calls. */
+/* The actions of a client while a call fails: each delivery, and all other methods. */
 
 #include <stdbool.h>
 
@@ -11,15 +11,15 @@ typedef struct Scenario {
         const char *name;
         const char *delivery;
         bool acknowledge;
-        bool is_kept;     /* there is a service manager, which keeps what the next process needs */
-        bool asks;        /* the client has no privileges, so that polkit is asked */
-        unsigned n_peers; /* one after the other */
-        /* Gets a connection to its client, and returns whether it did. */
+        bool is_kept;     /* with a service manager that has an fd store */
+        bool asks;        /* the client is not privileged, so that the service calls polkit */
+        unsigned n_peers; /* connections, one after the other */
+        /* Receives the connection of the peer, and returns whether it was delivered. */
         bool (*deliver)(Run *run, int peer);
 } Scenario;
 
 /* The last has no name. */
 extern const Scenario scenarios[];
 
-/* It is about calls, not connections. */
+/* Whether the scenario is about calls and not about connections. */
 bool scenario_is_calls(const Scenario *scenario);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Each system call and allocation on the way of Listen, of a connection and of the other calls fails once, in
- * turn, with each errno that it may fail with. Whatever it is: every call is answered, a connection reaches
- * its client or its loss is told, the next of each works, and when the client has left the service has as
- * many descriptors as before.
+ * Each system call and allocation during Listen, a delivery and the other methods fails once with each
+ * possible errno. After any fault, every call has a reply, a connection is delivered or its loss is reported,
+ * the next call and the next connection succeed, and the service has as many descriptors as before when the
+ * client has left.
  *
- * What only the bus's own connection fails by may end the service, but not without its saying so.
+ * A failure of the bus connection may end the service, which then logs an error.
  */
 
 #include <fcntl.h>
@@ -52,7 +52,7 @@ static bool is_closed(Run *run) {
         return test_client_count_signals(run->client, "Closed") > 0;
 }
 
-/* Nothing fails any more. */
+/* Everything must work after the fault. */
 static void check_next(Run *run) {
         bool accepts = !streq(run->scenario->delivery, "socket");
         _cleanup_close_ int peer = -EBADF;
@@ -90,11 +90,11 @@ static void check_end(Run *run) {
                 run_complain(run, "the service ended with status %d: %s", status, log);
         }
         if (!test_service_has_logged(run->f->service, "<3>"))
-                run_complain(run, "the service ended and did not say why");
+                run_complain(run, "the service ended without logging an error");
         run_start_service(run);
 }
 
-/* One client's life, with what the control says. */
+/* Runs one client with the fault that the control has. */
 static void run_once(Run *run, FaultMode mode) {
         _cleanup_close_ int peer = -EBADF;
         bool delivered = false;
@@ -121,11 +121,11 @@ static void run_once(Run *run, FaultMode mode) {
         if (mode == FAULT_COUNT)
                 g_assert_true(delivered);
         else if (!run_has_ended(run)) {
-                /* It was only not taken yet, or it is lost, and then that is told. */
+                /* The connection arrives later, or its loss is reported. */
                 if (run->listener && !delivered && !is_closed(run) && peer >= 0 && test_has_ended(peer) &&
                     !run_wait_until(run_has_ended(run) ||
                                     test_client_count_signals(run->client, "Error") > 0))
-                        run_complain(run, "the loss of a connection is not told");
+                        run_complain(run, "the loss of a connection is not reported");
                 if (run->listener && !delivered && !is_closed(run) && !run_has_ended(run) &&
                     !test_has_ended(peer) && !run->scenario->deliver(run, peer))
                         run_complain(run, "the connection never arrives");
@@ -147,7 +147,7 @@ static void run_once(Run *run, FaultMode mode) {
                 check_end(run);
 }
 
-/* What goes with a client goes after its descriptors. */
+/* The memory of a client is freed after its descriptors. */
 static bool has_freed(Run *run, int64_t level) {
         uint64_t deadline = test_deadline(100);
 
@@ -156,7 +156,7 @@ static bool has_freed(Run *run, int64_t level) {
         return run_count_allocations(run) <= level;
 }
 
-/* Returns whether there is more than before, also when another client has been served. */
+/* Returns whether more memory is in use than before, also after another client. */
 static bool has_grown(Run *run) {
         int64_t before = run->n_allocations;
 
@@ -182,7 +182,7 @@ static void run_fault(Run *run, FaultKind kind, uint32_t ordinal, int error) {
         run_once(run, FAULT_FAIL);
         fired = run->control->fired;
 
-        /* A fault may leave something behind that is used the next time, but not another one each time. */
+        /* A fault may leave memory that is reused later, but must not leave more each time. */
         if (has_grown(run)) {
                 run_once(run, FAULT_FAIL);
                 if (has_grown(run))
@@ -203,7 +203,7 @@ static void run_fault(Run *run, FaultKind kind, uint32_t ordinal, int error) {
                        g_strerror(error), run->wrong->str);
 }
 
-/* Lets the test be polkit, which allows everything. */
+/* The test plays polkit, and authorizes everything. */
 static const FixtureOptions with_polkit = {
         .bus_xml = "<policy user=\"root\"><allow own=\"org.freedesktop.PolicyKit1\"/></policy>"
                    "<policy context=\"default\"><allow send_destination=\"org.freedesktop.PolicyKit1\"/></policy>",
@@ -248,10 +248,10 @@ static void test_faults(Fixture *f, const void *data) {
                 keeper_set_environment(run.keeper, library.environment);
         }
         run_start_service(&run);
-        test_client_sync_service(f->client); /* it has told the keeper that it is ready */
+        test_client_sync_service(f->client); /* after its message to the service manager */
 
         run.fds = test_service_count_fds(f->service);
-        /* Twice, for what is only done the first time. */
+        /* Twice, as the first run also initializes things. */
         run_once(&run, FAULT_COUNT);
         run_once(&run, FAULT_COUNT);
         memcpy(counts, run.control->counts, sizeof(counts));
@@ -273,7 +273,7 @@ static void test_faults(Fixture *f, const void *data) {
         fault_library_done(&library);
 }
 
-/* The data is the scenario's, not the fixture's. */
+/* The data is a scenario, and no FixtureOptions. */
 static void set_up(Fixture *f, const void *data) {
         fixture_set_up(f, ((const Scenario *) data)->asks ? &with_polkit : NULL);
 }
@@ -281,7 +281,7 @@ static void set_up(Fixture *f, const void *data) {
 int main(int argc, char *argv[]) {
         test_init(&argc, &argv);
         (void) test_enter_private_network();
-        /* What this process was left by whoever started it is not the service's to count. */
+        /* So that the service does not inherit descriptors. */
         (void) close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
         for (const Scenario *scenario = scenarios; scenario->name; scenario++) {
                 g_autofree char *path = g_strdup_printf("/faults/%s", scenario->name);

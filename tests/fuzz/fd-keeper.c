@@ -36,7 +36,7 @@ static void remove_notify(void) {
         (void) unlink(address.sun_path);
 }
 
-/* As long as we do not listen, as much as any input makes it say has room; otherwise it waits for us. */
+/* Makes the queue long enough for all messages between two calls of keeper_listen(). */
 static void make_room(void) {
         _cleanup_close_ int fd = open("/proc/sys/net/unix/max_dgram_qlen", O_WRONLY | O_CLOEXEC);
 

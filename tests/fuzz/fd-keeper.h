@@ -1,27 +1,27 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* systemd's fd store, played: what the service hands over is kept under its name, and given to the next
- * process, which is this one. */
+/* Plays systemd's fd store for the service in this process, and passes the descriptors to the next service in
+ * the same process. */
 
 #include <stddef.h>
 
-/* All descriptors of the fuzzer go above this, so that systemd's have the numbers from 3 on, and
- * fuzz_count_fds() counts the service's alone. */
+/* The descriptors of the fuzzer are at or above this number: those from systemd start at 3, and
+ * fuzz_count_fds() only counts those of the service. */
 #define KEEPER_FIRST_FD 256
 
-/* To be called in a network of our own, before anything opens a descriptor. */
+/* To be called in a private network namespace, before the fuzzer opens descriptors. */
 void keeper_init(void);
-/* Those opened before this stay where they are. */
+/* To be called after the fuzzer has opened its descriptors. */
 void keeper_init_done(void);
 
 /* Copies the descriptor. */
 void keeper_keep(const char *name, int fd);
 
-/* Makes them the process's, as if it was just started. */
+/* Passes the descriptors as to a process that was just started. */
 void keeper_start_process(void);
-/* Reads what the process has told. */
+/* Handles the messages that the process has sent. */
 void keeper_listen(void);
-/* Whether something was lost, since there was too much. */
+/* Whether a descriptor was lost, as there were too many. */
 int keeper_is_full(void);
 void keeper_forget(void);

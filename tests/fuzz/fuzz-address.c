@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What people write: addresses with scopes, prefixes, ports, time spans. What is taken must mean the same
- * when it is written out and read again, and must be what the C library takes. */
+/* Parsers of addresses with scopes, prefixes, ports, and time spans. An accepted value must be the same after
+ * it was formatted and parsed again, and the C library must accept it, too. */
 
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -69,7 +69,7 @@ static void try_prefix(const char *s, const char *other) {
         fuzz_assert(prefix.family == AF_INET || prefix.family == AF_INET6);
         fuzz_assert(prefix.bits <= (prefix.family == AF_INET ? 32 : 128));
 
-        /* It contains the address that it was made of. */
+        /* A prefix contains its own address. */
         (void) snprintf(literal, sizeof(literal), "%s", s);
         slash = strchr(literal, '/');
         if (slash)
@@ -112,7 +112,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         const uint8_t *bytes, *end;
         size_t n;
 
-        /* Two lines, so that the corpus can be read. */
+        /* The input is text of two lines. */
         bytes = fuzz_rest(&input, &n);
         end = n > 0 ? memchr(bytes, '\n', n) : NULL;
         (void) snprintf(first, sizeof(first), "%.*s", (int) (end ? end - bytes : (ptrdiff_t) n),

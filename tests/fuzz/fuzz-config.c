@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The configuration file, and a drop-in after a line of "%%%". Whatever is in there, settings come out that
- * are in range, and that allow nothing which their lists do not. */
+/* The configuration file and, after a line of "%%%", a drop-in. For any content, settings must be in range
+ * and must not allow ports or addresses that are not in their lists. */
 
 #include <fcntl.h>
 #include <stdio.h>

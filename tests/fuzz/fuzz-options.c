@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The arguments of Listen: bytes as the body of a message, or arguments made up of them, as sd-bus reads it
- * from a socket, with up to three descriptors. */
+/* The arguments of Listen, which sd-bus receives from a socket, with up to three descriptors. The input is
+ * the body of the message, or selects the arguments. */
 
 #include <fcntl.h>
 #include <sys/eventfd.h>
@@ -50,7 +50,7 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         r = listen_options_read(m, &o, &problem);
         if (r < 0) {
                 fuzz_assert(!o);
-                /* What a caller did wrong and what the message lacks, and nothing else. */
+                /* Only errors of the caller, or of the message. */
                 fuzz_assert(r == -EINVAL || r == -ENODEV || r == -EBADMSG || r == -ENXIO);
                 fuzz_assert(problem || r == -EBADMSG || r == -ENXIO || r == -EINVAL);
                 return 1;
@@ -67,7 +67,7 @@ static void process(void) {
                 ;
 }
 
-/* As a server, sd-bus lets anybody in, and takes descriptors only from who has asked for that. */
+/* As a server, sd-bus accepts any client, and descriptors only after their negotiation. */
 static void connect_bus(void) {
         static const char hello[] = "\0AUTH ANONYMOUS 66757a7a\r\nNEGOTIATE_UNIX_FD\r\nBEGIN\r\n";
         char answer[256];
@@ -106,7 +106,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         uint8_t mode = fuzz_u8(&input);
         unsigned before;
 
-        /* One that sent nonsense is thrown out, as the bus would. */
+        /* sd-bus has closed the connection after a malformed message. */
         if (bus && sd_bus_is_ready(bus) <= 0)
                 disconnect_bus();
         if (!bus)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The service on a bus that is the fuzzer's: a program of calls, answers, peers that connect and clients that
- * leave, whose bytes are the input. Nothing may crash, spin or leak, whatever the clients do, and the service
- * may end its loop only when the bus itself misbehaves. */
+/* The service on a bus that the fuzzer plays. The input is a sequence of steps: calls, replies, peers that
+ * connect, clients that disconnect. The service must not crash, spin, or leak, and may end its loop only when
+ * the bus itself misbehaves. */
 
 #include <fcntl.h>
 #include <sys/eventfd.h>
@@ -29,7 +29,7 @@
 
 typedef enum Step {
         STEP_LISTEN,
-        STEP_CALL, /* a method of the interface description, with right arguments */
+        STEP_CALL, /* a method of the interface, with valid arguments */
         STEP_CALL_ANYTHING,
         STEP_CALL_WITH_DESCRIPTORS,
         STEP_CONNECT,
@@ -44,10 +44,10 @@ typedef enum Step {
         STEP_SETTINGS,
         STEP_LIFETIME, /* ends */
         STEP_SIGNAL,   /* forged */
-        STEP_REPLY,    /* to a call that was not made, or to one that was, by somebody else */
-        STEP_BYTES,    /* the bus itself sends nonsense */
+        STEP_REPLY,    /* without a call, or from another sender than the callee */
+        STEP_BYTES,    /* no message, from the bus itself */
         STEP_PROPERTY,
-        STEP_WITHOUT_TURN, /* the next step follows at once */
+        STEP_WITHOUT_TURN, /* the next step follows before the loop runs */
         _STEP_MAX,
 } Step;
 
@@ -57,9 +57,9 @@ typedef struct Run {
         FuzzInput input;
         int peers[PEERS_MAX];
         unsigned n_peers;
-        int lifetime;   /* an eventfd that goes with every Listen */
-        bool idle;      /* the service leaves when it has nothing to do */
-        bool wrong_bus; /* or when the bus has done what a bus does not */
+        int lifetime;   /* an eventfd, passed with every Listen */
+        bool idle;      /* the service may end because it is idle */
+        bool wrong_bus; /* or because the bus has violated the protocol */
 } Run;
 
 static FuzzMessage message;
@@ -183,7 +183,7 @@ static void step_property(Run *run) {
                 message_append_string(&message, fuzz_string(&run->input));
         }
         private_bus_send(run->bus, &message);
-        /* Somebody may have made it quieter. */
+        /* The call may have changed it. */
         log_set_level(LOG_DEBUG);
 }
 
@@ -197,8 +197,8 @@ static void append_rest_of_message(Run *run) {
         message_append(&message, bytes, size);
 }
 
-/* A bus lets no malformed message pass, and the service may end when one comes all the same. libsystemd does
- * not close the descriptors that come with one, so there are none. */
+/* A bus does not deliver malformed messages, so the service may end when it receives one. There are no
+ * descriptors, since libsystemd does not close those of a malformed message. */
 static void step_call_anything(Run *run) {
         static const char *const interfaces[] = { MANAGER_INTERFACE,
                                                   LISTENER_INTERFACE,
@@ -224,7 +224,7 @@ static void step_call_anything(Run *run) {
         run->wrong_bus = true;
 }
 
-/* Many where one is expected, or none is, and arguments of any contents. */
+/* More descriptors than the method has, and arguments of any content. */
 static void step_call_with_descriptors(Run *run) {
         static const struct {
                 const char *interface;
@@ -270,7 +270,7 @@ static void step_connect(Run *run) {
         run->peers[run->n_peers++] = fd;
 }
 
-/* With a reset, so that nothing stays behind. */
+/* With a reset, so that the kernel keeps no connection in TIME_WAIT. */
 static void close_peer(int fd) {
         struct linger now = { .l_onoff = 1 };
 
@@ -327,11 +327,11 @@ static void step_bytes(Run *run) {
         bytes = fuzz_bytes(&run->input, &size);
         private_bus_send_bytes(run->bus, bytes, size);
         run->wrong_bus = true;
-        /* Nobody knows where the next message would begin. */
+        /* The service cannot find the start of another message. */
         (void) fuzz_rest(&run->input, &size);
 }
 
-/* Returns whether the loop shall turn. */
+/* Returns whether the loop is to run. */
 static bool take_step(Run *run) {
         switch ((Step) (fuzz_u8(&run->input) % _STEP_MAX)) {
 
@@ -374,13 +374,12 @@ static bool take_step(Run *run) {
 
         case STEP_ANSWER_DRIVER:
                 private_bus_answer_driver(run->bus, fuzz_u8(&run->input) % _BUS_ANSWER_MAX);
-                /* Of the bus itself even an error may mean the end. */
+                /* The service may end after an error of the bus itself. */
                 run->wrong_bus = true;
                 return true;
 
         case STEP_HOLD_DRIVER:
-                /* Who leaves at once when it is idle tries to without end as long as the bus does not answer.
-                 */
+                /* Not if it is idle: it would try to release its name without end. */
                 private_bus_hold_driver(run->bus, (fuzz_u8(&run->input) & 1) && !run->idle);
                 return true;
 

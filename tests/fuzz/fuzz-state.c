@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What a restart finds: a table and queues with anything in them, kept by a systemd that the fuzzer plays.
- * What is taken over is there for the next process as well, and the same; what is let go is there for none;
- * and no descriptor stays behind. */
+/* The state that a restarted service reads: a table and queues with any content, from the fd store of a
+ * systemd that the fuzzer plays. State that one process has restored and kept must be the same for the next
+ * process; dropped state must be gone; and no descriptor may leak. */
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -19,10 +19,11 @@
 #include "daemon/store/store.h"
 #include "fuzz/fd-keeper.h"
 #include "fuzz/input.h"
+#include "fuzz/message.h"
 
 #define QUEUES_MAX 6
 #define FOUND_MAX 64
-#define TEXT_MAX 6144 /* more than that of a listener with all it may have */
+#define TEXT_MAX 6144 /* more than the text of a listener with all options */
 
 typedef struct Queue {
         char name[16];
@@ -34,11 +35,11 @@ typedef struct World {
         size_t n_queues;
         int table_fd;
         StateTable *table;
-        bool is_odd; /* it has what no service leaves, so that only its end is sure */
+        bool is_odd; /* content that no service writes: the processes may restore different state */
         unsigned n_given;
 } World;
 
-/* What must be the same the next time. */
+/* The part of StoreFound that must be the same for the next process. */
 typedef struct Summary {
         StateSlot state;
         StatePacketType type;
@@ -51,7 +52,7 @@ typedef struct Summary {
 
 static int descriptor;
 
-/* Without it, no process finds anything. When qemu emulates Linux for a single program, it has none. */
+/* The spool needs it. qemu's emulation of single programs does not have it. */
 static void require_peek_offset(void) {
         int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), offset = 0;
 
@@ -71,8 +72,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
         return 0;
 }
 
-/* ---------------------------------------------------------------------- what is left by whoever was before
- */
+/* ---------------------------------------------------------------------- the state of the last process */
 
 static void make_table(World *w) {
         int fd;
@@ -110,33 +110,16 @@ static Queue *find_queue(World *w, char prefix, unsigned number) {
 }
 
 static void put(World *w, uint8_t where, unsigned n_fds, const void *data, size_t size) {
-        union {
-                struct cmsghdr header;
-                char space[CMSG_SPACE(sizeof(int) * 3)];
-        } control = {};
         Queue *queue = find_queue(w, where & 1 ? 'c' : 'l', where >> 1 & 3 ? where >> 1 & 3 : where);
-        struct iovec iov = { .iov_base = (void *) data, .iov_len = size };
-        struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
+        const int fds[] = { descriptor, descriptor, descriptor };
 
         if (!queue)
                 return;
 
-        if (n_fds > 0) {
-                message.msg_control = &control;
-                message.msg_controllen = CMSG_SPACE(sizeof(int) * n_fds);
-                control.header = (struct cmsghdr) {
-                        .cmsg_level = SOL_SOCKET,
-                        .cmsg_type = SCM_RIGHTS,
-                        .cmsg_len = CMSG_LEN(sizeof(int) * n_fds),
-                };
-                for (unsigned i = 0; i < n_fds; i++)
-                        memcpy(CMSG_DATA(&control.header) + i * sizeof(int), &descriptor, sizeof(int));
-        }
-
-        /* It looks like the end of what is there. */
+        /* This looks like the end of the queue. */
         if (size == 0 && n_fds == 0)
                 w->is_odd = true;
-        (void) sendmsg(queue->in, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+        (void) message_send_bytes(queue->in, data, size, fds, n_fds);
 }
 
 static void put_listener(World *w, FuzzInput *input, bool all) {
@@ -190,7 +173,7 @@ static void write_bytes(FuzzInput *input, void *memory, size_t size) {
         memcpy((char *) memory + offset, bytes, n < size - offset ? n : size - offset);
 }
 
-/* Something that systemd does not keep for us, or not like this. */
+/* A descriptor that no service has stored, or under a wrong name. */
 static void keep_odd(World *w, FuzzInput *input) {
         uint8_t kind = fuzz_u8(input);
         const char *names[] = { "table", "l0", "l1", "c1", "c255", "l256", "l", "x", "l-1", "stored" };
@@ -251,7 +234,7 @@ static void make_world(World *w, FuzzInput *input) {
                                 fuzz_assert(ftruncate(w->table_fd, (off_t) sizeof(StateHeader)) == 0);
                         w->is_odd = true;
                         if (n & 2)
-                                goto done; /* the memory is gone */
+                                goto done; /* access to the table would raise SIGBUS */
                         break;
                 }
 
@@ -271,7 +254,7 @@ done:
         (void) close(w->table_fd);
 }
 
-/* ---------------------------------------------------------------------- the processes that find it */
+/* ---------------------------------------------------------------------- the processes that read it */
 
 static void check_options(const ListenOptions *o) {
         char *text = NULL, *again = NULL;
@@ -313,7 +296,7 @@ static void check_found(const StoreFound *f) {
         }
 }
 
-/* Returns how many things it has found, or -1 if there was no store. */
+/* Returns the number of restored entries, or -1 if the store could not be read. */
 static int run_process(bool keeps, Summary *summaries) {
         unsigned n_fds = fuzz_count_fds();
         StoreFound *found = NULL;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The command line of tcpserversocketctl, an argument in each line, and each of them as what a stranger calls
- * his listener. Whatever is in there, what goes to a terminal is printable, what is JSON can be read again,
- * and what is taken means what was written. */
+/* The command line of tcpserversocketctl, one argument per line; each argument is also the name of a
+ * listener. Output must be printable, JSON must parse again to the same values, and accepted arguments must
+ * have the value that was written. */
 
 #include <arpa/inet.h>
 #include <getopt.h>
@@ -41,7 +41,7 @@ int __wrap_getaddrinfo(const char *host,
                        const struct addrinfo *hints,
                        struct addrinfo **ret);
 
-/* No name server is asked for what the fuzzer makes up. */
+/* Does not query name servers for the made-up names. */
 int __wrap_getaddrinfo(const char *host,
                        const char *service,
                        const struct addrinfo *hints,
@@ -52,7 +52,7 @@ int __wrap_getaddrinfo(const char *host,
         return __real_getaddrinfo(host, service, &numeric, ret);
 }
 
-/* ---------------------------------------------------------------------- what is said */
+/* ---------------------------------------------------------------------- output */
 
 typedef struct Capture {
         FILE *saved_out, *saved_err, *stream;
@@ -69,7 +69,7 @@ static void start_capture(void) {
         stdout = stderr = capture.stream;
 }
 
-/* Returns how many lines there were. The text is not freed. */
+/* Returns the number of lines. The caller frees the text. */
 static unsigned end_capture(char **ret) {
         unsigned n = 0;
 
@@ -88,7 +88,7 @@ static unsigned end_capture(char **ret) {
         return n;
 }
 
-/* Whoever fails says so, in one line; who does not, says nothing. */
+/* A failure prints one line, success none. */
 static void expect_said(bool failed) {
         _cleanup_free_ char *text = NULL;
         unsigned n = end_capture(&text);
@@ -105,7 +105,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
         return 0;
 }
 
-/* ---------------------------------------------------------------------- what is read */
+/* ---------------------------------------------------------------------- parsing */
 
 static void try_endpoint(const char *s) {
         _cleanup_free_ char *again = NULL;
@@ -160,7 +160,7 @@ static void try_target(const char *s) {
         target_done(&t);
 }
 
-/* Names are for the service to find. */
+/* Only for paths and numbers: to find a name, it would call the service. */
 static void try_path(Context *c, const char *s) {
         _cleanup_free_ char *path = NULL;
         int r;
@@ -198,7 +198,7 @@ static void try_options(int argc, char *argv[]) {
         int n = 0, n_command = 0, r;
         unsigned n_lines;
 
-        optind = 0; /* from the beginning, whatever there was before */
+        optind = 0; /* resets getopt_long() */
         start_capture();
         r = options_parse(argc, argv, &c, &n, &rest);
         if (r == 0 && c.help)
@@ -218,7 +218,7 @@ static void try_options(int argc, char *argv[]) {
         options_done(&c);
 }
 
-/* ---------------------------------------------------------------------- what is shown */
+/* ---------------------------------------------------------------------- tables and JSON */
 
 static void check_json(json_object *o, const char *key, const char *value, JsonFormat format) {
         _cleanup_free_ char *text = json_format(o, format);
@@ -298,6 +298,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                 try_text(argv[i]);
                 try_listener(argv[i], argv[argc - i]);
         }
-        try_options(argc, argv); /* which it sorts */
+        try_options(argc, argv); /* last, as it permutes argv */
         return 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What a fuzzer is given, read piece by piece. Past its end there are zeros and empty strings. */
+/* The input of a fuzzer, read piece by piece. At its end, reading returns zeroes and empty strings. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -23,13 +23,13 @@ uint8_t fuzz_u8(FuzzInput *input);
 uint16_t fuzz_u16(FuzzInput *input);
 uint32_t fuzz_u32(FuzzInput *input);
 
-/* A byte that says how many follow, as far as there are so many. */
+/* A byte with the size, and as many of that number of bytes as there are. */
 const uint8_t *fuzz_bytes(FuzzInput *input, size_t *ret_size);
 
-/* The same, cut at a zero byte; valid until the 16th string after it. */
+/* The same, up to a zero byte. Valid until the 16th string after it. */
 const char *fuzz_string(FuzzInput *input);
 
-/* All that is left. */
+/* The rest of the input. */
 const uint8_t *fuzz_rest(FuzzInput *input, size_t *ret_size);
 
 /* Ends the process as a finding. */
@@ -40,14 +40,14 @@ const uint8_t *fuzz_rest(FuzzInput *input, size_t *ret_size);
         } while (0)
 _Noreturn void fuzz_fail(const char *what, const char *file, int line);
 
-/* Ends the process as a test that is skipped, before anything was tried. */
+/* Skips all tests. */
 _Noreturn void fuzz_skip(const char *reason);
 
-/* Messages of every level are formatted, and sent to a journal of our own that nobody reads. */
+/* Formats log messages of every level, and sends them to a socket without a reader. */
 void fuzz_init_log(void);
 
-/* Goes where no port is taken, no other program is disturbed, and "lo" is the only interface, if it may. */
+/* Enters a network namespace with only "lo", if that is permitted. */
 void fuzz_init_network(void);
 
-/* How many descriptors are open, of the first hundred or so. */
+/* The number of open descriptors, of the first 128. */
 unsigned fuzz_count_fds(void);

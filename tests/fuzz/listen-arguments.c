@@ -5,7 +5,7 @@
 #include "fuzz/input.h"
 #include "fuzz/message.h"
 
-/* What a byte says about an option. */
+/* A byte selects an option and whether it is invalid. */
 #define OPTION_KEY UINT8_C(0x1f)
 #define OPTION_ODD_KEY UINT8_C(0x20)
 #define OPTION_ODD_TYPE UINT8_C(0x40)
@@ -14,7 +14,7 @@
 static const struct {
         const char *key;
         const char *signature;
-        const char *values[5]; /* likely ones, of a string */
+        const char *values[5]; /* valid ones, of a string */
 } options[] = {
         { "binaryType", "s", { "string", "arraybuffer" } },
         { "localAddress", "s", { "127.0.0.1", "::1", "::", "0.0.0.0", "fe80::1%lo" } },

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The arguments of Listen as a fuzzer makes them up. */
+/* Arguments of Listen that the input selects. */
 
 #include <stdint.h>
 
@@ -10,5 +10,5 @@ typedef struct FuzzMessage FuzzMessage;
 
 #define LISTEN_SIGNATURE "ia{sv}i"
 
-/* Into a body. The keys and types are mostly right, the values are anything. */
+/* Appends them to a body. Most keys and types are valid; the values are random. */
 void listen_arguments_append(FuzzMessage *m, FuzzInput *input, int32_t port);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "fuzz/message.h"
 
+#include <assert.h>
 #include <sys/socket.h>
 
 #include "base/macros.h"
-#include "fuzz/input.h"
 
 static void put_u32(FuzzMessage *m, size_t at, uint32_t value) {
         memcpy(m->data + at, &value, sizeof(value));
@@ -107,24 +107,29 @@ void message_end(FuzzMessage *m) {
         put_u32(m, 4, (uint32_t) (m->size - m->body));
 }
 
-bool message_send(const FuzzMessage *m, int socket) {
+bool message_send_bytes(int socket, const void *data, size_t size, const int *fds, unsigned n_fds) {
         union {
                 struct cmsghdr header;
                 char space[CMSG_SPACE(sizeof(int) * MESSAGE_FDS_MAX)];
         } control = {};
-        struct iovec iov = { .iov_base = (void *) m->data, .iov_len = m->size };
+        struct iovec iov = { .iov_base = (void *) data, .iov_len = size };
         struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
 
-        if (m->n_fds > 0) {
+        assert(n_fds <= MESSAGE_FDS_MAX);
+        if (n_fds > 0) {
                 control.header = (struct cmsghdr) {
                         .cmsg_level = SOL_SOCKET,
                         .cmsg_type = SCM_RIGHTS,
-                        .cmsg_len = CMSG_LEN(sizeof(int) * m->n_fds),
+                        .cmsg_len = CMSG_LEN(sizeof(int) * n_fds),
                 };
-                memcpy(CMSG_DATA(&control.header), m->fds, sizeof(int) * m->n_fds);
+                memcpy(CMSG_DATA(&control.header), fds, sizeof(int) * n_fds);
                 message.msg_control = &control;
-                message.msg_controllen = CMSG_SPACE(sizeof(int) * m->n_fds);
+                message.msg_controllen = CMSG_SPACE(sizeof(int) * n_fds);
         }
 
-        return sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t) m->size;
+        return sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t) size;
+}
+
+bool message_send(const FuzzMessage *m, int socket) {
+        return message_send_bytes(socket, m->data, m->size, m->fds, m->n_fds);
 }

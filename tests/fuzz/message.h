@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* A D-Bus message, byte by byte, so that it can also be a wrong one. What is appended to the body is aligned
- * as the D-Bus specification wants it, in the byte order of the machine. */
+/* A D-Bus message, which may be malformed. Appended values are aligned as in the D-Bus specification, in the
+ * byte order of the machine. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -14,7 +14,7 @@
 typedef struct FuzzMessage {
         uint8_t data[MESSAGE_SIZE_MAX];
         size_t size;
-        size_t fields; /* where the size of the fields is, and they begin */
+        size_t fields; /* offset of the array of header fields */
         size_t body;
         int fds[MESSAGE_FDS_MAX]; /* borrowed */
         unsigned n_fds;
@@ -39,22 +39,26 @@ enum {
 };
 
 void message_begin(FuzzMessage *m, uint8_t type, uint8_t flags, uint32_t serial);
-/* NULL leaves it out. */
+/* NULL: without the field. */
 void message_add_field(FuzzMessage *m, uint8_t field, const char *value);
 void message_add_number(FuzzMessage *m, uint8_t field, uint32_t value);
-/* The header is complete. */
+/* Ends the header. */
 void message_begin_body(FuzzMessage *m, const char *signature);
 void message_end(FuzzMessage *m);
 
 void message_append(FuzzMessage *m, const void *bytes, size_t size);
 void message_append_u32(FuzzMessage *m, uint32_t value);
 void message_append_string(FuzzMessage *m, const char *s);
-/* The value that follows is a variant's. */
+/* Starts a variant. */
 void message_append_signature(FuzzMessage *m, const char *signature);
 void message_align(FuzzMessage *m, size_t alignment);
-/* An array whose elements have this alignment; the second one is given what the first returned. */
+/* The alignment is that of the elements. message_close_array() gets the result of message_open_array(). */
 size_t message_open_array(FuzzMessage *m, size_t alignment);
 void message_close_array(FuzzMessage *m, size_t array, size_t alignment);
 
-/* Returns false if it could not be written, as the other side is gone. */
+/* Sends bytes with copies of up to MESSAGE_FDS_MAX descriptors. Returns false if the other end is closed or
+ * full. */
+bool message_send_bytes(int socket, const void *data, size_t size, const int *fds, unsigned n_fds);
+
+/* Returns false if the other end is closed. */
 bool message_send(const FuzzMessage *m, int socket);

@@ -11,7 +11,7 @@
 #include "fuzz/message.h"
 
 #define DRIVER "org.freedesktop.DBus"
-/* ALLOW_INTERACTIVE_AUTHORIZATION, in a message's header. */
+/* ALLOW_INTERACTIVE_AUTHORIZATION */
 #define MAY_ASK UINT8_C(4)
 #define WAITING_MAX 256U
 #define SERIALS_MAX 1024U
@@ -26,7 +26,7 @@ struct PrivateBus {
         sd_event *event;
         sd_bus *service;
         sd_bus *server;
-        int fd; /* the server's */
+        int fd; /* of the server */
 
         uint32_t serial;
         bool unanswered[SERIALS_MAX]; /* calls by serial */
@@ -51,7 +51,7 @@ static int find_client(const char *name) {
         return -1;
 }
 
-/* Drops the oldest if there are too many. */
+/* Drops the oldest one if the list is full. */
 static void waiting_add(Waiting *w, sd_bus_message *m) {
         if (w->n == WAITING_MAX) {
                 sd_bus_message_unref(w->calls[w->first]);
@@ -146,7 +146,7 @@ static void check_signal(sd_bus_message *m) {
         };
         const char *destination = sd_bus_message_get_destination(m);
 
-        /* To find out what the bus does with it; sd-bus's own, at the end. */
+        /* Sent to detect whether the bus reports refused signals; and the end of sd-bus's connection. */
         if (sd_bus_message_is_signal(m, MANAGER_INTERFACE, "Test") > 0 ||
             sd_bus_message_is_signal(m, "org.freedesktop.DBus.Local", "Disconnected") > 0)
                 return;
@@ -365,7 +365,7 @@ void private_bus_answer_ping(PrivateBus *b, BusAnswer answer) {
                 return;
 
         m = new_reply(call, answer);
-        /* The bus answers in a client's place when it is gone. */
+        /* The bus replies for a client that has disconnected. */
         send_as(b, m,
                 answer == BUS_ANSWER_FORGED ? clients[3]
                 : answer == BUS_ANSWER_NO   ? DRIVER

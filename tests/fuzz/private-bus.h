@@ -2,12 +2,11 @@
 #pragma once
 
 /*
- * A bus in this process, with the service as its only connection. What a real bus would do is played: the
- * driver answers by itself; polkit and the clients, who have names but no connections, answer when they are
- * told to.
+ * A bus in this process. The service is its only connection. The driver replies at once; polkit and the
+ * clients only have names, and reply when the fuzzer calls private_bus_answer_*().
  *
- * What the service sends is checked on the way: each call has one reply at the most, errors have names that
- * clients know, signals go to their owner alone and have the right signature.
+ * The messages of the service are checked: each call has at most one reply, errors have documented names,
+ * signals go to one client and have the documented signature.
  */
 
 #include <stdbool.h>
@@ -21,13 +20,13 @@ typedef struct PrivateBus PrivateBus;
 typedef struct sd_bus sd_bus;
 typedef struct sd_event sd_event;
 
-/* How something that waits for an answer gets it. */
+/* The reply to a call of the service. */
 typedef enum BusAnswer {
         BUS_ANSWER_YES,
-        BUS_ANSWER_NO,        /* polkit's */
-        BUS_ANSWER_CHALLENGE, /* polkit's */
+        BUS_ANSWER_NO,        /* only for polkit */
+        BUS_ANSWER_CHALLENGE, /* only for polkit */
         BUS_ANSWER_ERROR,
-        BUS_ANSWER_FORGED, /* from somebody else */
+        BUS_ANSWER_FORGED, /* from another sender */
         BUS_ANSWER_MALFORMED,
         _BUS_ANSWER_MAX,
 } BusAnswer;
@@ -35,18 +34,18 @@ typedef enum BusAnswer {
 PrivateBus *private_bus_new(void);
 PrivateBus *private_bus_free(PrivateBus *b);
 
-/* The service's end of it. */
+/* The service's event loop and connection. */
 sd_event *private_bus_get_event(PrivateBus *b);
 sd_bus *private_bus_get_service_bus(PrivateBus *b);
 
-/* Lets everybody do what there is to do. Returns false if the service's loop or connection has ended. */
+/* Runs the bus and the service until both are idle. Returns false if the service's loop or connection has
+ * ended. */
 bool private_bus_run(PrivateBus *b);
 
-/* Their uids are 0, 1000, 1000, and 1001. The last two let polkit ask a person. */
+/* The uids are 0, 1000, 1000, and 1001. The calls of the last two allow interactive authorization. */
 const char *private_bus_get_client(unsigned client);
 
-/* Starts a call of a client; everything but the body is up to the caller, who ends it with
- * private_bus_send(). */
+/* Starts a call of a client, up to the body. private_bus_send() ends and sends it. */
 void private_bus_begin_call(PrivateBus *b,
                             FuzzMessage *m,
                             unsigned client,
@@ -55,23 +54,23 @@ void private_bus_begin_call(PrivateBus *b,
                             const char *member);
 void private_bus_send(PrivateBus *b, FuzzMessage *m);
 void private_bus_send_bytes(PrivateBus *b, const void *bytes, size_t size);
-/* For messages that are not calls. */
+/* The serial of a message that is no call. */
 uint32_t private_bus_next_serial(PrivateBus *b);
 
-/* The client has left the bus. */
+/* Disconnects the client. */
 void private_bus_leave(PrivateBus *b, unsigned client);
 
-/* Whether the driver answers at once, or with the next private_bus_answer_driver(). */
+/* Whether the driver replies at once, or at private_bus_answer_driver(). */
 void private_bus_hold_driver(PrivateBus *b, bool hold);
 void private_bus_answer_driver(PrivateBus *b, BusAnswer answer);
 
-/* The oldest question, Ping. */
+/* Replies to the oldest call. */
 void private_bus_answer_polkit(PrivateBus *b, BusAnswer answer);
 void private_bus_answer_ping(PrivateBus *b, BusAnswer answer);
 
-/* Whether clients answer Pings at once, and free what they have received. */
+/* Whether clients keep received messages and do not reply to Ping. */
 void private_bus_set_lazy(PrivateBus *b, bool lazy);
-/* What the driver says that each has not read. */
+/* The size of the unread messages of each client, in the statistics of the driver. */
 void private_bus_set_unread(PrivateBus *b, uint32_t bytes);
-/* They free it now. */
+/* Frees the received messages. */
 void private_bus_release(PrivateBus *b);

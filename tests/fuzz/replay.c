@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Gives every file of the directories in its arguments to what a fuzzer tests, without the fuzzer: the seeds,
- * and what was once found. */
+/* Runs a fuzz target with each file of the given directories: seeds, and inputs that once failed. */
 
 #include <glib.h>
 #include <stdio.h>
@@ -17,7 +16,7 @@ static void test_file(const void *data) {
         (void) g_file_get_contents(path, &content, &size, &error);
         g_assert_no_error(error);
 
-        /* Behind its end is memory that is not ours. */
+        /* Of the exact size, so that reading beyond it is found. */
         uint8_t *exactly = g_memdup2(content, size);
         g_assert_cmpint(LLVMFuzzerTestOneInput(exactly, size), ==, 0);
         g_free(exactly);
