@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <assert.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -126,6 +127,8 @@ static int read_line(Source *source, char *line) {
 static int read_text(Source *source, char *text, size_t size) {
         char *line = text, *next;
         int r = 0;
+
+        assert(text);
 
         if (strncmp(line, "\xef\xbb\xbf", 3) == 0) /* the mark of UTF-8 */
                 line += 3;
