@@ -354,7 +354,7 @@ BridgeState bridge_start(Bridge *b, BridgeHub *hub) {
         return b->connected ? bridge_resume(b, hub) : try_next(b, hub, -EHOSTUNREACH);
 }
 
-static int get_socket_error(int fd) {
+static int take_socket_error(int fd) {
         socklen_t size = sizeof(int);
         int error;
 
@@ -368,7 +368,7 @@ BridgeState bridge_handle(BridgeEnd *end, uint32_t events, BridgeHub *hub) {
         int error;
 
         if (!b->connected) {
-                error = get_socket_error(b->target.fd);
+                error = take_socket_error(b->target.fd);
                 if (error != 0)
                         return try_next(b, hub, -error);
                 if (!(events & EPOLLOUT))
@@ -397,7 +397,7 @@ BridgeState bridge_handle(BridgeEnd *end, uint32_t events, BridgeHub *hub) {
          * else does. */
         way = end == &b->client ? &b->up : &b->down;
         if ((events & EPOLLERR) && state != BRIDGE_ENDED && !b->survivor && way->state == WAY_FINISHED &&
-            get_socket_error(end->fd) != 0) {
+            take_socket_error(end->fd) != 0) {
                 end->failed = true;
                 return fail(b, hub);
         }

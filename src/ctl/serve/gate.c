@@ -102,7 +102,7 @@ static SourceKey make_key(const Address *peer) {
         return key;
 }
 
-static GateSource *get_source(Gate *g, const Address *peer) {
+static GateSource *ensure_source(Gate *g, const Address *peer) {
         SourceKey key = make_key(peer);
         GateSource *s;
 
@@ -167,7 +167,7 @@ int gate_enter(Gate *g, int fd_, const Address *peer) {
 
         assert(gate_is_open(g));
 
-        s = get_source(g, peer);
+        s = ensure_source(g, peer);
         if (!s)
                 return -ENOMEM;
 

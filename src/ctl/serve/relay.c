@@ -143,29 +143,22 @@ static void reap(Relay *r) {
         }
 }
 
-static void resume_bridges(Relay *r) {
-        BridgeList queue = TAILQ_HEAD_INITIALIZER(queue);
+/* Empties the list first: a bridge may be put into it again. */
+static void run_bridges(Relay *r, BridgeList *list, BridgeState (*run)(Bridge *b, BridgeHub *hub)) {
+        BridgeList bridges = TAILQ_HEAD_INITIALIZER(bridges);
         Bridge *b;
 
-        TAILQ_CONCAT(&queue, &r->queue, queue);
-        while ((b = TAILQ_FIRST(&queue))) {
-                TAILQ_REMOVE(&queue, b, queue);
+        TAILQ_CONCAT(&bridges, list, queue);
+        while ((b = TAILQ_FIRST(&bridges))) {
+                TAILQ_REMOVE(&bridges, b, queue);
                 b->state = BRIDGE_WAITS;
-                settle(r, b, bridge_resume(b, &r->hub));
+                settle(r, b, run(b, &r->hub));
         }
 }
 
 static void retry(Relay *r) {
-        BridgeList retrying = TAILQ_HEAD_INITIALIZER(retrying);
-        Bridge *b;
-
         gate_resume(r->gate);
-        TAILQ_CONCAT(&retrying, &r->retrying, queue);
-        while ((b = TAILQ_FIRST(&retrying))) {
-                TAILQ_REMOVE(&retrying, b, queue);
-                b->state = BRIDGE_WAITS;
-                settle(r, b, bridge_start(b, &r->hub));
-        }
+        run_bridges(r, &r->retrying, bridge_start);
 }
 
 /* Dispatches all pending events of the inner loop, and arms its descriptor. Returns 1, or 0 when the loop has
@@ -236,7 +229,7 @@ static int handle_events(Relay *r, const struct epoll_event *events, int n) {
                 else if (end->bridge->state != BRIDGE_ENDED)
                         settle(r, end->bridge, bridge_handle(end, e->events, &r->hub));
         }
-        resume_bridges(r);
+        run_bridges(r, &r->queue, bridge_resume);
         reap(r);
 
         inner = inner || r->source_state == SOURCE_GONE || is_ending(r);

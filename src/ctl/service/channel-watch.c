@@ -35,7 +35,7 @@ static void forget_channel(ChannelWatch *w, Channel *channel) {
         free(channel);
 }
 
-static Channel *find_channel(ChannelWatch *w, const char *path, uint64_t accepted) {
+static Channel *ensure_channel(ChannelWatch *w, const char *path, uint64_t accepted) {
         Channel *channel;
 
         HASH_FIND_STR(w->channels, path, channel);
@@ -68,7 +68,7 @@ static void compare(ChannelWatch *w, const Listeners *l, bool first) {
                         continue;
 
                 /* A new channel counts from 0, but one that is older than this watch from its counter now. */
-                channel = find_channel(w, listener->path, first ? listener->accepted : 0);
+                channel = ensure_channel(w, listener->path, first ? listener->accepted : 0);
                 if (!channel)
                         continue;
 

@@ -170,7 +170,7 @@ static int make_room(Lease *lease) {
 }
 
 /* Gets the address and the port that are bound. */
-static int get_address(Context *c, const char *path, char **ret_address, uint16_t *ret_port) {
+static int query_address(Context *c, const char *path, char **ret_address, uint16_t *ret_port) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         int r;
 
@@ -267,7 +267,7 @@ static int take(Lease *lease, const Endpoint *endpoint, const char *delivery) {
         *item = (LeasedPort) { .path = path };
         lease->sockets[lease->n++] = -EBADF;
 
-        r = get_address(lease->context, path, &item->address, &item->port);
+        r = query_address(lease->context, path, &item->address, &item->port);
         if (r < 0)
                 return r;
         fd = take_descriptor(lease->context, path, streq(delivery, "socket") ? "TakeSocket" : "OpenChannel");
@@ -278,7 +278,7 @@ static int take(Lease *lease, const Endpoint *endpoint, const char *delivery) {
         return 0;
 }
 
-static bool service_offers_sockets(Context *c) {
+static bool query_socket_delivery(Context *c) {
         int allowed;
 
         /* On an error here, Listen fails, too, with a message. */
@@ -307,7 +307,7 @@ static const char *choose_delivery(Lease *lease) {
         Context *c = lease->context;
 
         if (options_find_listen(c, "allowFrom") || options_find_listen(c, "acceptRate") ||
-            option_is_true(c, "paused") || !service_offers_sockets(c))
+            option_is_true(c, "paused") || !query_socket_delivery(c))
                 return "channel";
 
         return "socket";

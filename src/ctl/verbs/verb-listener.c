@@ -68,44 +68,37 @@ static int print_text(const Listener *l, bool first) {
         return 0;
 }
 
-static int show_text(Context *c, const char *path, void *userdata) {
+typedef struct ShowOutput {
+        json_object *array; /* NULL: text */
+        bool has_text;
+} ShowOutput;
+
+static int show(Context *c, const char *path, void *userdata) {
         _cleanup_(listener_done) Listener l = {};
-        bool *first = userdata;
+        ShowOutput *o = userdata;
         int r;
 
         r = query_listener(c, path, &l);
         if (r < 0)
                 return r;
+        if (o->array)
+                return json_append(o->array, listener_to_json(&l)) < 0 ? message_oom() : 0;
 
         pager_open(c);
-        return print_text(&l, TAKE(*first, false));
-}
-
-static int append_json(Context *c, const char *path, void *userdata) {
-        _cleanup_(listener_done) Listener l = {};
-        json_object *array = userdata;
-        int r;
-
-        r = query_listener(c, path, &l);
-        if (r < 0)
-                return r;
-
-        return json_append(array, listener_to_json(&l)) < 0 ? message_oom() : 0;
+        return print_text(&l, !TAKE(o->has_text, true));
 }
 
 int verb_show(int argc, char *argv[], Context *c) {
-        json_object *array;
-        bool first = true;
+        ShowOutput o = {};
         int r, result;
 
-        if (c->json == JSON_OFF)
-                return for_each(argc, argv, c, show_text, &first);
+        if (c->json != JSON_OFF) {
+                o.array = json_object_new_array();
+                if (!o.array)
+                        return message_oom();
+        }
 
-        array = json_object_new_array();
-        if (!array)
-                return message_oom();
-
-        result = for_each(argc, argv, c, append_json, array);
-        r = json_print(c, array);
+        result = for_each(argc, argv, c, show, &o);
+        r = o.array ? json_print(c, o.array) : 0;
         return result < 0 ? result : r;
 }
