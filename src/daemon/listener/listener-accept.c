@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <assert.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -49,16 +50,18 @@ void pacer_count(Pacer *pacer, uint64_t now_ns) {
 static int on_hold_over(sd_event_source *s, uint64_t usec, void *userdata) {
         Listener *l = userdata;
 
-        l->held = false;
+        l->hold = LISTENER_HOLD_NONE;
         listener_serve(l);
         return 0;
 }
 
 /* Accepts nothing until a point in time on CLOCK_MONOTONIC. */
-static void listener_hold(Listener *l, uint64_t until_usec) {
+static void listener_start_hold(Listener *l, ListenerHold hold, uint64_t until_usec) {
         int r;
 
-        l->held = true;
+        assert(hold != LISTENER_HOLD_NONE);
+
+        l->hold = hold;
 
         if (!l->hold_timer) {
                 r = sd_event_add_time(l->event, &l->hold_timer, CLOCK_MONOTONIC, until_usec, 1, on_hold_over,
@@ -71,7 +74,7 @@ static void listener_hold(Listener *l, uint64_t until_usec) {
         if (r < 0) {
                 /* Without memory. The listener accepts too early rather than never. */
                 log_warning("Failed to set a timer for %s: %s", l->path, strerror(-r));
-                l->held = false;
+                l->hold = LISTENER_HOLD_NONE;
         }
 }
 
@@ -91,7 +94,7 @@ static void listener_back_off(Listener *l, int error) {
                                "Connections have to wait, the service cannot accept them: %s",
                                strerror(error));
 
-        listener_hold(l, now + l->back_off_usec);
+        listener_start_hold(l, LISTENER_HOLD_SHORTAGE, now + l->back_off_usec);
 }
 
 /* Sends waiting connections: new ones, and those for a new owner or after a failure. */
@@ -100,7 +103,7 @@ static void listener_push(Listener *l, bool more) {
 
         if (l->delivery->n_waiting == 0 && !l->pushed_more)
                 return;
-        if (l->frozen || (l->held && l->back_off_usec > 0))
+        if (l->frozen || l->hold == LISTENER_HOLD_SHORTAGE)
                 return;
 
         l->pushed_more = more;
@@ -219,19 +222,23 @@ static AcceptResult listener_accept_one(Listener *l) {
         return listener_hand_over(l, fd, &peer);
 }
 
+static bool listener_is_stopped(const Listener *l) {
+        return l->frozen || l->paused || l->hold != LISTENER_HOLD_NONE;
+}
+
 /* Returns whether the next connection may be accepted now. If not, listener_serve() is called when it may: by
  * the delivery if it has no room, by the timer if the rate is reached. */
 static bool listener_request_accept(Listener *l) {
         uint64_t next;
 
-        if (l->frozen || l->paused || l->held || l->delivery->ops->request_room(l->delivery) == 0)
+        if (listener_is_stopped(l) || l->delivery->ops->request_room(l->delivery) == 0)
                 return false;
 
         if (l->pacer.interval_ns > 0) {
                 next = pacer_get_next(&l->pacer);
                 if (next > clock_get_ns()) {
-                        listener_hold(l, next / 1000 + 1);
-                        return !l->held;
+                        listener_start_hold(l, LISTENER_HOLD_RATE, next / 1000 + 1);
+                        return l->hold == LISTENER_HOLD_NONE;
                 }
         }
 
@@ -239,7 +246,7 @@ static bool listener_request_accept(Listener *l) {
 }
 
 static bool listener_wants_pending(Listener *l) {
-        return !l->frozen && !l->paused && !l->held && delivery_pull_wants_pending(l->delivery);
+        return !listener_is_stopped(l) && delivery_pull_wants_pending(l->delivery);
 }
 
 static void listener_watch(Listener *l, bool watch) {
@@ -254,6 +261,8 @@ static void listener_watch(Listener *l, bool watch) {
 }
 
 void listener_serve(Listener *l) {
+        assert(l->delivery);
+
         listener_push(l, false);
         if (l->delivery->n_waiting > 0 && listener_wants_pending(l))
                 delivery_pull_send_pending(l->delivery);

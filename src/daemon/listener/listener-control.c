@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -118,6 +119,9 @@ static int listener_make(sd_event *event,
                          void *userdata,
                          Listener **ret) {
         _cleanup_(listener_freep) Listener *l = NULL;
+
+        assert(id > 0);
+        assert(events);
 
         l = calloc(1, sizeof(*l));
         if (!l)

@@ -92,7 +92,7 @@ static const char *lost_reason(int error) {
                 return "its listener was closed";
 
         case ESHUTDOWN:
-                return "the service was stopped";
+                return "the service stops";
 
         case EPIPE:
                 return "its client closed the channel";

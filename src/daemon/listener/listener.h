@@ -62,6 +62,13 @@ typedef struct Pacer {
         uint64_t arrival_ns;
 } Pacer;
 
+/* Why the timer of a listener runs: it does not accept until then. */
+typedef enum ListenerHold {
+        LISTENER_HOLD_NONE,
+        LISTENER_HOLD_RATE,     /* it has reached its rate */
+        LISTENER_HOLD_SHORTAGE, /* of descriptors or memory; it does not send either */
+} ListenerHold;
+
 struct Listener {
         uint64_t id;
         char *path;
@@ -86,9 +93,9 @@ struct Listener {
         sd_event_source *lifetime_source;
         sd_event_source *hold_timer;
         bool paused;
-        bool frozen;            /* the next process continues with it */
-        bool unannounced;       /* Listen has not been answered */
-        bool held;              /* by the timer: out of descriptors or memory, or at its rate */
+        bool frozen;      /* the next process continues with it */
+        bool unannounced; /* Listen has not been answered */
+        ListenerHold hold;
         uint64_t back_off_usec; /* 0: the last accept() succeeded */
         Episode shortage;       /* of descriptors or memory */
         Pacer pacer;

@@ -429,6 +429,8 @@ void outbox_expect_receipts(Outbox *outbox) {
 int outbox_attach_receipt(Outbox *outbox, Waiter *waiter, int *ret_fd) {
         int r;
 
+        assert(!outbox->receipts.open);
+
         r = receipts_add(&outbox->receipts, true, ret_fd, &outbox->receipts.open);
         if (r > 0)
                 outbox->receipts.open->first = outbox->last_position + 1;
@@ -443,6 +445,8 @@ void outbox_detach_receipt(Outbox *outbox) {
 }
 
 void outbox_seal_receipt(Outbox *outbox) {
+        assert(outbox->receipts.open);
+
         TAKE_PTR(outbox->receipts.open)->position = outbox->last_position;
 }
 

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <assert.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "daemon/outbox/waiter.h"
 
 void waiter_start(Waiter *waiter, Waiters *queue) {
+        assert(waiter->ready);
+        assert(!waiter->queue || waiter->queue == queue);
+
         if (waiter->queue)
                 return;
 
@@ -46,6 +50,7 @@ void waiters_refuse(Waiters *queue) {
         Waiter *waiter;
 
         while ((waiter = TAILQ_FIRST(queue))) {
+                assert(waiter->refused);
                 waiter_stop(waiter);
                 waiter->refused(waiter);
         }
