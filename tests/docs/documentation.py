@@ -347,6 +347,12 @@ def links(sources):
     return problems
 
 
+@check('size of README.md')
+def readme_size(sources):
+    size = len(sources['README.md'].encode())
+    return [f'README.md has {size} bytes, more than 5000'] if size > 5000 else []
+
+
 @check('tests that SECURITY.md names')
 def tests_of_threats(sources):
     """`NAME: CASE` is a case of a file test-NAME.c."""
