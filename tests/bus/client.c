@@ -2,6 +2,8 @@
 #include "bus/client.h"
 
 #include <fcntl.h>
+#include <grp.h>
+#include <limits.h>
 #include <pwd.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -191,19 +193,27 @@ static int on_message(sd_bus_message *message, void *userdata, sd_bus_error *err
         return 0;
 }
 
-/* The bus asks the kernel who connect() was called by. The raw calls change this thread alone. */
+/* The bus and polkit take the user and the groups that the kernel had for the caller of connect(). The raw
+ * calls change this thread alone. */
 static void start_as(sd_bus *bus, uid_t uid) {
         const struct passwd *user = getpwuid(uid);
         gid_t gid = user ? user->pw_gid : (gid_t) uid;
         uid_t own_uid = geteuid();
-        gid_t own_gid = getegid();
-        int r;
+        gid_t own_gid = getegid(), groups[NGROUPS_MAX], own_groups[NGROUPS_MAX];
+        int n_groups = ELEMENTS(groups), n_own_groups, r;
 
+        if (!user || getgrouplist(user->pw_name, gid, groups, &n_groups) < 0)
+                n_groups = 0;
+        n_own_groups = getgroups(ELEMENTS(own_groups), own_groups);
+        g_assert_no_errno(n_own_groups);
+
+        g_assert_no_errno(syscall(SYS_setgroups, n_groups, groups));
         g_assert_no_errno(syscall(SYS_setresgid, -1, gid, -1));
         g_assert_no_errno(syscall(SYS_setresuid, -1, uid, -1));
         r = sd_bus_start(bus);
         g_assert_no_errno(syscall(SYS_setresuid, -1, own_uid, -1));
         g_assert_no_errno(syscall(SYS_setresgid, -1, own_gid, -1));
+        g_assert_no_errno(syscall(SYS_setgroups, n_own_groups, own_groups));
         g_assert_cmpint(r, >=, 0);
 }
 

@@ -224,7 +224,11 @@ static void step_call_anything(Run *run) {
         run->wrong_bus = true;
 }
 
-/* More descriptors than the method has, and arguments of any content. */
+/*
+ * With descriptors where others are expected, or none; or without, and with arguments of any contents. A
+ * message that has both does not pass a bus, which checks the arguments, and libsystemd 257 leaks its array
+ * of descriptors.
+ */
 static void step_call_with_descriptors(Run *run) {
         static const struct {
                 const char *interface;
@@ -237,19 +241,29 @@ static void step_call_with_descriptors(Run *run) {
                 { "org.freedesktop.DBus.Properties", "Get" },
         };
         static const char *const signatures[] = { LISTEN_SIGNATURE, "h", "ah", "v", "uu", "ss" };
+        static const char descriptors[] = "hhhhhhhhhhhhhhhh";
         unsigned method = fuzz_u8(&run->input) % ELEMENTS(methods);
+        unsigned n_fds;
         const uint8_t *bytes;
         size_t size;
 
         private_bus_begin_call(run->bus, &message, pick_client(run),
                                method < 2 ? MANAGER_PATH : LISTENER_PREFIX "/1", methods[method].interface,
                                methods[method].member);
-        for (unsigned n = fuzz_u8(&run->input) % (MESSAGE_FDS_MAX + 1); n > 0; n--)
-                message.fds[message.n_fds++] = run->lifetime;
-        message_begin_body(&message, signatures[fuzz_u8(&run->input) % ELEMENTS(signatures)]);
-        bytes = fuzz_bytes(&run->input, &size);
-        message_append(&message, bytes, size);
-        message_append_u32(&message, 0);
+        _Static_assert(sizeof(descriptors) - 1 == MESSAGE_FDS_MAX);
+        n_fds = fuzz_u8(&run->input) % (MESSAGE_FDS_MAX + 1);
+        if (n_fds > 0) {
+                while (message.n_fds < n_fds)
+                        message.fds[message.n_fds++] = run->lifetime;
+                message_begin_body(&message, descriptors + MESSAGE_FDS_MAX - n_fds);
+                for (unsigned i = 0; i < n_fds; i++)
+                        message_append_u32(&message, fuzz_u8(&run->input));
+        } else {
+                message_begin_body(&message, signatures[fuzz_u8(&run->input) % ELEMENTS(signatures)]);
+                bytes = fuzz_bytes(&run->input, &size);
+                message_append(&message, bytes, size);
+                message_append_u32(&message, 0);
+        }
         private_bus_send(run->bus, &message);
 }
 

@@ -34,21 +34,32 @@ typedef struct Agent {
         GString *shown; /* all that was on the terminal */
 } Agent;
 
-static void take_terminal(void *data) {
+typedef struct AgentSetUp {
+        int line;
+        uid_t uid; /* 0: remains root */
+} AgentSetUp;
+
+static void set_agent_up(void *data) {
+        const AgentSetUp *s = data;
+
         g_assert_no_errno(setsid());
-        g_assert_no_errno(ioctl(*(int *) data, TIOCSCTTY, 0));
+        g_assert_no_errno(ioctl(s->line, TIOCSCTTY, 0));
+        g_assert_no_errno(setuid(s->uid));
 }
 
-/* The process's user is asked, whenever polkit wants to know something about the process, in the language of
- * the locale. */
+/* An agent of the user of a process, as polkit wants it, which asks in the language of the locale if polkit
+ * has a question about the process. */
 static Agent *agent_new_with_locale(pid_t pid, const char *locale) {
         Agent *agent = g_new0(Agent, 1);
+        AgentSetUp set_up = { .uid = pid == getpid() ? 0 : machine_uid(MACHINE_USER) };
         g_autofree char *process = g_strdup_printf("%d", (int) pid);
         _cleanup_close_ int line = -EBADF;
         g_autofree char *notify = NULL;
         int ends[2];
 
         g_assert_no_errno(openpty(&agent->terminal, &line, NULL, NULL, NULL));
+        set_up.line = line;
+        g_assert_no_errno(fchown(line, set_up.uid, (gid_t) -1));
         g_assert_no_errno(fcntl(agent->terminal, F_SETFD, FD_CLOEXEC));
         g_assert_no_errno(fcntl(agent->terminal, F_SETFL, O_NONBLOCK));
         g_assert_no_errno(pipe(ends));
@@ -56,7 +67,7 @@ static Agent *agent_new_with_locale(pid_t pid, const char *locale) {
 
         g_autofree char *variable = g_strdup_printf("LANG=%s", locale);
         const char *const environment[] = { variable, "LC_ALL", NULL };
-        TestSpawn options = { .environment = environment, .setup = take_terminal, .data = &line };
+        TestSpawn options = { .environment = environment, .setup = set_agent_up, .data = &set_up };
 
         g_assert_no_errno(fcntl(ends[0], F_SETFD, FD_CLOEXEC));
         agent->child = test_child_new((const char *const[]) { "pkttyagent", "--process", process,
@@ -112,6 +123,13 @@ typedef struct Caller {
         int gate;
 } Caller;
 
+static bool process_belongs_to(pid_t pid, uid_t uid) {
+        g_autofree char *path = g_strdup_printf("/proc/%d", (int) pid);
+        struct stat st;
+
+        return stat(path, &st) == 0 && st.st_uid == uid;
+}
+
 /* busctl as MACHINE_USER, up to the call. */
 static Caller *caller_new(const char *port) {
         const char *const argv[] = {
@@ -145,6 +163,8 @@ static Caller *caller_new(const char *port) {
         caller->gate = open(GATE, O_RDWR | O_CLOEXEC);
         g_assert_no_errno(caller->gate);
         caller->child = machine_start_as(MACHINE_USER, OUTPUT, argv);
+        /* polkit registers an agent for the user whose process it is at that moment. */
+        test_wait_for(process_belongs_to(caller->child->pid, machine_uid(MACHINE_USER)));
         return caller;
 }
 
