@@ -100,7 +100,7 @@ static void test_lines_fit(Fixture *f, const void *data) {
 
         g_assert_cmpint(g_utf8_strlen(narrow, -1), ==, 80);
         g_assert_true(g_str_has_suffix(narrow, "…"));
-        /* Not even a terminal that is too narrow cuts a number. */
+        /* Only the name is cut. */
         g_assert_nonnull(strstr(narrower, port));
         g_assert_true(g_str_has_suffix(full, name));
         g_assert_true(g_str_has_suffix(wide, name));

@@ -240,7 +240,7 @@ static void check_json(json_object *o, const char *key, const char *value, JsonF
 }
 
 static void try_listener(char *s, char *other) {
-        static const TableColumn columns[] = { { "A", .share = 0.5 }, { "B", .right = true }, { "C" } };
+        static const TableColumn columns[] = { { "A", .shrinks = true }, { "B", .right = true }, { "C" } };
         Listener l = { .path = s, .name = s, .owner = other, .local_address = other, .delivery = s };
         _cleanup_free_ char *said = NULL;
         Context c = { .legend = true };

@@ -31,9 +31,9 @@ Table *table_new(const TableColumn *columns, size_t n_columns) {
                 return NULL;
 
         for (const TableColumn *c = columns; c < columns + n_columns; c++) {
-                int flags = (c->right ? SCOLS_FL_RIGHT : 0) | (c->share > 0 ? SCOLS_FL_TRUNC : 0);
+                int flags = (c->right ? SCOLS_FL_RIGHT : 0) | (c->shrinks ? SCOLS_FL_TRUNC : 0);
 
-                if (!scols_table_new_column(t->table, c->title ?: "", c->share, flags))
+                if (!scols_table_new_column(t->table, c->title ?: "", 0, flags))
                         return NULL;
                 t->has_titles = t->has_titles || c->title;
         }

@@ -13,7 +13,8 @@
 typedef struct TableColumn {
         const char *title; /* NULL in all columns: the table has no heading */
         bool right;        /* aligned to the right, as numbers are */
-        double share;      /* cut to this part of the terminal's width if a row is too long; 0: never cut */
+        bool shrinks; /* cut if a row is too long for the terminal; at most one column, because versions of
+                         libsmartcols cut several in different ways */
 } TableColumn;
 
 typedef struct Table Table;

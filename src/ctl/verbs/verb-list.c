@@ -58,14 +58,14 @@ static int add_row(Table *t, const Context *c, const Listener *l) {
 static int print_table(const Context *c, const Listeners *l) {
         const TableColumn columns[] = {
                 { _("LISTENER"), .right = true },
-                { _("ADDRESS"), .share = 0.25 },
+                { _("ADDRESS") },
                 { _("PORT"), .right = true },
-                { _("USER"), .share = 0.15 },
+                { _("USER") },
                 { _("DELIVERY") },
                 { _("STATE") },
                 { _("ACCEPTED"), .right = true },
                 { _("LOST"), .right = true },
-                { _("NAME"), .share = 0.2 },
+                { _("NAME"), .shrinks = true },
         };
         _cleanup_(table_freep) Table *t = table_new(columns, ELEMENTS(columns));
 
