@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The configuration: which files are read and in what order, what they set, and what is logged about errors.
- */
+/* The configuration: files and their order, values, errors in the log. */
 
 #include <fcntl.h>
 #include <glib.h>

@@ -5,6 +5,7 @@
 
 #include "base/address.h"
 #include "base/macros.h"
+#include "base/parse.h"
 #include "daemon/policy/prefix.h"
 
 /* The first byte of an encoded prefix is its length, plus this for IPv6. */
@@ -12,27 +13,6 @@
 
 static size_t prefix_count_bytes(const Prefix *p) {
         return (p->bits + 7U) / 8;
-}
-
-static int length_parse(const char *s, unsigned max, unsigned *ret) {
-        unsigned value = 0;
-        size_t n;
-
-        n = strlen(s);
-        if (n == 0 || n > 3 || (n > 1 && s[0] == '0'))
-                return -EINVAL;
-
-        for (; *s; s++) {
-                if (*s < '0' || *s > '9')
-                        return -EINVAL;
-                value = value * 10 + (unsigned) (*s - '0');
-        }
-
-        if (value > max)
-                return -EINVAL;
-
-        *ret = value;
-        return 0;
 }
 
 /* Makes equal prefixes equal byte by byte. */
@@ -56,10 +36,9 @@ static void prefix_normalise(Prefix *p) {
 int prefix_parse(const char *s, Prefix *ret) {
         char literal[INET6_ADDRSTRLEN];
         Prefix p = {};
-        unsigned bits;
+        uint32_t bits;
         const char *slash;
         size_t length;
-        int r;
 
         slash = strchr(s, '/');
         length = slash ? (size_t) (slash - s) : strlen(s);
@@ -77,9 +56,10 @@ int prefix_parse(const char *s, Prefix *ret) {
 
         bits = p.family == AF_INET ? 32 : 128;
         if (slash) {
-                r = length_parse(slash + 1, bits, &bits);
-                if (r < 0)
-                        return r;
+                bool leading_zero = slash[1] == '0' && slash[2] != '\0';
+
+                if (leading_zero || parse_uint32(slash + 1, 0, bits, &bits) < 0)
+                        return -EINVAL;
         }
 
         p.bits = (uint8_t) bits;

@@ -33,8 +33,11 @@ typedef int (*KeyReader)(const Key *key, const ConfigAssignment *a, Reading *rea
 struct Key {
         const char *name;
         KeyReader read;
-        size_t offset;     /* of the number in Settings */
-        uint32_t min, max; /* its range */
+        size_t offset;     /* of the number or the list in Settings */
+        uint32_t min, max; /* the range of the number */
+        void (*clear)(Settings *s);
+        int (*add_word)(Settings *s, const char *word); /* returns -EINVAL or -ENOMEM */
+        const char *what;                               /* is in the list */
 };
 
 DEFINE_CLEANUP(Settings, settings_free)
@@ -83,19 +86,28 @@ static void clear_addresses(Settings *s) {
         s->n_prefixes = 0;
 }
 
-static void add_ports(Settings *s, PortRange range) {
+static int add_ports(Settings *s, const char *word) {
+        PortRange range;
+
+        if (parse_port_range(word, &range) < 0)
+                return -EINVAL;
+
         for (unsigned port = range.first; port <= range.last; port++)
                 s->port_bits[port / 8] |= (uint8_t) (1 << port % 8);
+        return 0;
 }
 
-static int add_prefix(Settings *s, const Prefix *prefix) {
-        Prefix *longer;
+static int add_prefix(Settings *s, const char *word) {
+        Prefix prefix, *longer;
+
+        if (prefix_parse(word, &prefix) < 0)
+                return -EINVAL;
 
         longer = reallocarray(s->prefixes, s->n_prefixes + 1, sizeof(*longer));
         if (!longer)
                 return -ENOMEM;
 
-        longer[s->n_prefixes++] = *prefix;
+        longer[s->n_prefixes++] = prefix;
         s->prefixes = longer;
         return 0;
 }
@@ -163,60 +175,28 @@ static char *next_word(char **text) {
         return NULL;
 }
 
-/* In both lists a wrong word is ignored, but not its line, and a list of wrong words only allows nothing: a
- * typing error in a restriction must not lift it. */
-static int read_ports(const Key *key, const ConfigAssignment *a, Reading *reading) {
+/* A wrong word is ignored, but not its line, and a list of wrong words only allows nothing: a typing error in
+ * a restriction must not lift it. */
+static int read_list(const Key *key, const ConfigAssignment *a, Reading *reading) {
+        char ***list = (char ***) (void *) ((char *) reading->settings + key->offset);
         _cleanup_free_ char *value = NULL;
         char *text, *word;
-        PortRange range;
+        int r;
 
         if (*a->value == '\0') {
-                clear_ports(reading->settings);
+                key->clear(reading->settings);
                 return 0;
         }
 
         text = value = strdup(a->value);
-        if (!value || words_start(&reading->settings->allowed_ports) < 0)
+        if (!value || words_start(list) < 0)
                 return -ENOMEM;
 
         while ((word = next_word(&text))) {
-                if (parse_port_range(word, &range) < 0) {
-                        config_warn(a->file, a->line, "Invalid port or range of ports in %s: \"%s\"", a->key,
-                                    word);
-                        continue;
-                }
-
-                if (words_add(&reading->settings->allowed_ports, word) < 0)
-                        return -ENOMEM;
-                add_ports(reading->settings, range);
-        }
-
-        return 0;
-}
-
-static int read_addresses(const Key *key, const ConfigAssignment *a, Reading *reading) {
-        _cleanup_free_ char *value = NULL;
-        char *text, *word;
-        Prefix prefix;
-
-        if (*a->value == '\0') {
-                clear_addresses(reading->settings);
-                return 0;
-        }
-
-        text = value = strdup(a->value);
-        if (!value || words_start(&reading->settings->allowed_addresses) < 0)
-                return -ENOMEM;
-
-        while ((word = next_word(&text))) {
-                if (prefix_parse(word, &prefix) < 0) {
-                        config_warn(a->file, a->line, "Invalid address or prefix in %s: \"%s\"", a->key,
-                                    word);
-                        continue;
-                }
-
-                if (words_add(&reading->settings->allowed_addresses, word) < 0 ||
-                    add_prefix(reading->settings, &prefix) < 0)
+                r = key->add_word(reading->settings, word);
+                if (r == -EINVAL)
+                        config_warn(a->file, a->line, "Invalid %s in %s: \"%s\"", key->what, a->key, word);
+                else if (r < 0 || words_add(list, word) < 0)
                         return -ENOMEM;
         }
 
@@ -235,8 +215,10 @@ static const Key keys[] = {
         { "MaxUnacknowledgedPerClient", read_number, offsetof(Settings, limits.unacknowledged_per_client), 1,
           UNACKNOWLEDGED_MAX },
         { "IdleTimeoutSec", read_idle_timeout },
-        { "AllowedPorts", read_ports },
-        { "AllowedAddresses", read_addresses },
+        { "AllowedPorts", read_list, offsetof(Settings, allowed_ports), .clear = clear_ports,
+          .add_word = add_ports, .what = "port or range of ports" },
+        { "AllowedAddresses", read_list, offsetof(Settings, allowed_addresses), .clear = clear_addresses,
+          .add_word = add_prefix, .what = "address or prefix" },
         { "AllowSocketDelivery", read_socket_delivery },
 };
 
