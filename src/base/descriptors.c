@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <assert.h>
 #include <errno.h>
 #include <stdint.h>
 #include <sys/resource.h>
@@ -46,6 +47,8 @@ bool errno_is_transient(int r) {
 
 bool descriptor_is_in_reserve(int fd) {
         static unsigned limit = 0, n = 0;
+
+        assert(fd >= 0);
 
         /* Another process may change the limit with prlimit(2). Reading it this often notices a lower one
          * before the reserve is used up. */

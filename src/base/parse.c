@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <assert.h>
 #include <strings.h>
 
 #include "base/macros.h"
@@ -40,6 +41,8 @@ static int read_number(const char **s, uint64_t *ret) {
 int parse_uint32(const char *s, uint32_t min, uint32_t max, uint32_t *ret) {
         uint64_t n;
         int r;
+
+        assert(min <= max);
 
         r = read_number(&s, &n);
         if (r < 0)

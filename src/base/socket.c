@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <assert.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <netinet/tcp.h>
@@ -97,6 +98,8 @@ static int listen_on(const SocketSettings *s, const Address *address) {
 int socket_listen(const SocketSettings *s) {
         Address any;
         int r;
+
+        assert(s->address.size > 0 && s->backlog >= -1);
 
         r = listen_on(s, &s->address);
         if (!s->fall_back_to_ipv4 || s->ipv6_only || (r != -EAFNOSUPPORT && r != -EADDRNOTAVAIL))

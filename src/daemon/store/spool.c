@@ -72,6 +72,8 @@ DEFINE_CLEANUP(Spool, spool_free)
 int spool_new(unsigned queues_max, SpoolQueueCreated created, void *userdata, Spool **ret) {
         _cleanup_(spool_freep) Spool *spool = NULL;
 
+        assert(queues_max >= 2);
+
         spool = calloc(1, sizeof(*spool));
         if (!spool)
                 return -ENOMEM;

@@ -375,6 +375,8 @@ int store_save_listener(Store *s,
         uint32_t slot;
         int r;
 
+        assert(id > 0 && fd >= 0);
+
         if (s->table_is_new) {
                 r = fd_store_add(s->fd_store, TABLE_NAME, &s->table_fd, 1);
                 if (r < 0)
@@ -403,6 +405,8 @@ int store_save_listener(Store *s,
 void store_drop_listener(Store *s, StateSlot *slot, SpoolEntry *entry) {
         if (s->sealed)
                 return;
+
+        assert(slot->id > 0);
 
         slot->id = 0;
         (void) spool_drop(entry);
@@ -433,6 +437,8 @@ int store_save_connection(Store *s,
                           const Address *peer,
                           SpoolEntry **ret) {
         StatePacket packet;
+
+        assert(serial > 0 && fd >= 0);
 
         state_init_connection(&packet, slot->id, serial, peer);
         return spool_put(s->connections, store_get_number(s, slot), &fd, 1, &packet, packet.size, ret);
