@@ -312,7 +312,7 @@ static int watch(Acceptor *a) {
         if (r < 0)
                 return message_error(r, _("Failed to wait for connections: %s."), strerror(-r));
 
-        return lease_watch(a->lease, a->event, on_lost, a);
+        return lease_start(a->lease, a->event, on_lost, a);
 }
 
 static int run(Acceptor *a, int argc, char *argv[], Context *c) {
@@ -332,7 +332,6 @@ static int run(Acceptor *a, int argc, char *argv[], Context *c) {
         if (r < 0)
                 return r;
 
-        lease_announce(a->lease);
         r = sd_event_loop(a->event);
         if (r < 0)
                 return message_error(r, _("Failed to wait for events: %s."), strerror(-r));

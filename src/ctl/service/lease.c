@@ -26,15 +26,21 @@ typedef struct LeasedPort {
         uint16_t port;
 } LeasedPort;
 
+typedef enum LeaseState {
+        LEASE_ACTIVE,
+        LEASE_LOST, /* a listener or the bus */
+        LEASE_CLOSED,
+} LeaseState;
+
 struct Lease {
         Context *context;
         LeasedPort *items;
         int *sockets; /* of the items; -EBADF if a ConnectionSource has it */
         size_t n;
         sd_bus_slot *closed, *disconnected;
-        sd_event *event; /* not ours */
+        sd_event *event; /* borrowed; NULL before lease_start() */
         sd_event_source *reason_timer;
-        bool is_lost, is_announced, is_closed;
+        LeaseState state;
         LeaseLost lost; /* NULL: not to be called, or called already */
         void *userdata;
 };
@@ -51,7 +57,9 @@ static bool option_is_true(const Context *c, const char *key) {
 static void set_lost(Lease *lease) {
         LeaseLost lost = TAKE_PTR(lease->lost);
 
-        lease->is_lost = true;
+        assert(lease->state == LEASE_ACTIVE);
+
+        lease->state = LEASE_LOST;
         if (lost)
                 lost(lease->userdata);
 }
@@ -85,7 +93,7 @@ static int on_closed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         if (r < 0)
                 return 0;
 
-        for (size_t i = 0; i < lease->n && !lease->is_lost; i++)
+        for (size_t i = 0; i < lease->n && lease->state == LEASE_ACTIVE; i++)
                 if (lease->items[i].address && streq(lease->items[i].path, path)) {
                         (void) message_error(-ECONNRESET, _("Port %u is lost: %s."), lease->items[i].port,
                                              explain(reason));
@@ -97,7 +105,7 @@ static int on_closed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
 static int on_disconnected(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         Lease *lease = userdata;
 
-        if (!lease->is_lost) {
+        if (lease->state == LEASE_ACTIVE) {
                 (void) message_error(-ECONNRESET,
                                      _("The connection to the bus is lost, and the ports with it; "
                                        "run the command again."));
@@ -136,7 +144,7 @@ Lease *lease_free(Lease *lease) {
                 return NULL;
 
         /* Also a persistent listener, if the user does not know its port yet. */
-        if (!lease->is_announced)
+        if (!lease->event)
                 lease_close(lease);
 
         sd_bus_slot_unref(lease->closed);
@@ -249,7 +257,7 @@ static int take(Lease *lease, const Endpoint *endpoint, const char *delivery) {
         LeasedPort *item;
         int r, fd;
 
-        assert(!lease->event && !lease->is_closed);
+        assert(!lease->event && lease->state != LEASE_CLOSED);
 
         r = check_options(lease->context, delivery);
         if (r < 0)
@@ -351,37 +359,40 @@ uint16_t lease_get_port(const Lease *lease, size_t i) {
         return lease->items[i].port;
 }
 
-void lease_announce(Lease *lease) {
-        lease->is_announced = true;
+static void announce(const Lease *lease) {
         for (const LeasedPort *item = lease->items; item < lease->items + lease->n; item++)
                 message_info(strchr(item->address, ':') ? _("Listening on [%s]:%u.")
                                                         : _("Listening on %s:%u."),
                              item->address, item->port);
 }
 
-int lease_watch(Lease *lease, sd_event *event, LeaseLost lost, void *userdata) {
+int lease_start(Lease *lease, sd_event *event, LeaseLost lost, void *userdata) {
         int r;
 
         /* No authorization is needed from here on, and COMMAND gets the terminal. */
         agent_close();
 
-        if (lease->is_lost)
+        if (lease->state != LEASE_ACTIVE)
                 return -ECONNRESET;
 
-        lease->event = event;
-        lease->lost = lost;
-        lease->userdata = userdata;
         /* lease_close() needs the bus after the end of the loop. */
         r = sd_bus_set_close_on_exit(lease->context->bus, false);
         if (r >= 0)
                 r = sd_bus_attach_event(lease->context->bus, event, SD_EVENT_PRIORITY_NORMAL);
-        return r < 0 ? message_error(r, _("Failed to wait for the bus: %s."), strerror(-r)) : 0;
+        if (r < 0)
+                return message_error(r, _("Failed to wait for the bus: %s."), strerror(-r));
+
+        lease->event = event;
+        lease->lost = lost;
+        lease->userdata = userdata;
+        announce(lease);
+        return 0;
 }
 
 static int on_no_reason(sd_event_source *source, uint64_t usec, void *userdata) {
         Lease *lease = userdata;
 
-        if (!lease->is_lost) {
+        if (lease->state == LEASE_ACTIVE) {
                 (void) message_error(-ECONNRESET,
                                      _("The port is lost: the service is gone; run the command again."));
                 set_lost(lease);
@@ -399,12 +410,11 @@ void lease_source_ended(Lease *lease) {
 }
 
 void lease_close(Lease *lease) {
-        bool stays = lease->is_announced && option_is_true(lease->context, "persistent");
+        bool stays = lease->event && option_is_true(lease->context, "persistent");
 
-        if (TAKE(lease->is_closed, true))
+        if (TAKE(lease->state, LEASE_CLOSED) == LEASE_CLOSED)
                 return;
 
-        lease->is_lost = true;
         (void) sd_bus_detach_event(lease->context->bus);
         if (stays || sd_bus_is_open(lease->context->bus) <= 0)
                 return;

@@ -30,11 +30,8 @@ const int *lease_get_sockets(const Lease *lease);
 /* The port that is bound. */
 uint16_t lease_get_port(const Lease *lease, size_t i);
 
-/* Prints the addresses that it listens on. */
-void lease_announce(Lease *lease);
-
-/* Watches the listeners from the loop. */
-int lease_watch(Lease *lease, sd_event *event, LeaseLost lost, void *userdata);
+/* Watches the listeners from the loop, and prints their addresses. */
+int lease_start(Lease *lease, sd_event *event, LeaseLost lost, void *userdata);
 
 /* To be called when a ConnectionSource has ended: waits for the service to tell the reason. */
 void lease_source_ended(Lease *lease);

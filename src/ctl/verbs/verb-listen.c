@@ -109,11 +109,10 @@ static int serve(Server *s, const Context *c) {
         if (r < 0)
                 return message_error(r, _("Failed to wait for signals: %s."), strerror(-r));
 
-        r = lease_watch(s->lease, s->event, on_lost, s);
+        r = lease_start(s->lease, s->event, on_lost, s);
         if (r < 0)
                 return r;
 
-        lease_announce(s->lease);
         r = start(s, c);
         if (r < 0)
                 return r;

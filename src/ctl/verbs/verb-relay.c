@@ -61,11 +61,10 @@ static int forward(Forwarding *f, RelayParameters *parameters) {
                 return message_error(r, _("Failed to wait for connections: %s."), strerror(-r));
 
         f->relay = relay;
-        r = lease_watch(f->lease, f->event, on_lost, f);
+        r = lease_start(f->lease, f->event, on_lost, f);
         if (r < 0)
                 return r;
 
-        lease_announce(f->lease);
         r = relay_run(relay);
         if (r < 0)
                 return message_error(r, _("Failed to wait for events: %s."), strerror(-r));
