@@ -12,19 +12,19 @@
  * the tests.
  */
 
-#define TEST(sentence) TEST_ON(sentence, NULL)
-/* With these FixtureOptions. */
-#define TEST_ON(sentence, options) TEST_OF(sentence, Fixture, f, fixture_set_up, fixture_tear_down, options)
-
 #include "bus/call.h"
 #include "bus/client.h"
+#include "bus/connections.h"
 #include "bus/loop.h"
 #include "bus/message-bus.h"
 #include "bus/net.h"
 #include "bus/network.h"
 #include "bus/process.h"
 #include "bus/service.h"
-#include "bus/window.h"
+
+#define TEST(sentence) TEST_ON(sentence, NULL)
+/* With these FixtureOptions. */
+#define TEST_ON(sentence, options) TEST_OF(sentence, Fixture, f, fixture_set_up, fixture_tear_down, options)
 
 /* A test's data argument, or NULL. */
 typedef struct FixtureOptions {

@@ -11,7 +11,6 @@
 #include "bus/kernel.h"
 
 #define ALREADY_TAKEN "org.example.TCPServerSocket.Error.AlreadyTaken"
-#define WRONG_DELIVERY "org.example.TCPServerSocket.Error.WrongDelivery"
 
 /* So many packets a channel holds. */
 #define UNREAD_MAX 64U
@@ -117,12 +116,12 @@ TEST("it is opened once") {
         g_autofree char *again = NULL, *socket = NULL, *after = NULL;
         Channel c;
 
-        g_assert_cmpstr(wrong, ==, WRONG_DELIVERY);
+        g_assert_cmpstr(wrong, ==, TEST_WRONG_DELIVERY);
         channel_open(&c, f);
         again = test_listener_call_fails(f->client, c.listener, "OpenChannel");
         g_assert_cmpstr(again, ==, ALREADY_TAKEN);
         socket = test_listener_call_fails(f->client, c.listener, "TakeSocket");
-        g_assert_cmpstr(socket, ==, WRONG_DELIVERY);
+        g_assert_cmpstr(socket, ==, TEST_WRONG_DELIVERY);
         channel_connect(&c, 1);
         channel_receive(&c, 1);
         after = test_listener_call_fails(f->client, c.listener, "OpenChannel");

@@ -12,11 +12,6 @@
 
 #define SECOND UINT64_C(1000000)
 
-static void settle(TestClient *client) {
-        for (unsigned i = 0; i < 3; i++)
-                test_client_sync_service(client);
-}
-
 /* One that says something to the person who reads it, and to the one who looks into the source. */
 static void assert_error_is_good(const TestError *error, const char *listener, const char *reason) {
         const char *root = g_getenv("TEST_SOURCE_ROOT");
@@ -60,7 +55,7 @@ TEST("out of descriptors, it tells once, waits, and goes on by itself") {
         uint64_t start, cpu;
         unsigned limit;
 
-        settle(f->client); /* the first question whether it takes descriptors is over */
+        test_settle(f->client); /* the first question whether it takes descriptors is over */
         limit = test_service_spare_fds(f->service, 0);
         a = test_connect("::1", port);
         b = test_connect("::1", port);
@@ -74,7 +69,7 @@ TEST("out of descriptors, it tells once, waits, and goes on by itself") {
         test_wait_for(test_now() >= start + 2 * SECOND);
         cpu = test_service_cpu_time(f->service) - cpu;
         g_assert_cmpuint(cpu, <, SECOND / 4);
-        settle(f->client);
+        test_settle(f->client);
         g_assert_cmpuint(test_client_count_signals(f->client, "Error"), ==, 1);
         g_assert_cmpuint(test_client_count_signals(f->client, "Closed"), ==, 0);
         g_assert_cmpuint(test_client_count_accepted(f->client), ==, 0);
@@ -86,7 +81,7 @@ TEST("out of descriptors, it tells once, waits, and goes on by itself") {
         test_expect(first->socket, "patience");
         test_assert_connected(a, first->socket);
         test_assert_connected(b, second->socket);
-        settle(f->client);
+        test_settle(f->client);
         g_assert_cmpuint(test_client_count_signals(f->client, "Error"), ==, 1);
 }
 
@@ -102,7 +97,7 @@ TEST("the next time it tells again") {
 
                 test_wait_for(test_get_u64(f->client, listener, "Accepted") ==
                               test_get_u64(f->client, listener, "Delivered"));
-                settle(f->client); /* the first question whether it takes descriptors is over */
+                test_settle(f->client); /* the first question whether it takes descriptors is over */
                 limit = test_service_spare_fds(f->service, 0);
                 peer = test_connect("::1", port);
                 error = test_client_wait_error(f->client);
@@ -113,11 +108,11 @@ TEST("the next time it tells again") {
                 /* In close succession it is still the same episode. */
                 test_wait_for(test_get_u64(f->client, listener, "Accepted") ==
                               test_get_u64(f->client, listener, "Delivered"));
-                settle(f->client); /* the first question whether it takes descriptors is over */
+                test_settle(f->client); /* the first question whether it takes descriptors is over */
                 limit = test_service_spare_fds(f->service, 0);
                 quick = test_connect("::1", port);
                 test_wait_for(test_service_count_queued(f->service, port) == 1);
-                settle(f->client);
+                test_settle(f->client);
                 test_service_limit_fds(f->service, limit);
                 test_accepted_free(test_client_wait_accepted(f->client));
                 g_assert_cmpuint(test_client_count_signals(f->client, "Error"), ==, episode);
@@ -138,7 +133,7 @@ TEST("with a few descriptors to spare, nothing is lost") {
                 unsigned limit;
                 uint64_t start, cpu;
 
-                settle(f->client); /* the first question whether it takes descriptors is over */
+                test_settle(f->client); /* the first question whether it takes descriptors is over */
                 limit = test_service_spare_fds(f->service, spare);
                 for (size_t i = 0; i < ELEMENTS(peers); i++) {
                         peers[i] = test_connect("::1", port);
@@ -148,7 +143,7 @@ TEST("with a few descriptors to spare, nothing is lost") {
                 cpu = test_service_cpu_time(f->service);
                 test_wait_for(test_now() >= start + SECOND);
                 g_assert_cmpuint(test_service_cpu_time(f->service) - cpu, <, SECOND / 4);
-                settle(f->client);
+                test_settle(f->client);
                 n = test_client_count_signals(f->client, "Error") - n_errors;
                 g_assert_cmpuint(n, <=, 1);
                 if (spare == 1)
@@ -183,7 +178,7 @@ TEST("out of descriptors, everything else goes on") {
         unsigned limit;
 
         test_wait_for(test_get_u64(f->client, listener, "Delivered") == 1);
-        settle(f->client); /* the first question whether it takes descriptors is over */
+        test_settle(f->client); /* the first question whether it takes descriptors is over */
         limit = test_service_spare_fds(f->service, 0);
         a = test_connect("::1", test_get_port(f->client, listener));
         b = test_connect("::1", test_get_port(other, theirs));
@@ -214,7 +209,7 @@ TEST("out of descriptors, a listener can be closed") {
         _cleanup_close_ int peer = -EBADF;
         unsigned limit;
 
-        settle(f->client); /* the first question whether it takes descriptors is over */
+        test_settle(f->client); /* the first question whether it takes descriptors is over */
         limit = test_service_spare_fds(f->service, 0);
         peer = test_connect("::1", port);
         test_error_free(test_client_wait_error(f->client));
@@ -254,7 +249,7 @@ TEST("the last descriptors are for the bus") {
         }
         g_assert_true(full);
 
-        settle(f->client);
+        test_settle(f->client);
         n_fds = test_service_count_fds(f->service);
         for (unsigned i = 0; i < 16; i++) {
                 g_autofree char *error = test_listen_fails(f->client, NULL, 0, -1, "lifetime", "h", lifetime,
@@ -262,7 +257,7 @@ TEST("the last descriptors are for the bus") {
 
                 g_assert_cmpstr(error, ==, SD_BUS_ERROR_LIMITS_EXCEEDED);
         }
-        settle(f->client);
+        test_settle(f->client);
         g_assert_cmpuint(test_service_count_fds(f->service), ==, n_fds);
 
         test_service_limit_fds(f->service, limit);
@@ -302,7 +297,7 @@ TEST("a socket that fails ends its listener") {
         later = test_connect("::1", other_port);
         next = test_client_wait_accepted(f->client);
         g_assert_cmpstr(next->listener, ==, other);
-        settle(f->client);
+        test_settle(f->client);
         g_assert_cmpuint(test_client_count_signals(f->client, "Error"), ==, 1);
         g_assert_cmpuint(test_client_count_signals(f->client, "Closed"), ==, 1);
 }

@@ -9,56 +9,13 @@
 #include "bus/fixture.h"
 #include "bus/kernel.h"
 
-typedef struct Peers {
-        int fds[64];
-        unsigned n;
-} Peers;
-
-static void peers_connect(Peers *peers, uint16_t port, unsigned n) {
-        g_assert_cmpuint(peers->n + n, <=, ELEMENTS(peers->fds));
-        for (; n > 0; n--)
-                peers->fds[peers->n++] = test_connect("::1", port);
-}
-
-static void peers_done(Peers *peers) {
-        while (peers->n > 0)
-                close_fd(peers->fds[--peers->n]);
-}
-
-/* Everything that the service sent, and what it was then told. */
-static void settle(TestClient *client) {
-        for (unsigned i = 0; i < 3; i++)
-                test_client_sync_service(client);
-}
-
-static void acknowledge(TestClient *client, const char *listener, uint64_t serial) {
-        sd_bus_message_unref(
-                        test_call(client, listener, TEST_LISTENER_INTERFACE, "Acknowledge", "t", serial));
-}
-
-static void assert_counters(TestClient *client, const char *listener, uint64_t accepted, uint64_t delivered) {
-        g_assert_cmpuint(test_get_u64(client, listener, "Accepted"), ==, accepted);
-        g_assert_cmpuint(test_get_u64(client, listener, "Delivered"), ==, delivered);
-        g_assert_cmpuint(test_get_u64(client, listener, "Lost"), ==, 0);
-}
-
-/* Takes n, which belong to these peers, and lets go of them. */
-static void take(TestClient *client, uint64_t first_serial, unsigned n, const int *peers) {
-        for (unsigned i = 0; i < n; i++) {
-                g_autoptr(TestAccepted) accepted = test_client_wait_accepted(client);
-
-                g_assert_cmpuint(accepted->serial, ==, first_serial + i);
-                test_assert_connected(peers[i], accepted->socket);
-        }
-}
-
 /* Another client is served as ever. */
 static void assert_unimpressed(TestClient *client) {
         g_autofree char *listener = test_listen(client, 0, -1, NULL);
         Peers peers = {};
 
         peers_connect(&peers, test_get_port(client, listener), 3);
-        take(client, 1, 3, peers.fds);
+        peers_take(&peers, client, 1, 3);
         peers_done(&peers);
 }
 
@@ -105,7 +62,7 @@ TEST("without them nothing is accepted") {
         Peers peers = {};
 
         peers_connect(&peers, port, 3);
-        settle(poor);
+        test_settle(poor);
         g_assert_cmpuint(test_service_count_queued(f->service, port), ==, 3);
         test_listener_call(poor, listener, "Resume");
         assert_closed_for_want_of_descriptors(poor, listener);
@@ -150,7 +107,7 @@ TEST("one asks for descriptors, once") {
         g_autofree G_GNUC_UNUSED char *b = test_listen(f->client, 0, -1, NULL);
         g_autofree G_GNUC_UNUSED char *c = test_listen(f->client, 0, -1, "delivery", "s", "pull", NULL);
 
-        settle(f->client);
+        test_settle(f->client);
         g_assert_cmpuint(test_client_count_pings(f->client), ==, 1);
 }
 
@@ -161,7 +118,7 @@ TEST("each full window that is answered is followed by a larger one") {
         unsigned most = test_get_window(f->client), n = 0;
         Peers peers = {};
 
-        settle(f->client);
+        test_settle(f->client);
         peers_connect(&peers, test_get_port(f->client, listener), ELEMENTS(peers.fds));
         test_client_set_pings(f->client, TEST_PINGS_HOLD);
         test_listener_call(f->client, listener, "Resume");
@@ -170,9 +127,9 @@ TEST("each full window that is answered is followed by a larger one") {
         for (unsigned window = 2; n + window <= peers.n; window = MIN(2 * window, most)) {
                 n += window;
                 test_wait_for(test_client_count_accepted(f->client) == n);
-                settle(f->client);
+                test_settle(f->client);
                 g_assert_cmpuint(test_client_count_accepted(f->client), ==, n);
-                assert_counters(f->client, listener, n, n - window);
+                test_assert_counters(f->client, listener, n, n - window);
                 /* One for all that it was sent, or for the first and the others. */
                 do
                         test_wait_for(test_client_answer_pings(f->client) > 0);
@@ -192,12 +149,12 @@ TEST("who ignores them gets two connections") {
         test_client_set_pings(f->client, TEST_PINGS_IGNORE);
         listener = test_listen(f->client, 0, -1, NULL);
         port = test_get_port(f->client, listener);
-        settle(f->client);
+        test_settle(f->client);
         peers_connect(&peers, port, 5);
-        take(f->client, 1, 2, peers.fds);
-        settle(f->client);
+        peers_take(&peers, f->client, 1, 2);
+        test_settle(f->client);
         g_assert_cmpuint(test_client_count_accepted(f->client), ==, 0);
-        assert_counters(f->client, listener, 2, 0);
+        test_assert_counters(f->client, listener, 2, 0);
         g_assert_cmpuint(test_service_count_queued(f->service, port), ==, 3);
         /* The listener, and two connections. */
         test_wait_for(test_service_count_fds(f->service) == fds + 1 + 2);
@@ -208,7 +165,7 @@ TEST("who ignores them gets two connections") {
         pings = test_client_count_pings(f->client);
         g_assert_cmpuint(pings, ==, 2);
         peers_connect(&peers, port, 5);
-        settle(f->client);
+        test_settle(f->client);
         g_assert_cmpuint(test_client_count_pings(f->client), ==, pings);
         peers_done(&peers);
 }
@@ -230,11 +187,11 @@ TEST("who does not even read gets none") {
 
         /* The first Ping and one connection are all that it is sent. */
         peers_connect(&peers, port, 4);
-        settle(f->client);
+        test_settle(f->client);
         g_assert_cmpuint(test_service_count_queued(f->service, port), ==, 3);
 
         test_client_set_stalled(hanging, false);
-        take(hanging, 1, 4, peers.fds);
+        peers_take(&peers, hanging, 1, 4);
         peers_done(&peers);
 }
 
@@ -245,9 +202,9 @@ TEST("who refuses them gets all") {
         test_client_set_pings(f->client, TEST_PINGS_REFUSE);
         listener = test_listen(f->client, 0, -1, NULL);
         peers_connect(&peers, test_get_port(f->client, listener), 30);
-        take(f->client, 1, 30, peers.fds);
+        peers_take(&peers, f->client, 1, 30);
         test_wait_for(test_get_u64(f->client, listener, "Delivered") == 30);
-        assert_counters(f->client, listener, 30, 30);
+        test_assert_counters(f->client, listener, 30, 30);
         peers_done(&peers);
 }
 
@@ -259,10 +216,10 @@ TEST("who ignores them and acknowledges gets all") {
         listener = test_listen(f->client, 0, -1, "acknowledge", "b", true, NULL);
         peers_connect(&peers, test_get_port(f->client, listener), ELEMENTS(peers.fds));
         for (unsigned i = 0; i < peers.n; i++) {
-                take(f->client, i + 1, 1, peers.fds + i);
-                acknowledge(f->client, listener, i + 1);
+                peers_take(&peers, f->client, i + 1, 1);
+                test_acknowledge(f->client, listener, i + 1);
         }
-        assert_counters(f->client, listener, peers.n, peers.n);
+        test_assert_counters(f->client, listener, peers.n, peers.n);
         peers_done(&peers);
 }
 
@@ -275,9 +232,9 @@ TEST("a listener that ended leaves room without them") {
                 Peers peers = {};
 
                 peers_connect(&peers, test_get_port(f->client, listener), 4);
-                take(f->client, 1, 1, peers.fds);
-                acknowledge(f->client, listener, 1);
-                take(f->client, 2, 1, peers.fds + 1);
+                peers_take(&peers, f->client, 1, 1);
+                test_acknowledge(f->client, listener, 1);
+                peers_take(&peers, f->client, 2, 1);
                 test_listener_call(f->client, listener, "Close");
                 peers_done(&peers);
                 while (test_client_count_accepted(f->client) > 0)

@@ -16,15 +16,9 @@
 #include "bus/fixture.h"
 #include "bus/kernel.h"
 
-/* Everything that the service was sent before, by whomever, it has handled after two turns of its loop. */
-static void settle(Fixture *f) {
-        for (unsigned i = 0; i < 3; i++)
-                test_client_sync_service(f->client);
-}
-
 /* Nothing of what has connected was accepted. */
 static void assert_nothing_accepted(Fixture *f, const char *listener) {
-        settle(f);
+        test_settle(f->client);
         g_assert_cmpuint(test_client_count_accepted(f->client), ==, 0);
         g_assert_cmpuint(test_get_u64(f->client, listener, "Accepted"), ==, 0);
 }
@@ -229,7 +223,7 @@ TEST("paused queues until Resume") {
         test_listener_call(f->client, listener, "Pause");
         g_assert_true(test_get_bool(f->client, listener, "Paused"));
         second = test_connect("::1", port);
-        settle(f);
+        test_settle(f->client);
         g_assert_cmpuint(test_client_count_accepted(f->client), ==, 0);
         g_assert_cmpuint(test_service_count_queued(f->service, port), ==, 1);
         test_assert_connected(first, accepted->socket);
@@ -261,7 +255,7 @@ TEST("deferAccept waits for the first bytes") {
         test_expect(accepted->socket, "hello");
         test_assert_connected(talking, accepted->socket);
 
-        settle(f);
+        test_settle(f->client);
         g_assert_cmpuint(test_get_u64(f->client, listener, "Accepted"), ==, 1);
         test_send(silent, "me too", 6);
         g_clear_pointer(&accepted, test_accepted_free);

@@ -22,13 +22,6 @@ static TestClient *replace_client(Fixture *f, const char *listener) {
         return f->client = next;
 }
 
-static int connect_and_say(uint16_t port, const char *text) {
-        int peer = test_connect("::1", port);
-
-        test_send(peer, text, strlen(text));
-        return peer;
-}
-
 /* The next connection is this peer's. */
 static void assert_next(Fixture *f, int peer, uint64_t serial, const char *text) {
         g_autoptr(TestAccepted) accepted = test_client_wait_accepted(f->client);
@@ -70,9 +63,9 @@ TEST("another connection adopts it and gets what has queued") {
                 _cleanup_close_ int a = -EBADF, b = -EBADF, c = -EBADF, later = -EBADF;
 
                 replace_client(f, listener);
-                a = connect_and_say(port, "first");
-                b = connect_and_say(port, "second");
-                c = connect_and_say(port, "third");
+                a = test_connect_and_say(port, "first");
+                b = test_connect_and_say(port, "second");
+                c = test_connect_and_say(port, "third");
                 test_client_sync_service(f->client);
                 g_assert_cmpuint(test_get_u64(f->client, listener, "Accepted"), ==, 4 * round);
                 g_assert_cmpuint(test_service_count_fds(f->service), <=, fds);
@@ -83,7 +76,7 @@ TEST("another connection adopts it and gets what has queued") {
                 assert_next(f, a, 4 * round + 1, "first");
                 assert_next(f, b, 4 * round + 2, "second");
                 assert_next(f, c, 4 * round + 3, "third");
-                later = connect_and_say(port, "later");
+                later = test_connect_and_say(port, "later");
                 assert_next(f, later, 4 * round + 4, "later");
                 test_wait_for(test_get_u64(f->client, listener, "Delivered") == 4 * round + 4);
         }
@@ -97,12 +90,12 @@ TEST("unconfirmed connections are handed out again") {
 
         test_open_window(f->client);
         test_client_set_pings(f->client, TEST_PINGS_HOLD);
-        a = connect_and_say(port, "first");
-        b = connect_and_say(port, "second");
+        a = test_connect_and_say(port, "first");
+        b = test_connect_and_say(port, "second");
         test_wait_for(test_client_count_accepted(f->client) == 2);
 
         replace_client(f, listener);
-        queued = connect_and_say(port, "queued");
+        queued = test_connect_and_say(port, "queued");
         test_listener_call(f->client, listener, "Adopt");
         assert_next(f, a, 1, "first");
         assert_next(f, b, 2, "second");
@@ -116,8 +109,8 @@ TEST("unacknowledged connections are handed out again") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, "acknowledge", "b",
                                                 true, NULL);
         uint16_t port = test_get_port(f->client, listener);
-        _cleanup_close_ int a = connect_and_say(port, "first"), b = connect_and_say(port, "second"),
-                            c = connect_and_say(port, "third");
+        _cleanup_close_ int a = test_connect_and_say(port, "first"), b = test_connect_and_say(port, "second"),
+                            c = test_connect_and_say(port, "third");
 
         assert_next(f, a, 1, "first");
         test_wait_for(test_client_count_accepted(f->client) == 2);
@@ -141,15 +134,15 @@ TEST("they are handed out in order") {
                                                 true, NULL);
         uint16_t port = test_get_port(f->client, listener);
         TestClient *observer = test_client_new(f->bus, (uid_t) -1);
-        _cleanup_close_ int a = connect_and_say(port, "first"), b = -EBADF, c = -EBADF;
+        _cleanup_close_ int a = test_connect_and_say(port, "first"), b = -EBADF, c = -EBADF;
 
         test_wait_for(test_client_count_accepted(f->client) == 1);
-        b = connect_and_say(port, "second");
+        b = test_connect_and_say(port, "second");
         test_wait_for(test_client_count_accepted(f->client) == 2);
         for (unsigned i = 0; i < 3; i++)
                 test_client_sync_service(f->client);
         test_client_set_stalled(f->client, true);
-        c = connect_and_say(port, "third");
+        c = test_connect_and_say(port, "third");
         test_wait_for(test_get_u64(observer, listener, "Accepted") == 3);
 
         test_client_free(f->client);
@@ -172,7 +165,7 @@ TEST("it has one owner") {
         by_owner = test_listener_call_fails(f->client, listener, "Adopt");
         g_assert_cmpstr(by_owner, ==, HAS_OWNER);
 
-        peer = connect_and_say(test_get_port(f->client, listener), "for the owner");
+        peer = test_connect_and_say(test_get_port(f->client, listener), "for the owner");
         assert_next(f, peer, 1, "for the owner");
         g_assert_cmpuint(test_client_count_signals(other, NULL), ==, 0);
 }
@@ -239,7 +232,7 @@ TEST("another connection may pause it") {
 
         replace_client(f, listener);
         test_listener_call(f->client, listener, "Pause");
-        peer = connect_and_say(port, "patience");
+        peer = test_connect_and_say(port, "patience");
         test_listener_call(f->client, listener, "Adopt");
         test_client_sync_service(f->client);
         g_assert_true(test_get_bool(f->client, listener, "Paused"));
@@ -254,7 +247,7 @@ TEST("another connection may pause it") {
 TEST("nothing is accepted without an owner") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, "paused", "b",
                                                 true, NULL);
-        _cleanup_close_ int peer = connect_and_say(test_get_port(f->client, listener), "patience");
+        _cleanup_close_ int peer = test_connect_and_say(test_get_port(f->client, listener), "patience");
 
         replace_client(f, listener);
         test_listener_call(f->client, listener, "Resume");
@@ -292,7 +285,7 @@ static void assert_stays(Fixture *f, const char *listener) {
         test_wait_for(is_owned_by(f->client, listener, ""));
         port = test_get_port(f->client, listener);
         g_assert_true(test_service_is_listening(f->service, port));
-        peer = connect_and_say(port, "one-shot");
+        peer = test_connect_and_say(port, "one-shot");
         test_listener_call(f->client, listener, "Adopt");
         assert_next(f, peer, 1, "one-shot");
 }

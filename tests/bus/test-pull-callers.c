@@ -5,14 +5,6 @@
 #include "base/macros.h"
 #include "bus/fixture.h"
 #include "bus/kernel.h"
-#include "bus/pull.h"
-
-static int connect_and_say(uint16_t port, const char *text) {
-        int peer = test_connect("::1", port);
-
-        test_send(peer, text, strlen(text));
-        return peer;
-}
 
 /* The next call's only connection is this peer's. */
 static void assert_got(GPtrArray *batch, int peer, uint64_t serial, const char *text) {
@@ -66,7 +58,7 @@ TEST("calls are answered in the order they came") {
 
         for (size_t i = 0; i < ELEMENTS(callers); i++) {
                 g_autofree char *text = g_strdup_printf("turn %zu", i);
-                _cleanup_close_ int peer = connect_and_say(port, text);
+                _cleanup_close_ int peer = test_connect_and_say(port, text);
                 g_autoptr(GPtrArray) batch = test_accept_finish(calls[i]);
 
                 assert_got(batch, peer, i + 1, text);
@@ -93,7 +85,7 @@ TEST("a caller that leaves before its answer takes nothing along") {
         test_call_free(first);
         test_client_free(leaving);
 
-        peer = connect_and_say(test_get_port(f->client, listener), "for who is left");
+        peer = test_connect_and_say(test_get_port(f->client, listener), "for who is left");
         batch = test_accept_finish(second);
         assert_got(batch, peer, 1, "for who is left");
         g_assert_cmpuint(test_get_u64(f->client, listener, "Lost"), ==, 0);
@@ -111,7 +103,7 @@ TEST("a caller that leaves without reading its answer takes nothing along") {
         /* Who notices first, the bus or the service, is different each time. */
         for (unsigned i = 0; i < ROUNDS; i++) {
                 TestClient *leaving = test_client_new(f->bus, (uid_t) -1);
-                _cleanup_close_ int peer = connect_and_say(port, "not lost");
+                _cleanup_close_ int peer = test_connect_and_say(port, "not lost");
 
                 test_open_window(leaving);
                 stall_with_an_answer(leaving, f->client, listener, 1, i + 1);
@@ -149,7 +141,7 @@ TEST("a reply that the bus refused confirms nothing") {
                               two = test_client_new(f->bus, (uid_t) -1);
         TestClient *hanging = test_client_new(f->bus, (uid_t) -1);
         uint16_t port = test_get_port(f->client, listener);
-        _cleanup_close_ int first = connect_and_say(port, "unread"), second = -EBADF;
+        _cleanup_close_ int first = test_connect_and_say(port, "unread"), second = -EBADF;
 
         test_open_window(hanging);
         stall_with_an_answer(hanging, f->client, listener, 1, 1);
@@ -157,7 +149,7 @@ TEST("a reply that the bus refused confirms nothing") {
         send_descriptors(two, hanging, 12);
         test_client_sync(two);
 
-        second = connect_and_say(port, "refused");
+        second = test_connect_and_say(port, "refused");
         test_call_free(test_accept_start(hanging, listener, 1, TEST_ACCEPT_TIMEOUT_MAX));
         test_wait_for(test_get_u64(f->client, listener, "Accepted") == 2);
         for (unsigned i = 0; i < 10; i++)
@@ -177,7 +169,7 @@ TEST("a reply that the bus refused is for who waits behind") {
                               two = test_client_new(f->bus, (uid_t) -1),
                               hanging = test_client_new(f->bus, (uid_t) -1);
         uint16_t port = test_get_port(f->client, listener);
-        _cleanup_close_ int known = connect_and_say(port, "known"), unread = -EBADF, refused = -EBADF;
+        _cleanup_close_ int known = test_connect_and_say(port, "known"), unread = -EBADF, refused = -EBADF;
         g_autoptr(GPtrArray) batch = NULL;
         TestCall *call;
 
@@ -187,7 +179,7 @@ TEST("a reply that the bus refused is for who waits behind") {
         }
 
         assert_gets(f->client, listener, known, 1, "known");
-        unread = connect_and_say(port, "unread");
+        unread = test_connect_and_say(port, "unread");
         test_open_window(hanging);
         stall_with_an_answer(hanging, f->client, listener, 1, 2);
         send_descriptors(one, hanging, 12);
@@ -198,7 +190,7 @@ TEST("a reply that the bus refused is for who waits behind") {
         test_client_sync_service(f->client);
         call = test_accept_start(f->client, listener, 1, TEST_ACCEPT_TIMEOUT_MAX);
         test_client_sync_service(f->client);
-        refused = connect_and_say(port, "refused");
+        refused = test_connect_and_say(port, "refused");
         batch = test_accept_finish(call);
         assert_got(batch, refused, 3, "refused");
 }
@@ -212,7 +204,7 @@ TEST("what a caller left behind comes first") {
 
         test_open_window(leaving);
         for (size_t i = 0; i < ELEMENTS(texts); i++)
-                peers[i] = connect_and_say(port, texts[i]);
+                peers[i] = test_connect_and_say(port, texts[i]);
         stall_with_an_answer(leaving, f->client, listener, 4, 4);
         assert_gets(f->client, listener, peers[4], 5, texts[4]);
 
@@ -251,7 +243,7 @@ TEST("an owner that leaves ends its connections") {
         listener = test_listen(leaving, 0, -1, TEST_PULL, NULL);
         port = test_get_port(leaving, listener);
         for (size_t i = 0; i < ELEMENTS(peers); i++)
-                peers[i] = connect_and_say(port, "hello");
+                peers[i] = test_connect_and_say(port, "hello");
         test_client_set_stalled(leaving, true);
         test_call_free(test_accept_start(leaving, listener, 2, TEST_ACCEPT_TIMEOUT_MAX));
         test_call_free(test_accept_start(leaving, listener, 16, TEST_ACCEPT_TIMEOUT_MAX));
@@ -279,7 +271,7 @@ TEST("a caller that hangs does not stand in the way") {
         for (unsigned i = 0; i < 40; i++)
                 test_call_free(test_accept_start(hanging, listener, 16, TEST_ACCEPT_TIMEOUT_MAX));
         for (unsigned i = 0; i < most; i++)
-                peers[i] = connect_and_say(port, "hung");
+                peers[i] = test_connect_and_say(port, "hung");
         /* These go to it, and the others do not. */
         n_hung = 0;
         do {
@@ -290,7 +282,7 @@ TEST("a caller that hangs does not stand in the way") {
         g_assert_cmpuint(n_hung, >, 0);
 
         for (unsigned i = 0; i < 100; i++) {
-                _cleanup_close_ G_GNUC_UNUSED int peer = connect_and_say(port, "mine");
+                _cleanup_close_ G_GNUC_UNUSED int peer = test_connect_and_say(port, "mine");
                 g_autoptr(GPtrArray) batch = test_accept(f->client, listener, 1, TEST_ACCEPT_TIMEOUT_MAX);
 
                 g_assert_cmpuint(batch->len, ==, 1);
@@ -309,14 +301,14 @@ TEST("nobody needs to own it") {
         test_client_free(f->client);
         f->client = next;
         test_wait_for(!test_has_owner(next, listener));
-        first = connect_and_say(port, "first");
+        first = test_connect_and_say(port, "first");
         test_client_sync_service(next);
         g_assert_cmpuint(test_get_u64(next, listener, "Accepted"), ==, 0);
         g_assert_cmpuint(test_client_count_signals(next, NULL), ==, 0);
 
         assert_gets(next, listener, first, 1, "first");
         g_assert_false(test_has_owner(next, listener));
-        second = connect_and_say(port, "second");
+        second = test_connect_and_say(port, "second");
         test_client_sync_service(next);
         g_assert_cmpuint(test_client_count_signals(next, NULL), ==, 0);
 
@@ -332,11 +324,11 @@ TEST("Pending is told to the owner alone") {
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT_PULL, NULL);
         uint16_t port = test_get_port(f->client, listener);
         g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
-        _cleanup_close_ int first = connect_and_say(port, "first"), second = -EBADF;
+        _cleanup_close_ int first = test_connect_and_say(port, "first"), second = -EBADF;
 
         test_notice_free(test_client_wait_pending(f->client));
         assert_gets(other, listener, first, 1, "first");
-        second = connect_and_say(port, "second");
+        second = test_connect_and_say(port, "second");
         test_notice_free(test_client_wait_pending(f->client));
         assert_gets(other, listener, second, 2, "second");
         test_client_sync_service(other);
@@ -369,7 +361,7 @@ TEST("a caller without descriptors is refused and takes nothing along") {
         g_autoptr(TestClient) poor = test_client_new_full(f->bus, (uid_t) -1, TEST_CLIENT_NO_FDS);
         g_autoptr(TestCall) early = test_accept_start(poor, listener, 1, TEST_ACCEPT_TIMEOUT_MAX);
         g_autoptr(TestCall) late = NULL;
-        _cleanup_close_ int peer = connect_and_say(port, "for who can");
+        _cleanup_close_ int peer = test_connect_and_say(port, "for who can");
 
         g_assert_cmpstr(test_call_error(early), ==, SD_BUS_ERROR_NOT_SUPPORTED);
         late = test_accept_start(poor, listener, 16, 0);

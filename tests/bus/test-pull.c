@@ -8,36 +8,6 @@
 #include "base/macros.h"
 #include "bus/fixture.h"
 #include "bus/kernel.h"
-#include "bus/pull.h"
-
-#define WRONG_DELIVERY "org.example.TCPServerSocket.Error.WrongDelivery"
-
-typedef struct Peers {
-        int fds[64];
-        unsigned n;
-} Peers;
-
-/* Each says its number. */
-static void peers_connect(Peers *peers, uint16_t port, unsigned n) {
-        g_assert_cmpuint(peers->n + n, <=, ELEMENTS(peers->fds));
-        for (; n > 0; n--) {
-                int fd = test_connect("::1", port);
-
-                test_send(fd, &peers->n, sizeof(peers->n));
-                peers->fds[peers->n++] = fd;
-        }
-}
-
-static void peers_done(Peers *peers) {
-        while (peers->n > 0)
-                close_fd(peers->fds[--peers->n]);
-}
-
-static void assert_counters(TestClient *client, const char *listener, uint64_t accepted, uint64_t delivered) {
-        test_wait_for(test_get_u64(client, listener, "Delivered") == delivered);
-        g_assert_cmpuint(test_get_u64(client, listener, "Accepted"), ==, accepted);
-        g_assert_cmpuint(test_get_u64(client, listener, "Lost"), ==, 0);
-}
 
 /* Takes exactly n, by as many calls as it needs; serial is the first one's. */
 static void take(TestClient *client, const char *listener, const Peers *peers, uint64_t serial, unsigned n) {
@@ -49,12 +19,9 @@ static void take(TestClient *client, const char *listener, const Peers *peers, u
                 n -= batch->len;
                 for (unsigned i = 0; i < batch->len; i++, serial++) {
                         TestAccepted *accepted = g_ptr_array_index(batch, i);
-                        unsigned number;
 
                         g_assert_cmpuint(accepted->serial, ==, serial);
-                        test_receive(accepted->socket, &number, sizeof(number));
-                        g_assert_cmpuint(number, ==, serial - 1);
-                        test_assert_connected(accepted->socket, peers->fds[number]);
+                        peers_assert_connected(peers, accepted->socket, (unsigned) serial - 1);
                 }
         }
 }
@@ -126,7 +93,7 @@ TEST("a connection comes with its details") {
         g_assert_cmpstr(accepted->binary_type, ==, "arraybuffer");
         g_assert_cmpuint(accepted->serial, ==, 1);
         test_assert_connected(peer, accepted->socket);
-        assert_counters(f->client, listener, 1, 1);
+        test_assert_counters(f->client, listener, 1, 1);
         g_assert_cmpuint(test_client_count_signals(f->client, "AcceptSocket"), ==, 0);
         test_listener_call(f->client, listener, "Close");
         test_assert_connected(peer, accepted->socket);
@@ -142,7 +109,7 @@ TEST("everything arrives, in order") {
         take(f->client, listener, &peers, 1, 40);
         peers_connect(&peers, port, 24);
         take(f->client, listener, &peers, 41, 24);
-        assert_counters(f->client, listener, 64, 64);
+        test_assert_counters(f->client, listener, 64, 64);
         g_assert_cmpuint(test_service_count_fds(f->service), <=, fds + 1);
         peers_done(&peers);
 }
@@ -160,10 +127,10 @@ TEST("no more is accepted than asked for") {
         g_assert_cmpuint(test_service_count_queued(f->service, port), ==, 10);
 
         take(f->client, listener, &peers, 1, 3);
-        assert_counters(f->client, listener, 3, 3);
+        test_assert_counters(f->client, listener, 3, 3);
         g_assert_cmpuint(test_service_count_queued(f->service, port), ==, 7);
         take(f->client, listener, &peers, 4, 7);
-        assert_counters(f->client, listener, 10, 10);
+        test_assert_counters(f->client, listener, 10, 10);
         peers_done(&peers);
 }
 
@@ -185,7 +152,7 @@ TEST("a call gets many") {
                 most = MAX(most, batch->len);
         }
         g_assert_cmpuint(most, ==, TEST_ACCEPT_MAX);
-        assert_counters(f->client, listener, peers.n, peers.n);
+        test_assert_counters(f->client, listener, peers.n, peers.n);
         peers_done(&peers);
 }
 
@@ -221,7 +188,7 @@ TEST("a call that does not wait gets what is there") {
                 g_assert_cmpuint(batch->len, ==, 1);
                 g_assert_cmpuint(((TestAccepted *) g_ptr_array_index(batch, 0))->serial, ==, i);
                 /* If it left before the service knows that it has it, the next one would get it again. */
-                assert_counters(f->client, listener, i, i);
+                test_assert_counters(f->client, listener, i, i);
         }
         assert_empty(f->client, listener, 0);
         peers_done(&peers);
@@ -346,17 +313,17 @@ TEST("nothing else is for it, and it is for nothing else") {
                                                         NULL);
                 g_autoptr(TestCall) call = test_accept_start(f->client, listener, 1, 0);
 
-                g_assert_cmpstr(test_call_error(call), ==, WRONG_DELIVERY);
+                g_assert_cmpstr(test_call_error(call), ==, TEST_WRONG_DELIVERY);
                 g_assert_nonnull(strstr(test_call_error_message(call), deliveries[i]));
         }
         for (size_t i = 0; i < ELEMENTS(members); i++) {
                 g_autofree char *error = test_listener_call_fails(f->client, pull, members[i]);
 
-                g_assert_cmpstr(error, ==, WRONG_DELIVERY);
+                g_assert_cmpstr(error, ==, TEST_WRONG_DELIVERY);
         }
         acknowledge = test_call_fails(f->client, NULL, pull, TEST_LISTENER_INTERFACE, "Acknowledge", "t",
                                       UINT64_C(1));
-        g_assert_cmpstr(acknowledge, ==, WRONG_DELIVERY);
+        g_assert_cmpstr(acknowledge, ==, TEST_WRONG_DELIVERY);
 }
 
 static void call_without_reply(TestClient *client, const char *listener, const char *member, bool accept) {

@@ -34,11 +34,6 @@ static void assert_counters(TestClient *client, const char *listener, Counters e
         g_assert_cmpuint(c.lost, ==, expected.lost);
 }
 
-static void settle(TestClient *client) {
-        for (unsigned i = 0; i < 3; i++)
-                test_client_sync_service(client);
-}
-
 typedef struct Visit {
         const char *from; /* NULL: the neighbour */
         const char *to;
@@ -60,7 +55,7 @@ static void visit(Fixture *f, const char *listener, const Visit *v, Counters *c)
         } else {
                 (void) test_wait_end(peer);
                 c->refused++;
-                settle(f->client);
+                test_settle(f->client);
                 g_assert_cmpuint(test_client_count_accepted(f->client), ==, 0);
         }
         assert_counters(f->client, listener, *c);
@@ -165,7 +160,7 @@ TEST("refusing waits for nothing") {
                 (void) test_wait_end(peer);
         }
         g_assert_cmpuint(test_now() - start, <, 10 * 1000000U);
-        settle(f->client);
+        test_settle(f->client);
         assert_counters(f->client, listener, (Counters) { .refused = 50 });
 }
 
@@ -305,7 +300,7 @@ TEST("a stalled client's are in flight") {
         test_client_set_stalled(f->client, true);
         for (size_t i = 0; i < ELEMENTS(peers); i++)
                 peers[i] = test_connect("::1", port);
-        settle(observer);
+        test_settle(observer);
         /* The kernel has the rest. */
         assert_counters(observer, listener, (Counters) { .accepted = window });
         g_assert_cmpuint(test_service_count_queued(f->service, port), ==, ELEMENTS(peers) - window);
@@ -337,7 +332,7 @@ TEST("sent is not delivered") {
         for (size_t i = 0; i < ELEMENTS(peers); i++)
                 peers[i] = test_connect("::1", port);
         test_wait_for(test_client_count_accepted(f->client) == window);
-        settle(f->client);
+        test_settle(f->client);
         assert_counters(f->client, listener, (Counters) { .accepted = window });
         g_assert_cmpuint(test_client_count_signals(f->client, "AcceptSocket"), ==, before + window);
 
@@ -345,7 +340,7 @@ TEST("sent is not delivered") {
                 Counters c;
 
                 test_wait_for(test_client_answer_pings(f->client) > 0);
-                settle(f->client);
+                test_settle(f->client);
                 c = get_counters(f->client, listener);
                 g_assert_cmpuint(c.delivered, >, delivered);
                 g_assert_cmpuint(c.accepted - c.delivered, <=, window);

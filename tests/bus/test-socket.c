@@ -16,7 +16,6 @@
 #include "bus/kernel.h"
 
 #define ALREADY_TAKEN "org.example.TCPServerSocket.Error.AlreadyTaken"
-#define WRONG_DELIVERY "org.example.TCPServerSocket.Error.WrongDelivery"
 
 #define SOCKET "delivery", "s", "socket"
 
@@ -221,13 +220,13 @@ TEST("nothing else is for it, and it is for nothing else") {
                 g_autofree char *other = test_listen(f->client, 0, -1, "delivery", "s", others[i], NULL);
                 g_autofree char *error = test_listener_call_fails(f->client, other, "TakeSocket");
 
-                g_assert_cmpstr(error, ==, WRONG_DELIVERY);
+                g_assert_cmpstr(error, ==, TEST_WRONG_DELIVERY);
         }
         /* It is not the service that accepts. */
         for (size_t i = 0; i < ELEMENTS(members); i++) {
                 g_autofree char *error = test_listener_call_fails(f->client, listener, members[i]);
 
-                g_assert_cmpstr(error, ==, WRONG_DELIVERY);
+                g_assert_cmpstr(error, ==, TEST_WRONG_DELIVERY);
         }
 }
 

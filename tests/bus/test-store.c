@@ -15,7 +15,6 @@
 #include "base/macros.h"
 #include "bus/fixture.h"
 #include "bus/keeper.h"
-#include "bus/pull.h"
 #include "daemon/store/state.h"
 
 typedef struct StoreFixture {

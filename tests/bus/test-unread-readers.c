@@ -6,7 +6,6 @@
 #include "base/macros.h"
 #include "bus/counted.h"
 #include "bus/fixture.h"
-#include "bus/pull.h"
 
 #define FEW_LISTENERS 20U
 #define N_AT_ONCE 20000U /* their answers are more than dbus-daemon takes */

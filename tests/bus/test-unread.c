@@ -8,7 +8,6 @@
 #include "bus/channel.h"
 #include "bus/counted.h"
 #include "bus/fixture.h"
-#include "bus/pull.h"
 
 #define SECOND UINT64_C(1000000)
 

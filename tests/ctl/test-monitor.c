@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "base/macros.h"
-#include "bus/pull.h"
 #include "ctl/tool.h"
 
 typedef const char *const Words[];

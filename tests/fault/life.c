@@ -6,7 +6,6 @@
 
 #include "base/macros.h"
 #include "bus/fixture.h"
-#include "bus/pull.h"
 #include "fault/life.h"
 
 #define HAS_OWNER "org.example.TCPServerSocket.Error.HasOwner"

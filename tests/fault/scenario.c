@@ -4,7 +4,7 @@
 #include <sys/socket.h>
 
 #include "base/macros.h"
-#include "bus/pull.h"
+#include "bus/call.h"
 #include "fault/run.h"
 #include "fault/scenario.h"
 

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "base/macros.h"
-#include "bus/pull.h"
+#include "bus/call.h"
 
 /* -------------------------------------------------------------------------------------------- peers */
 

@@ -14,7 +14,6 @@
 #include <unistd.h>
 
 #include "base/macros.h"
-#include "bus/pull.h"
 #include "machine/machine.h"
 
 #define KILLS 100U

@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "base/macros.h"
-#include "bus/pull.h"
+#include "bus/call.h"
 #include "machine/restart.h"
 
 static void test_signals_go_on(Machine *m, const void *data) {

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "bus/connections.h"
+
+#include "base/macros.h"
+#include "bus/call.h"
+#include "bus/loop.h"
+#include "bus/net.h"
+
+void peers_connect(Peers *peers, uint16_t port, unsigned n) {
+        g_assert_cmpuint(peers->n + n, <=, ELEMENTS(peers->fds));
+        for (; n > 0; n--) {
+                int fd = test_connect("::1", port);
+
+                test_send(fd, &peers->n, sizeof(peers->n));
+                peers->fds[peers->n++] = fd;
+        }
+}
+
+void peers_assert_connected(const Peers *peers, int fd, unsigned number) {
+        unsigned received;
+
+        test_receive(fd, &received, sizeof(received));
+        g_assert_cmpuint(received, ==, number);
+        test_assert_connected(fd, peers->fds[number]);
+}
+
+void peers_take(const Peers *peers, TestClient *client, uint64_t first_serial, unsigned n) {
+        for (uint64_t serial = first_serial; serial < first_serial + n; serial++) {
+                g_autoptr(TestAccepted) accepted = test_client_wait_accepted(client);
+
+                g_assert_cmpuint(accepted->serial, ==, serial);
+                peers_assert_connected(peers, accepted->socket, (unsigned) serial - 1);
+        }
+}
+
+void peers_done(Peers *peers) {
+        while (peers->n > 0)
+                close_fd(peers->fds[--peers->n]);
+}
+
+int test_connect_and_say(uint16_t port, const char *text) {
+        int peer = test_connect("::1", port);
+
+        test_send(peer, text, strlen(text));
+        return peer;
+}
+
+void test_assert_served(TestClient *client, const char *listener) {
+        _cleanup_close_ int peer = test_connect("::1", test_get_port(client, listener));
+        g_autoptr(TestAccepted) accepted = test_client_wait_accepted(client);
+
+        g_assert_cmpstr(accepted->listener, ==, listener);
+        test_assert_connected(peer, accepted->socket);
+}
+
+void test_settle(TestClient *client) {
+        for (unsigned i = 0; i < 6; i++)
+                test_client_sync_service(client);
+}
+
+void test_acknowledge(TestClient *client, const char *listener, uint64_t serial) {
+        sd_bus_message_unref(
+                        test_call(client, listener, TEST_LISTENER_INTERFACE, "Acknowledge", "t", serial));
+}
+
+void test_assert_counters(TestClient *client, const char *listener, uint64_t accepted, uint64_t delivered) {
+        test_wait_for(test_get_u64(client, listener, "Delivered") == delivered);
+        g_assert_cmpuint(test_get_u64(client, listener, "Accepted"), ==, accepted);
+        g_assert_cmpuint(test_get_u64(client, listener, "Lost"), ==, 0);
+}
+
+unsigned test_get_window(TestClient *client) {
+        g_autoptr(sd_bus_message)
+                        reply = test_call(client, TEST_MANAGER_PATH, "org.freedesktop.DBus.Properties", "Get",
+                                          "ss", TEST_MANAGER_INTERFACE, "MaxUnacknowledgedPerClient");
+        uint32_t window;
+
+        g_assert_cmpint(sd_bus_message_read(reply, "v", "u", &window), >, 0);
+        return window;
+}
+
+void test_open_window(TestClient *client) {
+        /* 1 + 2 + 4 + … */
+        unsigned n = 2 * test_get_window(client) - 1;
+        g_autofree char *listener = test_listen(client, 0, -1, "paused", "b", true, NULL);
+        uint16_t port = test_get_port(client, listener);
+        g_autofree int *peers = g_new(int, n);
+
+        /* All are there when it starts, so that each window is a full one. */
+        for (unsigned i = 0; i < n; i++)
+                peers[i] = test_connect("::1", port);
+        test_listener_call(client, listener, "Resume");
+        for (unsigned i = 0; i < n; i++) {
+                test_accepted_free(test_client_wait_accepted(client));
+                close_fd(peers[i]);
+        }
+        test_wait_for(test_get_u64(client, listener, "Delivered") == n);
+        test_listener_call(client, listener, "Close");
+        test_notice_free(test_client_wait_closed(client));
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Peers that connect to a listener, and the connections that its client gets. */
+
+#include <glib.h>
+
+#include "bus/client.h"
+
+#define TEST_WRONG_DELIVERY "org.example.TCPServerSocket.Error.WrongDelivery"
+
+/* Begins with zeros. Each peer sends its number, which counts from 0. */
+typedef struct Peers {
+        int fds[128];
+        unsigned n;
+} Peers;
+
+void peers_connect(Peers *peers, uint16_t port, unsigned n);
+/* The client is sent the next n connections, which have these serials and belong to the peers in order. */
+void peers_take(const Peers *peers, TestClient *client, uint64_t first_serial, unsigned n);
+/* The connection is that of the peer with the number. */
+void peers_assert_connected(const Peers *peers, int fd, unsigned number);
+void peers_done(Peers *peers);
+
+int test_connect_and_say(uint16_t port, const char *text);
+/* A peer connects to ::1, and its connection arrives. */
+void test_assert_served(TestClient *client, const char *listener);
+
+/* The service has handled all that it was sent before, and the answers to what it sent then. */
+void test_settle(TestClient *client);
+void test_acknowledge(TestClient *client, const char *listener, uint64_t serial);
+/* Waits until so many are delivered; none is lost. */
+void test_assert_counters(TestClient *client, const char *listener, uint64_t accepted, uint64_t delivered);
+
+/*
+ * The window: how many connections the service sends to a client that has not confirmed them. It begins with
+ * one and doubles each time that the client has confirmed all of them.
+ */
+
+/* The most of it: MaxUnacknowledgedPerClient. */
+unsigned test_get_window(TestClient *client);
+/* Has the client answer until it may have that many. It takes what it has received to do so. */
+void test_open_window(TestClient *client);
