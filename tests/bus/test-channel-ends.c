@@ -251,32 +251,3 @@ TEST("a persistent listener that nobody owns goes on with who opens its channel"
         channel_receive(&c, 2);
         channel_done(&c);
 }
-
-static bool can_open(Fixture *f, const char *listener, int *ret_channel) {
-        g_autoptr(TestCall) call = test_call_start(
-                        f->client,
-                        test_message_new(f->client, listener, TEST_LISTENER_INTERFACE, "OpenChannel"));
-        sd_bus_message *reply = test_call_wait(call);
-        int fd;
-
-        if (test_call_error(call)) {
-                g_assert_cmpstr(test_call_error(call), ==, SD_BUS_ERROR_LIMITS_EXCEEDED);
-                return false;
-        }
-
-        g_assert_cmpint(sd_bus_message_read(reply, "h", &fd), >=, 0);
-        *ret_channel = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-        return true;
-}
-
-/* MaxChannelsPerUser is about those that are open. */
-TEST("closed ones do not count") {
-        for (unsigned i = 0; i <= 64; i++) {
-                g_autofree char *listener = test_listen(f->client, 0, -1, CHANNEL, "persistent", "b", true,
-                                                        NULL);
-                _cleanup_close_ int channel = -EBADF;
-
-                /* The last one may still be counted for a moment. */
-                test_wait_for(can_open(f, listener, &channel));
-        }
-}

@@ -264,38 +264,6 @@ TEST("a connection is kept until the client has it") {
 
 /* ---- Owners that do not do what they should ---- */
 
-TEST("an error is an answer to a Ping") {
-        g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
-        int peers[PEERS];
-
-        test_client_set_pings(f->client, TEST_PINGS_REFUSE);
-        connect_all(test_get_port(f->client, listener), peers);
-        test_wait_for(test_client_count_accepted(f->client) == PEERS);
-        test_wait_for(test_get_u64(f->client, listener, "Delivered") == PEERS);
-        g_assert_cmpuint(test_get_u64(f->client, listener, "Lost"), ==, 0);
-        close_all(peers);
-}
-
-TEST("a client that no longer answers gets no more than its window") {
-        unsigned window = test_get_window(f->client), fds;
-        g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
-        int peers[PEERS];
-
-        g_assert_cmpuint(window, <, PEERS);
-        test_open_window(f->client);
-        fds = test_service_count_fds(f->service);
-        test_client_set_pings(f->client, TEST_PINGS_IGNORE);
-        connect_all(test_get_port(f->client, listener), peers);
-        test_wait_for(test_client_count_accepted(f->client) == window);
-        test_client_sync_service(f->client);
-
-        g_assert_cmpuint(test_get_u64(f->client, listener, "Accepted"), ==, window);
-        g_assert_cmpuint(test_get_u64(f->client, listener, "Delivered"), ==, 0);
-        g_assert_cmpuint(test_client_count_accepted(f->client), ==, window);
-        g_assert_cmpuint(test_service_count_fds(f->service), ==, fds + window);
-        close_all(peers);
-}
-
 TEST("stalled clients do not delay another") {
         enum {
                 STALLED = 4

@@ -57,13 +57,6 @@ static TestCall *ping(Harness *h) {
 
 #define TEST_HERE(sentence) TEST_OF(sentence, Harness, h, set_up, tear_down, NULL)
 
-TEST_HERE("a bus follows the owner of the service's name") {
-        test_wait_for(g_strcmp0(test_bus_service_owner(h->bus), test_client_name(h->service)) == 0);
-        test_call_driver(h->service, "ReleaseName", "s", TEST_BUS_NAME);
-        test_wait_for(!test_bus_service_owner(h->bus));
-        g_assert_cmpuint(test_bus_owner_changes(h->bus), ==, 2);
-}
-
 TEST_HERE("a client has the uid it claims") {
         g_autoptr(TestClient) other = NULL;
         g_autoptr(TestCall) call = NULL;
@@ -83,31 +76,6 @@ TEST_HERE("a client has the uid it claims") {
         g_assert_cmpint(sd_bus_message_read(test_call_wait(call), "u", &uid), >=, 0);
         g_assert_cmpuint(uid, ==, test_other_uid(0));
         g_assert_cmpuint(geteuid(), ==, 0);
-}
-
-TEST_HERE("a client records what it is sent") {
-        _cleanup_close_ int ours = -EBADF;
-        g_autoptr(TestAccepted) accepted = NULL;
-        int pair[2];
-
-        g_assert_no_errno(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
-        ours = pair[0];
-        send_accepted(h, 12, pair[1]);
-        close(pair[1]);
-
-        accepted = test_client_wait_accepted(h->client);
-        test_assert_connected(ours, accepted->socket);
-        g_assert_cmpstr(accepted->listener, ==, TEST_MANAGER_PATH "/listener/1");
-        g_assert_cmpstr(accepted->remote_address, ==, "192.0.2.7");
-        g_assert_cmpuint(accepted->remote_port, ==, 4711);
-        g_assert_cmpuint(accepted->serial, ==, 12);
-        g_assert_cmpstr(accepted->local_address, ==, "::");
-        g_assert_cmpuint(accepted->local_port, ==, 80);
-        g_assert_cmpstr(accepted->binary_type, ==, "string");
-        g_assert_cmpuint(test_client_count_signals(h->client, "AcceptSocket"), ==, 1);
-
-        g_clear_pointer(&accepted, test_accepted_free);
-        g_assert_cmpint(test_wait_end(ours), ==, 0);
 }
 
 TEST_HERE("a client does not overhear what is sent to another") {
@@ -165,60 +133,4 @@ TEST_HERE("a client that takes no descriptors is sent none") {
         test_client_sync(h->service);
         test_client_sync(h->client);
         g_assert_cmpuint(test_client_count_signals(h->client, NULL), ==, 0);
-}
-
-TEST_HERE("peers connect over TCP") {
-        static const char *const addresses[] = {
-                "127.0.0.1", TEST_IPV4, "::1", TEST_IPV6, TEST_LINK_LOCAL "%" TEST_INTERFACE,
-        };
-        struct sockaddr_in6 any = { .sin6_family = AF_INET6 };
-        _cleanup_close_ int listener = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        uint16_t port;
-
-        if (!test_require_private_network())
-                return;
-
-        g_assert_no_errno(bind(listener, (struct sockaddr *) &any, sizeof(any)));
-        port = test_local_port(listener);
-        g_assert_false(test_is_listening(getpid(), port));
-        g_assert_cmpint(test_connect_fails("::1", port), ==, ECONNREFUSED);
-        g_assert_no_errno(listen(listener, 16));
-        g_assert_true(test_is_listening(getpid(), port));
-
-        for (size_t i = 0; i < ELEMENTS(addresses); i++) {
-                _cleanup_close_ int peer = test_connect(addresses[i], port);
-                _cleanup_close_ int accepted = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-
-                test_assert_connected(peer, accepted);
-                g_assert_cmpuint(test_local_port(peer), ==, test_remote_port(accepted));
-        }
-
-        for (size_t i = 0; i < 2; i++) {
-                _cleanup_close_ int peer = test_connect_from_neighbour(i == 0 ? TEST_IPV4 : TEST_IPV6, port);
-                _cleanup_close_ int accepted = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-
-                test_assert_connected(peer, accepted);
-        }
-}
-
-TEST_HERE("the end of a child is seen") {
-        g_autoptr(TestChild) child = NULL;
-        g_autofree char *log = g_build_filename(test_bus_directory(h->bus), "child.log", NULL);
-        g_autofree char *content = NULL;
-        const char *const argv[] = { "sh", "-c", "echo $GREETING", NULL };
-        const char *const environment[] = { "GREETING=hello", "LISTEN_FDS", NULL };
-        TestSpawn options = { .log = log, .environment = environment };
-
-        child = test_child_new((const char *const[]) { "sh", "-c", "exit 42", NULL }, NULL);
-        g_assert_cmpint(test_child_wait(child), ==, 42);
-        g_clear_pointer(&child, test_child_free);
-
-        child = test_child_new((const char *const[]) { "sh", "-c", "kill -TERM $$", NULL }, NULL);
-        g_assert_cmpint(test_child_wait(child), ==, 128 + SIGTERM);
-        g_clear_pointer(&child, test_child_free);
-
-        child = test_child_new(argv, &options);
-        (void) test_child_wait(child);
-        g_assert_true(g_file_get_contents(log, &content, NULL, NULL));
-        g_assert_cmpstr(content, ==, "hello\n");
 }

@@ -90,54 +90,43 @@ TEST("without any, all are at their defaults") {
                 g_assert_cmpint(flags[i].get(accepted->socket), ==, 0);
 }
 
-TEST("noDelay, keepAlive, nonBlocking set one flag each") {
-        for (size_t i = 0; i < ELEMENTS(flags); i++)
-                for (int value = 0; value < 2; value++) {
-                        g_autofree char *listener = test_listen(f->client, 0, -1, flags[i].key, "b", value,
-                                                                NULL);
-                        g_autoptr(TestAccepted) accepted = accept_one(f, listener);
+TEST("noDelay, keepAlive and nonBlocking set one flag each, alone and together") {
+        for (unsigned set = 0; set < 1U << ELEMENTS(flags); set++) {
+                g_autofree char *listener = test_listen(f->client, 0, -1, flags[0].key, "b", set & 1,
+                                                        flags[1].key, "b", (set >> 1) & 1, flags[2].key, "b",
+                                                        (set >> 2) & 1, NULL);
+                g_autoptr(TestAccepted) accepted = accept_one(f, listener);
 
-                        for (size_t j = 0; j < ELEMENTS(flags); j++)
-                                g_assert_cmpint(flags[j].get(accepted->socket), ==, i == j ? value : 0);
-                }
+                for (size_t i = 0; i < ELEMENTS(flags); i++)
+                        g_assert_cmpint(flags[i].get(accepted->socket), ==, (set >> i) & 1);
+        }
 }
 
-TEST("noDelay, keepAlive, nonBlocking go together") {
-        g_autofree char *listener = test_listen(f->client, 0, -1, "nonBlocking", "b", true, "noDelay", "b",
-                                                true, "keepAlive", "b", true, NULL);
-        g_autoptr(TestAccepted) accepted = accept_one(f, listener);
-
-        for (size_t i = 0; i < ELEMENTS(flags); i++)
-                g_assert_cmpint(flags[i].get(accepted->socket), ==, 1);
-}
-
-TEST("whatever the service holds for them is close-on-exec") {
+TEST("all descriptors of the service are close-on-exec") {
         g_autoptr(GHashTable) before = test_service_list_fds(f->service), after = NULL;
-        _cleanup_close_ int lifetime = eventfd(0, EFD_CLOEXEC), peer = -EBADF;
+        _cleanup_close_ int lifetime = eventfd(0, EFD_CLOEXEC), peer = -EBADF, channel = -EBADF;
         g_autofree char *listener = test_listen(f->client, 0, -1, "acknowledge", "b", true, "lifetime", "h",
                                                 lifetime, NULL);
+        g_autofree char *with_channel = test_listen(f->client, 0, -1, "delivery", "s", "channel", NULL);
         g_autoptr(TestAccepted) accepted = NULL;
         GHashTableIter iterator;
-        unsigned n_new = 0;
         void *number;
 
-        /* Until it is acknowledged, the service keeps its own. */
+        channel = test_listener_call_fd(f->client, with_channel, "OpenChannel");
+        /* Until it is acknowledged, the service keeps its own descriptor of the connection. */
         peer = test_connect("::1", test_get_port(f->client, listener));
         accepted = test_client_wait_accepted(f->client);
 
-        /* The receipts are over. */
-        test_wait_for(test_service_count_fds(f->service) == g_hash_table_size(before) + 3);
+        /* Two listening sockets, the connection, the lifetime, and one end of the channel remain. */
+        test_wait_for(test_service_count_fds(f->service) == g_hash_table_size(before) + 5);
         after = test_service_list_fds(f->service);
         g_hash_table_iter_init(&iterator, after);
-        while (g_hash_table_iter_next(&iterator, &number, NULL)) {
-                if (g_hash_table_contains(before, number))
-                        continue;
-                n_new++;
+        while (g_hash_table_iter_next(&iterator, &number, NULL))
                 g_assert_cmpint(test_service_get_fd_flags(f->service, GPOINTER_TO_INT(number)) & O_CLOEXEC,
-                                ==, O_CLOEXEC);
-        }
-        /* The socket that listens, the connection, the lifetime. */
-        g_assert_cmpuint(n_new, ==, 3);
+                                ==,
+                                g_hash_table_contains(before, number) && GPOINTER_TO_INT(number) <= 2
+                                                ? 0
+                                                : O_CLOEXEC);
 }
 
 TEST("binaryType is kept and carried") {
@@ -151,14 +140,6 @@ TEST("binaryType is kept and carried") {
                 g_assert_cmpstr(accepted->binary_type, ==, types[i]);
                 g_assert_cmpstr(property, ==, types[i]);
         }
-}
-
-TEST("delivery can be signal") {
-        g_autofree char *listener = test_listen(f->client, 0, -1, "delivery", "s", "signal", NULL);
-        g_autofree char *delivery = test_get_string(f->client, listener, "Delivery");
-
-        g_assert_cmpstr(delivery, ==, "signal");
-        test_accepted_free(accept_one(f, listener));
 }
 
 /* Root sees everybody's, and whoever else runs the tests these. */
@@ -233,13 +214,6 @@ TEST("paused queues until Resume") {
         test_assert_connected(second, later->socket);
 }
 
-TEST("paused can be false") {
-        g_autofree char *listener = test_listen(f->client, 0, -1, "paused", "b", false, NULL);
-
-        g_assert_false(test_get_bool(f->client, listener, "Paused"));
-        test_accepted_free(accept_one(f, listener));
-}
-
 TEST("deferAccept waits for the first bytes") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "deferAccept", "u", 30, NULL);
         uint16_t port = test_get_port(f->client, listener);
@@ -261,14 +235,6 @@ TEST("deferAccept waits for the first bytes") {
         g_clear_pointer(&accepted, test_accepted_free);
         accepted = test_client_wait_accepted(f->client);
         test_expect(accepted->socket, "me too");
-}
-
-TEST("deferAccept 0 waits for nothing") {
-        g_autofree char *listener = test_listen(f->client, 0, -1, "deferAccept", "u", 0, NULL);
-        _cleanup_close_ int peer = test_connect("::1", test_get_port(f->client, listener));
-        g_autoptr(TestAccepted) accepted = test_client_wait_accepted(f->client);
-
-        test_assert_connected(peer, accepted->socket);
 }
 
 /* Listens and asks the kernel about that socket. */
@@ -341,35 +307,43 @@ TEST("fastOpen takes data with the first packet") {
         g_assert_true(connect_with_data(f, with));
 }
 
-TEST("interface leaves out all others") {
-        g_autofree char *outside = NULL, *inside = NULL;
-        _cleanup_close_ int neighbour = -EBADF, local = -EBADF, refused = -EBADF;
-        g_autoptr(TestAccepted) from_neighbour = NULL, from_here = NULL;
-        uint16_t port;
+TEST("methods of another delivery are refused") {
+        static const char *const deliveries[] = { "signal", "pull", "channel", "socket" };
+        static const struct {
+                const char *member, *types;
+                bool works[ELEMENTS(deliveries)];
+        } methods[] = {
+                { "Acknowledge", "t", {} }, /* needs the option acknowledge */
+                { "Accept", "uu", { [1] = true } },
+                { "OpenChannel", "", { [2] = true } },
+                { "TakeSocket", "", { [3] = true } },
+                { "Pause", "", { true, true, true, false } }, /* the service does not accept for "socket" */
+                { "Resume", "", { true, true, true, false } },
+        };
 
-        if (!test_require_private_network())
-                return;
+        for (size_t i = 0; i < ELEMENTS(deliveries); i++) {
+                g_autofree char *listener = test_listen(f->client, 0, -1, "delivery", "s", deliveries[i],
+                                                        NULL);
+                g_autofree char *delivery = test_get_string(f->client, listener, "Delivery");
+                /* The channel ends its listener when the reply is freed. */
+                g_autoptr(GPtrArray) calls = g_ptr_array_new_with_free_func((GDestroyNotify) test_call_free);
 
-        outside = test_listen(f->client, 0, -1, "interface", "s", TEST_INTERFACE, NULL);
-        port = test_get_port(f->client, outside);
-        neighbour = test_connect_from_neighbour(TEST_IPV4, port);
-        from_neighbour = test_client_wait_accepted(f->client);
-        test_assert_connected(neighbour, from_neighbour->socket);
-        g_assert_cmpint(test_connect_fails("127.0.0.1", port), ==, ECONNREFUSED);
-        g_assert_cmpint(test_connect_fails("::1", port), ==, ECONNREFUSED);
+                g_assert_cmpstr(delivery, ==, deliveries[i]);
+                for (size_t j = 0; j < ELEMENTS(methods); j++) {
+                        sd_bus_message *m = test_message_new(f->client, listener, TEST_LISTENER_INTERFACE,
+                                                             methods[j].member);
+                        TestCall *call;
 
-        /* Another interface is another port. */
-        inside = test_listen(f->client, port, -1, "interface", "s", "lo", NULL);
-        local = test_connect("::1", port);
-        from_here = test_client_wait_accepted(f->client);
-        g_assert_cmpstr(from_here->listener, ==, inside);
-        test_assert_connected(local, from_here->socket);
-
-        test_listener_call(f->client, outside, "Close");
-        test_network_visit_neighbour();
-        refused = test_connect_start(NULL, TEST_IPV4, port);
-        test_network_return();
-        g_assert_no_errno(refused);
-        (void) test_wait_fd(refused, POLLOUT);
-        g_assert_cmpint(test_get_socket_option(refused, SOL_SOCKET, SO_ERROR), ==, ECONNREFUSED);
+                        if (streq(methods[j].types, "t"))
+                                g_assert_cmpint(sd_bus_message_append(m, "t", UINT64_C(1)), >=, 0);
+                        else if (streq(methods[j].types, "uu"))
+                                g_assert_cmpint(sd_bus_message_append(m, "uu", 1U, 0U), >=, 0);
+                        call = test_call_start(f->client, m);
+                        g_ptr_array_add(calls, call);
+                        g_assert_cmpstr(test_call_error(call), ==,
+                                        methods[j].works[i] ? NULL : TEST_WRONG_DELIVERY);
+                        if (streq(methods[j].member, "Accept") && !methods[j].works[i])
+                                g_assert_nonnull(strstr(test_call_error_message(call), deliveries[i]));
+                }
+        }
 }

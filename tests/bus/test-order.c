@@ -10,27 +10,6 @@
 /* In a network of the test's own. */
 #define PORT 80
 
-TEST("connections are numbered for each listener") {
-        g_autofree char *first = test_listen(f->client, 0, -1, NULL);
-        g_autofree char *second = test_listen(f->client, 0, -1, NULL);
-        uint16_t first_port = test_get_port(f->client, first);
-        uint16_t second_port = test_get_port(f->client, second);
-
-        for (unsigned i = 1; i <= 20; i++) {
-                _cleanup_close_ int a = test_connect("::1", first_port);
-                g_autoptr(TestAccepted) of_first = test_client_wait_accepted(f->client);
-                _cleanup_close_ int b = test_connect("::1", second_port);
-                g_autoptr(TestAccepted) of_second = test_client_wait_accepted(f->client);
-
-                test_assert_connected(a, of_first->socket);
-                test_assert_connected(b, of_second->socket);
-                g_assert_cmpstr(of_first->listener, ==, first);
-                g_assert_cmpuint(of_first->serial, ==, i);
-                g_assert_cmpstr(of_second->listener, ==, second);
-                g_assert_cmpuint(of_second->serial, ==, i);
-        }
-}
-
 typedef struct Watched {
         Fixture fixture;
         AcceptWatch watch;

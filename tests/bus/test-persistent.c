@@ -182,29 +182,6 @@ TEST("it is adopted once") {
         g_assert_true(is_owned_by(late, listener, test_client_name(f->client)));
 }
 
-TEST("another uid may do nothing with it") {
-        static const char *const members[] = { "Adopt", "Pause", "Resume", "Close" };
-        g_autofree char *listener = NULL, *get = NULL;
-        g_autoptr(TestClient) stranger = NULL;
-
-        if (!test_require_root())
-                return;
-
-        listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
-        stranger = test_client_new(f->bus, test_other_uid(0));
-        replace_client(f, listener);
-        for (size_t i = 0; i < ELEMENTS(members); i++) {
-                g_autofree char *error = test_listener_call_fails(stranger, listener, members[i]);
-
-                g_assert_cmpstr(error, ==, SD_BUS_ERROR_ACCESS_DENIED);
-        }
-        get = test_call_fails(stranger, NULL, listener, "org.freedesktop.DBus.Properties", "Get", "ss",
-                              TEST_LISTENER_INTERFACE, "LocalPort");
-        g_assert_cmpstr(get, ==, SD_BUS_ERROR_ACCESS_DENIED);
-        g_assert_true(is_owned_by(f->client, listener, ""));
-        g_assert_false(test_get_bool(f->client, listener, "Paused"));
-}
-
 TEST("another connection may close it") {
         g_autofree char *owned = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
         g_autofree char *left = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
@@ -314,30 +291,5 @@ TEST("a call of busctl leaves it behind") {
         if (!test_require_program("busctl"))
                 return;
         listener = listen_by_tool(f, argv, "o \"", "\"");
-        assert_stays(f, listener);
-}
-
-TEST("a call of gdbus leaves it behind") {
-        const char *const argv[] = {
-                "gdbus",
-                "call",
-                "--system",
-                "--dest",
-                TEST_BUS_NAME,
-                "--object-path",
-                TEST_MANAGER_PATH,
-                "--method",
-                TEST_MANAGER_INTERFACE ".Listen",
-                "--",
-                "0",
-                "{'persistent': <true>}",
-                "-1",
-                NULL,
-        };
-        g_autofree char *listener = NULL;
-
-        if (!test_require_program("gdbus"))
-                return;
-        listener = listen_by_tool(f, argv, "objectpath '", "'");
         assert_stays(f, listener);
 }

@@ -11,8 +11,6 @@
 #include "bus/fixture.h"
 #include "bus/kernel.h"
 
-#define NOT_AVAILABLE "org.example.TCPServerSocket.Error.AddressNotAvailable"
-
 /* What the service has of everything, when nothing is bound. */
 static unsigned count_fds(Fixture *f) {
         test_client_sync_service(f->client);
@@ -126,54 +124,20 @@ TEST("the backlog is what the kernel made of it") {
         }
 }
 
-/* The next one that is handed over is this peer's. */
-static void take(Fixture *f, int peer) {
-        g_autoptr(TestAccepted) accepted = test_client_wait_accepted(f->client);
-
-        test_assert_connected(peer, accepted->socket);
-}
-
 /* The kernel lets in one more than it is told. */
-TEST("a full backlog takes no more") {
+TEST("a full backlog takes no more, and is delivered in order after Resume") {
         g_autofree char *listener = test_listen(f->client, 0, 2, "paused", "b", true, NULL);
         uint16_t port = test_get_port(f->client, listener);
-        _cleanup_close_ int a = test_connect("::1", port), b = test_connect("::1", port);
-        _cleanup_close_ int c = test_connect("::1", port);
+        Peers peers = {};
 
+        peers_connect(&peers, port, 3);
         g_assert_cmpuint(test_service_count_queued(f->service, port), ==, 3);
         g_assert_cmpint(test_connect_fails("::1", port), ==, ETIMEDOUT);
-
-        test_listener_call(f->client, listener, "Resume");
-        take(f, a);
-        take(f, b);
-        take(f, c);
-}
-
-TEST("what queued before Resume arrives in order") {
-        g_autofree char *listener = test_listen(f->client, -1, 5, "paused", "b", true, NULL);
-        uint16_t port = test_get_port(f->client, listener);
-        int peers[5];
-
-        for (size_t i = 0; i < ELEMENTS(peers); i++) {
-                g_autofree char *text = g_strdup_printf("peer %zu", i);
-
-                peers[i] = test_connect("::1", port);
-                test_send(peers[i], text, strlen(text));
-        }
-        g_assert_cmpuint(test_service_count_queued(f->service, port), ==, 5);
         g_assert_cmpuint(test_client_count_accepted(f->client), ==, 0);
 
         test_listener_call(f->client, listener, "Resume");
-        for (size_t i = 0; i < ELEMENTS(peers); i++) {
-                g_autoptr(TestAccepted) accepted = test_client_wait_accepted(f->client);
-                g_autofree char *text = g_strdup_printf("peer %zu", i);
-
-                g_assert_cmpuint(accepted->serial, ==, i + 1);
-                g_assert_cmpuint(accepted->remote_port, ==, test_local_port(peers[i]));
-                test_expect(accepted->socket, text);
-                test_assert_connected(peers[i], accepted->socket);
-                close(peers[i]);
-        }
+        peers_take(&peers, f->client, 1, 3);
+        peers_done(&peers);
 }
 
 static void assert_in_use(Fixture *f, TestClient *client, const char *address, uint16_t port) {
@@ -229,25 +193,6 @@ TEST("a stranger's port is in use") {
         peer = test_connect("::1", port);
         accepted = accept4(stranger, NULL, NULL, SOCK_CLOEXEC);
         test_assert_connected(peer, accepted);
-}
-
-static void assert_not_available(Fixture *f, const char *word, const char *key, const char *value) {
-        uint16_t port = test_free_port();
-        unsigned n_fds = count_fds(f);
-        g_autofree char *text = NULL;
-        g_autofree char *error = test_listen_fails(f->client, &text, port, -1, key, "s", value, NULL);
-
-        assert_error(f, error, NOT_AVAILABLE, text, word);
-        g_assert_false(test_service_is_listening(f->service, port));
-        g_assert_cmpuint(count_fds(f), ==, n_fds);
-}
-
-TEST("an address of another host is not available") {
-        assert_not_available(f, "192.0.2.77", "localAddress", "192.0.2.77");
-        assert_not_available(f, "2001:db8::77", "localAddress", "2001:db8::77");
-        assert_not_available(f, "198.51.100.1", "localAddress", "::ffff:198.51.100.1");
-        assert_not_available(f, "localAddress", "localAddress", "fe80::1%no-such-one");
-        assert_not_available(f, "no-such-one", "interface", "no-such-one");
 }
 
 static uint32_t get_limit(Fixture *f, const char *name) {

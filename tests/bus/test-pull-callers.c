@@ -335,26 +335,6 @@ TEST("Pending is told to the owner alone") {
         g_assert_cmpuint(test_client_count_signals(other, NULL), ==, 0);
 }
 
-static void assert_denied(TestClient *client, const char *listener) {
-        g_autoptr(TestCall) call = test_accept_start(client, listener, 1, 0);
-
-        g_assert_cmpstr(test_call_error(call), ==, SD_BUS_ERROR_ACCESS_DENIED);
-}
-
-TEST("strangers may not call") {
-        g_autofree char *persistent = test_listen(f->client, 0, -1, TEST_PERSISTENT_PULL, NULL);
-        g_autofree char *own = test_listen(f->client, 0, -1, TEST_PULL, NULL);
-        g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
-        g_autoptr(TestClient) stranger = NULL;
-
-        assert_denied(other, own);
-        if (!test_require_root())
-                return;
-        stranger = test_client_new(f->bus, test_other_uid(0));
-        assert_denied(stranger, own);
-        assert_denied(stranger, persistent);
-}
-
 TEST("a caller without descriptors is refused and takes nothing along") {
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT_PULL, NULL);
         uint16_t port = test_get_port(f->client, listener);

@@ -303,29 +303,6 @@ TEST("Pending tells nothing while a call waits") {
         peers_done(&peers);
 }
 
-TEST("nothing else is for it, and it is for nothing else") {
-        static const char *const deliveries[] = { "signal", "channel", "socket" };
-        static const char *const members[] = { "OpenChannel", "TakeSocket" };
-        g_autofree char *pull = test_listen(f->client, 0, -1, TEST_PULL, NULL), *acknowledge = NULL;
-
-        for (size_t i = 0; i < ELEMENTS(deliveries); i++) {
-                g_autofree char *listener = test_listen(f->client, 0, -1, "delivery", "s", deliveries[i],
-                                                        NULL);
-                g_autoptr(TestCall) call = test_accept_start(f->client, listener, 1, 0);
-
-                g_assert_cmpstr(test_call_error(call), ==, TEST_WRONG_DELIVERY);
-                g_assert_nonnull(strstr(test_call_error_message(call), deliveries[i]));
-        }
-        for (size_t i = 0; i < ELEMENTS(members); i++) {
-                g_autofree char *error = test_listener_call_fails(f->client, pull, members[i]);
-
-                g_assert_cmpstr(error, ==, TEST_WRONG_DELIVERY);
-        }
-        acknowledge = test_call_fails(f->client, NULL, pull, TEST_LISTENER_INTERFACE, "Acknowledge", "t",
-                                      UINT64_C(1));
-        g_assert_cmpstr(acknowledge, ==, TEST_WRONG_DELIVERY);
-}
-
 static void call_without_reply(TestClient *client, const char *listener, const char *member, bool accept) {
         sd_bus_message *m = test_message_new(client, listener, TEST_LISTENER_INTERFACE, member);
 

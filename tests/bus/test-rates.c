@@ -83,53 +83,25 @@ TEST("nothing in particular allows everybody") {
         ASSERT_ALLOWS(f, PREFIXES("0.0.0.0/0", "::/0"), visits);
 }
 
-TEST("IPv4 prefixes") {
-        static const Visit one[] = {
-                { "127.0.0.1", "127.0.0.1", true },
-                { "127.0.0.2", "127.0.0.1", false },
-                { "127.0.0.1", "127.0.0.2", true }, /* who comes, not where to */
-                { "::1", "::1", false },
-                { "127.0.0.1", "127.0.0.1", true },
-        };
+/* Peers of a dual-stack listener are IPv4-mapped. */
+TEST("allowFrom compares IPv4 peers with IPv4 prefixes") {
         static const Visit some[] = {
-                { "127.0.1.4", "127.0.0.1", true },  { "127.0.1.7", "127.0.0.1", true },
+                { "127.0.1.4", "127.0.0.1", true },  { "127.0.1.7", "127.0.0.2", true },
                 { "127.0.1.3", "127.0.0.1", false }, { "127.0.1.8", "127.0.0.1", false },
-                { "127.0.0.5", "127.0.0.1", false },
-        };
-        static const Visit all[] = {
-                { "127.0.0.1", "127.0.0.1", true },
-                { "127.255.255.254", "127.0.0.1", true },
-                { "::1", "::1", false },
+                { "127.0.0.5", "127.0.0.1", false }, { "::1", "::1", false },
         };
 
-        ASSERT_ALLOWS(f, PREFIXES("127.0.0.1"), one);
-        ASSERT_ALLOWS(f, PREFIXES("127.0.0.1/32"), one);
         ASSERT_ALLOWS(f, PREFIXES("127.0.1.4/30"), some);
-        ASSERT_ALLOWS(f, PREFIXES("127.0.0.0/8"), all);
-        ASSERT_ALLOWS(f, PREFIXES("0.0.0.0/0"), all);
+        ASSERT_ALLOWS(f, PREFIXES("::ffff:127.0.1.4/126"), some);
 }
 
-TEST("IPv6 prefixes") {
+TEST("allowFrom compares IPv6 peers with IPv6 prefixes") {
         static const Visit visits[] = {
                 { "::1", "::1", true },
                 { "127.0.0.1", "127.0.0.1", false },
         };
 
-        ASSERT_ALLOWS(f, PREFIXES("::1"), visits);
-        ASSERT_ALLOWS(f, PREFIXES("::/127"), visits);
         ASSERT_ALLOWS(f, PREFIXES("::/0"), visits);
-}
-
-/* Mapped into IPv6 or not, it is the same address: of the peer and of the prefix. */
-TEST("mapped addresses are IPv4 addresses") {
-        static const Visit visits[] = {
-                { "127.0.0.1", "127.0.0.1", true },
-                { "127.0.0.2", "127.0.0.1", false },
-                { "::1", "::1", false },
-        };
-
-        ASSERT_ALLOWS(f, PREFIXES("::ffff:127.0.0.1"), visits);
-        ASSERT_ALLOWS(f, PREFIXES("::ffff:127.0.0.0/127"), visits);
 }
 
 TEST("any of several will do") {
@@ -351,12 +323,4 @@ TEST("sent is not delivered") {
                         (Counters) { .accepted = ELEMENTS(peers), .delivered = ELEMENTS(peers) });
         for (size_t i = 0; i < ELEMENTS(peers); i++)
                 close_fd(peers[i]);
-}
-
-/* No library answers so, but an error proves as much. */
-TEST("any answer to a Ping will do") {
-        g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
-
-        test_client_set_pings(f->client, TEST_PINGS_REFUSE);
-        (void) measure(f, listener, 20);
 }

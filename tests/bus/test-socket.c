@@ -211,34 +211,11 @@ TEST("it is taken once") {
         g_assert_cmpstr(after, ==, ALREADY_TAKEN);
 }
 
-TEST("nothing else is for it, and it is for nothing else") {
-        static const char *const others[] = { "signal", "pull", "channel" };
-        static const char *const members[] = { "OpenChannel", "Pause", "Resume" };
-        g_autofree char *listener = test_listen(f->client, 0, -1, SOCKET, NULL);
-
-        for (size_t i = 0; i < ELEMENTS(others); i++) {
-                g_autofree char *other = test_listen(f->client, 0, -1, "delivery", "s", others[i], NULL);
-                g_autofree char *error = test_listener_call_fails(f->client, other, "TakeSocket");
-
-                g_assert_cmpstr(error, ==, TEST_WRONG_DELIVERY);
-        }
-        /* It is not the service that accepts. */
-        for (size_t i = 0; i < ELEMENTS(members); i++) {
-                g_autofree char *error = test_listener_call_fails(f->client, listener, members[i]);
-
-                g_assert_cmpstr(error, ==, TEST_WRONG_DELIVERY);
-        }
-}
-
 TEST("a persistent one is for others of the user") {
-        g_autofree char *listener = test_listen(f->client, 0, -1, SOCKET, NULL), *denied = NULL;
         g_autofree char *persistent = test_listen(f->client, 0, -1, SOCKET, "persistent", "b", true, NULL);
         g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
-        _cleanup_close_ int socket = -EBADF;
+        _cleanup_close_ int socket = take_socket(other, persistent);
 
-        denied = test_listener_call_fails(other, listener, "TakeSocket");
-        g_assert_cmpstr(denied, ==, SD_BUS_ERROR_ACCESS_DENIED);
-        socket = take_socket(other, persistent);
         assert_accepts(socket, test_get_port(other, persistent));
 }
 
@@ -263,68 +240,71 @@ TEST("a persistent one is taken again by the next owner") {
 
 /* ---- Revoking ---- */
 
-TEST("Close revokes it") {
-        g_autofree char *listener = test_listen(f->client, test_free_port(), -1, SOCKET, NULL);
-        Copy c = copy_new(f->client, listener);
-        g_autoptr(TestNotice) closed = NULL;
+typedef enum End {
+        CLOSE,
+        OWNER_LEAVES,
+        LIFETIME,
+        SHUTDOWN,
+        CLOSE_BY_ROOT,
+        N_ENDS,
+} End;
 
-        test_listener_call(f->client, listener, "Close");
-        closed = test_client_wait_closed(f->client);
-        g_assert_cmpstr(closed->reason, ==, "owner");
-        copy_assert_revoked(&c);
-        copy_done(&c);
-}
-
-TEST("the owner's end revokes it") {
-        g_autofree char *listener = test_listen(f->client, 0, -1, SOCKET, NULL);
-        Copy c = copy_new(f->client, listener);
-
-        g_clear_pointer(&f->client, test_client_free);
-        test_wait_for(!test_service_is_listening(f->service, c.port));
-        copy_assert_revoked(&c);
-        copy_done(&c);
-}
-
-TEST("the end of its lifetime revokes it") {
+static void end_and_assert_revoked(Fixture *f, End end) {
+        static const char *const reasons[N_ENDS] = {
+                [CLOSE] = "owner",
+                [LIFETIME] = "lifetime",
+                [SHUTDOWN] = "shutdown",
+                [CLOSE_BY_ROOT] = "owner",
+        };
         _cleanup_close_ int lifetime = eventfd(0, EFD_CLOEXEC);
-        g_autofree char *listener = test_listen(f->client, test_free_port(), -1, SOCKET, "lifetime", "h",
-                                                lifetime, NULL);
+        g_autofree char *listener = end == LIFETIME ? test_listen(f->client, 0, -1, SOCKET, "lifetime", "h",
+                                                                  lifetime, NULL)
+                                                    : test_listen(f->client, test_free_port(), -1, SOCKET,
+                                                                  "persistent", "b", end == CLOSE_BY_ROOT,
+                                                                  NULL);
+        g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
         Copy c = copy_new(f->client, listener);
-        g_autoptr(TestNotice) closed = NULL;
 
-        g_assert_no_errno(eventfd_write(lifetime, 1));
-        closed = test_client_wait_closed(f->client);
-        g_assert_cmpstr(closed->reason, ==, "lifetime");
+        if (end == CLOSE)
+                test_listener_call(f->client, listener, "Close");
+        else if (end == OWNER_LEAVES)
+                g_clear_pointer(&f->client, test_client_free);
+        else if (end == LIFETIME)
+                g_assert_no_errno(eventfd_write(lifetime, 1));
+        else if (end == SHUTDOWN)
+                g_assert_cmpint(test_service_stop(f->service), ==, 0);
+        else
+                test_listener_call(other, listener, "Close");
+
+        if (reasons[end]) {
+                g_autoptr(TestNotice) closed = test_client_wait_closed(f->client);
+
+                g_assert_cmpstr(closed->listener, ==, listener);
+                g_assert_cmpstr(closed->reason, ==, reasons[end]);
+        } else
+                test_wait_for(!test_service_is_listening(f->service, c.port));
         copy_assert_revoked(&c);
         copy_done(&c);
 }
 
-TEST("a shutdown revokes it") {
-        g_autofree char *listener = test_listen(f->client, 0, -1, SOCKET, NULL);
-        Copy c = copy_new(f->client, listener);
-
-        g_assert_cmpint(test_service_stop(f->service), ==, 0);
-        copy_assert_revoked(&c);
-        copy_done(&c);
+TEST("Close revokes the socket") {
+        end_and_assert_revoked(f, CLOSE);
 }
 
-TEST("another connection's Close revokes it") {
-        g_autoptr(TestClient) owner = NULL;
-        g_autofree char *listener = NULL;
-        g_autoptr(TestNotice) closed = NULL;
-        Copy c;
+TEST("the end of its owner revokes the socket") {
+        end_and_assert_revoked(f, OWNER_LEAVES);
+}
 
-        if (!test_require_root())
-                return;
-        /* Both persistent and not, an administrator may. */
-        listener = test_listen(f->client, 0, -1, SOCKET, "persistent", "b", true, NULL);
-        c = copy_new(f->client, listener);
-        owner = test_client_new(f->bus, (uid_t) -1);
-        test_listener_call(owner, listener, "Close");
-        closed = test_client_wait_closed(f->client);
-        g_assert_cmpstr(closed->listener, ==, listener);
-        copy_assert_revoked(&c);
-        copy_done(&c);
+TEST("the end of its lifetime revokes the socket") {
+        end_and_assert_revoked(f, LIFETIME);
+}
+
+TEST("the end of the service revokes the socket") {
+        end_and_assert_revoked(f, SHUTDOWN);
+}
+
+TEST("Close by another connection revokes the socket") {
+        end_and_assert_revoked(f, CLOSE_BY_ROOT);
 }
 
 /* A copy is not in the way of the next one. */
