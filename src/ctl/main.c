@@ -65,7 +65,7 @@ static void help_print(const Context *c) {
 
         options_print_help();
         help_print_heading(_("Exit status:"));
-        help_print_line("0", _("Done"));
+        help_print_line("0", _("Success"));
         help_print_line("1", _("Failure, with a message on standard error"));
         help_print_line("3", _("status: the service is not running"));
         help_print_line("…", _("listen: the status of COMMAND; see the manual page"));

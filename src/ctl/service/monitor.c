@@ -15,7 +15,7 @@
 #include "ctl/service/listener.h"
 #include "ctl/service/monitor.h"
 
-/* More calls of Accept do not wait at once: beyond that, the callers are gone. */
+/* Limits the remembered calls of Accept. Fewer wait at a time; the others are of clients that are gone. */
 #define CALLS_MAX 65536
 
 static const char *const rules[] = {
