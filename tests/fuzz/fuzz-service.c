@@ -250,7 +250,7 @@ static void step_call_with_descriptors(Run *run) {
         private_bus_begin_call(run->bus, &message, pick_client(run),
                                method < 2 ? MANAGER_PATH : LISTENER_PREFIX "/1", methods[method].interface,
                                methods[method].member);
-        _Static_assert(sizeof(descriptors) - 1 == MESSAGE_FDS_MAX);
+        _Static_assert(sizeof(descriptors) - 1 == MESSAGE_FDS_MAX, "one descriptor too few or too many");
         n_fds = fuzz_u8(&run->input) % (MESSAGE_FDS_MAX + 1);
         if (n_fds > 0) {
                 while (message.n_fds < n_fds)
