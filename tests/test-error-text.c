@@ -2,7 +2,9 @@
 #include <glib.h>
 #include <libintl.h>
 #include <locale.h>
+#include <systemd/sd-bus.h>
 
+#include "base/error.h"
 #include "base/macros.h"
 #include "ctl/service/error-text.h"
 
@@ -15,66 +17,143 @@ static bool is_translated;
 
 /* With optimization, <libintl.h> makes this of gettext(). */
 char *__wrap_dcgettext(const char *domain, const char *text, int category) {
-        return (char *) (is_translated && streq(text, "Port %s of %s is in use") ? "100%% in use: %2$s, %1$s"
-                                                                                 : text);
+        if (is_translated && streq(text, "Port %s of %s is in use"))
+                return (char *) "100%% in use: %2$s, %1$s";
+        if (is_translated && streq(text, "Connection from %s port %s lost: %s"))
+                return (char *) "%3$s: %1$s/%2$s";
+
+        return (char *) text;
 }
 
 char *__wrap_gettext(const char *text) {
         return __wrap_dcgettext(NULL, text, LC_MESSAGES);
 }
 
-static void assert_known(const char *message) {
+static void assert_shows(const char *message, const char *expected) {
         g_autofree char *text = error_text_translate(message);
 
-        /* In English, it stays what it was. */
-        g_assert_cmpstr(text, ==, message);
+        g_assert_cmpstr(text, ==, expected);
 }
 
-static void assert_unknown(const char *message) {
-        g_assert_null(error_text_translate(message));
-}
-
-static void test_keeps_the_values(void) {
-        assert_known("Port 80 of :: is in use");
-        assert_known("Cannot listen on port 80 of 192.0.2.1: No such device");
-        assert_known("The service is shutting down");
-        assert_known("User 1000 is not authorized for org.example.TCPServerSocket.listen-privileged");
-        assert_known("The user has as many listeners as it may; the limit MaxListenersPerUser is 1024");
-        assert_known("Option localAddress is link-local and needs its interface, as in fe80::1%eth0");
-        assert_known("Option paused contradicts option delivery, \"socket\"");
-        /* Values may look like what is around them. */
-        assert_known("Port 80 of :: of :: is in use is in use");
-        assert_known("There is no listener %s%n");
-}
-
-static void test_knows_what_it_knows(void) {
-        g_autofree char *endless = g_strnfill(1 << 20, 'x');
-        g_autofree char *listener = g_strconcat("There is no listener ", endless, NULL);
-
-        assert_unknown("");
-        assert_unknown("There is no listener ");
-        assert_unknown("Port 80 of :: is in use by somebody");
-        assert_unknown("The service is shutting down now");
-        assert_unknown("%s");
-        assert_unknown(listener);
-}
-
-/* A language that says it the other way round. */
-static void test_keeps_the_values_in_their_places(void) {
-        g_autofree char *text = NULL;
-
+static void test_translates_by_identity(void) {
         is_translated = true;
-        text = error_text_translate("Port 80 of :: is in use");
+        /* The wording of the service counts for nothing. */
+        assert_shows("Somebody has it [port-in-use port=80 address=::]", "100% in use: ::, 80");
+        assert_shows("[port-in-use port=%25s address=a%20b%5d]", "100% in use: a b], %s");
+        assert_shows("x [connection-lost address=::1 port=80 reason=No%20such%20device]",
+                     "No such device: ::1/80");
         is_translated = false;
-        g_assert_cmpstr(text, ==, "100% in use: ::, 80");
+        assert_shows("x [shutting-down]", "The service is shutting down");
+}
+
+static void test_shows_anything_else_as_it_came(void) {
+        static const char *const messages[] = {
+                "",
+                "[",
+                "]",
+                "[]",
+                "x []",
+                "x [no-such-error]",
+                "x [shutting-down",
+                "x [shutting-down ]",
+                "x [shutting-down a=b]",
+                "x [shutting-down] ",
+                "x [shutting]",
+                "x [shutting-down-now]",
+                "Port 80 of :: is in use",
+                "x [port-in-use]",
+                "x [port-in-use port=80]",
+                "x [port-in-use port=80 ]",
+                "x [port-in-use address=:: port=80]",
+                "x [port-in-use port=80 address=:: more=1]",
+                "x [port-in-use port=80  address=::]",
+                "x [port-in-use port=80 address=%]",
+                "x [port-in-use port=80 address=%2]",
+                "x [port-in-use port=80 address=%zz]",
+        };
+        g_autofree char *endless = g_strnfill(1 << 20, '[');
+
+        for (size_t i = 0; i < ELEMENTS(messages); i++)
+                assert_shows(messages[i], messages[i]);
+        assert_shows(endless, endless);
+}
+
+/* Counts the "%s" of a text. */
+static unsigned count_values(const char *text) {
+        unsigned n = 0;
+
+        for (; (text = strchr(text, '%')); text += 2) {
+                g_assert_true(text[1] == 's' || text[1] == '%');
+                n += text[1] == 's';
+        }
+
+        return n;
+}
+
+static void test_every_error_is_complete(void) {
+        for (ErrorId id = 0; id < _ERROR_ID_MAX; id++) {
+                const ErrorInfo *info = error_get_info(id);
+                unsigned n = 0;
+
+                g_assert_nonnull(info->identifier);
+                g_assert_nonnull(info->text);
+                for (ErrorId other = 0; other < id; other++)
+                        g_assert_cmpstr(error_get_info(other)->identifier, !=, info->identifier);
+                g_assert_cmpuint(strspn(info->identifier, "abcdefghijklmnopqrstuvwxyz0123456789-"), ==,
+                                 strlen(info->identifier));
+                if (info->name && *info->name)
+                        g_assert_true(sd_bus_interface_name_is_valid(info->name));
+
+                while (n < ERROR_VALUES_MAX && info->values[n].type) {
+                        g_assert_nonnull(strchr("siut", info->values[n].type));
+                        g_assert_nonnull(info->values[n].key);
+                        n++;
+                }
+                g_assert_cmpuint(count_values(info->text), ==, n);
+                if (!info->name)
+                        g_assert_cmpstr(info->values[n - 1].key, ==, "reason");
+        }
+}
+
+static void assert_message(const Error *e, const char *expected) {
+        _cleanup_(error_done) Error again = {};
+        g_autofree char *message = error_to_message(e);
+
+        g_assert_cmpstr(message, ==, expected);
+        g_assert_cmpint(error_from_message(message, &again), ==, 0);
+        g_assert_true(again.info == e->info);
+        for (size_t i = 0; i < ERROR_VALUES_MAX; i++)
+                g_assert_cmpstr(again.values[i], ==, e->values[i]);
+}
+
+static void test_writes_what_it_reads(void) {
+        _cleanup_(error_done) Error e = {};
+
+        g_assert_cmpint(error_set(&e, ERROR_PORT_IN_USE, 65535U, "::1"), ==, -EINVAL);
+        assert_message(&e, "Port 65535 of ::1 is in use [port-in-use port=65535 address=::1]");
+
+        /* It replaces the one before. */
+        g_assert_cmpint(error_set(&e, ERROR_UNKNOWN_OPTION, "a [b%] \u00e4\x7f="), ==, -EINVAL);
+        assert_message(&e, "There is no option a [b%] \u00e4\x7f= "
+                           "[unknown-option option=a%20%5bb%25%5d%20\u00e4%7f=]");
+
+        g_assert_cmpint(error_set(&e, ERROR_NO_SUCH_SERIAL, UINT64_MAX), ==, -EINVAL);
+        g_assert_cmpstr(e.values[0], ==, "18446744073709551615");
+        g_assert_cmpint(error_set(&e, ERROR_PORT_OUT_OF_RANGE, -2), ==, -EINVAL);
+        g_assert_cmpstr(e.values[0], ==, "-2");
+
+        g_assert_cmpint(error_set_errno(&e, -EMFILE, ERROR_LISTEN_FAILED, 80U, "::1"), ==, -EMFILE);
+        g_assert_cmpint(e.error, ==, -EMFILE);
+        assert_message(&e, "Cannot listen on port 80 of ::1: Too many open files "
+                           "[listen-failed port=80 address=::1 reason=Too%20many%20open%20files]");
 }
 
 int main(int argc, char *argv[]) {
         g_test_init(&argc, &argv, NULL);
 
-        g_test_add_func("/error-text/keeps the values", test_keeps_the_values);
-        g_test_add_func("/error-text/keeps the values in their places",
-                        test_keeps_the_values_in_their_places);
-        g_test_add_func("/error-text/knows what it knows, and nothing else", test_knows_what_it_knows);
+        g_test_add_func("/error-text/translates by the identity", test_translates_by_identity);
+        g_test_add_func("/error-text/shows anything else as it came", test_shows_anything_else_as_it_came);
+        g_test_add_func("/error-text/every error is complete", test_every_error_is_complete);
+        g_test_add_func("/error-text/writes what it reads", test_writes_what_it_reads);
         return g_test_run();
 }

@@ -2,6 +2,7 @@
 
 #include <glib.h>
 
+#include "base/error.h"
 #include "base/macros.h"
 #include "daemon/policy/options.h"
 #include "daemon/policy/prefix.h"
@@ -176,7 +177,8 @@ static void test_options(void) {
 
 /* Options of the maximum size. */
 static ListenOptions *new_long_options(void) {
-        g_autofree char *name = g_strnfill(OPTION_NAME_MAX, 'x'), *problem = NULL;
+        g_autofree char *name = g_strnfill(OPTION_NAME_MAX, 'x');
+        _cleanup_(error_done) Error problem = {};
         g_auto(GStrv) prefixes = g_new0(char *, OPTION_ALLOW_FROM_MAX + 1);
         ListenOptions *o;
 

@@ -11,10 +11,10 @@
 #define LISTENER_PREFIX "/org/example/TCPServerSocket/listener"
 #define LISTENER_INTERFACE "org.example.TCPServerSocket.Listener"
 
-#define ERROR_ADDRESS_NOT_AVAILABLE "org.example.TCPServerSocket.Error.AddressNotAvailable"
-#define ERROR_ALREADY_TAKEN "org.example.TCPServerSocket.Error.AlreadyTaken"
-#define ERROR_HAS_OWNER "org.example.TCPServerSocket.Error.HasOwner"
-#define ERROR_WRONG_DELIVERY "org.example.TCPServerSocket.Error.WrongDelivery"
+#define ERROR_NAME_ADDRESS_NOT_AVAILABLE "org.example.TCPServerSocket.Error.AddressNotAvailable"
+#define ERROR_NAME_ALREADY_TAKEN "org.example.TCPServerSocket.Error.AlreadyTaken"
+#define ERROR_NAME_HAS_OWNER "org.example.TCPServerSocket.Error.HasOwner"
+#define ERROR_NAME_WRONG_DELIVERY "org.example.TCPServerSocket.Error.WrongDelivery"
 
 /* polkit's actions. */
 #define ACTION_LISTEN "org.example.TCPServerSocket.listen"

@@ -56,10 +56,37 @@ sd_bus_message *test_call_wait(TestCall *call) {
         return call->reply;
 }
 
-const char *test_call_error(TestCall *call) {
-        const sd_bus_error *error = sd_bus_message_get_error(test_call_wait(call));
+/* An error has an identity at the end of its message, unless it is made by the bus, by the client's own
+ * library, or by the library of the service for what it finds in its tables of members. */
+static void assert_identity(sd_bus_message *reply, const sd_bus_error *error) {
+        static const char *const names[] = {
+                SD_BUS_ERROR_INVALID_ARGS,
+                SD_BUS_ERROR_UNKNOWN_OBJECT,
+                SD_BUS_ERROR_UNKNOWN_INTERFACE,
+                SD_BUS_ERROR_UNKNOWN_METHOD,
+                SD_BUS_ERROR_UNKNOWN_PROPERTY,
+                SD_BUS_ERROR_PROPERTY_READ_ONLY,
+                NULL,
+        };
+        const char *sender = sd_bus_message_get_sender(reply);
 
-        return error ? error->name : NULL;
+        if (!sender || streq(sender, "org.freedesktop.DBus") || g_strv_contains(names, error->name))
+                return;
+
+        if (!g_regex_match_simple("^[^\\[].* \\[[a-z0-9-]+( [A-Za-z]+=[^] []*)*\\]$", error->message,
+                                  G_REGEX_DOLLAR_ENDONLY, 0))
+                g_error("the error %s has no identity: %s", error->name, error->message);
+}
+
+const char *test_call_error(TestCall *call) {
+        sd_bus_message *reply = test_call_wait(call);
+        const sd_bus_error *error = sd_bus_message_get_error(reply);
+
+        if (!error)
+                return NULL;
+
+        assert_identity(reply, error);
+        return error->name;
 }
 
 const char *test_call_error_message(TestCall *call) {

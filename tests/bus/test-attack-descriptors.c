@@ -110,7 +110,7 @@ TEST_HERE("a bus without descriptors") {
         short_init(&s, f, 0);
         s.peers[0] = test_connect("::1", s.ports[0]);
         s.n_peers = 1;
-        lost = g_strdup_printf("The connection from ::1 port %u is lost: the service stops",
+        lost = g_strdup_printf("Connection from ::1 port %u lost: the service stops",
                                test_local_port(s.peers[0]));
         g_assert_cmpuint(short_wait_peers(&s), ==, 0);
         /* systemd starts it again then. */

@@ -71,7 +71,7 @@ TEST("wrong values and unknown properties are refused") {
         assert_refuses(f->client, "SyslogIdentifier", "me", "org.freedesktop.DBus.Error.PropertyReadOnly",
                        "SyslogIdentifier");
         assert_refuses(f->client, "LogColour", "red", "org.freedesktop.DBus.Error.UnknownProperty",
-                       "LogColour");
+                       "unknown-property");
         error = test_call_fails(f->client, &message, PATH, PROPERTIES, "Set", "ssv", INTERFACE, "LogLevel",
                                 "u", 7);
         g_assert_cmpstr(error, ==, invalid);

@@ -143,11 +143,13 @@ TEST("a full backlog takes no more, and is delivered in order after Resume") {
 static void assert_in_use(Fixture *f, TestClient *client, const char *address, uint16_t port) {
         unsigned n_fds = count_fds(f);
         g_autofree char *text = NULL, *number = g_strdup_printf("%u", port);
+        g_autofree char *identity = g_strdup_printf(" [port-in-use port=%u address=%s]", port, address);
         g_autofree char *error = test_listen_fails(client, &text, port, -1, "localAddress", "s", address,
                                                    NULL);
 
         assert_error(f, error, SD_BUS_ERROR_ADDRESS_IN_USE, text, number);
         assert_names(text, address);
+        g_assert_true(g_str_has_suffix(text, identity));
         g_assert_cmpuint(count_fds(f), ==, n_fds);
 }
 

@@ -239,7 +239,7 @@ TEST_HERE("what is lost from before is told as that") {
         ours = close_fd(ours);
         error = test_client_wait_error(f->client);
         g_assert_cmpstr(error->listener, ==, channel);
-        g_assert_nonnull(strstr(error->message, "before the service was restarted"));
+        g_assert_nonnull(strstr(error->message, "before the restart of the service"));
         g_assert_null(strstr(error->message, "0.0.0.0"));
 }
 

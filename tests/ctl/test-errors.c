@@ -192,8 +192,7 @@ static int on_call(sd_bus_message *m, void *userdata, sd_bus_error *error) {
 }
 
 static int on_listen(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        return sd_bus_error_set(error, SD_BUS_ERROR_ACCESS_DENIED,
-                                "The service's configuration does not allow port 80");
+        return sd_bus_error_set(error, SD_BUS_ERROR_ACCESS_DENIED, "Not this one [port-not-allowed port=80]");
 }
 
 /* Whoever one is, to be root does not help. */

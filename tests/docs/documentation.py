@@ -142,9 +142,10 @@ def listen_options(sources):
 
 @check('errors')
 def errors(sources):
-    text = ''.join(sources['src/daemon/*.c'].partition('log_control')[0::2])
-    program = {'org.freedesktop.DBus.Error.' + name.title().replace('_', '') for name in re.findall(
-        r'(?:return|sd_bus_error_setf\(error,|method_errorf\([^,]*,)\s*SD_BUS_ERROR_(\w+)', text)}
+    program = {'org.freedesktop.DBus.Error.' + name for name in
+               sources.find('src/base/error.c', r'DBUS_ERROR\("(\w+)"\)') |
+               {name.title().replace('_', '') for name in
+                sources.find('src/daemon/outbox/error-reply.c', r'return SD_BUS_ERROR_(\w+)')}}
     program |= sources.find(NAMES, r'"(org\.example\.TCPServerSocket\.Error\.\w+)"')
     described = sources.find(XML, r'org\.(?:freedesktop\.DBus|example\.TCPServerSocket)\.Error\.\w+')
     documented = sources.terms(INTERFACE_PAGE, '# ERRORS')
@@ -156,6 +157,31 @@ def errors(sources):
              if name.startswith(SERVICE)] +
             [f'error {name}, of a method, is not among the errors' for name in sorted(of_methods)
              if not any(known.endswith('.' + name) for known in documented)])
+
+
+@check('identifiers of errors')
+def identifiers(sources):
+    """The rows of the table of errors, and of the table in the page, each as "IDENTIFIER (ERROR): VALUES"."""
+    def describe_row(name, identifier, error, values):
+        keys = re.findall(r'"(\w+)" }', values or '')
+        if error == '""':
+            error = 'signal'
+        elif error == 'NULL':
+            error = 'by cause'
+        elif error.startswith('ERROR_NAME_'):
+            error = error.removeprefix('ERROR_NAME_').title().replace('_', '')
+        else:
+            error = re.fullmatch(r'DBUS_ERROR\("(\w+)"\)', error)[1]
+        return f'{identifier} ({error}): {" ".join(keys) or "-"}'
+
+    table = re.findall(r'\[(ERROR_\w+)\] = \{\s*"([a-z0-9-]+)",\s*(\S+),\s*N_\((?:\s*"(?:[^"\\]|\\.)*")+\s*\),\s*'
+                       r'(?:\{((?: \{ \'\w\', "\w+" },?)+) \},\s*)?\},', sources['src/base/error.c'])
+    names = sources.find('src/base/error.h', r'^ {8}(ERROR_\w+),$')
+    documented = {f'{identifier} ({error}): {re.sub("_(?=[a-zA-Z])|(?<=[a-zA-Z])_", "", values)}' for identifier, error, values
+                  in re.findall(r'^\|  \*([a-z0-9-]+)\*\n:  (.*)\n:  (.*)$',
+                                sources.page(INTERFACE_PAGE).part('## Identifiers of errors'), re.M)}
+    return (differ('row', names, {row[0] for row in table}) +
+            differ('error', {describe_row(*row) for row in table}, documented))
 
 
 @check('reasons')

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <systemd/sd-bus.h>
 
+#include "base/error.h"
 #include "base/macros.h"
 #include "base/text.h"
 #include "daemon/bus/options-bus.h"
@@ -42,7 +43,7 @@ static void check(const ListenOptions *o) {
 }
 
 static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        _cleanup_free_ char *problem = NULL;
+        _cleanup_(error_done) Error problem = {};
         ListenOptions *o = NULL;
         int r;
 
@@ -51,12 +52,12 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         if (r < 0) {
                 fuzz_assert(!o);
                 /* Only errors of the caller, or of the message. */
-                fuzz_assert(r == -EINVAL || r == -ENODEV || r == -EBADMSG || r == -ENXIO);
-                fuzz_assert(problem || r == -EBADMSG || r == -ENXIO || r == -EINVAL);
+                fuzz_assert(r == -EINVAL || r == -EBADMSG || r == -ENXIO);
+                fuzz_assert(error_is_set(&problem) || r == -EBADMSG || r == -ENXIO || r == -EINVAL);
                 return 1;
         }
 
-        fuzz_assert(!problem);
+        fuzz_assert(!error_is_set(&problem));
         check(o);
         fuzz_assert(!listen_options_free(o));
         return 1;

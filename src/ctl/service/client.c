@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/error.h"
 #include "base/i18n.h"
 #include "base/names.h"
 #include "base/parse.h"
@@ -73,11 +74,16 @@ int context_open_agent(Context *c) {
         return agent_open();
 }
 
-/* The service says so, and not a policy: see manager-bus.c. */
-static bool is_configured(const char *message) {
-        static const char start[] = "The service's configuration does not allow ";
+/* By the configuration of the service, not by a policy. */
+static bool is_forbidden(const char *message) {
+        _cleanup_(error_done) Error e = {};
 
-        return message && strncmp(message, start, strlen(start)) == 0;
+        if (!message || error_from_message(message, &e) < 0)
+                return false;
+
+        return e.info == error_get_info(ERROR_PORT_NOT_ALLOWED) ||
+               e.info == error_get_info(ERROR_ADDRESS_NOT_ALLOWED) ||
+               e.info == error_get_info(ERROR_DELIVERY_NOT_ALLOWED);
 }
 
 /* What somebody can do about it. */
@@ -100,15 +106,15 @@ static const char *find_advice(const sd_bus_error *error) {
                 { SD_BUS_ERROR_UNKNOWN_OBJECT, N_("\"list\" shows what there is") },
                 { SD_BUS_ERROR_NO_REPLY, N_("try again; \"journalctl -u tcpserversocketd\" may say more") },
                 { SD_BUS_ERROR_TIMEOUT, N_("try again; \"journalctl -u tcpserversocketd\" may say more") },
-                { ERROR_ADDRESS_NOT_AVAILABLE, N_("\"ip address\" shows what there is") },
-                { ERROR_WRONG_DELIVERY, N_("\"show\" tells how the listener was made") },
-                { ERROR_ALREADY_TAKEN, N_("\"show\" tells who owns the listener") },
-                { ERROR_HAS_OWNER, N_("\"show\" tells who owns the listener") },
+                { ERROR_NAME_ADDRESS_NOT_AVAILABLE, N_("\"ip address\" shows what there is") },
+                { ERROR_NAME_WRONG_DELIVERY, N_("\"show\" tells how the listener was made") },
+                { ERROR_NAME_ALREADY_TAKEN, N_("\"show\" tells who owns the listener") },
+                { ERROR_NAME_HAS_OWNER, N_("\"show\" tells who owns the listener") },
         };
 
         /* Of root, polkit is not asked, but what the configuration forbids is forbidden to everybody. */
         if (sd_bus_error_has_name(error, SD_BUS_ERROR_ACCESS_DENIED) &&
-            (geteuid() == 0 || is_configured(error->message)))
+            (geteuid() == 0 || is_forbidden(error->message)))
                 return _("see tcpserversocketd.conf(5), AllowedPorts= and what follows there");
 
         for (size_t i = 0; i < ELEMENTS(table); i++)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What the service says of a failure, in the person's language: errors of D-Bus come in English, as nobody
- * has told the service who reads them. */
+/* What the service says of a failure, in the language of the person. */
 
-/* A new string, or NULL if it is nothing that the service is known to say, or memory runs out. */
+/* Takes the message of an error or of the signal Error. Returns a new string: the translation where the tool
+ * knows the identifier at its end, else the message as it came; or NULL if there is no memory. */
 char *error_text_translate(const char *message);

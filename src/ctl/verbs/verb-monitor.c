@@ -116,8 +116,8 @@ static char *format_details(const MonitorEvent *e) {
 
         case MONITOR_ERROR:
                 cause = error_text_translate(e->message);
-                n = asprintf(&text, _("error: %s (%s:%" PRIu32 ")"), cause ?: e->message, e->filename,
-                             e->line);
+                if (cause)
+                        n = asprintf(&text, _("error: %s (%s:%" PRIu32 ")"), cause, e->filename, e->line);
                 break;
 
         case MONITOR_PENDING:

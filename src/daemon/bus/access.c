@@ -8,7 +8,6 @@
 #include "base/i18n.h"
 #include "base/names.h"
 #include "daemon/bus/access.h"
-#include "daemon/bus/bus-error.h"
 #include "daemon/bus/call.h"
 #include "daemon/core/client.h"
 #include "daemon/core/manager.h"
@@ -54,19 +53,15 @@ Listener *access_find_listener(Manager *m, const char *path) {
         return manager_find_listener(m, id);
 }
 
-int access_get_listener(Call *call, Access access, Listener **ret, sd_bus_error *error) {
+int access_find_permitted(Call *call, Access access, Listener **ret) {
         const char *path = sd_bus_message_get_path(call->message);
         Listener *l;
 
         l = access_find_listener(call->manager, path);
-        if (!l) {
-                (void) sd_bus_error_setf(error, SD_BUS_ERROR_UNKNOWN_OBJECT, "There is no listener %s", path);
-                return -ENOENT;
-        }
-        if (!access_may(call, l, access)) {
-                (void) bus_error_from_errno(error, -EACCES, "The listener %s belongs to somebody else", path);
-                return -EACCES;
-        }
+        if (!l)
+                return error_set(&call->error, ERROR_NO_SUCH_LISTENER, path);
+        if (!access_may(call, l, access))
+                return error_set(&call->error, ERROR_NOT_OWNER, path);
 
         *ret = l;
         return 0;

@@ -4,7 +4,6 @@
 /* Which listener a call is about, and what its caller may do with it. */
 
 #include <stdbool.h>
-#include <systemd/sd-bus.h>
 
 typedef struct Call Call;
 typedef struct CallNeed CallNeed;
@@ -27,7 +26,7 @@ Listener *access_find_listener(Manager *m, const char *path);
 
 /* The listener that a call is about, if the caller may do that with it. It is looked up by its path anew each
  * time: it may have ended since the call came in. */
-int access_get_listener(Call *call, Access access, Listener **ret, sd_bus_error *error);
+int access_find_permitted(Call *call, Access access, Listener **ret);
 
 /* Whoever may not do it by itself needs an administrator's authorization. */
 void access_need_manage(Call *call, CallNeed *need, Access access, const char *message, bool may_ask);

@@ -4,10 +4,10 @@
 #include "base/log.h"
 #include "base/macros.h"
 #include "base/message-ids.h"
-#include "daemon/bus/bus-error.h"
 #include "daemon/bus/call.h"
 #include "daemon/core/client.h"
 #include "daemon/core/manager.h"
+#include "daemon/outbox/error-reply.h"
 
 static Call *call_free(Call *call) {
         if (!call)
@@ -21,6 +21,7 @@ static Call *call_free(Call *call) {
         user_discharge(&call->charge);
         if (call->method->free_data && call->data)
                 call->method->free_data(call->data);
+        error_done(&call->error);
         linger_limit_begin(); /* whatever came with it is closed */
         sd_bus_message_unref(call->message);
         free(call);
@@ -47,8 +48,7 @@ void call_queue_done(CallQueue *queue) {
         Call *call;
 
         while ((call = TAILQ_FIRST(&queue->calls))) {
-                (void) sd_bus_reply_method_errorf(call->message, SD_BUS_ERROR_NO_REPLY,
-                                                  "The service is shutting down");
+                (void) error_reply(call->message, ERROR_SHUTTING_DOWN);
                 (void) call_free(call);
         }
 
@@ -66,11 +66,8 @@ void call_queue_cancel(CallQueue *queue, const char *sender) {
         }
 }
 
-static int call_reply_error(Call *call, int r, sd_bus_error *error) {
-        if (!sd_bus_error_is_set(error))
-                (void) bus_error_from_errno(error, r, "The call failed: %s", strerror(-r));
-
-        r = sd_bus_reply_method_error(call->message, error);
+static int call_reply_error(Call *call, int r) {
+        r = error_reply_send(call->message, r, &call->error);
         if (r < 0)
                 log_debug("Cannot reply to %s: %s", sd_bus_message_get_sender(call->message), strerror(-r));
 
@@ -78,14 +75,10 @@ static int call_reply_error(Call *call, int r, sd_bus_error *error) {
 }
 
 static int call_act(Call *call) {
-        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         int r;
 
-        r = call->method->act(call, &error);
-        if (r < 0)
-                return call_reply_error(call, r, &error);
-
-        return 1;
+        r = call->method->act(call);
+        return r < 0 ? call_reply_error(call, r) : 1;
 }
 
 static LogFields call_log_fields(const Call *call) {
@@ -96,21 +89,23 @@ static LogFields call_log_fields(const Call *call) {
         };
 }
 
-int call_set_limit_error(const Call *call,
-                         const char *limit,
-                         uint32_t value,
-                         const char *what,
-                         sd_bus_error *error) {
+int call_set_limit_error(Call *call, ErrorId id, const char *limit, uint32_t value) {
+        _cleanup_free_ char *text = NULL;
         LogFields fields = call_log_fields(call);
+        int r;
 
-        /* Of a stranger it is not known whom the message would count against. */
+        r = error_set(&call->error, id, limit, value);
+        if (r == -ENOMEM)
+                return r;
+
+        /* A message about an unidentified client would not count against the log's limit for a user. */
         fields.limit = limit;
-        if (call->client->identified)
-                log_event(LOG_NOTICE, MESSAGE_LIMIT_REACHED_STR, &fields,
-                          "Refused a call of user %u: %s; the limit %s is %u", (unsigned) call->client->uid,
-                          what, limit, value);
+        text = call->client->identified ? error_format(&call->error, call->error.info->text) : NULL;
+        if (text)
+                log_event(LOG_NOTICE, MESSAGE_LIMIT_REACHED_STR, &fields, "Refused a call of user %u: %s",
+                          (unsigned) call->client->uid, text);
 
-        return bus_error_from_errno(error, -EDQUOT, "%s; the limit %s is %u", what, limit, value);
+        return r;
 }
 
 void call_log_denied(const Call *call, const char *action, uint16_t port, const char *why) {
@@ -145,37 +140,30 @@ static const char *answer_to_string(PolkitAnswer answer) {
         }
 }
 
-static int set_denied_error(const Call *call, PolkitAnswer answer, sd_bus_error *error) {
+static int call_set_denied_error(Call *call, PolkitAnswer answer) {
         const char *action = call->need.question.action;
         unsigned uid = call->client->uid;
 
         switch (answer) {
 
         case POLKIT_CHALLENGE:
-                return sd_bus_error_setf(error, SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED,
-                                         "Interactive authentication is required for %s", action);
+                return error_set(&call->error, ERROR_AUTHENTICATION_REQUIRED, action);
 
         case POLKIT_TIMED_OUT:
-                return bus_error_from_errno(error, -EACCES,
-                                            "Nobody answered the request for authentication for %s", action);
+                return error_set(&call->error, ERROR_AUTHENTICATION_TIMED_OUT, action);
 
         case POLKIT_BUSY:
-                return bus_error_from_errno(
-                                error, -EACCES,
-                                "Nobody answered the requests for authentication that came before that for %s",
-                                action);
+                return error_set(&call->error, ERROR_AUTHENTICATION_BUSY, action);
 
         case POLKIT_UNAVAILABLE:
-                return bus_error_from_errno(error, -EACCES,
-                                            "User %u would need %s, but polkit does not answer", uid, action);
+                return error_set(&call->error, ERROR_POLKIT_UNAVAILABLE, uid, action);
 
         default:
-                return bus_error_from_errno(error, -EACCES, "User %u is not authorized for %s", uid, action);
+                return error_set(&call->error, ERROR_NOT_AUTHORIZED, uid, action);
         }
 }
 
 static void on_authorization(PolkitAnswer answer, void *userdata) {
-        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         _cleanup_call_ Call *call = userdata;
         CallNeed again = {};
         int r;
@@ -197,8 +185,8 @@ static void on_authorization(PolkitAnswer answer, void *userdata) {
                 if (answer != POLKIT_CHALLENGE)
                         call_log_denied(call, call->need.question.action, (uint16_t) atoi(call->need.port),
                                         answer_to_string(answer));
-                r = set_denied_error(call, answer, &error);
-                (void) call_reply_error(call, r, &error);
+                r = call_set_denied_error(call, answer);
+                (void) call_reply_error(call, r);
                 return;
         }
 
@@ -207,7 +195,6 @@ static void on_authorization(PolkitAnswer answer, void *userdata) {
 
 /* The caller is known. Returns 0 if the call waits in the queue now. */
 static int call_authorize(Call *call) {
-        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         uint32_t limit = call->manager->limits.pending_requests_per_user;
         uid_t uid = call->client->uid;
         int r;
@@ -219,15 +206,15 @@ static int call_authorize(Call *call) {
 
         r = user_charge(&call->manager->users, uid, USER_CALLS, 1, limit, &call->charge);
         if (r == -EDQUOT)
-                r = call_set_limit_error(call, "MaxPendingRequestsPerUser", limit,
-                                         "The user has as many requests waiting as it may", &error);
+                r = call_set_limit_error(call, ERROR_TOO_MANY_REQUESTS_PER_USER, "MaxPendingRequestsPerUser",
+                                         limit);
         if (r < 0)
-                return call_reply_error(call, r, &error);
+                return call_reply_error(call, r);
 
         r = polkit_ask(call->queue->polkit, call->client->name, uid, &call->need.question, on_authorization,
                        call, &call->query);
         if (r < 0)
-                return call_reply_error(call, r, &error);
+                return call_reply_error(call, r);
 
         TAILQ_INSERT_TAIL(&call->queue->calls, call, link);
         return 0;
@@ -240,7 +227,6 @@ static bool answer_is_the_drivers(sd_bus_message *answer) {
 }
 
 static int on_identity(sd_bus_message *answer, void *userdata, sd_bus_error *ret_error) {
-        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         _cleanup_call_ Call *call = userdata;
         uint32_t uid;
         int r;
@@ -258,14 +244,14 @@ static int on_identity(sd_bus_message *answer, void *userdata, sd_bus_error *ret
         if (r < 0) {
                 if (!call->client->identified && call->client->n_calls == 0)
                         manager_remove_client(call->manager, call->client);
-                (void) bus_error_from_errno(&error, -EACCES, "The bus does not say who the caller is");
-                (void) call_reply_error(call, -EACCES, &error);
+                r = error_set(&call->error, ERROR_CALLER_UNKNOWN);
+                (void) call_reply_error(call, r);
                 return 0;
         }
 
         r = manager_identify_client(call->manager, call->client, uid);
         if (r < 0) {
-                (void) call_reply_error(call, r, &error);
+                (void) call_reply_error(call, r);
                 return 0;
         }
 
@@ -274,14 +260,13 @@ static int on_identity(sd_bus_message *answer, void *userdata, sd_bus_error *ret
         return 0;
 }
 
-static int call_identify(Call *call, sd_bus_error *error) {
+static int call_identify(Call *call) {
         CallQueue *queue = call->queue;
         uint32_t limit = call->manager->limits.pending_requests_per_user;
         int r;
 
         if (call->client->n_calls >= limit)
-                return call_set_limit_error(call, "MaxPendingRequestsPerUser", limit,
-                                            "The caller has as many calls waiting as it may", error);
+                return call_set_limit_error(call, ERROR_TOO_MANY_CALLS, "MaxPendingRequestsPerUser", limit);
 
         r = sd_bus_call_method_async(queue->bus, &call->slot, "org.freedesktop.DBus", "/org/freedesktop/DBus",
                                      "org.freedesktop.DBus", "GetConnectionUnixUser", on_identity, call, "s",
@@ -295,7 +280,6 @@ static int call_identify(Call *call, sd_bus_error *error) {
 }
 
 int call_start(CallQueue *queue, sd_bus_message *message, const CallMethod *method, void *data) {
-        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         _cleanup_call_ Call *call = NULL;
         int r;
 
@@ -316,15 +300,15 @@ int call_start(CallQueue *queue, sd_bus_message *message, const CallMethod *meth
 
         r = manager_acquire_client(queue->manager, sd_bus_message_get_sender(message), &call->client);
         if (r < 0)
-                return call_reply_error(call, r, &error);
+                return call_reply_error(call, r);
 
         /* Calls keep their order: none overtakes another that still waits for the caller to be identified. */
         if (call->client->identified && call->client->n_calls == 0)
                 r = call_authorize(call);
         else {
-                r = call_identify(call, &error);
+                r = call_identify(call);
                 if (r < 0)
-                        return call_reply_error(call, r, &error);
+                        return call_reply_error(call, r);
         }
 
         if (r == 0)

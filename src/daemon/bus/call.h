@@ -14,6 +14,7 @@
 #include <systemd/sd-bus.h>
 
 #include "base/address.h"
+#include "base/error.h"
 #include "daemon/bus/polkit.h"
 #include "daemon/bus/unread-bus.h"
 #include "daemon/policy/options.h"
@@ -35,8 +36,8 @@ typedef struct CallNeed {
 typedef struct CallMethod {
         /* NULL: nothing is needed. It changes nothing, and may be called again. */
         void (*need)(Call *call, CallNeed *need);
-        /* Acts and replies; or returns a negative errno and sets the error, which is replied then. */
-        int (*act)(Call *call, sd_bus_error *error);
+        /* Acts and replies; or returns a negative errno and may set Call.error, which is then the reply. */
+        int (*act)(Call *call);
         /* Frees Call.data; NULL: there is none. */
         void (*free_data)(void *data);
 } CallMethod;
@@ -60,6 +61,7 @@ struct Call {
 
         Client *client;  /* for the method; found anew after each wait */
         bool authorized; /* polkit allows what was needed */
+        Error error;
 
         sd_bus_slot *slot;  /* waits for the caller's uid */
         PolkitQuery *query; /* waits for polkit */
@@ -81,9 +83,5 @@ int call_start(CallQueue *queue, sd_bus_message *message, const CallMethod *meth
 
 /* For methods: refuse, and tell the log. 'action' is polkit's, or empty where the configuration forbids it to
  * everybody. The first returns the errno to be returned. */
-int call_set_limit_error(const Call *call,
-                         const char *limit,
-                         uint32_t value,
-                         const char *what,
-                         sd_bus_error *error);
+int call_set_limit_error(Call *call, ErrorId id, const char *limit, uint32_t value);
 void call_log_denied(const Call *call, const char *action, uint16_t port, const char *why);

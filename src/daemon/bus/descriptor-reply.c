@@ -4,11 +4,11 @@
 
 #include "base/linger.h"
 #include "base/macros.h"
-#include "daemon/bus/bus-error.h"
 #include "daemon/bus/call.h"
 #include "daemon/bus/descriptor-reply.h"
 #include "daemon/core/client.h"
 #include "daemon/core/manager.h"
+#include "daemon/outbox/error-reply.h"
 #include "daemon/outbox/outbox.h"
 
 /* Clients that read answer in a fraction of it, and callers give up after 25 seconds by default. */
@@ -30,18 +30,19 @@ static void reply_free(DescriptorReply *reply) {
         waiter_stop(&reply->end);
         user_discharge(&reply->charge);
         sd_event_source_disable_unref(reply->timer);
+        error_done(&reply->call.error);
         linger_limit_begin(); /* whatever came with it is closed */
         sd_bus_message_unref(reply->call.message);
         free(reply);
 }
 
-static int reply_send(DescriptorReply *reply, sd_bus_error *error) {
+static int reply_send(DescriptorReply *reply) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
         Outbox *outbox = reply->call.client->outbox;
         _cleanup_close_ int fd = -EBADF;
         int r;
 
-        fd = reply->get(&reply->call, error);
+        fd = reply->get(&reply->call);
         if (fd < 0)
                 return fd;
 
@@ -61,15 +62,12 @@ static int reply_send(DescriptorReply *reply, sd_bus_error *error) {
 
 static void on_room(Waiter *waiter) {
         DescriptorReply *reply = CONTAINER_OF(waiter, DescriptorReply, waiter);
-        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         int r;
 
-        r = reply_send(reply, &error);
-        if (r < 0) {
-                if (!sd_bus_error_is_set(&error))
-                        (void) bus_error_from_errno(&error, r, "The call failed: %s", strerror(-r));
-                (void) sd_bus_reply_method_error(reply->call.message, &error);
-        } else if (reply->sent)
+        r = reply_send(reply);
+        if (r < 0)
+                (void) error_reply_send(reply->call.message, r, &reply->call.error);
+        else
                 reply->sent(&reply->call);
 
         reply_free(reply);
@@ -78,19 +76,14 @@ static void on_room(Waiter *waiter) {
 static void on_refused(Waiter *waiter) {
         DescriptorReply *reply = CONTAINER_OF(waiter, DescriptorReply, waiter);
 
-        (void) sd_bus_reply_method_errorf(
-                        reply->call.message, SD_BUS_ERROR_NOT_SUPPORTED,
-                        "The caller's connection to the bus does not take file descriptors");
+        (void) error_reply(reply->call.message, ERROR_NO_DESCRIPTORS);
         reply_free(reply);
 }
 
 static int on_time(sd_event_source *source, uint64_t usec, void *userdata) {
         DescriptorReply *reply = userdata;
 
-        (void) sd_bus_reply_method_errorf(
-                        reply->call.message, SD_BUS_ERROR_LIMITS_EXCEEDED,
-                        "There is no room for another file descriptor (MaxUnacknowledged), as this "
-                        "caller or other clients of its user have not read what they were sent");
+        (void) error_reply(reply->call.message, ERROR_NO_ROOM_FOR_DESCRIPTOR);
         reply_free(reply);
 
         return 0;

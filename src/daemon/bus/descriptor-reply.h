@@ -12,9 +12,9 @@
 
 typedef struct Call Call;
 
-/* Looks everything up anew and returns a descriptor, which the reply consumes; or a negative errno with the
- * error. */
-typedef int (*DescriptorGet)(Call *call, sd_bus_error *error);
+/* Looks everything up anew and returns a descriptor, which the reply consumes; or a negative errno, and may
+ * set Call.error. */
+typedef int (*DescriptorGet)(Call *call);
 
 /* To be called when the reply is on its way, or could not be sent. */
 typedef void (*DescriptorSent)(Call *call);

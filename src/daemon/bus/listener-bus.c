@@ -13,6 +13,7 @@
 #include "daemon/bus/listener-properties.h"
 #include "daemon/core/client.h"
 #include "daemon/core/manager.h"
+#include "daemon/outbox/error-reply.h"
 
 /* No signal is longer: Error's message is cut. */
 #define CLOSED_SIZE UINT64_C(512)
@@ -20,7 +21,7 @@
 
 /* The node above the listeners. It shows each caller its own, and an administrator all of them, so sd-bus
  * cannot do it: the caller has to be identified first. */
-static int act_introspect_prefix(Call *call, sd_bus_error *error) {
+static int act_introspect_prefix(Call *call) {
         _cleanup_free_ char *xml = NULL;
         size_t size;
         FILE *f;
@@ -40,7 +41,7 @@ static int act_introspect_prefix(Call *call, sd_bus_error *error) {
         if (fclose(f) == EOF || !xml)
                 return -ENOMEM;
 
-        r = unread_bus_admit(&call->queue->unread, call->message, call->client->uid, size, error);
+        r = unread_bus_admit(&call->queue->unread, call->message, call->client->uid, size, &call->error);
         if (r < 0)
                 return r;
 
@@ -61,9 +62,9 @@ static int on_call(sd_bus_message *m, void *userdata, sd_bus_error *error) {
                 return call_start(calls, m, &introspect, NULL);
         }
         if (!access_find_listener(calls->manager, path))
-                return sd_bus_error_setf(error, SD_BUS_ERROR_UNKNOWN_OBJECT, "There is no listener %s", path);
+                return error_reply(m, ERROR_NO_SUCH_LISTENER, path);
 
-        return listener_properties_intercept(calls, m, error);
+        return listener_properties_intercept(calls, m);
 }
 
 /* sd-bus asks this before it calls one of the methods. */

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <assert.h>
+
 #include "base/i18n.h"
 #include "base/macros.h"
 #include "base/names.h"
 #include "daemon/bus/access.h"
-#include "daemon/bus/bus-error.h"
 #include "daemon/bus/call.h"
 #include "daemon/bus/descriptor-reply.h"
 #include "daemon/bus/listener-methods.h"
@@ -20,24 +21,18 @@
 /* Shorter than the 25 s after which most D-Bus libraries give a call up. */
 #define ACCEPT_TIMEOUT_MAX_MS UINT32_C(20000)
 
-/* A method gets what find_object() found, a listener; but it has to look it up again when it acts. */
-static CallQueue *get_calls(sd_bus_message *m) {
-        return sd_bus_slot_get_userdata(sd_bus_get_current_slot(sd_bus_message_get_bus(m)));
-}
-
 /* A reply that nobody expects is not sent, which sd-bus does not tell, and what would have been in it is
  * lost. */
-static int check_expects_reply(Call *call, sd_bus_error *error) {
+static int check_expects_reply(Call *call) {
         if (sd_bus_message_get_expect_reply(call->message) > 0)
                 return 0;
 
-        return sd_bus_error_set(error, SD_BUS_ERROR_INVALID_ARGS, "The call must have a reply");
+        return error_set(&call->error, ERROR_REPLY_REQUIRED);
 }
 
-static int set_wrong_delivery_error(const Listener *l, const char *member, sd_bus_error *error) {
-        return sd_bus_error_setf(error, ERROR_WRONG_DELIVERY,
-                                 "%s is not for the listener %s, whose delivery is \"%s\"", member, l->path,
-                                 delivery_kind_to_string(l->options->delivery));
+static int set_wrong_delivery_error(Call *call, const Listener *l) {
+        return error_set(&call->error, ERROR_WRONG_DELIVERY, sd_bus_message_get_member(call->message),
+                         l->path, delivery_kind_to_string(l->options->delivery));
 }
 
 static void need_close(Call *call, CallNeed *need) {
@@ -46,11 +41,11 @@ static void need_close(Call *call, CallNeed *need) {
                            true);
 }
 
-static int act_close(Call *call, sd_bus_error *error) {
+static int act_close(Call *call) {
         Listener *l;
         int r;
 
-        r = access_get_listener(call, ACCESS_CLOSE, &l, error);
+        r = access_find_permitted(call, ACCESS_CLOSE, &l);
         if (r < 0)
                 return r;
 
@@ -58,23 +53,16 @@ static int act_close(Call *call, sd_bus_error *error) {
         return sd_bus_reply_method_return(call->message, NULL);
 }
 
-static int method_close(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        static const CallMethod method = { .need = need_close, .act = act_close };
-
-        return call_start(get_calls(m), m, &method, NULL);
-}
-
-static int act_adopt(Call *call, sd_bus_error *error) {
+static int act_adopt(Call *call) {
         Listener *l;
         int r;
 
-        r = access_get_listener(call, ACCESS_USE, &l, error);
+        r = access_find_permitted(call, ACCESS_USE, &l);
         if (r < 0)
                 return r;
 
         if (l->owner)
-                return sd_bus_error_setf(error, ERROR_HAS_OWNER, "The listener %s has an owner, %s", l->path,
-                                         l->owner->name);
+                return error_set(&call->error, ERROR_HAS_OWNER, l->path, l->owner->name);
 
         /* What is promised is true also for the next process. */
         listener_save_owner(l, call->client->name);
@@ -88,41 +76,29 @@ static int act_adopt(Call *call, sd_bus_error *error) {
         return 0;
 }
 
-static int method_adopt(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        static const CallMethod method = { .act = act_adopt };
-
-        return call_start(get_calls(m), m, &method, NULL);
-}
-
-static int act_pause(Call *call, sd_bus_error *error) {
+static int act_pause(Call *call) {
         Listener *l;
         int r;
 
-        r = access_get_listener(call, ACCESS_USE, &l, error);
+        r = access_find_permitted(call, ACCESS_USE, &l);
         if (r < 0)
                 return r;
         if (!delivery_kind_accepts(l->options->delivery))
-                return set_wrong_delivery_error(l, "Pause", error);
+                return set_wrong_delivery_error(call, l);
 
         listener_pause(l);
         return sd_bus_reply_method_return(call->message, NULL);
 }
 
-static int method_pause(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        static const CallMethod method = { .act = act_pause };
-
-        return call_start(get_calls(m), m, &method, NULL);
-}
-
-static int act_resume(Call *call, sd_bus_error *error) {
+static int act_resume(Call *call) {
         Listener *l;
         int r;
 
-        r = access_get_listener(call, ACCESS_USE, &l, error);
+        r = access_find_permitted(call, ACCESS_USE, &l);
         if (r < 0)
                 return r;
         if (!delivery_kind_accepts(l->options->delivery))
-                return set_wrong_delivery_error(l, "Resume", error);
+                return set_wrong_delivery_error(call, l);
 
         listener_resume(l);
         r = sd_bus_reply_method_return(call->message, NULL);
@@ -130,18 +106,12 @@ static int act_resume(Call *call, sd_bus_error *error) {
         return r < 0 ? r : 0;
 }
 
-static int method_resume(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        static const CallMethod method = { .act = act_resume };
-
-        return call_start(get_calls(m), m, &method, NULL);
-}
-
-static int act_acknowledge(Call *call, sd_bus_error *error) {
+static int act_acknowledge(Call *call) {
         uint64_t serial;
         Listener *l;
         int r;
 
-        r = access_get_listener(call, ACCESS_USE, &l, error);
+        r = access_find_permitted(call, ACCESS_USE, &l);
         if (r < 0)
                 return r;
 
@@ -151,34 +121,25 @@ static int act_acknowledge(Call *call, sd_bus_error *error) {
 
         r = delivery_signal_acknowledge(l->delivery, serial);
         if (r == -EOPNOTSUPP)
-                return sd_bus_error_setf(error, ERROR_WRONG_DELIVERY,
-                                         "The listener %s was not made with the option acknowledge", l->path);
+                return error_set(&call->error, ERROR_WITHOUT_ACKNOWLEDGE, l->path);
         if (r == -ERANGE)
-                return bus_error_from_errno(
-                                error, r, "Argument serial is %llu; no connection with that serial was sent",
-                                (unsigned long long) serial);
+                return error_set(&call->error, ERROR_NO_SUCH_SERIAL, serial);
         if (r < 0)
                 return r;
 
         return sd_bus_reply_method_return(call->message, NULL);
 }
 
-static int method_acknowledge(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        static const CallMethod method = { .act = act_acknowledge };
-
-        return call_start(get_calls(m), m, &method, NULL);
-}
-
-static int act_accept(Call *call, sd_bus_error *error) {
+static int act_accept(Call *call) {
         uint32_t maximum, timeout_ms;
         Listener *l;
         int r;
 
-        r = access_get_listener(call, ACCESS_USE, &l, error);
+        r = access_find_permitted(call, ACCESS_USE, &l);
         if (r < 0)
                 return r;
 
-        r = check_expects_reply(call, error);
+        r = check_expects_reply(call);
         if (r < 0)
                 return r;
 
@@ -186,58 +147,46 @@ static int act_accept(Call *call, sd_bus_error *error) {
         if (r < 0)
                 return r;
         if (maximum == 0)
-                return bus_error_from_errno(error, -EINVAL, "Argument maximum is 0");
+                return error_set(&call->error, ERROR_MAXIMUM_OUT_OF_RANGE);
         if (timeout_ms > ACCEPT_TIMEOUT_MAX_MS)
-                return bus_error_from_errno(error, -EINVAL, "Argument timeoutMs is %u; %u is the most",
-                                            timeout_ms, ACCEPT_TIMEOUT_MAX_MS);
+                return error_set(&call->error, ERROR_TIMEOUT_OUT_OF_RANGE, timeout_ms, ACCEPT_TIMEOUT_MAX_MS);
 
         r = delivery_pull_accept(l->delivery, call->client->outbox, call->message, maximum, timeout_ms);
         if (r == -EOPNOTSUPP)
-                return set_wrong_delivery_error(l, "Accept", error);
+                return set_wrong_delivery_error(call, l);
         if (r == -EDQUOT)
-                return bus_error_from_errno(error, r,
-                                            "%u calls of Accept wait for the listener %s, which is the most",
-                                            DELIVERY_PULL_CALLS_MAX, l->path);
+                return error_set(&call->error, ERROR_TOO_MANY_ACCEPT_CALLS, l->path, DELIVERY_PULL_CALLS_MAX);
 
         return r;
-}
-
-static int method_accept(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        static const CallMethod method = { .act = act_accept };
-
-        return call_start(get_calls(m), m, &method, NULL);
 }
 
 /* What OpenChannel and TakeSocket have in common: they work once. */
-static int set_descriptor_error(Call *call, const Listener *l, int r, sd_bus_error *error) {
-        const char *member = sd_bus_message_get_member(call->message);
-
+static int set_descriptor_error(Call *call, const Listener *l, int r) {
         if (r == -EOPNOTSUPP)
-                return set_wrong_delivery_error(l, member, error);
+                return set_wrong_delivery_error(call, l);
         if (r == -EALREADY)
-                return sd_bus_error_setf(error, ERROR_ALREADY_TAKEN,
-                                         "%s was called before for the listener %s", member, l->path);
+                return error_set(&call->error, ERROR_ALREADY_TAKEN, sd_bus_message_get_member(call->message),
+                                 l->path);
         return r;
 }
 
-static int get_channel(Call *call, sd_bus_error *error) {
+static int get_channel(Call *call) {
         const Limits *limits = &call->manager->limits;
         Listener *l;
         int r;
 
-        r = access_get_listener(call, ACCESS_USE, &l, error);
+        r = access_find_permitted(call, ACCESS_USE, &l);
         if (r < 0)
                 return r;
 
         r = manager_open_channel(call->manager, l);
         if (r == -EDQUOT)
-                return call_set_limit_error(call, "MaxChannelsPerUser", limits->channels_per_user,
-                                            "The user has as many channels as it may", error);
+                return call_set_limit_error(call, ERROR_TOO_MANY_CHANNELS_PER_USER, "MaxChannelsPerUser",
+                                            limits->channels_per_user);
         if (r == -ENOSPC)
-                return call_set_limit_error(call, "MaxChannels", limits->channels,
-                                            "The service has as many channels as it may", error);
+                return call_set_limit_error(call, ERROR_TOO_MANY_CHANNELS, "MaxChannels", limits->channels);
 
-        return r < 0 ? set_descriptor_error(call, l, r, error) : r;
+        return r < 0 ? set_descriptor_error(call, l, r) : r;
 }
 
 static void on_channel_sent(Call *call) {
@@ -266,99 +215,116 @@ static void on_descriptor_failed(Call *call) {
                 manager_take_back(l);
 }
 
-static int start_descriptor_reply(Call *call, DescriptorGet get, DescriptorSent sent, sd_bus_error *error) {
+static int start_descriptor_reply(Call *call, DescriptorGet get, DescriptorSent sent) {
         int r;
 
         r = descriptor_reply_start(call, get, sent, on_descriptor_failed);
         if (r == -EDQUOT)
-                return call_set_limit_error(call, "MaxPendingRequestsPerUser",
-                                            call->manager->limits.pending_requests_per_user,
-                                            "The user has as many requests waiting as it may", error);
+                return call_set_limit_error(call, ERROR_TOO_MANY_REQUESTS_PER_USER,
+                                            "MaxPendingRequestsPerUser",
+                                            call->manager->limits.pending_requests_per_user);
 
         return r;
 }
 
 /* Denied at once, even if the caller may not be sent anything yet. */
-static int act_open_channel(Call *call, sd_bus_error *error) {
+static int act_open_channel(Call *call) {
         Listener *l;
         int r;
 
-        r = access_get_listener(call, ACCESS_USE, &l, error);
+        r = access_find_permitted(call, ACCESS_USE, &l);
         if (r < 0)
                 return r;
 
-        r = check_expects_reply(call, error);
+        r = check_expects_reply(call);
         if (r < 0)
                 return r;
 
-        return start_descriptor_reply(call, get_channel, on_channel_sent, error);
+        return start_descriptor_reply(call, get_channel, on_channel_sent);
 }
 
-static int method_open_channel(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        static const CallMethod method = { .act = act_open_channel };
-
-        return call_start(get_calls(m), m, &method, NULL);
-}
-
-static int get_socket(Call *call, sd_bus_error *error) {
+static int get_socket(Call *call) {
         Listener *l;
         int r;
 
-        r = access_get_listener(call, ACCESS_USE, &l, error);
+        r = access_find_permitted(call, ACCESS_USE, &l);
         if (r < 0)
                 return r;
 
         r = delivery_socket_take(l->delivery, l->fd);
-        return r < 0 ? set_descriptor_error(call, l, r, error) : r;
+        return r < 0 ? set_descriptor_error(call, l, r) : r;
 }
 
-static int act_take_socket(Call *call, sd_bus_error *error) {
+static int act_take_socket(Call *call) {
         Listener *l;
         int r;
 
-        r = access_get_listener(call, ACCESS_USE, &l, error);
+        r = access_find_permitted(call, ACCESS_USE, &l);
         if (r < 0)
                 return r;
 
-        r = check_expects_reply(call, error);
+        r = check_expects_reply(call);
         if (r < 0)
                 return r;
 
-        return start_descriptor_reply(call, get_socket, on_socket_sent, error);
+        return start_descriptor_reply(call, get_socket, on_socket_sent);
 }
 
-static int method_take_socket(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        static const CallMethod method = { .act = act_take_socket };
+static const struct {
+        const char *member;
+        CallMethod method;
+} methods[] = {
+        { "Close", { .need = need_close, .act = act_close } },
+        { "Adopt", { .act = act_adopt } },
+        { "Pause", { .act = act_pause } },
+        { "Resume", { .act = act_resume } },
+        { "Acknowledge", { .act = act_acknowledge } },
+        { "Accept", { .act = act_accept } },
+        { "OpenChannel", { .act = act_open_channel } },
+        { "TakeSocket", { .act = act_take_socket } },
+};
 
-        return call_start(get_calls(m), m, &method, NULL);
+/* The handler of all methods. sd-bus passes the listener that find_object() found; it is looked up once more
+ * when the call is acted on, which may be later. */
+static int on_method(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        CallQueue *calls = sd_bus_slot_get_userdata(sd_bus_get_current_slot(sd_bus_message_get_bus(m)));
+        const char *member = sd_bus_message_get_member(m);
+        size_t i = 0;
+
+        while (!streq(methods[i].member, member)) {
+                i++;
+                assert(i < ELEMENTS(methods));
+        }
+
+        return call_start(calls, m, &methods[i].method, NULL);
 }
 
 static const sd_bus_vtable method_vtable[] = {
         SD_BUS_VTABLE_START(0),
 
-        SD_BUS_METHOD("Close", NULL, NULL, method_close, SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD("Adopt", NULL, NULL, method_adopt, SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD("Pause", NULL, NULL, method_pause, SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD("Resume", NULL, NULL, method_resume, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD("Close", NULL, NULL, on_method, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD("Adopt", NULL, NULL, on_method, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD("Pause", NULL, NULL, on_method, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD("Resume", NULL, NULL, on_method, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Acknowledge",
                                 SD_BUS_ARGS("t", serial),
                                 SD_BUS_NO_RESULT,
-                                method_acknowledge,
+                                on_method,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Accept",
                                 SD_BUS_ARGS("u", maximum, "u", timeoutMs),
                                 SD_BUS_RESULT("a(hsqa{sv})", connections),
-                                method_accept,
+                                on_method,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("OpenChannel",
                                 SD_BUS_NO_ARGS,
                                 SD_BUS_RESULT("h", channel),
-                                method_open_channel,
+                                on_method,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("TakeSocket",
                                 SD_BUS_NO_ARGS,
                                 SD_BUS_RESULT("h", socket),
-                                method_take_socket,
+                                on_method,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
 
         SD_BUS_VTABLE_END

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <assert.h>
+
 #include "base/i18n.h"
 #include "base/macros.h"
 #include "base/names.h"
@@ -8,6 +10,7 @@
 #include "daemon/bus/listener-properties.h"
 #include "daemon/core/client.h"
 #include "daemon/core/manager.h"
+#include "daemon/outbox/error-reply.h"
 #include "daemon/policy/options.h"
 
 /* At the end of the file. */
@@ -90,11 +93,7 @@ static const sd_bus_vtable *vtable_find_property(const char *name) {
 }
 
 /* Appends one property of the vtable as a variant. */
-static int append_property(sd_bus *bus,
-                           sd_bus_message *m,
-                           const sd_bus_vtable *v,
-                           Listener *l,
-                           sd_bus_error *error) {
+static int append_property(sd_bus *bus, sd_bus_message *m, const sd_bus_vtable *v, Listener *l) {
         int r;
 
         r = sd_bus_message_open_container(m, 'v', v->x.property.signature);
@@ -102,7 +101,7 @@ static int append_property(sd_bus *bus,
                 return r;
 
         if (v->x.property.get)
-                r = v->x.property.get(bus, l->path, LISTENER_INTERFACE, v->x.property.member, m, l, error);
+                r = v->x.property.get(bus, l->path, LISTENER_INTERFACE, v->x.property.member, m, l, NULL);
         else
                 r = sd_bus_message_append_basic(m, v->x.property.signature[0],
                                                 (char *) l + v->x.property.offset);
@@ -112,7 +111,7 @@ static int append_property(sd_bus *bus,
         return sd_bus_message_close_container(m);
 }
 
-int listener_properties_append(sd_bus *bus, sd_bus_message *m, Listener *l, sd_bus_error *error) {
+int listener_properties_append(sd_bus *bus, sd_bus_message *m, Listener *l) {
         int r;
 
         r = sd_bus_message_open_container(m, 'a', "{sv}");
@@ -129,7 +128,7 @@ int listener_properties_append(sd_bus *bus, sd_bus_message *m, Listener *l, sd_b
                 r = sd_bus_message_append_basic(m, 's', v->x.property.member);
                 if (r < 0)
                         return r;
-                r = append_property(bus, m, v, l, error);
+                r = append_property(bus, m, v, l);
                 if (r < 0)
                         return r;
                 r = sd_bus_message_close_container(m);
@@ -147,19 +146,14 @@ static void need_get(Call *call, CallNeed *need) {
                            false);
 }
 
-static int set_unknown_property_error(sd_bus_error *error) {
-        return sd_bus_error_set(error, SD_BUS_ERROR_UNKNOWN_PROPERTY,
-                                "A listener has no property of that name");
-}
-
-static int act_get(Call *call, sd_bus_error *error) {
+static int act_get(Call *call) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
         const char *interface, *name;
         const sd_bus_vtable *v;
         Listener *l;
         int r;
 
-        r = access_get_listener(call, ACCESS_SEE, &l, error);
+        r = access_find_permitted(call, ACCESS_SEE, &l);
         if (r < 0)
                 return r;
 
@@ -168,39 +162,38 @@ static int act_get(Call *call, sd_bus_error *error) {
                 return r;
 
         v = vtable_find_property(name);
-        if (!v)
-                return set_unknown_property_error(error);
+        assert(v); /* listener_properties_intercept() has looked */
 
         r = sd_bus_message_new_method_return(call->message, &reply);
         if (r < 0)
                 return r;
-        r = append_property(call->queue->bus, reply, v, l, error);
+        r = append_property(call->queue->bus, reply, v, l);
         if (r < 0)
                 return r;
 
         return sd_bus_send(call->queue->bus, reply, NULL);
 }
 
-static int act_get_all(Call *call, sd_bus_error *error) {
+static int act_get_all(Call *call) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
         Listener *l;
         int r;
 
-        r = access_get_listener(call, ACCESS_SEE, &l, error);
+        r = access_find_permitted(call, ACCESS_SEE, &l);
         if (r < 0)
                 return r;
 
         r = sd_bus_message_new_method_return(call->message, &reply);
         if (r < 0)
                 return r;
-        r = listener_properties_append(call->queue->bus, reply, l, error);
+        r = listener_properties_append(call->queue->bus, reply, l);
         if (r < 0)
                 return r;
 
         return sd_bus_send(call->queue->bus, reply, NULL);
 }
 
-int listener_properties_intercept(CallQueue *calls, sd_bus_message *m, sd_bus_error *error) {
+int listener_properties_intercept(CallQueue *calls, sd_bus_message *m) {
         static const CallMethod get = { .need = need_get, .act = act_get };
         static const CallMethod get_all = { .need = need_get, .act = act_get_all };
         const char *interface, *name, *signature;
@@ -218,8 +211,7 @@ int listener_properties_intercept(CallQueue *calls, sd_bus_message *m, sd_bus_er
 
         /* sd-bus would read what it needs, overlook the rest, and answer without asking who the caller is. */
         if (sd_bus_message_has_signature(m, signature) <= 0)
-                return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS, "The arguments must be of type %s",
-                                         signature);
+                return error_reply(m, ERROR_WRONG_ARGUMENTS, signature);
 
         r = sd_bus_message_read_basic(m, 's', &interface);
         if (r >= 0 && method == &get)
@@ -236,7 +228,7 @@ int listener_properties_intercept(CallQueue *calls, sd_bus_message *m, sd_bus_er
         /* Who makes a name up, of megabytes even, need not be asked after; the call would be kept as long as
          * that takes. */
         if (method == &get && !vtable_find_property(name))
-                return set_unknown_property_error(error);
+                return error_reply(m, ERROR_UNKNOWN_PROPERTY);
 
         return call_start(calls, m, method, NULL);
 }

@@ -14,10 +14,10 @@
 
 #include "base/log.h"
 #include "base/macros.h"
-#include "daemon/bus/bus-error.h"
 #include "daemon/bus/call.h"
 #include "daemon/bus/log-control.h"
 #include "daemon/core/client.h"
+#include "daemon/outbox/error-reply.h"
 
 #define LOG_CONTROL_PATH "/org/freedesktop/LogControl1"
 #define LOG_CONTROL_INTERFACE "org.freedesktop.LogControl1"
@@ -25,58 +25,52 @@
 /* At the end of the file. */
 static const sd_bus_vtable *get_log_control_vtable(void);
 
-static int set_level(const char *value, sd_bus_error *error) {
+static int set_level(const char *value, Error *error) {
         int level;
 
         level = log_level_from_string(value);
         if (level < 0)
-                return bus_error_from_errno(error, level, "There is no log level \"%s\"", value);
+                return error_set(error, ERROR_NO_SUCH_LOG_LEVEL, value);
 
         log_set_level(level);
         return 0;
 }
 
-static int set_target(const char *value, sd_bus_error *error) {
+static int set_target(const char *value, Error *error) {
         int target;
 
         target = log_target_from_string(value);
         if (target < 0)
-                return bus_error_from_errno(error, target,
-                                            "There is no log target \"%s\"; "
-                                            "it can be auto, journal or console",
-                                            value);
+                return error_set(error, ERROR_NO_SUCH_LOG_TARGET, value);
 
         log_set_target((LogTarget) target);
         return 0;
 }
 
-static int set_property(const char *property, const char *value, sd_bus_error *error) {
+static int set_property(const char *property, const char *value, Error *error) {
         if (streq(property, "LogLevel"))
                 return set_level(value, error);
         if (streq(property, "LogTarget"))
                 return set_target(value, error);
         if (streq(property, "SyslogIdentifier"))
-                return sd_bus_error_set(error, SD_BUS_ERROR_PROPERTY_READ_ONLY,
-                                        "SyslogIdentifier cannot be set");
+                return error_set(error, ERROR_READ_ONLY_PROPERTY, property);
 
-        return sd_bus_error_setf(error, SD_BUS_ERROR_UNKNOWN_PROPERTY, "There is no property %s", property);
+        return error_set(error, ERROR_UNKNOWN_PROPERTY);
 }
 
-static int act_set(Call *call, sd_bus_error *error) {
+static int act_set(Call *call) {
         const char *property, *value;
         uid_t uid = call->client->uid;
         int r;
 
         if (uid != 0 && uid != geteuid())
-                return bus_error_from_errno(error, -EACCES, "User %u may not change what the service logs",
-                                            (unsigned) uid);
+                return error_set(&call->error, ERROR_LOG_NOT_PERMITTED, uid);
 
         if (!sd_bus_message_has_signature(call->message, "ssv") ||
             sd_bus_message_read(call->message, "ssv", NULL, &property, "s", &value) < 0)
-                return bus_error_from_errno(error, -EINVAL,
-                                            "The name of a property and a string are expected");
+                return error_set(&call->error, ERROR_WRONG_ARGUMENTS, "ssv");
 
-        r = set_property(property, value, error);
+        r = set_property(property, value, &call->error);
         if (r < 0)
                 return r;
 
@@ -98,7 +92,7 @@ static int on_call(sd_bus_message *m, void *userdata, sd_bus_error *error) {
 
         r = sd_bus_message_read_basic(m, 's', &interface);
         if (r < 0)
-                return bus_error_from_errno(error, -EINVAL, "The name of an interface is expected");
+                return error_reply(m, ERROR_WRONG_ARGUMENTS, "ssv");
 
         r = sd_bus_message_rewind(m, true);
         if (r < 0)
@@ -133,7 +127,7 @@ static int property_set(sd_bus *bus,
                         sd_bus_message *value,
                         void *userdata,
                         sd_bus_error *error) {
-        return bus_error_from_errno(error, -EACCES, "%s cannot be set like this", property);
+        return -EACCES;
 }
 
 int log_control_bus_add(sd_bus *bus, CallQueue *calls, sd_bus_slot **ret_vtable, sd_bus_slot **ret_calls) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <assert.h>
 #include <stdio.h>
 
 #include "base/i18n.h"
@@ -9,7 +10,6 @@
 #include "base/socket.h"
 #include "config.h"
 #include "daemon/bus/access.h"
-#include "daemon/bus/bus-error.h"
 #include "daemon/bus/call.h"
 #include "daemon/bus/listener-properties.h"
 #include "daemon/bus/manager-bus.h"
@@ -17,70 +17,80 @@
 #include "daemon/core/client.h"
 #include "daemon/core/manager.h"
 #include "daemon/listener/listener.h"
+#include "daemon/outbox/error-reply.h"
 #include "daemon/policy/options.h"
 #include "daemon/policy/settings.h"
 
 /* At the end of the file. */
 static const sd_bus_vtable *get_manager_vtable(void);
 
-static int set_listen_error(Call *call, int r, const ListenOptions *o, sd_bus_error *error) {
+/* The configuration refuses it, to root as well. */
+static int set_forbidden_error(Call *call, int r, const ListenOptions *o) {
+        char address[ADDRESS_STRING_MAX];
+
+        call_log_denied(call, "", (uint16_t) o->port, "the configuration does not allow it");
+
+        switch (r) {
+
+        case MANAGER_E_PORT:
+                return error_set(&call->error, ERROR_PORT_NOT_ALLOWED, (unsigned) o->port);
+
+        case MANAGER_E_ADDRESS:
+                return error_set(&call->error, ERROR_ADDRESS_NOT_ALLOWED,
+                                 address_format(&o->address, address));
+
+        default:
+                assert(r == MANAGER_E_DELIVERY);
+                return error_set(&call->error, ERROR_DELIVERY_NOT_ALLOWED,
+                                 delivery_kind_to_string(o->delivery));
+        }
+}
+
+static int set_listen_error(Call *call, int r, const ListenOptions *o) {
         const Limits *limits = &call->manager->limits;
         char address[ADDRESS_STRING_MAX];
+        unsigned port = (unsigned) o->port;
 
         (void) address_format(&o->address, address);
 
         switch (r) {
 
         case MANAGER_E_LISTENERS:
-                return call_set_limit_error(call, "MaxListeners", limits->listeners,
-                                            "The service has as many listeners as it may", error);
+                return call_set_limit_error(call, ERROR_TOO_MANY_LISTENERS, "MaxListeners",
+                                            limits->listeners);
 
         case MANAGER_E_LISTENERS_PER_USER:
-                return call_set_limit_error(call, "MaxListenersPerUser", limits->listeners_per_user,
-                                            "The user has as many listeners as it may", error);
+                return call_set_limit_error(call, ERROR_TOO_MANY_LISTENERS_PER_USER, "MaxListenersPerUser",
+                                            limits->listeners_per_user);
 
         case MANAGER_E_PORT:
-                call_log_denied(call, "", (uint16_t) o->port, "the configuration does not allow it");
-                return bus_error_from_errno(error, -EACCES,
-                                            "The service's configuration does not allow port %i", o->port);
-
         case MANAGER_E_ADDRESS:
-                call_log_denied(call, "", (uint16_t) o->port, "the configuration does not allow it");
-                return bus_error_from_errno(error, -EACCES,
-                                            "The service's configuration does not allow address %s", address);
-
         case MANAGER_E_DELIVERY:
-                call_log_denied(call, "", (uint16_t) o->port, "the configuration does not allow it");
-                return bus_error_from_errno(error, -EACCES,
-                                            "The service's configuration does not allow delivery \"%s\"",
-                                            delivery_kind_to_string(o->delivery));
+                return set_forbidden_error(call, r, o);
 
         case -EADDRINUSE:
-                return bus_error_from_errno(error, r, "Port %i of %s is in use", o->port, address);
+                return error_set(&call->error, ERROR_PORT_IN_USE, port, address);
 
         case -EADDRNOTAVAIL:
-                return bus_error_from_errno(error, r, "This host does not have the address %s", address);
+                return error_set(&call->error, ERROR_NO_SUCH_ADDRESS, address);
 
         case -EAFNOSUPPORT:
-                return bus_error_from_errno(error, r, "This host does not support addresses like %s",
-                                            address);
+                return error_set(&call->error, ERROR_ADDRESS_FAMILY_NOT_SUPPORTED, address);
 
         case -ENODEV:
-                return bus_error_from_errno(error, r, "This host does not have the network interface %s",
-                                            o->interface ?: "in the scope of localAddress");
+                return o->interface ? error_set(&call->error, ERROR_NO_SUCH_INTERFACE, o->interface)
+                                    : error_set(&call->error, ERROR_NO_SUCH_SCOPE);
 
         case -EACCES:
         case -EPERM:
-                return bus_error_from_errno(error, r, "The service itself may not bind port %i of %s",
-                                            o->port, address);
+                return error_set(&call->error, ERROR_BIND_NOT_PERMITTED, port, address);
 
         default:
-                return bus_error_from_errno(error, r, "Cannot listen on port %i of %s: %s", o->port, address,
-                                            strerror(-r));
+                return error_set_errno(&call->error, r, ERROR_LISTEN_FAILED, port, address);
         }
 }
 
-static int act_listen(Call *call, sd_bus_error *error) {
+static int act_listen(Call *call) {
         ListenOptions *o = call->data;
         Client *client = call->client;
         Listener *l;
@@ -88,7 +98,7 @@ static int act_listen(Call *call, sd_bus_error *error) {
 
         r = manager_listen(call->manager, client, o, &l);
         if (r != 0)
-                return set_listen_error(call, r, o, error);
+                return set_listen_error(call, r, o);
         call->data = NULL; /* the listener's now */
 
         log_debug("%s of uid %u: port %u for %s", l->path, (unsigned) l->uid, address_get_port(&l->address),
@@ -148,13 +158,13 @@ static int method_listen(sd_bus_message *m, void *userdata, sd_bus_error *error)
                                            .act = act_listen,
                                            .free_data = free_options };
         CallQueue *calls = ((Manager *) userdata)->userdata;
-        _cleanup_free_ char *problem = NULL;
+        _cleanup_(error_done) Error problem = {};
         ListenOptions *o;
         int r;
 
         r = listen_options_read(m, &o, &problem);
         if (r < 0)
-                return bus_error_from_errno(error, r, "%s", problem ?: strerror(-r));
+                return error_reply_send(m, r, &problem);
 
         return call_start(calls, m, &method, o);
 }
@@ -163,7 +173,7 @@ static int method_listen(sd_bus_message *m, void *userdata, sd_bus_error *error)
  * take almost a KiB of it. */
 #define LIST_MAX 32768U
 
-static int act_list_listeners(Call *call, sd_bus_error *error) {
+static int act_list_listeners(Call *call) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
         uint64_t size = 0;
         uint32_t n = 0;
@@ -175,12 +185,9 @@ static int act_list_listeners(Call *call, sd_bus_error *error) {
                         n++;
                 }
         if (n > LIST_MAX)
-                return bus_error_from_errno(error, -EDQUOT,
-                                            "There are more than %u listeners, which is more than a "
-                                            "message can have",
-                                            LIST_MAX);
+                return error_set(&call->error, ERROR_LIST_TOO_LONG, LIST_MAX);
 
-        r = unread_bus_admit(&call->queue->unread, call->message, call->client->uid, size, error);
+        r = unread_bus_admit(&call->queue->unread, call->message, call->client->uid, size, &call->error);
         if (r < 0)
                 return r;
 
@@ -202,7 +209,7 @@ static int act_list_listeners(Call *call, sd_bus_error *error) {
                 r = sd_bus_message_append_basic(reply, 'o', l->path);
                 if (r < 0)
                         return r;
-                r = listener_properties_append(call->queue->bus, reply, l, error);
+                r = listener_properties_append(call->queue->bus, reply, l);
                 if (r < 0)
                         return r;
                 r = sd_bus_message_close_container(reply);

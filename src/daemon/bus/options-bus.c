@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-#include <stdio.h>
 #include <systemd/sd-bus.h>
 
+#include "base/error.h"
 #include "base/macros.h"
 #include "daemon/bus/options-bus.h"
 #include "daemon/policy/options.h"
@@ -51,7 +51,7 @@ static int read_value(sd_bus_message *m,
                       const char *key,
                       const char *signature,
                       ListenOptions *o,
-                      char **ret_problem) {
+                      Error *error) {
         _cleanup_(strv_freep) char **strings = NULL;
         OptionValue value = {};
         int r, b;
@@ -80,16 +80,13 @@ static int read_value(sd_bus_message *m,
                 value.as = strings;
                 break;
         }
-        if (r < 0) {
-                if (asprintf(ret_problem, "Option %s has a malformed value", key) < 0)
-                        return -ENOMEM;
-                return r;
-        }
+        if (r < 0)
+                return error_set(error, ERROR_MALFORMED_OPTION, key);
 
-        return listen_options_set(o, key, value, ret_problem);
+        return listen_options_set(o, key, value, error);
 }
 
-static int read_option(sd_bus_message *m, ListenOptions *o, char **ret_problem) {
+static int read_option(sd_bus_message *m, ListenOptions *o, Error *error) {
         const char *key, *contents, *signature;
         int r;
 
@@ -103,26 +100,22 @@ static int read_option(sd_bus_message *m, ListenOptions *o, char **ret_problem) 
 
         signature = option_get_signature(key);
         if (!signature)
-                return listen_options_set(o, key, (OptionValue) {}, ret_problem);
-        if (!streq(signature, contents)) {
-                if (asprintf(ret_problem, "Option %s is of type %s; it must be %s", key, contents,
-                             signature) < 0)
-                        return -ENOMEM;
-                return -EINVAL;
-        }
+                return listen_options_set(o, key, (OptionValue) {}, error);
+        if (!streq(signature, contents))
+                return error_set(error, ERROR_WRONG_OPTION_TYPE, key, signature);
 
         r = sd_bus_message_enter_container(m, 'v', signature);
         if (r < 0)
                 return r;
 
-        r = read_value(m, key, signature, o, ret_problem);
+        r = read_value(m, key, signature, o, error);
         if (r < 0)
                 return r;
 
         return sd_bus_message_exit_container(m);
 }
 
-static int read_options(sd_bus_message *m, ListenOptions *o, char **ret_problem) {
+static int read_options(sd_bus_message *m, ListenOptions *o, Error *error) {
         int r;
 
         r = sd_bus_message_enter_container(m, 'a', "{sv}");
@@ -130,7 +123,7 @@ static int read_options(sd_bus_message *m, ListenOptions *o, char **ret_problem)
                 return r;
 
         while ((r = sd_bus_message_enter_container(m, 'e', "sv")) > 0) {
-                r = read_option(m, o, ret_problem);
+                r = read_option(m, o, error);
                 if (r < 0)
                         return r;
 
@@ -144,7 +137,7 @@ static int read_options(sd_bus_message *m, ListenOptions *o, char **ret_problem)
         return sd_bus_message_exit_container(m);
 }
 
-int listen_options_read(sd_bus_message *m, ListenOptions **ret, char **ret_problem) {
+int listen_options_read(sd_bus_message *m, ListenOptions **ret, Error *error) {
         _cleanup_(listen_options_freep) ListenOptions *o = NULL;
         int32_t port, backlog;
         int r;
@@ -153,11 +146,11 @@ int listen_options_read(sd_bus_message *m, ListenOptions **ret, char **ret_probl
         if (r < 0)
                 return r;
 
-        r = listen_options_new(port, -1, &o, ret_problem);
+        r = listen_options_new(port, -1, &o, error);
         if (r < 0)
                 return r;
 
-        r = read_options(m, o, ret_problem);
+        r = read_options(m, o, error);
         if (r < 0)
                 return r;
 
@@ -165,11 +158,11 @@ int listen_options_read(sd_bus_message *m, ListenOptions **ret, char **ret_probl
         if (r < 0)
                 return r;
 
-        r = listen_options_set_backlog(o, backlog, ret_problem);
+        r = listen_options_set_backlog(o, backlog, error);
         if (r < 0)
                 return r;
 
-        r = listen_options_finish(o, ret_problem);
+        r = listen_options_finish(o, error);
         if (r < 0)
                 return r;
 

@@ -3,10 +3,10 @@
 #include "base/linger.h"
 #include "base/log.h"
 #include "base/macros.h"
-#include "daemon/bus/bus-error.h"
 #include "daemon/bus/unread-bus.h"
 #include "daemon/core/client.h"
 #include "daemon/core/manager.h"
+#include "daemon/outbox/error-reply.h"
 #include "daemon/outbox/outbox.h"
 
 /* No answer is longer, but for the names of the call that it may repeat. A call that wants none counts as
@@ -193,7 +193,7 @@ static void unread_bus_ask_later(UnreadBus *u) {
                 log_error("Cannot set a timer: %s", strerror(-r));
 }
 
-static int client_set_error(const UnreadClient *c, sd_bus_error *error) {
+static int client_set_error(const UnreadClient *c, Error *error) {
         uint64_t limit = unread_client_get_limit(c);
         uid_t uid = c->charge.user->uid;
         uint64_t others = c->charge.user->used[USER_UNREAD_BYTES] - c->charge.amount;
@@ -201,22 +201,16 @@ static int client_set_error(const UnreadClient *c, sd_bus_error *error) {
         if (uid != USER_UNIDENTIFIED)
                 log_event(LOG_NOTICE, NULL,
                           &(LogFields) { .owner = c->name, .has_owner_uid = true, .owner_uid = uid },
-                          "Refused a call of user %u: %llu bytes that it was sent are not read; the limit is %llu",
+                          "Refused a call of user %u: it has %llu bytes of unread messages (maximum %llu)",
                           (unsigned) uid, (unsigned long long) c->charge.amount, (unsigned long long) limit);
 
         if (c->charge.amount <= limit)
-                return bus_error_from_errno(
-                                error, -EDQUOT,
-                                "Other programs of the caller's user have not read %llu bytes that they were sent",
-                                (unsigned long long) others);
+                return error_set(error, ERROR_UNREAD_BY_USER, (uint64_t) others);
 
-        return bus_error_from_errno(
-                        error, -EDQUOT,
-                        "The caller has not read %llu bytes that it was sent; the limit is %llu now",
-                        (unsigned long long) c->charge.amount, (unsigned long long) limit);
+        return error_set(error, ERROR_UNREAD_BY_CALLER, (uint64_t) c->charge.amount, limit);
 }
 
-int unread_bus_admit(UnreadBus *u, sd_bus_message *call, uid_t uid, uint64_t size, sd_bus_error *error) {
+int unread_bus_admit(UnreadBus *u, sd_bus_message *call, uid_t uid, uint64_t size, Error *error) {
         UnreadClient *c;
         int r;
 
@@ -239,10 +233,11 @@ int unread_bus_admit(UnreadBus *u, sd_bus_message *call, uid_t uid, uint64_t siz
         return 0;
 }
 
-/* What an error may repeat is as long as the caller likes, and only of properties is it in the arguments. */
+/* An error may repeat names of the call, which can have any length: the path twice, in its text and as a
+ * value. Strings in the arguments are repeated only in errors about properties. */
 static uint64_t call_get_size(sd_bus_message *m) {
         const char *interface = sd_bus_message_get_interface(m), *member = sd_bus_message_get_member(m), *s;
-        uint64_t size = strlen(sd_bus_message_get_path(m)) + (interface ? strlen(interface) : 0) +
+        uint64_t size = 2 * strlen(sd_bus_message_get_path(m)) + (interface ? strlen(interface) : 0) +
                         strlen(member);
 
         if (interface && streq(interface, "org.freedesktop.DBus.Properties")) {
@@ -261,21 +256,21 @@ static uint64_t call_get_size(sd_bus_message *m) {
 
 /* A refusal that nobody reads is too much as well, so it waits until there is room for it. */
 static int client_refuse(UnreadClient *c, sd_bus_message *m, uint64_t size) {
-        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        _cleanup_(error_done) Error error = {};
         int r;
 
         if (sd_bus_message_get_expect_reply(m) <= 0)
                 return 1;
 
         if (size > UNREAD_FREE)
-                (void) sd_bus_error_setf(&error, SD_BUS_ERROR_LIMITS_EXCEEDED,
-                                         "The names in the call have %llu bytes; the limit is %llu",
-                                         (unsigned long long) size, (unsigned long long) UNREAD_FREE);
+                r = error_set(&error, ERROR_CALL_TOO_LONG, size, UNREAD_FREE);
         else
-                (void) client_set_error(c, &error);
+                r = client_set_error(c, &error);
+        if (!error_is_set(&error))
+                return r;
 
-        r = sd_bus_message_new_method_error(m, &reply, &error);
+        r = error_reply_new(m, &error, &reply);
         if (r < 0)
                 return r;
 

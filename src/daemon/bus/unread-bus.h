@@ -18,6 +18,7 @@
 #include <systemd/sd-bus.h>
 #include <systemd/sd-event.h>
 
+#include "base/error.h"
 #include "daemon/policy/unread.h"
 
 typedef struct Manager Manager;
@@ -47,4 +48,4 @@ void unread_bus_count_signal(UnreadBus *u, const char *name, uint64_t size);
 
 /* Before an answer of so many bytes to a client that is identified, of what it has. Returns a negative errno
  * and sets the error if it is too much for now. */
-int unread_bus_admit(UnreadBus *u, sd_bus_message *call, uid_t uid, uint64_t size, sd_bus_error *error);
+int unread_bus_admit(UnreadBus *u, sd_bus_message *call, uid_t uid, uint64_t size, Error *error);

@@ -162,7 +162,7 @@ static int on_channel(sd_event_source *s, int fd, uint32_t revents, void *userda
 
                 /* Another program may open a channel of a persistent listener. */
                 if (!d->parameters.options->persistent)
-                        d->parameters.events->failed(NULL, d->parameters.userdata);
+                        d->parameters.events->ended(d->parameters.userdata);
                 return 0;
         }
 

@@ -10,6 +10,7 @@
 #include "base/names.h"
 #include "daemon/delivery/delivery-pull.h"
 #include "daemon/delivery/delivery.h"
+#include "daemon/outbox/error-reply.h"
 #include "daemon/outbox/outbox.h"
 
 /* dbus-daemon disconnects a sender of more than 16 descriptors in a message (max_message_unix_fds on the
@@ -85,9 +86,7 @@ static void on_admitted(Waiter *waiter) {
 static void on_refused(Waiter *waiter) {
         PullCall *call = call_from_waiter(waiter);
 
-        (void) sd_bus_reply_method_errorf(
-                        call->message, SD_BUS_ERROR_NOT_SUPPORTED,
-                        "The caller's connection to the bus does not take file descriptors");
+        (void) error_reply(call->message, ERROR_NO_DESCRIPTORS);
         (void) pull_call_free(call);
 }
 
@@ -333,8 +332,7 @@ static Delivery *pull_free(Delivery *d) {
         PullCall *call;
 
         while ((call = TAILQ_FIRST(&p->calls))) {
-                (void) sd_bus_reply_method_errorf(call->message, SD_BUS_ERROR_UNKNOWN_OBJECT,
-                                                  "The listener %s is closed", d->parameters.path);
+                (void) error_reply(call->message, ERROR_LISTENER_CLOSED, d->parameters.path);
                 (void) pull_call_free(call);
         }
 

@@ -193,10 +193,7 @@ static void on_room(Waiter *waiter) {
 static void on_refused(Waiter *waiter) {
         Delivery *d = &from_waiter(waiter)->delivery;
 
-        d->parameters.events->failed(
-                        "The listener is closed, its owner's connection to the bus does not take file "
-                        "descriptors",
-                        d->parameters.userdata);
+        d->parameters.events->refused(d->parameters.userdata);
 }
 
 static Delivery *signal_free(Delivery *d) {

@@ -33,9 +33,11 @@ typedef struct DeliveryEvents {
         void (*channel_ended)(void *userdata);
         /* Returns how many listeners the client's user has, which share the user's window. */
         uint32_t (*count_siblings)(void *userdata);
-        /* The listener has to be closed: with an error, or, if the message is NULL, because its client is
-         * gone. */
-        void (*failed)(const char *message, void *userdata);
+        /* The client's connection to the bus does not take descriptors, so the listener ends with an error.
+         */
+        void (*refused)(void *userdata);
+        /* The client has closed its channel, so the listener ends. */
+        void (*ended)(void *userdata);
 } DeliveryEvents;
 
 typedef struct DeliveryParameters {

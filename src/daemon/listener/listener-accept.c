@@ -90,9 +90,7 @@ static void listener_back_off(Listener *l, int error) {
                 l->back_off_usec = BACK_OFF_MAX_USEC;
 
         if (episode_add_failure(&l->shortage, now, l->back_off_usec + EPISODE_QUIET_USEC))
-                listener_error(l, MESSAGE_EXHAUSTED_STR, NULL,
-                               "Connections have to wait, the service cannot accept them: %s",
-                               strerror(error));
+                listener_error(l, MESSAGE_EXHAUSTED_STR, NULL, -error, ERROR_ACCEPT_SUSPENDED);
 
         listener_start_hold(l, LISTENER_HOLD_SHORTAGE, now + l->back_off_usec);
 }
@@ -157,8 +155,7 @@ static AcceptResult listener_handle_accept_error(Listener *l, int error) {
                 return NOTHING;
 
         default:
-                listener_error(l, MESSAGE_LISTENER_FAILED_STR, NULL,
-                               "The listener is closed, its socket failed: %s", strerror(error));
+                listener_error(l, MESSAGE_LISTENER_FAILED_STR, NULL, -error, ERROR_SOCKET_FAILED);
                 listener_close(l, LISTENER_END_ERROR);
                 return CLOSED;
         }
@@ -254,8 +251,7 @@ static void listener_watch(Listener *l, bool watch) {
 
         r = sd_event_source_set_enabled(l->accept_source, watch ? SD_EVENT_ON : SD_EVENT_OFF);
         if (r < 0) {
-                listener_error(l, MESSAGE_LISTENER_FAILED_STR, NULL,
-                               "The listener is closed, it cannot wait for connections: %s", strerror(-r));
+                listener_error(l, MESSAGE_LISTENER_FAILED_STR, NULL, r, ERROR_WATCH_FAILED);
                 listener_close(l, LISTENER_END_ERROR);
         }
 }

@@ -56,12 +56,15 @@ static uint32_t on_count_siblings(void *userdata) {
         return l->charge.user ? (uint32_t) l->charge.user->used[USER_LISTENERS] : 0;
 }
 
-static void on_failed(const char *message, void *userdata) {
+static void on_refused(void *userdata) {
         Listener *l = userdata;
 
-        if (message)
-                listener_error(l, MESSAGE_LISTENER_FAILED_STR, NULL, "%s", message);
-        listener_close(l, message ? LISTENER_END_ERROR : LISTENER_END_OWNER);
+        listener_error(l, MESSAGE_LISTENER_FAILED_STR, NULL, 0, ERROR_OWNER_TAKES_NO_DESCRIPTORS);
+        listener_close(l, LISTENER_END_ERROR);
+}
+
+static void on_ended(void *userdata) {
+        listener_close(userdata, LISTENER_END_OWNER);
 }
 
 static const DeliveryEvents delivery_events = {
@@ -70,7 +73,8 @@ static const DeliveryEvents delivery_events = {
         .lost = on_lost,
         .channel_ended = on_channel_ended,
         .count_siblings = on_count_siblings,
-        .failed = on_failed,
+        .refused = on_refused,
+        .ended = on_ended,
 };
 
 static int listener_open(Listener *l, const ListenOptions *o) {
@@ -280,9 +284,7 @@ void listener_set_owner(Listener *l, Outbox *outbox) {
 
         r = l->lifetime_source ? sd_event_source_set_enabled(l->lifetime_source, SD_EVENT_ON) : 0;
         if (r < 0) {
-                listener_error(l, MESSAGE_LISTENER_FAILED_STR, NULL,
-                               "The listener is closed, it cannot wait for the end of its lifetime: %s",
-                               strerror(-r));
+                listener_error(l, MESSAGE_LISTENER_FAILED_STR, NULL, r, ERROR_LIFETIME_WATCH_FAILED);
                 listener_close(l, LISTENER_END_ERROR);
                 return;
         }

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <systemd/sd-event.h>
 
+#include "base/i18n.h"
 #include "base/linger.h"
 #include "base/log.h"
 #include "base/message-ids.h"
@@ -65,40 +66,54 @@ void listener_raise(Listener *l,
                     const char *peer,
                     const char *file,
                     uint32_t line,
-                    const char *format,
+                    int r,
+                    ErrorId id,
                     ...) {
+        _cleanup_free_ char *text = NULL, *message = NULL;
+        _cleanup_(error_done) Error error = {};
         LogFields fields = listener_log_fields(l);
-        char message[512];
         va_list arguments;
 
-        va_start(arguments, format);
-        (void) vsnprintf(message, sizeof(message), format, arguments);
+        va_start(arguments, id);
+        (void) error_setv(&error, r, id, arguments);
         va_end(arguments);
+
+        if (error_is_set(&error)) {
+                text = error_format(&error, error.info->text);
+                message = error_to_message(&error);
+        }
 
         fields.peer = peer;
         log_event_at(LOG_WARNING, message_id, file, (int) line, &fields, "%s of user %u: %s", l->path,
-                     (unsigned) l->uid, message);
-        l->events->error(l, &(ListenerError) { .message = message, .file = file, .line = line }, l->userdata);
+                     (unsigned) l->uid, text ?: strerror(ENOMEM));
+        l->events->error(l,
+                         &(ListenerError) {
+                                         .message = message ?: strerror(ENOMEM),
+                                         .file = file,
+                                         .line = line,
+                         },
+                         l->userdata);
 }
 
-/* The errors that the deliveries and listener_close() use say nothing to a reader of the log. */
+/* The errors that the deliveries and listener_close() use say nothing to a reader of the log. The tool
+ * translates the result. */
 static const char *lost_reason(int error) {
         switch (error) {
 
         case EOWNERDEAD:
-                return "its client left the bus";
+                return N_("its client left the bus");
 
         case ECONNABORTED:
-                return "its listener was closed";
+                return N_("its listener was closed");
 
         case ESHUTDOWN:
-                return "the service stops";
+                return N_("the service stops");
 
         case EPIPE:
-                return "its client closed the channel";
+                return N_("its client closed the channel");
 
         case EACCES:
-                return "the bus refused its message";
+                return N_("the bus refused its message");
 
         default:
                 return strerror(error);
@@ -112,15 +127,14 @@ void listener_count_lost(Listener *l, const Address *peer, int error) {
         listener_save_state(l);
 
         if (!peer) {
-                listener_error(l, MESSAGE_CONNECTION_LOST_STR, NULL,
-                               "A connection that was accepted before the service was restarted is lost: %s",
+                listener_error(l, MESSAGE_CONNECTION_LOST_STR, NULL, 0, ERROR_CONNECTION_LOST_AT_RESTART,
                                lost_reason(error));
                 return;
         }
 
         (void) address_format(peer, address);
-        listener_error(l, MESSAGE_CONNECTION_LOST_STR, address, "The connection from %s port %u is lost: %s",
-                       address, address_get_port(peer), lost_reason(error));
+        listener_error(l, MESSAGE_CONNECTION_LOST_STR, address, 0, ERROR_CONNECTION_LOST, address,
+                       (unsigned) address_get_port(peer), lost_reason(error));
 }
 
 static void listener_revoke(Listener *l) {

@@ -16,6 +16,7 @@
 
 #include "base/address.h"
 #include "base/episode.h"
+#include "base/error.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/macros.h"
@@ -130,10 +131,12 @@ void listener_raise(Listener *l,
                     const char *peer,
                     const char *file,
                     uint32_t line,
-                    const char *format,
-                    ...) _printf_(6, 7);
+                    int r,
+                    ErrorId id,
+                    ...);
 
-/* Logs an error and reports it to the owner, with the place of the call in the source. */
+/* Logs an error and reports it to the owner, with the place of the call in the source. r is a negative errno
+ * that the error describes, or 0; the values of the error follow. */
 #define listener_error(l, message_id, peer, ...) \
         listener_raise(l, message_id, peer, __FILE_NAME__, __LINE__, __VA_ARGS__)
 

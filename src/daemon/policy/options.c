@@ -3,11 +3,11 @@
 #include <assert.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/stat.h>
 
+#include "base/error.h"
 #include "base/macros.h"
 #include "base/text.h"
 #include "daemon/policy/options.h"
@@ -50,21 +50,6 @@ bool delivery_kind_can_acknowledge(DeliveryKind kind) {
         return delivery_kinds[kind].can_acknowledge;
 }
 
-static int _printf_(3, 4) problem(int error, char **ret_problem, const char *format, ...) {
-        va_list arguments;
-        char *text;
-        int n;
-
-        va_start(arguments, format);
-        n = vasprintf(&text, format, arguments);
-        va_end(arguments);
-        if (n < 0)
-                return -ENOMEM;
-
-        *ret_problem = text;
-        return error;
-}
-
 static int copy_string(char **to, const char *s) {
         char *copy;
 
@@ -76,45 +61,40 @@ static int copy_string(char **to, const char *s) {
         return 0;
 }
 
-static int set_binary_type(ListenOptions *o, OptionValue v, char **ret_problem) {
+static int set_binary_type(ListenOptions *o, OptionValue v, Error *error) {
         if (!streq(v.s, "string") && !streq(v.s, "arraybuffer"))
-                return problem(-EINVAL, ret_problem,
-                               "Option binaryType is neither \"string\" nor \"arraybuffer\"");
+                return error_set(error, ERROR_INVALID_BINARY_TYPE);
 
         return copy_string(&o->binary_type, v.s);
 }
 
-static int set_local_address(ListenOptions *o, OptionValue v, char **ret_problem) {
+static int set_local_address(ListenOptions *o, OptionValue v, Error *error) {
         int r;
 
         r = address_parse(v.s, &o->address);
         if (r == -ENODEV)
-                return problem(r, ret_problem,
-                               "Option localAddress names a network interface that this host does not have");
+                return error_set(error, ERROR_NO_SUCH_SCOPE);
         if (r < 0)
-                return problem(r, ret_problem, "Option localAddress is not an IP address");
+                return error_set(error, ERROR_INVALID_LOCAL_ADDRESS);
 
         o->address_given = true;
         return 0;
 }
 
-static int set_interface(ListenOptions *o, OptionValue v, char **ret_problem) {
+static int set_interface(ListenOptions *o, OptionValue v, Error *error) {
         size_t length = strlen(v.s);
 
         if (length == 0 || length >= IF_NAMESIZE || strchr(v.s, '/') || !text_is_printable(v.s))
-                return problem(-EINVAL, ret_problem,
-                               "Option interface is not the name of a network interface (1 to %i bytes)",
-                               IF_NAMESIZE - 1);
+                return error_set(error, ERROR_INVALID_INTERFACE, IF_NAMESIZE - 1);
 
         return copy_string(&o->interface, v.s);
 }
 
-static int set_delivery(ListenOptions *o, OptionValue v, char **ret_problem) {
+static int set_delivery(ListenOptions *o, OptionValue v, Error *error) {
         int kind = delivery_kind_from_string(v.s);
 
         if (kind < 0)
-                return problem(-EINVAL, ret_problem,
-                               "Option delivery is none of \"signal\", \"pull\", \"channel\", \"socket\"");
+                return error_set(error, ERROR_INVALID_DELIVERY);
 
         o->delivery = (DeliveryKind) kind;
         return 0;
@@ -164,15 +144,13 @@ static int check_pollable(int fd) {
         return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 
-static int set_lifetime(ListenOptions *o, OptionValue v, char **ret_problem) {
+static int set_lifetime(ListenOptions *o, OptionValue v, Error *error) {
         _cleanup_close_ int fd = -EBADF;
         int r;
 
         r = check_pollable(v.h);
         if (r == -EPERM || r == -ELOOP || r == -EINVAL || r == -EBADF /* opened with O_PATH */)
-                return problem(-EINVAL, ret_problem,
-                               "Option lifetime is a descriptor that cannot be waited for; "
-                               "a pipe, a socket, a pidfd or an eventfd can");
+                return error_set(error, ERROR_INVALID_LIFETIME);
         if (r < 0)
                 return r;
 
@@ -184,24 +162,23 @@ static int set_lifetime(ListenOptions *o, OptionValue v, char **ret_problem) {
         return 0;
 }
 
-static int set_defer_accept(ListenOptions *o, OptionValue v, char **ret_problem) {
+static int set_defer_accept(ListenOptions *o, OptionValue v, Error *error) {
         if (v.u > OPTION_DEFER_ACCEPT_MAX)
-                return problem(-EINVAL, ret_problem, "Option deferAccept is above %i seconds",
-                               OPTION_DEFER_ACCEPT_MAX);
+                return error_set(error, ERROR_DEFER_ACCEPT_OUT_OF_RANGE, OPTION_DEFER_ACCEPT_MAX);
 
         o->defer_accept = v.u;
         return 0;
 }
 
-static int set_fast_open(ListenOptions *o, OptionValue v, char **ret_problem) {
+static int set_fast_open(ListenOptions *o, OptionValue v, Error *error) {
         if (v.u > INT32_MAX)
-                return problem(-EINVAL, ret_problem, "Option fastOpen is above %i", INT32_MAX);
+                return error_set(error, ERROR_FAST_OPEN_OUT_OF_RANGE, INT32_MAX);
 
         o->fast_open = v.u;
         return 0;
 }
 
-static int set_allow_from(ListenOptions *o, OptionValue v, char **ret_problem) {
+static int set_allow_from(ListenOptions *o, OptionValue v, Error *error) {
         _cleanup_free_ Prefix *prefixes = NULL;
         size_t n = 0;
         int r;
@@ -211,8 +188,7 @@ static int set_allow_from(ListenOptions *o, OptionValue v, char **ret_problem) {
         if (n == 0)
                 return 0;
         if (n > OPTION_ALLOW_FROM_MAX)
-                return problem(-EINVAL, ret_problem, "Option allowFrom has more than %i prefixes",
-                               OPTION_ALLOW_FROM_MAX);
+                return error_set(error, ERROR_TOO_MANY_PREFIXES, OPTION_ALLOW_FROM_MAX);
 
         prefixes = calloc(n, sizeof(*prefixes));
         if (!prefixes)
@@ -221,10 +197,7 @@ static int set_allow_from(ListenOptions *o, OptionValue v, char **ret_problem) {
         for (size_t i = 0; i < n; i++) {
                 r = prefix_parse(v.as[i], prefixes + i);
                 if (r < 0)
-                        return problem(r, ret_problem,
-                                       "Option allowFrom: entry %zu is not an address prefix such as "
-                                       "192.0.2.0/24 or 2001:db8::/32",
-                                       i + 1);
+                        return error_set(error, ERROR_INVALID_PREFIX, (unsigned) i + 1);
         }
 
         o->allow_from = TAKE_PTR(prefixes);
@@ -232,15 +205,14 @@ static int set_allow_from(ListenOptions *o, OptionValue v, char **ret_problem) {
         return 0;
 }
 
-static int set_accept_rate(ListenOptions *o, OptionValue v, char **ret_problem) {
+static int set_accept_rate(ListenOptions *o, OptionValue v, Error *error) {
         o->accept_rate = v.u;
         return 0;
 }
 
-static int set_name(ListenOptions *o, OptionValue v, char **ret_problem) {
+static int set_name(ListenOptions *o, OptionValue v, Error *error) {
         if (strlen(v.s) > OPTION_NAME_MAX || !text_is_printable(v.s))
-                return problem(-EINVAL, ret_problem, "Option name is not printable text of at most %i bytes",
-                               OPTION_NAME_MAX);
+                return error_set(error, ERROR_INVALID_NAME, OPTION_NAME_MAX);
 
         return copy_string(&o->name, v.s);
 }
@@ -248,7 +220,7 @@ static int set_name(ListenOptions *o, OptionValue v, char **ret_problem) {
 static const struct {
         const char *key;
         const char *signature;
-        int (*set)(ListenOptions *o, OptionValue value, char **ret_problem);
+        int (*set)(ListenOptions *o, OptionValue value, Error *error);
         size_t boolean; /* set is NULL: stores the value there */
 } option_table[] = {
         { "binaryType", "s", set_binary_type },
@@ -284,43 +256,39 @@ const char *option_get_signature(const char *key) {
         return i < 0 ? NULL : option_table[i].signature;
 }
 
-int listen_options_set(ListenOptions *o, const char *key, OptionValue value, char **ret_problem) {
+int listen_options_set(ListenOptions *o, const char *key, OptionValue value, Error *error) {
         int i = find_option(key);
 
+        /* A long name is not cut, as that could be in the middle of a character. */
+        if (i < 0 && (strlen(key) > OPTION_KEY_MAX || !text_is_printable(key)))
+                return error_set(error, ERROR_INVALID_OPTION_NAME, OPTION_KEY_MAX);
         if (i < 0)
-                /* The message goes over the bus, so it must not end in the middle of a character. */
-                return problem(-EINVAL, ret_problem, "There is no option %s",
-                               strlen(key) <= 64 && text_is_printable(key) ? key : "of that name");
+                return error_set(error, ERROR_UNKNOWN_OPTION, key);
         if (o->given & UINT32_C(1) << i)
-                return problem(-EINVAL, ret_problem, "Option %s is given twice", key);
+                return error_set(error, ERROR_DUPLICATE_OPTION, key);
 
         o->given |= UINT32_C(1) << i;
         if (option_table[i].set)
-                return option_table[i].set(o, value, ret_problem);
+                return option_table[i].set(o, value, error);
 
         *(bool *) ((char *) o + option_table[i].boolean) = value.b;
         return 0;
 }
 
-int listen_options_set_backlog(ListenOptions *o, int32_t backlog, char **ret_problem) {
+int listen_options_set_backlog(ListenOptions *o, int32_t backlog, Error *error) {
         if (backlog < -1)
-                return problem(-EINVAL, ret_problem,
-                               "Argument backlog is %i; it must be 0 or more, or -1 for the default",
-                               backlog);
+                return error_set(error, ERROR_BACKLOG_OUT_OF_RANGE, backlog);
 
         o->backlog = backlog;
         return 0;
 }
 
-int listen_options_new(int32_t port, int32_t backlog, ListenOptions **ret, char **ret_problem) {
+int listen_options_new(int32_t port, int32_t backlog, ListenOptions **ret, Error *error) {
         _cleanup_options_ ListenOptions *o = NULL;
         int r;
 
         if (port < -1 || port > UINT16_MAX)
-                return problem(-EINVAL, ret_problem,
-                               "Argument localPort is %i; it must be a port from 1 to 65535, or -1 or 0 for "
-                               "one that the kernel chooses",
-                               port);
+                return error_set(error, ERROR_PORT_OUT_OF_RANGE, port);
 
         o = calloc(1, sizeof(*o));
         if (!o)
@@ -330,7 +298,7 @@ int listen_options_new(int32_t port, int32_t backlog, ListenOptions **ret, char 
         o->address = address_any(AF_INET6);
         o->lifetime = -EBADF;
 
-        r = listen_options_set_backlog(o, backlog, ret_problem);
+        r = listen_options_set_backlog(o, backlog, error);
         if (r < 0)
                 return r;
 
@@ -351,7 +319,7 @@ ListenOptions *listen_options_free(ListenOptions *o) {
         return NULL;
 }
 
-static int check_interface(ListenOptions *o, char **ret_problem) {
+static int check_interface(ListenOptions *o, Error *error) {
         unsigned index;
 
         if (!address_is_link_local(&o->address))
@@ -360,39 +328,35 @@ static int check_interface(ListenOptions *o, char **ret_problem) {
         if (o->interface) {
                 index = if_nametoindex(o->interface);
                 if (index == 0)
-                        return problem(-ENODEV, ret_problem,
-                                       "Option interface names a network interface that this host does not have");
+                        return error_set(error, ERROR_NO_SUCH_INTERFACE, o->interface);
                 if (o->address.in6.sin6_scope_id == 0)
                         o->address.in6.sin6_scope_id = index;
                 if (o->address.in6.sin6_scope_id != index)
-                        return problem(-EINVAL, ret_problem,
-                                       "Options localAddress and interface name two different interfaces");
+                        return error_set(error, ERROR_INTERFACE_CONTRADICTS_SCOPE);
         }
 
         if (o->address.in6.sin6_scope_id == 0)
-                return problem(-EINVAL, ret_problem,
-                               "Option localAddress is link-local and needs its interface, as in fe80::1%%eth0");
+                return error_set(error, ERROR_MISSING_SCOPE);
 
         return 0;
 }
 
 /* Options that the service cannot implement for a delivery are refused: where the client calls accept(), the
  * service does not see the connections. */
-static int check_delivery(const ListenOptions *o, char **ret_problem) {
+static int check_delivery(const ListenOptions *o, Error *error) {
         const char *delivery = delivery_kind_to_string(o->delivery);
 
         if (o->acknowledge && !delivery_kind_can_acknowledge(o->delivery))
-                return problem(-EINVAL, ret_problem, "Option acknowledge contradicts option delivery, \"%s\"",
-                               delivery);
+                return error_set(error, ERROR_OPTION_CONTRADICTS_DELIVERY, "acknowledge", delivery);
         if (delivery_kind_accepts(o->delivery))
                 return 0;
 
         if (o->paused || o->n_allow_from > 0 || o->accept_rate > 0)
-                return problem(-EINVAL, ret_problem, "Option %s contradicts option delivery, \"%s\"",
-                               o->paused             ? "paused"
-                               : o->n_allow_from > 0 ? "allowFrom"
-                                                     : "acceptRate",
-                               delivery);
+                return error_set(error, ERROR_OPTION_CONTRADICTS_DELIVERY,
+                                 o->paused             ? "paused"
+                                 : o->n_allow_from > 0 ? "allowFrom"
+                                                       : "acceptRate",
+                                 delivery);
 
         return 0;
 }
@@ -401,14 +365,13 @@ static int set_default(char **option, const char *value) {
         return *option ? 0 : copy_string(option, value);
 }
 
-int listen_options_finish(ListenOptions *o, char **ret_problem) {
+int listen_options_finish(ListenOptions *o, Error *error) {
         int r;
 
         if (o->ipv6_only && o->address.sa.sa_family == AF_INET)
-                return problem(-EINVAL, ret_problem,
-                               "Option ipv6Only contradicts option localAddress, which is an IPv4 address");
+                return error_set(error, ERROR_IPV6_ONLY_CONTRADICTS_ADDRESS);
 
-        r = check_interface(o, ret_problem);
+        r = check_interface(o, error);
         if (r < 0)
                 return r;
 
@@ -419,7 +382,7 @@ int listen_options_finish(ListenOptions *o, char **ret_problem) {
         if (r < 0)
                 return r;
 
-        r = check_delivery(o, ret_problem);
+        r = check_delivery(o, error);
         if (r < 0)
                 return r;
 

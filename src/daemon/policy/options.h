@@ -15,9 +15,11 @@
 #include "base/address.h"
 
 #define OPTION_NAME_MAX 255
+#define OPTION_KEY_MAX 64 /* of an unknown option, to be named in an error */
 #define OPTION_ALLOW_FROM_MAX 256
 #define OPTION_DEFER_ACCEPT_MAX 3600
 
+typedef struct Error Error;
 typedef struct Prefix Prefix;
 
 typedef enum DeliveryKind {
@@ -74,19 +76,17 @@ bool delivery_kind_accepts(DeliveryKind kind);
 /* Whether the option acknowledge is allowed. */
 bool delivery_kind_can_acknowledge(DeliveryKind kind);
 
-/* All functions below return a negative errno. For -EINVAL, a bad argument, and -ENODEV, a scope that this
- * host does not have, they put a sentence for the caller of Listen into *ret_problem, which is to be freed.
- */
+/* All functions below return a negative errno. If it is the caller's mistake, they set the error, too. */
 
-int listen_options_new(int32_t port, int32_t backlog, ListenOptions **ret, char **ret_problem);
+int listen_options_new(int32_t port, int32_t backlog, ListenOptions **ret, Error *error);
 ListenOptions *listen_options_free(ListenOptions *options);
 
-int listen_options_set_backlog(ListenOptions *options, int32_t backlog, char **ret_problem);
+int listen_options_set_backlog(ListenOptions *options, int32_t backlog, Error *error);
 
 /* "s", "b", "u", "h" or "as"; NULL if there is no such option. */
 const char *option_get_signature(const char *key);
 
 /* Copies the value, an h by duplicating the descriptor. */
-int listen_options_set(ListenOptions *options, const char *key, OptionValue value, char **ret_problem);
+int listen_options_set(ListenOptions *options, const char *key, OptionValue value, Error *error);
 
-int listen_options_finish(ListenOptions *options, char **ret_problem);
+int listen_options_finish(ListenOptions *options, Error *error);

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "base/error.h"
 #include "base/macros.h"
 #include "base/parse.h"
 #include "daemon/policy/options.h"
@@ -50,7 +51,7 @@ int options_text_write(const ListenOptions *o, char **ret, size_t *ret_size) {
 }
 
 static int read_line(ListenOptions *o, const char *key, const char *value) {
-        _cleanup_free_ char *problem = NULL;
+        _cleanup_(error_done) Error problem = {};
         const char *signature;
         OptionValue v = {};
         int r;
@@ -131,7 +132,8 @@ static int read_prefixes(ListenOptions *o, const uint8_t *bytes, size_t size) {
 
 int options_text_read(const char *text, size_t size, ListenOptions **ret) {
         _cleanup_(listen_options_freep) ListenOptions *o = NULL;
-        _cleanup_free_ char *problem = NULL, *copy = NULL;
+        _cleanup_(error_done) Error problem = {};
+        _cleanup_free_ char *copy = NULL;
         size_t length;
         int r;
 
