@@ -78,6 +78,7 @@ TestAccepted *test_accepted_read(sd_bus_message *message);
 
 /* The options of Listen. */
 #define TEST_PULL "delivery", "s", "pull"
+#define TEST_CHANNEL "delivery", "s", "channel"
 #define TEST_PERSISTENT_PULL TEST_PULL, "persistent", "b", true
 
 /* The most that one call may wait, and gets. */

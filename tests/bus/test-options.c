@@ -1,18 +1,24 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What Listen refuses about its options. After each refusal nothing is bound and nothing is kept. What the
- * options do is in test-options-effects.c. */
+/* The options of Listen. tests/test-options.c tests each value without a bus. */
 
 #include <fcntl.h>
-#include <gio/gio.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/macros.h"
 #include "bus/fixture.h"
+#include "bus/kernel.h"
+
+/* --- Refused options; nothing is bound and nothing is kept then --- */
 
 #define NOT_AVAILABLE "org.example.TCPServerSocket.Error.AddressNotAvailable"
 
@@ -237,38 +243,6 @@ TEST("malformed calls are refused") {
         }
 }
 
-/* A number of a descriptor that did not come with the message. sd-bus would not send that; GDBus does. */
-TEST("a descriptor that is missing is refused") {
-        Attempt a = attempt_new(f);
-        g_autoptr(GDBusConnection) connection = NULL;
-        g_autoptr(GVariant) reply = NULL;
-        g_autoptr(GError) error = NULL;
-        g_autofree char *name = NULL;
-        GVariantBuilder builder;
-
-        a.message = sd_bus_message_unref(a.message);
-        connection = g_dbus_connection_new_for_address_sync(
-                        test_bus_address(f->bus),
-                        G_DBUS_CONNECTION_FLAGS_AUTHENTICATION_CLIENT |
-                                        G_DBUS_CONNECTION_FLAGS_MESSAGE_BUS_CONNECTION,
-                        NULL, NULL, &error);
-        g_assert_no_error(error);
-
-        g_variant_builder_init(&builder, G_VARIANT_TYPE("a{sv}"));
-        g_variant_builder_add(&builder, "{sv}", "lifetime", g_variant_new_handle(7));
-        reply = g_dbus_connection_call_sync(connection, TEST_BUS_NAME, TEST_MANAGER_PATH,
-                                            TEST_MANAGER_INTERFACE, "Listen",
-                                            g_variant_new("(ia{sv}i)", a.port, &builder, -1), NULL,
-                                            G_DBUS_CALL_FLAGS_NONE, TEST_DEADLINE_MS, NULL, &error);
-        g_assert_null(reply);
-        name = g_dbus_error_get_remote_error(error);
-        g_assert_cmpstr(name, ==, SD_BUS_ERROR_INVALID_ARGS);
-        g_assert_nonnull(strstr(error->message, "lifetime"));
-        g_assert_false(test_service_is_listening(f->service, a.port));
-        g_assert_cmpuint(test_service_count_fds(f->service), ==, a.n_fds);
-        g_assert_true(g_dbus_connection_close_sync(connection, NULL, NULL));
-}
-
 TEST("a refused port can be had at once") {
         uint16_t port = test_free_port();
         g_autofree char *error = test_listen_fails(f->client, NULL, port, -1, "noSuchOne", "b", true, NULL);
@@ -279,4 +253,338 @@ TEST("a refused port can be had at once") {
         g_assert_cmpstr(error, ==, SD_BUS_ERROR_INVALID_ARGS);
         g_assert_cmpstr(accepted->listener, ==, listener);
         test_assert_connected(peer, accepted->socket);
+}
+
+/* --- Effects --- */
+
+/* Nothing of what has connected was accepted. */
+static void assert_nothing_accepted(Fixture *f, const char *listener) {
+        test_settle(f->client);
+        g_assert_cmpuint(test_client_count_accepted(f->client), ==, 0);
+        g_assert_cmpuint(test_get_u64(f->client, listener, "Accepted"), ==, 0);
+}
+
+/* A peer connects and its connection is handed over. */
+static TestAccepted *accept_one(Fixture *f, const char *listener) {
+        _cleanup_close_ int peer = test_connect("::1", test_get_port(f->client, listener));
+        TestAccepted *accepted = test_client_wait_accepted(f->client);
+
+        g_assert_cmpstr(accepted->listener, ==, listener);
+        test_assert_connected(peer, accepted->socket);
+        return accepted;
+}
+
+static int get_no_delay(int fd) {
+        return test_get_socket_option(fd, IPPROTO_TCP, TCP_NODELAY);
+}
+
+static int get_keep_alive(int fd) {
+        return test_get_socket_option(fd, SOL_SOCKET, SO_KEEPALIVE);
+}
+
+static int get_non_blocking(int fd) {
+        int flags = fcntl(fd, F_GETFL);
+
+        g_assert_no_errno(flags);
+        return (flags & O_NONBLOCK) != 0;
+}
+
+static const struct {
+        const char *key;
+        int (*get)(int fd);
+} flags[] = {
+        { "noDelay", get_no_delay },
+        { "keepAlive", get_keep_alive },
+        { "nonBlocking", get_non_blocking },
+};
+
+TEST("without any, all are at their defaults") {
+        g_autofree char *listener = test_listen(f->client, -1, -1, NULL);
+        g_autoptr(TestAccepted) accepted = NULL;
+        static const struct {
+                const char *property;
+                const char *value;
+        } texts[] = {
+                { "LocalAddress", "::" },
+                { "BinaryType", "string" },
+                { "Delivery", "signal" },
+                { "Name", "" },
+        };
+        static const char *const counters[] = { "Accepted", "Delivered", "Refused", "Lost" };
+        g_autofree char *owner = test_get_string(f->client, listener, "Owner");
+
+        for (size_t i = 0; i < ELEMENTS(texts); i++) {
+                g_autofree char *value = test_get_string(f->client, listener, texts[i].property);
+
+                g_assert_cmpstr(value, ==, texts[i].value);
+        }
+        for (size_t i = 0; i < ELEMENTS(counters); i++)
+                g_assert_cmpuint(test_get_u64(f->client, listener, counters[i]), ==, 0);
+        g_assert_false(test_get_bool(f->client, listener, "Paused"));
+        g_assert_false(test_get_bool(f->client, listener, "Persistent"));
+        g_assert_cmpuint(test_get_u64(f->client, listener, "OwnerUID"), ==, geteuid());
+        g_assert_cmpstr(owner, ==, test_client_name(f->client));
+
+        accepted = accept_one(f, listener);
+        g_assert_cmpstr(accepted->binary_type, ==, "string");
+        for (size_t i = 0; i < ELEMENTS(flags); i++)
+                g_assert_cmpint(flags[i].get(accepted->socket), ==, 0);
+}
+
+TEST("noDelay, keepAlive and nonBlocking set one flag each, alone and together") {
+        for (unsigned set = 0; set < 1U << ELEMENTS(flags); set++) {
+                g_autofree char *listener = test_listen(f->client, 0, -1, flags[0].key, "b", set & 1,
+                                                        flags[1].key, "b", (set >> 1) & 1, flags[2].key, "b",
+                                                        (set >> 2) & 1, NULL);
+                g_autoptr(TestAccepted) accepted = accept_one(f, listener);
+
+                for (size_t i = 0; i < ELEMENTS(flags); i++)
+                        g_assert_cmpint(flags[i].get(accepted->socket), ==, (set >> i) & 1);
+        }
+}
+
+TEST("all descriptors of the service are close-on-exec") {
+        g_autoptr(GHashTable) before = test_service_list_fds(f->service), after = NULL;
+        _cleanup_close_ int lifetime = eventfd(0, EFD_CLOEXEC), peer = -EBADF, channel = -EBADF;
+        g_autofree char *listener = test_listen(f->client, 0, -1, "acknowledge", "b", true, "lifetime", "h",
+                                                lifetime, NULL);
+        g_autofree char *with_channel = test_listen(f->client, 0, -1, "delivery", "s", "channel", NULL);
+        g_autoptr(TestAccepted) accepted = NULL;
+        GHashTableIter iterator;
+        void *number;
+
+        channel = test_listener_call_fd(f->client, with_channel, "OpenChannel");
+        /* Until it is acknowledged, the service keeps its own descriptor of the connection. */
+        peer = test_connect("::1", test_get_port(f->client, listener));
+        accepted = test_client_wait_accepted(f->client);
+
+        /* Two listening sockets, the connection, the lifetime, and one end of the channel remain. */
+        test_wait_for(test_service_count_fds(f->service) == g_hash_table_size(before) + 5);
+        after = test_service_list_fds(f->service);
+        g_hash_table_iter_init(&iterator, after);
+        while (g_hash_table_iter_next(&iterator, &number, NULL))
+                g_assert_cmpint(test_service_get_fd_flags(f->service, GPOINTER_TO_INT(number)) & O_CLOEXEC,
+                                ==,
+                                g_hash_table_contains(before, number) && GPOINTER_TO_INT(number) <= 2
+                                                ? 0
+                                                : O_CLOEXEC);
+}
+
+TEST("binaryType is kept and carried") {
+        static const char *const types[] = { "string", "arraybuffer" };
+
+        for (size_t i = 0; i < ELEMENTS(types); i++) {
+                g_autofree char *listener = test_listen(f->client, 0, -1, "binaryType", "s", types[i], NULL);
+                g_autoptr(TestAccepted) accepted = accept_one(f, listener);
+                g_autofree char *property = test_get_string(f->client, listener, "BinaryType");
+
+                g_assert_cmpstr(accepted->binary_type, ==, types[i]);
+                g_assert_cmpstr(property, ==, types[i]);
+        }
+}
+
+/* Root sees everybody's, and whoever else runs the tests these. */
+static char *get_name_in_list(Fixture *f, const char *wanted) {
+        g_autoptr(sd_bus_message) reply = test_call(f->client, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE,
+                                                    "ListListeners", "");
+        char *name = NULL;
+        const char *listener, *key, *value;
+
+        g_assert_cmpint(sd_bus_message_enter_container(reply, 'a', "(oa{sv})"), >, 0);
+        while (sd_bus_message_enter_container(reply, 'r', "oa{sv}") > 0) {
+                g_assert_cmpint(sd_bus_message_read(reply, "o", &listener), >, 0);
+                g_assert_cmpint(sd_bus_message_enter_container(reply, 'a', "{sv}"), >, 0);
+                while (sd_bus_message_enter_container(reply, 'e', "sv") > 0) {
+                        g_assert_cmpint(sd_bus_message_read(reply, "s", &key), >, 0);
+                        if (streq(key, "Name") && streq(listener, wanted)) {
+                                g_assert_null(name);
+                                g_assert_cmpint(sd_bus_message_read(reply, "v", "s", &value), >, 0);
+                                name = g_strdup(value);
+                        } else
+                                g_assert_cmpint(sd_bus_message_skip(reply, "v"), >=, 0);
+                        g_assert_cmpint(sd_bus_message_exit_container(reply), >=, 0);
+                }
+                g_assert_cmpint(sd_bus_message_exit_container(reply), >=, 0);
+                g_assert_cmpint(sd_bus_message_exit_container(reply), >=, 0);
+        }
+        return name;
+}
+
+TEST("name is shown and listed") {
+        g_autofree char *longest = g_strnfill(255, 'n');
+        const char *const names[] = { "", "shop", "Büro, 端口 \"9\" <&>%s", longest };
+
+        for (size_t i = 0; i < ELEMENTS(names); i++) {
+                g_autofree char *listener = test_listen(f->client, 0, -1, "name", "s", names[i], NULL);
+                g_autofree char *property = test_get_string(f->client, listener, "Name");
+                g_autofree char *listed = get_name_in_list(f, listener);
+
+                g_assert_cmpstr(property, ==, names[i]);
+                g_assert_cmpstr(listed, ==, names[i]);
+        }
+}
+
+TEST("paused queues until Resume") {
+        g_autofree char *listener = test_listen(f->client, 0, -1, "paused", "b", true, NULL);
+        uint16_t port = test_get_port(f->client, listener);
+        _cleanup_close_ int first = test_connect("::1", port), second = -EBADF;
+        g_autoptr(TestAccepted) accepted = NULL, later = NULL;
+
+        g_assert_true(test_get_bool(f->client, listener, "Paused"));
+        assert_nothing_accepted(f, listener);
+        g_assert_cmpuint(test_service_count_queued(f->service, port), ==, 1);
+
+        test_listener_call(f->client, listener, "Resume");
+        accepted = test_client_wait_accepted(f->client);
+        test_assert_connected(first, accepted->socket);
+        g_assert_false(test_get_bool(f->client, listener, "Paused"));
+        /* Twice is once. */
+        test_listener_call(f->client, listener, "Resume");
+
+        test_listener_call(f->client, listener, "Pause");
+        test_listener_call(f->client, listener, "Pause");
+        g_assert_true(test_get_bool(f->client, listener, "Paused"));
+        second = test_connect("::1", port);
+        test_settle(f->client);
+        g_assert_cmpuint(test_client_count_accepted(f->client), ==, 0);
+        g_assert_cmpuint(test_service_count_queued(f->service, port), ==, 1);
+        test_assert_connected(first, accepted->socket);
+
+        test_listener_call(f->client, listener, "Resume");
+        later = test_client_wait_accepted(f->client);
+        test_assert_connected(second, later->socket);
+}
+
+TEST("deferAccept waits for the first bytes") {
+        g_autofree char *listener = test_listen(f->client, 0, -1, "deferAccept", "u", 30, NULL);
+        uint16_t port = test_get_port(f->client, listener);
+        _cleanup_close_ int silent = test_connect("::1", port), talking = test_connect("::1", port);
+        g_autoptr(TestAccepted) accepted = NULL;
+
+        assert_nothing_accepted(f, listener);
+        g_assert_cmpuint(test_service_count_queued(f->service, port), ==, 0);
+
+        test_send(talking, "hello", 5);
+        accepted = test_client_wait_accepted(f->client);
+        g_assert_cmpuint(accepted->remote_port, ==, test_local_port(talking));
+        test_expect(accepted->socket, "hello");
+        test_assert_connected(talking, accepted->socket);
+
+        test_settle(f->client);
+        g_assert_cmpuint(test_get_u64(f->client, listener, "Accepted"), ==, 1);
+        test_send(silent, "me too", 6);
+        g_clear_pointer(&accepted, test_accepted_free);
+        accepted = test_client_wait_accepted(f->client);
+        test_expect(accepted->socket, "me too");
+}
+
+/* Listens and asks the kernel about that socket. */
+static int listen_and_get(Fixture *f, const char *key, uint32_t value, int option) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, key, "u", value, NULL);
+        _cleanup_close_ int fd = test_service_copy_listening_socket(f->service,
+                                                                    test_get_port(f->client, listener));
+
+        test_listener_call(f->client, listener, "Close");
+        return fd < 0 ? -1 : test_get_socket_option(fd, IPPROTO_TCP, option);
+}
+
+TEST("deferAccept and fastOpen reach the kernel") {
+        g_autofree char *somaxconn = NULL;
+
+        g_assert_true(g_file_get_contents("/proc/sys/net/core/somaxconn", &somaxconn, NULL, NULL));
+
+        /* It was skipped then. */
+        if (listen_and_get(f, "fastOpen", 0, TCP_FASTOPEN) < 0)
+                return;
+
+        g_assert_cmpint(listen_and_get(f, "fastOpen", 0, TCP_FASTOPEN), ==, 0);
+        g_assert_cmpint(listen_and_get(f, "fastOpen", 5, TCP_FASTOPEN), ==, 5);
+        g_assert_cmpint(listen_and_get(f, "fastOpen", INT32_MAX, TCP_FASTOPEN), ==, atoi(somaxconn));
+
+        /* The kernel counts retransmissions, and rounds up. */
+        g_assert_cmpint(listen_and_get(f, "deferAccept", 0, TCP_DEFER_ACCEPT), ==, 0);
+        g_assert_cmpint(listen_and_get(f, "deferAccept", 1, TCP_DEFER_ACCEPT), ==, 1);
+        g_assert_cmpint(listen_and_get(f, "deferAccept", 5, TCP_DEFER_ACCEPT), >=, 5);
+        g_assert_cmpint(listen_and_get(f, "deferAccept", 3600, TCP_DEFER_ACCEPT), >=, 3600);
+}
+
+/* Both sides, without cookies; in the test's own network. */
+static bool enable_fast_open(void) {
+        FILE *file = fopen("/proc/sys/net/ipv4/tcp_fastopen", "we");
+
+        if (file && fputs("519", file) >= 0 && fclose(file) == 0)
+                return true;
+        g_test_skip("needs to change net.ipv4.tcp_fastopen");
+        return false;
+}
+
+/* A peer's first bytes come along with its SYN, if the listener agrees; they arrive anyway. */
+static bool connect_with_data(Fixture *f, const char *listener) {
+        _cleanup_close_ int peer = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        struct sockaddr_in6 to = {
+                .sin6_family = AF_INET6,
+                .sin6_addr = IN6ADDR_LOOPBACK_INIT,
+                .sin6_port = htons(test_get_port(f->client, listener)),
+        };
+        g_autoptr(TestAccepted) accepted = NULL;
+        struct tcp_info info = {};
+        socklen_t size = sizeof(info);
+
+        g_assert_cmpint(sendto(peer, "early", 5, MSG_FASTOPEN, (struct sockaddr *) &to, sizeof(to)), ==, 5);
+        accepted = test_client_wait_accepted(f->client);
+        test_expect(accepted->socket, "early");
+        g_assert_no_errno(getsockopt(accepted->socket, IPPROTO_TCP, TCP_INFO, &info, &size));
+        return (info.tcpi_options & TCPI_OPT_SYN_DATA) != 0;
+}
+
+TEST("fastOpen takes data with the first packet") {
+        g_autofree char *with = NULL, *without = NULL;
+
+        if (!test_require_private_network() || !enable_fast_open())
+                return;
+        without = test_listen(f->client, 0, -1, NULL);
+        g_assert_false(connect_with_data(f, without));
+        with = test_listen(f->client, 0, -1, "fastOpen", "u", 16, NULL);
+        g_assert_true(connect_with_data(f, with));
+}
+
+TEST("methods of another delivery are refused") {
+        static const char *const deliveries[] = { "signal", "pull", "channel", "socket" };
+        static const struct {
+                const char *member, *types;
+                bool works[ELEMENTS(deliveries)];
+        } methods[] = {
+                { "Acknowledge", "t", {} }, /* needs the option acknowledge */
+                { "Accept", "uu", { [1] = true } },
+                { "OpenChannel", "", { [2] = true } },
+                { "TakeSocket", "", { [3] = true } },
+                { "Pause", "", { true, true, true, false } }, /* the service does not accept for "socket" */
+                { "Resume", "", { true, true, true, false } },
+        };
+
+        for (size_t i = 0; i < ELEMENTS(deliveries); i++) {
+                g_autofree char *listener = test_listen(f->client, 0, -1, "delivery", "s", deliveries[i],
+                                                        NULL);
+                g_autofree char *delivery = test_get_string(f->client, listener, "Delivery");
+                /* The channel ends its listener when the reply is freed. */
+                g_autoptr(GPtrArray) calls = g_ptr_array_new_with_free_func((GDestroyNotify) test_call_free);
+
+                g_assert_cmpstr(delivery, ==, deliveries[i]);
+                for (size_t j = 0; j < ELEMENTS(methods); j++) {
+                        sd_bus_message *m = test_message_new(f->client, listener, TEST_LISTENER_INTERFACE,
+                                                             methods[j].member);
+                        TestCall *call;
+
+                        if (streq(methods[j].types, "t"))
+                                g_assert_cmpint(sd_bus_message_append(m, "t", UINT64_C(1)), >=, 0);
+                        else if (streq(methods[j].types, "uu"))
+                                g_assert_cmpint(sd_bus_message_append(m, "uu", 1U, 0U), >=, 0);
+                        call = test_call_start(f->client, m);
+                        g_ptr_array_add(calls, call);
+                        g_assert_cmpstr(test_call_error(call), ==,
+                                        methods[j].works[i] ? NULL : TEST_WRONG_DELIVERY);
+                        if (streq(methods[j].member, "Accept") && !methods[j].works[i])
+                                g_assert_nonnull(strstr(test_call_error_message(call), deliveries[i]));
+                }
+        }
 }

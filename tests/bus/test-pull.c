@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Delivery "pull", as one caller sees it. What several have to do with one another is in
- * test-pull-callers.c. */
+/* Delivery "pull". */
 
 #include <sys/eventfd.h>
 
@@ -334,4 +333,352 @@ TEST("who expects no reply takes nothing") {
         fd = test_listener_call_fd(f->client, taken, "TakeSocket");
         other = test_listener_call_fd(f->client, channel, "OpenChannel");
         g_assert_cmpuint(test_get_u64(f->client, listener, "Accepted"), ==, 1);
+}
+
+/* --- Several callers --- */
+
+/* The next call's only connection is this peer's. */
+static void assert_got(GPtrArray *batch, int peer, uint64_t serial, const char *text) {
+        TestAccepted *accepted;
+
+        g_assert_cmpuint(batch->len, ==, 1);
+        accepted = g_ptr_array_index(batch, 0);
+        g_assert_cmpuint(accepted->serial, ==, serial);
+        g_assert_cmpuint(accepted->remote_port, ==, test_local_port(peer));
+        test_expect(accepted->socket, text);
+        test_assert_connected(peer, accepted->socket);
+}
+
+static void assert_gets(TestClient *client,
+                        const char *listener,
+                        int peer,
+                        uint64_t serial,
+                        const char *text) {
+        g_autoptr(GPtrArray) batch = test_accept(client, listener, 1, TEST_ACCEPT_TIMEOUT_MAX);
+
+        assert_got(batch, peer, serial, text);
+}
+
+/* The client hangs, with a call that has been answered. */
+static void stall_with_an_answer(TestClient *hanging,
+                                 TestClient *other,
+                                 const char *listener,
+                                 uint32_t maximum,
+                                 uint64_t accepted) {
+        test_client_set_stalled(hanging, true);
+        /* Nobody will look at the answer. */
+        test_call_free(test_accept_start(hanging, listener, maximum, TEST_ACCEPT_TIMEOUT_MAX));
+        test_wait_for(test_get_u64(other, listener, "Accepted") == accepted);
+        g_assert_cmpuint(test_get_u64(other, listener, "Delivered"), <, accepted);
+}
+
+TEST("calls are answered in the order they came") {
+        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT_PULL, NULL);
+        uint16_t port = test_get_port(f->client, listener);
+        g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
+        TestClient *const callers[] = { f->client, other, other, f->client, other, f->client };
+        TestCall *calls[ELEMENTS(callers)];
+
+        /* Both are known to take descriptors. */
+        test_open_window(f->client);
+        test_open_window(other);
+        for (size_t i = 0; i < ELEMENTS(callers); i++) {
+                calls[i] = test_accept_start(callers[i], listener, 1, TEST_ACCEPT_TIMEOUT_MAX);
+                test_client_sync_service(callers[i]);
+        }
+
+        for (size_t i = 0; i < ELEMENTS(callers); i++) {
+                g_autofree char *text = g_strdup_printf("turn %zu", i);
+                _cleanup_close_ int peer = test_connect_and_say(port, text);
+                g_autoptr(GPtrArray) batch = test_accept_finish(calls[i]);
+
+                assert_got(batch, peer, i + 1, text);
+                test_client_sync_service(f->client);
+                test_client_sync_service(other);
+                for (size_t j = i + 1; j < ELEMENTS(callers); j++)
+                        g_assert_false(test_call_is_done(calls[j]));
+        }
+        test_wait_for(test_get_u64(f->client, listener, "Delivered") == ELEMENTS(callers));
+}
+
+TEST("a caller that leaves before its answer takes nothing along") {
+        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT_PULL, NULL);
+        TestClient *leaving = test_client_new(f->bus, (uid_t) -1);
+        TestCall *first, *second;
+        _cleanup_close_ int peer = -EBADF;
+        g_autoptr(GPtrArray) batch = NULL;
+
+        test_open_window(leaving);
+        first = test_accept_start(leaving, listener, 1, TEST_ACCEPT_TIMEOUT_MAX);
+        test_client_sync_service(leaving);
+        second = test_accept_start(f->client, listener, 1, TEST_ACCEPT_TIMEOUT_MAX);
+        test_client_sync_service(f->client);
+        test_call_free(first);
+        test_client_free(leaving);
+
+        peer = test_connect_and_say(test_get_port(f->client, listener), "for who is left");
+        batch = test_accept_finish(second);
+        assert_got(batch, peer, 1, "for who is left");
+        g_assert_cmpuint(test_get_u64(f->client, listener, "Lost"), ==, 0);
+}
+
+/* Its answer was on the way, and nobody has read it. */
+TEST("a caller that leaves without reading its answer takes nothing along") {
+        enum {
+                ROUNDS = 30
+        };
+        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT_PULL, NULL);
+        uint16_t port = test_get_port(f->client, listener);
+        unsigned fds = test_service_count_fds(f->service);
+
+        /* Who notices first, the bus or the service, is different each time. */
+        for (unsigned i = 0; i < ROUNDS; i++) {
+                TestClient *leaving = test_client_new(f->bus, (uid_t) -1);
+                _cleanup_close_ int peer = test_connect_and_say(port, "not lost");
+
+                test_open_window(leaving);
+                stall_with_an_answer(leaving, f->client, listener, 1, i + 1);
+                test_client_free(leaving);
+                assert_gets(f->client, listener, peer, i + 1, "not lost");
+        }
+        test_wait_for(test_get_u64(f->client, listener, "Delivered") == ROUNDS);
+        g_assert_cmpuint(test_get_u64(f->client, listener, "Accepted"), ==, ROUNDS);
+        g_assert_cmpuint(test_get_u64(f->client, listener, "Lost"), ==, 0);
+        test_wait_for(test_service_count_fds(f->service) <= fds + 1);
+}
+
+static void send_descriptors(TestClient *sender, TestClient *receiver, unsigned n_messages) {
+        static const char padding[32 * 1024];
+
+        for (unsigned i = 0; i < n_messages; i++) {
+                g_autoptr(sd_bus_message) message = NULL;
+
+                g_assert_cmpint(sd_bus_message_new_signal(test_client_bus(sender), &message, "/test",
+                                                          "test.Test", "Test"),
+                                >=, 0);
+                g_assert_cmpint(sd_bus_message_set_destination(message, test_client_name(receiver)), >=, 0);
+                g_assert_cmpint(sd_bus_message_append_array(message, 'y', padding, sizeof(padding)), >=, 0);
+                for (unsigned j = 0; j < 16; j++)
+                        g_assert_cmpint(sd_bus_message_append(message, "h", STDIN_FILENO), >=, 0);
+                g_assert_cmpint(sd_bus_send(test_client_bus(sender), message, NULL), >=, 0);
+        }
+}
+
+/* dbus-daemon passes no descriptors on to whoever has not read 64 of them, and throws the reply away: what
+ * goes along with it as a receipt is closed, though nothing was read. */
+TEST("a reply that the bus refused confirms nothing") {
+        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT_PULL, NULL);
+        g_autoptr(TestClient) one = test_client_new(f->bus, (uid_t) -1),
+                              two = test_client_new(f->bus, (uid_t) -1);
+        TestClient *hanging = test_client_new(f->bus, (uid_t) -1);
+        uint16_t port = test_get_port(f->client, listener);
+        _cleanup_close_ int first = test_connect_and_say(port, "unread"), second = -EBADF;
+
+        test_open_window(hanging);
+        stall_with_an_answer(hanging, f->client, listener, 1, 1);
+        send_descriptors(one, hanging, 12);
+        send_descriptors(two, hanging, 12);
+        test_client_sync(two);
+
+        second = test_connect_and_say(port, "refused");
+        test_call_free(test_accept_start(hanging, listener, 1, TEST_ACCEPT_TIMEOUT_MAX));
+        test_wait_for(test_get_u64(f->client, listener, "Accepted") == 2);
+        for (unsigned i = 0; i < 10; i++)
+                test_client_sync_service(f->client);
+        g_assert_cmpuint(test_get_u64(f->client, listener, "Delivered"), ==, 0);
+
+        test_client_free(hanging);
+        assert_gets(f->client, listener, first, 1, "unread");
+        assert_gets(f->client, listener, second, 2, "refused");
+        g_assert_cmpuint(test_get_u64(f->client, listener, "Lost"), ==, 0);
+}
+
+/* Who waits behind the one to whom the bus did not pass it on has it then. */
+TEST("a reply that the bus refused is for who waits behind") {
+        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT_PULL, NULL);
+        g_autoptr(TestClient) one = test_client_new(f->bus, (uid_t) -1),
+                              two = test_client_new(f->bus, (uid_t) -1),
+                              hanging = test_client_new(f->bus, (uid_t) -1);
+        uint16_t port = test_get_port(f->client, listener);
+        _cleanup_close_ int known = test_connect_and_say(port, "known"), unread = -EBADF, refused = -EBADF;
+        g_autoptr(GPtrArray) batch = NULL;
+        TestCall *call;
+
+        if (test_bus_is_broker()) {
+                g_test_skip("dbus-broker does not refuse it");
+                return;
+        }
+
+        assert_gets(f->client, listener, known, 1, "known");
+        unread = test_connect_and_say(port, "unread");
+        test_open_window(hanging);
+        stall_with_an_answer(hanging, f->client, listener, 1, 2);
+        send_descriptors(one, hanging, 12);
+        send_descriptors(two, hanging, 12);
+        test_client_sync(two);
+
+        test_call_free(test_accept_start(hanging, listener, 1, TEST_ACCEPT_TIMEOUT_MAX));
+        test_client_sync_service(f->client);
+        call = test_accept_start(f->client, listener, 1, TEST_ACCEPT_TIMEOUT_MAX);
+        test_client_sync_service(f->client);
+        refused = test_connect_and_say(port, "refused");
+        batch = test_accept_finish(call);
+        assert_got(batch, refused, 3, "refused");
+}
+
+TEST("what a caller left behind comes first") {
+        static const char *const texts[] = { "one", "two", "three", "four", "five", "six" };
+        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT_PULL, NULL);
+        uint16_t port = test_get_port(f->client, listener);
+        TestClient *leaving = test_client_new(f->bus, (uid_t) -1);
+        int peers[ELEMENTS(texts)];
+
+        test_open_window(leaving);
+        for (size_t i = 0; i < ELEMENTS(texts); i++)
+                peers[i] = test_connect_and_say(port, texts[i]);
+        stall_with_an_answer(leaving, f->client, listener, 4, 4);
+        assert_gets(f->client, listener, peers[4], 5, texts[4]);
+
+        test_client_free(leaving);
+        for (size_t i = 0; i < 4; i++) {
+                g_autoptr(GPtrArray) batch = NULL;
+
+                if (i == 0)
+                        test_notice_free(test_client_wait_pending(f->client));
+                batch = test_accept(f->client, listener, 1, TEST_ACCEPT_TIMEOUT_MAX);
+                /* Before the others are back, the sixth is the first. */
+                if (i == 0 && ((TestAccepted *) g_ptr_array_index(batch, 0))->serial == 6) {
+                        assert_got(batch, peers[5], 6, texts[5]);
+                        peers[5] = close_fd(peers[5]);
+                        i--;
+                        continue;
+                }
+                assert_got(batch, peers[i], i + 1, texts[i]);
+        }
+        if (peers[5] >= 0)
+                assert_gets(f->client, listener, peers[5], 6, texts[5]);
+        test_wait_for(test_get_u64(f->client, listener, "Delivered") == ELEMENTS(texts));
+        g_assert_cmpuint(test_get_u64(f->client, listener, "Lost"), ==, 0);
+        for (size_t i = 0; i < ELEMENTS(texts); i++)
+                close_fd(peers[i]);
+}
+
+TEST("an owner that leaves ends its connections") {
+        unsigned fds = test_service_count_fds(f->service);
+        TestClient *leaving = test_client_new(f->bus, (uid_t) -1);
+        g_autofree char *listener = NULL;
+        uint16_t port;
+        int peers[3];
+
+        test_open_window(leaving);
+        listener = test_listen(leaving, 0, -1, TEST_PULL, NULL);
+        port = test_get_port(leaving, listener);
+        for (size_t i = 0; i < ELEMENTS(peers); i++)
+                peers[i] = test_connect_and_say(port, "hello");
+        test_client_set_stalled(leaving, true);
+        test_call_free(test_accept_start(leaving, listener, 2, TEST_ACCEPT_TIMEOUT_MAX));
+        test_call_free(test_accept_start(leaving, listener, 16, TEST_ACCEPT_TIMEOUT_MAX));
+        test_wait_for(test_service_count_queued(f->service, port) == 0);
+        test_client_free(leaving);
+        for (size_t i = 0; i < ELEMENTS(peers); i++) {
+                (void) test_wait_end(peers[i]);
+                close_fd(peers[i]);
+        }
+        test_wait_for(!test_service_is_listening(f->service, port));
+        test_wait_for(test_service_count_fds(f->service) == fds);
+}
+
+/* Its calls are first in the queue, and it does not take what it was sent before. */
+TEST("a caller that hangs does not stand in the way") {
+        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT_PULL, NULL);
+        uint16_t port = test_get_port(f->client, listener);
+        unsigned most = test_get_window(f->client);
+        g_autoptr(TestClient) hanging = test_client_new(f->bus, (uid_t) -1);
+        g_autofree int *peers = g_new(int, most);
+        uint64_t n_accepted, n_hung;
+
+        test_open_window(hanging);
+        test_client_set_stalled(hanging, true);
+        for (unsigned i = 0; i < 40; i++)
+                test_call_free(test_accept_start(hanging, listener, 16, TEST_ACCEPT_TIMEOUT_MAX));
+        for (unsigned i = 0; i < most; i++)
+                peers[i] = test_connect_and_say(port, "hung");
+        /* These go to it, and the others do not. */
+        n_hung = 0;
+        do {
+                n_accepted = n_hung;
+                test_client_sync_service(f->client);
+                n_hung = test_get_u64(f->client, listener, "Accepted");
+        } while (n_hung > n_accepted);
+        g_assert_cmpuint(n_hung, >, 0);
+
+        for (unsigned i = 0; i < 100; i++) {
+                _cleanup_close_ G_GNUC_UNUSED int peer = test_connect_and_say(port, "mine");
+                g_autoptr(GPtrArray) batch = test_accept(f->client, listener, 1, TEST_ACCEPT_TIMEOUT_MAX);
+
+                g_assert_cmpuint(batch->len, ==, 1);
+        }
+        for (unsigned i = 0; i < most; i++)
+                close_fd(peers[i]);
+}
+
+TEST("nobody needs to own it") {
+        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT_PULL, NULL);
+        uint16_t port = test_get_port(f->client, listener);
+        TestClient *next = test_client_new(f->bus, (uid_t) -1);
+        _cleanup_close_ int first = -EBADF, second = -EBADF;
+        g_autofree G_GNUC_UNUSED char *nobody = NULL;
+
+        test_client_free(f->client);
+        f->client = next;
+        test_wait_for(!test_has_owner(next, listener));
+        first = test_connect_and_say(port, "first");
+        test_client_sync_service(next);
+        g_assert_cmpuint(test_get_u64(next, listener, "Accepted"), ==, 0);
+        g_assert_cmpuint(test_client_count_signals(next, NULL), ==, 0);
+
+        assert_gets(next, listener, first, 1, "first");
+        g_assert_false(test_has_owner(next, listener));
+        second = test_connect_and_say(port, "second");
+        test_client_sync_service(next);
+        g_assert_cmpuint(test_client_count_signals(next, NULL), ==, 0);
+
+        /* An owner is told what waits already. */
+        test_listener_call(next, listener, "Adopt");
+        test_notice_free(test_client_wait_pending(next));
+        assert_gets(next, listener, second, 2, "second");
+        g_assert_cmpuint(test_client_count_signals(next, "Pending"), ==, 1);
+}
+
+/* The owner is told, even if others call. */
+TEST("Pending is told to the owner alone") {
+        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT_PULL, NULL);
+        uint16_t port = test_get_port(f->client, listener);
+        g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
+        _cleanup_close_ int first = test_connect_and_say(port, "first"), second = -EBADF;
+
+        test_notice_free(test_client_wait_pending(f->client));
+        assert_gets(other, listener, first, 1, "first");
+        second = test_connect_and_say(port, "second");
+        test_notice_free(test_client_wait_pending(f->client));
+        assert_gets(other, listener, second, 2, "second");
+        test_client_sync_service(other);
+        g_assert_cmpuint(test_client_count_signals(other, NULL), ==, 0);
+}
+
+TEST("a caller without descriptors is refused and takes nothing along") {
+        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT_PULL, NULL);
+        uint16_t port = test_get_port(f->client, listener);
+        g_autoptr(TestClient) poor = test_client_new_full(f->bus, (uid_t) -1, TEST_CLIENT_NO_FDS);
+        g_autoptr(TestCall) early = test_accept_start(poor, listener, 1, TEST_ACCEPT_TIMEOUT_MAX);
+        g_autoptr(TestCall) late = NULL;
+        _cleanup_close_ int peer = test_connect_and_say(port, "for who can");
+
+        g_assert_cmpstr(test_call_error(early), ==, SD_BUS_ERROR_NOT_SUPPORTED);
+        late = test_accept_start(poor, listener, 16, 0);
+        g_assert_cmpstr(test_call_error(late), ==, SD_BUS_ERROR_NOT_SUPPORTED);
+        g_assert_true(test_service_is_listening(f->service, port));
+
+        assert_gets(f->client, listener, peer, 1, "for who can");
+        g_assert_cmpuint(test_get_u64(f->client, listener, "Lost"), ==, 0);
 }

@@ -1,13 +1,63 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Clients that do not read: the answers to what they call, and what others make the service send them. When
- * 127 MiB of what a sender has sent wait for such, dbus-daemon stops reading from that sender, and nobody
- * would be served any more. dbus-broker counts it against the client, and in the end disconnects it. */
+/*
+ * Clients that do not read: replies to their calls, and signals that other clients cause. When 127 MiB of a
+ * sender wait for such clients, dbus-daemon stops reading from that sender, and the service could serve no
+ * client. dbus-broker counts it against the client, and in the end disconnects it.
+ */
 
 #include "base/macros.h"
-#include "bus/channel.h"
-#include "bus/counted.h"
 #include "bus/fixture.h"
+
+/* --- Calls of which the answers are counted --- */
+
+#define COUNTED_LISTENERS 1000U
+#define COUNTED_LISTS 300U
+
+/* As many are sent before one waits. */
+#define COUNTED_AT_ONCE 50U
+
+/* Begins with zeros. */
+typedef struct Counted {
+        TestClient *client; /* or NULL */
+        unsigned n_sent;
+        unsigned n_answered;
+        unsigned n_refused; /* of these */
+        unsigned n_failed;  /* and otherwise */
+        unsigned refused; /* when the service's first refusal came, among all that the client has received */
+} Counted;
+
+static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        Counted *calls = userdata;
+
+        calls->n_answered++;
+        if (sd_bus_message_is_method_error(m, SD_BUS_ERROR_LIMITS_EXCEEDED)) {
+                calls->n_refused++;
+                if (calls->client && calls->refused == 0 &&
+                    !streq(sd_bus_message_get_sender(m), "org.freedesktop.DBus"))
+                        calls->refused = test_client_next_order(calls->client);
+        } else if (sd_bus_message_get_error(m))
+                calls->n_failed++;
+        return 1;
+}
+
+static void counted_start(Counted *calls, TestClient *client, sd_bus_message *m) {
+        g_assert_cmpint(sd_bus_call_async(test_client_bus(client), NULL, m, on_answer, calls, UINT64_MAX), >=,
+                        0);
+        sd_bus_message_unref(m);
+        calls->n_sent++;
+}
+
+static sd_bus_message *counted_make_list(TestClient *client) {
+        return test_message_new(client, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE, "ListListeners");
+}
+
+static sd_bus_message *counted_make_introspect(TestClient *client) {
+        return test_message_new(client, TEST_MANAGER_PATH, "org.freedesktop.DBus.Introspectable",
+                                "Introspect");
+}
+
+/* --- Clients that do not read --- */
 
 #define SECOND UINT64_C(1000000)
 
@@ -211,7 +261,7 @@ static void lose_connections(TestClient *client, const char *listener) {
 
 TEST("nor errors that others cause") {
         g_autoptr(TestClient) owner = test_client_new(f->bus, (uid_t) -1);
-        g_autofree char *listener = test_listen(owner, 0, -1, CHANNEL, "persistent", "b", true, NULL);
+        g_autofree char *listener = test_listen(owner, 0, -1, TEST_CHANNEL, "persistent", "b", true, NULL);
         Counted calls = {};
         uint64_t before = 0;
         unsigned n_errors;
@@ -358,4 +408,118 @@ TEST("who does not read is told of the end") {
         }
 
         due_tear_down(&d);
+}
+
+/* --- Clients that read --- */
+
+#define FEW_LISTENERS 20U
+#define N_AT_ONCE 20000U /* their answers are more than dbus-daemon takes */
+
+/* In windows, as somebody who reads does. */
+static void call_often(TestClient *client, sd_bus_message *(*make)(TestClient *client), unsigned n_calls) {
+        Counted calls = {};
+
+        for (unsigned i = 0; i < n_calls; i++) {
+                counted_start(&calls, client, make(client));
+                if (i % COUNTED_AT_ONCE == COUNTED_AT_ONCE - 1)
+                        test_wait_for(calls.n_answered == calls.n_sent);
+        }
+        test_wait_for(calls.n_answered == calls.n_sent);
+        g_assert_cmpuint(calls.n_refused, ==, 0);
+        g_assert_cmpuint(calls.n_failed, ==, 0);
+}
+
+/* Many programs read and answer no Pings: those that wait for the answer to a call, and what is made with
+ * jeepney. */
+TEST("who reads is not refused, though it answers no Pings") {
+        test_client_set_pings(f->client, TEST_PINGS_IGNORE);
+        for (unsigned i = 0; i < FEW_LISTENERS; i++)
+                g_free(test_listen(f->client, 0, -1, NULL));
+
+        call_often(f->client, counted_make_list, 5000);
+        call_often(f->client, counted_make_introspect, 5000);
+        g_assert_cmpuint(test_client_count_pings(f->client), <=, 1); /* the probe */
+}
+
+/* One list is longer than what may always be unread, and somebody of the same user reads nothing. */
+TEST("nor for what another one of its user does not read") {
+        g_autoptr(TestClient) staller = test_client_new(f->bus, (uid_t) -1);
+        Counted calls = {};
+
+        for (unsigned i = 0; i < COUNTED_LISTENERS; i++)
+                g_free(test_listen(f->client, 0, -1, NULL));
+        test_client_set_stalled(staller, true);
+        for (unsigned i = 0; i < COUNTED_LISTS; i++)
+                counted_start(&calls, staller, counted_make_list(staller));
+        (void) sd_bus_flush(test_client_bus(staller));
+        test_client_sync_service(f->client);
+
+        for (unsigned i = 0; i < 100; i++)
+                sd_bus_message_unref(test_call(f->client, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE,
+                                               "ListListeners", ""));
+}
+
+static const FixtureOptions session_like = {
+        .bus_xml = "<limit name=\"max_replies_per_connection\">50000</limit>",
+};
+
+/* On a session bus a client may wait for the answers to as many calls as it likes. */
+TEST_ON("every call is answered, however many there are at once", &session_like) {
+        Counted calls = {};
+
+        for (unsigned i = 0; i < N_AT_ONCE; i++)
+                counted_start(&calls, f->client, counted_make_introspect(f->client));
+        test_wait_for(calls.n_answered == calls.n_sent);
+        g_assert_cmpuint(calls.n_failed, ==, 0);
+}
+
+TEST("nor with pull") {
+        g_autofree char *listener = NULL;
+        uint16_t port;
+
+        test_client_set_pings(f->client, TEST_PINGS_IGNORE);
+        listener = test_listen(f->client, 0, -1, TEST_PULL, NULL);
+        port = test_get_port(f->client, listener);
+
+        for (unsigned i = 0; i < 100; i++) {
+                _cleanup_close_ G_GNUC_UNUSED int peer = test_connect("::1", port);
+                g_autoptr(GPtrArray) accepted = test_accept(f->client, listener, 1, TEST_ACCEPT_TIMEOUT_MAX);
+                Counted calls = {};
+
+                g_assert_cmpuint(accepted->len, ==, 1);
+                for (unsigned j = 0; j < COUNTED_AT_ONCE; j++) {
+                        sd_bus_message *m = test_message_new(f->client, listener, TEST_LISTENER_INTERFACE,
+                                                             "Accept");
+
+                        g_assert_cmpint(sd_bus_message_append(m, "uu", UINT32_C(1), UINT32_C(0)), >=, 0);
+                        counted_start(&calls, f->client, m);
+                }
+                test_wait_for(calls.n_answered == calls.n_sent);
+                g_assert_cmpuint(calls.n_refused + calls.n_failed, ==, 0);
+        }
+}
+
+TEST("nor with acknowledge") {
+        g_autofree char *listener = NULL;
+        uint16_t port;
+
+        test_client_set_pings(f->client, TEST_PINGS_IGNORE);
+        listener = test_listen(f->client, 0, -1, "acknowledge", "b", true, NULL);
+        port = test_get_port(f->client, listener);
+
+        for (unsigned i = 0; i < 100; i++) {
+                _cleanup_close_ G_GNUC_UNUSED int peer = test_connect("::1", port);
+                g_autoptr(TestAccepted) accepted = test_client_wait_accepted(f->client);
+                Counted calls = {};
+
+                for (unsigned j = 0; j < COUNTED_AT_ONCE; j++) {
+                        sd_bus_message *m = test_message_new(f->client, listener, TEST_LISTENER_INTERFACE,
+                                                             "Acknowledge");
+
+                        g_assert_cmpint(sd_bus_message_append(m, "t", accepted->serial), >=, 0);
+                        counted_start(&calls, f->client, m);
+                }
+                test_wait_for(calls.n_answered == calls.n_sent);
+                g_assert_cmpuint(calls.n_refused + calls.n_failed, ==, 0);
+        }
 }
