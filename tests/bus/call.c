@@ -269,14 +269,19 @@ char *test_listener_call_fails(TestClient *client, const char *listener, const c
         return test_call_fails(client, NULL, listener, TEST_LISTENER_INTERFACE, member, "");
 }
 
-int test_listener_call_fd(TestClient *client, const char *listener, const char *member) {
-        g_autoptr(sd_bus_message) reply = test_call(client, listener, TEST_LISTENER_INTERFACE, member, "");
+int test_reply_read_fd(sd_bus_message *reply) {
         int fd;
 
         g_assert_cmpint(sd_bus_message_read(reply, "h", &fd), >=, 0);
         fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
         g_assert_no_errno(fd);
         return fd;
+}
+
+int test_listener_call_fd(TestClient *client, const char *listener, const char *member) {
+        g_autoptr(sd_bus_message) reply = test_call(client, listener, TEST_LISTENER_INTERFACE, member, "");
+
+        return test_reply_read_fd(reply);
 }
 
 /* Returns the reply, entered into its variant, and the type of what is there. */
@@ -346,6 +351,11 @@ TestCall *test_accept_start(TestClient *client, const char *listener, uint32_t m
 
         g_assert_cmpint(sd_bus_message_append(message, "uu", maximum, timeout_ms), >=, 0);
         return test_call_start(client, message);
+}
+
+TestAccepted *test_accept_read_first(sd_bus_message *reply) {
+        g_assert_cmpint(sd_bus_message_enter_container(reply, 'a', "(hsqa{sv})"), >=, 0);
+        return sd_bus_message_enter_container(reply, 'r', "hsqa{sv}") > 0 ? test_accepted_read(reply) : NULL;
 }
 
 GPtrArray *test_accept_finish(TestCall *call) {

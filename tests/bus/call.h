@@ -71,6 +71,9 @@ const char *test_call_error_message(TestCall *call);
 unsigned test_call_order(TestCall *call);
 void test_call_free(TestCall *call);
 
+/* Reads a descriptor, and returns a copy. */
+int test_reply_read_fd(sd_bus_message *reply);
+
 /* Reads "hsqa{sv}", an element of Accept()'s result. */
 TestAccepted *test_accepted_read(sd_bus_message *message);
 
@@ -84,6 +87,9 @@ TestAccepted *test_accepted_read(sd_bus_message *message);
 /* The most that one call may wait, and gets. */
 #define TEST_ACCEPT_TIMEOUT_MAX 20000U
 #define TEST_ACCEPT_MAX 15U
+
+/* Reads the first connection of a reply to Accept. Returns NULL if there is none. */
+TestAccepted *test_accept_read_first(sd_bus_message *reply);
 
 TestCall *test_accept_start(TestClient *client, const char *listener, uint32_t maximum, uint32_t timeout_ms);
 /* What the call was answered with, an array of TestAccepted; consumes the call. */
