@@ -89,7 +89,7 @@ static void test_no_right(Fixture *f, const void *data) {
         /* There is no polkit here, so that nobody but root may. */
         listener = test_listen(f->client, 0, -1, NULL);
         close = tool_run_full(f->bus, NULL, test_other_uid(0), (const char *const[]) { "close", "1", NULL });
-        tool_assert_fails(close, 1, "Failed to close listener 1", "run it as root", NULL);
+        tool_assert_fails(close, 1, "Failed to close listener 1", "run the command as root", NULL);
         pause = tool_run_full(f->bus, NULL, test_other_uid(0), (const char *const[]) { "pause", "1", NULL });
         tool_assert_fails(pause, 1, "Only the owner of listener 1", "persistent", NULL);
         show = tool_run_full(f->bus, NULL, test_other_uid(0), (const char *const[]) { "show", "1", NULL });
@@ -103,7 +103,8 @@ static void test_no_service(void) {
 
         tool_assert_fails(list, 1, "Failed to list listeners", "is tcpserversocket installed?", NULL);
         /* LSB's "not running". */
-        tool_assert_fails(status, 3, "Failed to ask the service", "is tcpserversocket installed?", NULL);
+        tool_assert_fails(status, 3, "Failed to get the properties of the service",
+                          "is tcpserversocket installed?", NULL);
 }
 
 static void test_no_bus(void) {

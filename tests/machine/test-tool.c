@@ -57,7 +57,7 @@ MACHINE_TEST("the wrong password") {
         terminal_type_password(t, "no idea");
         g_assert_cmpint(terminal_wait(t), ==, 1);
         g_assert_true(terminal_shows(t, "Failed to close listener 1: "));
-        g_assert_true(terminal_shows(t, "run it as root"));
+        g_assert_true(terminal_shows(t, "run the command as root"));
         g_assert_true(test_is_listening(machine_service_pid(), test_get_port(m->root, listener)));
 }
 

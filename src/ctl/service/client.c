@@ -74,7 +74,7 @@ int context_open_agent(Context *c) {
         return agent_open();
 }
 
-/* By the configuration of the service, not by a policy. */
+/* Whether the configuration of the service forbids it, and not a policy. */
 static bool is_forbidden(const char *message) {
         _cleanup_(error_done) Error e = {};
 
@@ -86,7 +86,7 @@ static bool is_forbidden(const char *message) {
                e.info == error_get_info(ERROR_DELIVERY_NOT_ALLOWED);
 }
 
-/* What somebody can do about it. */
+/* Returns what the user can do about the error, or NULL. */
 static const char *find_advice(const sd_bus_error *error) {
         static const struct {
                 const char *name;
@@ -97,25 +97,27 @@ static const char *find_advice(const sd_bus_error *error) {
                 { SD_BUS_ERROR_NAME_HAS_NO_OWNER,
                   N_("is tcpserversocket installed? With --user, start \"tcpserversocketd --user\" first") },
                 { SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED,
-                  N_("run it on a terminal and without --no-ask-password, or as root") },
-                { SD_BUS_ERROR_ACCESS_DENIED, N_("run it as root, or ask an administrator to allow it") },
-                { SD_BUS_ERROR_INVALID_ARGS, N_("tcpserversocketctl(1) says what the options may be") },
+                  N_("run the command on a terminal and without --no-ask-password, or as root") },
+                { SD_BUS_ERROR_ACCESS_DENIED,
+                  N_("run the command as root, or ask an administrator to allow it") },
+                { SD_BUS_ERROR_INVALID_ARGS, N_("tcpserversocketctl(1) describes the options") },
                 { SD_BUS_ERROR_ADDRESS_IN_USE,
-                  N_("\"list\" or \"ss -ltnp\" shows who has it; choose another one") },
-                { SD_BUS_ERROR_LIMITS_EXCEEDED, N_("\"status\" shows the limits; close what is not needed") },
-                { SD_BUS_ERROR_UNKNOWN_OBJECT, N_("\"list\" shows what there is") },
+                  N_("\"list\" or \"ss -ltnp\" shows the program that uses it; choose another port") },
+                { SD_BUS_ERROR_LIMITS_EXCEEDED,
+                  N_("\"status\" shows the limits; close listeners that are not needed") },
+                { SD_BUS_ERROR_UNKNOWN_OBJECT, N_("\"list\" shows all") },
                 { SD_BUS_ERROR_NO_REPLY, N_("try again; \"journalctl -u tcpserversocketd\" may say more") },
                 { SD_BUS_ERROR_TIMEOUT, N_("try again; \"journalctl -u tcpserversocketd\" may say more") },
-                { ERROR_NAME_ADDRESS_NOT_AVAILABLE, N_("\"ip address\" shows what there is") },
-                { ERROR_NAME_WRONG_DELIVERY, N_("\"show\" tells how the listener was made") },
-                { ERROR_NAME_ALREADY_TAKEN, N_("\"show\" tells who owns the listener") },
-                { ERROR_NAME_HAS_OWNER, N_("\"show\" tells who owns the listener") },
+                { ERROR_NAME_ADDRESS_NOT_AVAILABLE, N_("\"ip address\" shows the addresses of this host") },
+                { ERROR_NAME_WRONG_DELIVERY, N_("\"show\" prints its delivery") },
+                { ERROR_NAME_ALREADY_TAKEN, N_("\"show\" prints its owner") },
+                { ERROR_NAME_HAS_OWNER, N_("\"show\" prints its owner") },
         };
 
-        /* Of root, polkit is not asked, but what the configuration forbids is forbidden to everybody. */
+        /* The service does not ask polkit about root, so for root it can only be the configuration. */
         if (sd_bus_error_has_name(error, SD_BUS_ERROR_ACCESS_DENIED) &&
             (geteuid() == 0 || is_forbidden(error->message)))
-                return _("see tcpserversocketd.conf(5), AllowedPorts= and what follows there");
+                return _("see AllowedPorts= and the settings after it in tcpserversocketd.conf(5)");
 
         for (size_t i = 0; i < ELEMENTS(table); i++)
                 if (sd_bus_error_has_name(error, table[i].name))

@@ -305,7 +305,7 @@ int query_status(Context *c, ServiceStatus *ret) {
         if (r >= 0)
                 r = field_read_dict(reply, read_service_property, &s);
         if (r < 0)
-                return client_error(c, r, &error, _("Failed to ask the service"));
+                return client_error(c, r, &error, _("Failed to get the properties of the service"));
 
         add_credentials(c, &s);
         *ret = TAKE(s, (ServiceStatus) {});
