@@ -212,7 +212,7 @@ static void test_what_the_configuration_forbids(void) {
         test_call_driver(service, "RequestName", "su", TEST_BUS_NAME, 0);
         result = tool_run_full(bus, NULL, test_other_uid(0),
                                (const char *const[]) { "listen", "80", "--", "true", NULL });
-        tool_assert_fails(result, 1, "does not allow port 80; see tcpserversocketd.conf(5)", NULL);
+        tool_assert_fails(result, 1, "does not allow port 80; see AllowedPorts=", NULL);
         sd_bus_slot_unref(slot);
 }
 
