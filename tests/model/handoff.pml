@@ -18,7 +18,7 @@
  *                                                                  outbox_handle_refusal(), outbox_free(), on_timer()
  *     hang_up, traffic_check, on_check                             receipt.c; on_receipt_hung(), on_receipt_read()
  *     serve, send                                                  listener_serve(), signal_push(), pull_push()
- *     on_acknowledge                                               signal_acknowledge()
+ *     on_acknowledge                                               delivery_signal_acknowledge()
  *     in_batch                                                     what epoll told the bus; why CHECK_ROUNDS is 3
  *
  * What is smaller: a share is 3 of 4 and the fast pool 1 of 20, which is just enough for one caller to begin; a window is 3

@@ -25,7 +25,6 @@
 
 typedef struct DeliveryChannel {
         Delivery delivery; /* must be first. Its queue 'sent': unread in the channel */
-        bool is_served;    /* the client that opened the channel is still there; otherwise nothing is sent */
         int ours;          /* the service's end; -EBADF: no channel */
         bool reset;        /* the client has closed it with unread packets in it */
         sd_event_source *source;
@@ -102,11 +101,18 @@ static int send_connection(int socket, int fd, uint64_t serial) {
         return packet_send(&packet, socket, &fd, 1);
 }
 
+/* Nothing is sent into the channel of an owner that has left, even if its program still has the channel. */
+static bool channel_is_served(const DeliveryChannel *c) {
+        const Delivery *d = &c->delivery;
+
+        return c->ours >= 0 && (d->has_owner || d->holder == DELIVERY_HOLDER_OTHER);
+}
+
 static uint32_t channel_request_room(Delivery *d) {
         DeliveryChannel *c = from_delivery(d);
         uint32_t used = delivery_get_in_flight(d);
 
-        if (c->ours < 0 || !c->is_served)
+        if (!channel_is_served(c))
                 return 0;
 
         return used < UNREAD_MAX ? UNREAD_MAX - used : 0;
@@ -117,7 +123,7 @@ static int channel_push(Delivery *d, bool more) {
         Handoff *handoff;
         int r;
 
-        if (c->ours < 0 || !c->is_served)
+        if (!channel_is_served(c))
                 return 0;
 
         while ((handoff = TAILQ_FIRST(&d->waiting)) && channel_get_unread(c) < UNREAD_MAX) {
@@ -140,7 +146,7 @@ static int channel_push(Delivery *d, bool more) {
 }
 
 /* The client has closed the channel. Unread connections are lost. Those of a persistent listener that have
- * not been sent wait for the next channel. */
+ * not been sent wait for the next channel; any other listener is closed, and with it the delivery. */
 static void channel_end(DeliveryChannel *c) {
         Delivery *d = &c->delivery;
 
@@ -150,6 +156,7 @@ static void channel_end(DeliveryChannel *c) {
                 delivery_lose_waiting(d, EPIPE);
 
         channel_close(c);
+        d->holder = DELIVERY_HOLDER_NONE;
         d->parameters.events->channel_ended(d->parameters.userdata);
 }
 
@@ -159,10 +166,6 @@ static int on_channel(sd_event_source *s, int fd, uint32_t revents, void *userda
 
         if (revents & (EPOLLHUP | EPOLLERR | EPOLLRDHUP)) {
                 channel_end(c);
-
-                /* Another program may open a channel of a persistent listener. */
-                if (!d->parameters.options->persistent)
-                        d->parameters.events->ended(d->parameters.userdata);
                 return 0;
         }
 
@@ -221,13 +224,14 @@ int delivery_channel_open(Delivery *d) {
 
         c->ours = pair[0];
         c->reset = false;
-        c->is_served = true;
-        d->taken_by_owner = d->has_owner;
+        d->holder = DELIVERY_HOLDER_NONE; /* of an earlier channel, which was not restored */
+        delivery_set_holder(d);
         return pair[1];
 }
 
 static void channel_take_back(Delivery *d) {
         channel_close(from_delivery(d));
+        d->holder = DELIVERY_HOLDER_NONE;
 }
 
 int delivery_channel_save(Delivery *d, Store *store, const StateSlot *slot) {
@@ -279,9 +283,6 @@ static void channel_set_owner(Delivery *d, Outbox *outbox) {
         DeliveryChannel *c = from_delivery(d);
 
         channel_count_read(c);
-
-        /* A client that is not the owner may have opened the channel, and keeps it when the owner leaves. */
-        c->is_served = outbox || !d->taken_by_owner;
 
         /* The next owner opens a channel of its own. */
         if (c->ours >= 0 && d->parameters.options->persistent && channel_shut_down_if_closed(c))

@@ -20,8 +20,8 @@ static int socket_push(Delivery *d, bool more) {
 
 static void socket_set_owner(Delivery *d, Outbox *outbox) {
         /* The next owner may take it again, as the program may be the same one after a restart. */
-        if (!outbox && d->taken_by_owner)
-                d->taken = false;
+        if (!outbox && d->holder == DELIVERY_HOLDER_OWNER)
+                d->holder = DELIVERY_HOLDER_NONE;
 }
 
 int delivery_socket_take(Delivery *d, int listening_fd) {
@@ -29,7 +29,7 @@ int delivery_socket_take(Delivery *d, int listening_fd) {
 
         if (!delivery_is(d, DELIVERY_SOCKET))
                 return -EOPNOTSUPP;
-        if (d->taken)
+        if (d->holder != DELIVERY_HOLDER_NONE)
                 return -EALREADY;
 
         /* All copies share the flag, and the service does not use its own. */
@@ -44,13 +44,12 @@ int delivery_socket_take(Delivery *d, int listening_fd) {
         if (fd < 0)
                 return -errno;
 
-        d->taken = true;
-        d->taken_by_owner = d->has_owner;
+        delivery_set_holder(d);
         return fd;
 }
 
 static void socket_take_back(Delivery *d) {
-        d->taken = false;
+        d->holder = DELIVERY_HOLDER_NONE;
 }
 
 /* A locked filter cannot be removed, and survives another listen(). */

@@ -38,6 +38,11 @@ bool delivery_is(const Delivery *d, DeliveryKind kind) {
         return d->parameters.options->delivery == kind;
 }
 
+void delivery_set_holder(Delivery *d) {
+        assert(d->holder == DELIVERY_HOLDER_NONE);
+        d->holder = d->has_owner ? DELIVERY_HOLDER_OWNER : DELIVERY_HOLDER_OTHER;
+}
+
 static void delivery_handle_read(Delivery *d, Handoff *handoff) {
         if (d->parameters.options->acknowledge)
                 handoff->state = HANDOFF_SENT;

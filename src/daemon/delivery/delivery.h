@@ -29,15 +29,13 @@ typedef struct DeliveryEvents {
         /* A connection is closed without having reached the client. The peer is NULL if it was in a channel
          * that an earlier process has filled. */
         void (*lost)(const Address *peer, int error, void *userdata);
-        /* The client has closed its channel. */
+        /* The client has closed its channel. The call closes the listener unless it is persistent. */
         void (*channel_ended)(void *userdata);
         /* Returns how many listeners the client's user has, which share the user's window. */
         uint32_t (*count_siblings)(void *userdata);
         /* The client's connection to the bus does not take descriptors, so the listener ends with an error.
          */
         void (*refused)(void *userdata);
-        /* The client has closed its channel, so the listener ends. */
-        void (*ended)(void *userdata);
 } DeliveryEvents;
 
 typedef struct DeliveryParameters {
@@ -47,6 +45,13 @@ typedef struct DeliveryParameters {
         const DeliveryEvents *events;
         void *userdata;
 } DeliveryParameters;
+
+/* The client that has the channel or a copy of the listening socket. */
+typedef enum DeliveryHolder {
+        DELIVERY_HOLDER_NONE,
+        DELIVERY_HOLDER_OWNER, /* the owner at that time; the next owner may take it again */
+        DELIVERY_HOLDER_OTHER, /* another client of the user, while the listener had no owner */
+} DeliveryHolder;
 
 struct Delivery {
         const DeliveryOps *ops;
@@ -60,8 +65,7 @@ struct Delivery {
         uint64_t last_sent;  /* serial */
 
         bool has_owner;
-        bool taken;          /* the listening socket */
-        bool taken_by_owner; /* the listening socket or the channel was; it ends with the owner */
+        DeliveryHolder holder;
 };
 
 struct DeliveryOps {
@@ -87,6 +91,9 @@ struct DeliveryOps {
          * these. */
         void (*take_back)(Delivery *d);
 };
+
+/* Records that the owner, or without one another client, takes the channel or the listening socket. */
+void delivery_set_holder(Delivery *d);
 
 /* For delivery_*_new(). */
 void delivery_init(Delivery *d, const DeliveryOps *ops, const DeliveryParameters *parameters);

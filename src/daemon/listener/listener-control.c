@@ -48,6 +48,10 @@ static void on_channel_ended(void *userdata) {
         Listener *l = userdata;
 
         user_discharge(&l->channel_charge);
+        if (l->options->persistent)
+                listener_save_state(l);
+        else
+                listener_close(l, LISTENER_END_OWNER);
 }
 
 static uint32_t on_count_siblings(void *userdata) {
@@ -63,10 +67,6 @@ static void on_refused(void *userdata) {
         listener_close(l, LISTENER_END_ERROR);
 }
 
-static void on_ended(void *userdata) {
-        listener_close(userdata, LISTENER_END_OWNER);
-}
-
 static const DeliveryEvents delivery_events = {
         .room = on_room,
         .delivered = on_delivered,
@@ -74,7 +74,6 @@ static const DeliveryEvents delivery_events = {
         .channel_ended = on_channel_ended,
         .count_siblings = on_count_siblings,
         .refused = on_refused,
-        .ended = on_ended,
 };
 
 static int listener_open(Listener *l, const ListenOptions *o) {
@@ -254,8 +253,9 @@ int listener_restore(sd_event *event,
         if (r < 0)
                 return r;
 
-        l->delivery->taken = found->state.flags & STATE_TAKEN;
-        l->delivery->taken_by_owner = found->state.flags & STATE_OWNERS;
+        if (found->state.flags & STATE_TAKEN)
+                l->delivery->holder = found->state.flags & STATE_OWNERS ? DELIVERY_HOLDER_OWNER
+                                                                        : DELIVERY_HOLDER_OTHER;
         l->store = store;
         l->slot = TAKE_PTR(found->slot);
         l->saved = TAKE_PTR(found->entry);

@@ -36,8 +36,9 @@ void listener_save_state(Listener *l) {
         l->slot->delivered = l->delivered;
         l->slot->refused = l->refused;
         l->slot->lost = l->lost;
-        l->slot->flags = (l->paused ? STATE_PAUSED : 0) | (l->delivery->taken ? STATE_TAKEN : 0) |
-                         (l->delivery->taken_by_owner ? STATE_OWNERS : 0) |
+        l->slot->flags = (l->paused ? STATE_PAUSED : 0) |
+                         (l->delivery->holder != DELIVERY_HOLDER_NONE ? STATE_TAKEN : 0) |
+                         (l->delivery->holder == DELIVERY_HOLDER_OWNER ? STATE_OWNERS : 0) |
                          (l->unannounced ? STATE_UNANNOUNCED : 0);
 }
 

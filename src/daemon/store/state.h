@@ -38,10 +38,10 @@ typedef struct StateHeader {
 } StateHeader;
 
 #define STATE_PAUSED (UINT32_C(1) << 0)
-#define STATE_TAKEN (UINT32_C(1) << 1)       /* a client has a copy of the listening socket */
+#define STATE_TAKEN (UINT32_C(1) << 1)       /* a client has the channel or a copy of the listening socket */
 #define STATE_UNANNOUNCED (UINT32_C(1) << 2) /* Listen has not been answered yet */
-#define STATE_OWNERS \
-        (UINT32_C(1) << 3) /* the owner has the socket or the channel, and it ends with the owner */
+/* With STATE_TAKEN: that client was the owner, and the next owner may take it again. */
+#define STATE_OWNERS (UINT32_C(1) << 3)
 
 /* Valid if the id is that of the listener; it is therefore written last and cleared first. */
 typedef struct StateSlot {
