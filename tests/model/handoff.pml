@@ -1,70 +1,71 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Who may have how many descriptors on the bus, and when a connection counts as its client's, as small as spin needs it to
- * look at every order in which things can happen. test-model says what must hold, and takes one defence after the other
- * away (WITHOUT) to see that it fails.
+ * A model of the limits for descriptors on the bus and of the confirmation of deliveries, small enough for spin to explore
+ * every order of events. test-model states the properties, and checks that each fails without the defence for it (WITHOUT).
  *
- * There are two clients with a listener each. GOOD reads what it is sent, and answers; two or three peers want to be
- * served by it. BAD's peers never end. It may stop for good, keep what it has read, answer what it has not read, acknowledge what it has
- * not got, or die, and come back as another one, as often as it likes. The bus passes messages on, refuses one, and
- * sees late that a client has died.
+ * There are two clients with one listener each. GOOD reads its messages and replies; two or three peers wait to be served
+ * by it. The peers of BAD never end. BAD may stall, keep messages that it has read, reply to messages that it has not read,
+ * acknowledge connections that it has not received, disconnect, and connect again as another client, any number of times.
+ * The bus delivers messages, refuses one of them, and notices late that a client has disconnected.
  *
- * A step of a process is a turn of that program's loop. What stands for what:
+ * A step of a process is one iteration of that program's event loop. The inline functions and their counterparts:
  *
- *     look_for_room, charge, discharge, queue_up, find_starved     credit.c, by the same names; credit_get_*_room()
+ *     look_for_room, charge, discharge                             credit.c: credit_get_*_room(), credit_charge() …
+ *     queue_up, leave_queue, find_starved                          credit_enqueue(), credit_dequeue(), budget_find_queued()
  *     finish, serve_waiters                                        budget_wake(), credit_wake(), outbox_serve_waiters()
  *     probe, flush, pass, on_refusal, on_left, timer               probe.c, barrier.c, outbox.c: outbox_pass(),
  *                                                                  outbox_handle_refusal(), outbox_free(), on_timer()
  *     hang_up, traffic_check, on_check                             receipt.c; on_receipt_hung(), on_receipt_read()
  *     serve, send                                                  listener_serve(), signal_push(), pull_push()
  *     on_acknowledge                                               delivery_signal_acknowledge()
- *     in_batch                                                     what epoll told the bus; why CHECK_ROUNDS is 3
+ *     in_batch                                                     the events of one epoll_wait() of the bus; the reason
+ *                                                                  for CHECK_ROUNDS being 3
  *
- * What is smaller: a share is 3 of 4 and the fast pool 1 of 20, which is just enough for one caller to begin; a window is 3
- * of 20, two messages at once; the second barrier goes out after 1 message of 8, as half of a window of 8 or more. What
- * is left out: a message has one connection, and a caller of Accept always waits; who takes no descriptors at all is not a
- * client; BAD closes receipts in the order of the messages, or never; when it dies, its
- * socket has had what it has not read; no more than LENGTH messages of a client are under way
- * or being asked about. That BAD's user has more clients shows in that BAD may take its user's whole share (USERS 2); what
- * one of them leaves to the others, in that GOOD is the other one (USERS 1). That one half of the fast pool is not for
- * new clients can only be seen with more clients than two.
+ * Smaller numbers than in the service: a share is 3 of 4, and the fast pool 1 of 20, just enough for one caller to begin; a
+ * window is 3 of 20, two messages at once; the second barrier is sent after 1 message of 8, or half of a window of 8 or more.
+ *
+ * Left out: a message has one connection, and a caller of Accept always waits; a program without descriptor passing is no
+ * client; BAD closes receipts in the order of the messages, or never; when it disconnects, all its unread messages are in
+ * its socket; at most LENGTH messages of a client are in transit or being checked. Further clients of BAD's user are
+ * represented by BAD using its user's whole share (USERS 2), and other clients of one user by GOOD (USERS 1). The half of
+ * the fast pool that new clients cannot use needs more than two clients, and is not checked.
  */
 
-/* How a client takes its connections; the last one by signal, with the option acknowledge. */
+/* How a client receives its connections. ACKNOWLEDGE: by signal, with the option acknowledge. */
 #define SIGNAL 0
 #define PULL 1
 #define ACKNOWLEDGE 2
-#define ABSENT 3 /* BAD, where what happens concerns GOOD alone */
+#define ABSENT 3 /* no BAD */
 
-/* What goes to a client. */
+/* Messages to a client. */
 #define PROBE 0
 #define SOCKET 1
 #define PING 2
 
 /* The defences. */
 #define NOTHING 0
-#define BUDGET 1           /* the bus gets no more than the budget has */
-#define SHARES 2           /* a user gets no more of the base than a share */
-#define PART_OF_SHARE 3    /* a client gets no more than a part of that */
-#define BEGINNING 4        /* at first one more, since a caller that blocks keeps the probe */
-#define RECEIPT_ROOM 5     /* where there is room for a connection, there is for its receipt */
-#define WAKING 6           /* who found no room is told when there is some */
-#define TURNS 7            /* before the one who made it */
-#define SECRET 8           /* nobody can guess the answer to a Ping */
-#define SENDER 9           /* the bus' error is not the client's answer */
-#define POSITIONS 10       /* a barrier stands for what was sent before it */
-#define RETRY 11           /* what the bus refused is sent again */
-#define REFUSED_SERIALS 12 /* and a higher serial does not acknowledge it */
-#define REFUSED_RECEIPTS 13 /* and its receipt stands for nothing */
+#define BUDGET 1           /* no more descriptors on the bus than the budget */
+#define SHARES 2           /* a user gets at most a share of the base */
+#define PART_OF_SHARE 3    /* a client gets at most a part of the share */
+#define BEGINNING 4        /* one more at first, as a blocking caller keeps the probe */
+#define RECEIPT_ROOM 5     /* room for a connection includes its receipt */
+#define WAKING 6           /* a client without credit is resumed */
+#define TURNS 7            /* before the client that released the credit */
+#define SECRET 8           /* the reply to a Ping cannot be guessed */
+#define SENDER 9           /* an error of the bus is no reply of the client */
+#define POSITIONS 10       /* a barrier only confirms earlier messages */
+#define RETRY 11           /* refused messages are sent again */
+#define REFUSED_SERIALS 12 /* a higher serial does not acknowledge them */
+#define REFUSED_RECEIPTS 13 /* their receipts confirm nothing */
 
 #define GOOD 0
 #define BAD 1
-#define NOBODY 2
+#define NEITHER 2
 
-/* What the tests choose, in the environment, so that all of them take one compilation. */
+/* Chosen in the environment, so that all tests use one compilation. */
 hidden byte WITHOUT, GOOD_MODE, BAD_MODE, USERS, SHARE, FAST, WINDOW_MAX, CHECK_ROUNDS, BUSY_BATCHES, PEERS;
-hidden byte REFUSED, REFUSED_KIND; /* whose message the bus refuses, once; and which */
+hidden byte REFUSED, REFUSED_KIND; /* the client, and the kind of the message, that the bus refuses once */
 
 c_decl {
         \#include <stdlib.h>
@@ -136,7 +137,7 @@ typedef Outbox {
         byte unacknowledged;
 }
 
-/* What the service knows. */
+/* The knowledge of the service. */
 Outbox box[2];
 byte budget_used[2];
 byte user_used[2];
@@ -147,7 +148,7 @@ mtype connection[N] = QUEUED; /* GOOD's; BAD's are all alike */
 bool was_refused[N];
 bool returned[N];
 
-/* What is true. */
+/* The actual state. */
 chan to_client[2] = [LENGTH + 4] of { byte, byte };  /* connection or barrier */
 chan to_service = [10] of { mtype, byte, byte };      /* client, serial or barrier */
 byte held[2];                                         /* descriptors that the bus has for them */
@@ -164,7 +165,7 @@ byte busy_batches;
 hidden byte base_room, fast_room, budget_room, connection_room, own_room, most, pool;
 hidden byte i, j, k, p, kind, next, other, up_to, n_open, n_busy, was_full, found, wakes, woken;
 
-/* What must never be; each ends a test by its name. */
+/* Violations; a test ends with the name of the first one. */
 hidden byte counted_unread, above_the_budget, on_the_bus_uncharged, sleeps_beside_room;
 
 /* ---------------------------------------------------------------------------------------------------- credit.c */
@@ -248,7 +249,7 @@ inline forget(c, which) {
         box[c].n--
 }
 
-/* The bus gets a message, or a barrier. What the service hears of a client after LEFT, nobody listens to. */
+/* Sends a message or a barrier to the bus. After LEFT, the service ignores events of that client. */
 inline post(c, what, arg) {
         p = box[c].n - 1;
         if
@@ -269,7 +270,7 @@ inline post(c, what, arg) {
         fi
 }
 
-/* If there is room for it. The bus answers what is asked after it when it has dealt with it. */
+/* Sends a probe if there is room. The bus replies to a later question after it has handled the probe. */
 inline probe(c) {
         look_for_room(c);
         if
@@ -722,7 +723,7 @@ inline close_receipts(c, all) {
         j = 0
 }
 
-/* Nobody will read it any more. */
+/* Drops the messages that nothing reads any more. */
 inline discard(c) {
         do
         :: nempty(to_client[c]) -> to_client[c]?kind, k
@@ -777,8 +778,7 @@ proctype Bad() {
         od
 }
 
-/* It asks the kernel what is ready, and sees to all of that, in any order, before it asks again. The service may be in
- * there for something else that it has sent, a little earlier than what is read from it. */
+/* The bus handles the events of one epoll_wait() in any order. They may include an earlier message of the service. */
 proctype Bus() {
 end:    do
         :: d_step {
@@ -801,21 +801,21 @@ end:    do
                 fi
            }
         :: d_step { in_batch[1] -> in_batch[1] = false; noticed = true; discard(BAD); to_service!LEFT, BAD, 0 }
-        :: d_step { REFUSED != NOBODY && !refused -> refused = true; refuses = true }
+        :: d_step { REFUSED != NEITHER && !refused -> refused = true; refuses = true }
         od
 }
 
-/* -------------------------------------------------------------------------------------------- what must come about */
+/* -------------------------------------------------------------------------------------------- liveness */
 
 #define SERVED (connection[0] == DELIVERED && connection[1] == DELIVERED && connection[N - 1] == DELIVERED)
 
-/* GOOD's wait until they are served. If nobody can do anything any more and they still wait, spin calls it a deadlock. */
+/* Ends when all peers of GOOD are served. spin reports a deadlock if no process can proceed before that. */
 proctype Peers() {
         SERVED
 }
 
-/* Whatever BAD does. */
+/* For any behaviour of BAD. */
 ltl served { <> SERVED }
 
-/* Where there is not enough for both: unless BAD keeps it. */
+/* Without enough for both clients, GOOD is served unless BAD keeps its part. */
 ltl shared { <> (SERVED || hoards) }
