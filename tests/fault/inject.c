@@ -55,12 +55,12 @@ static void *early_alloc(size_t size) {
 
 /* The next definition of a function, looked up once. With large file support, open() is open64(), for
  * example. */
-#define NEXT_AS(name, symbol)                                               \
-        __extension__({                                                     \
-                static __typeof__(&(name)) kept;                            \
-                if (!kept)                                                  \
-                        kept = (__typeof__(kept)) dlsym(RTLD_NEXT, symbol); \
-                kept;                                                       \
+#define NEXT_AS(name, symbol)                                                       \
+        __extension__({                                                             \
+                static __typeof__(&(name)) next_one;                                \
+                if (!next_one)                                                      \
+                        next_one = (__typeof__(next_one)) dlsym(RTLD_NEXT, symbol); \
+                next_one;                                                           \
         })
 #define NEXT(name) NEXT_AS(name, #name)
 

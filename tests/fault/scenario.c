@@ -129,12 +129,12 @@ static bool deliver_nothing(Run *run, int peer) {
 }
 
 const Scenario scenarios[] = {
-        { "signal", "signal", .is_kept = true, .n_peers = 1, .deliver = deliver_signal },
-        { "acknowledge", "signal", .acknowledge = true, .is_kept = true, .n_peers = 1,
+        { "signal", "signal", .has_keeper = true, .n_peers = 1, .deliver = deliver_signal },
+        { "acknowledge", "signal", .acknowledge = true, .has_keeper = true, .n_peers = 1,
           .deliver = deliver_signal },
-        { "pull", "pull", .is_kept = true, .n_peers = 1, .deliver = deliver_pull },
-        { "channel", "channel", .is_kept = true, .n_peers = 2, .deliver = deliver_channel },
-        { "socket", "socket", .is_kept = true, .n_peers = 1, .deliver = deliver_socket },
+        { "pull", "pull", .has_keeper = true, .n_peers = 1, .deliver = deliver_pull },
+        { "channel", "channel", .has_keeper = true, .n_peers = 2, .deliver = deliver_channel },
+        { "socket", "socket", .has_keeper = true, .n_peers = 1, .deliver = deliver_socket },
         { "calls", "signal", .n_peers = 1, .deliver = deliver_nothing },
         { "polkit", "signal", .asks = true, .n_peers = 1, .deliver = deliver_signal },
         {},

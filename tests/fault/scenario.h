@@ -11,7 +11,7 @@ typedef struct Scenario {
         const char *name;
         const char *delivery;
         bool acknowledge;
-        bool is_kept;     /* with a service manager that has an fd store */
+        bool has_keeper;  /* with a service manager that has an fd store */
         bool asks;        /* the client is not privileged, so that the service calls polkit */
         unsigned n_peers; /* connections, one after the other */
         /* Receives the connection of the peer, and returns whether it was delivered. */

@@ -243,7 +243,7 @@ static void test_faults(Fixture *f, const void *data) {
         fault_library_init(&library, f->bus);
         run.control = library.control;
         run.options.environment = library.environment;
-        if (run.scenario->is_kept) {
+        if (run.scenario->has_keeper) {
                 run.keeper = keeper_new(f->bus);
                 keeper_set_environment(run.keeper, library.environment);
         }

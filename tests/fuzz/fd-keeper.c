@@ -10,14 +10,14 @@
 #include "fuzz/input.h"
 
 #define FIRST_PASSED 3
-#define KEPT_MAX 96
+#define STORED_MAX 96
 #define TEXT_MAX 256
 
 static struct {
         char name[32];
         int fd;
-} kept[KEPT_MAX];
-static size_t n_kept;
+} stored[STORED_MAX];
+static size_t n_stored;
 static int is_full;
 
 static int notify = -EBADF;
@@ -65,47 +65,47 @@ void keeper_init_done(void) {
                 (void) close(fd);
 }
 
-void keeper_keep(const char *name, int fd) {
-        if (n_kept == KEPT_MAX) {
+void keeper_add(const char *name, int fd) {
+        if (n_stored == STORED_MAX) {
                 is_full = true;
                 return;
         }
 
-        (void) snprintf(kept[n_kept].name, sizeof(kept[n_kept].name), "%s", name);
-        kept[n_kept].fd = fcntl(fd, F_DUPFD_CLOEXEC, KEEPER_FIRST_FD);
-        fuzz_assert(kept[n_kept].fd >= 0);
-        n_kept++;
+        (void) snprintf(stored[n_stored].name, sizeof(stored[n_stored].name), "%s", name);
+        stored[n_stored].fd = fcntl(fd, F_DUPFD_CLOEXEC, KEEPER_FIRST_FD);
+        fuzz_assert(stored[n_stored].fd >= 0);
+        n_stored++;
 }
 
 static void drop(const char *name) {
         size_t n = 0;
 
-        for (size_t i = 0; i < n_kept; i++)
-                if (streq(kept[i].name, name))
-                        (void) close(kept[i].fd);
+        for (size_t i = 0; i < n_stored; i++)
+                if (streq(stored[i].name, name))
+                        (void) close(stored[i].fd);
                 else
-                        kept[n++] = kept[i];
-        n_kept = n;
+                        stored[n++] = stored[i];
+        n_stored = n;
 }
 
 void keeper_start_process(void) {
-        static char names[KEPT_MAX * sizeof(kept[0].name)];
+        static char names[STORED_MAX * sizeof(stored[0].name)];
         char number[16];
         size_t length = 0;
 
-        if (n_kept == 0)
+        if (n_stored == 0)
                 return;
 
         names[0] = '\0';
-        for (size_t i = 0; i < n_kept; i++) {
-                fuzz_assert(dup2(kept[i].fd, FIRST_PASSED + (int) i) >= 0);
+        for (size_t i = 0; i < n_stored; i++) {
+                fuzz_assert(dup2(stored[i].fd, FIRST_PASSED + (int) i) >= 0);
                 length += (size_t) snprintf(names + length, sizeof(names) - length, "%s%s", i > 0 ? ":" : "",
-                                            kept[i].name);
+                                            stored[i].name);
         }
 
         (void) snprintf(number, sizeof(number), "%i", (int) getpid());
         (void) setenv("LISTEN_PID", number, true);
-        (void) snprintf(number, sizeof(number), "%zu", n_kept);
+        (void) snprintf(number, sizeof(number), "%zu", n_stored);
         (void) setenv("LISTEN_FDS", number, true);
         (void) setenv("LISTEN_FDNAMES", names, true);
 }
@@ -118,7 +118,7 @@ static void take_message(char *text, const int *fds, size_t n_fds) {
         if (strncmp(text, "FDSTORE=1\n", strlen("FDSTORE=1\n")) == 0) {
                 fuzz_assert(n_fds > 0);
                 for (size_t i = 0; i < n_fds; i++)
-                        keeper_keep(name, fds[i]);
+                        keeper_add(name, fds[i]);
         } else {
                 fuzz_assert(strncmp(text, "FDSTOREREMOVE=1\n", strlen("FDSTOREREMOVE=1\n")) == 0);
                 fuzz_assert(n_fds == 0);
@@ -162,8 +162,8 @@ int keeper_is_full(void) {
 
 void keeper_forget(void) {
         keeper_listen();
-        for (size_t i = 0; i < n_kept; i++)
-                (void) close(kept[i].fd);
-        n_kept = 0;
+        for (size_t i = 0; i < n_stored; i++)
+                (void) close(stored[i].fd);
+        n_stored = 0;
         is_full = false;
 }

@@ -16,7 +16,7 @@ void keeper_init(void);
 void keeper_init_done(void);
 
 /* Copies the descriptor. */
-void keeper_keep(const char *name, int fd);
+void keeper_add(const char *name, int fd);
 
 /* Passes the descriptors as to a process that was just started. */
 void keeper_start_process(void);

@@ -181,9 +181,9 @@ static void keep_odd(World *w, FuzzInput *input) {
 
         w->is_odd = true;
         fuzz_assert(socketpair(AF_UNIX, kind & 16 ? SOCK_STREAM : SOCK_SEQPACKET, 0, fds) == 0);
-        keeper_keep(names[(kind & 15) % ELEMENTS(names)], kind & 32 ? descriptor : fds[0]);
+        keeper_add(names[(kind & 15) % ELEMENTS(names)], kind & 32 ? descriptor : fds[0]);
         if (kind & 64)
-                keeper_keep(names[(kind & 15) % ELEMENTS(names)], fds[kind & 128 ? 1 : 0]);
+                keeper_add(names[(kind & 15) % ELEMENTS(names)], fds[kind & 128 ? 1 : 0]);
         (void) close(fds[0]);
         (void) close(fds[1]);
 }
@@ -241,12 +241,12 @@ static void make_world(World *w, FuzzInput *input) {
 done:
         if (is_sealed)
                 (void) fcntl(w->table_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW);
-        keeper_keep("table", w->table_fd);
+        keeper_add("table", w->table_fd);
         for (size_t i = 0; i < w->n_queues; i++) {
                 bool swapped = (w->n_given + i) % 2 == 1;
 
-                keeper_keep(w->queues[i].name, swapped ? w->queues[i].out : w->queues[i].in);
-                keeper_keep(w->queues[i].name, swapped ? w->queues[i].in : w->queues[i].out);
+                keeper_add(w->queues[i].name, swapped ? w->queues[i].out : w->queues[i].in);
+                keeper_add(w->queues[i].name, swapped ? w->queues[i].in : w->queues[i].out);
                 (void) close(w->queues[i].in);
                 (void) close(w->queues[i].out);
         }
