@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The names under which the world knows the service. */
+/* The names of the service on the bus and in polkit. */
 
 #define BUS_NAME "org.example.TCPServerSocket"
 
@@ -16,7 +16,7 @@
 #define ERROR_NAME_HAS_OWNER "org.example.TCPServerSocket.Error.HasOwner"
 #define ERROR_NAME_WRONG_DELIVERY "org.example.TCPServerSocket.Error.WrongDelivery"
 
-/* polkit's actions. */
+/* Actions of polkit. */
 #define ACTION_LISTEN "org.example.TCPServerSocket.listen"
 #define ACTION_LISTEN_PRIVILEGED "org.example.TCPServerSocket.listen-privileged"
 #define ACTION_MANAGE "org.example.TCPServerSocket.manage"

@@ -21,7 +21,7 @@
 #include "daemon/policy/settings.h"
 #include "daemon/store/store.h"
 
-/* How long the last words may take. */
+/* How long the last messages may take to reach the bus. */
 #define SHUT_DOWN_USEC (UINT64_C(2) * 1000 * 1000)
 
 static bool arg_user = false;
@@ -42,7 +42,7 @@ static void help(void) {
                program_invocation_short_name);
 }
 
-/* Returns 1 to go on, 0 if everything is said, -EINVAL. */
+/* Returns 1 to start the service, 0 after --help or --version, or -EINVAL. */
 static int parse_arguments(int argc, char *argv[]) {
         enum {
                 ARG_VERSION = 0x100,
@@ -87,8 +87,8 @@ static int parse_arguments(int argc, char *argv[]) {
         return 1;
 }
 
-/* A message may have as many megabytes as the bus allows. Once it has freed such a block, glibc would keep
- * the next ones for later. */
+/* Without this, glibc raises the threshold when a large message is freed, and keeps the memory of later ones.
+ */
 static void keep_no_large_blocks(void) {
         (void) mallopt(M_MMAP_THRESHOLD, 256 * 1024);
 }
@@ -110,7 +110,7 @@ static int add_signals(sd_event *event, sd_event_source **ret_terminate) {
         if (sigprocmask(SIG_BLOCK, &mask, NULL) < 0)
                 return -errno;
 
-        /* Without a handler, either one ends the loop with 0. */
+        /* Without a handler, either signal ends the loop with 0. */
         r = sd_event_add_signal(event, ret_terminate, SIGTERM, NULL, NULL);
         if (r < 0)
                 return r;
@@ -119,7 +119,7 @@ static int add_signals(sd_event *event, sd_event_source **ret_terminate) {
         if (r < 0)
                 return r;
 
-        /* Any source that is always on would do: it is asked each time before the loop waits. */
+        /* Called before the loop waits, as of any enabled source. */
         r = sd_event_source_set_prepare(interrupt, on_prepare);
         return r < 0 ? r : sd_event_source_set_floating(interrupt, true);
 }
@@ -140,8 +140,8 @@ static int on_reload(sd_event_source *source, const struct signalfd_siginfo *inf
         if (r == 0)
                 service_set_settings(service, settings);
         else {
-                log_error("Cannot read the configuration, going on with what was: %s",
-                          r < 0 ? strerror(-r) : "not everything could be read");
+                log_error("Failed to reload the configuration, keeping the previous one: %s",
+                          r < 0 ? strerror(-r) : "parts of it could not be read");
                 if (r > 0)
                         (void) settings_free(settings);
         }
@@ -164,47 +164,47 @@ static int run(void) {
 
         r = linger_init();
         if (r < 0) {
-                log_error("Cannot set up a signal handler: %s", strerror(-r));
+                log_error("Failed to set up a signal handler: %s", strerror(-r));
                 return r;
         }
 
         r = sd_event_default(&event);
         if (r < 0) {
-                log_error("Cannot set up an event loop: %s", strerror(-r));
+                log_error("Failed to create an event loop: %s", strerror(-r));
                 return r;
         }
 
         r = add_signals(event, &terminate);
         if (r < 0) {
-                log_error("Cannot wait for signals: %s", strerror(-r));
+                log_error("Failed to add signals to the event loop: %s", strerror(-r));
                 return r;
         }
 
         r = settings_load("", &settings);
         if (r < 0) {
-                log_error("Cannot read the configuration: %s", strerror(-r));
+                log_error("Failed to read the configuration: %s", strerror(-r));
                 return r;
         }
         if (r > 0)
-                log_error("Not all of the configuration could be read, so what it does not allow is not allowed");
+                log_error("Failed to read parts of the configuration, only ports and addresses in the other parts are allowed");
 
-        /* The service manager that there may be for --user does not know us by the name of a unit. */
+        /* With --user, the service is no unit of the service manager, which would keep the store. */
         r = arg_user ? -ENOTSUP : store_new(event, &store);
         if (r < 0 && r != -ENOTSUP) {
-                log_error("Cannot keep anything for the next process: %s", strerror(-r));
+                log_error("Failed to open the store for the next process: %s", strerror(-r));
                 return r;
         }
 
         r = arg_user ? sd_bus_open_user(&bus) : sd_bus_open_system(&bus);
         if (r < 0) {
-                log_error("Cannot connect to the %s bus: %s", arg_user ? "session" : "system", strerror(-r));
+                log_error("Failed to connect to the %s bus: %s", arg_user ? "session" : "system",
+                          strerror(-r));
                 return r;
         }
 
-        /* Without the bus there is no service: the loop ends with an error then, and whoever started us
-         * starts us again. */
+        /* If the bus disconnects, the loop ends with an error, and systemd starts the service again. */
         r = sd_bus_set_exit_on_disconnect(bus, true);
-        /* When the loop ends, there is still something to say. */
+        /* The last messages are sent after the loop. */
         if (r >= 0)
                 r = sd_bus_set_close_on_exit(bus, false);
         if (r >= 0)
@@ -212,7 +212,7 @@ static int run(void) {
         if (r >= 0)
                 r = service_new(event, bus, settings, store, &s);
         if (r >= 0) {
-                settings = NULL; /* the service's now */
+                settings = NULL; /* consumed */
                 r = sd_event_add_signal(event, NULL, SIGHUP, on_reload, s);
         }
         if (r >= 0) {
@@ -220,16 +220,16 @@ static int run(void) {
                 r = sd_event_add_signal(event, NULL, SIGTERM, on_terminate, s);
         }
         if (r < 0) {
-                log_error("Cannot set up the service on the bus: %s", strerror(-r));
+                log_error("Failed to add the service to the bus: %s", strerror(-r));
                 return r;
         }
 
         r = sd_event_loop(event);
         if (r < 0 && sd_event_get_exit_code(event, NULL) < 0)
-                log_error("The event loop failed: %s", strerror(-r)); /* nobody has asked it to end */
+                log_error("Failed to run the event loop: %s", strerror(-r));
         else if (r != 0 && sd_bus_is_open(bus) <= 0)
                 log_error("The connection to the bus is lost%s",
-                          store ? "; the listeners are left to the next process" : "");
+                          store ? ", leaving the listeners to the next process" : "");
 
         (void) sd_notify(false, "STOPPING=1");
         service_shut_down(s, r != 0, SHUT_DOWN_USEC);

@@ -104,7 +104,7 @@ TEST_ALONE("says when the name is not for it") {
         g_autoptr(TestService) service = test_service_spawn(bus, NULL);
 
         g_assert_cmpint(test_service_wait_exit(service), ==, 1);
-        g_assert_true(test_service_has_logged(service, "Cannot take the name " TEST_BUS_NAME ": "));
+        g_assert_true(test_service_has_logged(service, "Failed to request the name " TEST_BUS_NAME ": "));
 }
 
 TEST("has one version") {

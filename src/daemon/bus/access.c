@@ -17,8 +17,8 @@ bool access_owns(const Client *client, const Listener *l) {
         return l->owner == client || (l->options->persistent && client->uid == l->uid);
 }
 
-/* One process of a user may look at another one anyway, but not meddle with what is not meant to be shared.
- */
+/* Processes of one user can inspect each other anyway, so that they may see each other's listeners, but not
+ * use them. */
 bool access_may(const Call *call, const Listener *l, Access access) {
         if (access_owns(call->client, l))
                 return true;
@@ -80,7 +80,7 @@ void access_need_manage(Call *call, CallNeed *need, Access access, const char *m
         (void) snprintf(need->port, sizeof(need->port), "%u", address_get_port(&l->address));
         polkit_question_add(&need->question, "port", need->port);
         polkit_question_add(&need->question, "address", address_format(&l->address, need->address));
-        /* The listener may be gone before it is this question's turn. */
+        /* A copy, because the listener may be closed before the question is sent. */
         (void) snprintf(need->name, sizeof(need->name), "%s", l->options->name);
         polkit_question_add(&need->question, "name", need->name);
         polkit_question_add(&need->question, "polkit.message", message);

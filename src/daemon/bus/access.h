@@ -13,24 +13,23 @@ typedef struct Manager Manager;
 
 /* What a caller wants to do with a listener. */
 typedef enum Access {
-        ACCESS_USE,   /* its owner's business */
-        ACCESS_SEE,   /* list it, read its properties: the owner's user's, and an administrator's */
-        ACCESS_CLOSE, /* an administrator's too */
+        ACCESS_USE,   /* for the owner */
+        ACCESS_SEE,   /* list it and read its properties: also for the owner's user, and for administrators */
+        ACCESS_CLOSE, /* also for administrators */
 } Access;
 
 bool access_owns(const Client *client, const Listener *l);
 bool access_may(const Call *call, const Listener *l, Access access);
 
-/* NULL: there is none, or no longer. */
+/* Returns NULL if there is no such listener. */
 Listener *access_find_listener(Manager *m, const char *path);
 
-/* The listener that a call is about, if the caller may do that with it. It is looked up by its path anew each
- * time: it may have ended since the call came in. */
+/* Finds the listener of a call by its path, and checks that the caller has that access; else sets Call.error.
+ */
 int access_find_permitted(Call *call, Access access, Listener **ret);
 
-/* Whoever may not do it by itself needs an administrator's authorization. */
+/* A caller without that access needs an administrator's authorization. */
 void access_need_manage(Call *call, CallNeed *need, Access access, const char *message, bool may_ask);
 
-/* For calls that list listeners: every user may know of its own, an administrator of all. Nobody is asked for
- * a password for it. */
+/* For calls that list listeners: a user sees its own, and an administrator all. No password is asked for. */
 void access_need_list(Call *call, CallNeed *need);

@@ -7,6 +7,7 @@
 #include "daemon/bus/call.h"
 #include "daemon/core/client.h"
 #include "daemon/core/manager.h"
+#include "daemon/outbox/bus-driver.h"
 #include "daemon/outbox/error-reply.h"
 
 static Call *call_free(Call *call) {
@@ -22,7 +23,7 @@ static Call *call_free(Call *call) {
         if (call->method->free_data && call->data)
                 call->method->free_data(call->data);
         error_done(&call->error);
-        linger_limit_begin(); /* whatever came with it is closed */
+        linger_limit_begin(); /* the message may carry descriptors */
         sd_bus_message_unref(call->message);
         free(call);
         return NULL;
@@ -69,7 +70,8 @@ void call_queue_cancel(CallQueue *queue, const char *sender) {
 static int call_reply_error(Call *call, int r) {
         r = error_reply_send(call->message, r, &call->error);
         if (r < 0)
-                log_debug("Cannot reply to %s: %s", sd_bus_message_get_sender(call->message), strerror(-r));
+                log_debug("Failed to reply to %s: %s", sd_bus_message_get_sender(call->message),
+                          strerror(-r));
 
         return 1;
 }
@@ -98,7 +100,7 @@ int call_set_limit_error(Call *call, ErrorId id, const char *limit, uint32_t val
         if (r == -ENOMEM)
                 return r;
 
-        /* A message about an unidentified client would not count against the log's limit for a user. */
+        /* A message about an unidentified client would not count against its user's limit in the log. */
         fields.limit = limit;
         text = call->client->identified ? error_format(&call->error, call->error.info->text) : NULL;
         if (text)
@@ -127,10 +129,10 @@ static const char *answer_to_string(PolkitAnswer answer) {
         switch (answer) {
 
         case POLKIT_TIMED_OUT:
-                return "nobody answered the request for authentication";
+                return "the request for authentication was not answered";
 
         case POLKIT_BUSY:
-                return "nobody answered the requests for authentication that came first";
+                return "earlier requests for authentication were not answered";
 
         case POLKIT_UNAVAILABLE:
                 return "polkit does not answer";
@@ -168,12 +170,12 @@ static void on_authorization(PolkitAnswer answer, void *userdata) {
         CallNeed again = {};
         int r;
 
-        /* A client that has left took its calls with it, so there is one. */
+        /* The calls of a client are freed when it leaves, so that it is found. */
         call->client = manager_find_client(call->manager, sd_bus_message_get_sender(call->message));
         call->authorized = answer == POLKIT_ALLOWED;
 
         if (call->authorized) {
-                /* While somebody typed a password the world may have changed, and with it what is needed. */
+                /* The needed action may have changed in the meantime, as the question can take minutes. */
                 call->method->need(call, &again);
                 if (again.question.action && !streq(again.question.action, call->need.question.action)) {
                         call->authorized = false;
@@ -193,7 +195,7 @@ static void on_authorization(PolkitAnswer answer, void *userdata) {
         (void) call_act(call);
 }
 
-/* The caller is known. Returns 0 if the call waits in the queue now. */
+/* For an identified caller. Returns 0 if the call waits in the queue for polkit. */
 static int call_authorize(Call *call) {
         uint32_t limit = call->manager->limits.pending_requests_per_user;
         uid_t uid = call->client->uid;
@@ -220,12 +222,6 @@ static int call_authorize(Call *call) {
         return 0;
 }
 
-static bool answer_is_the_drivers(sd_bus_message *answer) {
-        const char *sender = sd_bus_message_get_sender(answer);
-
-        return sender && streq(sender, "org.freedesktop.DBus");
-}
-
 static int on_identity(sd_bus_message *answer, void *userdata, sd_bus_error *ret_error) {
         _cleanup_call_ Call *call = userdata;
         uint32_t uid;
@@ -234,12 +230,12 @@ static int on_identity(sd_bus_message *answer, void *userdata, sd_bus_error *ret
         TAILQ_REMOVE(&call->queue->calls, call, link);
         call->slot = sd_bus_slot_unref(call->slot);
 
-        /* A client that has left took its calls with it, so there is one. */
+        /* The calls of a client are freed when it leaves, so that it is found. */
         call->client = manager_find_client(call->manager, sd_bus_message_get_sender(call->message));
         call->client->n_calls--;
 
         r = -EACCES;
-        if (!sd_bus_message_is_method_error(answer, NULL) && answer_is_the_drivers(answer))
+        if (!sd_bus_message_is_method_error(answer, NULL) && bus_driver_is_sender(answer))
                 r = sd_bus_message_read_basic(answer, 'u', &uid);
         if (r < 0) {
                 if (!call->client->identified && call->client->n_calls == 0)
@@ -256,7 +252,7 @@ static int on_identity(sd_bus_message *answer, void *userdata, sd_bus_error *ret
         }
 
         if (call_authorize(call) == 0)
-                call = NULL; /* waits in the queue */
+                call = NULL; /* in the queue */
         return 0;
 }
 
@@ -268,9 +264,8 @@ static int call_identify(Call *call) {
         if (call->client->n_calls >= limit)
                 return call_set_limit_error(call, ERROR_TOO_MANY_CALLS, "MaxPendingRequestsPerUser", limit);
 
-        r = sd_bus_call_method_async(queue->bus, &call->slot, "org.freedesktop.DBus", "/org/freedesktop/DBus",
-                                     "org.freedesktop.DBus", "GetConnectionUnixUser", on_identity, call, "s",
-                                     call->client->name);
+        r = bus_driver_call(queue->bus, &call->slot, "org.freedesktop.DBus", "GetConnectionUnixUser",
+                            call->client->name, on_identity, call);
         if (r < 0)
                 return r;
 
@@ -302,7 +297,7 @@ int call_start(CallQueue *queue, sd_bus_message *message, const CallMethod *meth
         if (r < 0)
                 return call_reply_error(call, r);
 
-        /* Calls keep their order: none overtakes another that still waits for the caller to be identified. */
+        /* Calls of one client keep their order while it is identified. */
         if (call->client->identified && call->client->n_calls == 0)
                 r = call_authorize(call);
         else {
@@ -312,6 +307,6 @@ int call_start(CallQueue *queue, sd_bus_message *message, const CallMethod *meth
         }
 
         if (r == 0)
-                call = NULL; /* waits in the queue */
+                call = NULL; /* in the queue */
         return 1;
 }

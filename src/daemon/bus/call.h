@@ -2,12 +2,12 @@
 #pragma once
 
 /*
- * A method call that has to wait before it is acted on: who is the caller, and may it?
+ * A method call that waits until its caller is identified and authorized.
  *
- * What the call's message says is read first and kept in the call. Then the bus is asked for the caller's
- * uid, once for each client, without waiting for the answer. Then the method says what its caller needs an
- * authorization for, and polkit is asked. Only then the method acts, once, with everything looked up anew: by
- * then the caller may be gone, or a limit reached. Whatever fails on the way denies the call.
+ * The arguments are read first. Then the bus is asked for the caller's uid, once for each client. Then the
+ * method says which authorization it needs, and polkit is asked. Both questions are asynchronous. Then the
+ * method acts, once, and looks everything up again, because in the meantime its caller may have left or a
+ * limit may be reached. An error in any of these steps denies the call.
  */
 
 #include <sys/queue.h>
@@ -24,17 +24,18 @@ typedef struct Call Call;
 typedef struct Client Client;
 typedef struct Manager Manager;
 
-/* What polkit has to allow before the method may act. */
+/* The authorization that a method needs. */
 typedef struct CallNeed {
-        PolkitQuestion question; /* action NULL: nothing */
-        bool optional;           /* the method acts either way, and looks at Call.authorized */
-        char port[8];            /* room for details */
+        PolkitQuestion question; /* action NULL: none is needed */
+        bool optional;           /* the method acts without it, too, and checks Call.authorized */
+        char port[8];            /* memory of the details */
         char address[ADDRESS_STRING_MAX];
         char name[OPTION_NAME_MAX + 1];
 } CallNeed;
 
 typedef struct CallMethod {
-        /* NULL: nothing is needed. It changes nothing, and may be called again. */
+        /* NULL: no authorization is needed. Has no effect but on *need, and is called again after the answer.
+         */
         void (*need)(Call *call, CallNeed *need);
         /* Acts and replies; or returns a negative errno and may set Call.error, which is then the reply. */
         int (*act)(Call *call);
@@ -42,14 +43,14 @@ typedef struct CallMethod {
         void (*free_data)(void *data);
 } CallMethod;
 
-/* Embedded where the calls come in. */
+/* All pending calls. */
 typedef struct CallQueue {
         sd_bus *bus;
         Manager *manager;
         Polkit *polkit;
         UnreadBus unread;
         TAILQ_HEAD(, Call) calls;
-        uint32_t n_turns; /* that others had than those who call */
+        uint32_t n_turns; /* of listeners, see TURNS_PER_MESSAGE */
 } CallQueue;
 
 struct Call {
@@ -59,12 +60,12 @@ struct Call {
         const CallMethod *method;
         void *data;
 
-        Client *client;  /* for the method; found anew after each wait */
-        bool authorized; /* polkit allows what was needed */
+        Client *client;  /* looked up again after each question */
+        bool authorized; /* polkit has allowed what was needed */
         Error error;
 
-        sd_bus_slot *slot;  /* waits for the caller's uid */
-        PolkitQuery *query; /* waits for polkit */
+        sd_bus_slot *slot;  /* the question for the caller's uid */
+        PolkitQuery *query; /* the question to polkit */
         CallNeed need;
         UserCharge charge;
         TAILQ_ENTRY(Call) link;
@@ -73,15 +74,15 @@ struct Call {
 int call_queue_init(CallQueue *queue, sd_bus *bus, Manager *manager);
 void call_queue_done(CallQueue *queue);
 
-/* The caller has left: its calls are forgotten, and what polkit was asked for them is taken back. It need not
- * be a client. */
+/* Frees all calls of a caller that has left the bus, and cancels their questions to polkit. */
 void call_queue_cancel(CallQueue *queue, const char *sender);
 
-/* Consumes data, also on failure. Replies in any case, now or later, and returns what a method handler
- * returns. */
+/* Consumes data, also on failure. Replies in any case, now or later. Returns the result of a method handler.
+ */
 int call_start(CallQueue *queue, sd_bus_message *message, const CallMethod *method, void *data);
 
-/* For methods: refuse, and tell the log. 'action' is polkit's, or empty where the configuration forbids it to
- * everybody. The first returns the errno to be returned. */
+/* Sets an error with the name and the value of a limit, and logs the refusal. */
 int call_set_limit_error(Call *call, ErrorId id, const char *limit, uint32_t value);
+
+/* Logs a refusal. 'action' is polkit's, or empty if the configuration refuses the request to all users. */
 void call_log_denied(const Call *call, const char *action, uint16_t port, const char *why);

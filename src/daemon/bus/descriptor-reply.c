@@ -11,16 +11,16 @@
 #include "daemon/outbox/error-reply.h"
 #include "daemon/outbox/outbox.h"
 
-/* Clients that read answer in a fraction of it, and callers give up after 25 seconds by default. */
+/* Well above the time that a client needs to read its messages, and below the 25 s that most callers wait. */
 #define WAIT_USEC (UINT64_C(5) * 1000 * 1000)
 
 typedef struct DescriptorReply {
-        Call call; /* a copy: the one that brought us here ends */
+        Call call; /* a copy, because the original is freed */
         DescriptorGet get;
         DescriptorSent sent;
         DescriptorSent failed;
         Waiter waiter;
-        Waiter end; /* of the client */
+        Waiter end; /* called when the client leaves */
         UserCharge charge;
         sd_event_source *timer;
 } DescriptorReply;
@@ -31,7 +31,7 @@ static void reply_free(DescriptorReply *reply) {
         user_discharge(&reply->charge);
         sd_event_source_disable_unref(reply->timer);
         error_done(&reply->call.error);
-        linger_limit_begin(); /* whatever came with it is closed */
+        linger_limit_begin(); /* the message may carry descriptors */
         sd_bus_message_unref(reply->call.message);
         free(reply);
 }
@@ -111,7 +111,7 @@ int descriptor_reply_start(Call *call, DescriptorGet get, DescriptorSent sent, D
         reply->call = (Call) {
                 .queue = call->queue,
                 .manager = call->manager,
-                .client = call->client, /* it ends before the client does */
+                .client = call->client, /* freed after the reply, see on_left() */
                 .message = sd_bus_message_ref(call->message),
         };
         reply->get = get;

@@ -2,21 +2,21 @@
 #pragma once
 
 /*
- * A reply with a descriptor, as OpenChannel and TakeSocket have it.
+ * The reply with a descriptor of OpenChannel and TakeSocket.
  *
- * It waits until its caller may be sent one, as connections do: the bus is asked first whether the caller
- * takes descriptors at all, and it counts in what is on the bus for the caller.
+ * Like a connection, it waits until it is known that the caller takes descriptors, and until the caller has
+ * credit for one.
  */
 
 #include <systemd/sd-bus.h>
 
 typedef struct Call Call;
 
-/* Looks everything up anew and returns a descriptor, which the reply consumes; or a negative errno, and may
+/* Looks everything up again and returns a descriptor, which the reply consumes; or a negative errno, and may
  * set Call.error. */
 typedef int (*DescriptorGet)(Call *call);
 
-/* To be called when the reply is on its way, or could not be sent. */
+/* Called when the reply has been sent, or could not be sent. */
 typedef void (*DescriptorSent)(Call *call);
 
 int descriptor_reply_start(Call *call, DescriptorGet get, DescriptorSent sent, DescriptorSent failed);

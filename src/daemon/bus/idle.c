@@ -7,8 +7,8 @@
 #include "base/macros.h"
 #include "daemon/bus/idle.h"
 
-/* An exit need not be on the dot, so that the wake-up can be shared with others: this is how much later it
- * may come, as a part of the time, and at most. */
+/* The exit may be later by a hundredth of the timeout, up to a maximum, so that systems can combine wake-ups.
+ */
 #define ACCURACY_DIVISOR 100
 #define ACCURACY_MAX_USEC (UINT64_C(250) * 1000)
 
@@ -20,7 +20,7 @@ struct Idle {
         sd_event_source *post;
         sd_event_source *timer;
         bool waiting;          /* the timer runs */
-        uint64_t touched_usec; /* the last time that there was something to do */
+        uint64_t touched_usec; /* the last activity */
 };
 
 DEFINE_CLEANUP(Idle, idle_free)
@@ -30,10 +30,9 @@ static uint64_t idle_get_accuracy(const Idle *idle) {
 
         if (accuracy > ACCURACY_MAX_USEC)
                 return ACCURACY_MAX_USEC;
-        return accuracy ?: 1; /* 0 stands for a default */
+        return accuracy ?: 1; /* 0 would be the default of sd-event */
 }
 
-/* Then it is over, if nothing comes until then. */
 static uint64_t idle_get_end(const Idle *idle) {
         return idle->touched_usec + idle->timeout_usec;
 }
@@ -58,7 +57,7 @@ static void idle_set_waiting(Idle *idle, bool waiting) {
 
         r = waiting ? idle_start_timer(idle) : sd_event_source_set_enabled(idle->timer, SD_EVENT_OFF);
         if (r < 0)
-                log_warning("Cannot set the timer for the exit when idle: %s", strerror(-r));
+                log_warning("Failed to set the timer of the idle timeout: %s", strerror(-r));
 }
 
 static void idle_update(Idle *idle) {
@@ -71,7 +70,7 @@ static void idle_update(Idle *idle) {
         idle_set_waiting(idle, waiting);
 }
 
-/* After anything else has happened in the loop. */
+/* Called after any other event of the loop. */
 static int on_post(sd_event_source *s, void *userdata) {
         idle_update(userdata);
         return 0;
@@ -111,7 +110,7 @@ int idle_new(sd_event *event, uint64_t timeout_usec, const IdleEvents *events, v
         if (r < 0)
                 return r;
 
-        /* The last ones: what others do in the same turn of the loop is seen. */
+        /* Other events of the same iteration of the loop come first. */
         r = sd_event_source_set_priority(idle->timer, SD_EVENT_PRIORITY_IDLE);
         if (r < 0)
                 return r;
@@ -141,7 +140,7 @@ void idle_set_timeout(Idle *idle, uint64_t timeout_usec) {
         idle_update(idle);
 }
 
-/* No more than a look at the clock: it is done for each call. The timer finds out when it comes. */
+/* Only stores the time, as it is called for each call; the timer compares it when it elapses. */
 void idle_touch(Idle *idle) {
         (void) sd_event_now(idle->event, CLOCK_MONOTONIC, &idle->touched_usec);
 }

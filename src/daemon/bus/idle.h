@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Tells when there has been nothing to do for a while. */
+/* Reports when the service has been idle for a while. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -10,7 +10,7 @@ typedef struct Idle Idle;
 typedef struct sd_event sd_event;
 
 typedef struct IdleEvents {
-        /* Asked whenever something has happened. */
+        /* Called after each event. */
         bool (*is_busy)(void *userdata);
         void (*idle)(void *userdata);
 } IdleEvents;
@@ -21,5 +21,5 @@ Idle *idle_free(Idle *idle);
 
 void idle_set_timeout(Idle *idle, uint64_t timeout_usec);
 
-/* There was something to do, and is not any more; the time starts anew. */
+/* Restarts the timeout after an activity. */
 void idle_touch(Idle *idle);

@@ -15,12 +15,12 @@
 #include "daemon/core/manager.h"
 #include "daemon/outbox/error-reply.h"
 
-/* No signal is longer: Error's message is cut. */
+/* No signal is longer. */
 #define CLOSED_SIZE UINT64_C(512)
 #define ERROR_SIZE UINT64_C(1024)
 
-/* The node above the listeners. It shows each caller its own, and an administrator all of them, so sd-bus
- * cannot do it: the caller has to be identified first. */
+/* The node above the listeners has the listeners that the caller may see. sd-bus cannot answer this, because
+ * the caller has to be identified first. */
 static int act_introspect_prefix(Call *call) {
         _cleanup_free_ char *xml = NULL;
         size_t size;
@@ -48,8 +48,8 @@ static int act_introspect_prefix(Call *call) {
         return sd_bus_reply_method_return(call->message, "s", xml);
 }
 
-/* Sees every call of a listener before sd-bus looks for the method. sd-bus would say of a listener that is
- * gone that it has no such method. */
+/* Handles every call of a listener before sd-bus looks for the method, because sd-bus would report an unknown
+ * method for a listener that is closed. */
 static int on_call(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         static const CallMethod introspect = { .need = access_need_list, .act = act_introspect_prefix };
         const char *path = sd_bus_message_get_path(m);
@@ -67,7 +67,7 @@ static int on_call(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         return listener_properties_intercept(calls, m);
 }
 
-/* sd-bus asks this before it calls one of the methods. */
+/* Called by sd-bus before it calls a method. */
 static int find_object(sd_bus *bus,
                        const char *path,
                        const char *interface,
@@ -132,16 +132,18 @@ static void emit_to_owner(sd_bus *bus, const Listener *l, const char *member, co
                                           .has_owner_uid = true,
                                           .owner_uid = l->uid,
                           },
-                          "%s: cannot send %s to %s: %s", l->path, member, l->owner->name, strerror(-r));
+                          "Failed to send %s of %s to %s: %s", member, l->path, l->owner->name, strerror(-r));
 }
 
-/* Others can make it lose connections without end. The log and the counters keep what is not sent. */
+/* Peers can cause any number of errors, so that one is not sent to a client that does not read. The log and
+ * the counters have it in any case. */
 void listener_bus_emit_error(CallQueue *calls, const Listener *l, const ListenerError *error) {
         if (!has_owner_on_bus(calls, l))
                 return;
 
         if (!unread_bus_admit_signal(&calls->unread, l->owner->name, ERROR_SIZE)) {
-                log_debug("%s: no Error is sent to %s, who has too much unread", l->path, l->owner->name);
+                log_debug("Not sending Error of %s to %s, which has too many unread messages", l->path,
+                          l->owner->name);
                 return;
         }
 
@@ -149,7 +151,7 @@ void listener_bus_emit_error(CallQueue *calls, const Listener *l, const Listener
                       UINT32_C(0));
 }
 
-/* Of these there are not more than it has had listeners. */
+/* Sent in any case: there is one for each listener. */
 void listener_bus_emit_closed(CallQueue *calls, const Listener *l, const char *reason) {
         if (!has_owner_on_bus(calls, l))
                 return;

@@ -11,7 +11,7 @@ typedef struct ListenerError ListenerError;
 
 /* The objects below LISTENER_PREFIX. Embedded. */
 typedef struct ListenerBus {
-        sd_bus_slot *calls; /* sees all of them first */
+        sd_bus_slot *calls; /* handles all calls first */
         sd_bus_slot *methods;
         sd_bus_slot *properties;
 } ListenerBus;
@@ -19,7 +19,7 @@ typedef struct ListenerBus {
 int listener_bus_init(ListenerBus *objects, sd_bus *bus, CallQueue *calls);
 void listener_bus_done(ListenerBus *objects);
 
-/* These go to the owner, if there is one, and to nobody else. The first is not sent to who has too much
- * unread. */
+/* Send a signal to the owner only, if there is one. Error is not sent to an owner with too many unread
+ * messages. */
 void listener_bus_emit_error(CallQueue *calls, const Listener *l, const ListenerError *error);
 void listener_bus_emit_closed(CallQueue *calls, const Listener *l, const char *reason);

@@ -21,8 +21,8 @@
 /* Shorter than the 25 s after which most D-Bus libraries give a call up. */
 #define ACCEPT_TIMEOUT_MAX_MS UINT32_C(20000)
 
-/* A reply that nobody expects is not sent, which sd-bus does not tell, and what would have been in it is
- * lost. */
+/* If the call has the flag NO_REPLY_EXPECTED, sd-bus silently drops the reply, and the connections or the
+ * descriptor in it would be lost. */
 static int check_expects_reply(Call *call) {
         if (sd_bus_message_get_expect_reply(call->message) > 0)
                 return 0;
@@ -64,7 +64,7 @@ static int act_adopt(Call *call) {
         if (l->owner)
                 return error_set(&call->error, ERROR_HAS_OWNER, l->path, l->owner->name);
 
-        /* What is promised is true also for the next process. */
+        /* Before the reply, so that the next process knows the owner. */
         listener_save_owner(l, call->client->name);
         r = sd_bus_reply_method_return(call->message, NULL);
         if (r < 0) {
@@ -160,7 +160,7 @@ static int act_accept(Call *call) {
         return r;
 }
 
-/* What OpenChannel and TakeSocket have in common: they work once. */
+/* The errors of OpenChannel and TakeSocket, which work once. */
 static int set_descriptor_error(Call *call, const Listener *l, int r) {
         if (r == -EOPNOTSUPP)
                 return set_wrong_delivery_error(call, l);
@@ -197,7 +197,7 @@ static void on_channel_sent(Call *call) {
                 listener_serve(l);
 }
 
-/* From now on it has been taken, for the next process as well. */
+/* So that the next process knows that the socket is taken. */
 static void on_socket_sent(Call *call) {
         Listener *l;
 
@@ -206,7 +206,7 @@ static void on_socket_sent(Call *call) {
                 listener_save_state(l);
 }
 
-/* It did not get as far as the client. */
+/* The descriptor was not sent, so that the client can call again. */
 static void on_descriptor_failed(Call *call) {
         Listener *l;
 
@@ -227,7 +227,7 @@ static int start_descriptor_reply(Call *call, DescriptorGet get, DescriptorSent 
         return r;
 }
 
-/* Denied at once, even if the caller may not be sent anything yet. */
+/* Errors are replied immediately, without waiting for credit. */
 static int act_open_channel(Call *call) {
         Listener *l;
         int r;

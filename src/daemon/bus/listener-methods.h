@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The methods of a listener: each looks it up, sees whether the caller may, acts and replies. */
+/* The methods of a listener. */
 
 #include <systemd/sd-bus.h>
 

@@ -139,7 +139,7 @@ int listener_properties_append(sd_bus *bus, sd_bus_message *m, Listener *l) {
         return sd_bus_message_close_container(m);
 }
 
-/* Nobody is asked for a password just because a program looks at a property. */
+/* To read a property never asks for a password. */
 static void need_get(Call *call, CallNeed *need) {
         access_need_manage(call, need, ACCESS_SEE,
                            N_("Authentication is required to see another user's listener on port $(port)."),
@@ -162,7 +162,7 @@ static int act_get(Call *call) {
                 return r;
 
         v = vtable_find_property(name);
-        assert(v); /* listener_properties_intercept() has looked */
+        assert(v); /* listener_properties_intercept() has refused other names */
 
         r = sd_bus_message_new_method_return(call->message, &reply);
         if (r < 0)
@@ -209,7 +209,7 @@ int listener_properties_intercept(CallQueue *calls, sd_bus_message *m) {
         } else
                 return 0;
 
-        /* sd-bus would read what it needs, overlook the rest, and answer without asking who the caller is. */
+        /* sd-bus would ignore further arguments, and answer without identifying the caller. */
         if (sd_bus_message_has_signature(m, signature) <= 0)
                 return error_reply(m, ERROR_WRONG_ARGUMENTS, signature);
 
@@ -221,12 +221,12 @@ int listener_properties_intercept(CallQueue *calls, sd_bus_message *m) {
         if (r < 0)
                 return r;
 
-        /* An empty name stands for any interface. */
+        /* The empty name means any interface. */
         if (*interface != '\0' && !streq(interface, LISTENER_INTERFACE))
                 return 0;
 
-        /* Who makes a name up, of megabytes even, need not be asked after; the call would be kept as long as
-         * that takes. */
+        /* Refused before the caller is identified, because the call would be kept meanwhile, with a name of
+         * megabytes. */
         if (method == &get && !vtable_find_property(name))
                 return error_reply(m, ERROR_UNKNOWN_PROPERTY);
 

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Reading is for whoever the bus policy lets; setting is for root and the service's own user.
+ * The bus policy says which callers may read; only root and the service's own user may set.
  *
- * sd-bus would check that by itself, but it would ask the bus for the caller's credentials and wait for the
- * answer, and the service stands still meanwhile. So no call that sets anything comes as far as the vtable:
- * it is taken before, and acted on once the caller has been identified like the caller of any other method.
- * The properties stay privileged there, as this is what introspection shows. The bus policy refuses those
- * calls as well, but a policy is a file that others may have changed.
+ * sd-bus would check that by a synchronous question to the bus for the caller's credentials, during which the
+ * service stands still. So Set is handled before the vtable, and waits until the caller is identified, like
+ * any method. The properties stay privileged in the vtable, for introspection. The bus policy refuses Set as
+ * well, but others may have changed that file.
  */
 
 #include <systemd/sd-bus.h>
@@ -82,7 +81,7 @@ static int act_set(Call *call) {
 
 static const CallMethod set_method = { .act = act_set };
 
-/* Comes before the vtable. */
+/* Called before the vtable. */
 static int on_call(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         const char *interface;
         int r;
@@ -98,7 +97,7 @@ static int on_call(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         if (r < 0)
                 return r;
 
-        /* Of the others, sd-bus knows that they have nothing to set. */
+        /* sd-bus refuses the others, which have nothing to set. */
         if (!streq(interface, LOG_CONTROL_INTERFACE))
                 return 0;
 
@@ -119,7 +118,7 @@ static int property_get(sd_bus *bus,
         return sd_bus_message_append_basic(reply, 's', value);
 }
 
-/* Never called, see above. */
+/* Never called, see on_call(). */
 static int property_set(sd_bus *bus,
                         const char *path,
                         const char *interface,

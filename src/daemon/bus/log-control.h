@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* org.freedesktop.LogControl1(5): how much is logged, and where to; "systemctl service-log-level" uses it. */
+/* org.freedesktop.LogControl1(5): the log level and the log target, for "systemctl service-log-level". */
 
 typedef struct CallQueue CallQueue;
 typedef struct sd_bus sd_bus;

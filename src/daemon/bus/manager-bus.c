@@ -99,12 +99,12 @@ static int act_listen(Call *call) {
         r = manager_listen(call->manager, client, o, &l);
         if (r != 0)
                 return set_listen_error(call, r, o);
-        call->data = NULL; /* the listener's now */
+        call->data = NULL; /* consumed */
 
         log_debug("%s of uid %u: port %u for %s", l->path, (unsigned) l->uid, address_get_port(&l->address),
                   client->name);
 
-        /* The reply goes first: nothing about a listener is sent before its path is known. */
+        /* The reply is the first message about the listener. */
         r = sd_bus_reply_method_return(call->message, "o", l->path);
         if (r < 0) {
                 listener_close(l, LISTENER_END_ERROR);
@@ -119,12 +119,12 @@ static void free_options(void *data) {
         (void) listen_options_free(data);
 }
 
-/* Some ports are for everybody, says the kernel; the others, and all if it does not say, for a few. */
+/* By net.ipv4.ip_unprivileged_port_start; if that cannot be read, all ports are privileged. */
 static bool port_is_privileged(int32_t port) {
         uint32_t start;
 
         if (port == 0)
-                return false; /* the kernel never chooses one of these */
+                return false; /* the kernel never chooses a privileged port */
 
         return socket_get_unprivileged_port_start(&start) < 0 || (uint32_t) port < start;
 }
@@ -133,7 +133,7 @@ static void need_listen(Call *call, CallNeed *need) {
         const ListenOptions *o = call->data;
         bool privileged = port_is_privileged(o->port);
 
-        /* Nobody has to type a password for what is refused anyway. */
+        /* No question to polkit for a port that the configuration refuses anyway. */
         if (manager_check_settings(call->manager, o) != 0)
                 return;
 
@@ -169,8 +169,8 @@ static int method_listen(sd_bus_message *m, void *userdata, sd_bus_error *error)
         return call_start(calls, m, &method, o);
 }
 
-/* dbus-daemon throws out whoever sends a message of more than 32 MiB (max_message_size), and one listener may
- * take almost a KiB of it. */
+/* dbus-daemon disconnects senders of messages above 32 MiB (max_message_size), and a listener can take almost
+ * 1 KiB. */
 #define LIST_MAX 32768U
 
 static int act_list_listeners(Call *call) {
@@ -323,7 +323,7 @@ void manager_bus_emit_settings(sd_bus *bus) {
                                            "MaxUnacknowledgedPerClient", "IdleTimeoutUSec", "AllowedPorts",
                                            "AllowedAddresses", "AllowSocketDelivery", NULL);
         if (r < 0)
-                log_warning("Cannot tell that the settings have changed: %s", strerror(-r));
+                log_warning("Failed to send PropertiesChanged: %s", strerror(-r));
 }
 
 int manager_bus_add(sd_bus *bus, Manager *manager, sd_bus_slot **ret) {

@@ -10,5 +10,5 @@ typedef struct Manager Manager;
 /* Adds the object. The manager's userdata is the CallQueue that its calls go into. */
 int manager_bus_add(sd_bus *bus, Manager *manager, sd_bus_slot **ret);
 
-/* The settings are other ones now. They are no secret: everybody is told. */
+/* Announces changed settings to all clients. */
 void manager_bus_emit_settings(sd_bus *bus);

@@ -17,8 +17,8 @@ static void strv_freep(char ***strings) {
         free(*strings);
 }
 
-/* Reads an array of strings, as far as somebody will look at it. sd_bus_message_read_strv() takes a time that
- * grows with the square of the length, and a message has room for millions. */
+/* Reads an array of strings, up to the maximum. sd_bus_message_read_strv() takes quadratic time, and a
+ * message has room for millions of strings. */
 static int read_strings(sd_bus_message *m, char ***ret) {
         _cleanup_(strv_freep) char **strings = NULL;
         const char *s;
@@ -42,11 +42,11 @@ static int read_strings(sd_bus_message *m, char ***ret) {
                 return r;
 
         *ret = TAKE_PTR(strings);
-        /* One too many is refused, so that nothing that follows is read. */
+        /* One more than the maximum is refused later, so that the rest need not be read. */
         return n > OPTION_ALLOW_FROM_MAX ? 0 : sd_bus_message_exit_container(m);
 }
 
-/* Reads the value inside the variant and sets the option; 'strings' keeps what the value borrows. */
+/* Reads the value inside the variant and sets the option. */
 static int read_value(sd_bus_message *m,
                       const char *key,
                       const char *signature,

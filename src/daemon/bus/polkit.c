@@ -10,20 +10,20 @@
 #include "base/macros.h"
 #include "daemon/bus/polkit.h"
 
-/* dbus-daemon lets a connection of the system bus wait for 128 answers at once (max_replies_per_connection).
- * Barriers take up to 56 of them. */
+/* dbus-daemon allows a connection of the system bus 128 pending replies (max_replies_per_connection).
+ * Barriers use up to 56 of them. */
 #define CHECKS_MAX 24
 #define DIALOGS_MAX 40
 
-/* polkitd answers one question after the other. Whoever asks in a flood has to wait for itself, not others
- * for it. */
+/* polkitd answers one question after the other, so that a user with many questions must not delay other
+ * users. */
 #define CHECKS_PER_USER_MAX 2
 
-/* An agent asks one thing at a time. polkit's own text agent refuses a second question, and polkitd takes
- * that for a no. */
+/* An agent asks one question at a time. polkit's text agent refuses a second one, which polkitd takes for a
+ * denial. */
 #define DIALOGS_PER_USER_MAX 1
 
-/* sd-bus' default of 25 s would be too short to find and type a password. */
+/* sd-bus's default of 25 s is too short to type a password. */
 #define ANSWER_USEC (UINT64_C(5) * 60 * 1000 * 1000)
 
 /* Of org.freedesktop.PolicyKit1.Authority.CheckAuthorization. */
@@ -44,12 +44,12 @@ struct PolkitQuery {
         char *caller;
         uid_t uid;
         const PolkitQuestion *question;
-        PolkitCallback callback; /* NULL: nobody waits for the answer any more */
+        PolkitCallback callback; /* NULL: the query is freed, only its answer is pending */
         void *userdata;
 
         QueryState state;
-        bool failed; /* could not be put */
-        uint64_t id; /* to cancel it by */
+        bool failed; /* to be sent */
+        uint64_t id; /* for CancelCheckAuthorization; 0: nothing to cancel */
         sd_bus_slot *slot;
         sd_event_source *timer;
         TAILQ_ENTRY(PolkitQuery) link;
@@ -87,7 +87,7 @@ int polkit_new(sd_bus *bus, Polkit **ret) {
         return 0;
 }
 
-/* Frees it whatever it waits for. */
+/* Frees a query in any state. */
 static void query_destroy(PolkitQuery *query) {
         Polkit *polkit = query->polkit;
 
@@ -106,7 +106,7 @@ Polkit *polkit_free(Polkit *polkit) {
         if (!polkit)
                 return NULL;
 
-        /* Those that polkit has not answered although nobody waits for it. */
+        /* Freed queries with a pending answer. */
         for (size_t i = 0; i < ELEMENTS(polkit->lists); i++)
                 while ((query = TAILQ_FIRST(&polkit->lists[i])))
                         query_destroy(query);
@@ -193,10 +193,10 @@ static void query_cancel(PolkitQuery *query) {
         if (r >= 0)
                 r = sd_bus_send(query->polkit->bus, m, NULL);
         if (r < 0)
-                log_debug("Cannot cancel a question to polkit: %s", strerror(-r));
+                log_debug("Failed to cancel a question to polkit: %s", strerror(-r));
 }
 
-/* The callback may free the query, and with it everything else that belongs to the caller. */
+/* The callback may free the query. */
 static void query_answer(PolkitQuery *query, PolkitAnswer answer) {
         query->callback(answer, query->userdata);
 }
@@ -212,7 +212,7 @@ static unsigned count_of_user(Polkit *polkit, QueryState state, uid_t uid) {
         return n;
 }
 
-/* The first that waits and whose user has a place for one more where it goes next. */
+/* Returns the oldest query in a state that can go to the next state within the limits. */
 static PolkitQuery *find_next(Polkit *polkit,
                               QueryState waits,
                               QueryState next,
@@ -230,8 +230,7 @@ static PolkitQuery *find_next(Polkit *polkit,
         return NULL;
 }
 
-/* Puts the question. A failure is told like any other answer, later: nobody's query goes while it is asked.
- */
+/* Sends the question. A failure is reported by the timer, so that no query is freed during the call. */
 static void query_put(PolkitQuery *query, QueryState state, uint32_t flags) {
         int r;
 
@@ -241,7 +240,7 @@ static void query_put(PolkitQuery *query, QueryState state, uint32_t flags) {
         if (r >= 0)
                 return;
 
-        log_warning("Cannot ask polkit: %s", strerror(-r));
+        log_warning("Failed to call CheckAuthorization of polkit: %s", strerror(-r));
         query->failed = true;
         (void) sd_event_source_set_time(query->timer, 0);
 }
@@ -273,7 +272,7 @@ static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         }
 
         if (sd_bus_message_is_method_error(m, NULL)) {
-                log_debug("polkit does not answer for %s: %s", query->caller,
+                log_debug("CheckAuthorization of polkit for %s failed: %s", query->caller,
                           sd_bus_message_get_error(m)->message);
                 query->id = 0;
                 query_answer(query, POLKIT_UNAVAILABLE);
@@ -305,7 +304,7 @@ static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         return 0;
 }
 
-/* Only if a person has the question, it is the person who did not answer. */
+/* A timeout is a missing answer of a person only if the question is on the screen. */
 static PolkitAnswer query_get_late_answer(const PolkitQuery *query) {
         if (query->failed)
                 return POLKIT_UNAVAILABLE;
@@ -377,9 +376,9 @@ PolkitQuery *polkit_query_free(PolkitQuery *query) {
         if (query->state == QUERY_ASKS && query->id != 0)
                 query_cancel(query);
 
-        /* The bus keeps a place for the answer until polkit gives it, so the query keeps its own place as
-         * well: else whoever asks and leaves, again and again, uses up what the bus allows this service, and
-         * nobody's delivery could be confirmed any more. */
+        /* The bus counts the pending reply until polkit answers, so the query stays in its list. Otherwise a
+         * client that calls and leaves repeatedly could use up the pending replies of the service, and
+         * barriers would fail. */
         if (query->slot) {
                 query->callback = NULL;
                 query->question = NULL;

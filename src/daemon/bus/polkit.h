@@ -2,12 +2,12 @@
 #pragma once
 
 /*
- * Questions to polkit: may this caller do that?
+ * Questions to polkit about the authorization of a caller.
  *
- * Each question is put twice at the most. First polkit decides by itself, which takes no time. Only if it
- * would have to ask a person, and the caller allows that, it is asked to do so, and that may take minutes.
- * The two kinds have places of their own, few of the second kind for each user, so that a person who does not
- * answer keeps nobody from what needs no answer, nor another person from being asked.
+ * Each question is sent at most twice. The first time polkit decides by its rules, which takes milliseconds.
+ * If that requires a password, and the caller allows interaction, it is sent again with interaction, which
+ * can take minutes. Each of the two kinds has its own limits, in all and for each user, so that an unanswered
+ * password dialog delays neither questions without interaction nor dialogs of other users.
  */
 
 #include <stdbool.h>
@@ -20,18 +20,18 @@ typedef struct sd_bus sd_bus;
 typedef enum PolkitAnswer {
         POLKIT_ALLOWED,
         POLKIT_DENIED,
-        POLKIT_CHALLENGE,   /* a person would have to be asked, and the caller did not allow it */
-        POLKIT_TIMED_OUT,   /* a person was asked and did not answer */
-        POLKIT_BUSY,        /* others' questions came first, and nobody answered those */
-        POLKIT_UNAVAILABLE, /* there is no polkit, or it failed or does not answer */
+        POLKIT_CHALLENGE,   /* a password is required, and the caller does not allow interaction */
+        POLKIT_TIMED_OUT,   /* the dialog was not answered */
+        POLKIT_BUSY,        /* earlier dialogs were not answered */
+        POLKIT_UNAVAILABLE, /* polkit is not there, failed or does not answer */
 } PolkitAnswer;
 
 #define POLKIT_DETAILS_MAX 8
 
-/* What is asked. Everything is copied into the message when it is put. */
+/* All strings are borrowed until the answer. */
 typedef struct PolkitQuestion {
         const char *action;
-        bool may_ask; /* a person */
+        bool may_ask; /* interaction is allowed */
         struct {
                 const char *key;
                 const char *value;
@@ -41,15 +41,15 @@ typedef struct PolkitQuestion {
 
 void polkit_question_add(PolkitQuestion *question, const char *key, const char *value);
 
-/* The query may be freed in it. */
+/* May free the query. */
 typedef void (*PolkitCallback)(PolkitAnswer answer, void *userdata);
 
 int polkit_new(sd_bus *bus, Polkit **ret);
 
-/* No query is left. */
+/* All queries must be freed before. */
 Polkit *polkit_free(Polkit *polkit);
 
-/* 'caller' is a unique name on the bus. The question, and what it points to, must last until the answer. */
+/* 'caller' is a unique name on the bus. The question must last until the answer. */
 int polkit_ask(Polkit *polkit,
                const char *caller,
                uid_t uid,
@@ -58,5 +58,5 @@ int polkit_ask(Polkit *polkit,
                void *userdata,
                PolkitQuery **ret);
 
-/* Without an answer yet: takes the question back, and polkit takes its dialog off the screen. */
+/* Cancels a question without an answer, so that its dialog disappears. */
 PolkitQuery *polkit_query_free(PolkitQuery *query);

@@ -9,9 +9,10 @@
 #include "daemon/core/client.h"
 #include "daemon/core/manager-restore.h"
 #include "daemon/core/manager.h"
+#include "daemon/outbox/bus-driver.h"
 #include "daemon/store/store.h"
 
-/* An owner whom the bus was asked about. */
+/* A question to the bus about an owner. */
 typedef struct Question {
         Restore *restore;
         char *name;
@@ -41,20 +42,14 @@ static void restore_check_done(Restore *restore) {
                 restore->done(0, restore->userdata);
 }
 
-static bool is_from_bus(sd_bus_message *answer) {
-        const char *sender = sd_bus_message_get_sender(answer);
-
-        return sender && streq(sender, "org.freedesktop.DBus");
-}
-
-/* Only the bus knows. No answer, or one that says something else, is none: whoever is still there would lose
- * its listeners for good. */
+/* Returns whether the owner is on the bus. Any error but NameHasNoOwner is reported, because the owner would
+ * lose its listeners if it were taken for gone. */
 static int owner_is_there(sd_bus_message *answer, const Client *client) {
         Listener *l;
         uint32_t uid;
         int r;
 
-        if (!is_from_bus(answer))
+        if (!bus_driver_is_sender(answer))
                 return -EIO;
         if (sd_bus_message_is_method_error(answer, SD_BUS_ERROR_NAME_HAS_NO_OWNER))
                 return false;
@@ -69,7 +64,7 @@ static int owner_is_there(sd_bus_message *answer, const Client *client) {
                 if (l->uid != uid)
                         return false;
 
-        /* What it had may have ended by itself already. */
+        /* All its listeners may be closed by now. */
         return !TAILQ_EMPTY(&client->listeners);
 }
 
@@ -79,19 +74,20 @@ static int on_owner(sd_bus_message *answer, void *userdata, sd_bus_error *error)
         Client *client;
         int r = 0;
 
-        /* NULL: it has left meanwhile, and its listeners are closed. */
+        /* NULL: it has left in the meantime. */
         client = manager_find_client(restore->manager, question->name);
         if (client)
                 r = owner_is_there(answer, client);
         if (client && r == 0) {
-                log_debug("%s is not there any more", question->name);
+                log_debug("%s has left the bus", question->name);
                 manager_remove_client(restore->manager, client);
         }
         if (r > 0)
                 r = manager_identify_client(restore->manager, client, TAILQ_FIRST(&client->listeners)->uid);
         if (r < 0) {
-                /* Another attempt may be luckier. */
-                log_error("Cannot find out whether %s is still there: %s", question->name, strerror(-r));
+                /* systemd starts the service again, which retries. */
+                log_error("Failed to find out whether %s is still on the bus: %s", question->name,
+                          strerror(-r));
                 restore->done(r, restore->userdata);
                 return 0;
         }
@@ -115,9 +111,8 @@ static int restore_ask(Restore *restore, const char *name) {
         if (!question->name)
                 return -ENOMEM;
 
-        return sd_bus_call_method_async(restore->bus, &question->slot, "org.freedesktop.DBus",
-                                        "/org/freedesktop/DBus", "org.freedesktop.DBus",
-                                        "GetConnectionUnixUser", on_owner, question, "s", name);
+        return bus_driver_call(restore->bus, &question->slot, "org.freedesktop.DBus", "GetConnectionUnixUser",
+                               name, on_owner, question);
 }
 
 static int restore_owners(Restore *restore) {
@@ -139,7 +134,7 @@ static int restore_from(Restore *restore, const char *bus_id) {
 
         r = manager_restore(restore->manager, streq(store_get_bus(store), bus_id));
         if (r < 0) {
-                log_error("Cannot read what was kept: %s", strerror(-r));
+                log_error("Failed to restore the listeners: %s", strerror(-r));
                 return r;
         }
 
@@ -154,7 +149,7 @@ static int on_bus_id(sd_bus_message *answer, void *userdata, sd_bus_error *error
 
         restore->bus_id = sd_bus_slot_unref(restore->bus_id);
 
-        r = sd_bus_message_is_method_error(answer, NULL) || !is_from_bus(answer)
+        r = sd_bus_message_is_method_error(answer, NULL) || !bus_driver_is_sender(answer)
                             ? -EIO
                             : sd_bus_message_read_basic(answer, 's', &id);
         if (r >= 0)
@@ -178,10 +173,8 @@ int restore_start(sd_bus *bus, Manager *manager, RestoreDone done, void *userdat
         restore->userdata = userdata;
         TAILQ_INIT(&restore->questions);
 
-        /* Another bus, or the same one started again, has another id, and may give somebody else an owner's
-         * name. */
-        r = sd_bus_call_method_async(bus, &restore->bus_id, "org.freedesktop.DBus", "/org/freedesktop/DBus",
-                                     "org.freedesktop.DBus", "GetId", on_bus_id, restore, NULL);
+        /* A new bus has another ID, and may give the unique name of an owner to another client. */
+        r = bus_driver_call(bus, &restore->bus_id, "org.freedesktop.DBus", "GetId", NULL, on_bus_id, restore);
         if (r < 0) {
                 free(restore);
                 return r;

@@ -2,19 +2,20 @@
 #pragma once
 
 /*
- * Goes on with what another process has left in the store: whose it is, the bus has to say.
+ * Restores the listeners of the previous process from the store, and asks the bus which of their owners are
+ * still there.
  *
- * All of it happens before the service takes its name, so that nobody can call and find it half done. What is
- * asked of the bus is answered by the bus itself, and in order; nothing waits for a client.
+ * This is complete before the service requests its name, so that no client can call in between. The bus
+ * itself answers, in order; no client has to.
  */
 
 typedef struct Manager Manager;
 typedef struct Restore Restore;
 typedef struct sd_bus sd_bus;
 
-/* It is done, with 0 or a negative errno. */
+/* Called once, with 0 or a negative errno. */
 typedef void (*RestoreDone)(int r, void *userdata);
 
-/* Needs the match for names that go. */
+/* Requires the match for NameOwnerChanged. */
 int restore_start(sd_bus *bus, Manager *manager, RestoreDone done, void *userdata, Restore **ret);
 Restore *restore_free(Restore *restore);

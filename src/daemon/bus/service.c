@@ -19,17 +19,19 @@
 #include "daemon/core/client.h"
 #include "daemon/core/manager-restore.h"
 #include "daemon/core/manager.h"
+#include "daemon/outbox/bus-driver.h"
 #include "daemon/policy/settings.h"
 #include "daemon/store/store.h"
 
-/* While it has to go on although it said it would stop: see on_name_released(). */
+/* How long systemd is asked to wait, and how often, while a stopping service has listeners again: see
+ * on_name_released(). */
 #define EXTEND_USEC (UINT64_C(30) * 1000 * 1000)
 #define EXTEND_CHECK_USEC (UINT64_C(1) * 1000 * 1000)
 
-/* After that it is a stop. systemd kills us after a while (TimeoutStopSec=). */
+/* How long to wait for systemd to say whether it restarts the service. Without an answer it is a stop. */
 #define TERMINATE_USEC (UINT64_C(2) * 1000 * 1000)
 
-/* So many may the listeners have before the bus has one again. */
+/* How many turns of listeners are followed by one message of the bus. */
 #define TURNS_PER_MESSAGE 8
 
 struct Service {
@@ -41,12 +43,12 @@ struct Service {
         Idle *idle;
         sd_bus_slot *activity;
 
-        Restore *restore;        /* goes on, and has not asked for the name yet */
-        sd_bus_slot *job_answer; /* SIGTERM was received */
+        Restore *restore; /* not NULL until the listeners are restored; the name is requested afterwards */
+        sd_bus_slot *job_answer; /* after SIGTERM: systemd's job for the unit */
         sd_event_source *give_up;
-        bool is_handing_over; /* another process follows */
+        bool is_handing_over; /* the next process takes the listeners over */
 
-        sd_event_source *extend_timer; /* has said that it stops, and asks for more time again and again */
+        sd_event_source *extend_timer; /* after STOPPING=1: asks systemd for more time */
         sd_bus_slot *listed_answer;
 
         sd_bus_slot *manager_object;
@@ -54,7 +56,7 @@ struct Service {
         sd_bus_slot *log_control_calls;
         ListenerBus listener_objects;
         sd_bus_slot *name_owner_match;
-        sd_bus_slot *name_answer; /* it was requested, or released */
+        sd_bus_slot *name_answer; /* of the request or the release of the name */
 };
 
 DEFINE_CLEANUP(Service, service_free)
@@ -72,9 +74,8 @@ static void on_listener_closed(Listener *l, ListenerEnd end, void *userdata) {
         manager_forget_listener(calls->manager, l);
 }
 
-/* The loop gives each that is ready a turn, and the bus would be one among as many as there are listeners. To
- * let it go first would be the other extreme: then somebody who calls all the time could keep all of them
- * waiting. */
+/* The event loop gives every ready source one turn, so that many busy listeners would starve the bus. With a
+ * higher priority for the bus, a client that calls all the time would starve the listeners. */
 static void on_listener_turn(void *userdata) {
         CallQueue *calls = userdata;
         int r;
@@ -82,11 +83,11 @@ static void on_listener_turn(void *userdata) {
         if (++calls->n_turns % TURNS_PER_MESSAGE != 0)
                 return;
 
-        /* A message that could not be handled is lost, and with it a call or somebody's end: the service
-         * ends, as it does where sd-bus itself meets that. */
+        /* The message is lost, which may be a call or tell that a client has left. So the service exits, as
+         * it does if sd-bus meets the error in the event loop. */
         r = sd_bus_process(calls->bus, NULL);
         if (r < 0) {
-                log_error("Cannot handle what the bus has sent: %s", strerror(-r));
+                log_error("Failed to process a message of the bus: %s", strerror(-r));
                 (void) sd_event_exit(sd_bus_get_event(calls->bus), r);
         }
 }
@@ -107,17 +108,17 @@ static const TrafficEvents traffic_events = {
         .admit_signal = on_signal,
 };
 
-/* Somebody has left the bus. The match covers everybody: one for each client would have to be added before
- * its call is acted on, and each would be one more for the bus to go through. */
+/* A connection has left the bus. One match covers all connections: a match for each client would delay its
+ * first call, and slow the bus down. */
 static int on_name_gone(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         Service *s = userdata;
-        const char *name, *sender = sd_bus_message_get_sender(m);
+        const char *name;
         Client *client;
         int r;
 
-        /* Everybody may send signals, and sd-bus cannot tell whether a unique name owns the well-known one of
-         * a match: it lets them all pass. */
-        if (!sender || !streq(sender, "org.freedesktop.DBus"))
+        /* Any client can send this signal: sd-bus does not check that a sender owns the well-known name of a
+         * match. */
+        if (!bus_driver_is_sender(m))
                 return 0;
 
         r = sd_bus_message_read_basic(m, 's', &name);
@@ -128,7 +129,7 @@ static int on_name_gone(sd_bus_message *m, void *userdata, sd_bus_error *error) 
         client = manager_find_client(s->manager, name);
         if (client)
                 manager_remove_client(s->manager, client);
-        /* Last, as before it may still be told something. */
+        /* Last, because the calls above may still send it signals. */
         unread_bus_forget(&s->calls.unread, name);
         return 0;
 }
@@ -139,7 +140,7 @@ static int on_match_added(sd_bus_message *m, void *userdata, sd_bus_error *error
         if (!sd_bus_message_is_method_error(m, NULL))
                 return 0;
 
-        log_error("The bus does not tell who leaves: %s", sd_bus_message_get_error(m)->message);
+        log_error("Failed to subscribe to NameOwnerChanged: %s", sd_bus_message_get_error(m)->message);
         return sd_event_exit(s->event, -EIO);
 }
 
@@ -150,13 +151,14 @@ static int on_name_requested(sd_bus_message *m, void *userdata, sd_bus_error *er
         s->name_answer = sd_bus_slot_unref(s->name_answer);
 
         if (sd_bus_message_is_method_error(m, NULL)) {
-                log_error("Cannot take the name " BUS_NAME ": %s", sd_bus_message_get_error(m)->message);
+                log_error("Failed to request the name " BUS_NAME ": %s",
+                          sd_bus_message_get_error(m)->message);
                 return sd_event_exit(s->event, -EACCES);
         }
 
         (void) sd_bus_message_read_basic(m, 'u', &result);
         if (result != 1 /* primary owner, says the D-Bus specification, "RequestName" */) {
-                log_error("The name " BUS_NAME " is taken, is another instance running?");
+                log_error("Failed to request the name " BUS_NAME ": another process owns it");
                 return sd_event_exit(s->event, -EEXIST);
         }
 
@@ -194,7 +196,7 @@ static bool service_is_busy(void *userdata) {
                budget_get_used(&s->manager->traffic.budget) > 0;
 }
 
-/* All that was sent to us has been answered. */
+/* All calls that the bus has sent before the release are answered by now. */
 static int on_name_given_up(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         Service *s = userdata;
 
@@ -202,12 +204,12 @@ static int on_name_given_up(sd_bus_message *m, void *userdata, sd_bus_error *err
         return sd_event_exit(s->event, 0);
 }
 
-/* Another process follows. From now on the bus keeps what is sent to us for that one. */
+/* Leaves the listeners to the next process. After the release, the bus keeps new calls for that process. */
 static void service_hand_over(Service *s) {
         int r;
 
-        /* Who follows the name's owner would not believe us any more that there is a connection. */
-        log_debug("Leaving all to the next process");
+        /* First the listeners: clients ignore signals of a sender that does not own the name. */
+        log_debug("Leaving the listeners to the next process");
         s->is_handing_over = true;
         manager_freeze_all(s->manager);
         s->name_answer = sd_bus_slot_unref(s->name_answer);
@@ -236,11 +238,11 @@ static int on_give_up(sd_event_source *source, uint64_t usec, void *userdata) {
         return sd_event_exit(s->event, 0);
 }
 
-/* systemd sends the same signal for a stop, after which nothing of us shall be left, and for a restart. */
+/* systemd sends SIGTERM for a stop, which closes all listeners, and for a restart, which keeps them. */
 void service_terminate(Service *s) {
         int r;
 
-        /* Asked twice, or nothing to lose. */
+        /* The second SIGTERM, or nothing to keep. */
         if (s->give_up || !s->manager->store || (!s->restore && !s->manager->listeners)) {
                 (void) sd_event_exit(s->event, 0);
                 return;
@@ -260,7 +262,7 @@ static int on_unit_listed(sd_bus_message *m, void *userdata, sd_bus_error *error
 
         s->listed_answer = sd_bus_slot_unref(s->listed_answer);
 
-        /* The others, "start" above all, wait for the end of this process and need not be hurried. */
+        /* Other jobs, such as "start", wait until this process exits. */
         if (streq(job, "restart"))
                 service_hand_over(s);
         else if (streq(job, "stop"))
@@ -269,8 +271,8 @@ static int on_unit_listed(sd_bus_message *m, void *userdata, sd_bus_error *error
         return 0;
 }
 
-/* The service manager takes this process for one that stops. So it sends no SIGTERM when an administrator
- * wants it to, and would wait for as long as it is asked to: it has to be asked whether that is so. */
+/* After STOPPING=1, systemd sends no SIGTERM for a stop or a restart, and would wait as long as the service
+ * asks. So the service looks for such a job itself. */
 static void service_ask_for_job(Service *s) {
         if (s->listed_answer)
                 return;
@@ -286,10 +288,9 @@ static int on_extend(sd_event_source *source, uint64_t usec, void *userdata) {
         return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
 
-/* Whoever called before the name was released has been served by now, in the order of the messages. Usually
- * that is nobody, and the service ends. But if there is a listener again, it has to stay, and to be found: it
- * takes the name back, and asks the service manager, which has been told that it stops, for as long as it
- * takes. */
+/* All calls that came before the release have been handled. Usually there were none, and the service exits.
+ * If one of them has created a listener, the service requests the name again, and asks systemd, which knows
+ * it as stopping, for more time. */
 static int on_name_released(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         Service *s = userdata;
         int r;
@@ -299,34 +300,34 @@ static int on_name_released(sd_bus_message *m, void *userdata, sd_bus_error *err
         if (!service_is_busy(s))
                 return sd_event_exit(s->event, 0);
 
-        log_debug("Going on, somebody called at the last moment");
+        log_debug("Not exiting: a call came before the name was released");
         if (!s->extend_timer) {
                 r = sd_event_add_time_relative(s->event, &s->extend_timer, CLOCK_MONOTONIC, 0, 0, on_extend,
                                                s);
                 if (r < 0)
-                        return service_fail(s, r, "Cannot go on");
+                        return service_fail(s, r, "Failed to set a timer");
         }
 
         r = service_request_name(s);
-        return r < 0 ? service_fail(s, r, "Cannot take the name " BUS_NAME " back") : 0;
+        return r < 0 ? service_fail(s, r, "Failed to request the name " BUS_NAME " again") : 0;
 }
 
-/* First the service manager hears that we stop: it then starts a new instance for whoever calls from now on,
- * instead of taking us for running. Then the name is released, and all calls that came before are served. */
+/* systemd is told first, so that it starts a new process for calls after the release, instead of regarding
+ * this one as running. Then the name is released; calls that came before are still handled. */
 static void on_idle(void *userdata) {
         Service *s = userdata;
         int r;
 
         if (s->name_answer)
-                return; /* an answer about the name is on its way already */
+                return; /* a request or a release is pending */
 
-        log_debug("Nothing to do, leaving");
+        log_debug("Idle, exiting");
         (void) sd_notify(false, "STOPPING=1");
 
         s->manager->has_name = false;
         r = sd_bus_release_name_async(s->bus, &s->name_answer, BUS_NAME, on_name_released, s);
         if (r < 0)
-                (void) service_fail(s, r, "Cannot release the name " BUS_NAME);
+                (void) service_fail(s, r, "Failed to release the name " BUS_NAME);
 }
 
 static const IdleEvents idle_events = {
@@ -349,7 +350,7 @@ static int service_connect(Service *s) {
         if (r < 0)
                 return r;
 
-        /* Before the name, so that nobody can have called us and left unnoticed. */
+        /* Before the name is requested, so that no client can call and leave unnoticed. */
         r = sd_bus_add_match_async(s->bus, &s->name_owner_match,
                                    "type='signal',sender='org.freedesktop.DBus',path='/org/freedesktop/DBus',"
                                    "interface='org.freedesktop.DBus',member='NameOwnerChanged',arg2=''",
@@ -361,8 +362,7 @@ static int service_connect(Service *s) {
                                  : service_request_name(s);
 }
 
-/* Whoever calls still needs the service, whether it keeps anything for them or not. But one that has said
- * that it stops goes as soon as it can, for the next one to be started. */
+/* Each call restarts the idle timeout. After STOPPING=1 it does not: the service exits as soon as it can. */
 static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         Service *s = userdata;
 
@@ -396,7 +396,7 @@ int service_new(sd_event *event, sd_bus *bus, Settings *settings, Store *store, 
                 return r;
 
         r = call_queue_init(&s->calls, bus, s->manager);
-        /* The last filter, which is the first to be asked: the others may keep a message for themselves. */
+        /* sd-bus runs the last filter first, so that this one sees messages that other filters consume. */
         if (r >= 0)
                 r = sd_bus_add_filter(bus, &s->activity, on_message, s);
         if (r >= 0)
@@ -434,20 +434,20 @@ static void service_withdraw(Service *s) {
 }
 
 void service_shut_down(Service *s, bool failed, uint64_t timeout_usec) {
-        bool leaves = (failed || s->is_handing_over) && s->manager->store;
+        bool keep = (failed || s->is_handing_over) && s->manager->store;
         uint64_t queued, now, end = clock_get_usec() + timeout_usec;
 
-        if (leaves)
+        if (keep)
                 manager_freeze_all(s->manager);
         else
                 manager_close_all(s->manager);
 
-        /* What a bus that is lost has to say confirms nothing. */
-        if (leaves && failed)
+        /* Errors that sd-bus creates for a lost connection must not count as confirmations. */
+        if (keep && failed)
                 store_seal(s->manager->store);
         service_withdraw(s);
 
-        /* sd_bus_flush() would wait without end for a bus that does not read. */
+        /* sd_bus_flush() has no timeout, and the bus may not read. */
         while (sd_bus_get_n_queued_write(s->bus, &queued) >= 0 && queued > 0 &&
                (now = clock_get_usec()) < end) {
                 int r;
@@ -459,7 +459,7 @@ void service_shut_down(Service *s, bool failed, uint64_t timeout_usec) {
                         break;
         }
 
-        if (leaves)
+        if (keep)
                 store_seal(s->manager->store);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The service's life on the bus: its name, who leaves the bus, when it leaves itself. */
+/* The service on the bus: its name, clients that leave the bus, and when it exits. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -12,21 +12,20 @@ typedef struct Store Store;
 typedef struct sd_bus sd_bus;
 typedef struct sd_event sd_event;
 
-/* Puts the service on a bus that is attached to the event loop, goes on with what is in the store, and asks
- * for the name. The loop ends with an error if the name is not to be had, and with 0 when there was nothing
- * to do for long enough. Takes the settings over on success. Without a store (NULL), nothing outlives the
- * process. */
+/* Adds the objects to a bus that is attached to the event loop, restores the listeners of the store, and
+ * requests the name. The loop ends with an error if that fails, and with 0 after the idle timeout. Consumes
+ * the settings on success. Without a store (NULL), nothing outlives the process. */
 int service_new(sd_event *event, sd_bus *bus, Settings *settings, Store *store, Service **ret);
 
-/* Takes other settings over. */
+/* Consumes the settings. */
 void service_set_settings(Service *s, Settings *settings);
 
-/* The loop is to end: soon, when it is known whether another process follows. */
+/* Ends the event loop, after at most two seconds, in which systemd says whether it restarts the service. */
 void service_terminate(Service *s);
 
-/* After the loop. Answers nobody any more, and closes all listeners, with reason "shutdown"; but if another
- * process follows, as it does after a failure, they are left to it, and nobody is told. Returns when the last
- * words are on the bus, or after timeout_usec. */
+/* To be called after the loop. Answers no calls any more. Closes all listeners with the reason "shutdown",
+ * or, after a failure or for a restart, leaves them to the next process without a signal. Returns when all
+ * messages are written to the bus, or after timeout_usec. */
 void service_shut_down(Service *s, bool failed, uint64_t timeout_usec);
 
 Service *service_free(Service *s);

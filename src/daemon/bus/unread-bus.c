@@ -6,11 +6,12 @@
 #include "daemon/bus/unread-bus.h"
 #include "daemon/core/client.h"
 #include "daemon/core/manager.h"
+#include "daemon/outbox/bus-driver.h"
 #include "daemon/outbox/error-reply.h"
 #include "daemon/outbox/outbox.h"
 
-/* No answer is longer, but for the names of the call that it may repeat. A call that wants none counts as
- * well: it may be the cause of a signal. */
+/* The maximum size of a reply in bytes, without names of the call that it may repeat. Calls without a reply
+ * count as well, because they can cause a signal. */
 #define ANSWER_SIZE UINT64_C(512)
 #define GET_ALL_SIZE UINT64_C(2048)
 #define INTROSPECT_SIZE UINT64_C(6144)
@@ -45,7 +46,7 @@ static int read_outgoing_bytes(sd_bus_message *m, uint32_t *ret) {
         return r < 0 ? r : -ENODATA;
 }
 
-/* As many as there is room for. */
+/* Sends refusals that were held back, as far as there is room. */
 static void client_send_held(UnreadClient *c, bool disabled) {
         uint32_t n = 0;
 
@@ -65,7 +66,7 @@ static void client_send_held(UnreadClient *c, bool disabled) {
         }
 }
 
-/* Who wanted to tell it something tries again. */
+/* Notifies the outbox of a deferred signal when there is room. */
 static void client_tell_room(UnreadBus *u, UnreadClient *c) {
         const Client *client;
 
@@ -85,22 +86,21 @@ static bool client_has_to_wait(const UnreadClient *c) {
 static void unread_bus_disable(UnreadBus *u, const char *why) {
         u->disabled = true;
 
-        if (u->manager->traffic.tells_refusals) /* it is dbus-daemon */
-                log_warning("Any client may stop all others by not reading, for the bus does not tell how much is "
-                            "unread: %s",
+        if (u->manager->traffic.tells_refusals) /* only dbus-daemon */
+                log_warning("Clients that do not read can block others, the bus does not report unread bytes: %s",
                             why);
 
-        /* From now on nobody is added. */
+        /* No client is added when the accounting is disabled. */
         for (UnreadClient *c = u->unread.clients; c; c = c->hh.next) {
                 client_send_held(c, true);
                 client_tell_room(u, c);
         }
 }
 
-/* Others pass, or the client has left, which NameOwnerChanged tells. */
+/* Other errors are temporary, or the client has left, which NameOwnerChanged reports. */
 static bool is_for_good(const sd_bus_error *error) {
         static const char *const names[] = {
-                SD_BUS_ERROR_FAILED, /* dbus-broker's, which only says that it can tell */
+                SD_BUS_ERROR_FAILED, /* of dbus-broker, which has the method, but no statistics */
                 SD_BUS_ERROR_UNKNOWN_METHOD, SD_BUS_ERROR_UNKNOWN_INTERFACE,
                 SD_BUS_ERROR_NOT_SUPPORTED,  SD_BUS_ERROR_ACCESS_DENIED,
         };
@@ -113,12 +113,11 @@ static bool is_for_good(const sd_bus_error *error) {
 }
 
 static void handle_statistics(UnreadBus *u, UnreadClient *c, sd_bus_message *m) {
-        const char *sender = sd_bus_message_get_sender(m);
         const sd_bus_error *error = sd_bus_message_get_error(m);
         uint32_t bytes;
         int r;
 
-        if (!sender || !streq(sender, "org.freedesktop.DBus"))
+        if (!bus_driver_is_sender(m))
                 return;
 
         if (error) {
@@ -150,7 +149,7 @@ static int on_statistics(sd_bus_message *m, void *userdata, sd_bus_error *ret_er
         return 0;
 }
 
-/* The bus keeps the order: when it looks, it has all that was sent before. */
+/* The bus processes messages in order, so that its answer includes all that was sent before. */
 static void unread_bus_ask(UnreadBus *u, UnreadClient *c) {
         int r;
 
@@ -158,11 +157,10 @@ static void unread_bus_ask(UnreadBus *u, UnreadClient *c) {
                 return;
 
         unread_client_ask(c);
-        r = sd_bus_call_method_async(u->bus, &c->question, "org.freedesktop.DBus", "/org/freedesktop/DBus",
-                                     "org.freedesktop.DBus.Debug.Stats", "GetConnectionStats", on_statistics,
-                                     c, "s", c->name);
+        r = bus_driver_call(u->bus, &c->question, "org.freedesktop.DBus.Debug.Stats", "GetConnectionStats",
+                            c->name, on_statistics, c);
         if (r < 0) {
-                log_debug("Cannot ask the bus what %s has not read: %s", c->name, strerror(-r));
+                log_debug("Failed to call GetConnectionStats for %s: %s", c->name, strerror(-r));
                 unread_bus_ask_later(u);
         }
 }
@@ -179,8 +177,7 @@ static int on_timer(sd_event_source *s, uint64_t usec, void *userdata) {
         return 0;
 }
 
-/* It may have read by then, and not call for a long time. Others of its user should not have to wait for
- * that. */
+/* A client may read without calling again for a long time, while other clients of its user wait for that. */
 static void unread_bus_ask_later(UnreadBus *u) {
         int r;
 
@@ -190,7 +187,7 @@ static void unread_bus_ask_later(UnreadBus *u) {
         r = sd_event_add_time_relative(sd_bus_get_event(u->bus), &u->timer, CLOCK_MONOTONIC, ASK_AGAIN_USEC,
                                        0, on_timer, u);
         if (r < 0)
-                log_error("Cannot set a timer: %s", strerror(-r));
+                log_error("Failed to set a timer: %s", strerror(-r));
 }
 
 static int client_set_error(const UnreadClient *c, Error *error) {
@@ -254,7 +251,7 @@ static uint64_t call_get_size(sd_bus_message *m) {
                                                    : ANSWER_SIZE);
 }
 
-/* A refusal that nobody reads is too much as well, so it waits until there is room for it. */
+/* The refusal counts as well, so that it is held back until the client has room for it. */
 static int client_refuse(UnreadClient *c, sd_bus_message *m, uint64_t size) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
         _cleanup_(error_done) Error error = {};
@@ -274,7 +271,7 @@ static int client_refuse(UnreadClient *c, sd_bus_message *m, uint64_t size) {
         if (r < 0)
                 return r;
 
-        /* A session bus lets a client wait for more. */
+        /* Possible on a session bus only, which does not limit pending replies. */
         if (c->n_held == UNREAD_HELD_MAX) {
                 unread_client_count(c, ANSWER_SIZE);
                 (void) sd_bus_send(NULL, reply, NULL);
@@ -292,7 +289,7 @@ static int client_refuse(UnreadClient *c, sd_bus_message *m, uint64_t size) {
         return 1;
 }
 
-/* It may have been identified since. */
+/* The client may have been identified since it was added. */
 static int unread_bus_identify(UnreadBus *u, UnreadClient *c) {
         const Client *client;
 
@@ -303,7 +300,7 @@ static int unread_bus_identify(UnreadBus *u, UnreadClient *c) {
         return client && client->identified ? unread_client_set_uid(c, client->uid) : 0;
 }
 
-/* Asks first, as what is sent now comes after what the bus will tell. */
+/* Asks first: the answer of the bus does not contain messages that are sent after the question. */
 static void unread_bus_count(UnreadBus *u, UnreadClient *c, uint64_t size) {
         if (c->sent - c->asked >= UNREAD_FREE)
                 unread_bus_ask(u, c);
@@ -337,19 +334,19 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error) {
                 return 0;
         }
 
-        linger_limit_begin(); /* what comes with it is closed */
+        linger_limit_begin(); /* the message may carry descriptors */
         unread_bus_ask(u, c);
         return client_refuse(c, m, size);
 }
 
-/* NULL: there is nothing to be counted, or no memory for it. Rather too much is sent then than nothing. */
+/* Returns NULL if accounting is disabled, or if there is no memory; the signal is sent then. */
 static UnreadClient *unread_bus_get_receiver(UnreadBus *u, const char *name) {
         UnreadClient *c;
 
         if (u->disabled || unread_acquire_client(&u->unread, name, &c) < 0)
                 return NULL;
 
-        (void) unread_bus_identify(u, c); /* or it shares with all unidentified clients */
+        (void) unread_bus_identify(u, c); /* else it shares the limit of unidentified clients */
         return c;
 }
 
@@ -397,7 +394,7 @@ void unread_bus_forget(UnreadBus *u, const char *name) {
 }
 
 void unread_bus_done(UnreadBus *u) {
-        u->disabled = true; /* what is still sent is not counted any more */
+        u->disabled = true; /* messages during the shutdown are not counted */
         while (u->unread.clients)
                 unread_bus_forget(u, u->unread.clients->name);
 

@@ -52,7 +52,7 @@ Client *client_free(Client *client) {
                 if (l->options->persistent && !l->unannounced)
                         listener_set_owner(l, NULL);
                 else {
-                        l->owner_name = client->name; /* in what is logged of its end */
+                        l->owner_name = client->name; /* for the log message */
                         listener_end_with_owner(l);
                 }
         }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* One unique name on the bus that has called us: who it is, its listeners, and what is on the way to it. */
+/* A bus connection that has called the service: its user, its listeners and its outbox. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -18,22 +18,22 @@ typedef struct Traffic Traffic;
 struct Client {
         char *name;
         bool identified;
-        uid_t uid;        /* once it is identified */
-        uint32_t n_calls; /* of its calls, how many wait for it to be identified */
-        Outbox *outbox;   /* once it is identified */
+        uid_t uid;        /* valid if identified */
+        uint32_t n_calls; /* calls that wait until it is identified */
+        Outbox *outbox;   /* valid if identified */
         TAILQ_HEAD(, Listener) listeners;
         UT_hash_handle hh;
 };
 
 int client_new(const char *name, Client **ret);
 
-/* Who it is, says the bus. */
+/* Sets the uid that the bus has reported. */
 int client_identify(Client *client, uid_t uid, Traffic *traffic, uint32_t window_max);
 
-/* The client has left: its persistent listeners wait for another owner, the others are closed. */
+/* Closes its listeners, but persistent ones, which then have no owner. */
 Client *client_free(Client *client);
 
-/* Makes it the owner, who gets nothing yet. */
+/* Makes it the owner. Nothing is sent before listener_set_owner(). */
 void client_attach(Client *client, Listener *l);
 
 void client_disown(Client *client, Listener *l);

@@ -68,7 +68,7 @@ static int restore_channel(Manager *m, StoreFound *found) {
         if (!l)
                 return 0;
 
-        /* Nobody has got its other end: the process died before that was sent. Another one may be opened. */
+        /* The process died before it sent the other end. OpenChannel can be called again. */
         if (l->accepted == 0 && socket_has_hung_up(found->fds[0]))
                 return 0;
 
@@ -132,13 +132,13 @@ int manager_restore(Manager *m, bool same_bus) {
 
                 r = restore(m, found + i);
                 if (errno_is_transient(r)) {
-                        /* Another attempt may be luckier. */
+                        /* systemd starts the service again, which retries. */
                         store_seal(m->store);
                         store_found_free(found, n);
                         return r;
                 }
                 if (r < 0)
-                        log_error("Cannot go on with a %s of listener %llu: %s",
+                        log_error("Failed to restore a %s of listener %llu: %s",
                                   found[i].type == STATE_LISTENER  ? "socket"
                                   : found[i].type == STATE_CHANNEL ? "channel"
                                                                    : "connection",
@@ -148,8 +148,8 @@ int manager_restore(Manager *m, bool same_bus) {
         HASH_ITER(hh, m->listeners, l, next) {
                 listener_restore_counters(l);
 
-                /* The process died before it could answer, or just then. Whoever repeats the call needs the
-                 * port at once; who knows of it all the same is told when we have the name. */
+                /* The process died before or while it answered Listen. The port must be free when the client
+                 * calls again; a client that has the answer gets Closed once the service has its name. */
                 if (l->unannounced && l->owner)
                         listener_free_port(l);
                 else if (!l->owner) {
@@ -160,13 +160,12 @@ int manager_restore(Manager *m, bool same_bus) {
                 }
         }
 
-        log_debug("Going on with %u listeners, of %zu things that were kept", HASH_COUNT(m->listeners), n);
+        log_debug("Restored %u listeners from %zu entries of the store", HASH_COUNT(m->listeners), n);
         store_found_free(found, n);
         store_set_last_id(m->store, m->last_id);
         return 0;
 }
 
-/* Any of them may close its listener. */
 static Listener *find_waiting(Client *client, Listener *after) {
         return after ? TAILQ_NEXT(after, owner_link) : TAILQ_FIRST(&client->listeners);
 }

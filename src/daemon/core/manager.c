@@ -171,7 +171,7 @@ int manager_listen(Manager *m, Client *client, ListenOptions *options, Listener 
         if (r < 0)
                 return r;
 
-        /* Whatever becomes of it, nobody else will have its number. */
+        /* Also if this fails, the number is never used again. */
         if (m->store)
                 store_set_last_id(m->store, m->last_id + 1);
 
@@ -184,11 +184,11 @@ int manager_listen(Manager *m, Client *client, ListenOptions *options, Listener 
 
         l->charge = charge;
 
-        /* Before it is promised to anybody. */
+        /* Before the reply, so that the next process knows the owner. */
         listener_save_owner(l, client->name);
 
-        /* The kernel's choice: the range that it has may not be the one that it had when the settings were
-         * read. */
+        /* The kernel may have chosen the port from a range that has changed since the settings were loaded.
+         */
         if (!settings_allow_port(m->settings, address_get_port(&l->address))) {
                 l->options = NULL; /* still the caller's */
                 (void) listener_free(l);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Everything there is: the clients, the listeners, the limits. */
+/* All clients, listeners and limits. */
 
 #include <stdint.h>
 #include <sys/types.h>
@@ -20,12 +20,12 @@ typedef struct sd_event sd_event;
 
 struct Manager {
         sd_event *event;
-        sd_bus *bus; /* handed on to the deliveries */
+        sd_bus *bus; /* for the deliveries */
         const ListenerEvents *events;
         void *userdata;
 
         Settings *settings;
-        Limits limits; /* of the settings, where the properties of the object find them */
+        Limits limits; /* a copy from the settings, for the properties of the object */
         Traffic traffic;
         Users users;
         Store *store; /* NULL: nothing outlives the process */
@@ -33,11 +33,11 @@ struct Manager {
         Client *clients;     /* by name */
         Listener *listeners; /* by id */
         uint64_t last_id;
-        bool frozen;   /* another process goes on with them */
-        bool has_name; /* without it nobody would know that it is us who sends something */
+        bool frozen;   /* the listeners are left to the next process */
+        bool has_name; /* without the name, clients ignore signals of the service */
 };
 
-/* What the settings have against a call of Listen. */
+/* Refusals of Listen by the settings. */
 enum {
         MANAGER_E_LISTENERS = 1,      /* limits.listeners */
         MANAGER_E_LISTENERS_PER_USER, /* limits.listeners_per_user */
@@ -46,8 +46,8 @@ enum {
         MANAGER_E_DELIVERY,           /* they do not offer it */
 };
 
-/* Takes the settings over on success, but not the store, which may be NULL. The userdata is for the events of
- * both. */
+/* Consumes the settings on success. Borrows the store, which may be NULL. The userdata is for both kinds of
+ * events. */
 int manager_new(sd_event *event,
                 sd_bus *bus,
                 Settings *settings,
@@ -57,29 +57,29 @@ int manager_new(sd_event *event,
                 void *userdata,
                 Manager **ret);
 
-/* Takes them over. What was bound under the old ones stays. */
+/* Consumes the settings. Listeners that they do not allow stay open. */
 void manager_set_settings(Manager *m, Settings *settings);
 
 /* Closes all listeners and tells their owners. */
 void manager_close_all(Manager *m);
 
-/* Leaves all listeners to the next process, and tells nobody; those too that are made from now on. What that
- * process would know nothing of is closed. May be called again. */
+/* Leaves all saved listeners to the next process, also those that are created later, and closes the others.
+ * Sends no signal about the saved ones. May be called again. */
 void manager_freeze_all(Manager *m);
 
 Manager *manager_free(Manager *m);
 
-/* NULL if there is no such thing. */
+/* Return NULL if there is none. */
 Client *manager_find_client(Manager *m, const char *name);
 Listener *manager_find_listener(Manager *m, uint64_t id);
 
-/* Finds the client or makes one that is not identified yet. */
+/* Finds the client, or adds one that is not identified yet. */
 int manager_acquire_client(Manager *m, const char *name, Client **ret);
 int manager_identify_client(Manager *m, Client *client, uid_t uid);
 
 void manager_remove_client(Manager *m, Client *client);
 
-/* Whether the settings allow anybody to listen there: 0 or MANAGER_E_*. */
+/* Returns 0 if the settings allow the port, address and delivery, or MANAGER_E_*. */
 int manager_check_settings(const Manager *m, const ListenOptions *options);
 
 /* Binds a port for the client. Takes the options over on success. Nothing is accepted before the listener is

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/macros.h"
+#include "daemon/outbox/bus-driver.h"
 #include "daemon/outbox/ping.h"
 #include "daemon/outbox/probe.h"
 
@@ -72,8 +73,7 @@ static int on_passed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
 int probe_wait(Probe *probe, sd_bus *bus) {
         int r;
 
-        r = sd_bus_call_method_async(bus, &probe->answer, "org.freedesktop.DBus", "/org/freedesktop/DBus",
-                                     "org.freedesktop.DBus", "GetId", on_passed, probe, NULL);
+        r = bus_driver_call(bus, &probe->answer, "org.freedesktop.DBus", "GetId", NULL, on_passed, probe);
         if (r < 0)
                 return r;
 

@@ -8,19 +8,12 @@
 
 #include "base/log.h"
 #include "base/macros.h"
+#include "daemon/outbox/bus-driver.h"
 #include "daemon/outbox/receipt.h"
 
 #define CHECK_ROUNDS 3
 
 static void receipt_check_ask(ReceiptCheck *check);
-
-/* When the connection to the bus is lost, sd-bus answers all calls with an error. */
-static bool is_the_bus(sd_bus_message *answer) {
-        const char *sender = sd_bus_message_get_sender(answer);
-
-        return sender && streq(sender, "org.freedesktop.DBus") &&
-               !sd_bus_message_is_method_error(answer, NULL);
-}
 
 static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         ReceiptCheck *check = userdata;
@@ -28,7 +21,7 @@ static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *error) {
 
         check->question = sd_bus_slot_unref(check->question);
 
-        if (check->rounds == 0 && is_the_bus(m))
+        if (check->rounds == 0 && bus_driver_is_sender(m) && !sd_bus_message_is_method_error(m, NULL))
                 while ((receipt = TAILQ_FIRST(&check->hung)) && receipt->hung <= check->until)
                         receipt->receipts->events->read(receipt, receipt->receipts->userdata);
 
@@ -48,9 +41,8 @@ static void receipt_check_ask(ReceiptCheck *check) {
         }
         check->rounds--;
 
-        r = sd_bus_call_method_async(check->bus, &check->question, "org.freedesktop.DBus",
-                                     "/org/freedesktop/DBus", "org.freedesktop.DBus", "GetId", on_answer,
-                                     check, NULL);
+        r = bus_driver_call(check->bus, &check->question, "org.freedesktop.DBus", "GetId", NULL, on_answer,
+                            check);
         if (r < 0)
                 log_error("Failed to call GetId of the bus: %s", strerror(-r));
 }

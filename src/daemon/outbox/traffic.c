@@ -5,6 +5,7 @@
 #include "base/linger.h"
 #include "base/macros.h"
 #include "base/names.h"
+#include "daemon/outbox/bus-driver.h"
 #include "daemon/outbox/ping.h"
 #include "daemon/outbox/traffic.h"
 
@@ -13,7 +14,6 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *ret_error
         Traffic *traffic = userdata;
         const sd_bus_error *error;
         TrafficMember *member;
-        const char *sender;
         uint64_t cookie;
 
         linger_limit_begin(); /* the message may carry descriptors */
@@ -22,8 +22,7 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *ret_error
         if (!error || sd_bus_message_get_reply_cookie(m, &cookie) < 0)
                 return 0;
 
-        sender = sd_bus_message_get_sender(m);
-        if (!sender || !streq(sender, "org.freedesktop.DBus"))
+        if (!bus_driver_is_sender(m))
                 return 0;
 
         if (cookie == traffic->test_cookie) {
