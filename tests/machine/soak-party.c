@@ -152,6 +152,7 @@ static void party_live(Party *p) {
                 /* Without acknowledge where it is not asked for, which only signals know. */
                 p->listener = test_listen(p->client, 0, -1, "delivery", "s", p->kind->delivery, "persistent",
                                           "b", p->kind->persistent, "name", "s", p->kind->name,
+                                          "localAddress", "s", p->kind->address ?: "::",
                                           p->kind->acknowledge ? "acknowledge" : NULL, "b", true, NULL);
                 p->port = test_get_port(p->client, p->listener);
         }

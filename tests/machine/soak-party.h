@@ -14,6 +14,7 @@ typedef struct PartyKind {
         const char *delivery;
         bool acknowledge;
         bool persistent;
+        const char *address; /* NULL: all addresses */
 } PartyKind;
 
 typedef struct Party Party;
