@@ -377,3 +377,12 @@ GPtrArray *test_accept_finish(TestCall *call) {
 GPtrArray *test_accept(TestClient *client, const char *listener, uint32_t maximum, uint32_t timeout_ms) {
         return test_accept_finish(test_accept_start(client, listener, maximum, timeout_ms));
 }
+
+TestCall *test_listen_start(TestClient *client, int port, bool interactive) {
+        sd_bus_message *message = test_message_new(client, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE,
+                                                   "Listen");
+
+        g_assert_cmpint(sd_bus_message_set_allow_interactive_authorization(message, interactive), >=, 0);
+        g_assert_cmpint(sd_bus_message_append(message, "ia{sv}i", port, 0, -1), >=, 0);
+        return test_call_start(client, message);
+}

@@ -37,6 +37,9 @@ char *test_listen(TestClient *client, int port, int backlog, ...) G_GNUC_NULL_TE
 char *test_listen_fails(TestClient *client, char **ret_message, int port, int backlog, ...)
                 G_GNUC_NULL_TERMINATED;
 
+/* Without options. interactive: the caller may be asked for a password. */
+TestCall *test_listen_start(TestClient *client, int port, bool interactive);
+
 /* For members of the listener without arguments or results: Close, Adopt, Pause, Resume. */
 void test_listener_call(TestClient *client, const char *listener, const char *member);
 char *test_listener_call_fails(TestClient *client, const char *listener, const char *member);

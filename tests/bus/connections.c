@@ -45,8 +45,8 @@ int test_connect_and_say(uint16_t port, const char *text) {
         return peer;
 }
 
-void test_assert_served(TestClient *client, const char *listener) {
-        _cleanup_close_ int peer = test_connect("::1", test_get_port(client, listener));
+void test_assert_served(TestClient *client, const char *listener, const char *address) {
+        _cleanup_close_ int peer = test_connect(address, test_get_port(client, listener));
         g_autoptr(TestAccepted) accepted = test_client_wait_accepted(client);
 
         g_assert_cmpstr(accepted->listener, ==, listener);

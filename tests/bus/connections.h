@@ -23,8 +23,8 @@ void peers_assert_connected(const Peers *peers, int fd, unsigned number);
 void peers_done(Peers *peers);
 
 int test_connect_and_say(uint16_t port, const char *text);
-/* A peer connects to ::1, and its connection arrives. */
-void test_assert_served(TestClient *client, const char *listener);
+/* A peer connects to the address, and its connection arrives. */
+void test_assert_served(TestClient *client, const char *listener, const char *address);
 
 /* The service has handled all that it was sent before, and the answers to what it sent then. */
 void test_settle(TestClient *client);

@@ -265,12 +265,6 @@ TEST_HERE("root may look and close, and no more") {
         g_assert_cmpuint(test_client_count_signals(p->root, NULL), ==, 0);
 }
 
-static bool has_owner(Privacy *p, const char *listener) {
-        g_autofree char *owner = test_get_string(p->sibling, listener, "Owner");
-
-        return !streq(owner, "");
-}
-
 TEST_HERE("a persistent listener belongs to its uid alone") {
         g_autofree char *listener = NULL;
 
@@ -284,7 +278,7 @@ TEST_HERE("a persistent listener belongs to its uid alone") {
         assert_may_not_read(p->stranger, listener);
 
         test_client_disconnect(p->owner);
-        test_wait_for(!has_owner(p, listener));
+        test_wait_for(!test_has_owner(p->sibling, listener));
         assert_may_not_use(p->root, listener);
         assert_may_not_use(p->stranger, listener);
         assert_may_not_close(p->stranger, listener);

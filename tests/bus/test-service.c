@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/macros.h"
 #include "bus/fixture.h"
@@ -322,8 +323,17 @@ static void assert_others_may_not(Fixture *f) {
         assert_is(f->client, "LogLevel", level);
 }
 
-TEST("only the administrator may change properties") {
+TEST("only the administrator may use LogControl1") {
+        g_autoptr(TestClient) other = NULL;
+        g_autofree char *error = NULL;
+
         assert_others_may_not(f);
+        if (geteuid() != 0)
+                return;
+
+        other = test_client_new(f->bus, test_other_uid(0));
+        error = test_call_fails(other, NULL, PATH, PROPERTIES, "Get", "ss", INTERFACE, "LogLevel");
+        g_assert_cmpstr(error, ==, SD_BUS_ERROR_ACCESS_DENIED);
 }
 
 /* The service does not choose the bus that it runs on. */

@@ -130,6 +130,10 @@ bool machine_unit_is(const char *active_state) {
         return streq(state, active_state);
 }
 
+bool machine_process_is_gone(pid_t pid) {
+        return kill(pid, 0) < 0 && errno == ESRCH;
+}
+
 pid_t machine_service_pid(void) {
         g_autofree char *pid = machine_get_unit("MainPID");
 
@@ -430,4 +434,15 @@ void machine_init(int *argc, char ***argv) {
                            NULL));
         g_free(machine_run("sh", "-c", "echo 'root:" MACHINE_ROOT_PASSWORD "' | chpasswd", NULL));
         show_journal();
+}
+
+unsigned machine_count_listed(TestClient *client) {
+        g_autoptr(sd_bus_message) reply = test_call(client, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE,
+                                                    "ListListeners", "");
+        unsigned n = 0;
+
+        g_assert_cmpint(sd_bus_message_enter_container(reply, 'a', "(oa{sv})"), >, 0);
+        while (sd_bus_message_skip(reply, "(oa{sv})") > 0)
+                n++;
+        return n;
 }

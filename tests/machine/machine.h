@@ -13,6 +13,7 @@
 
 #include "bus/call.h"
 #include "bus/client.h"
+#include "bus/connections.h"
 #include "bus/loop.h"
 #include "bus/message-bus.h"
 #include "bus/net.h"
@@ -58,6 +59,7 @@ TestChild *machine_start_as(const char *user, const char *log, const char *const
 /* A property of the unit, as "systemctl show" writes it. */
 char *machine_get_unit(const char *property);
 bool machine_unit_is(const char *active_state);
+bool machine_process_is_gone(pid_t pid);
 pid_t machine_service_pid(void);
 void machine_stop_service(void);
 
@@ -75,9 +77,10 @@ void machine_configure_unit(const char *lines);
 /* Makes this a rule of polkit, in JavaScript, and waits until it is in force. */
 void machine_set_rule(const char *rule);
 
-/* ListenListeners and other members of the manager, and its properties. u64: of any integer type. */
+/* Properties of the manager; u64: of any integer type. And how many listeners ListListeners returns. */
 uint64_t machine_get_u64(TestClient *client, const char *property);
 bool machine_get_bool(TestClient *client, const char *property);
+unsigned machine_count_listed(TestClient *client);
 
 /* Where the journal ends now. */
 char *machine_journal_end(void);

@@ -19,22 +19,18 @@
 /* As long as this one is. */
 #define NEXT_VERSION "9.9.9"
 
-static bool process_is_gone(pid_t pid) {
-        return kill(pid, 0) < 0;
-}
-
 static void begin_crash(Machine *m) {
         pid_t pid = machine_service_pid();
 
         g_assert_no_errno(kill(pid, SIGKILL));
-        test_wait_for(process_is_gone(pid));
+        test_wait_for(machine_process_is_gone(pid));
 }
 
 static void begin_restart(Machine *m) {
         pid_t pid = machine_service_pid();
 
         g_free(machine_run("systemctl", "restart", "--no-block", MACHINE_UNIT, NULL));
-        test_wait_for(process_is_gone(pid));
+        test_wait_for(machine_process_is_gone(pid));
 }
 
 static void begin_upgrade(Machine *m) {

@@ -141,25 +141,6 @@ MACHINE_TEST("stays when it is told to") {
         g_assert_cmpuint(machine_get_u64(m->user, "IdleTimeoutUSec"), ==, UINT64_MAX);
 }
 
-MACHINE_TEST("SIGTERM ends it well") {
-        g_autofree char *listener = test_listen(m->user, 0, -1, NULL);
-        g_autoptr(TestNotice) closed = NULL;
-
-        machine_stop_service();
-        closed = test_client_wait_closed(m->user);
-        g_assert_cmpstr(closed->listener, ==, listener);
-        g_assert_cmpstr(closed->reason, ==, "shutdown");
-}
-
-MACHINE_TEST("comes back after a crash") {
-        test_client_sync_service(m->user);
-        test_wait_for(test_bus_service_owner(m->bus));
-        g_assert_no_errno(kill(machine_service_pid(), SIGKILL));
-        test_wait_for(!test_bus_service_owner(m->bus));
-        test_wait_for(test_bus_service_owner(m->bus));
-        test_client_sync_service(m->user);
-}
-
 /* A call made at the very moment of the exit is answered, by the one that goes or by the one that comes. */
 
 #define ROUNDS 50
@@ -171,16 +152,6 @@ typedef struct Caller {
         sd_event_source *timer;
         TestCall *call;
 } Caller;
-
-static TestCall *start_listen(TestClient *client) {
-        sd_bus_message *message = test_message_new(client, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE,
-                                                   "Listen");
-
-        g_assert_cmpint(sd_bus_message_append(message, "i", 0), >=, 0);
-        test_message_append_options(message, NULL);
-        g_assert_cmpint(sd_bus_message_append(message, "i", -1), >=, 0);
-        return test_call_start(client, message);
-}
 
 static TestCall *start_get(TestClient *client) {
         sd_bus_message *message = test_message_new(client, TEST_MANAGER_PATH,
@@ -239,7 +210,7 @@ MACHINE_TEST("no call is lost at the exit") {
 
                 /* Listen() is the one that would leave something behind. */
                 test_wait_for(!test_bus_service_owner(m->bus));
-                g_autoptr(TestCall) call = start_listen(m->root);
+                g_autoptr(TestCall) call = test_listen_start(m->root, 0, false);
                 const char *listener;
 
                 assert_answered(call);
@@ -269,7 +240,7 @@ static pid_t pause_bus(void) {
 
 static bool is_gone(TestClient *caller, pid_t pid) {
         test_client_sync_service(caller);
-        return kill(pid, 0) < 0 && errno == ESRCH;
+        return machine_process_is_gone(pid);
 }
 
 /* A service that was called at the last moment stays, and may not be asked to reload then. It goes as soon as
@@ -292,7 +263,7 @@ MACHINE_TEST("goes on no longer than it has to") {
                         caller = later = machine_client_new(m, MACHINE_USER);
                 }
                 bus = pause_bus();
-                call = start_listen(caller);
+                call = test_listen_start(caller, 0, false);
                 test_wait_for(machine_unit_is("deactivating"));
                 g_assert_no_errno(kill(bus, SIGCONT));
                 assert_answered(call);

@@ -182,17 +182,6 @@ static void caller_free(Caller *caller) {
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Caller, caller_free)
 
-static unsigned count_listed(TestClient *client) {
-        g_autoptr(sd_bus_message) reply = test_call(client, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE,
-                                                    "ListListeners", "");
-        unsigned n = 0;
-
-        g_assert_cmpint(sd_bus_message_enter_container(reply, 'a', "(oa{sv})"), >, 0);
-        while (sd_bus_message_skip(reply, "(oa{sv})") > 0)
-                n++;
-        return n;
-}
-
 static void assert_serves(TestClient *client) {
         g_autofree char *listener = test_listen(client, 0, -1, NULL);
         _cleanup_close_ int peer = test_connect("127.0.0.1", test_get_port(client, listener));
@@ -246,7 +235,7 @@ MACHINE_TEST("the wrong password") {
         agent_answer(agent, "no idea");
         g_assert_cmpint(test_child_wait(caller->child), ==, 1);
         g_assert_true(test_file_contains(OUTPUT, "Access denied"));
-        g_assert_cmpuint(count_listed(m->root), ==, 0);
+        g_assert_cmpuint(machine_count_listed(m->root), ==, 0);
         g_assert_false(test_is_listening(machine_service_pid(), 80));
 }
 
@@ -287,7 +276,7 @@ MACHINE_TEST("no answer, and the caller gives up") {
         n_cancelled = machine_count_logged(GIVEN_UP);
         test_child_signal(caller->child, SIGKILL);
         test_wait_for(machine_count_logged(GIVEN_UP) > n_cancelled);
-        g_assert_cmpuint(count_listed(m->root), ==, 0);
+        g_assert_cmpuint(machine_count_listed(m->root), ==, 0);
         g_assert_false(test_is_listening(machine_service_pid(), 80));
 }
 
@@ -302,7 +291,7 @@ MACHINE_TEST("an answer that comes too late") {
         agent_answer(agent, MACHINE_ROOT_PASSWORD);
         g_assert_cmpint(test_child_wait(caller->child), ==, 1);
         g_assert_true(test_file_contains(OUTPUT, "in use"));
-        g_assert_cmpuint(count_listed(m->root), ==, 1);
+        g_assert_cmpuint(machine_count_listed(m->root), ==, 1);
 }
 
 MACHINE_TEST("the service goes while it asks") {
@@ -321,15 +310,6 @@ MACHINE_TEST("the service goes while it asks") {
 /* All of one user, whom one agent asks one after the other. */
 #define MANY 60
 
-static TestCall *start_listen(TestClient *client, int port) {
-        sd_bus_message *message = test_message_new(client, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE,
-                                                   "Listen");
-
-        g_assert_cmpint(sd_bus_message_set_allow_interactive_authorization(message, true), >=, 0);
-        g_assert_cmpint(sd_bus_message_append(message, "ia{sv}i", port, 0, -1), >=, 0);
-        return test_call_start(client, message);
-}
-
 MACHINE_TEST("sixty callers at once") {
         g_autoptr(TestClient) web = machine_client_new(m, MACHINE_WEB_USER);
         g_autoptr(Agent) agent = agent_new(getpid());
@@ -340,7 +320,7 @@ MACHINE_TEST("sixty callers at once") {
 
         for (size_t i = 0; i < ELEMENTS(clients); i++) {
                 clients[i] = machine_client_new(m, MACHINE_USER);
-                calls[i] = start_listen(clients[i], 100 + (int) i);
+                calls[i] = test_listen_start(clients[i], 100 + (int) i, true);
         }
         test_wait_for(agent_shows(agent, "Password: "));
 
@@ -365,7 +345,7 @@ MACHINE_TEST("sixty callers at once") {
         }
         test_wait_for(machine_count_logged(GIVEN_UP) > n_cancelled);
         assert_serves(m->user);
-        g_assert_cmpuint(count_listed(m->root), ==, 0);
+        g_assert_cmpuint(machine_count_listed(m->root), ==, 0);
 }
 
 MACHINE_TEST("a user who is asked keeps no other from it") {
@@ -376,7 +356,7 @@ MACHINE_TEST("a user who is asked keeps no other from it") {
 
         for (size_t i = 0; i < ELEMENTS(clients); i++) {
                 clients[i] = machine_client_new(m, MACHINE_WEB_USER);
-                calls[i] = start_listen(clients[i], 100 + (int) i);
+                calls[i] = test_listen_start(clients[i], 100 + (int) i, true);
         }
         test_wait_for(agent_shows(own, "Password: "));
 

@@ -20,27 +20,6 @@
 #define PEERS 20U
 #define LOST "MESSAGE_ID=" MESSAGE_CONNECTION_LOST_STR
 
-static void test_without_descriptors(Machine *m, const void *data) {
-        g_autoptr(TestClient) client = NULL;
-        g_autofree char *listener = NULL;
-        g_autoptr(TestError) error = NULL;
-        g_autoptr(TestNotice) closed = NULL;
-        Watch watch;
-
-        watch_init(&watch, m);
-        client = test_client_new_full(m->bus, machine_uid(MACHINE_USER), TEST_CLIENT_NO_FDS);
-        listener = test_listen(client, 0, -1, "acceptRate", "u", 1000, NULL);
-        error = test_client_wait_error(client);
-        g_assert_cmpstr(error->listener, ==, listener);
-        g_assert_nonnull(strstr(error->message, "descriptors"));
-        closed = test_client_wait_closed(client);
-        g_assert_cmpstr(closed->listener, ==, listener);
-        g_assert_cmpstr(closed->reason, ==, "error");
-        watch_assert_unnoticed(&watch, m);
-        test_client_free(g_steal_pointer(&client));
-        watch_done(&watch, m);
-}
-
 static void test_without_answers(Machine *m, const void *data) {
         g_autoptr(Attacker) a = NULL;
         Watch watch;
@@ -296,7 +275,6 @@ int main(int argc, char *argv[]) {
                 return hoard();
 
         attack_init(&argc, &argv);
-        attack_add("/attack/a client that takes no descriptors", test_without_descriptors, NULL);
         attack_add("/attack/one that answers no Ping", test_without_answers, NULL);
         attack_add("/attack/140 that acknowledge and answer no Ping", test_acknowledging_without_answers,
                    NULL);

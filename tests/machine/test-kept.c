@@ -11,10 +11,6 @@
 #include "base/macros.h"
 #include "machine/machine.h"
 
-static bool process_is_gone(pid_t pid) {
-        return kill(pid, 0) < 0;
-}
-
 static uint64_t count_stored(void) {
         g_autofree char *n = machine_get_unit("NFileDescriptorStore");
 
@@ -162,7 +158,7 @@ MACHINE_TEST("the bus comes back") {
         persistent_port = test_get_port(m->user, persistent);
 
         g_free(machine_run("systemctl", "restart", "dbus.service", NULL));
-        test_wait_for(process_is_gone(pid));
+        test_wait_for(machine_process_is_gone(pid));
         test_wait_for(test_client_is_disconnected(m->user));
         peer = test_connect("::1", persistent_port);
 
@@ -205,7 +201,7 @@ MACHINE_TEST("the bus comes back often") {
                 /* systemd would not start it that often. */
                 g_free(machine_run("systemctl", "reset-failed", "dbus.service", "dbus.socket", NULL));
                 ends[round % ELEMENTS(ends)]();
-                test_wait_for(process_is_gone(pid));
+                test_wait_for(machine_process_is_gone(pid));
                 connect_again(m);
 
                 peer = test_connect("::1", port);

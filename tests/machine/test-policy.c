@@ -114,21 +114,3 @@ MACHINE_TEST("nobody forges signals") {
         send_forged(service, m->user);
         g_assert_cmpuint(test_client_count_signals(m->user, NULL), >, 0);
 }
-
-MACHINE_TEST("logging is root's") {
-        g_autofree char *get = NULL, *set = NULL, *level = NULL;
-        int status;
-
-        get = machine_run_as(MACHINE_USER, &status, "busctl", "get-property", TEST_BUS_NAME,
-                             "/org/freedesktop/LogControl1", "org.freedesktop.LogControl1", "LogLevel", NULL);
-        g_assert_cmpint(status, !=, 0);
-        g_assert_nonnull(strstr(get, "Access denied"));
-        set = machine_run_as(MACHINE_USER, &status, "busctl", "set-property", TEST_BUS_NAME,
-                             "/org/freedesktop/LogControl1", "org.freedesktop.LogControl1", "LogLevel", "s",
-                             "debug", NULL);
-        g_assert_cmpint(status, !=, 0);
-        g_assert_nonnull(strstr(set, "Access denied"));
-        level = machine_run("busctl", "get-property", TEST_BUS_NAME, "/org/freedesktop/LogControl1",
-                            "org.freedesktop.LogControl1", "LogLevel", NULL);
-        g_assert_cmpstr(level, ==, "s \"info\"");
-}

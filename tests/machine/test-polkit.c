@@ -11,29 +11,10 @@
 
 #define INTERACTIVE_REQUIRED SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED
 
-static TestCall *start_listen(TestClient *client, int port) {
-        sd_bus_message *message = test_message_new(client, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE,
-                                                   "Listen");
-
-        g_assert_cmpint(sd_bus_message_append(message, "i", port), >=, 0);
-        test_message_append_options(message, NULL);
-        g_assert_cmpint(sd_bus_message_append(message, "i", -1), >=, 0);
-        return test_call_start(client, message);
-}
-
 static void assert_denied(TestClient *client, int port, const char *name) {
         g_autofree char *error = test_listen_fails(client, NULL, port, -1, NULL);
 
         g_assert_cmpstr(error, ==, name);
-}
-
-/* Bound, and a connection comes through. */
-static void assert_serves(TestClient *client, const char *listener) {
-        _cleanup_close_ int peer = test_connect("127.0.0.1", test_get_port(client, listener));
-        g_autoptr(TestAccepted) accepted = test_client_wait_accepted(client);
-
-        g_assert_cmpstr(accepted->listener, ==, listener);
-        test_assert_connected(peer, accepted->socket);
 }
 
 static void assert_listens(TestClient *client, int port) {
@@ -41,19 +22,8 @@ static void assert_listens(TestClient *client, int port) {
 
         if (port > 0)
                 g_assert_cmpuint(test_get_port(client, listener), ==, port);
-        assert_serves(client, listener);
+        test_assert_served(client, listener, "127.0.0.1");
         test_listener_call(client, listener, "Close");
-}
-
-static unsigned count_listed(TestClient *client) {
-        g_autoptr(sd_bus_message) reply = test_call(client, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE,
-                                                    "ListListeners", "");
-        unsigned n = 0;
-
-        g_assert_cmpint(sd_bus_message_enter_container(reply, 'a', "(oa{sv})"), >, 0);
-        while (sd_bus_message_skip(reply, "(oa{sv})") > 0)
-                n++;
-        return n;
 }
 
 MACHINE_TEST("everyone has the unprivileged ports") {
@@ -66,7 +36,6 @@ MACHINE_TEST("everyone has the unprivileged ports") {
 MACHINE_TEST("and not the privileged ones") {
         g_autofree char *message = NULL, *error = NULL;
         g_autoptr(TestCall) call = NULL;
-        sd_bus_message *listen;
 
         error = test_listen_fails(m->user, &message, 80, -1, NULL);
         g_assert_cmpstr(error, ==, INTERACTIVE_REQUIRED);
@@ -75,10 +44,7 @@ MACHINE_TEST("and not the privileged ones") {
         g_assert_cmpint(test_connect_fails("127.0.0.1", 80), ==, ECONNREFUSED);
 
         /* It would take part in being asked, but nobody is there to ask it. */
-        listen = test_message_new(m->user, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE, "Listen");
-        g_assert_cmpint(sd_bus_message_set_allow_interactive_authorization(listen, true), >=, 0);
-        g_assert_cmpint(sd_bus_message_append(listen, "ia{sv}i", 80, 0, -1), >=, 0);
-        call = test_call_start(m->user, listen);
+        call = test_listen_start(m->user, 80, true);
         g_assert_cmpstr(test_call_error(call), ==, SD_BUS_ERROR_ACCESS_DENIED);
 }
 
@@ -119,7 +85,7 @@ MACHINE_TEST("a rule allows one port to one group") {
         assert_denied(web, 81, INTERACTIVE_REQUIRED);
         assert_denied(web, 443, INTERACTIVE_REQUIRED);
         assert_denied(m->user, 80, INTERACTIVE_REQUIRED);
-        g_assert_cmpuint(count_listed(web), ==, 0);
+        g_assert_cmpuint(machine_count_listed(web), ==, 0);
 }
 
 MACHINE_TEST("a rule sees the details") {
@@ -135,7 +101,7 @@ MACHINE_TEST("a rule sees the details") {
                         "});");
         listener = test_listen(m->user, 843, -1, "localAddress", "s", "127.0.0.1", "interface", "s", "lo",
                                "name", "s", "my shop", NULL);
-        assert_serves(m->user, listener);
+        test_assert_served(m->user, listener, "127.0.0.1");
         test_listener_call(m->user, listener, "Close");
 
         g_free(test_listen_fails(m->user, NULL, 843, -1, "localAddress", "s", "127.0.0.1", "interface", "s",
@@ -159,9 +125,9 @@ MACHINE_TEST("others' listeners are for managers") {
         others = test_listen(m->root, 0, -1, NULL);
         own = test_listen(m->user, 0, -1, NULL);
 
-        g_assert_cmpuint(count_listed(m->user), ==, 1);
-        g_assert_cmpuint(count_listed(web), ==, 2);
-        g_assert_cmpuint(count_listed(m->root), ==, 2);
+        g_assert_cmpuint(machine_count_listed(m->user), ==, 1);
+        g_assert_cmpuint(machine_count_listed(web), ==, 2);
+        g_assert_cmpuint(machine_count_listed(m->root), ==, 2);
 
         error = test_listener_call_fails(m->user, others, "Close");
         g_assert_cmpstr(error, ==, INTERACTIVE_REQUIRED);
@@ -172,7 +138,7 @@ MACHINE_TEST("others' listeners are for managers") {
         closed = test_client_wait_closed(m->root);
         g_assert_cmpstr(closed->listener, ==, others);
         g_assert_cmpstr(closed->reason, ==, "administrator");
-        assert_serves(m->user, own);
+        test_assert_served(m->user, own, "127.0.0.1");
 }
 
 MACHINE_TEST("without polkit, root and the service itself remain") {
@@ -200,14 +166,14 @@ MACHINE_TEST("a polkit that hangs stops nobody else") {
 
         assert_listens(m->user, 0);
         stop_polkit(true);
-        call = start_listen(m->user, 0);
+        call = test_listen_start(m->user, 0, false);
         for (unsigned i = 0; i < 20; i++)
                 assert_listens(m->root, 0);
         g_assert_false(test_call_is_done(call));
-        g_assert_cmpuint(count_listed(m->root), ==, 0);
+        g_assert_cmpuint(machine_count_listed(m->root), ==, 0);
         stop_polkit(false);
         g_assert_null(test_call_error(call));
-        g_assert_cmpuint(count_listed(m->root), ==, 1);
+        g_assert_cmpuint(machine_count_listed(m->root), ==, 1);
 }
 
 MACHINE_TEST("a caller that leaves gets nothing") {
@@ -217,7 +183,7 @@ MACHINE_TEST("a caller that leaves gets nothing") {
 
         assert_listens(m->user, 0);
         stop_polkit(true);
-        call = start_listen(m->user, port);
+        call = test_listen_start(m->user, port, false);
         test_client_sync_service(m->root);
         g_clear_pointer(&call, test_call_free);
         g_clear_pointer(&m->user, test_client_free);
@@ -225,7 +191,7 @@ MACHINE_TEST("a caller that leaves gets nothing") {
 
         /* polkit answers in order, so that answer has come when this one does. */
         assert_listens(other, 0);
-        g_assert_cmpuint(count_listed(m->root), ==, 0);
+        g_assert_cmpuint(machine_count_listed(m->root), ==, 0);
         g_assert_false(test_is_listening(machine_service_pid(), port));
 }
 
@@ -239,13 +205,13 @@ MACHINE_TEST("a user's requests are bounded") {
         assert_listens(m->user, 0);
         stop_polkit(true);
         for (size_t i = 0; i < ELEMENTS(calls); i++)
-                calls[i] = start_listen(m->user, 0);
+                calls[i] = test_listen_start(m->user, 0, false);
         error = test_listen_fails(m->user, &message, 0, -1, NULL);
         g_assert_cmpstr(error, ==, SD_BUS_ERROR_LIMITS_EXCEEDED);
         g_assert_nonnull(strstr(message, "MaxPendingRequestsPerUser"));
         g_assert_nonnull(strstr(message, "4"));
 
-        others = start_listen(web, 0);
+        others = test_listen_start(web, 0, false);
         stop_polkit(false);
         g_assert_null(test_call_error(others));
         for (size_t i = 0; i < ELEMENTS(calls); i++) {
@@ -260,7 +226,7 @@ MACHINE_TEST("a crash of polkit denies") {
 
         assert_listens(m->user, 0);
         stop_polkit(true);
-        call = start_listen(m->user, 0);
+        call = test_listen_start(m->user, 0, false);
         test_client_sync_service(m->root);
         g_free(machine_run("systemctl", "kill", "--signal", "SIGKILL", MACHINE_POLKIT, NULL));
         g_assert_cmpstr(test_call_error(call), ==, SD_BUS_ERROR_ACCESS_DENIED);

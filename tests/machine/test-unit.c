@@ -68,14 +68,6 @@ MACHINE_TEST("has descriptors for its limits") {
 
 /* ----------------------------------------------------------------------- what clients ask of it works */
 
-static void assert_serves(TestClient *client, const char *listener, const char *address) {
-        _cleanup_close_ int peer = test_connect(address, test_get_port(client, listener));
-        g_autoptr(TestAccepted) accepted = test_client_wait_accepted(client);
-
-        g_assert_cmpstr(accepted->listener, ==, listener);
-        test_assert_connected(peer, accepted->socket);
-}
-
 MACHINE_TEST("serves link-local addresses") {
         g_autofree char *listener = NULL, *address = NULL;
         _cleanup_close_ int peer = -EBADF;
@@ -126,8 +118,8 @@ MACHINE_TEST("takes every option") {
                                "as", prefixes, "acceptRate", "u", 1000, "name", "s", "every one", NULL);
         close(ends[0]);
         test_listener_call(m->user, listener, "Resume");
-        assert_serves(m->user, listener, "127.0.0.1");
-        assert_serves(m->user, listener, "::1");
+        test_assert_served(m->user, listener, "127.0.0.1");
+        test_assert_served(m->user, listener, "::1");
         sd_bus_message_unref(test_call(m->user, listener, TEST_LISTENER_INTERFACE, "Acknowledge", "t",
                                        UINT64_C(2)));
         test_listener_call(m->user, listener, "Pause");
@@ -143,14 +135,8 @@ MACHINE_TEST("serves both families") {
         forbid_the_rest();
         ipv4 = test_listen(m->user, 0, -1, "localAddress", "s", "127.0.0.1", "deferAccept", "u", 1, NULL);
         ipv6 = test_listen(m->user, 0, -1, "localAddress", "s", "::1", "ipv6Only", "b", true, NULL);
-        assert_serves(m->user, ipv6, "::1");
+        test_assert_served(m->user, ipv6, "::1");
         test_listener_call(m->user, ipv4, "Close");
-}
-
-static bool has_owner(TestClient *client, const char *listener) {
-        g_autofree char *owner = test_get_string(client, listener, "Owner");
-
-        return owner[0] != '\0';
 }
 
 MACHINE_TEST("keeps what is persistent") {
@@ -167,7 +153,7 @@ MACHINE_TEST("keeps what is persistent") {
         g_clear_pointer(&m->user, test_client_free);
 
         next = machine_client_new(m, MACHINE_USER);
-        test_wait_for(!has_owner(next, listener));
+        test_wait_for(!test_has_owner(next, listener));
         close(peer);
         peer = test_connect("::1", test_get_port(next, listener));
         test_listener_call(next, listener, "Adopt");
