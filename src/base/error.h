@@ -138,8 +138,8 @@ const ErrorInfo *error_get_info(ErrorId id);
  * error that is set already is replaced. */
 int error_set(Error *e, ErrorId id, ...);
 
-/* The same for an error whose last value, "reason", describes a negative errno. Returns the errno, or
- * -ENOMEM. */
+/* The same for an error with "reason" as its last value, which describes a negative errno. Returns the errno,
+ * or -ENOMEM. */
 int error_set_errno(Error *e, int error, ErrorId id, ...);
 
 /* Either of them; with an error of 0 it is error_set(). */
