@@ -89,7 +89,7 @@ static int parse_arguments(int argc, char *argv[]) {
 
 /* Without this, glibc raises the threshold when a large message is freed, and keeps the memory of later ones.
  */
-static void keep_no_large_blocks(void) {
+static void set_mmap_threshold(void) {
         (void) mallopt(M_MMAP_THRESHOLD, 256 * 1024);
 }
 
@@ -160,7 +160,7 @@ static int run(void) {
         int r;
 
         descriptors_raise_limit();
-        keep_no_large_blocks();
+        set_mmap_threshold();
 
         r = linger_init();
         if (r < 0) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,6 +41,8 @@ Listener *access_find_listener(Manager *m, const char *path) {
         const char *number;
         uint64_t id;
         char *end;
+
+        assert(strncmp(path, LISTENER_PREFIX, strlen(LISTENER_PREFIX)) == 0);
 
         number = strrchr(path, '/') + 1;
         if (number - path != strlen(LISTENER_PREFIX) + 1 || *number < '1' || *number > '9')

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <assert.h>
+
 #include "base/linger.h"
 #include "base/log.h"
 #include "base/macros.h"
@@ -201,6 +203,8 @@ static int call_authorize(Call *call) {
         uid_t uid = call->client->uid;
         int r;
 
+        assert(call->client->identified);
+
         if (call->method->need && uid != 0 && uid != geteuid())
                 call->method->need(call, &call->need);
         if (!call->need.question.action)
@@ -232,6 +236,7 @@ static int on_identity(sd_bus_message *answer, void *userdata, sd_bus_error *ret
 
         /* The calls of a client are freed when it leaves, so that it is found. */
         call->client = manager_find_client(call->manager, sd_bus_message_get_sender(call->message));
+        assert(call->client && call->client->n_calls > 0);
         call->client->n_calls--;
 
         r = -EACCES;

@@ -9,19 +9,20 @@
 #include "base/macros.h"
 #include "base/names.h"
 #include "daemon/bus/call.h"
-#include "daemon/bus/idle.h"
 #include "daemon/bus/listener-bus.h"
 #include "daemon/bus/log-control.h"
 #include "daemon/bus/manager-bus.h"
 #include "daemon/bus/restore.h"
 #include "daemon/bus/service.h"
-#include "daemon/bus/unit.h"
 #include "daemon/core/client.h"
+#include "daemon/core/idle.h"
 #include "daemon/core/manager-restore.h"
 #include "daemon/core/manager.h"
 #include "daemon/outbox/bus-driver.h"
 #include "daemon/policy/settings.h"
 #include "daemon/store/store.h"
+
+#define UNIT "tcpserversocketd.service"
 
 /* How long systemd is asked to wait, and how often, while a stopping service has listeners again: see
  * on_name_released(). */
@@ -217,6 +218,39 @@ static void service_hand_over(Service *s) {
         r = sd_bus_release_name_async(s->bus, &s->name_answer, BUS_NAME, on_name_given_up, s);
         if (r < 0)
                 (void) sd_event_exit(s->event, 0);
+}
+
+/* Asks systemd for the job of the service's unit. The handler gets an error after timeout_usec. */
+static int unit_ask_for_job(sd_bus *bus,
+                            sd_bus_slot **slot,
+                            uint64_t timeout_usec,
+                            sd_bus_message_handler_t handler,
+                            void *userdata) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        int r;
+
+        r = sd_bus_message_new_method_call(bus, &m, "org.freedesktop.systemd1", "/org/freedesktop/systemd1",
+                                           "org.freedesktop.systemd1.Manager", "ListUnitsByNames");
+        if (r >= 0)
+                r = sd_bus_message_append(m, "as", 1, UNIT);
+        if (r >= 0)
+                r = sd_bus_call_async(bus, slot, m, handler, userdata, timeout_usec);
+
+        return r;
+}
+
+/* Returns the type of the job, such as "stop" or "restart", which lasts as long as the answer; "" if there is
+ * no job, or no systemd. */
+static const char *unit_read_job(sd_bus_message *answer) {
+        const char *job;
+
+        if (sd_bus_message_is_method_error(answer, NULL) ||
+            sd_bus_message_enter_container(answer, 'a', "(ssssssouso)") < 0 ||
+            sd_bus_message_read(answer, "(ssssssouso)", NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, &job,
+                                NULL) <= 0)
+                return "";
+
+        return job;
 }
 
 static int on_job(sd_bus_message *m, void *userdata, sd_bus_error *error) {

@@ -340,7 +340,7 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error) {
 }
 
 /* Returns NULL if accounting is disabled, or if there is no memory; the signal is sent then. */
-static UnreadClient *unread_bus_get_receiver(UnreadBus *u, const char *name) {
+static UnreadClient *unread_bus_acquire_receiver(UnreadBus *u, const char *name) {
         UnreadClient *c;
 
         if (u->disabled || unread_acquire_client(&u->unread, name, &c) < 0)
@@ -351,7 +351,7 @@ static UnreadClient *unread_bus_get_receiver(UnreadBus *u, const char *name) {
 }
 
 bool unread_bus_admit_signal(UnreadBus *u, const char *name, uint64_t size) {
-        UnreadClient *c = unread_bus_get_receiver(u, name);
+        UnreadClient *c = unread_bus_acquire_receiver(u, name);
 
         if (!c)
                 return true;
@@ -367,7 +367,7 @@ bool unread_bus_admit_signal(UnreadBus *u, const char *name, uint64_t size) {
 }
 
 void unread_bus_count_signal(UnreadBus *u, const char *name, uint64_t size) {
-        UnreadClient *c = unread_bus_get_receiver(u, name);
+        UnreadClient *c = unread_bus_acquire_receiver(u, name);
 
         if (c)
                 unread_bus_count(u, c, size);

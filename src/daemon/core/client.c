@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <assert.h>
+
 #include "base/macros.h"
 #include "daemon/core/client.h"
 #include "daemon/listener/listener-control.h"
@@ -64,12 +66,16 @@ Client *client_free(Client *client) {
 }
 
 void client_attach(Client *client, Listener *l) {
+        assert(!l->owner);
+
         l->owner = client;
         l->owner_name = client->name;
         TAILQ_INSERT_TAIL(&client->listeners, l, owner_link);
 }
 
 void client_disown(Client *client, Listener *l) {
+        assert(l->owner == client);
+
         TAILQ_REMOVE(&client->listeners, l, owner_link);
         l->owner = NULL;
         l->owner_name = NULL;

@@ -5,7 +5,7 @@
 
 #include "base/log.h"
 #include "base/macros.h"
-#include "daemon/bus/idle.h"
+#include "daemon/core/idle.h"
 
 /* The exit may be later by a hundredth of the timeout, up to a maximum, so that systems can combine wake-ups.
  */
