@@ -191,7 +191,7 @@ TEST_OF("nothing about a listener is sent before the reply of Listen",
         }
 }
 
-TEST("each of a crowd arrives once") {
+TEST("each of 200 connections at once is delivered once") {
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         g_autoptr(GHashTable) peers = g_hash_table_new(NULL, NULL);
         uint16_t port = test_get_port(f->client, listener);
@@ -292,7 +292,7 @@ static void assert_no_complaints(AcceptErrors *e, const char *listener) {
 #define TEST_HERE(sentence) TEST_OF(sentence, AcceptErrors, e, set_up, tear_down, NULL)
 
 /* Those that accept(2) says to treat like EAGAIN. */
-TEST_HERE("of one connection are nobody else's") {
+TEST_HERE("errors of one connection do not affect the listener") {
         static const int errors[] = {
                 ECONNABORTED, EINTR,     EPROTO,       ENETDOWN,   ENOPROTOOPT, EHOSTDOWN,
                 ENONET,       ETIMEDOUT, EHOSTUNREACH, EOPNOTSUPP, ENETUNREACH,
@@ -314,7 +314,7 @@ TEST_HERE("of one connection are nobody else's") {
 }
 
 /* The one that was waited for has left already. */
-TEST_HERE("nothing to accept is none") {
+TEST_HERE("EAGAIN is not an error") {
         g_autofree char *listener = test_listen(e->base.client, 0, -1, NULL);
 
         if (!accept_watch_require(&e->watch))
@@ -325,7 +325,7 @@ TEST_HERE("nothing to accept is none") {
         assert_no_complaints(e, listener);
 }
 
-TEST_HERE("of the host pass, told once") {
+TEST_HERE("errors of the host are reported once and pass") {
         /* The last two are a security module's, which may change its mind. */
         static const int errors[] = { EMFILE, ENFILE, ENOBUFS, ENOMEM, EPERM, EACCES };
 
@@ -350,7 +350,7 @@ TEST_HERE("of the host pass, told once") {
 }
 
 /* It tries again, and ever less often. */
-TEST_HERE("of the host do not make it spin") {
+TEST_HERE("errors of the host do not use up the CPU") {
         g_autofree char *listener = test_listen(e->base.client, 0, -1, NULL);
         g_autofree char *other = test_listen(e->base.client, 0, -1, NULL);
         _cleanup_close_ int peer = -EBADF;
@@ -378,7 +378,7 @@ TEST_HERE("of the host do not make it spin") {
         g_assert_cmpuint(test_client_count_signals(e->base.client, "Error"), ==, 1);
 }
 
-TEST_HERE("of the socket end the listener") {
+TEST_HERE("errors of the socket end the listener") {
         static const int errors[] = { EINVAL, ENOTSOCK, EFAULT, EIO };
         g_autofree char *other = test_listen(e->base.client, 0, -1, NULL);
 
@@ -412,7 +412,7 @@ TEST_HERE("of the socket end the listener") {
 }
 
 /* accept() is first called when the listener goes on: inside Resume, and inside Listen itself. */
-TEST_HERE("of the socket end the listener inside a call, too") {
+TEST_HERE("errors of the socket end the listener also inside Resume and Listen") {
         g_autofree char *listener = test_listen(e->base.client, 0, -1, "paused", "b", true, NULL);
         _cleanup_close_ int peer = test_connect("::1", test_get_port(e->base.client, listener));
         g_autoptr(TestNotice) closed = NULL, second = NULL;

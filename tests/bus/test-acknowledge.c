@@ -19,7 +19,7 @@ static void assert_not_acknowledged(Fixture *f, const char *listener, uint64_t s
         g_assert_nonnull(strstr(message, streq(expected, TEST_WRONG_DELIVERY) ? "acknowledge" : "serial"));
 }
 
-TEST("without the option a Ping asks") {
+TEST("without the option, a Ping confirms connections") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "acknowledge", "b", false, NULL);
         Peers peers = {};
 
@@ -32,7 +32,7 @@ TEST("without the option a Ping asks") {
         peers_done(&peers);
 }
 
-TEST("with the option no Ping asks") {
+TEST("with the option, no Ping confirms connections") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "acknowledge", "b", true, NULL);
         uint16_t port = test_get_port(f->client, listener);
         Peers peers = {};
@@ -51,7 +51,7 @@ TEST("with the option no Ping asks") {
 }
 
 /* The client closes what it gets at once, here; that alone ends no connection. */
-TEST("the service keeps its own until then") {
+TEST("the service keeps its descriptor until the acknowledgement") {
         unsigned n_fds = test_service_count_fds(f->service) + 1;
         g_autofree char *listener = test_listen(f->client, 0, -1, "acknowledge", "b", true, NULL);
         Peers peers = {};
@@ -71,7 +71,7 @@ TEST("the service keeps its own until then") {
         peers_done(&peers);
 }
 
-TEST("it makes room, up to the serial") {
+TEST("an acknowledgement makes room for all connections up to its serial") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "acknowledge", "b", true, NULL);
         uint16_t port = test_get_port(f->client, listener);
         Peers peers = {};
@@ -97,7 +97,7 @@ TEST("it makes room, up to the serial") {
         peers_done(&peers);
 }
 
-TEST("once more is harmless") {
+TEST("a repeated acknowledgement has no effect") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "acknowledge", "b", true, NULL);
         uint16_t port = test_get_port(f->client, listener);
         Peers peers = {};
@@ -135,7 +135,7 @@ TEST("serials that were not sent are refused") {
         peers_done(&peers);
 }
 
-TEST("without the option it is the wrong delivery") {
+TEST("Acknowledge without the option fails with WrongDelivery") {
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         Peers peers = {};
 
@@ -174,7 +174,7 @@ TEST("listeners share neither room nor serials") {
 }
 
 /* A client may use both kinds at once: the answer to a Ping is for the one, not for the other. */
-TEST("both kinds side by side") {
+TEST("listeners with and without the option do not affect each other") {
         g_autofree char *asked = test_listen(f->client, 0, -1, NULL);
         g_autofree char *told = test_listen(f->client, 0, -1, "acknowledge", "b", true, NULL);
         Peers peers_asked = {}, peers_told = {};
@@ -193,7 +193,7 @@ TEST("both kinds side by side") {
 }
 
 /* The more listeners a user has, the less each of them may leave. */
-TEST("a user's listeners share what the user may leave") {
+TEST("the listeners of a user share the limit of unacknowledged connections") {
         g_autofree char *listener = NULL, *sibling = NULL;
         Peers peers = {}, others = {};
 
@@ -218,7 +218,7 @@ TEST("a user's listeners share what the user may leave") {
 }
 
 /* What was not acknowledged when the listener ended does not hold the client's credit for ever. */
-TEST("the end of a listener leaves room for others") {
+TEST("the end of a listener frees its unacknowledged connections") {
         for (unsigned i = 0; i < 3; i++) {
                 g_autofree char *listener = test_listen(f->client, 0, -1, "acknowledge", "b", true, NULL);
                 Peers peers = {};

@@ -282,11 +282,11 @@ static void check_ipv6_only(Fixture *f, const char *host_default) {
         set_sysctl(BIND_V6_ONLY, "0");
 }
 
-TEST("ipv6Only decides about IPv4") {
+TEST("ipv6Only decides whether a listener accepts IPv4") {
         check_ipv6_only(f, "0");
 }
 
-TEST("ipv6Only decides about IPv4 where the host prefers otherwise") {
+TEST("ipv6Only takes precedence over net.ipv6.bindv6only") {
         check_ipv6_only(f, "1");
 }
 
@@ -325,7 +325,7 @@ static bool require_socket_call(void) {
 
 static const FixtureOptions without_ipv6 = { .service.setup = take_ipv6_away };
 
-TEST_ON("a host without IPv6 gets IPv4", &without_ipv6) {
+TEST_ON("without IPv6, the default address is 0.0.0.0", &without_ipv6) {
         g_autofree char *listener = NULL, *harmless = NULL, *given = NULL;
 
         if (!require_socket_call())
@@ -342,7 +342,7 @@ TEST_ON("a host without IPv6 gets IPv4", &without_ipv6) {
 }
 
 /* What was asked for by name is not replaced by something else. */
-TEST_ON("a host without IPv6 has no IPv6 addresses", &without_ipv6) {
+TEST_ON("without IPv6, IPv6 addresses are refused", &without_ipv6) {
         static const char *const addresses[] = { "::", "::1", TEST_IPV6 };
         g_autofree char *only = NULL;
 

@@ -91,7 +91,7 @@ static unsigned short_wait_peers(Short *s) {
 #define TEST_HERE(sentence) TEST_OF(sentence, Fixture, f, set_up, fixture_tear_down, NULL)
 
 /* What is served one after the other, or nearly, does not need many. */
-TEST_HERE("a bus with descriptors enough") {
+TEST_HERE("a bus with enough descriptors delivers all connections") {
         Short s;
 
         short_init(&s, f, 30);
@@ -103,7 +103,7 @@ TEST_HERE("a bus with descriptors enough") {
 }
 
 /* With none to spare, the very first one is too much. */
-TEST_HERE("a bus without descriptors") {
+TEST_HERE("a bus without descriptors ends the service") {
         g_autofree char *log = NULL, *lost = NULL;
         Short s;
 
@@ -123,7 +123,7 @@ TEST_HERE("a bus without descriptors") {
 }
 
 /* Between the two either may happen, but nothing else. */
-TEST_HERE("a bus with few descriptors") {
+TEST_HERE("a bus with few descriptors delivers all connections or ends the service") {
         g_autofree char *log = NULL;
         unsigned served;
         Short s;

@@ -125,7 +125,7 @@ static int receive_packet(int channel, uint64_t *ret_serial) {
         return fd;
 }
 
-TEST("a packet is a serial and a connection") {
+TEST("a packet has a serial and a connection") {
         for (int non_blocking = 0; non_blocking <= 1; non_blocking++) {
                 Channel c = { .f = f };
                 _cleanup_close_ int fd = -EBADF;
@@ -150,7 +150,7 @@ TEST("a packet is a serial and a connection") {
         }
 }
 
-TEST("nothing is accepted before it is open") {
+TEST("nothing is accepted before the channel is open") {
         Channel c;
 
         channel_listen(&c, f);
@@ -164,7 +164,7 @@ TEST("nothing is accepted before it is open") {
         channel_done(&c);
 }
 
-TEST("it is opened once") {
+TEST("a channel can be opened once") {
         g_autofree char *again = NULL, *after = NULL;
         Channel c;
 
@@ -179,7 +179,7 @@ TEST("it is opened once") {
 }
 
 /* The kernel has what the channel has no room for. */
-TEST("when it is full, accepting stops until it is read") {
+TEST("a full channel stops accepting until it is read") {
         unsigned fds;
         Channel c;
 
@@ -206,7 +206,7 @@ TEST("when it is full, accepting stops until it is read") {
 }
 
 /* It needs no bus, and so no answers to Pings. */
-TEST("it needs no bus") {
+TEST("a channel delivers while its client does not read the bus") {
         Channel c;
 
         channel_open(&c, f);
@@ -221,7 +221,7 @@ TEST("it needs no bus") {
         channel_done(&c);
 }
 
-TEST("it can be paused") {
+TEST("Pause and Resume apply to channels") {
         Channel c;
 
         channel_open(&c, f);
@@ -238,7 +238,7 @@ TEST("it can be paused") {
 }
 
 /* What a client writes is nobody's business. */
-TEST("what is written into it is ignored") {
+TEST("data that the client writes is ignored") {
         uint64_t before;
         Channel c;
 
@@ -255,7 +255,7 @@ TEST("what is written into it is ignored") {
 
 /* --- The end --- */
 
-TEST("who closes it closes the listener, and loses what was not read") {
+TEST("closing the channel closes the listener and its unread connections") {
         unsigned fds = test_service_count_fds(f->service);
         uint64_t serial;
         _cleanup_close_ int taken = -EBADF;
@@ -286,7 +286,7 @@ TEST("who closes it closes the listener, and loses what was not read") {
         channel_done(&c);
 }
 
-TEST("who has read all loses nothing") {
+TEST("closing a channel that was read to its end loses nothing") {
         Channel c;
 
         channel_open(&c, f);
@@ -320,7 +320,7 @@ static bool is_on_bus(TestClient *asker, const char *name) {
         return owned;
 }
 
-TEST("who has left before loses as much") {
+TEST("a client that leaves and closes its channel loses its unread connections") {
         g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
         g_autofree char *name = g_strdup(test_client_name(f->client));
         Channel c;
@@ -346,7 +346,7 @@ TEST("who has left before loses as much") {
         channel_done(&c);
 }
 
-TEST("when it is closed while another one comes, as much is lost") {
+TEST("closing the channel while a connection arrives loses the unread ones") {
         Channel c;
 
         channel_open(&c, f);
@@ -365,7 +365,7 @@ TEST("when it is closed while another one comes, as much is lost") {
         channel_done(&c);
 }
 
-TEST("who closes it at once closes the listener") {
+TEST("closing or shutting down an unused channel closes the listener") {
         Channel closed, shut_down;
 
         channel_open(&closed, f);
@@ -379,7 +379,7 @@ TEST("who closes it at once closes the listener") {
         channel_done(&shut_down);
 }
 
-TEST("after Close it can be read to its end") {
+TEST("after Close, the channel can be read to its end") {
         Channel c;
 
         channel_open(&c, f);
@@ -394,7 +394,7 @@ TEST("after Close it can be read to its end") {
         channel_done(&c);
 }
 
-TEST("after a shutdown it can be read to its end") {
+TEST("after the end of the service, the channel can be read to its end") {
         Channel c;
 
         channel_open(&c, f);
@@ -406,7 +406,7 @@ TEST("after a shutdown it can be read to its end") {
         channel_done(&c);
 }
 
-TEST("it ends with its owner") {
+TEST("a channel ends with the owner of its listener") {
         unsigned fds = test_service_count_fds(f->service);
         Channel c;
 
@@ -423,7 +423,7 @@ TEST("it ends with its owner") {
 }
 
 /* More often than a user may have channels at a time. */
-TEST("a channel that has ended counts no longer") {
+TEST("closed channels do not count against MaxChannelsPerUser") {
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_CHANNEL, "persistent", "b", true,
                                                 NULL);
         unsigned fds;
@@ -469,7 +469,7 @@ TEST("a persistent listener outlives its channel") {
 }
 
 /* Any program of its user may go on with it. */
-TEST("a persistent listener that nobody owns goes on with who opens its channel") {
+TEST("a channel of a persistent listener without an owner works") {
         Channel c = { .f = f,
                       .fd = -EBADF,
                       .listener = test_listen(f->client, 0, -1, TEST_CHANNEL, "persistent", "b", true,

@@ -142,7 +142,7 @@ TEST("a listener may be closed in the handler of its own signal") {
 }
 
 /* A connection that was reset may arrive, for the client to find that out, or not. */
-TEST("peers that left before they were accepted harm nobody") {
+TEST("peers that disconnect before accept() do not affect others") {
         const struct linger reset = { .l_onoff = 1, .l_linger = 0 };
         g_autofree char *listener = test_listen(f->client, 0, -1, "paused", "b", true, NULL);
         uint16_t port = test_get_port(f->client, listener);
@@ -184,7 +184,7 @@ TEST("peers that left before they were accepted harm nobody") {
         g_assert_cmpuint(test_client_count_signals(f->client, "Closed"), ==, 0);
 }
 
-TEST("Close ends what was not delivered") {
+TEST("Close ends undelivered connections") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "paused", "b", true, NULL);
         _cleanup_close_ int peer = test_connect("::1", test_get_port(f->client, listener));
 
@@ -275,7 +275,7 @@ static void make_linger(int fd) {
         g_assert_cmpint(errno, ==, EAGAIN);
 }
 
-TEST("a client that lingers keeps nobody waiting") {
+TEST("a descriptor with SO_LINGER does not block the service") {
         g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         _cleanup_close_ G_GNUC_UNUSED int peer = test_connect("::1", test_get_port(f->client, listener));
@@ -294,7 +294,7 @@ TEST("a client that lingers keeps nobody waiting") {
         test_wait_for(test_get_u64(f->client, listener, "Delivered") == 1);
 }
 
-TEST("nor does one whose lifetime lingers") {
+TEST("a lifetime with SO_LINGER does not block the service") {
         g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
         g_autofree char *first = test_listen(f->client, 0, -1, NULL), *second = NULL;
         _cleanup_close_ G_GNUC_UNUSED int peer = test_connect("::1", test_get_port(f->client, first));
@@ -309,7 +309,7 @@ TEST("nor does one whose lifetime lingers") {
 }
 
 /* However long it takes to read what came with it. */
-TEST("nor does one whose call is long") {
+TEST("SO_LINGER in a long call does not block the service") {
         g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
         g_autofree char *first = test_listen(f->client, 0, -1, NULL), *name = g_strnfill(LONG, 'x');
         _cleanup_close_ G_GNUC_UNUSED int peer = test_connect("::1", test_get_port(f->client, first));
@@ -330,7 +330,7 @@ TEST("nor does one whose call is long") {
 }
 
 /* Each listener that is busy has its turns, and the bus has not one among them but one every few. */
-TEST("calls are answered between those of many listeners") {
+TEST("calls are answered while many listeners accept") {
         enum {
                 LISTENERS = 64,
                 PEERS = 100,

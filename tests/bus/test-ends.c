@@ -138,7 +138,7 @@ TEST("the unacknowledged connection of a killed owner ends") {
         kill_a_process(f, true);
 }
 
-TEST("connections in flight to an owner that dies end") {
+TEST("unconfirmed connections of an owner that leaves end") {
         unsigned fds = test_service_count_fds(f->service), window = test_get_window(f->client);
         g_autofree char *listener = NULL;
         TestClient *dying = test_client_new(f->bus, (uid_t) -1);
@@ -179,7 +179,7 @@ TEST("delivered connections outlive listener and owner") {
 }
 
 /* Sent, but not known to have arrived, when the listener is closed. */
-TEST("a connection in flight outlives its listener") {
+TEST("an unconfirmed connection outlives its listener") {
         unsigned fds = test_service_count_fds(f->service);
         g_autofree char *listener = listen_and_answer(f->client);
         _cleanup_close_ int peer = -EBADF;
@@ -199,7 +199,7 @@ TEST("a connection in flight outlives its listener") {
 }
 
 /* The bus has them still, and its room is what the window is about. */
-TEST("a connection in flight that outlived its listener counts") {
+TEST("an unconfirmed connection of a closed listener counts in the window") {
         unsigned window = test_get_window(f->client), pings;
         g_autofree char *closed = test_listen(f->client, 0, -1, NULL);
         g_autofree char *next = test_listen(f->client, 0, -1, NULL);
@@ -226,7 +226,7 @@ TEST("a connection in flight that outlived its listener counts") {
 }
 
 /* Nothing of the listener is left to end it. */
-TEST("a connection in flight that outlived its listener ends with its client") {
+TEST("an unconfirmed connection of a closed listener ends with its client") {
         unsigned fds = test_service_count_fds(f->service);
         TestClient *dying = test_client_new(f->bus, (uid_t) -1);
         g_autofree char *listener = test_listen(dying, 0, -1, NULL);
@@ -242,7 +242,7 @@ TEST("a connection in flight that outlived its listener ends with its client") {
 }
 
 /* The message may be lost on the way, and the connection must not be lost with it. */
-TEST("a connection is kept until the client has it") {
+TEST("the service keeps its copy until the client has confirmed") {
         g_autofree char *listener = listen_and_answer(f->client);
         _cleanup_close_ int peer = -EBADF;
         g_autoptr(TestAccepted) accepted = NULL;
@@ -327,16 +327,16 @@ static void shut_down(Fixture *f, int signal_number) {
         assert_carries(peer, accepted);
 }
 
-TEST("SIGTERM closes everything") {
+TEST("SIGTERM closes all listeners") {
         shut_down(f, SIGTERM);
 }
 
-TEST("SIGINT closes everything") {
+TEST("SIGINT closes all listeners") {
         shut_down(f, SIGINT);
 }
 
 /* The connection was sent and nobody has confirmed it. */
-TEST("a lost bus is an error and no hang") {
+TEST("the service exits with an error when the bus ends") {
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         uint16_t port = test_get_port(f->client, listener);
         _cleanup_close_ int peer = -EBADF;
@@ -356,7 +356,7 @@ TEST("a lost bus is an error and no hang") {
         assert_carries(peer, accepted);
 }
 
-TEST("a second instance leaves the first alone") {
+TEST("a second instance does not affect the first") {
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         g_autofree char *owner = g_strdup(test_bus_service_owner(f->bus));
         TestService *second = test_service_spawn(f->bus, NULL);

@@ -46,7 +46,7 @@ static void assert_error_is_good(const TestError *error, const char *listener, c
         g_assert_nonnull(strstr(lines[line - 1], "listener_error("));
 }
 
-TEST("out of descriptors, it tells once, waits, and goes on by itself") {
+TEST("without free descriptors, accepting is suspended, reported once, and resumed") {
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         uint16_t port = test_get_port(f->client, listener);
         _cleanup_close_ int a = -EBADF, b = -EBADF;
@@ -85,7 +85,7 @@ TEST("out of descriptors, it tells once, waits, and goes on by itself") {
         g_assert_cmpuint(test_client_count_signals(f->client, "Error"), ==, 1);
 }
 
-TEST("the next time it tells again") {
+TEST("each episode without free descriptors is reported") {
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         uint16_t port = test_get_port(f->client, listener);
 
@@ -124,7 +124,7 @@ TEST("the next time it tells again") {
 }
 
 /* Then to accept works and to send does not, or it works and fails in turn. */
-TEST("with a few descriptors to spare, nothing is lost") {
+TEST("with few free descriptors, no connection is lost") {
         for (unsigned spare = 1; spare <= 3; spare++) {
                 g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
                 uint16_t port = test_get_port(f->client, listener);
@@ -166,7 +166,7 @@ TEST("with a few descriptors to spare, nothing is lost") {
         }
 }
 
-TEST("out of descriptors, everything else goes on") {
+TEST("without free descriptors, other calls work") {
         g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         g_autofree char *theirs = test_listen(other, 0, -1, NULL);
@@ -203,7 +203,7 @@ TEST("out of descriptors, everything else goes on") {
         test_accepted_free(test_client_wait_accepted(other));
 }
 
-TEST("out of descriptors, a listener can be closed") {
+TEST("without free descriptors, a listener can be closed") {
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         uint16_t port = test_get_port(f->client, listener);
         _cleanup_close_ int peer = -EBADF;
@@ -221,7 +221,7 @@ TEST("out of descriptors, a listener can be closed") {
 }
 
 /* A message that brings descriptors when there is no room for them is the end of a connection to the bus. */
-TEST("the last descriptors are for the bus") {
+TEST("some descriptors are reserved for messages of the bus") {
         _cleanup_close_ int lifetime = eventfd(0, EFD_CLOEXEC), peer = -EBADF;
         g_autoptr(TestAccepted) accepted = NULL;
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL), *last = NULL;
@@ -302,7 +302,7 @@ TEST("a socket that fails ends its listener") {
         g_assert_cmpuint(test_client_count_signals(f->client, "Closed"), ==, 1);
 }
 
-TEST("of a thousand connections and fifty listeners nothing is left") {
+TEST("fifty listeners with a thousand connections leave no descriptors behind") {
         g_autoptr(GHashTable) before = NULL, after = NULL;
         GHashTableIter iterator;
         void *number;

@@ -78,7 +78,7 @@ TEST_HERE("a client has the uid it claims") {
         g_assert_cmpuint(geteuid(), ==, 0);
 }
 
-TEST_HERE("a client does not overhear what is sent to another") {
+TEST_HERE("a client does not receive messages to another client") {
         g_autoptr(TestClient) third = test_client_new(h->bus, (uid_t) -1);
 
         test_client_match_everything(third);
@@ -107,7 +107,7 @@ TEST_HERE("a stalled client neither reads nor answers") {
         g_assert_cmpuint(test_client_count_pings(h->client), ==, 1);
 }
 
-TEST_HERE("a client answers Pings as it is told") {
+TEST_HERE("a client answers, refuses, ignores or holds Pings") {
         g_autoptr(TestCall) refused = NULL, held = NULL, ignored = NULL;
 
         test_client_set_pings(h->client, TEST_PINGS_REFUSE);

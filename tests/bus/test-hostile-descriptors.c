@@ -50,7 +50,7 @@ static int copy_bus_socket(TestService *service) {
         return -EBADF;
 }
 
-TEST_OF("descriptors of every kind", Hostile, h, hostile_set_up, hostile_tear_down, NULL) {
+HOSTILE_TEST("descriptors of every kind do not harm the service") {
         TestClient *user = h->fixture.client;
         g_autofree char *channel_listener = NULL;
         int fds[12], n = 0, pair[2];
@@ -105,7 +105,7 @@ TEST_OF("descriptors of every kind", Hostile, h, hostile_set_up, hostile_tear_do
 }
 
 /* Whoever calls something else with a descriptor is stopped by the bus. */
-TEST_OF("where none is expected", Hostile, h, hostile_set_up, hostile_tear_down, NULL) {
+HOSTILE_TEST("calls with an unexpected descriptor are refused") {
         TestClient *user;
         _cleanup_close_ int fd = -EBADF;
 

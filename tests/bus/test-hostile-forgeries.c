@@ -101,7 +101,7 @@ static void make_signal(FuzzMessage *m, Hostile *h, uint32_t serial) {
 }
 
 /* The bus ends a connection that claims to be its own; then there is another one. */
-TEST_OF("replies and signals that are forged", Hostile, h, hostile_set_up, hostile_tear_down, NULL) {
+HOSTILE_TEST("forged replies and signals are ignored") {
         FuzzMessage *m = g_new0(FuzzMessage, 1);
         int fd = -EBADF;
 
@@ -171,7 +171,7 @@ static void make_misfit(FuzzMessage *m, const Misfit *misfit, int descriptor, ui
 /* More descriptors than a method has, up to as many as a message may have, which the bus does not pass on;
  * and fewer than are named. From a user with privileges, who is always answered, and from one without, of
  * whom polkit may think anything. */
-TEST_OF("more descriptors than are named, or fewer", Hostile, h, hostile_set_up, hostile_tear_down, NULL) {
+HOSTILE_TEST("calls with too many or too few descriptors are refused") {
         static const Misfit misfits[] = {
                 { "Listen", "ia{sv}i", 1, 0, TEST_MANAGER_PATH "/listener/" },
                 { "Listen", "ia{sv}i", 1, 1, SD_BUS_ERROR_INVALID_ARGS },
@@ -230,7 +230,7 @@ static void tear_down_signals(Hostile *h, const void *data) {
 }
 
 /* Somebody who has the service's name, and listens, is sent no signals. */
-TEST_OF("nobody sends the service signals", Hostile, h, hostile_set_up, tear_down_signals, NULL) {
+TEST_OF("clients cannot send signals to the service", Hostile, h, hostile_set_up, tear_down_signals, NULL) {
         g_autoptr(TestClient) stand_in = NULL;
         unsigned counts[2] = {};
 
@@ -286,7 +286,7 @@ static uint64_t get_cookie_of_reply(TestClient *client) {
 
 /* Who is sent something after a Ping cannot tell from its number that of the Ping, and have it answered by
  * somebody who has not read it. */
-TEST_OF("no number tells that of a Ping", Hostile, h, hostile_set_up, hostile_tear_down, NULL) {
+HOSTILE_TEST("the cookie of a Ping cannot be derived from other messages") {
         uint64_t ping = 0, reply;
         sd_bus_slot *filter;
 

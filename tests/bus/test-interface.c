@@ -130,14 +130,14 @@ static void assert_as_described(Interface *i,
 
 #define TEST_HERE(sentence) TEST_OF(sentence, Interface, i, set_up, tear_down, NULL)
 
-TEST_HERE("the manager is what is described") {
+TEST_HERE("the manager matches its description") {
         assert_as_described(i, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE,
                             "method Listen: in 1: a{sv} options");
         assert_as_described(i, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE,
                             "signal AcceptSocket: out 1: h socket");
 }
 
-TEST_HERE("a listener is what is described") {
+TEST_HERE("a listener matches its description") {
         g_autofree char *persistent = test_listen(i->base.client, 0, -1, "persistent", "b", true,
                                                   "acknowledge", "b", true, NULL);
 
@@ -150,7 +150,7 @@ static bool is_standard(const char *interface) {
 }
 
 /* Nothing is offered that is not described, and the other way round. */
-TEST_HERE("there are no other interfaces") {
+TEST_HERE("all interfaces are described") {
         const char *const paths[] = { TEST_MANAGER_PATH, i->listener };
         const char *const interfaces[] = { TEST_MANAGER_INTERFACE, TEST_LISTENER_INTERFACE };
 
@@ -196,7 +196,7 @@ static void assert_properties(sd_bus_message *message, GDBusInterfaceInfo *inter
         g_assert_cmpuint(n, ==, n_described);
 }
 
-TEST_HERE("properties have the types that are described") {
+TEST_HERE("properties have the described types") {
         static const char *const interfaces[] = { TEST_MANAGER_INTERFACE, TEST_LISTENER_INTERFACE };
         const char *const paths[] = { TEST_MANAGER_PATH, i->listener };
         g_autoptr(sd_bus_message) list = NULL;
@@ -292,7 +292,7 @@ static void assert_call_fails(Interface *i,
         g_assert_cmpstr(message, !=, "");
 }
 
-TEST_HERE("unknown members are unknown") {
+TEST_HERE("unknown members fail with the right error") {
         assert_call_fails(i, SD_BUS_ERROR_UNKNOWN_PROPERTY, TEST_MANAGER_PATH, PROPERTIES, "Get",
                           TEST_MANAGER_INTERFACE, "NoSuchOne");
         assert_call_fails(i, SD_BUS_ERROR_UNKNOWN_PROPERTY, i->listener, PROPERTIES, "Get",
@@ -342,7 +342,7 @@ TEST_HERE("an absent listener is an unknown object") {
         assert_absent(i, i->listener);
 }
 
-TEST_HERE("listeners are found from above") {
+TEST_HERE("introspection lists the listeners") {
         GDBusNodeInfo *node = introspect(i, PREFIX);
 
         g_assert_nonnull(node->nodes[0]);
@@ -368,7 +368,7 @@ static void assert_documented(Interface *i, const char *name, GDBusArgInfo *cons
         }
 }
 
-TEST_HERE("each member is documented, and each argument") {
+TEST_HERE("each member and each argument is documented") {
         for (GDBusInterfaceInfo **one = i->described->interfaces; *one; one++) {
                 for (GDBusMethodInfo **m = (*one)->methods; m && *m; m++) {
                         assert_documented(i, (*m)->name, (*m)->in_args);
@@ -386,7 +386,7 @@ static void assert_generated(const char *path) {
                 g_error("%s was not generated", path);
 }
 
-TEST_HERE("gdbus-codegen makes code and documentation of it") {
+TEST_HERE("gdbus-codegen generates code and documentation") {
         g_autofree char *directory = test_make_directory("generated");
         g_autofree char *header = g_build_filename(directory, "generated.h", NULL);
         g_autofree char *body = g_build_filename(directory, "generated.c", NULL);
@@ -409,7 +409,7 @@ TEST_HERE("gdbus-codegen makes code and documentation of it") {
         test_run_command("xmllint", "--noout", "--nonet", chapter, next, NULL);
 }
 
-TEST_HERE("xmllint has nothing to say") {
+TEST_HERE("xmllint finds no error") {
         if (test_require_program("xmllint"))
                 test_run_command("xmllint", "--noout", "--nonet", i->path, NULL);
 }

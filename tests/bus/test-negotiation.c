@@ -34,7 +34,7 @@ static void assert_closed_for_want_of_descriptors(TestClient *client, const char
         g_assert_cmpuint(error->order, <, closed->order);
 }
 
-TEST("without them the listener is closed") {
+TEST("a client without descriptors has its listener closed") {
         unsigned fds = test_service_count_fds(f->service);
         TestClient *poor = test_client_new_full(f->bus, (uid_t) -1, TEST_CLIENT_NO_FDS);
 
@@ -55,7 +55,7 @@ TEST("without them the listener is closed") {
         test_wait_for(test_service_count_fds(f->service) <= fds + 1);
 }
 
-TEST("without them nothing is accepted") {
+TEST("nothing is accepted for a client without descriptors") {
         g_autoptr(TestClient) poor = test_client_new_full(f->bus, (uid_t) -1, TEST_CLIENT_NO_FDS);
         g_autofree char *listener = test_listen(poor, 0, -1, "paused", "b", true, NULL);
         uint16_t port = test_get_port(poor, listener);
@@ -92,17 +92,17 @@ static void assert_refused(Fixture *f, const char *delivery, const char *member)
         fd = test_listener_call_fd(f->client, listener, member);
 }
 
-TEST("without them there is no channel") {
+TEST("a client without descriptors gets no channel") {
         assert_refused(f, "channel", "OpenChannel");
 }
 
-TEST("without them there is no socket") {
+TEST("a client without descriptors gets no socket") {
         assert_refused(f, "socket", "TakeSocket");
 }
 
 /* ---- Pings ---- */
 
-TEST("one asks for descriptors, once") {
+TEST("one Ping finds out whether a client takes descriptors") {
         g_autofree G_GNUC_UNUSED char *a = test_listen(f->client, 0, -1, NULL);
         g_autofree G_GNUC_UNUSED char *b = test_listen(f->client, 0, -1, NULL);
         g_autofree G_GNUC_UNUSED char *c = test_listen(f->client, 0, -1, "delivery", "s", "pull", NULL);
@@ -112,7 +112,7 @@ TEST("one asks for descriptors, once") {
 }
 
 /* Not twice as much by half an answer. */
-TEST("each full window that is answered is followed by a larger one") {
+TEST("the window doubles when all of it is confirmed") {
         g_autofree G_GNUC_UNUSED char *probed = test_listen(f->client, 0, -1, NULL);
         g_autofree char *listener = test_listen(f->client, 0, -1, "paused", "b", true, NULL);
         unsigned most = test_get_window(f->client), n = 0;
@@ -140,7 +140,7 @@ TEST("each full window that is answered is followed by a larger one") {
 }
 
 /* It has read the first Ping, which is proof enough for two connections. */
-TEST("who ignores them gets two connections") {
+TEST("a client that ignores Pings gets two connections") {
         unsigned fds = test_service_count_fds(f->service), pings;
         g_autofree char *listener = NULL;
         uint16_t port;
@@ -170,7 +170,7 @@ TEST("who ignores them gets two connections") {
         peers_done(&peers);
 }
 
-TEST("who does not even read gets none") {
+TEST("a client that does not read gets one connection") {
         g_autoptr(TestClient) hanging = test_client_new(f->bus, (uid_t) -1);
         sd_bus_message *message = test_message_new(hanging, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE,
                                                    "Listen");
@@ -195,7 +195,7 @@ TEST("who does not even read gets none") {
         peers_done(&peers);
 }
 
-TEST("who refuses them gets all") {
+TEST("a client that refuses Pings gets all connections") {
         g_autofree char *listener = NULL;
         Peers peers = {};
 
@@ -208,7 +208,7 @@ TEST("who refuses them gets all") {
         peers_done(&peers);
 }
 
-TEST("who ignores them and acknowledges gets all") {
+TEST("a client that ignores Pings and acknowledges gets all connections") {
         g_autofree char *listener = NULL;
         Peers peers = {};
 
@@ -225,7 +225,7 @@ TEST("who ignores them and acknowledges gets all") {
 
 /* What was on its way when a listener ended is not held against the client for ever, though no Ping will tell
  * that it has arrived: what was acknowledged later was sent later. */
-TEST("a listener that ended leaves room without them") {
+TEST("a closed listener frees the window of a client that ignores Pings") {
         test_client_set_pings(f->client, TEST_PINGS_IGNORE);
         for (unsigned i = 0; i < 12; i++) {
                 g_autofree char *listener = test_listen(f->client, 0, -1, "acknowledge", "b", true, NULL);
@@ -243,7 +243,7 @@ TEST("a listener that ended leaves room without them") {
 }
 
 /* Acknowledged, but never read: all of it waits in the bus. The bus would stop reading from the service. */
-TEST("acknowledging blindly harms nobody else") {
+TEST("acknowledging unread connections does not affect others") {
         g_autoptr(TestClient) liar = test_client_new(f->bus, (uid_t) -1);
         g_autofree char *listener = test_listen(liar, 0, -1, "acknowledge", "b", true, "persistent", "b",
                                                 true, NULL);

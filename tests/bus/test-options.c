@@ -92,7 +92,7 @@ static void assert_wrong_type(Fixture *f, const char *key, const char *type) {
                 assert_invalid(f, key, key, type, 1);
 }
 
-TEST("a wrong type is refused, whatever the option") {
+TEST("a wrong type is refused for each option") {
         static const char *const types[] = { "b", "y", "n", "q", "i", "u", "x", "t", "s", "o", "h", "as" };
 
         for (size_t i = 0; i < ELEMENTS(options); i++)
@@ -127,7 +127,7 @@ TEST("a wrong value of each option is refused") {
         assert_invalid(f, "allowFrom", "allowFrom", "as", many);
 }
 
-TEST("lifetime must be something that ends") {
+TEST("a lifetime that cannot end is refused") {
         static const struct {
                 const char *path;
                 int flags;
@@ -146,7 +146,7 @@ TEST("lifetime must be something that ends") {
 }
 
 /* To ask what watches others is to ask these, of which one may be a file that never answers. */
-TEST("lifetime must be nothing that watches others") {
+TEST("epoll and inotify descriptors are refused as lifetime") {
         _cleanup_close_ int epoll = epoll_create1(EPOLL_CLOEXEC), inotify = inotify_init1(IN_CLOEXEC);
         struct epoll_event event = { .events = EPOLLIN };
         int ends[2];
@@ -164,7 +164,7 @@ TEST("lifetime must be nothing that watches others") {
 }
 
 /* Such a descriptor is a name of a file and nothing that could be open. */
-TEST("lifetime is not merely a path") {
+TEST("O_PATH descriptors are refused as lifetime") {
         g_autofree char *fifo = g_build_filename(test_bus_directory(f->bus), "fifo", NULL);
         const char *const paths[] = { "/", "/proc/self/exe", fifo };
 
@@ -199,7 +199,7 @@ TEST("unknown keys are refused") {
         assert_invalid(f, "option", "\x1b[2J", "b", true);
 }
 
-TEST("a key counts once") {
+TEST("a repeated key is refused") {
         _cleanup_close_ int fd = eventfd(0, EFD_CLOEXEC);
         const char *none[] = { NULL };
 
@@ -215,7 +215,7 @@ TEST("a key counts once") {
 }
 
 /* What was taken in before the refusal is let go, too. */
-TEST("a late refusal keeps nothing of what came before") {
+TEST("a refused call leaves no descriptors behind") {
         _cleanup_close_ int fd = eventfd(0, EFD_CLOEXEC);
         const char *prefixes[] = { "192.0.2.0/24", NULL };
 
@@ -243,7 +243,7 @@ TEST("malformed calls are refused") {
         }
 }
 
-TEST("a refused port can be had at once") {
+TEST("a port is free after a refused call") {
         uint16_t port = test_free_port();
         g_autofree char *error = test_listen_fails(f->client, NULL, port, -1, "noSuchOne", "b", true, NULL);
         g_autofree char *listener = test_listen(f->client, port, -1, NULL);
@@ -298,7 +298,7 @@ static const struct {
         { "nonBlocking", get_non_blocking },
 };
 
-TEST("without any, all are at their defaults") {
+TEST("without options, all properties have their defaults") {
         g_autofree char *listener = test_listen(f->client, -1, -1, NULL);
         g_autoptr(TestAccepted) accepted = NULL;
         static const struct {
@@ -370,7 +370,7 @@ TEST("all descriptors of the service are close-on-exec") {
                                                 : O_CLOEXEC);
 }
 
-TEST("binaryType is kept and carried") {
+TEST("binaryType is a property and a detail of each connection") {
         static const char *const types[] = { "string", "arraybuffer" };
 
         for (size_t i = 0; i < ELEMENTS(types); i++) {
@@ -410,7 +410,7 @@ static char *get_name_in_list(Fixture *f, const char *wanted) {
         return name;
 }
 
-TEST("name is shown and listed") {
+TEST("name is a property and in the list") {
         g_autofree char *longest = g_strnfill(255, 'n');
         const char *const names[] = { "", "shop", "Büro, 端口 \"9\" <&>%s", longest };
 

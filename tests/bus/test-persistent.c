@@ -53,7 +53,7 @@ TEST("the port does not stay without the option") {
         test_wait_for(!test_service_is_listening(f->service, port));
 }
 
-TEST("another connection adopts it and gets what has queued") {
+TEST("another connection adopts the listener and gets its queue") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
         uint16_t port = test_get_port(f->client, listener);
         unsigned fds = test_service_count_fds(f->service);
@@ -83,7 +83,7 @@ TEST("another connection adopts it and gets what has queued") {
 }
 
 /* Sent to an owner that never said it had them. */
-TEST("unconfirmed connections are handed out again") {
+TEST("unconfirmed connections are delivered again") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
         uint16_t port = test_get_port(f->client, listener);
         _cleanup_close_ int a = -EBADF, b = -EBADF, queued = -EBADF;
@@ -105,7 +105,7 @@ TEST("unconfirmed connections are handed out again") {
         g_assert_cmpuint(test_get_u64(f->client, listener, "Lost"), ==, 0);
 }
 
-TEST("unacknowledged connections are handed out again") {
+TEST("unacknowledged connections are delivered again") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, "acknowledge", "b",
                                                 true, NULL);
         uint16_t port = test_get_port(f->client, listener);
@@ -129,7 +129,7 @@ TEST("unacknowledged connections are handed out again") {
 }
 
 /* Whether the last owner has read them or not. */
-TEST("they are handed out in order") {
+TEST("connections are delivered again in order") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, "acknowledge", "b",
                                                 true, NULL);
         uint16_t port = test_get_port(f->client, listener);
@@ -154,7 +154,7 @@ TEST("they are handed out in order") {
         assert_next(f, c, 3, "third");
 }
 
-TEST("it has one owner") {
+TEST("a listener with an owner cannot be adopted") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
         g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
         g_autofree char *by_other = NULL, *by_owner = NULL;
@@ -170,7 +170,7 @@ TEST("it has one owner") {
         g_assert_cmpuint(test_client_count_signals(other, NULL), ==, 0);
 }
 
-TEST("it is adopted once") {
+TEST("a listener is adopted once") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
         g_autoptr(TestClient) late = test_client_new(f->bus, (uid_t) -1);
         g_autofree char *error = NULL;
@@ -182,7 +182,7 @@ TEST("it is adopted once") {
         g_assert_true(is_owned_by(late, listener, test_client_name(f->client)));
 }
 
-TEST("another connection may close it") {
+TEST("another connection of the user may close it") {
         g_autofree char *owned = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
         g_autofree char *left = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
         uint16_t owned_port = test_get_port(f->client, owned), left_port = test_get_port(f->client, left);
@@ -202,7 +202,7 @@ TEST("another connection may close it") {
         g_assert_cmpuint(test_client_count_signals(f->client, NULL), ==, 0);
 }
 
-TEST("another connection may pause it") {
+TEST("another connection of the user may pause it") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
         uint16_t port = test_get_port(f->client, listener);
         _cleanup_close_ int peer = -EBADF;
@@ -267,7 +267,7 @@ static void assert_stays(Fixture *f, const char *listener) {
         assert_next(f, peer, 1, "one-shot");
 }
 
-TEST("a call of busctl leaves it behind") {
+TEST("a persistent listener outlives busctl") {
         const char *const argv[] = {
                 "busctl",
                 "--system",

@@ -41,7 +41,7 @@ static void assert_serves(TestClient *client, const char *listener, const char *
         test_assert_connected(peer, accepted->socket);
 }
 
-TEST("-1 and 0 let the kernel choose") {
+TEST("the kernel chooses a port for -1 and 0") {
         for (int requested = -1; requested <= 0; requested++) {
                 g_autofree char *listener = test_listen(f->client, requested, -1, NULL);
                 uint16_t port = test_get_port(f->client, listener);
@@ -53,7 +53,7 @@ TEST("-1 and 0 let the kernel choose") {
         }
 }
 
-TEST("any other is the one that is bound") {
+TEST("a given port is bound") {
         static const uint16_t ports[] = { 1, 80, 65535 };
         g_autofree char *listener = NULL;
         uint16_t free_port = test_free_port();
@@ -103,7 +103,7 @@ static int get_somaxconn(void) {
         return atoi(content);
 }
 
-TEST("the backlog is what the kernel made of it") {
+TEST("the backlog is at most somaxconn") {
         int most = get_somaxconn();
         const struct {
                 int requested;
@@ -180,7 +180,7 @@ TEST("another listener's port is in use") {
         g_assert_cmpuint(test_client_count_accepted(f->client), ==, 0);
 }
 
-TEST("a stranger's port is in use") {
+TEST("a port of another program is in use") {
         _cleanup_close_ int stranger = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0), peer = -EBADF;
         struct sockaddr_in6 any = { .sin6_family = AF_INET6 };
         _cleanup_close_ int accepted = -EBADF;
@@ -207,7 +207,7 @@ static uint32_t get_limit(Fixture *f, const char *name) {
         return limit;
 }
 
-TEST("a user has so many and no more") {
+TEST("MaxListenersPerUser limits the listeners of a user") {
         uint32_t limit = get_limit(f, "MaxListenersPerUser");
         g_autofree char *number = g_strdup_printf("%u", limit), *listener = NULL, *path = NULL;
         g_autoptr(TestClient) second = test_client_new(f->bus, (uid_t) -1);
@@ -247,7 +247,7 @@ TEST("a user has so many and no more") {
 }
 
 /* What was refused for another reason counts for nothing. */
-TEST("what fails does not count") {
+TEST("failed calls do not count against the limit") {
         uint32_t limit = get_limit(f, "MaxListenersPerUser");
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         uint16_t port = test_get_port(f->client, listener);

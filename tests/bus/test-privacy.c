@@ -126,7 +126,7 @@ static void provoke_error(Privacy *p, const char *listener) {
 
 #define TEST_HERE(sentence) TEST_OF(sentence, Privacy, p, set_up, tear_down, NULL)
 
-TEST_HERE("signals reach the owner alone") {
+TEST_HERE("signals reach only the owner") {
         g_autofree char *listener = NULL;
         TestClient *others[] = { p->sibling, p->stranger, p->root };
         g_autoptr(TestNotice) closed = NULL;
@@ -151,7 +151,7 @@ TEST_HERE("signals reach the owner alone") {
 }
 
 /* Everybody may send signals to everybody, in the bus' own words too. */
-TEST_HERE("who has left is the bus' to say alone") {
+TEST_HERE("forged NameOwnerChanged signals are ignored") {
         g_autofree char *listener = NULL;
         sd_bus_message *m = NULL;
 
@@ -207,7 +207,7 @@ static void assert_may_not_read(TestClient *client, const char *listener) {
         }
 }
 
-TEST_HERE("a listener obeys its owner alone") {
+TEST_HERE("only the owner may use a listener") {
         g_autofree char *listener = NULL, *acknowledged = NULL, *name = NULL;
 
         if (!test_require_root())
@@ -233,7 +233,7 @@ TEST_HERE("a listener obeys its owner alone") {
 }
 
 /* The first thing that a connection ever asks for is refused as well: nobody knows yet who it is. */
-TEST_HERE("the first call of a connection is denied too") {
+TEST_HERE("the first call of a connection is denied, too") {
         g_autofree char *listener = NULL;
 
         if (!test_require_root())
@@ -245,7 +245,7 @@ TEST_HERE("the first call of a connection is denied too") {
         serve_one(p, listener);
 }
 
-TEST_HERE("root may look and close, and no more") {
+TEST_HERE("root may read and close a listener, and no more") {
         g_autofree char *listener = NULL, *name = NULL;
         g_autoptr(TestNotice) closed = NULL;
 
@@ -265,7 +265,7 @@ TEST_HERE("root may look and close, and no more") {
         g_assert_cmpuint(test_client_count_signals(p->root, NULL), ==, 0);
 }
 
-TEST_HERE("a persistent listener belongs to its uid alone") {
+TEST_HERE("only its uid may use a persistent listener") {
         g_autofree char *listener = NULL;
 
         if (!test_require_root())
@@ -334,7 +334,7 @@ G_GNUC_NULL_TERMINATED static void assert_finds(TestClient *client, ...) {
         g_assert_cmpuint(g_strv_length(parts) - 1, ==, n);
 }
 
-TEST_HERE("a list shows what is the caller's user's") {
+TEST_HERE("a list has only listeners of the caller's user") {
         g_autofree char *first = NULL, *second = NULL, *persistent = NULL, *siblings = NULL;
 
         if (!test_require_root())
@@ -353,7 +353,7 @@ TEST_HERE("a list shows what is the caller's user's") {
         assert_lists(p->owner, second, siblings, persistent, NULL);
 }
 
-TEST_HERE("introspection shows what is the caller's user's") {
+TEST_HERE("introspection shows only listeners of the caller's user") {
         g_autofree char *first = NULL, *second = NULL, *siblings = NULL;
 
         if (!test_require_root())
@@ -370,7 +370,7 @@ TEST_HERE("introspection shows what is the caller's user's") {
 }
 
 /* As "busctl tree" does: it asks for nothing else before. */
-TEST_HERE("introspection shows everything to root") {
+TEST_HERE("introspection shows all listeners to root") {
         g_autofree char *listener = NULL, *siblings = NULL;
 
         if (!test_require_root())
@@ -384,7 +384,7 @@ TEST_HERE("introspection shows everything to root") {
 /* ---- Strangers ---- */
 
 /* Who calls before the bus has said who it is, is not taken for root. */
-TEST_HERE("who is not known yet is not logged as root") {
+TEST_HERE("an unidentified caller is not logged as root") {
         g_autoptr(GPtrArray) calls = g_ptr_array_new_with_free_func((GDestroyNotify) test_call_free);
         g_autoptr(TestClient) newcomer = NULL;
         unsigned n_refused = 0;
@@ -410,7 +410,7 @@ TEST_HERE("who is not known yet is not logged as root") {
 }
 
 /* Whoever has a socket can lock it before the service does. What cannot be helped is told. */
-TEST_HERE("a port that is kept is told of") {
+TEST_HERE("a port that the client keeps is logged") {
         static const int on = 1;
         g_autofree char *listener = NULL;
         _cleanup_close_ int socket = -EBADF;

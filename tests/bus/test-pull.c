@@ -58,7 +58,7 @@ static void assert_not_pending(TestClient *client, unsigned n) {
 
 /* ---- What a call gets ---- */
 
-TEST("maximum and timeoutMs have their ranges") {
+TEST("maximum and timeoutMs out of range are refused") {
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PULL, NULL);
         g_autoptr(TestCall) longest = NULL;
         Peers peers = {};
@@ -98,7 +98,7 @@ TEST("a connection comes with its details") {
         test_assert_connected(peer, accepted->socket);
 }
 
-TEST("everything arrives, in order") {
+TEST("all connections arrive in order") {
         unsigned fds = test_service_count_fds(f->service);
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PULL, NULL);
         uint16_t port = test_get_port(f->client, listener);
@@ -134,7 +134,7 @@ TEST("no more is accepted than asked for") {
 }
 
 /* Of many, one call gets many, and never more than the bus would take in one message. */
-TEST("a call gets many") {
+TEST("a call gets up to 15 connections") {
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PULL, NULL);
         unsigned most = 0;
         Peers peers = {};
@@ -157,7 +157,7 @@ TEST("a call gets many") {
 
 /* ---- Waiting ---- */
 
-TEST("a call is over after its time") {
+TEST("a call ends after timeoutMs") {
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PULL, NULL);
         uint64_t start = test_now();
         Peers peers = {};
@@ -175,7 +175,7 @@ TEST("a call is over after its time") {
 }
 
 /* Even of a caller that the service knows nothing of, such as a call from a script. */
-TEST("a call that does not wait gets what is there") {
+TEST("a call with timeoutMs 0 gets waiting connections") {
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT_PULL, NULL);
         Peers peers = {};
 
@@ -235,7 +235,7 @@ TEST("a call ends with its listener") {
         assert_ended(d);
 }
 
-TEST("so many calls may wait") {
+TEST("the number of waiting calls is limited") {
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PULL, NULL);
         g_autoptr(GPtrArray) calls = g_ptr_array_new_with_free_func((GDestroyNotify) test_call_free);
         g_autoptr(TestCall) refused = NULL;
@@ -253,7 +253,7 @@ TEST("so many calls may wait") {
 
 /* ---- Pending ---- */
 
-TEST("Pending tells once that a connection waits, and again after a call") {
+TEST("Pending is sent once for waiting connections, and again after a call") {
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PULL, NULL);
         uint16_t port = test_get_port(f->client, listener);
         Peers peers = {};
@@ -280,7 +280,7 @@ TEST("Pending tells once that a connection waits, and again after a call") {
         peers_done(&peers);
 }
 
-TEST("Pending tells nothing while a call waits") {
+TEST("Pending is not sent while a call waits") {
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PULL, NULL);
         uint16_t port = test_get_port(f->client, listener);
         TestCall *first = test_accept_start(f->client, listener, 1, TEST_ACCEPT_TIMEOUT_MAX);
@@ -313,7 +313,7 @@ static void call_without_reply(TestClient *client, const char *listener, const c
 }
 
 /* There is no message that a connection could be in. */
-TEST("who expects no reply takes nothing") {
+TEST("a call without a reply takes no connection") {
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PULL, NULL);
         g_autofree char *taken = test_listen(f->client, 0, -1, "delivery", "s", "socket", NULL);
         g_autofree char *channel = test_listen(f->client, 0, -1, "delivery", "s", "channel", NULL);
@@ -401,7 +401,7 @@ TEST("calls are answered in the order they came") {
         test_wait_for(test_get_u64(f->client, listener, "Delivered") == ELEMENTS(callers));
 }
 
-TEST("a caller that leaves before its answer takes nothing along") {
+TEST("a caller that leaves before its reply loses no connection") {
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT_PULL, NULL);
         TestClient *leaving = test_client_new(f->bus, (uid_t) -1);
         TestCall *first, *second;
@@ -423,7 +423,7 @@ TEST("a caller that leaves before its answer takes nothing along") {
 }
 
 /* Its answer was on the way, and nobody has read it. */
-TEST("a caller that leaves without reading its answer takes nothing along") {
+TEST("a caller that leaves without reading its reply loses no connection") {
         enum {
                 ROUNDS = 30
         };
@@ -466,7 +466,7 @@ static void send_descriptors(TestClient *sender, TestClient *receiver, unsigned 
 
 /* dbus-daemon passes no descriptors on to whoever has not read 64 of them, and throws the reply away: what
  * goes along with it as a receipt is closed, though nothing was read. */
-TEST("a reply that the bus refused confirms nothing") {
+TEST("a reply that the bus discards confirms nothing") {
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT_PULL, NULL);
         g_autoptr(TestClient) one = test_client_new(f->bus, (uid_t) -1),
                               two = test_client_new(f->bus, (uid_t) -1);
@@ -494,7 +494,7 @@ TEST("a reply that the bus refused confirms nothing") {
 }
 
 /* Who waits behind the one to whom the bus did not pass it on has it then. */
-TEST("a reply that the bus refused is for who waits behind") {
+TEST("a connection in a discarded reply goes to the next caller") {
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT_PULL, NULL);
         g_autoptr(TestClient) one = test_client_new(f->bus, (uid_t) -1),
                               two = test_client_new(f->bus, (uid_t) -1),
@@ -526,7 +526,7 @@ TEST("a reply that the bus refused is for who waits behind") {
         assert_got(batch, refused, 3, "refused");
 }
 
-TEST("what a caller left behind comes first") {
+TEST("unread connections of a caller are delivered first") {
         static const char *const texts[] = { "one", "two", "three", "four", "five", "six" };
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT_PULL, NULL);
         uint16_t port = test_get_port(f->client, listener);
@@ -589,7 +589,7 @@ TEST("an owner that leaves ends its connections") {
 }
 
 /* Its calls are first in the queue, and it does not take what it was sent before. */
-TEST("a caller that hangs does not stand in the way") {
+TEST("a caller that hangs does not delay others") {
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT_PULL, NULL);
         uint16_t port = test_get_port(f->client, listener);
         unsigned most = test_get_window(f->client);
@@ -622,7 +622,7 @@ TEST("a caller that hangs does not stand in the way") {
                 close_fd(peers[i]);
 }
 
-TEST("nobody needs to own it") {
+TEST("a listener without an owner can be called") {
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT_PULL, NULL);
         uint16_t port = test_get_port(f->client, listener);
         TestClient *next = test_client_new(f->bus, (uid_t) -1);
@@ -651,7 +651,7 @@ TEST("nobody needs to own it") {
 }
 
 /* The owner is told, even if others call. */
-TEST("Pending is told to the owner alone") {
+TEST("Pending is sent only to the owner") {
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT_PULL, NULL);
         uint16_t port = test_get_port(f->client, listener);
         g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
@@ -666,7 +666,7 @@ TEST("Pending is told to the owner alone") {
         g_assert_cmpuint(test_client_count_signals(other, NULL), ==, 0);
 }
 
-TEST("a caller without descriptors is refused and takes nothing along") {
+TEST("a caller without descriptors is refused and loses no connection") {
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT_PULL, NULL);
         uint16_t port = test_get_port(f->client, listener);
         g_autoptr(TestClient) poor = test_client_new_full(f->bus, (uid_t) -1, TEST_CLIENT_NO_FDS);

@@ -73,7 +73,7 @@ static void assert_allows(Fixture *f, const char *const *prefixes, const Visit *
 #define ASSERT_ALLOWS(f, prefixes, visits) assert_allows(f, prefixes, visits, ELEMENTS(visits))
 #define PREFIXES(...) ((const char *const[]) { __VA_ARGS__ __VA_OPT__(, ) NULL })
 
-TEST("nothing in particular allows everybody") {
+TEST("an empty allowFrom allows all peers") {
         static const Visit visits[] = {
                 { "127.0.0.1", "127.0.0.1", true },
                 { "::1", "::1", true },
@@ -104,7 +104,7 @@ TEST("allowFrom compares IPv6 peers with IPv6 prefixes") {
         ASSERT_ALLOWS(f, PREFIXES("::/0"), visits);
 }
 
-TEST("any of several will do") {
+TEST("a peer is allowed by any of several prefixes") {
         static const Visit visits[] = {
                 { NULL, TEST_IPV4, true },
                 { NULL, TEST_IPV6, true },
@@ -119,7 +119,7 @@ TEST("any of several will do") {
 }
 
 /* A refused one is neither held back by the client's credit nor by the rate of the others. */
-TEST("refusing waits for nothing") {
+TEST("refusing peers does not wait for the rate or the window") {
         const char *const prefixes[] = { "::1", NULL };
         g_autofree char *listener = test_listen(f->client, 0, -1, "allowFrom", "as", prefixes, "acknowledge",
                                                 "b", true, "acceptRate", "u", 1, NULL);
@@ -164,7 +164,7 @@ static uint64_t measure(Fixture *f, const char *listener, unsigned n) {
         return end - start;
 }
 
-TEST("holds back and loses nothing") {
+TEST("acceptRate delays connections and loses none") {
         static const struct {
                 uint32_t rate;
                 unsigned n;
@@ -184,7 +184,7 @@ TEST("holds back and loses nothing") {
         }
 }
 
-TEST("unlimited or as good as") {
+TEST("acceptRate 0 and the highest one delay nothing") {
         g_autofree char *unlimited = test_listen(f->client, 0, -1, "acceptRate", "u", 0, NULL);
         g_autofree char *highest = test_listen(f->client, 0, -1, "acceptRate", "u", UINT32_MAX, NULL);
 
@@ -200,7 +200,7 @@ static void take(Fixture *f, int peer) {
 }
 
 /* Stopping and going on gains nothing. */
-TEST("is not gained on by Pause and Resume") {
+TEST("Pause and Resume do not circumvent acceptRate") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "acceptRate", "u", 5, NULL);
         uint16_t port = test_get_port(f->client, listener);
         uint64_t start = test_now();
@@ -217,7 +217,7 @@ TEST("is not gained on by Pause and Resume") {
         g_assert_cmpuint(test_now() - start, >=, 2 * 200000 - EARLY);
 }
 
-TEST("does not delay Close") {
+TEST("acceptRate does not delay Close") {
         unsigned n_fds = test_service_count_fds(f->service);
         g_autofree char *listener = test_listen(f->client, 0, -1, "acceptRate", "u", 1, NULL);
         uint16_t port = test_get_port(f->client, listener);
@@ -232,7 +232,7 @@ TEST("does not delay Close") {
 }
 
 /* One that waits for its turn is none of the others' business. */
-TEST("does not delay others") {
+TEST("acceptRate does not delay other listeners") {
         g_autofree char *slow = test_listen(f->client, 0, -1, "acceptRate", "u", 1, NULL);
         g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
         g_autofree char *quick = test_listen(f->client, 0, -1, NULL),
@@ -260,7 +260,7 @@ TEST("does not delay others") {
 
 /* Of the listener's owner, who does not answer at the time: root, or another connection of a persistent one's
  * user, may look. */
-TEST("a stalled client's are in flight") {
+TEST("connections of a stalled client are not delivered") {
         g_autoptr(TestClient) observer = test_client_new(f->bus, (uid_t) -1);
         g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
         uint16_t port = test_get_port(f->client, listener);
@@ -290,7 +290,7 @@ TEST("a stalled client's are in flight") {
 }
 
 /* Who has received and does not say so is no better: sent is not delivered. */
-TEST("sent is not delivered") {
+TEST("connections count as delivered when they are confirmed, up to the window") {
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         uint16_t port = test_get_port(f->client, listener);
         unsigned window = test_get_window(f->client), before;

@@ -48,7 +48,7 @@ static void assert_contains(const char *text, const char *part) {
                 g_error("\"%s\" is not in: %s", part, text);
 }
 
-TEST_ALONE("shows its help") {
+TEST_ALONE("--help prints the options") {
         static const char *const spellings[] = { "--help", "-h" };
 
         for (size_t i = 0; i < ELEMENTS(spellings); i++) {
@@ -75,7 +75,7 @@ static void assert_usage_error(const char *first, const char *second, const char
         run_done(&r);
 }
 
-TEST_ALONE("refuses what it does not know") {
+TEST_ALONE("unknown arguments are refused") {
         assert_usage_error("--nonsense", NULL, "--nonsense");
         assert_usage_error("-x", NULL, "x");
         assert_usage_error("--user=me", NULL, "--user");
@@ -92,7 +92,7 @@ static void assert_misses(const char *first, const char *second, const char *bus
         run_done(&r);
 }
 
-TEST_ALONE("says when there is no bus") {
+TEST_ALONE("a missing bus is reported") {
         assert_misses(NULL, NULL, "system bus");
         assert_misses("--system", NULL, "system bus");
         assert_misses("--user", NULL, "session bus");
@@ -100,7 +100,7 @@ TEST_ALONE("says when there is no bus") {
 }
 
 /* The policy is for the user that the package has made. */
-TEST_ALONE("says when the name is not for it") {
+TEST_ALONE("a refused name is reported") {
         g_autoptr(TestBus) bus = test_bus_new_for_user(NULL, "nobody");
         g_autoptr(TestService) service = test_service_spawn(bus, NULL);
 
@@ -108,7 +108,7 @@ TEST_ALONE("says when the name is not for it") {
         g_assert_true(test_service_has_logged(service, "Failed to request the name " TEST_BUS_NAME ": "));
 }
 
-TEST("has one version") {
+TEST("--version and the property agree") {
         g_autoptr(sd_bus_message)
                         reply = test_call(f->client, TEST_MANAGER_PATH, "org.freedesktop.DBus.Properties",
                                           "Get", "ss", TEST_MANAGER_INTERFACE, "Version");
@@ -125,7 +125,7 @@ TEST("has one version") {
 }
 
 /* A day without trouble leaves nothing in the log. */
-TEST("logs nothing that is normal") {
+TEST("normal use logs nothing") {
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         _cleanup_close_ int peer = test_connect("::1", test_get_port(f->client, listener));
         g_autoptr(TestAccepted) accepted = test_client_wait_accepted(f->client);
@@ -166,7 +166,7 @@ static void set_up_session(Fixture *f, const void *data) {
         f->client = test_client_new(f->bus, (uid_t) -1);
 }
 
-TEST_OF("serves a session bus", Fixture, f, set_up_session, fixture_tear_down, NULL) {
+TEST_OF("--user serves on the session bus", Fixture, f, set_up_session, fixture_tear_down, NULL) {
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         uint16_t port = test_get_port(f->client, listener);
         _cleanup_close_ int peer = test_connect("::1", port);
@@ -203,7 +203,7 @@ static void expect_notification(int fd, const char *text) {
         g_assert_cmpstr(received, ==, text);
 }
 
-TEST("tells its manager when it is ready") {
+TEST("the manager is notified of start and stop") {
         g_autofree char *path = g_build_filename(test_bus_directory(f->bus), "notify", NULL);
         g_autofree char *variable = g_strdup_printf("NOTIFY_SOCKET=%s", path);
         _cleanup_close_ int fd = new_notify_socket(path);
@@ -222,7 +222,7 @@ static void set_low_limit(void *data) {
 
 static const FixtureOptions low_limit = { .service.setup = set_low_limit };
 
-TEST_ON("raises its limit of descriptors", &low_limit) {
+TEST_ON("the limit of descriptors is raised", &low_limit) {
         struct rlimit limit;
 
         if (g_getenv("TEST_SERVICE_WRAPPER")) {

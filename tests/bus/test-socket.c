@@ -125,7 +125,7 @@ static void copy_done(Copy *c) {
 
 /* ---- Taking ---- */
 
-TEST("who takes it accepts by itself") {
+TEST("the client accepts by itself") {
         g_autofree char *listener = test_listen(f->client, 0, -1, SOCKET, NULL);
         uint16_t port = test_get_port(f->client, listener);
         _cleanup_close_ int early = test_connect("::1", port), socket = -EBADF, fd = -EBADF;
@@ -146,7 +146,7 @@ TEST("who takes it accepts by itself") {
         g_assert_cmpuint(test_client_count_signals(f->client, NULL), ==, 0);
 }
 
-TEST("nonBlocking is the socket's") {
+TEST("nonBlocking applies to the listening socket") {
         g_autofree char *blocking = test_listen(f->client, 0, -1, SOCKET, NULL);
         g_autofree char *non_blocking = test_listen(f->client, 0, -1, SOCKET, "nonBlocking", "b", true, NULL);
         _cleanup_close_ int a = take_socket(f->client, blocking), b = take_socket(f->client, non_blocking);
@@ -155,7 +155,7 @@ TEST("nonBlocking is the socket's") {
         g_assert_cmpint(fcntl(b, F_GETFL) & O_NONBLOCK, ==, O_NONBLOCK);
 }
 
-TEST("options hold for what is accepted") {
+TEST("options apply to accepted connections") {
         g_autofree char *listener = test_listen(f->client, 0, 7, SOCKET, "localAddress", "s", "127.0.0.1",
                                                 "noDelay", "b", true, "keepAlive", "b", true, NULL);
         uint16_t port = test_get_port(f->client, listener);
@@ -169,7 +169,7 @@ TEST("options hold for what is accepted") {
 }
 
 /* They have their user's part of what the bus holds, and keep it. */
-TEST("a caller that must wait for others is told") {
+TEST("TakeSocket fails while the user has too much unconfirmed") {
         enum {
                 STALLED = 20
         };
@@ -199,7 +199,7 @@ TEST("a caller that must wait for others is told") {
         close_fd(take_socket(f->client, listener));
 }
 
-TEST("it is taken once") {
+TEST("a socket is taken once") {
         g_autofree char *listener = test_listen(f->client, 0, -1, SOCKET, NULL), *again = NULL, *after = NULL;
         _cleanup_close_ int socket = take_socket(f->client, listener);
 
@@ -211,7 +211,7 @@ TEST("it is taken once") {
         g_assert_cmpstr(after, ==, ALREADY_TAKEN);
 }
 
-TEST("a persistent one is for others of the user") {
+TEST("another connection of the user may take a persistent socket") {
         g_autofree char *persistent = test_listen(f->client, 0, -1, SOCKET, "persistent", "b", true, NULL);
         g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
         _cleanup_close_ int socket = take_socket(other, persistent);
@@ -220,7 +220,7 @@ TEST("a persistent one is for others of the user") {
 }
 
 /* A program that restarts takes it again, with what has queued meanwhile. */
-TEST("a persistent one is taken again by the next owner") {
+TEST("the next owner takes a persistent socket again") {
         g_autofree char *listener = test_listen(f->client, 0, -1, SOCKET, "persistent", "b", true, NULL);
         uint16_t port = test_get_port(f->client, listener);
         _cleanup_close_ int socket = take_socket(f->client, listener), peer = -EBADF, fd = -EBADF;
@@ -308,7 +308,7 @@ TEST("Close by another connection revokes the socket") {
 }
 
 /* A copy is not in the way of the next one. */
-TEST("a revoked copy leaves the port free") {
+TEST("a revoked copy does not keep the port") {
         for (unsigned i = 0; i < 3; i++) {
                 uint16_t port = test_free_port();
                 g_autofree char *listener = test_listen(f->client, port, -1, SOCKET, NULL), *next = NULL;
@@ -331,7 +331,7 @@ TEST("a revoked copy leaves the port free") {
 }
 
 /* All that it can do is to keep the number from others, as long as it is there. */
-TEST("a revoked copy that listens again holds the port's number and no more") {
+TEST("a revoked copy that listens again only keeps the port number") {
         uint16_t port = test_free_port();
         g_autofree char *listener = test_listen(f->client, port, -1, SOCKET, NULL), *next = NULL,
                         *error = NULL;

@@ -56,7 +56,7 @@ static void tear_down(StoreFixture *f, const void *data) {
 
 #define TEST_HERE(sentence) TEST_OF(sentence, StoreFixture, f, set_up, tear_down, NULL)
 
-TEST_HERE("goes on") {
+TEST_HERE("listeners and connections of all deliveries outlive the process") {
         g_autofree char *signals = NULL, *pull = NULL, *channel = NULL, *taken = NULL, *next = NULL;
         _cleanup_close_ int a = -EBADF, b = -EBADF, c = -EBADF, d = -EBADF, ours = -EBADF, listening = -EBADF;
         _cleanup_close_ int socket = -EBADF;
@@ -96,7 +96,7 @@ TEST_HERE("goes on") {
 }
 
 /* Whoever has seen it may say so, and say so again. */
-TEST_HERE("serials stay known") {
+TEST_HERE("acknowledgements are accepted after a restart") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "acknowledge", "b", true, NULL);
         _cleanup_close_ int peer = test_connect("::1", test_get_port(f->client, listener));
 
@@ -120,7 +120,7 @@ static int on_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error *err
 }
 
 /* A client that looks at who sends would not believe anybody else. */
-TEST_HERE("ends are told by who has the name") {
+TEST_HERE("signals are sent after the new process owns the name") {
         g_autofree char *bound = NULL, *channel = NULL;
         _cleanup_close_ int theirs = -EBADF, lifetime = -EBADF, ours = -EBADF;
         sd_bus_slot *match = NULL;
@@ -171,7 +171,7 @@ static void set_flag(StoreFixture *f, uint32_t flag) {
 }
 
 /* As if the process had died before it could answer Listen. */
-TEST_HERE("a Listen that was not answered frees its port") {
+TEST_HERE("a Listen without a reply frees its port") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL),
                         *again = NULL;
         uint16_t port = test_get_port(f->client, listener);
@@ -196,7 +196,7 @@ TEST_HERE("a Listen that was not answered frees its port") {
 }
 
 /* What nobody owned when it was taken is still somebody's. */
-TEST_HERE("what nobody owned is somebody's") {
+TEST_HERE("sockets and channels of listeners without an owner stay taken") {
         g_autofree char *socket = NULL, *channel = NULL, *left = NULL, *error = NULL;
         _cleanup_close_ int taken = -EBADF, ours = -EBADF, theirs = -EBADF, a = -EBADF, b = -EBADF,
                             c = -EBADF;
@@ -227,7 +227,7 @@ TEST_HERE("what nobody owned is somebody's") {
 }
 
 /* Whose it was nobody knows any more. */
-TEST_HERE("what is lost from before is told as that") {
+TEST_HERE("connections lost before the restart are reported as such") {
         g_autofree char *channel = test_listen(f->client, 0, -1, "delivery", "s", "channel", NULL);
         _cleanup_close_ int ours = test_listener_call_fd(f->client, channel, "OpenChannel"), peer = -EBADF;
         g_autoptr(TestError) error = NULL;
@@ -244,7 +244,7 @@ TEST_HERE("what is lost from before is told as that") {
 }
 
 /* SIGTERM without a systemd on the bus that could say what it is for. */
-TEST_HERE("a stop leaves nothing") {
+TEST_HERE("a stop closes all listeners") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
         uint16_t port = test_get_port(f->client, listener);
         g_autoptr(TestNotice) closed = NULL;
@@ -257,7 +257,7 @@ TEST_HERE("a stop leaves nothing") {
         g_assert_cmpint(test_connect_fails("::1", port), ==, ECONNREFUSED);
 }
 
-TEST_HERE("another bus has other owners") {
+TEST_HERE("on another bus, owners are not confused") {
         g_autofree char *owned = NULL, *persistent = NULL, *error = NULL;
         uint16_t owned_port, persistent_port;
         g_autofree char *owner = g_strdup(test_client_name(f->client));
@@ -292,7 +292,7 @@ TEST_HERE("another bus has other owners") {
 }
 
 /* As another version would have left it. */
-TEST_HERE("another version starts anew") {
+TEST_HERE("the table of another version is discarded") {
         g_autofree G_GNUC_UNUSED char *listener = test_listen(f->client, 0, -1, NULL), *log = NULL,
                                       *again = NULL;
         uint16_t port = test_get_port(f->client, listener);
@@ -314,7 +314,7 @@ TEST_HERE("another version starts anew") {
 }
 
 /* Whatever comes back instead of what was kept. */
-TEST_HERE("strange things are put away") {
+TEST_HERE("invalid descriptors in the fd store are discarded") {
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         uint16_t port = test_get_port(f->client, listener);
         int pipe_ends[2], ends[2], table;
@@ -359,7 +359,7 @@ TEST_HERE("strange things are put away") {
 }
 
 /* Every byte of it may be wrong. */
-TEST_HERE("damage is survived") {
+TEST_HERE("a damaged table does not crash the service") {
         for (unsigned round = 0; round < 20; round++) {
                 g_autofree G_GNUC_UNUSED char *listener = test_listen(f->client, 0, -1, "persistent", "b",
                                                                       true, NULL);
@@ -379,7 +379,7 @@ TEST_HERE("damage is survived") {
 }
 
 /* The listener is nobody's then, and what has come to it waits for the next who takes it. */
-TEST_HERE("a bus that ends takes no connection along") {
+TEST_HERE("the end of the bus loses no connection") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
         uint16_t port = test_get_port(f->client, listener);
         int peers[8];
@@ -408,7 +408,7 @@ TEST_HERE("a bus that ends takes no connection along") {
 }
 
 /* Who does not listen to the service does not stop it either, and is told later. */
-TEST_HERE("a busy manager is told later") {
+TEST_HERE("a busy service manager does not block the service") {
         g_auto(GStrv) listeners = g_new0(char *, 1001);
         g_autofree char *last = NULL;
         uint16_t port;

@@ -172,7 +172,7 @@ static sd_bus_message *make_path_echo(TestClient *client) {
         return test_message_new(client, path, TEST_LISTENER_INTERFACE, "Close");
 }
 
-TEST("long lists that are not read stop nobody") {
+TEST("unread long lists do not affect others") {
         g_autoptr(TestClient) staller = test_client_new(f->bus, (uid_t) -1);
         g_autofree char *name = g_strnfill(255, 'n');
 
@@ -182,20 +182,20 @@ TEST("long lists that are not read stop nobody") {
         stall(f, counted_make_list, staller, COUNTED_LISTS);
 }
 
-TEST("nor do many short calls") {
+TEST("unread replies to many short calls do not affect others") {
         g_autoptr(TestClient) staller = test_client_new(f->bus, (uid_t) -1);
 
         stall(f, counted_make_introspect, staller, N_SHORT_CALLS);
 }
 
 /* sd-bus repeats in its errors what there is not. */
-TEST("nor errors that repeat long names") {
+TEST("unread errors with long names do not affect others") {
         g_autoptr(TestClient) staller = test_client_new(f->bus, (uid_t) -1);
 
         stall(f, make_echo, staller, N_ECHOES);
 }
 
-TEST("nor those that repeat long paths") {
+TEST("unread errors with long paths do not affect others") {
         g_autoptr(TestClient) staller = test_client_new(f->bus, (uid_t) -1);
 
         stall(f, make_path_echo, staller, N_PATH_ECHOES);
@@ -259,7 +259,7 @@ static void lose_connections(TestClient *client, const char *listener) {
                 close_fd(peers[i]);
 }
 
-TEST("nor errors that others cause") {
+TEST("unread Error signals do not affect others") {
         g_autoptr(TestClient) owner = test_client_new(f->bus, (uid_t) -1);
         g_autofree char *listener = test_listen(owner, 0, -1, TEST_CHANNEL, "persistent", "b", true, NULL);
         Counted calls = {};
@@ -344,7 +344,7 @@ static void due_tear_down(Due *d) {
         g_free(d->listener);
 }
 
-TEST("nor being told that connections wait, which is made up for") {
+TEST("an unread Pending is postponed until the client has read") {
         g_autoptr(GPtrArray) accepted = NULL;
         uint64_t start, cpu;
         unsigned order;
@@ -377,7 +377,7 @@ TEST("nor being told that connections wait, which is made up for") {
 }
 
 /* Who comes after one that is not told is. */
-TEST("the next owner is told what one that did not read was not") {
+TEST("the next owner gets a postponed Pending") {
         g_autoptr(GPtrArray) accepted = NULL;
         g_autoptr(TestNotice) pending = NULL;
         Due d;
@@ -395,7 +395,7 @@ TEST("the next owner is told what one that did not read was not") {
 }
 
 /* It is told in any case, and what was to be told is forgotten. */
-TEST("who does not read is told of the end") {
+TEST("Closed is sent to a client that does not read") {
         g_autoptr(TestNotice) closed = NULL;
         Due d;
 
@@ -431,7 +431,7 @@ static void call_often(TestClient *client, sd_bus_message *(*make)(TestClient *c
 
 /* Many programs read and answer no Pings: those that wait for the answer to a call, and what is made with
  * jeepney. */
-TEST("who reads is not refused, though it answers no Pings") {
+TEST("a client that reads is served without answering Pings") {
         test_client_set_pings(f->client, TEST_PINGS_IGNORE);
         for (unsigned i = 0; i < FEW_LISTENERS; i++)
                 g_free(test_listen(f->client, 0, -1, NULL));
@@ -442,7 +442,7 @@ TEST("who reads is not refused, though it answers no Pings") {
 }
 
 /* One list is longer than what may always be unread, and somebody of the same user reads nothing. */
-TEST("nor for what another one of its user does not read") {
+TEST("a client that reads is served beside one that does not") {
         g_autoptr(TestClient) staller = test_client_new(f->bus, (uid_t) -1);
         Counted calls = {};
 
@@ -464,7 +464,7 @@ static const FixtureOptions session_like = {
 };
 
 /* On a session bus a client may wait for the answers to as many calls as it likes. */
-TEST_ON("every call is answered, however many there are at once", &session_like) {
+TEST_ON("20000 calls at once are answered", &session_like) {
         Counted calls = {};
 
         for (unsigned i = 0; i < N_AT_ONCE; i++)
@@ -473,7 +473,7 @@ TEST_ON("every call is answered, however many there are at once", &session_like)
         g_assert_cmpuint(calls.n_failed, ==, 0);
 }
 
-TEST("nor with pull") {
+TEST("pull is served without answering Pings") {
         g_autofree char *listener = NULL;
         uint16_t port;
 
@@ -499,7 +499,7 @@ TEST("nor with pull") {
         }
 }
 
-TEST("nor with acknowledge") {
+TEST("acknowledge is served without answering Pings") {
         g_autofree char *listener = NULL;
         uint16_t port;
 

@@ -14,7 +14,7 @@
 
 #define MANAGER "org.example.TCPServerSocket", "/org/example/TCPServerSocket", "org.example.TCPServerSocket"
 
-MACHINE_TEST("busctl starts it") {
+MACHINE_TEST("busctl starts the service") {
         g_autofree char *output = NULL, *kind = NULL;
 
         g_assert_true(machine_unit_is("inactive"));
@@ -26,7 +26,7 @@ MACHINE_TEST("busctl starts it") {
         g_assert_cmpstr(kind, ==, "notify");
 }
 
-MACHINE_TEST("gdbus starts it") {
+MACHINE_TEST("gdbus starts the service") {
         g_autofree char *output = NULL;
 
         g_assert_true(machine_unit_is("inactive"));
@@ -38,7 +38,7 @@ MACHINE_TEST("gdbus starts it") {
         g_assert_true(machine_unit_is("active"));
 }
 
-MACHINE_TEST("an ordinary user starts it") {
+MACHINE_TEST("an ordinary user starts the service") {
         g_autofree char *output = NULL;
         int status;
 
@@ -49,12 +49,12 @@ MACHINE_TEST("an ordinary user starts it") {
 }
 
 /* What systemctl says is true: the unit is started when the name is there. */
-MACHINE_TEST("is ready when it is started") {
+MACHINE_TEST("systemctl start returns when the service is ready") {
         g_free(machine_run("systemctl", "start", MACHINE_UNIT, NULL));
         g_free(machine_run("busctl", "--auto-start=no", "get-property", MANAGER, "Version", NULL));
 }
 
-MACHINE_TEST("nothing is enabled") {
+MACHINE_TEST("the unit is static") {
         g_autofree char *state = NULL;
         int status;
 
@@ -69,7 +69,7 @@ static void let_pass(unsigned milliseconds) {
         test_wait_for(test_now() >= end);
 }
 
-MACHINE_TEST("goes when it is idle") {
+MACHINE_TEST("an idle service exits") {
         g_autofree char *listener = NULL;
 
         machine_configure("IdleTimeoutSec=50ms");
@@ -87,7 +87,7 @@ MACHINE_TEST("goes when it is idle") {
         test_wait_for(machine_unit_is("inactive"));
 }
 
-MACHINE_TEST("goes when the last client has left") {
+MACHINE_TEST("the service exits after the last client") {
         machine_configure("IdleTimeoutSec=50ms");
         g_free(test_listen(m->user, 0, -1, NULL));
         g_free(test_listen(m->root, 0, -1, NULL));
@@ -98,7 +98,7 @@ MACHINE_TEST("goes when the last client has left") {
         test_wait_for(machine_unit_is("inactive"));
 }
 
-MACHINE_TEST("does not go with an undelivered connection") {
+MACHINE_TEST("the service stays for an undelivered connection") {
         g_autofree char *listener = NULL;
         _cleanup_close_ int peer = -EBADF;
         g_autoptr(TestAccepted) accepted = NULL;
@@ -121,7 +121,7 @@ MACHINE_TEST("does not go with an undelivered connection") {
 
 /* It keeps nothing for who calls, but who calls needs it: it is not to go and come all the time. Here a call
  * takes a thousandth of what it would take it to go. */
-MACHINE_TEST("does not go while it is called") {
+MACHINE_TEST("the service stays while it is called") {
         uint64_t end;
 
         machine_configure("IdleTimeoutSec=1s");
@@ -133,7 +133,7 @@ MACHINE_TEST("does not go while it is called") {
         test_wait_for(!test_bus_service_owner(m->bus));
 }
 
-MACHINE_TEST("stays when it is told to") {
+MACHINE_TEST("IdleTimeoutSec=0 keeps the service running") {
         machine_configure("IdleTimeoutSec=0");
         test_client_sync_service(m->user);
         let_pass(200);
@@ -178,7 +178,7 @@ static void assert_answered(TestCall *call) {
 
 /* The callers' moments of all rounds are spread from before the exit to after it, and those of one round are
  * next to each other, as whoever calls before the exit puts it off. One more calls when the name goes. */
-MACHINE_TEST("no call is lost at the exit") {
+MACHINE_TEST("no call is lost when the service exits") {
         Caller callers[CALLERS - 1] = {};
         unsigned n_calls = 0, n_exits;
 
@@ -245,7 +245,7 @@ static bool is_gone(TestClient *caller, pid_t pid) {
 
 /* A service that was called at the last moment stays, and may not be asked to reload then. It goes as soon as
  * it can, even while somebody calls: the next one takes over. */
-MACHINE_TEST("goes on no longer than it has to") {
+MACHINE_TEST("a call during the exit delays it only until it is answered") {
         g_autoptr(TestClient) later = NULL;
         pid_t bus, service = 0;
 
@@ -290,7 +290,7 @@ static bool is_other_bus(const char *path) {
 
 /* Without systemd, the bus itself starts the service, by its helper: the configuration is the system's own,
  * in a mount namespace where the socket is not there yet. */
-MACHINE_TEST("a bus without systemd starts it") {
+MACHINE_TEST("a bus without systemd starts the service") {
         static const char *const argv[] = {
                 "unshare",
                 "--mount",

@@ -210,7 +210,7 @@ MACHINE_TEST("the right password") {
         g_assert_true(test_is_listening(machine_service_pid(), 80));
 }
 
-MACHINE_TEST("the person's language") {
+MACHINE_TEST("the question is in the language of the user") {
         g_autoptr(Caller) caller = caller_new("80");
         g_autoptr(Agent) agent = NULL;
 
@@ -239,7 +239,7 @@ MACHINE_TEST("the wrong password") {
         g_assert_false(test_is_listening(machine_service_pid(), 80));
 }
 
-MACHINE_TEST("one answer is for one call") {
+MACHINE_TEST("an answer authorizes one call") {
         g_autoptr(Caller) first = caller_new("80"), second = NULL;
         g_autoptr(Agent) agent = agent_new(first->child->pid);
 
@@ -255,7 +255,7 @@ MACHINE_TEST("one answer is for one call") {
         g_assert_false(test_child_has_exited(second->child));
 }
 
-MACHINE_TEST("no answer, and the caller gives up") {
+MACHINE_TEST("a caller may give up while it is asked") {
         g_autoptr(Caller) caller = caller_new("80");
         g_autoptr(Agent) agent = agent_new(caller->child->pid);
         g_autoptr(TestClient) web = machine_client_new(m, MACHINE_WEB_USER);
@@ -280,7 +280,7 @@ MACHINE_TEST("no answer, and the caller gives up") {
         g_assert_false(test_is_listening(machine_service_pid(), 80));
 }
 
-MACHINE_TEST("an answer that comes too late") {
+MACHINE_TEST("an answer after the end of the caller has no effect") {
         g_autoptr(Caller) caller = caller_new("80");
         g_autoptr(Agent) agent = agent_new(caller->child->pid);
         g_autofree char *listener = NULL;
@@ -294,7 +294,7 @@ MACHINE_TEST("an answer that comes too late") {
         g_assert_cmpuint(machine_count_listed(m->root), ==, 1);
 }
 
-MACHINE_TEST("the service goes while it asks") {
+MACHINE_TEST("the service may exit while a user is asked") {
         g_autoptr(Caller) caller = caller_new("80");
         g_autoptr(Agent) agent = agent_new(caller->child->pid);
         unsigned n_cancelled;
@@ -310,7 +310,7 @@ MACHINE_TEST("the service goes while it asks") {
 /* All of one user, whom one agent asks one after the other. */
 #define MANY 60
 
-MACHINE_TEST("sixty callers at once") {
+MACHINE_TEST("sixty callers are asked at once") {
         g_autoptr(TestClient) web = machine_client_new(m, MACHINE_WEB_USER);
         g_autoptr(Agent) agent = agent_new(getpid());
         TestClient *clients[MANY];
@@ -348,7 +348,7 @@ MACHINE_TEST("sixty callers at once") {
         g_assert_cmpuint(machine_count_listed(m->root), ==, 0);
 }
 
-MACHINE_TEST("a user who is asked keeps no other from it") {
+MACHINE_TEST("a user who is asked does not delay another") {
         g_autoptr(Caller) caller = caller_new("80");
         g_autoptr(Agent) agent = agent_new(caller->child->pid), own = agent_new(getpid());
         TestClient *clients[MANY];

@@ -270,12 +270,14 @@ static void test_unread_channels(Machine *m, const void *data) {
 
 int main(int argc, char *argv[]) {
         attack_init(&argc, &argv);
-        attack_add("/attack/opening and closing listeners", test_opens_and_closes, NULL);
-        attack_add("/attack/as many listeners as it may", test_limit_of_listeners, NULL);
-        attack_add("/attack/answers to Pings that were not read", test_forged_answers, NULL);
-        attack_add("/attack/acknowledging what was not read", test_blind_acknowledgements, NULL);
-        attack_add("/attack/channels that arrive nowhere", test_unread_answers, "channel");
-        attack_add("/attack/sockets that arrive nowhere", test_unread_answers, "socket");
-        attack_add("/attack/channels that nobody reads", test_unread_channels, NULL);
+        attack_add("/attack/a client that opens and closes listeners", test_opens_and_closes, NULL);
+        attack_add("/attack/a client with as many listeners as allowed", test_limit_of_listeners, NULL);
+        attack_add("/attack/a client that forges answers to unread Pings", test_forged_answers, NULL);
+        attack_add("/attack/a client that acknowledges unread connections", test_blind_acknowledgements,
+                   NULL);
+        attack_add("/attack/a client that does not read replies with channels", test_unread_answers,
+                   "channel");
+        attack_add("/attack/a client that does not read replies with sockets", test_unread_answers, "socket");
+        attack_add("/attack/clients that do not read their channels", test_unread_channels, NULL);
         return test_run();
 }

@@ -275,13 +275,14 @@ int main(int argc, char *argv[]) {
                 return hoard();
 
         attack_init(&argc, &argv);
-        attack_add("/attack/one that answers no Ping", test_without_answers, NULL);
-        attack_add("/attack/140 that acknowledge and answer no Ping", test_acknowledging_without_answers,
-                   NULL);
-        attack_add("/attack/one that closes nothing", test_out_of_descriptors, NULL);
-        attack_add("/attack/one that leaves mid-delivery", test_leaves_mid_delivery, NULL);
-        machine_add_full("/attack/one that loses more than is logged", test_loses_more_than_is_logged, NULL);
-        attack_add("/attack/one that leaves a persistent listener mid-delivery", test_leaves_a_persistent_one,
-                   NULL);
+        attack_add("/attack/a client that answers no Ping", test_without_answers, NULL);
+        attack_add("/attack/140 clients that acknowledge and answer no Ping",
+                   test_acknowledging_without_answers, NULL);
+        attack_add("/attack/a client that closes nothing", test_out_of_descriptors, NULL);
+        attack_add("/attack/a client that leaves during delivery", test_leaves_mid_delivery, NULL);
+        machine_add_full("/attack/a client that loses more connections than are logged",
+                         test_loses_more_than_is_logged, NULL);
+        attack_add("/attack/a client that leaves a persistent listener during delivery",
+                   test_leaves_a_persistent_one, NULL);
         return test_run();
 }

@@ -233,6 +233,6 @@ int main(int argc, char *argv[]) {
 
                 attack_add(path, test_siege, sieges + i);
         }
-        attack_add("/attack/more users that do not read than the bus can have shares for", test_crowd, NULL);
+        attack_add("/attack/more users that do not read than there are shares", test_crowd, NULL);
         return test_run();
 }

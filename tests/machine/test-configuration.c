@@ -44,7 +44,7 @@ static void assert_defaults(void) {
         g_assert_true(g_str_has_suffix(addresses, " 0"));
 }
 
-MACHINE_TEST("has defaults") {
+MACHINE_TEST("the defaults apply without a file") {
         g_autofree char *end = machine_journal_end();
 
         assert_defaults();
@@ -52,7 +52,7 @@ MACHINE_TEST("has defaults") {
 }
 
 /* The lines that are commented out in the installed file say what is so without them. */
-MACHINE_TEST("the installed file shows them") {
+MACHINE_TEST("the installed file has the defaults as comments") {
         g_autofree char *end = machine_journal_end(), *content = NULL;
         g_auto(GStrv) lines = NULL;
         unsigned n = 0;
@@ -92,7 +92,7 @@ MACHINE_TEST("drop-ins take precedence") {
         g_assert_cmpuint(machine_get_u64(m->user, "MaxPendingRequestsPerUser"), ==, 11);
 }
 
-MACHINE_TEST("does without any file") {
+MACHINE_TEST("no file is needed") {
         g_autofree char *end = machine_journal_end();
 
         machine_remove(MAIN);
@@ -100,7 +100,7 @@ MACHINE_TEST("does without any file") {
         g_assert_cmpuint(machine_journal_count(end, CONFIGURATION, NULL), ==, 0);
 }
 
-MACHINE_TEST("is reloaded") {
+MACHINE_TEST("a reload applies the configuration") {
         pid_t pid;
 
         machine_configure("MaxListeners=20");
@@ -116,7 +116,7 @@ MACHINE_TEST("is reloaded") {
         test_wait_for(machine_unit_is("active"));
 }
 
-MACHINE_TEST("limits what a user has") {
+MACHINE_TEST("MaxListenersPerUser limits each user") {
         g_autoptr(TestClient) other = machine_client_new(m, MACHINE_WEB_USER);
         g_autofree char *first = NULL, *second = NULL, *message = NULL, *error = NULL;
 
@@ -142,7 +142,7 @@ MACHINE_TEST("limits what a user has") {
         g_free(test_listen(m->user, 0, -1, NULL));
 }
 
-MACHINE_TEST("limits what all have") {
+MACHINE_TEST("MaxListeners limits all users") {
         g_autofree char *message = NULL, *error = NULL;
 
         machine_configure("MaxListeners=2");
@@ -178,7 +178,7 @@ static unsigned port_count(void) {
         return n;
 }
 
-MACHINE_TEST("allows ports") {
+MACHINE_TEST("AllowedPorts applies to all users") {
         machine_configure("AllowedPorts=8000-8010 9000\nAllowedPorts=80");
         assert_allowed(m->user, 8000, "::");
         assert_allowed(m->user, 8010, "::");
@@ -197,7 +197,7 @@ MACHINE_TEST("allows ports") {
         assert_denied(m->root, 80, "::");
 }
 
-MACHINE_TEST("allows addresses") {
+MACHINE_TEST("AllowedAddresses applies to all users") {
         machine_configure("AllowedAddresses=127.0.0.0/8 ::1");
         assert_allowed(m->user, 0, "127.0.0.1");
         assert_allowed(m->user, 0, "127.1.2.3");
@@ -220,7 +220,7 @@ static void assert_reported(const char *since, const char *file, unsigned line) 
         }
 }
 
-MACHINE_TEST("reports wrong lines and goes on") {
+MACHINE_TEST("wrong lines are reported and skipped") {
         static const char file[] = "/etc/" NAME ".d/50-wrong.conf";
         g_autofree char *end = machine_journal_end();
 
@@ -251,7 +251,7 @@ MACHINE_TEST("reports wrong lines and goes on") {
         g_assert_cmpuint(machine_journal_count(end, CONFIGURATION, "CONFIG_LINE=4", NULL), ==, 0);
 }
 
-MACHINE_TEST("reports a file that is none") {
+MACHINE_TEST("a directory instead of a file is reported") {
         static const char path[] = "/run/" NAME ".d/50-directory.conf";
         g_autofree char *end = machine_journal_end();
 
@@ -263,7 +263,7 @@ MACHINE_TEST("reports a file that is none") {
 }
 
 /* A reload of what is wrong changes nothing but what is right in it. */
-MACHINE_TEST("survives a wrong reload") {
+MACHINE_TEST("a wrong reload changes only what is valid") {
         g_autofree char *listener = test_listen(m->user, 0, -1, NULL);
 
         machine_reconfigure("MaxListeners=\x01\xff\nMaxListenersPerUser=5\n[[[\n=\n=x\nMaxListeners");

@@ -17,7 +17,7 @@ static uint64_t count_stored(void) {
         return g_ascii_strtoull(n, NULL, 10);
 }
 
-MACHINE_TEST("stop closes all") {
+MACHINE_TEST("a stop closes all listeners") {
         static const char *const deliveries[] = { "signal", "pull", "channel", "socket" };
         uint16_t ports[2 * ELEMENTS(deliveries)];
         size_t n = 0;
@@ -75,7 +75,7 @@ static uint64_t get_manager_cpu(void) {
 
 /* systemd is told of a queue, once, and not of what is in it. Root does it, as polkit would cost systemd
  * something, too. */
-MACHINE_TEST("systemd is not flooded") {
+MACHINE_TEST("listeners do not load systemd") {
         uint64_t cpu, stored;
 
         for (unsigned n = 0; n < 10; n++) {
@@ -99,7 +99,7 @@ MACHINE_TEST("systemd is not flooded") {
 }
 
 /* Hundreds share the queues, and go in any order. */
-MACHINE_TEST("many listeners") {
+MACHINE_TEST("900 listeners outlive a restart") {
         enum {
                 N = 900
         };
@@ -144,7 +144,7 @@ static void connect_again(Machine *m) {
 }
 
 /* The bus is started again: its clients are gone, and what belongs to users stays. */
-MACHINE_TEST("the bus comes back") {
+MACHINE_TEST("the service starts with the new bus") {
         g_autofree char *end = machine_journal_end(), *owned = NULL, *persistent = NULL, *restarts = NULL;
         uint16_t owned_port, persistent_port;
         _cleanup_close_ int peer = -EBADF;
@@ -186,7 +186,7 @@ static void kill_bus(void) {
 
 /* However the bus ends, and however often: what was left belongs to the next process, and no more than that.
  */
-MACHINE_TEST("the bus comes back often") {
+MACHINE_TEST("the service starts with each new bus") {
         void (*const ends[])(void) = { restart_bus, kill_bus };
         g_autofree char *persistent = test_listen(m->user, 0, -1, "persistent", "b", true, NULL);
         uint16_t port = test_get_port(m->user, persistent);

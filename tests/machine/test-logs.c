@@ -28,7 +28,7 @@ static void assert_field(const char *since, const char *id, const char *field, c
         g_assert_cmpstr(value, ==, expected);
 }
 
-MACHINE_TEST("tell of denied ports") {
+MACHINE_TEST("denied ports are logged") {
         g_autofree char *end = NULL, *uid = g_strdup_printf("%u", machine_uid(MACHINE_USER));
 
         machine_set_rule(DENY);
@@ -42,7 +42,7 @@ MACHINE_TEST("tell of denied ports") {
         assert_field(end, ID(REQUEST_DENIED), "PRIORITY", "5");
 }
 
-MACHINE_TEST("tell of reached limits") {
+MACHINE_TEST("reached limits are logged") {
         g_autofree char *end = machine_journal_end(), *uid = g_strdup_printf("%u", machine_uid(MACHINE_USER));
 
         machine_configure("MaxListenersPerUser=1");
@@ -54,7 +54,7 @@ MACHINE_TEST("tell of reached limits") {
 }
 
 /* Listeners use up the descriptors, and none is left to accept with. */
-MACHINE_TEST("tell of exhaustion") {
+MACHINE_TEST("exhaustion is logged") {
         g_autofree char *end = NULL, *first = NULL;
         g_autoptr(GPtrArray) listeners = g_ptr_array_new_with_free_func(g_free);
         g_autoptr(TestError) error = NULL;
@@ -93,7 +93,7 @@ MACHINE_TEST("tell of exhaustion") {
 }
 
 /* What nobody owned was promised to somebody all the same. */
-MACHINE_TEST("tell what an administrator ends") {
+MACHINE_TEST("listeners closed by an administrator are logged") {
         g_autofree char *end = machine_journal_end(), *listener = NULL;
         _cleanup_close_ int peer = -EBADF;
 
@@ -107,7 +107,7 @@ MACHINE_TEST("tell what an administrator ends") {
         assert_field(end, ID(CONNECTION_LOST), "LISTENER", listener);
 }
 
-MACHINE_TEST("explain themselves") {
+MACHINE_TEST("messages have explanations") {
         static const char *const english[] = {
                 "Subject: A request for a port was denied",
                 "Defined-By: tcpserversocket",
@@ -133,7 +133,7 @@ MACHINE_TEST("explain themselves") {
         g_assert_nonnull(strstr(output, "\"ACTION\":\"org.example.TCPServerSocket.listen-privileged\""));
 }
 
-MACHINE_TEST("explain everything in two languages") {
+MACHINE_TEST("all explanations are in two languages") {
         static const char *const ids[] = {
                 MESSAGE_EXHAUSTED_STR,     MESSAGE_CONNECTION_LOST_STR, MESSAGE_LISTENER_FAILED_STR,
                 MESSAGE_LIMIT_REACHED_STR, MESSAGE_REQUEST_DENIED_STR,  MESSAGE_CONFIGURATION_STR,
@@ -161,7 +161,7 @@ MACHINE_TEST("explain everything in two languages") {
         g_assert_nonnull(strstr(german, "Aus Mangel an Ressourcen"));
 }
 
-MACHINE_TEST("have a level that is set") {
+MACHINE_TEST("the log level can be set") {
         g_autofree char *end = NULL, *level = NULL, *target = NULL;
 
         test_client_sync_service(m->user);
@@ -186,7 +186,7 @@ MACHINE_TEST("have a level that is set") {
 }
 
 /* Everything that a user can do to be logged, as fast as it can. */
-MACHINE_TEST("no user can flood them") {
+MACHINE_TEST("a user cannot flood the journal") {
         g_autoptr(TestClient) other = machine_client_new(m, MACHINE_WEB_USER);
         g_autofree char *end = NULL, *uid = uid_field(MACHINE_USER), *other_uid = uid_field(MACHINE_WEB_USER);
         unsigned n;
@@ -216,7 +216,7 @@ MACHINE_TEST("no user can flood them") {
 }
 
 /* Lines of its own cannot be faked by way of a name. */
-MACHINE_TEST("no user can forge a line") {
+MACHINE_TEST("a user cannot forge a line") {
         g_autofree char *error = test_listen_fails(m->user, NULL, 0, -1, "name", "s", "x\nMESSAGE_ID=1",
                                                    NULL);
         g_autofree char *error_of_key = NULL;
@@ -228,7 +228,7 @@ MACHINE_TEST("no user can forge a line") {
 }
 
 /* The journal hangs, and nobody notices. */
-MACHINE_TEST("a journal that hangs stops nobody") {
+MACHINE_TEST("a journal that hangs does not block the service") {
         g_free(machine_run("systemctl", "kill", "--signal=SIGSTOP", "systemd-journald.service", NULL));
         machine_configure("AllowedPorts=1024-65535");
         for (unsigned i = 0; i < 100; i++) {

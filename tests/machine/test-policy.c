@@ -46,7 +46,7 @@ static char *request_name(TestClient *client) {
         return g_strdup(test_call_error(waiting));
 }
 
-MACHINE_TEST("only the service's user owns the name") {
+MACHINE_TEST("only the user of the service may own the name") {
         g_autoptr(TestClient) service = machine_client_new(m, "tcpserversocket");
         g_autofree char *user = request_name(m->user), *root = request_name(m->root), *own = NULL;
 
@@ -56,7 +56,7 @@ MACHINE_TEST("only the service's user owns the name") {
         g_assert_null(own);
 }
 
-MACHINE_TEST("everyone may call") {
+MACHINE_TEST("all users may call the service") {
         g_autofree char *ping = NULL, *introspect = NULL, *list = NULL, *close = NULL;
 
         ping = call(m->user, TEST_BUS_NAME, "/", "org.freedesktop.DBus.Peer", "Ping");
@@ -71,7 +71,7 @@ MACHINE_TEST("everyone may call") {
         g_assert_cmpstr(close, ==, SD_BUS_ERROR_UNKNOWN_OBJECT);
 }
 
-MACHINE_TEST("and nothing else") {
+MACHINE_TEST("the policy allows no other calls") {
         test_client_sync_service(m->user);
         assert_denied(m->user, TEST_BUS_NAME, TEST_MANAGER_PATH, "org.example.Other", "Listen");
         assert_denied(m->user, TEST_BUS_NAME, TEST_MANAGER_PATH, "org.freedesktop.DBus.ObjectManager",
@@ -81,7 +81,7 @@ MACHINE_TEST("and nothing else") {
         assert_denied(m->root, test_client_name(m->user), "/", TEST_MANAGER_INTERFACE, "Listen");
 }
 
-MACHINE_TEST("the service may ping and no more") {
+MACHINE_TEST("the service may only ping clients") {
         g_autoptr(TestClient) service = machine_client_new(m, "tcpserversocket");
         g_autofree char *ping = NULL;
 
@@ -104,7 +104,7 @@ static void send_forged(TestClient *from, TestClient *to) {
         test_client_sync(to);
 }
 
-MACHINE_TEST("nobody forges signals") {
+MACHINE_TEST("users cannot forge signals") {
         g_autoptr(TestClient) service = machine_client_new(m, "tcpserversocket");
 
         test_client_match_everything(m->user);

@@ -26,14 +26,14 @@ static void assert_listens(TestClient *client, int port) {
         test_listener_call(client, listener, "Close");
 }
 
-MACHINE_TEST("everyone has the unprivileged ports") {
+MACHINE_TEST("all users may use unprivileged ports") {
         assert_listens(m->user, 0);
         assert_listens(m->user, -1);
         assert_listens(m->user, test_free_port());
         assert_listens(m->user, 1024);
 }
 
-MACHINE_TEST("and not the privileged ones") {
+MACHINE_TEST("privileged ports need an authorization") {
         g_autofree char *message = NULL, *error = NULL;
         g_autoptr(TestCall) call = NULL;
 
@@ -48,7 +48,7 @@ MACHINE_TEST("and not the privileged ones") {
         g_assert_cmpstr(test_call_error(call), ==, SD_BUS_ERROR_ACCESS_DENIED);
 }
 
-MACHINE_TEST("the kernel says which are privileged") {
+MACHINE_TEST("the sysctl decides which ports are privileged") {
         g_free(machine_run("sysctl", "-q", "-w", "net.ipv4.ip_unprivileged_port_start=80", NULL));
         assert_listens(m->user, 80);
         assert_denied(m->user, 79, INTERACTIVE_REQUIRED);
@@ -112,7 +112,7 @@ MACHINE_TEST("a rule sees the details") {
                                  "my shop", NULL));
 }
 
-MACHINE_TEST("others' listeners are for managers") {
+MACHINE_TEST("only managers may use listeners of other users") {
         g_autoptr(TestClient) web = machine_client_new(m, MACHINE_WEB_USER);
         g_autoptr(TestNotice) closed = NULL;
         g_autofree char *own = NULL, *others = NULL, *error = NULL;
@@ -141,7 +141,7 @@ MACHINE_TEST("others' listeners are for managers") {
         test_assert_served(m->user, own, "127.0.0.1");
 }
 
-MACHINE_TEST("without polkit, root and the service itself remain") {
+MACHINE_TEST("without polkit, only root and the service user may listen") {
         g_autoptr(TestClient) service = machine_client_new(m, "tcpserversocket");
 
         g_free(machine_run("systemctl", "mask", "--runtime", "--now", MACHINE_POLKIT, NULL));
@@ -161,7 +161,7 @@ static void stop_polkit(bool stop) {
                            NULL));
 }
 
-MACHINE_TEST("a polkit that hangs stops nobody else") {
+MACHINE_TEST("a polkit that hangs does not block other calls") {
         g_autoptr(TestCall) call = NULL;
 
         assert_listens(m->user, 0);
@@ -176,7 +176,7 @@ MACHINE_TEST("a polkit that hangs stops nobody else") {
         g_assert_cmpuint(machine_count_listed(m->root), ==, 1);
 }
 
-MACHINE_TEST("a caller that leaves gets nothing") {
+MACHINE_TEST("a caller that leaves gets no listener") {
         uint16_t port = test_free_port();
         g_autoptr(TestClient) other = machine_client_new(m, MACHINE_WEB_USER);
         TestCall *call;
@@ -195,7 +195,7 @@ MACHINE_TEST("a caller that leaves gets nothing") {
         g_assert_false(test_is_listening(machine_service_pid(), port));
 }
 
-MACHINE_TEST("a user's requests are bounded") {
+MACHINE_TEST("the pending requests of a user are limited") {
         g_autoptr(TestClient) web = machine_client_new(m, MACHINE_WEB_USER);
         g_autoptr(TestCall) others = NULL;
         g_autofree char *message = NULL, *error = NULL;
@@ -221,7 +221,7 @@ MACHINE_TEST("a user's requests are bounded") {
         assert_listens(m->user, 0);
 }
 
-MACHINE_TEST("a crash of polkit denies") {
+MACHINE_TEST("a crash of polkit denies the request") {
         g_autoptr(TestCall) call = NULL;
 
         assert_listens(m->user, 0);

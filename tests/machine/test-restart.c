@@ -382,16 +382,17 @@ static void add(const char *name, MachineTest test, bool with_upgrade) {
 int main(int argc, char *argv[]) {
         machine_init(&argc, &argv);
 
-        add("signals go on", test_signals_go_on, true);
-        add("pull goes on", test_pull_goes_on, true);
-        add("channels go on", test_channels_go_on, true);
-        add("unread ones are counted", test_unread_ones_are_counted, false);
-        add("sockets go on", test_sockets_go_on, true);
-        add("unconfirmed signals come again", test_unconfirmed_signals_come_again, false);
-        add("signals without an answer come again", test_signals_without_an_answer_come_again, false);
-        add("unread replies come again", test_unread_replies_come_again, false);
-        add("who left loses its listeners", test_who_left_loses_its_listeners, false);
-        machine_add_full("/restart/limits do not close", test_limits_do_not_close, &restart_by_systemctl);
-        machine_add_full("/restart/many in a row", test_many_restarts, NULL);
+        add("signals continue", test_signals_go_on, true);
+        add("pull continues", test_pull_goes_on, true);
+        add("channels continue", test_channels_go_on, true);
+        add("unread connections of channels are counted", test_unread_ones_are_counted, false);
+        add("sockets continue", test_sockets_go_on, true);
+        add("unacknowledged connections are delivered again", test_unconfirmed_signals_come_again, false);
+        add("unconfirmed connections are delivered again", test_signals_without_an_answer_come_again, false);
+        add("connections in unread replies are delivered again", test_unread_replies_come_again, false);
+        add("listeners of clients that left are closed", test_who_left_loses_its_listeners, false);
+        machine_add_full("/restart/lower limits do not close listeners", test_limits_do_not_close,
+                         &restart_by_systemctl);
+        machine_add_full("/restart/many restarts in a row lose nothing", test_many_restarts, NULL);
         return test_run();
 }

@@ -94,7 +94,7 @@ MACHINE_TEST("busybox httpd on port 80") {
         assert_curl("http://127.0.0.1/hello", "hello");
 }
 
-MACHINE_TEST("ssh") {
+MACHINE_TEST("ssh works through a listener") {
         g_autoptr(TestChild) server = NULL;
         g_autofree char *home = g_strdup_printf("/home/%s", MACHINE_USER), *got = NULL;
         g_autofree char *make = g_strdup_printf(
@@ -125,7 +125,7 @@ MACHINE_TEST("ssh") {
 }
 
 /* An administrator who wants the service to see all connections. */
-MACHINE_TEST("without sockets") {
+MACHINE_TEST("a server without socket activation works") {
         g_autoptr(TestChild) server = NULL;
         g_autofree char *refused = NULL, *listeners = NULL;
         int status;
@@ -147,7 +147,7 @@ MACHINE_TEST("without sockets") {
 }
 
 /* A connection for which there can be no process now gets one later. */
-MACHINE_TEST("no more processes") {
+MACHINE_TEST("no process is left behind") {
         static const char *const argv[] = { "prlimit", "--nproc=2", "tcpserversocketctl",
                                             "listen",  "--inetd",   "8081",
                                             "--",      "cat",       NULL };
@@ -172,7 +172,7 @@ MACHINE_TEST("no more processes") {
 }
 
 /* What is in front of a server that runs already. */
-MACHINE_TEST("relay") {
+MACHINE_TEST("a relay forwards connections") {
         g_autoptr(TestChild) server = NULL, relay = NULL;
 
         if (!can_serve_files())

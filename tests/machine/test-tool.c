@@ -19,7 +19,7 @@ static ToolResult *run_as(const char *user, Words argv) {
         return tool_run_full(NULL, NULL, machine_uid(user), argv);
 }
 
-MACHINE_TEST("the right password") {
+MACHINE_TEST("the right password closes the listener") {
         g_autofree char *listener = listen_as_root(m);
         g_autoptr(Terminal)
                         t = terminal_new_full(NULL, NULL, 80, MACHINE_USER, (Words) { "close", "1", NULL });
@@ -36,7 +36,7 @@ MACHINE_TEST("the right password") {
         g_assert_false(terminal_shows(t, MACHINE_ROOT_PASSWORD));
 }
 
-MACHINE_TEST("a server on port 80") {
+MACHINE_TEST("listen on port 80 asks for the password") {
         g_autoptr(Terminal)
                         t = terminal_new_full(NULL, NULL, 80, MACHINE_USER,
                                               (Words) { "listen", "80", "--", "sh", "-c",
@@ -49,7 +49,7 @@ MACHINE_TEST("a server on port 80") {
         g_assert_true(terminal_shows(t, "descriptors: 1"));
 }
 
-MACHINE_TEST("the wrong password") {
+MACHINE_TEST("the wrong password is refused") {
         g_autofree char *listener = listen_as_root(m);
         g_autoptr(Terminal)
                         t = terminal_new_full(NULL, NULL, 200, MACHINE_USER, (Words) { "close", "1", NULL });
@@ -61,7 +61,7 @@ MACHINE_TEST("the wrong password") {
         g_assert_true(test_is_listening(machine_service_pid(), test_get_port(m->root, listener)));
 }
 
-MACHINE_TEST("nobody is asked who cannot or does not want to answer") {
+MACHINE_TEST("no password is asked for without a terminal or with --no-ask-password") {
         g_autofree char *listener = listen_as_root(m);
         g_autoptr(Terminal) t = terminal_new_full(NULL, NULL, 200, MACHINE_USER,
                                                   (Words) { "close", "1", "--no-ask-password", NULL });
@@ -76,7 +76,7 @@ MACHINE_TEST("nobody is asked who cannot or does not want to answer") {
         g_assert_true(test_is_listening(machine_service_pid(), test_get_port(m->root, listener)));
 }
 
-MACHINE_TEST("looking asks nobody") {
+MACHINE_TEST("list asks for no password") {
         g_autofree char *own = NULL;
         g_autoptr(Terminal) t = NULL;
 
@@ -90,7 +90,7 @@ MACHINE_TEST("looking asks nobody") {
         test_listener_call(m->user, own, "Close");
 }
 
-MACHINE_TEST("root is not asked") {
+MACHINE_TEST("root is not asked for a password") {
         g_autoptr(Terminal) t = NULL;
 
         g_free(test_listen(m->user, 0, -1, "name", "s", "web", NULL));
@@ -100,7 +100,7 @@ MACHINE_TEST("root is not asked") {
 }
 
 /* Through PID 1's namespaces: of this very machine, the same bus. */
-MACHINE_TEST("a machine") {
+MACHINE_TEST("--machine shows another machine") {
         g_autoptr(ToolResult) result = NULL;
 
         g_free(listen_as_root(m));
@@ -111,7 +111,7 @@ MACHINE_TEST("a machine") {
 }
 
 /* It is started when it is called, and not by who only watches. */
-MACHINE_TEST("starts the service") {
+MACHINE_TEST("commands start the service, monitor does not") {
         g_autoptr(Tool) monitor = tool_start(NULL, NULL, 0, (Words) { "monitor", NULL });
         g_autoptr(ToolResult) status = NULL;
 

@@ -31,20 +31,20 @@ static void assert_status(const char *field, const char *expected) {
         g_assert_cmpstr(value, ==, expected);
 }
 
-MACHINE_TEST("is hardly exposed") {
+MACHINE_TEST("systemd-analyze finds little exposure") {
         /* 1.3 */
         g_free(machine_run("systemd-analyze", "security", "--no-pager", "--threshold=13", MACHINE_UNIT,
                            NULL));
 }
 
-MACHINE_TEST("is what systemd understands") {
+MACHINE_TEST("systemd-analyze verifies the unit") {
         g_autofree char *complaints = machine_run("systemd-analyze", "verify", "--man=no", MACHINE_UNIT,
                                                   NULL);
 
         g_assert_cmpstr(complaints, ==, "");
 }
 
-MACHINE_TEST("has one capability") {
+MACHINE_TEST("the process has one capability") {
         static const char *const sets[] = { "\nCapInh", "\nCapPrm", "\nCapEff", "\nCapBnd", "\nCapAmb" };
         g_autofree char *uid = g_strdup_printf("%u\t%u\t%u\t%u", machine_uid("tcpserversocket"),
                                                machine_uid("tcpserversocket"), machine_uid("tcpserversocket"),
@@ -58,7 +58,7 @@ MACHINE_TEST("has one capability") {
         assert_status("\nSeccomp", "2");
 }
 
-MACHINE_TEST("has descriptors for its limits") {
+MACHINE_TEST("LimitNOFILE suffices for MaxListeners") {
         g_autofree char *limit = machine_get_unit("LimitNOFILE"), *soft = machine_get_unit("LimitNOFILESoft");
 
         /* What the process itself has is less where the machine may not raise it. */
@@ -68,7 +68,7 @@ MACHINE_TEST("has descriptors for its limits") {
 
 /* ----------------------------------------------------------------------- what clients ask of it works */
 
-MACHINE_TEST("serves link-local addresses") {
+MACHINE_TEST("link-local addresses work in the sandbox") {
         g_autofree char *listener = NULL, *address = NULL;
         _cleanup_close_ int peer = -EBADF;
         g_autoptr(TestAccepted) accepted = NULL;
@@ -85,7 +85,7 @@ MACHINE_TEST("serves link-local addresses") {
         g_assert_cmpstr(accepted->local_address, ==, TEST_LINK_LOCAL "%" TEST_INTERFACE);
 }
 
-MACHINE_TEST("serves one interface") {
+MACHINE_TEST("the option interface works in the sandbox") {
         static const char *const addresses[] = { TEST_IPV4, TEST_IPV6 };
         g_autofree char *listener = NULL;
         uint16_t port;
@@ -103,7 +103,7 @@ MACHINE_TEST("serves one interface") {
         g_assert_cmpint(test_connect_fails("::1", port), ==, ECONNREFUSED);
 }
 
-MACHINE_TEST("takes every option") {
+MACHINE_TEST("all options work in the sandbox") {
         static const char *const prefixes[] = { "127.0.0.0/8", "::1", NULL };
         g_autofree char *listener = NULL;
         g_autoptr(TestNotice) closed = NULL;
@@ -129,7 +129,7 @@ MACHINE_TEST("takes every option") {
         g_assert_cmpstr(closed->reason, ==, "lifetime");
 }
 
-MACHINE_TEST("serves both families") {
+MACHINE_TEST("IPv4 and IPv6 work in the sandbox") {
         g_autofree char *ipv4 = NULL, *ipv6 = NULL;
 
         forbid_the_rest();
@@ -139,7 +139,7 @@ MACHINE_TEST("serves both families") {
         test_listener_call(m->user, ipv4, "Close");
 }
 
-MACHINE_TEST("keeps what is persistent") {
+MACHINE_TEST("persistent listeners work in the sandbox") {
         g_autoptr(TestClient) next = NULL;
         g_autofree char *listener = NULL;
         _cleanup_close_ int peer = -EBADF;
@@ -161,7 +161,7 @@ MACHINE_TEST("keeps what is persistent") {
         test_assert_connected(peer, accepted->socket);
 }
 
-MACHINE_TEST("is managed") {
+MACHINE_TEST("log level, reload and introspection work in the sandbox") {
         g_autofree char *end = machine_journal_end();
 
         forbid_the_rest();
