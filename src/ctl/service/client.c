@@ -126,6 +126,16 @@ static const char *find_advice(const sd_bus_error *error) {
         return NULL;
 }
 
+/* Returns a new string, or NULL. The errors of the bus have no identifier; their names do for the usual ones.
+ */
+static char *translate(const sd_bus_error *error) {
+        if (sd_bus_error_has_name(error, SD_BUS_ERROR_SERVICE_UNKNOWN) ||
+            sd_bus_error_has_name(error, SD_BUS_ERROR_NAME_HAS_NO_OWNER))
+                return strdup(_("The service is not on the bus"));
+
+        return error->message ? error_text_translate(error->message) : NULL;
+}
+
 int client_error(const Context *c, int r, const sd_bus_error *error, const char *format, ...) {
         _cleanup_free_ char *what = NULL, *translated = NULL;
         const char *cause, *advice;
@@ -141,7 +151,7 @@ int client_error(const Context *c, int r, const sd_bus_error *error, const char 
         }
 
         if (error && sd_bus_error_is_set(error)) {
-                translated = error->message ? error_text_translate(error->message) : NULL;
+                translated = translate(error);
                 cause = translated ?: error->message ?: error->name;
                 advice = find_advice(error);
                 if (r >= 0)
