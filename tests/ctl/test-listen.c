@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #include "base/macros.h"
 #include "ctl/serving.h"
@@ -110,6 +111,23 @@ static void test_finds_the_command_here(Fixture *f, const void *data) {
         g_assert_cmpstr(result->err, ==, "");
         g_assert_cmpstr(result->out, ==, "found\n");
         g_clear_pointer(&here, g_free);
+}
+
+/* A directory of PATH that the user may not search hides nothing in the others; execvp() fails with EACCES.
+ */
+static void test_ignores_directories_that_it_may_not_search(Fixture *f, const void *data) {
+        g_autofree char *hidden = test_make_directory("hidden"),
+                        *path = g_strdup_printf("PATH=%s:/usr/bin:/bin", hidden);
+        const char *const environment[] = { path, NULL };
+        g_autoptr(ToolResult) result = NULL;
+
+        g_assert_no_errno(chmod(hidden, 0));
+        result = tool_run_full(f->bus, environment, geteuid() == 0 ? test_other_uid(0) : 0,
+                               SERVING("listen", "--quiet", "0", "--", "there-is-no-such-program"));
+        g_assert_no_errno(chmod(hidden, 0700));
+        g_assert_cmpstr(result->err, ==,
+                        "Failed to execute \"there-is-no-such-program\": no such program.\n");
+        g_assert_cmpint(result->status, ==, 127);
 }
 
 /* Its own arguments, even those that look like the tool's; what it inherits; the priority of signals. */
@@ -233,6 +251,8 @@ int main(int argc, char *argv[]) {
         ADD("/listen/the command accepts", test_the_command_accepts);
         ADD("/listen/exit statuses", test_exit_statuses);
         ADD("/listen/finds the command here", test_finds_the_command_here);
+        ADD("/listen/ignores directories that it may not search",
+            test_ignores_directories_that_it_may_not_search);
         ADD("/listen/leaves the command alone", test_leaves_the_command_alone);
         ADD("/listen/persistent is all or nothing", test_persistent_is_all_or_nothing);
         ADD("/listen/ports by name", test_ports_by_name);

@@ -26,7 +26,8 @@ void command_init(Command *c, char **argv) {
         descriptors_raise_limit();
 }
 
-/* Searches PATH as execvp() does. */
+/* Searches PATH as execvp() does, but ignores directories that the user may not search, as shells do: then it
+ * reports ENOENT, not EACCES. */
 static int find_program(const char *name) {
         _cleanup_free_ char *path = NULL;
         const char *all = getenv("PATH");
@@ -44,12 +45,12 @@ static int find_program(const char *name) {
         for (rest = path; (directory = strsep(&rest, ":"));) {
                 if (asprintf(&file, "%s%s%s", directory, *directory ? "/" : "", name) < 0)
                         return -ENOMEM;
-                r = access(file, X_OK);
+                r = access(file, X_OK) < 0 ? -errno : 0;
+                if (r == -EACCES && access(file, F_OK) == 0)
+                        found = -EACCES;
                 free(file);
                 if (r == 0)
                         return 0;
-                if (errno == EACCES)
-                        found = -EACCES;
         }
 
         return found;
