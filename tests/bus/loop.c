@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -122,6 +123,17 @@ static char *get_group(const char *program) {
         return g_strdup(rest);
 }
 
+/* Unless the sender is privileged, sendmsg() fails with ETOOMANYREFS when the descriptors that all processes
+ * of the user have sent, and that have not been received, exceed RLIMIT_NOFILE. 65536 is enough for all tests
+ * together; some programs close every descriptor up to the limit one by one. */
+static void raise_descriptor_limit(void) {
+        struct rlimit limit;
+
+        g_assert_no_errno(getrlimit(RLIMIT_NOFILE, &limit));
+        limit.rlim_cur = MAX(limit.rlim_cur, MIN(limit.rlim_max, 65536U));
+        g_assert_no_errno(setrlimit(RLIMIT_NOFILE, &limit));
+}
+
 void test_init(int *argc, char ***argv) {
         const char *multiplier = g_getenv("TEST_TIMEOUT_MULTIPLIER"), *reason;
         bool tap;
@@ -143,6 +155,7 @@ void test_init(int *argc, char ***argv) {
                 process.multiplier = MAX(1U, (unsigned) g_ascii_strtoull(multiplier, NULL, 10));
 
         g_assert_no_errno(signal(SIGPIPE, SIG_IGN) == SIG_ERR ? -1 : 0);
+        raise_descriptor_limit();
         process.autopsy = g_getenv("TEST_AUTOPSY");
         show_logs_at_the_end();
 
@@ -184,6 +197,17 @@ bool test_require_root(void) {
         if (geteuid() == 0)
                 return true;
         g_test_skip("needs root");
+        return false;
+}
+
+bool test_require_descriptors(unsigned n) {
+        g_autofree char *reason = g_strdup_printf("needs RLIMIT_NOFILE=%u", n);
+        struct rlimit limit;
+
+        g_assert_no_errno(getrlimit(RLIMIT_NOFILE, &limit));
+        if (limit.rlim_cur >= n)
+                return true;
+        g_test_skip(reason);
         return false;
 }
 

@@ -51,6 +51,7 @@ void test_register(TestRegistration *registration);
 
 /* For a set-up or test that needs it; when false it has called g_test_skip(). */
 bool test_require_root(void);
+bool test_require_descriptors(unsigned n);
 /* By its name or its path. */
 bool test_require_program(const char *name);
 

@@ -86,6 +86,15 @@ static void assert_accepts_nothing(int socket) {
         g_assert_true(errno == EINVAL || errno == EAGAIN);
 }
 
+/* Some kernels require CAP_NET_ADMIN for that; the service then binds the socket to an interface that does
+ * not exist, which alone has to suffice. */
+static bool can_attach_filter(struct sock_fprog *program) {
+        _cleanup_close_ int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+        g_assert_no_errno(fd);
+        return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, program, sizeof(*program)) >= 0;
+}
+
 static void copy_assert_revoked(Copy *c) {
         struct sock_filter pass = { .code = BPF_RET | BPF_K, .k = UINT32_MAX };
         struct sock_fprog program = { .len = 1, .filter = &pass };
@@ -99,7 +108,9 @@ static void copy_assert_revoked(Copy *c) {
         g_assert_cmpint(setsockopt(c->socket, SOL_SOCKET, SO_DETACH_FILTER, &none, sizeof(none)), ==, -1);
         g_assert_cmpint(setsockopt(c->socket, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)), ==,
                         -1);
-        g_assert_cmpint(setsockopt(c->socket, SOL_SOCKET, SO_LOCK_FILTER, &none, sizeof(none)), ==, -1);
+        if (can_attach_filter(&program))
+                g_assert_cmpint(setsockopt(c->socket, SOL_SOCKET, SO_LOCK_FILTER, &none, sizeof(none)), ==,
+                                -1);
 
         /* It may call listen(), to no effect: on that port, or where the kernel has forgotten it, on another.
          */

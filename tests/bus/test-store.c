@@ -413,6 +413,9 @@ TEST_HERE("a busy service manager does not block the service") {
         g_autofree char *last = NULL;
         uint16_t port;
 
+        if (!test_require_descriptors(2000))
+                return;
+
         keeper_set_deaf(f->keeper, true);
         for (unsigned i = 0; i < 700; i++)
                 listeners[i] = test_listen(f->client, 0, -1, NULL);

@@ -61,7 +61,8 @@ static void test_errors_are_red(Fixture *f, const void *data) {
         g_autoptr(Terminal) t = terminal_new(f->bus, NULL, 80, (const char *const[]) { "close", "9", NULL });
 
         g_assert_cmpint(terminal_wait(t), ==, 1);
-        g_assert_true(g_str_has_prefix(t->shown->str, "\033[1;31mFailed to close listener 9"));
+        /* The agent that asks for passwords, which is not started for root, may complain before that. */
+        g_assert_nonnull(strstr(t->shown->str, "\033[1;31mFailed to close listener 9"));
 }
 
 static char *widest_line(const char *text) {
