@@ -76,7 +76,8 @@ static int act_adopt(Call *call) {
         return 0;
 }
 
-static int act_pause(Call *call) {
+/* Finds the listener of Pause and Resume, which the delivery "socket" does not have. */
+static int find_accepting(Call *call, Listener **ret) {
         Listener *l;
         int r;
 
@@ -85,6 +86,18 @@ static int act_pause(Call *call) {
                 return r;
         if (!delivery_kind_accepts(l->options->delivery))
                 return set_wrong_delivery_error(call, l);
+
+        *ret = l;
+        return 0;
+}
+
+static int act_pause(Call *call) {
+        Listener *l;
+        int r;
+
+        r = find_accepting(call, &l);
+        if (r < 0)
+                return r;
 
         listener_pause(l);
         return sd_bus_reply_method_return(call->message, NULL);
@@ -94,11 +107,9 @@ static int act_resume(Call *call) {
         Listener *l;
         int r;
 
-        r = access_find_permitted(call, ACCESS_USE, &l);
+        r = find_accepting(call, &l);
         if (r < 0)
                 return r;
-        if (!delivery_kind_accepts(l->options->delivery))
-                return set_wrong_delivery_error(call, l);
 
         listener_resume(l);
         r = sd_bus_reply_method_return(call->message, NULL);
@@ -189,46 +200,36 @@ static int get_channel(Call *call) {
         return r < 0 ? set_descriptor_error(call, l, r) : r;
 }
 
-static void on_channel_sent(Call *call) {
-        Listener *l;
+/* Returns NULL if the listener was closed since the call. */
+static Listener *find_listener(const Call *call) {
+        return access_find_listener(call->manager, sd_bus_message_get_path(call->message));
+}
 
-        l = access_find_listener(call->manager, sd_bus_message_get_path(call->message));
+static void on_channel_sent(Call *call) {
+        Listener *l = find_listener(call);
+
         if (l)
                 listener_serve(l);
 }
 
 /* So that the next process knows that the socket is taken. */
 static void on_socket_sent(Call *call) {
-        Listener *l;
+        Listener *l = find_listener(call);
 
-        l = access_find_listener(call->manager, sd_bus_message_get_path(call->message));
         if (l)
                 listener_save_state(l);
 }
 
 /* The descriptor was not sent, so that the client can call again. */
 static void on_descriptor_failed(Call *call) {
-        Listener *l;
+        Listener *l = find_listener(call);
 
-        l = access_find_listener(call->manager, sd_bus_message_get_path(call->message));
         if (l)
                 manager_take_back(l);
 }
 
-static int start_descriptor_reply(Call *call, DescriptorGet get, DescriptorSent sent) {
-        int r;
-
-        r = descriptor_reply_start(call, get, sent, on_descriptor_failed);
-        if (r == -EDQUOT)
-                return call_set_limit_error(call, ERROR_TOO_MANY_REQUESTS_PER_USER,
-                                            "MaxPendingRequestsPerUser",
-                                            call->manager->limits.pending_requests_per_user);
-
-        return r;
-}
-
 /* Errors are replied immediately, without waiting for credit. */
-static int act_open_channel(Call *call) {
+static int start_descriptor_reply(Call *call, DescriptorGet get, DescriptorSent sent) {
         Listener *l;
         int r;
 
@@ -240,6 +241,16 @@ static int act_open_channel(Call *call) {
         if (r < 0)
                 return r;
 
+        r = descriptor_reply_start(call, get, sent, on_descriptor_failed);
+        if (r == -EDQUOT)
+                return call_set_limit_error(call, ERROR_TOO_MANY_REQUESTS_PER_USER,
+                                            "MaxPendingRequestsPerUser",
+                                            call->manager->limits.pending_requests_per_user);
+
+        return r;
+}
+
+static int act_open_channel(Call *call) {
         return start_descriptor_reply(call, get_channel, on_channel_sent);
 }
 
@@ -256,17 +267,6 @@ static int get_socket(Call *call) {
 }
 
 static int act_take_socket(Call *call) {
-        Listener *l;
-        int r;
-
-        r = access_find_permitted(call, ACCESS_USE, &l);
-        if (r < 0)
-                return r;
-
-        r = check_expects_reply(call);
-        if (r < 0)
-                return r;
-
         return start_descriptor_reply(call, get_socket, on_socket_sent);
 }
 
