@@ -5,7 +5,7 @@
  *
  *     bench [--quick] [--rounds=N] [--idle=SECONDS] [--only=KEY,…] [--json=FILE]
  *
- * README.md beside this file says what is measured, and how. It exits with 0 whatever the figures are.
+ * README.md beside this file explains the figures. It exits with 0 for any figures.
  */
 
 #include <getopt.h>

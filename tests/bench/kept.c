@@ -6,7 +6,7 @@
  *
  *     bench-kept [--rounds=N]
  *
- * It exits with 0 whatever the figures are.
+ * It exits with 0 for any figures.
  */
 
 #include <getopt.h>

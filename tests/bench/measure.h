@@ -68,7 +68,7 @@ Drops usage_get_drops(void);
  * --- Where processes run while latency is measured: the load on one CPU, all the others on another ---
  *
  * A peer on another machine has its own CPU, too. The scheduler alone would put them together or apart at
- * random, and waking a process on another CPU takes longer than most of what is measured here: the figures
+ * random, and waking a process on another CPU takes longer than most measured times: the figures
  * would jump by half from one round to the next. On a machine with one CPU, nothing is done.
  */
 

@@ -284,7 +284,7 @@ int test_listener_call_fd(TestClient *client, const char *listener, const char *
         return test_reply_read_fd(reply);
 }
 
-/* Returns the reply, entered into its variant, and the type of what is there. */
+/* Returns the reply, entered into its variant, and the type of its value. */
 static sd_bus_message *get(TestClient *client, const char *listener, const char *property, char *ret_type) {
         sd_bus_message *reply = test_call(client, listener, "org.freedesktop.DBus.Properties", "Get", "ss",
                                           TEST_LISTENER_INTERFACE, property);

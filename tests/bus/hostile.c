@@ -20,7 +20,7 @@ static int on_question(sd_bus_message *message, void *userdata, sd_bus_error *er
                 return 0;
         if (answer == 0)
                 return sd_bus_reply_method_errorf(message, SD_BUS_ERROR_FAILED, "Not today");
-        /* Nobody is an administrator: others' listeners are what they must not get at. */
+        /* No attacker is an administrator, who may use the listeners of others. */
         g_assert_cmpint(sd_bus_message_skip(message, "(sa{sv})"), >=, 0);
         g_assert_cmpint(sd_bus_message_read(message, "s", &action), >=, 0);
         if (g_str_has_suffix(action, "manage"))

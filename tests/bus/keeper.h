@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* A service manager of the test's own: it has an fd store, and can do what systemd does not: hand back what
- * is damaged, what somebody else has left, or nothing. */
+/* A service manager of the test's own: it has an fd store, and can do what systemd does not: hand back
+ * damaged or foreign descriptors, or none. */
 
 #include <stdbool.h>
 
@@ -13,7 +13,7 @@ typedef struct Keeper Keeper;
 Keeper *keeper_new(TestBus *bus);
 void keeper_free(Keeper *keeper);
 
-/* Starts a service that has what is kept, and waits until it owns its name. */
+/* Starts a service with the stored descriptors, and waits until it owns its name. */
 TestService *keeper_start(Keeper *keeper, TestBus *bus);
 /* More of its environment, a NULL-terminated list that stays the caller's; from the next start on. */
 void keeper_set_environment(Keeper *keeper, const char *const *environment);
@@ -31,7 +31,7 @@ int keeper_find(Keeper *keeper, const char *name);
 /* Consumes fd. */
 void keeper_add(Keeper *keeper, const char *name, int fd);
 void keeper_remove(Keeper *keeper, const char *name);
-/* There is neither a listener nor a connection in what is kept. */
+/* Neither a listener nor a connection is stored. */
 bool keeper_has_nothing(Keeper *keeper);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Keeper, keeper_free)

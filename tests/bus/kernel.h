@@ -14,7 +14,7 @@ unsigned test_service_count_queued(TestService *service, uint16_t port);
 unsigned test_service_get_backlog(TestService *service, uint16_t port);
 
 /* A copy of the service's own descriptor of the socket that listens on this port. While it is open the port
- * stays bound, whatever the service does. When it may not be had, as in a container, it is -1 and
+ * stays bound. Where this is not permitted, as in a container, it is -1 and
  * g_test_skip() was called. */
 int test_service_copy_listening_socket(TestService *service, uint16_t port);
 

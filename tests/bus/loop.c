@@ -37,7 +37,7 @@ static struct {
         TestRegistration *first, **end;
 } tests = { .end = &tests.first };
 
-/* What whoever looks for a rare failure wants to know while the bus and the service are still there. */
+/* For the search for a rare failure: the bus and the service are still running. */
 static void run_autopsy(void) {
         pid_t pid;
 

@@ -18,7 +18,7 @@ struct TestBus {
         char *directory;
         char *address;
         char *log;
-        TestChild *child; /* NULL: somebody else's bus */
+        TestChild *child; /* NULL: not started by the test */
 
         sd_bus *observer;
         char *owner;
@@ -94,7 +94,7 @@ static void write_file(const char *path, const char *content) {
         g_assert_no_error(error);
 }
 
-/* The project's own policy is what is tested, so it is used as it is installed. */
+/* The tests cover the project's own policy, which is used as it is installed. */
 static char *write_policy(TestBus *bus, const char *service_user) {
         const char *installed = g_getenv("TEST_POLICY_FILE"), *template = g_getenv("TEST_POLICY_TEMPLATE");
         g_autofree char *content = NULL, *path = NULL;

@@ -22,7 +22,7 @@ TestBus *test_bus_new(const char *extra_xml);
 TestBus *test_bus_new_for_user(const char *extra_xml, const char *service_user);
 /* The machine's own system bus, which is there already and stays. */
 TestBus *test_bus_new_system(void);
-/* One that somebody else has started and that this address leads to. */
+/* A bus that is running at this address. */
 TestBus *test_bus_new_for_address(const char *address);
 void test_bus_free(TestBus *bus);
 

@@ -16,7 +16,7 @@ int test_connect_from(const char *source, const char *address, uint16_t port);
 int test_connect_from_neighbour(const char *address, uint16_t port);
 /* Must fail; returns the errno: ECONNREFUSED, or ETIMEDOUT when nothing was heard for a second. */
 int test_connect_fails(const char *address, uint16_t port);
-/* A socket whose connect() is under way: for many at once, or one that nobody will accept. */
+/* A socket whose connect() is under way: for many at once, or one that will not be accepted. */
 int test_connect_start(const char *source, const char *address, uint16_t port);
 
 uint16_t test_local_port(int fd);
@@ -31,8 +31,8 @@ void test_assert_connected(int a, int b);
 /* What there is at once: something to read, or to accept; the end of the connection, ordinary or not. */
 bool test_has_input(int fd);
 bool test_has_ended(int fd);
-/* Who asks for a password on a terminal turns off the echo after that, and then throws away what was typed
- * before. */
+/* A program that asks for a password on a terminal turns off the echo after the question, and discards
+ * earlier input. */
 bool test_has_echo(int terminal);
 /* Waits until the other side has ended the connection: 0, or the errno (ECONNRESET). */
 int test_wait_end(int fd);
@@ -42,6 +42,6 @@ int test_channel_receive(int channel, uint64_t *ret_serial);
 
 /* In the network namespace of that process. */
 bool test_is_listening(pid_t pid, uint16_t port);
-/* A port that nobody uses now, for a Listen() that wants a number. */
+/* A port that is free now, for a Listen() with a port number. */
 uint16_t test_free_port(void);
 unsigned test_count_fds(pid_t pid);

@@ -86,7 +86,7 @@ static void child_main(const char *const *argv, const TestSpawn *options) {
         sigset_t none;
         int out = STDERR_FILENO;
 
-        /* Whoever runs the test may ignore some, as a shell does for what it has in the background. A failed
+        /* The parent of the test may ignore some, as a shell does for what it has in the background. A failed
          * assertion on this side of exec() is for the parent to show, and a SIGTERM just ends it. */
         for (int i = 1; i < NSIG; i++)
                 (void) signal(i, SIG_DFL);

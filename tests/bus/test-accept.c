@@ -97,7 +97,7 @@ static void accept_watch_set_up(AcceptWatch *watch, Fixture *fixture) {
         g_assert_no_errno(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, channel));
         options.service.data = &channel[1];
         fixture_set_up(fixture, &options);
-        close_fd(channel[1]); /* nobody has it any more, and there is an end if nothing was sent */
+        close_fd(channel[1]); /* so that the channel ends if nothing was sent */
         watch->filter = test_channel_receive(channel[0], &unused);
         close_fd(channel[0]);
         if (watch->filter >= 0)
@@ -177,7 +177,7 @@ TEST_OF("nothing about a listener is sent before the reply of Listen",
                 g_assert_null(test_call_error(call));
                 g_assert_cmpint(sd_bus_message_read(test_call_wait(call), "o", &listener), >=, 0);
 
-                /* If it has not looked yet, and does so only when somebody knocks. */
+                /* If the service has not called accept() yet, it does at the first connection. */
                 if (w->peer < 0)
                         w->peer = test_connect_start(NULL, "127.0.0.1", PORT);
                 accepted = test_client_wait_accepted(client);

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Who says that a connection has arrived: the client's answer to a Ping, or with the option acknowledge the
- * client itself. */
+/* The confirmation of a connection: the answer to a Ping, or with the option acknowledge a call. */
 
 #include "base/macros.h"
 #include "bus/fixture.h"
 #include "bus/kernel.h"
 
-/* So many a listener may leave unacknowledged, whatever the client's window. */
+/* The limit of unacknowledged connections for each listener, independent of the client's window. */
 #define UNACKNOWLEDGED_MAX 16
 
 static void assert_not_acknowledged(Fixture *f, const char *listener, uint64_t serial, const char *expected) {
@@ -148,7 +147,6 @@ TEST("Acknowledge without the option fails with WrongDelivery") {
         peers_done(&peers);
 }
 
-/* What one has left unacknowledged is its own affair. */
 TEST("listeners share neither room nor serials") {
         g_autofree char *a = test_listen(f->client, 0, -1, "acknowledge", "b", true, NULL);
         g_autofree char *b = test_listen(f->client, 0, -1, "acknowledge", "b", true, NULL);

@@ -237,7 +237,6 @@ TEST("Pause and Resume apply to channels") {
         channel_done(&c);
 }
 
-/* What a client writes is nobody's business. */
 TEST("data that the client writes is ignored") {
         uint64_t before;
         Channel c;
@@ -488,7 +487,7 @@ TEST("a channel of a persistent listener without an owner works") {
         channel_receive(&c, 2);
         channel_assert_counters(&c, 4, 4);
 
-        /* Whoever comes and goes as its owner changes nothing. */
+        /* An owner that comes and goes does not affect the channel. */
         {
                 TestClient *owner = test_client_new(f->bus, (uid_t) -1);
 

@@ -75,7 +75,7 @@ static void transfer_binary(int from, int to) {
         g_assert_cmpmem(received, sizeof(received), bytes, sizeof(bytes));
 }
 
-/* Ends with a large send whose sender closes at once: the peer's, or the client's. */
+/* At the end the peer, or the client, sends a large block and closes at once. */
 static void use_up(int *peer, int *socket, bool peer_closes) {
         transfer_binary(*peer, *socket);
         transfer_binary(*socket, *peer);
@@ -212,7 +212,7 @@ static void tear_down_in_turns(Fixture *f, const void *data) {
         g_assert_no_errno(sched_setaffinity(0, sizeof(all_processors), &all_processors));
 }
 
-/* Whatever the service does once the reply is sent, the other two do first. */
+/* The bus and the test run before anything that the service does after its reply. */
 TEST_OF("the port is free before Close is answered", Fixture, f, set_up_in_turns, tear_down_in_turns, NULL) {
         g_assert_no_errno(sched_setscheduler(test_service_pid(f->service), SCHED_IDLE,
                                              &(struct sched_param) {}));
@@ -264,7 +264,7 @@ TEST("the same port can be listened on again at once") {
         test_assert_connected(living, living_accepted->socket);
 }
 
-/* Whoever closes it last waits for a peer that does not read. */
+/* The last close() waits for a peer that does not read. */
 static void make_linger(int fd) {
         struct linger linger = { .l_onoff = 1, .l_linger = 3600 };
         g_autofree uint8_t *bytes = g_malloc0(CHUNK);
@@ -336,14 +336,14 @@ TEST("calls are answered while many listeners accept") {
                 PEERS = 100,
                 CALLS = 6
         };
-        static const char *const nobody[] = { "255.255.255.255", NULL };
+        static const char *const none[] = { "255.255.255.255", NULL };
         char *listeners[LISTENERS];
         uint16_t ports[LISTENERS];
         TestCall *calls[CALLS];
         uint64_t refused;
 
         for (unsigned i = 0; i < LISTENERS; i++) {
-                listeners[i] = test_listen(f->client, 0, PEERS, "allowFrom", "as", nobody, NULL);
+                listeners[i] = test_listen(f->client, 0, PEERS, "allowFrom", "as", none, NULL);
                 ports[i] = test_get_port(f->client, listeners[i]);
         }
 

@@ -335,7 +335,7 @@ TEST("SIGINT closes all listeners") {
         shut_down(f, SIGINT);
 }
 
-/* The connection was sent and nobody has confirmed it. */
+/* The connection was sent and not confirmed. */
 TEST("the service exits with an error when the bus ends") {
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         uint16_t port = test_get_port(f->client, listener);

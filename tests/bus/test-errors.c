@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What goes wrong without anybody's call being to blame: the service runs out of descriptors, a listening
- * socket fails. And what is left behind when nothing goes wrong. */
+/* The service runs out of descriptors; a listening socket fails; no descriptor leaks. */
 
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -268,7 +267,7 @@ TEST("some descriptors are reserved for messages of the bus") {
         g_assert_cmpuint(test_client_count_signals(f->client, "Closed"), ==, 0);
 }
 
-/* Somebody with the right to do so shuts down the service's own socket. */
+/* A privileged process shuts down the service's socket. */
 TEST("a socket that fails ends its listener") {
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         g_autofree char *other = test_listen(f->client, 0, -1, NULL);

@@ -28,7 +28,7 @@ static char *listen_with(TestClient *client, int lifetime) {
         return g_strdup(path);
 }
 
-/* A copy of the service's connection to the bus, which nobody else can have. */
+/* A copy of the service's connection to the bus, which only root can get. */
 static int copy_bus_socket(TestService *service) {
         _cleanup_close_ int pidfd = (int) syscall(SYS_pidfd_open, test_service_pid(service), 0);
         g_autoptr(GHashTable) fds = test_service_list_fds(service);
@@ -104,7 +104,7 @@ HOSTILE_TEST("descriptors of every kind do not harm the service") {
         h->n_served = 0;
 }
 
-/* Whoever calls something else with a descriptor is stopped by the bus. */
+/* The bus refuses other calls with a descriptor. */
 HOSTILE_TEST("calls with an unexpected descriptor are refused") {
         TestClient *user;
         _cleanup_close_ int fd = -EBADF;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What no library sends: replies to calls that nobody made, forged signals; and signals to the service at
- * all. */
+/* What no library sends: replies without calls, forged signals, and signals to the service. */
 
 #include <fcntl.h>
 #include <poll.h>
@@ -92,7 +91,7 @@ static void make_signal(FuzzMessage *m, Hostile *h, uint32_t serial) {
         message_add_field(m, FIELD_PATH, drivers ? "/org/freedesktop/DBus" : TEST_MANAGER_PATH);
         message_add_field(m, FIELD_INTERFACE,
                           drivers ? "org.freedesktop.DBus" : "org.freedesktop.DBus.Local");
-        message_add_field(m, FIELD_MEMBER, drivers ? "NameOwnerChanged" : "Whatever");
+        message_add_field(m, FIELD_MEMBER, drivers ? "NameOwnerChanged" : "Signal");
         add_service(m, h);
         message_begin_body(m, "sss");
         message_append_string(m, name);
@@ -169,8 +168,8 @@ static void make_misfit(FuzzMessage *m, const Misfit *misfit, int descriptor, ui
 }
 
 /* More descriptors than a method has, up to as many as a message may have, which the bus does not pass on;
- * and fewer than are named. From a user with privileges, who is always answered, and from one without, of
- * whom polkit may think anything. */
+ * and fewer than are named. A user with privileges is always answered; for one without, polkit decides at
+ * random. */
 HOSTILE_TEST("calls with too many or too few descriptors are refused") {
         static const Misfit misfits[] = {
                 { "Listen", "ia{sv}i", 1, 0, TEST_MANAGER_PATH "/listener/" },
@@ -229,7 +228,7 @@ static void tear_down_signals(Hostile *h, const void *data) {
         fixture_tear_down(&h->fixture, NULL);
 }
 
-/* Somebody who has the service's name, and listens, is sent no signals. */
+/* A client that owns the service's name receives no signals of others. */
 TEST_OF("clients cannot send signals to the service", Hostile, h, hostile_set_up, tear_down_signals, NULL) {
         g_autoptr(TestClient) stand_in = NULL;
         unsigned counts[2] = {};
@@ -284,8 +283,8 @@ static uint64_t get_cookie_of_reply(TestClient *client) {
         return cookie;
 }
 
-/* Who is sent something after a Ping cannot tell from its number that of the Ping, and have it answered by
- * somebody who has not read it. */
+/* Otherwise a client could derive the cookie of a Ping from a later message, and answer without reading it.
+ */
 HOSTILE_TEST("the cookie of a Ping cannot be derived from other messages") {
         uint64_t ping = 0, reply;
         sd_bus_slot *filter;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Users without privileges who send whatever the bus lets them: random calls by the thousand, the largest
- * messages. The service does not fall and does not grow.
+ * Users without privileges send thousands of random calls, and the largest messages that the bus allows. The
+ * service does not crash and does not grow.
  */
 
 #include "base/macros.h"

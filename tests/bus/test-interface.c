@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The interface description against the service itself: whatever stands in the one is in the other. */
+/* Compares the interface description with the service. */
 
 #include <gio/gio.h>
 #include <string.h>
@@ -15,7 +15,7 @@
 typedef struct Interface {
         Fixture base;
         char *path; /* of the description */
-        char *text; /* what is in it */
+        char *text; /* its content */
         GDBusNodeInfo *described;
         char *listener;
 } Interface;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The option lifetime: a descriptor whose end is the listener's. */
+/* The option lifetime: the end of a descriptor is the end of the listener. */
 
 #include <fcntl.h>
 #include <sys/eventfd.h>

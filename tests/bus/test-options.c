@@ -43,7 +43,7 @@ static void attempt_finish(Attempt *a, const char *error, const char *culprit) {
         g_autoptr(TestCall) call = test_call_start(a->f->client, a->message);
 
         if (!test_call_error(call))
-                g_error("Listen took what is wrong with %s", culprit);
+                g_error("Listen accepted a wrong %s", culprit);
         g_assert_cmpstr(test_call_error(call), ==, error);
         if (!strstr(test_call_error_message(call), culprit))
                 g_error("\"%s\" does not name %s", test_call_error_message(call), culprit);
@@ -383,7 +383,7 @@ TEST("binaryType is a property and a detail of each connection") {
         }
 }
 
-/* Root sees everybody's, and whoever else runs the tests these. */
+/* Root sees the listeners of all users, another user its own. */
 static char *get_name_in_list(Fixture *f, const char *wanted) {
         g_autoptr(sd_bus_message) reply = test_call(f->client, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE,
                                                     "ListListeners", "");

@@ -13,7 +13,7 @@ static bool is_owned_by(TestClient *client, const char *listener, const char *na
         return streq(owner, name);
 }
 
-/* The fixture's client leaves; somebody else of its uid is there. */
+/* The fixture's client leaves; another client of its uid takes its place. */
 static TestClient *replace_client(Fixture *f, const char *listener) {
         TestClient *next = test_client_new(f->bus, (uid_t) -1);
 
@@ -220,7 +220,7 @@ TEST("another connection of the user may pause it") {
         assert_next(f, peer, 1, "patience");
 }
 
-/* An ownerless listener accepts nothing, whoever resumes it. */
+/* A listener without an owner accepts nothing, also after Resume. */
 TEST("nothing is accepted without an owner") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, "paused", "b",
                                                 true, NULL);

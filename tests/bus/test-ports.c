@@ -62,7 +62,7 @@ TEST("a given port is bound") {
         g_assert_cmpuint(test_get_port(f->client, listener), ==, free_port);
         assert_serves(f->client, listener, "::1", free_port);
 
-        /* Here these are nobody else's. */
+        /* In this network they are free. */
         if (!test_require_private_network())
                 return;
         for (size_t i = 0; i < ELEMENTS(ports); i++) {
@@ -277,7 +277,7 @@ TEST("another user is denied") {
         g_assert_false(test_service_is_listening(f->service, port));
         g_assert_cmpuint(count_fds(f), ==, n_fds);
 
-        /* Somebody else's port or a foreign address is nothing that a stranger finds out by asking. */
+        /* An unauthorized user does not learn which ports and addresses are in use. */
         listener = test_listen(f->client, port, -1, NULL);
         g_free(error);
         error = test_listen_fails(stranger, NULL, port, -1, NULL);

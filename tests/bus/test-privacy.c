@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* A listener obeys its owner alone, and its user may see it. The service runs as an ordinary user here, so
- * that there are, apart from the owner: another connection of its uid, somebody else, and root. */
+ * that there are, apart from the owner: another connection of its uid, another user, and root. */
 
 #include <grp.h>
 #include <pwd.h>
@@ -150,7 +150,7 @@ TEST_HERE("signals reach only the owner") {
         g_assert_cmpuint(test_client_count_overheard(p->owner), ==, 0);
 }
 
-/* Everybody may send signals to everybody, in the bus' own words too. */
+/* On this bus all clients may send signals, also in the name of the bus. */
 TEST_HERE("forged NameOwnerChanged signals are ignored") {
         g_autofree char *listener = NULL;
         sd_bus_message *m = NULL;
@@ -232,7 +232,7 @@ TEST_HERE("only the owner may use a listener") {
         serve_one(p, listener);
 }
 
-/* The first thing that a connection ever asks for is refused as well: nobody knows yet who it is. */
+/* The service does not know the uid of a connection at its first call. */
 TEST_HERE("the first call of a connection is denied, too") {
         g_autofree char *listener = NULL;
 
@@ -409,7 +409,7 @@ TEST_HERE("an unidentified caller is not logged as root") {
         g_assert_false(test_service_has_logged(p->service, "user 0"));
 }
 
-/* Whoever has a socket can lock it before the service does. What cannot be helped is told. */
+/* A client can lock the filter of its socket before the service does, which is logged. */
 TEST_HERE("a port that the client keeps is logged") {
         static const int on = 1;
         g_autofree char *listener = NULL;

@@ -113,7 +113,7 @@ TEST("all connections arrive in order") {
         peers_done(&peers);
 }
 
-/* What nobody has asked for stays in the kernel. */
+/* Other connections stay in the kernel. */
 TEST("no more is accepted than asked for") {
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PULL, NULL);
         uint16_t port = test_get_port(f->client, listener);
@@ -366,7 +366,7 @@ static void stall_with_an_answer(TestClient *hanging,
                                  uint32_t maximum,
                                  uint64_t accepted) {
         test_client_set_stalled(hanging, true);
-        /* Nobody will look at the answer. */
+        /* The answer stays unread. */
         test_call_free(test_accept_start(hanging, listener, maximum, TEST_ACCEPT_TIMEOUT_MAX));
         test_wait_for(test_get_u64(other, listener, "Accepted") == accepted);
         g_assert_cmpuint(test_get_u64(other, listener, "Delivered"), <, accepted);
@@ -416,13 +416,13 @@ TEST("a caller that leaves before its reply loses no connection") {
         test_call_free(first);
         test_client_free(leaving);
 
-        peer = test_connect_and_say(test_get_port(f->client, listener), "for who is left");
+        peer = test_connect_and_say(test_get_port(f->client, listener), "for the next caller");
         batch = test_accept_finish(second);
-        assert_got(batch, peer, 1, "for who is left");
+        assert_got(batch, peer, 1, "for the next caller");
         g_assert_cmpuint(test_get_u64(f->client, listener, "Lost"), ==, 0);
 }
 
-/* Its answer was on the way, and nobody has read it. */
+/* Its reply was sent and not read. */
 TEST("a caller that leaves without reading its reply loses no connection") {
         enum {
                 ROUNDS = 30
@@ -464,8 +464,8 @@ static void send_descriptors(TestClient *sender, TestClient *receiver, unsigned 
         }
 }
 
-/* dbus-daemon passes no descriptors on to whoever has not read 64 of them, and throws the reply away: what
- * goes along with it as a receipt is closed, though nothing was read. */
+/* dbus-daemon discards messages with descriptors to a client that has not read 64 of them. The receipt in the
+ * reply is closed then, though nothing was read. */
 TEST("a reply that the bus discards confirms nothing") {
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT_PULL, NULL);
         g_autoptr(TestClient) one = test_client_new(f->bus, (uid_t) -1),
@@ -627,7 +627,6 @@ TEST("a listener without an owner can be called") {
         uint16_t port = test_get_port(f->client, listener);
         TestClient *next = test_client_new(f->bus, (uid_t) -1);
         _cleanup_close_ int first = -EBADF, second = -EBADF;
-        g_autofree G_GNUC_UNUSED char *nobody = NULL;
 
         test_client_free(f->client);
         f->client = next;
@@ -672,13 +671,13 @@ TEST("a caller without descriptors is refused and loses no connection") {
         g_autoptr(TestClient) poor = test_client_new_full(f->bus, (uid_t) -1, TEST_CLIENT_NO_FDS);
         g_autoptr(TestCall) early = test_accept_start(poor, listener, 1, TEST_ACCEPT_TIMEOUT_MAX);
         g_autoptr(TestCall) late = NULL;
-        _cleanup_close_ int peer = test_connect_and_say(port, "for who can");
+        _cleanup_close_ int peer = test_connect_and_say(port, "for another caller");
 
         g_assert_cmpstr(test_call_error(early), ==, SD_BUS_ERROR_NOT_SUPPORTED);
         late = test_accept_start(poor, listener, 16, 0);
         g_assert_cmpstr(test_call_error(late), ==, SD_BUS_ERROR_NOT_SUPPORTED);
         g_assert_true(test_service_is_listening(f->service, port));
 
-        assert_gets(f->client, listener, peer, 1, "for who can");
+        assert_gets(f->client, listener, peer, 1, "for another caller");
         g_assert_cmpuint(test_get_u64(f->client, listener, "Lost"), ==, 0);
 }

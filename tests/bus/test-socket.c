@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Delivery "socket": the client accepts by itself, until the listener ends, whatever it has kept. */
+/* Delivery "socket": the client accepts by itself, until the listener ends. */
 
 #include <fcntl.h>
 #include <linux/filter.h>
@@ -39,12 +39,12 @@ static void assert_accepts(int socket, uint16_t port) {
         test_assert_connected(peer, fd);
 }
 
-/* Before its end, a copy of the socket accepts; afterwards it is good for nothing, whatever one tries. */
+/* Before its end, a copy of the socket accepts; afterwards it is useless. */
 typedef struct Copy {
         int socket;
         uint16_t port;
         int peer, accepted; /* a connection of before */
-        int queued;         /* one that nobody accepted */
+        int queued;         /* not accepted */
 } Copy;
 
 static Copy copy_new(TestClient *client, const char *listener) {
@@ -57,7 +57,7 @@ static Copy copy_new(TestClient *client, const char *listener) {
         return c;
 }
 
-/* Whatever the peer: refused, or not a sound for a second. */
+/* Refused, or no answer for a second. */
 static void assert_unreachable(uint16_t port) {
         static const char *const addresses[] = { "::1", "127.0.0.1" };
         int fds[ELEMENTS(addresses)];

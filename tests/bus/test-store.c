@@ -95,7 +95,6 @@ TEST_HERE("listeners and connections of all deliveries outlive the process") {
         g_assert_cmpstr(next, ==, TEST_MANAGER_PATH "/listener/5");
 }
 
-/* Whoever has seen it may say so, and say so again. */
 TEST_HERE("acknowledgements are accepted after a restart") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "acknowledge", "b", true, NULL);
         _cleanup_close_ int peer = test_connect("::1", test_get_port(f->client, listener));
@@ -119,7 +118,7 @@ static int on_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error *err
         return 0;
 }
 
-/* A client that looks at who sends would not believe anybody else. */
+/* A client that checks the sender would ignore signals of another one. */
 TEST_HERE("signals are sent after the new process owns the name") {
         g_autofree char *bound = NULL, *channel = NULL;
         _cleanup_close_ int theirs = -EBADF, lifetime = -EBADF, ours = -EBADF;
@@ -195,7 +194,6 @@ TEST_HERE("a Listen without a reply frees its port") {
         sd_bus_slot_unref(match);
 }
 
-/* What nobody owned when it was taken is still somebody's. */
 TEST_HERE("sockets and channels of listeners without an owner stay taken") {
         g_autofree char *socket = NULL, *channel = NULL, *left = NULL, *error = NULL;
         _cleanup_close_ int taken = -EBADF, ours = -EBADF, theirs = -EBADF, a = -EBADF, b = -EBADF,
@@ -226,7 +224,7 @@ TEST_HERE("sockets and channels of listeners without an owner stay taken") {
         g_assert_cmpuint(test_get_u64(f->client, left, "Accepted"), ==, 0);
 }
 
-/* Whose it was nobody knows any more. */
+/* The new process does not know the addresses of the peer. */
 TEST_HERE("connections lost before the restart are reported as such") {
         g_autofree char *channel = test_listen(f->client, 0, -1, "delivery", "s", "channel", NULL);
         _cleanup_close_ int ours = test_listener_call_fd(f->client, channel, "OpenChannel"), peer = -EBADF;
@@ -270,7 +268,7 @@ TEST_HERE("on another bus, owners are not confused") {
         stop(f);
         g_clear_pointer(&f->client, test_client_free);
 
-        /* Where somebody else has the owner's name, as each bus counts from 1. */
+        /* Another client has the owner's name here, as each bus counts from 1. */
         other = test_bus_new(NULL);
         do {
                 g_clear_pointer(&f->client, test_client_free);
@@ -313,7 +311,6 @@ TEST_HERE("the table of another version is discarded") {
         g_assert_cmpstr(again, ==, TEST_MANAGER_PATH "/listener/1");
 }
 
-/* Whatever comes back instead of what was kept. */
 TEST_HERE("invalid descriptors in the fd store are discarded") {
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         uint16_t port = test_get_port(f->client, listener);
@@ -347,7 +344,7 @@ TEST_HERE("invalid descriptors in the fd store are discarded") {
                 test_client_expect_accepted(f->client, listener, peer, 1);
         }
 
-        /* A table that would end whoever looks at it. */
+        /* A table that is too short: reading it would end the process. */
         stop(f);
         keeper_remove(f->keeper, "table");
         table = memfd_create("short", MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -378,7 +375,7 @@ TEST_HERE("a damaged table does not crash the service") {
         }
 }
 
-/* The listener is nobody's then, and what has come to it waits for the next who takes it. */
+/* The listener has no owner then, and its connections wait in the kernel. */
 TEST_HERE("the end of the bus loses no connection") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
         uint16_t port = test_get_port(f->client, listener);
@@ -407,7 +404,7 @@ TEST_HERE("the end of the bus loses no connection") {
         }
 }
 
-/* Who does not listen to the service does not stop it either, and is told later. */
+/* A manager that does not read does not block the service, and is notified later. */
 TEST_HERE("a busy service manager does not block the service") {
         g_auto(GStrv) listeners = g_new0(char *, 1001);
         g_autofree char *last = NULL;

@@ -139,7 +139,7 @@ static void call_unread(Fixture *f,
                 counted_start(calls, staller, make(staller));
                 if (i % COUNTED_AT_ONCE == COUNTED_AT_ONCE - 1) {
                         (void) sd_bus_flush(test_client_bus(staller));
-                        /* dbus-daemon lets nobody wait for more answers at a time than 128. */
+                        /* dbus-daemon allows 128 pending replies for each client. */
                         test_client_sync_service(f->client);
                 }
         }
@@ -244,7 +244,7 @@ static void assert_spared(Fixture *f, TestClient *owner, uint64_t before) {
         assert_served(f, f->client);
 }
 
-/* Somebody else opens the channel and leaves all in it unread: the owner is told of each. */
+/* Another client opens the channel and reads nothing: the owner gets an Error for each connection. */
 static void lose_connections(TestClient *client, const char *listener) {
         uint64_t n = test_get_u64(client, listener, "Lost") + N_LOST;
         int channel = test_listener_call_fd(client, listener, "OpenChannel");
@@ -282,8 +282,8 @@ TEST("unread Error signals do not affect others") {
         test_wait_for(test_client_count_signals(owner, "Error") == n_errors + N_LOST);
 }
 
-/* Calls of Accept that take what they can: when this returns, connections wait for which there is no room, as
- * long as nobody frees the answers. */
+/* Calls of Accept that take what they can: when this returns, connections wait for which there is no room,
+ * until the answers are freed. */
 static GPtrArray *use_up_room(TestClient *client, const char *listener, uint16_t port, GArray *peers) {
         GPtrArray *answers = g_ptr_array_new_with_free_func((GDestroyNotify) test_call_free);
         uint64_t n_accepted;
@@ -415,7 +415,7 @@ TEST("Closed is sent to a client that does not read") {
 #define FEW_LISTENERS 20U
 #define N_AT_ONCE 20000U /* their answers are more than dbus-daemon takes */
 
-/* In windows, as somebody who reads does. */
+/* In windows, as a client that reads does. */
 static void call_often(TestClient *client, sd_bus_message *(*make)(TestClient *client), unsigned n_calls) {
         Counted calls = {};
 
@@ -429,8 +429,7 @@ static void call_often(TestClient *client, sd_bus_message *(*make)(TestClient *c
         g_assert_cmpuint(calls.n_failed, ==, 0);
 }
 
-/* Many programs read and answer no Pings: those that wait for the answer to a call, and what is made with
- * jeepney. */
+/* Many programs read and answer no Pings: those that wait for a reply, and those that use jeepney. */
 TEST("a client that reads is served without answering Pings") {
         test_client_set_pings(f->client, TEST_PINGS_IGNORE);
         for (unsigned i = 0; i < FEW_LISTENERS; i++)
@@ -441,7 +440,7 @@ TEST("a client that reads is served without answering Pings") {
         g_assert_cmpuint(test_client_count_pings(f->client), <=, 1); /* the probe */
 }
 
-/* One list is longer than what may always be unread, and somebody of the same user reads nothing. */
+/* One list is longer than what may always be unread, and another client of the same user reads nothing. */
 TEST("a client that reads is served beside one that does not") {
         g_autoptr(TestClient) staller = test_client_new(f->bus, (uid_t) -1);
         Counted calls = {};

@@ -53,7 +53,7 @@ void attacker_connect(Attacker *a, unsigned n);
 void attacker_take(Attacker *a, unsigned n);
 /* Calls a method and never looks at the answer. Consumes the message. */
 void attack_call_blindly(TestClient *client, sd_bus_message *message);
-/* Neither reads nor answers any more, and what is sent to it has to wait in the bus: it has sent messages to
+/* Neither reads nor answers any more, and messages to it have to wait in the bus: it has sent messages to
  * itself until its socket was full. */
 void attacker_fill_buffer(Attacker *a);
 /* What root sees of its listener. */
@@ -74,7 +74,7 @@ uint64_t attack_listen(Machine *m, uid_t uid);
 /* The bystander gets a number of connections and the newcomer its listener. */
 void attack_look_on(Machine *m, TestClient *bystander, uint16_t port, Series *visits, Series *listens);
 
-/* A bystander, and how it is when nobody attacks. */
+/* A bystander, and its times without an attack. */
 typedef struct Watch {
         TestClient *bystander;
         char *listener;
@@ -88,7 +88,7 @@ typedef struct Watch {
 void watch_init(Watch *w, Machine *m);
 /* Neither the bystander nor the newcomer notices a thing. */
 void watch_assert_unnoticed(Watch *w, Machine *m);
-/* Nobody attacks any more. The service has all descriptors back. */
+/* After the attack: the service has all descriptors back. */
 void watch_done(Watch *w, Machine *m);
 
 /* Of the service, when it has done what it was told before. */

@@ -417,7 +417,7 @@ void machine_init(int *argc, char ***argv) {
         }
 
         test_init(argc, argv);
-        /* polkitd 122, in Debian 12, misses the end of a rule now and then, and everybody who asks it waits
+        /* polkitd 122, in Debian 12, misses the end of a rule now and then, and all callers wait
          * for the 15 s after which it looks again: it takes no lock when it wakes the thread that waits for
          * that. */
         test_be_patient(3);

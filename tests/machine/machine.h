@@ -51,7 +51,7 @@ uid_t machine_uid(const char *user);
 /* Runs a command while the loop goes on. It must succeed; returns what it has written to standard output and
  * error, without a newline at the end. */
 char *machine_run(const char *program, ...) G_GNUC_NULL_TERMINATED;
-/* The same, but as another user (NULL: root) and whatever its exit status is, which ret_status gets. */
+/* The same as another user (NULL: root), with any exit status, which ret_status gets. */
 char *machine_run_as(const char *user, int *ret_status, const char *program, ...) G_GNUC_NULL_TERMINATED;
 /* Starts it and does not wait. The output goes to the file. */
 TestChild *machine_start_as(const char *user, const char *log, const char *const *argv);
@@ -88,5 +88,5 @@ char *machine_journal_end(void);
 unsigned machine_journal_count(const char *since, ...) G_GNUC_NULL_TERMINATED;
 /* Waits for the first of these entries and returns one of its fields, or NULL where it lacks that. */
 char *machine_journal_get(const char *since, const char *field, ...) G_GNUC_NULL_TERMINATED;
-/* How often this is in what anybody has logged. */
+/* How often the journal has this text. */
 unsigned machine_count_logged(const char *text);

@@ -15,8 +15,8 @@ extern const Restart restart_crash;
 extern const Restart restart_by_systemctl;
 extern const Restart restart_upgrade;
 
-/* Before the service starts: what is between the two below takes as long as one likes, so that peers can
- * connect while nobody is there. */
+/* Before the service starts. The new process waits until restart_finish(), so that peers can connect while no
+ * process is running. */
 void restart_prepare(void);
 /* The process ends. */
 void restart_begin(Machine *m, const Restart *how);

@@ -35,7 +35,7 @@ static int on_peer(sd_event_source *source, int fd, uint32_t revents, void *user
         if (n == sizeof(serial)) {
                 p->served++;
                 p->longest = MAX(p->longest, test_now() - peer->start);
-                /* Nobody else has got this number. */
+                /* No other peer has got this number. */
                 g_assert_true(g_hash_table_add(p->served_now, GSIZE_TO_POINTER(serial)));
         } else if (p->leaving)
                 p->abandoned++;
@@ -117,7 +117,7 @@ static int on_listening(sd_event_source *source, int fd, uint32_t revents, void 
         return 0;
 }
 
-/* Whoever is left without a reply calls again. */
+/* A call without a reply is repeated. */
 static int on_defer(sd_event_source *source, void *userdata) {
         Party *p = userdata;
 

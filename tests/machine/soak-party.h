@@ -44,7 +44,7 @@ struct Party {
         unsigned n_slots, n_peers;
         bool holds;   /* no new peers */
         bool leaving; /* what ends now has been abandoned */
-        bool settles; /* what is left is taken */
+        bool settles; /* takes the rest */
 
         /* Since the listener is there. */
         uint64_t connected, served, handed, abandoned;
@@ -70,6 +70,6 @@ void party_resume(Party *p);
 void party_die(Party *p);
 void party_die_stalled(Party *p);
 
-/* Nobody new comes, and everybody is served. */
+/* No new peers connect; and until all are served. */
 void party_hold(Party *p);
 void party_settle(Party *p);

@@ -13,5 +13,5 @@ typedef struct Usage {
         uint64_t n_wakeups; /* in a second */
 } Usage;
 
-/* Nobody may ask it for anything meanwhile; that takes a second. */
+/* Takes a second, in which the service must not be called. */
 Usage usage_measure(void);

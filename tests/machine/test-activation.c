@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The service comes when it is called and goes when nobody needs it, and nobody notices. */
+/* The service is started by calls and exits when idle, and no call is lost. */
 
 #include <errno.h>
 #include <signal.h>
@@ -177,7 +177,8 @@ static void assert_answered(TestCall *call) {
 }
 
 /* The callers' moments of all rounds are spread from before the exit to after it, and those of one round are
- * next to each other, as whoever calls before the exit puts it off. One more calls when the name goes. */
+ * next to each other, because a call before the exit delays it. One more client calls when the name is
+ * released. */
 MACHINE_TEST("no call is lost when the service exits") {
         Caller callers[CALLERS - 1] = {};
         unsigned n_calls = 0, n_exits;
@@ -243,8 +244,8 @@ static bool is_gone(TestClient *caller, pid_t pid) {
         return machine_process_is_gone(pid);
 }
 
-/* A service that was called at the last moment stays, and may not be asked to reload then. It goes as soon as
- * it can, even while somebody calls: the next one takes over. */
+/* A service that was called at the last moment stays, and may not be asked to reload then. It exits as soon
+ * as it can, even while it is called: the next process takes over. */
 MACHINE_TEST("a call during the exit delays it only until it is answered") {
         g_autoptr(TestClient) later = NULL;
         pid_t bus, service = 0;
@@ -280,7 +281,7 @@ MACHINE_TEST("a call during the exit delays it only until it is answered") {
         test_wait_for(!test_bus_service_owner(m->bus));
 }
 
-/* Not the machine's own one, which is what is seen before the namespace is made. */
+/* Before the namespace exists, the path leads to the machine's own bus. */
 static bool is_other_bus(const char *path) {
         struct stat own, other;
 

@@ -163,7 +163,7 @@ static Caller *caller_new(const char *port) {
         caller->gate = open(GATE, O_RDWR | O_CLOEXEC);
         g_assert_no_errno(caller->gate);
         caller->child = machine_start_as(MACHINE_USER, OUTPUT, argv);
-        /* polkit registers an agent for the user whose process it is at that moment. */
+        /* polkit registers the agent for the uid that the process has at that moment. */
         test_wait_for(process_belongs_to(caller->child->pid, machine_uid(MACHINE_USER)));
         return caller;
 }
@@ -271,7 +271,7 @@ MACHINE_TEST("a caller may give up while it is asked") {
         }
         g_assert_false(test_child_has_exited(caller->child));
 
-        /* The caller gives up: nobody is asked any longer. polkitd says so; the agent itself only sees it
+        /* The caller gives up: the question is withdrawn. polkitd says so; the agent itself only sees it
          * after the line that it reads. */
         n_cancelled = machine_count_logged(GIVEN_UP);
         test_child_signal(caller->child, SIGKILL);

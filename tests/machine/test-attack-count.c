@@ -239,7 +239,7 @@ static void actor_hang(Actor *a) {
                 g_assert_cmpint(sd_event_source_set_enabled(a->source, SD_EVENT_OFF), >=, 0);
 }
 
-/* Nothing changes any more then but by the client's death, whoever else may come and go. */
+/* From then on, only the client's death changes the counters. */
 static void actor_prepare(Actor *a) {
         a->holds = true;
         if (a->fate != DIES_BEQUEATHING && actor_is_served_by_service(a))
@@ -258,8 +258,8 @@ static void actor_prepare(Actor *a) {
         }
 }
 
-/* What was accepted for it and has not arrived is lost, and the log names each. What waited in the kernel's
- * queue has nobody any more. */
+/* Accepted connections that were not delivered are lost, and each is logged. Those in the kernel's queue end.
+ */
 static void actor_count_lost(Actor *a,
                              uint64_t accepted,
                              uint64_t delivered,
@@ -413,7 +413,7 @@ static void test_count(Machine *m, const void *data) {
 
         count(m, data, WARM_UP);
         memory = attack_get_memory();
-        /* Another one, whose log has not yet named anybody's losses. */
+        /* Another user: the log has not reached its limit for this one. */
         machine_stop_service();
         n_fds = attack_count_fds(m);
         count(m, data, n);

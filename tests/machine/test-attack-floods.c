@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* Clients that ask for as much as they can, and one that makes up what it should answer: none gets more than
- * its due, and nobody else notices. */
+ * its share, and no other client notices. */
 
 #include <string.h>
 #include <sys/socket.h>
@@ -220,7 +220,7 @@ static void test_blind_acknowledgements(Machine *m, const void *data) {
         watch_done(&watch, m);
 }
 
-/* ------------------------------------------------------------------- descriptors that nobody reads */
+/* --------------------------------------------------------------------------- unread descriptors */
 
 /* Asks for the descriptor of each and reads none of the answers. */
 static void ask_blindly(TestClient *client, GPtrArray *listeners, const char *member) {

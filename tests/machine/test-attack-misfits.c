@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* Clients that are not fit to take connections, or leave at the wrong time: each comes to its documented end,
- * and nobody else notices. */
+ * and no other client notices. */
 
 #include <grp.h>
 #include <poll.h>
@@ -212,7 +212,7 @@ static void test_leaves_mid_delivery(Machine *m, const void *data) {
         g_assert_cmpuint(machine_journal_count(since, LOST, owner, NULL), ==, in_flight);
 }
 
-/* What the log does not name it counts, or whoever opens and drops channels could fill it. */
+/* Further lost connections are counted in one message, so that a client cannot flood the log. */
 static void test_loses_more_than_is_logged(Machine *m, const void *data) {
         g_autofree char *since = machine_journal_end(), *owner = NULL, *suppressed = NULL;
         g_autoptr(Attacker) a = attacker_new(m, 0, "channel");

@@ -17,7 +17,7 @@
 /* What they do before they stall. */
 typedef enum Kind {
         PLAIN = 1 << 0,
-        FULL_BUFFER = 1 << 1, /* what is sent to them waits in the bus */
+        FULL_BUFFER = 1 << 1, /* messages to them wait in the bus */
         GROWN = 1 << 2,       /* they had earned a large window */
 } Kind;
 
@@ -172,7 +172,7 @@ static void test_siege(Machine *m, const void *data) {
         g_assert_cmpuint(test_get_u64(bystander, listener, "Lost"), ==, 0);
 }
 
-/* Then connections have to wait, but nobody's calls: the bus reads nothing from a service that has filled it.
+/* Then connections have to wait, and no calls: the bus reads nothing from a service that has filled it.
  */
 static void test_crowd(Machine *m, const void *data) {
         g_autoptr(TestClient) bystander = attack_bystander_new(m), newcomer = NULL;

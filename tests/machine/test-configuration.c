@@ -51,7 +51,7 @@ MACHINE_TEST("the defaults apply without a file") {
         g_assert_cmpuint(machine_journal_count(end, CONFIGURATION, NULL), ==, 0);
 }
 
-/* The lines that are commented out in the installed file say what is so without them. */
+/* The lines that are commented out in the installed file have the defaults. */
 MACHINE_TEST("the installed file has the defaults as comments") {
         g_autofree char *end = machine_journal_end(), *content = NULL;
         g_auto(GStrv) lines = NULL;
@@ -187,7 +187,7 @@ MACHINE_TEST("AllowedPorts applies to all users") {
         assert_denied(m->user, 7999, "::");
         assert_denied(m->user, 8011, "::");
         assert_denied(m->user, 0, "::");
-        /* It holds for everybody. */
+        /* It applies to root as well. */
         assert_denied(m->root, 8011, "::");
 
         machine_reconfigure("AllowedPorts=80\nAllowedPorts=\nAllowedPorts=1024-65535");
@@ -262,7 +262,6 @@ MACHINE_TEST("a directory instead of a file is reported") {
         test_run_command("rmdir", path, NULL);
 }
 
-/* A reload of what is wrong changes nothing but what is right in it. */
 MACHINE_TEST("a wrong reload changes only what is valid") {
         g_autofree char *listener = test_listen(m->user, 0, -1, NULL);
 

@@ -42,7 +42,7 @@ MACHINE_TEST("a stop closes all listeners") {
         g_assert_cmpuint(count_stored(), ==, 0);
 }
 
-/* A port is free for anybody when Close has returned, though copies of the socket were with systemd. */
+/* A port is free for other programs when Close has returned, though systemd had copies of the socket. */
 MACHINE_TEST("Close frees the port") {
         for (unsigned n = 0; n < 50; n++) {
                 g_autofree G_GNUC_UNUSED char *a = test_listen(m->user, 0, -1, NULL), *listener = NULL,
@@ -73,7 +73,7 @@ static uint64_t get_manager_cpu(void) {
         return user + system;
 }
 
-/* systemd is told of a queue, once, and not of what is in it. Root does it, as polkit would cost systemd
+/* systemd stores a queue once, and not its entries. Root does it, as polkit would cost systemd
  * something, too. */
 MACHINE_TEST("listeners do not load systemd") {
         uint64_t cpu, stored;
@@ -181,7 +181,7 @@ static void restart_bus(void) {
 
 static void kill_bus(void) {
         g_free(machine_run("systemctl", "kill", "--signal=KILL", "dbus.service", NULL));
-        /* dbus.socket starts it again, for whoever comes next. */
+        /* dbus.socket starts it again for the next client. */
 }
 
 /* However the bus ends, and however often: what was left belongs to the next process, and no more than that.

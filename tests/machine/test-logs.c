@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What administrators find in the journal, and what nobody can fill it with. */
+/* The messages in the journal, and their limits. */
 
 #include <string.h>
 #include <unistd.h>
@@ -92,7 +92,7 @@ MACHINE_TEST("exhaustion is logged") {
         test_assert_connected(peer, accepted->socket);
 }
 
-/* What nobody owned was promised to somebody all the same. */
+/* A listener without an owner may have promised its port. */
 MACHINE_TEST("listeners closed by an administrator are logged") {
         g_autofree char *end = machine_journal_end(), *listener = NULL;
         _cleanup_close_ int peer = -EBADF;
@@ -206,7 +206,7 @@ MACHINE_TEST("a user cannot flood the journal") {
         g_assert_cmpuint(n, <=, 50);
         g_assert_cmpuint(machine_journal_count(end, NULL), <=, 60);
 
-        /* That hides nobody else. */
+        /* Messages about other users are not suppressed. */
         g_free(test_listen_fails(other, NULL, 80, -1, NULL));
         test_wait_for(machine_journal_count(end, other_uid, ID(REQUEST_DENIED), NULL) == 1);
 
@@ -227,7 +227,6 @@ MACHINE_TEST("a user cannot forge a line") {
         g_assert_cmpuint(machine_count_logged("-- MARK --"), ==, 0);
 }
 
-/* The journal hangs, and nobody notices. */
 MACHINE_TEST("a journal that hangs does not block the service") {
         g_free(machine_run("systemctl", "kill", "--signal=SIGSTOP", "systemd-journald.service", NULL));
         machine_configure("AllowedPorts=1024-65535");

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What the bus lets through, with its own policy and the project's: what is needed, and nothing else. */
+/* The bus, with its own policy and the project's, allows only the necessary messages. */
 
 #include <string.h>
 

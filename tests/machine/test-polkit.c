@@ -43,7 +43,7 @@ MACHINE_TEST("privileged ports need an authorization") {
         assert_denied(m->user, 1, INTERACTIVE_REQUIRED);
         g_assert_cmpint(test_connect_fails("127.0.0.1", 80), ==, ECONNREFUSED);
 
-        /* It would take part in being asked, but nobody is there to ask it. */
+        /* The caller allows questions, but no agent is running. */
         call = test_listen_start(m->user, 80, true);
         g_assert_cmpstr(test_call_error(call), ==, SD_BUS_ERROR_ACCESS_DENIED);
 }
@@ -67,7 +67,7 @@ MACHINE_TEST("a rule can forbid") {
         assert_denied(m->user, 0, SD_BUS_ERROR_ACCESS_DENIED);
         assert_denied(m->user, 80, SD_BUS_ERROR_ACCESS_DENIED);
         assert_listens(other, 0);
-        /* Nobody asks polkit about root. */
+        /* polkit is not asked about root. */
         assert_listens(m->root, 0);
         assert_listens(m->root, 80);
 }

@@ -50,7 +50,7 @@ static void test_signals_go_on(Machine *m, const void *data) {
         g_assert_cmpuint(test_client_count_signals(m->user, "Error"), ==, 0);
         g_assert_cmpuint(test_get_u64(m->user, listener, "Accepted"), ==, 3);
 
-        /* Nobody gets a number of before. */
+        /* Numbers of listeners are not used again. */
         g_autofree char *next = test_listen(m->user, 0, -1, NULL);
 
         g_assert_cmpstr(next, ==, TEST_MANAGER_PATH "/listener/4");
@@ -111,7 +111,7 @@ static void test_channels_go_on(Machine *m, const void *data) {
 
         restart_begin(m, data);
         late = test_connect("::1", port);
-        restart_assert_in_channel(channel, unread, 2); /* as nobody is needed for that */
+        restart_assert_in_channel(channel, unread, 2); /* which needs no process */
         restart_finish(m);
         restart_assert_in_channel(channel, late, 3);
         last = test_connect("::1", port);
@@ -323,7 +323,7 @@ static void test_who_left_loses_its_listeners(Machine *m, const void *data) {
         g_assert_cmpint(test_connect_fails("::1", bound_port), ==, ECONNREFUSED);
 }
 
-/* What was granted stays, whatever the configuration has become; who wants more is told so. */
+/* Existing listeners stay under lower limits; new ones are refused. */
 static void test_limits_do_not_close(Machine *m, const void *data) {
         g_autofree char *a = NULL, *b = NULL, *error = NULL;
         _cleanup_close_ int peer = -EBADF;

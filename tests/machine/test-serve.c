@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What the tool is for: real servers, which know nothing of the service, for a user who is not root. */
+/* The tool runs real servers, which do not know the service, for a user without privileges. */
 
 #include <signal.h>
 #include <string.h>

@@ -247,7 +247,7 @@ static bool is_tidy(Soak *s, const Usage *base) {
         return attack_count_fds(s->m) <= base->n_fds;
 }
 
-/* Everybody agrees about every connection. base: what the service may use, once it is known. */
+/* All counters of connections agree. base: what the service may use, once it is known. */
 static Usage check(Soak *s, const Usage *base) {
         Usage u;
         Sums sums;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The tool as it is installed, with the real polkit: who is asked for a password, and who is not. */
+/* The tool as it is installed, with the real polkit: when it asks for a password. */
 
 #include <string.h>
 
@@ -71,7 +71,7 @@ MACHINE_TEST("no password is asked for without a terminal or with --no-ask-passw
         g_assert_false(terminal_shows(t, TERMINAL_PROMPT));
         g_assert_true(terminal_shows(t, "without --no-ask-password"));
 
-        /* Nobody sits there. */
+        /* Without a terminal. */
         tool_assert_fails(script, 1, "Failed to close listener 1", NULL);
         g_assert_true(test_is_listening(machine_service_pid(), test_get_port(m->root, listener)));
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The unit takes from the service whatever it does not need, and nothing that it needs. */
+/* The sandbox of the unit allows what the service needs, and no more. */
 
 #include <string.h>
 #include <unistd.h>
