@@ -50,6 +50,7 @@ void test_assert_served(TestClient *client, const char *listener, const char *ad
         g_autoptr(TestAccepted) accepted = test_client_wait_accepted(client);
 
         g_assert_cmpstr(accepted->listener, ==, listener);
+        g_assert_cmpuint(accepted->local_port, ==, test_remote_port(peer));
         test_assert_connected(peer, accepted->socket);
 }
 

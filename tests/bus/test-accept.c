@@ -274,11 +274,7 @@ static void plan(AcceptErrors *e, int error) {
 }
 
 static void assert_serves(AcceptErrors *e, const char *listener) {
-        _cleanup_close_ int peer = test_connect("::1", test_get_port(e->base.client, listener));
-        g_autoptr(TestAccepted) accepted = test_client_wait_accepted(e->base.client);
-
-        g_assert_cmpstr(accepted->listener, ==, listener);
-        test_assert_connected(peer, accepted->socket);
+        test_assert_served(e->base.client, listener, "::1");
         g_assert_cmpuint(e->n_planned, ==, 0);
 }
 

@@ -79,13 +79,6 @@ static void tear_down(Privacy *p, const void *data) {
         g_free(p->program);
 }
 
-static void serve_one(Privacy *p, const char *listener) {
-        _cleanup_close_ int peer = test_connect("127.0.0.1", test_get_port(p->owner, listener));
-        g_autoptr(TestAccepted) accepted = test_client_wait_accepted(p->owner);
-
-        test_assert_connected(peer, accepted->socket);
-}
-
 /* ---- Signals ---- */
 
 /* To set another user's limits takes that user, or more than root has in most containers. */
@@ -138,7 +131,7 @@ TEST_HERE("signals reach only the owner") {
                 test_client_match_everything(others[i]);
 
         listener = test_listen(p->owner, 0, -1, NULL);
-        serve_one(p, listener);
+        test_assert_served(p->owner, listener, "127.0.0.1");
         provoke_error(p, listener);
         test_listener_call(p->owner, listener, "Close");
         closed = test_client_wait_closed(p->owner);
@@ -171,7 +164,7 @@ TEST_HERE("forged NameOwnerChanged signals are ignored") {
         sd_bus_message_unref(m);
         test_client_sync_service(p->stranger);
 
-        serve_one(p, listener);
+        test_assert_served(p->owner, listener, "127.0.0.1");
 }
 
 /* ---- Calls ---- */
@@ -215,7 +208,7 @@ TEST_HERE("only the owner may use a listener") {
 
         listener = test_listen(p->owner, 0, -1, "name", "s", "seen", NULL);
         acknowledged = test_listen(p->owner, 0, -1, "acknowledge", "b", true, NULL);
-        serve_one(p, acknowledged);
+        test_assert_served(p->owner, acknowledged, "127.0.0.1");
         for (unsigned i = 0; i < 2; i++) {
                 TestClient *other = i == 0 ? p->sibling : p->stranger;
 
@@ -229,7 +222,7 @@ TEST_HERE("only the owner may use a listener") {
 
         g_assert_false(test_get_bool(p->owner, listener, "Paused"));
         g_assert_cmpuint(test_get_u64(p->owner, acknowledged, "Delivered"), ==, 0);
-        serve_one(p, listener);
+        test_assert_served(p->owner, listener, "127.0.0.1");
 }
 
 /* The service does not know the uid of a connection at its first call. */
@@ -242,7 +235,7 @@ TEST_HERE("the first call of a connection is denied, too") {
         listener = test_listen(p->owner, 0, -1, NULL);
         assert_may_not_close(p->sibling, listener);
         assert_may_not_read(p->stranger, listener);
-        serve_one(p, listener);
+        test_assert_served(p->owner, listener, "127.0.0.1");
 }
 
 TEST_HERE("root may read and close a listener, and no more") {
@@ -256,7 +249,7 @@ TEST_HERE("root may read and close a listener, and no more") {
         assert_may_not_use(p->root, listener);
         name = test_get_string(p->root, listener, "Name");
         g_assert_cmpstr(name, ==, "mine");
-        serve_one(p, listener);
+        test_assert_served(p->owner, listener, "127.0.0.1");
 
         test_listener_call(p->root, listener, "Close");
         closed = test_client_wait_closed(p->owner);

@@ -127,11 +127,9 @@ TEST("--version and the property agree") {
 /* A day without trouble leaves nothing in the log. */
 TEST("normal use logs nothing") {
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
-        _cleanup_close_ int peer = test_connect("::1", test_get_port(f->client, listener));
-        g_autoptr(TestAccepted) accepted = test_client_wait_accepted(f->client);
         g_autofree char *log = NULL;
 
-        test_assert_connected(peer, accepted->socket);
+        test_assert_served(f->client, listener, "::1");
         test_wait_for(test_get_u64(f->client, listener, "Delivered") == 1);
         test_listener_call(f->client, listener, "Close");
         g_assert_cmpint(test_service_stop(f->service), ==, 0);

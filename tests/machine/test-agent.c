@@ -184,10 +184,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Caller, caller_free)
 
 static void assert_serves(TestClient *client) {
         g_autofree char *listener = test_listen(client, 0, -1, NULL);
-        _cleanup_close_ int peer = test_connect("127.0.0.1", test_get_port(client, listener));
-        g_autoptr(TestAccepted) accepted = test_client_wait_accepted(client);
 
-        test_assert_connected(peer, accepted->socket);
+        test_assert_served(client, listener, "127.0.0.1");
         test_listener_call(client, listener, "Close");
 }
 
