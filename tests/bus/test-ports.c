@@ -204,6 +204,9 @@ TEST("MaxListenersPerUser limits the listeners of a user") {
         g_autoptr(TestClient) second = test_client_new(f->bus, (uid_t) -1);
         unsigned n_fds;
 
+        if (!test_require_descriptors(limit + 256))
+                return;
+
         /* Over all of the user's connections. */
         for (uint32_t i = 0; i < limit; i++) {
                 g_free(listener);

@@ -174,6 +174,9 @@ TEST("unread long lists do not affect others") {
         g_autoptr(TestClient) staller = test_client_new(f->bus, (uid_t) -1);
         g_autofree char *name = g_strnfill(255, 'n');
 
+        if (!test_require_descriptors(COUNTED_LISTENERS + 256))
+                return;
+
         for (unsigned i = 0; i < COUNTED_LISTENERS; i++)
                 g_free(test_listen(staller, 0, -1, "name", "s", name, NULL));
 
@@ -442,6 +445,9 @@ TEST("a client that reads is served without answering Pings") {
 TEST("a client that reads is served beside one that does not") {
         g_autoptr(TestClient) staller = test_client_new(f->bus, (uid_t) -1);
         Counted calls = {};
+
+        if (!test_require_descriptors(COUNTED_LISTENERS + 256))
+                return;
 
         for (unsigned i = 0; i < COUNTED_LISTENERS; i++)
                 g_free(test_listen(f->client, 0, -1, NULL));

@@ -202,6 +202,9 @@ static void test_no_memory(Fixture *f, const void *data) {
         return;
 #endif
         serving_raise_descriptors();
+        if (!test_require_descriptors(2 * MANY + 256))
+                return;
+
         r = relay_start(f, target_new(), NULL);
         g_assert_no_errno(prlimit(r.tool->child->pid, RLIMIT_AS, &none, NULL));
         for (unsigned i = 0; i < MANY; i++)
