@@ -26,6 +26,9 @@ static void test_header(void) {
         state_init_header(&header);
         header.magic[0] = '\0'; /* it is written last: the table is incomplete */
         g_assert_cmpint(state_check_header(&header), ==, -EBADMSG);
+        state_init_header(&header);
+        header.last_id = STATE_NUMBER_MAX + 1;
+        g_assert_cmpint(state_check_header(&header), ==, -EBADMSG);
 }
 
 static void test_slot(void) {
@@ -37,6 +40,9 @@ static void test_slot(void) {
         g_assert_cmpuint(read.accepted, ==, 7);
         g_assert_cmpuint(read.flags, ==, STATE_PAUSED);
         g_assert_cmpstr(read.owner, ==, "");
+
+        slot.accepted = STATE_NUMBER_MAX + 1;
+        g_assert_cmpint(state_read_slot(&slot, 5, &read), ==, -EBADMSG);
 
         slot.id = 0;
         g_assert_cmpint(state_read_slot(&slot, 0, &read), ==, -ENOENT);
@@ -125,7 +131,11 @@ static void test_packets(void) {
         g_assert_cmpint(state_check_packet(&packet, packet.size), ==, -EBADMSG);
         state_init_connection(&packet, 0, 1, &a);
         g_assert_cmpint(state_check_packet(&packet, packet.size), ==, -EBADMSG);
+        state_init_connection(&packet, STATE_NUMBER_MAX + 1, 1, &a);
+        g_assert_cmpint(state_check_packet(&packet, packet.size), ==, -EBADMSG);
         state_init_connection(&packet, 1, 0, &a);
+        g_assert_cmpint(state_check_packet(&packet, packet.size), ==, -EBADMSG);
+        state_init_connection(&packet, 1, STATE_NUMBER_MAX + 1, &a);
         g_assert_cmpint(state_check_packet(&packet, packet.size), ==, -EBADMSG);
         state_init_connection(&packet, 1, 1, &a);
         packet.type = STATE_LISTENER;

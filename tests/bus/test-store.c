@@ -375,6 +375,32 @@ TEST_HERE("a damaged table does not crash the service") {
         }
 }
 
+/* The next number would be 0, which the service never uses. */
+TEST_HERE("numbers at the end of their range do not end the service") {
+        static const off_t places[] = {
+                sizeof(StateHeader) + offsetof(StateSlot, accepted),
+                offsetof(StateHeader, last_id),
+        };
+        const uint64_t highest = UINT64_MAX;
+
+        for (size_t i = 0; i < ELEMENTS(places); i++) {
+                g_autofree char *saved = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
+                uint16_t port = test_get_port(f->client, saved);
+                _cleanup_close_ int peer = -EBADF;
+
+                test_wait_for(keeper_find(f->keeper, "table") >= 0);
+                stop(f);
+                g_assert_cmpint(pwrite(keeper_find(f->keeper, "table"), &highest, sizeof(highest), places[i]),
+                                ==, sizeof(highest));
+                start(f);
+                g_assert_cmpint(test_connect_fails("::1", port), ==, ECONNREFUSED);
+
+                g_autofree char *next = test_listen(f->client, 0, -1, NULL);
+                peer = test_connect("::1", test_get_port(f->client, next));
+                test_client_expect_accepted(f->client, next, peer, 1);
+        }
+}
+
 /* The listener has no owner then, and its connections wait in the kernel. */
 TEST_HERE("the end of the bus loses no connection") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);

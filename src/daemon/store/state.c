@@ -25,8 +25,10 @@ int state_check_header(const StateHeader *header) {
         if (memcmp(header->magic, STATE_MAGIC, sizeof(STATE_MAGIC)) != 0)
                 return -EBADMSG;
 
-        return header->version == STATE_VERSION && header->slot_size == sizeof(StateSlot) ? 0
-                                                                                          : -EPROTONOSUPPORT;
+        if (header->version != STATE_VERSION || header->slot_size != sizeof(StateSlot))
+                return -EPROTONOSUPPORT;
+
+        return header->last_id <= STATE_NUMBER_MAX ? 0 : -EBADMSG;
 }
 
 /* True for a unique bus name such as ":1.42". libsystemd refuses to send a message to a malformed name. */
@@ -53,6 +55,8 @@ int state_read_slot(const StateSlot *slot, uint64_t id, StateSlot *ret) {
         memcpy(&copy, slot, sizeof(copy));
         if (id == 0 || copy.id != id)
                 return -ENOENT;
+        if (copy.accepted > STATE_NUMBER_MAX)
+                return -EBADMSG;
 
         copy.owner[sizeof(copy.owner) - 1] = '\0';
         if (!is_unique_name(copy.owner))
@@ -85,7 +89,7 @@ int state_check_packet(const void *data, size_t size) {
                 return -EBADMSG;
 
         memcpy(&packet, data, size < sizeof(packet) ? size : sizeof(packet));
-        if (packet.size != size || packet.id == 0)
+        if (packet.size != size || packet.id == 0 || packet.id > STATE_NUMBER_MAX)
                 return -EBADMSG;
 
         switch (packet.type) {
@@ -100,6 +104,7 @@ int state_check_packet(const void *data, size_t size) {
 
         case STATE_CONNECTION:
                 return size == STATE_PACKET_SIZE(connection) && packet.connection.serial > 0 &&
+                                                       packet.connection.serial <= STATE_NUMBER_MAX &&
                                                        (packet.connection.family == 4 ||
                                                         packet.connection.family == 6)
                                        ? 0

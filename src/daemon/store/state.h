@@ -25,6 +25,9 @@
 #define STATE_MAGIC "TCPServerSocket"
 #define STATE_VERSION UINT32_C(2)
 
+/* No process reaches these numbers of listeners and connections, so that the next one can be added to any. */
+#define STATE_NUMBER_MAX (UINT64_MAX / 2)
+
 /* At least the highest possible MaxListeners. Unused slots take no memory. */
 #define STATE_SLOTS_MAX (UINT32_C(1) << 20)
 
@@ -63,11 +66,11 @@ typedef struct StateTable {
 
 void state_init_header(StateHeader *header);
 
-/* Returns -EBADMSG without the magic, -EPROTONOSUPPORT for another version. */
+/* Returns -EBADMSG without the magic or with an invalid last_id, -EPROTONOSUPPORT for another version. */
 int state_check_header(const StateHeader *header);
 
-/* Copies a slot. Returns -ENOENT if it does not belong to the listener with that id. The owner of the copy is
- * a well-formed unique name or empty. */
+/* Copies a slot. Returns -ENOENT if it does not belong to the listener with that id, and -EBADMSG if its
+ * number of accepted connections is invalid. The owner of the copy is a well-formed unique name or empty. */
 int state_read_slot(const StateSlot *slot, uint64_t id, StateSlot *ret);
 
 /* A name that is too long is stored as an empty one. */

@@ -38,15 +38,17 @@ static int read_listener(StateTable *table, const StatePacket *packet, StoreFoun
         size_t length;
         int r;
 
-        if (state_read_slot(slot, packet->id, &found->state) < 0)
+        r = state_read_slot(slot, packet->id, &found->state);
+        if (r == -ENOENT)
                 return false; /* the last process died while it closed the listener */
 
         text = state_get_text(packet, &length);
-        r = options_text_read(text, length, &found->options);
+        if (r >= 0)
+                r = options_text_read(text, length, &found->options);
         if (errno_is_transient(r))
                 return r;
         if (r < 0) {
-                log_error("Closing a listener of user %u, failed to read its saved options: %s",
+                log_error("Closing a listener of user %u, failed to read its saved state: %s",
                           (unsigned) packet->listener.uid, strerror(-r));
                 return false;
         }
