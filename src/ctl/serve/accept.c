@@ -58,8 +58,8 @@ struct Acceptor {
         bool lost;
 };
 
-/* Tries again after RETRY_USEC: see update(). */
-static void wait_a_moment(Acceptor *a, int error) {
+/* Pauses the gate. update() arms the timer that tries again after RETRY_USEC. */
+static void pause_and_retry(Acceptor *a, int error) {
         message_shortage(error, strerror(-error));
         gate_pause(a->gate);
 }
@@ -153,7 +153,7 @@ static void watch_job(Job *job) {
 
         r = sd_event_add_child(a->event, &job->child, job->pid, WEXITED, on_exit_of_command, job);
         if (r < 0 && errno_is_transient(r))
-                wait_a_moment(a, r);
+                pause_and_retry(a, r);
         else if (r < 0)
                 (void) sd_event_exit(a->event,
                                      message_error(r, _("Failed to wait for a process: %s."), strerror(-r)));
@@ -175,7 +175,7 @@ static void start_job(Job *job) {
         r = command_start(a->command, &input, &job->pid);
         if (r < 0) {
                 TAILQ_INSERT_HEAD(&a->unstarted, job, jobs);
-                wait_a_moment(a, r);
+                pause_and_retry(a, r);
                 return;
         }
 

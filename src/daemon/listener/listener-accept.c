@@ -95,7 +95,7 @@ static void listener_back_off(Listener *l, int error) {
         listener_start_hold(l, LISTENER_HOLD_SHORTAGE, now + l->back_off_usec);
 }
 
-/* Sends waiting connections: new ones, and those for a new owner or after a failure. */
+/* Sends waiting connections: new ones, and those that wait since a failure or for a new owner. */
 static void listener_push(Listener *l, bool more) {
         int r;
 
@@ -110,8 +110,9 @@ static void listener_push(Listener *l, bool more) {
                 listener_back_off(l, -r);
 }
 
-/* Consumes fd and the entry in the store. Returns a negative errno if the connection is lost. */
-static int listener_take(Listener *l, int fd, const Address *peer, SpoolEntry *saved) {
+/* Adds a connection to the delivery. Consumes fd and the entry in the store. Returns a negative errno if the
+ * connection is lost. */
+static int listener_add_connection(Listener *l, int fd, const Address *peer, SpoolEntry *saved) {
         Address local = l->address;
         Handoff *handoff;
         int r = 0;
@@ -172,7 +173,7 @@ static AcceptResult listener_hand_over(Listener *l, int fd, const Address *peer)
         if (l->pacer.interval_ns > 0)
                 pacer_count(&l->pacer, clock_get_ns());
 
-        r = listener_take(l, fd, peer, saved);
+        r = listener_add_connection(l, fd, peer, saved);
         if (r < 0)
                 listener_count_lost(l, peer, -r);
 

@@ -100,8 +100,9 @@ static int set_delivery(ListenOptions *o, OptionValue v, Error *error) {
         return 0;
 }
 
-/* Whether the kernel itself implements the descriptor: /proc shows it as "pipe:[4711]", or it is a FIFO. */
-static bool descriptor_is_the_kernels(int fd) {
+/* Whether the kernel alone implements the descriptor, and no file system can block on it: /proc shows it as
+ * "pipe:[4711]", or it is a FIFO. */
+static bool descriptor_is_kernel_object(int fd) {
         static const char *const kinds[] = {
                 "pipe:",
                 "socket:",
@@ -134,7 +135,7 @@ static int check_pollable(int fd) {
 
         /* Adding a descriptor to epoll polls it, and if it is an epoll descriptor itself, all that it
          * watches. A file on FUSE can block that for ever, and not even SIGKILL ends it. */
-        if (!descriptor_is_the_kernels(fd))
+        if (!descriptor_is_kernel_object(fd))
                 return -EPERM;
 
         epoll = epoll_create1(EPOLL_CLOEXEC);
