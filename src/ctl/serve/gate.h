@@ -39,7 +39,7 @@ int gate_new_within_limits(unsigned max,
                            GateEnter enter,
                            void *userdata,
                            Gate **ret);
-/* Closes the connections that are held. All that entered must have left. */
+/* Closes the connections that are held. All connections that entered must have left. */
 Gate *gate_free(Gate *g);
 
 /* Whether another connection may be accepted. */

@@ -10,7 +10,7 @@
 typedef struct Field {
         const char *property; /* on the bus, and for "show" */
         const char *key;      /* in JSON */
-        char type; /* of D-Bus: 's' as a char * that is the struct's own, 'b' as an int, 'q', 'u', 't' */
+        char type; /* of D-Bus: 's' as a char * that the struct owns, 'b' as an int, 'q', 'u', 't' */
         size_t offset;
 } Field;
 

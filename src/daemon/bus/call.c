@@ -172,7 +172,7 @@ static void on_authorization(PolkitAnswer answer, void *userdata) {
         CallNeed again = {};
         int r;
 
-        /* The calls of a client are freed when it leaves, so that it is found. */
+        /* Never NULL, as the calls of a client are freed when it leaves. */
         call->client = manager_find_client(call->manager, sd_bus_message_get_sender(call->message));
         call->authorized = answer == POLKIT_ALLOWED;
 
@@ -234,7 +234,7 @@ static int on_identity(sd_bus_message *answer, void *userdata, sd_bus_error *ret
         TAILQ_REMOVE(&call->queue->calls, call, link);
         call->slot = sd_bus_slot_unref(call->slot);
 
-        /* The calls of a client are freed when it leaves, so that it is found. */
+        /* Never NULL, as the calls of a client are freed when it leaves. */
         call->client = manager_find_client(call->manager, sd_bus_message_get_sender(call->message));
         assert(call->client && call->client->n_calls > 0);
         call->client->n_calls--;

@@ -139,7 +139,7 @@ int listener_properties_append(sd_bus *bus, sd_bus_message *m, Listener *l) {
         return sd_bus_message_close_container(m);
 }
 
-/* To read a property never asks for a password. */
+/* Reading a property never asks for a password. */
 static void need_get(Call *call, CallNeed *need) {
         access_need_manage(call, need, ACCESS_SEE,
                            N_("Authentication is required to see another user's listener on port $(port)."),

@@ -6,7 +6,7 @@
  * sd-bus would check that by a synchronous question to the bus for the caller's credentials, during which the
  * service stands still. So Set is handled before the vtable, and waits until the caller is identified, like
  * any method. The properties stay privileged in the vtable, for introspection. The bus policy refuses Set as
- * well, but others may have changed that file.
+ * well, but an administrator may have changed that file.
  */
 
 #include <systemd/sd-bus.h>

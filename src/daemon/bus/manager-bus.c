@@ -24,7 +24,7 @@
 /* At the end of the file. */
 static const sd_bus_vtable *get_manager_vtable(void);
 
-/* The configuration refuses it, to root as well. */
+/* The configuration forbids the port, the address or the delivery, to root as well. */
 static int set_forbidden_error(Call *call, int r, const ListenOptions *o) {
         char address[ADDRESS_STRING_MAX];
 
@@ -133,7 +133,7 @@ static void need_listen(Call *call, CallNeed *need) {
         const ListenOptions *o = call->data;
         bool privileged = port_is_privileged(o->port);
 
-        /* No question to polkit for a port that the configuration refuses anyway. */
+        /* polkit is not asked about a request that the configuration forbids; act_listen() refuses it. */
         if (manager_check_settings(call->manager, o) != 0)
                 return;
 

@@ -304,7 +304,7 @@ static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         return 0;
 }
 
-/* A timeout is a missing answer of a person only if the question is on the screen. */
+/* POLKIT_TIMED_OUT means that the user did not answer, so it requires that the dialog was shown. */
 static PolkitAnswer query_get_late_answer(const PolkitQuery *query) {
         if (query->failed)
                 return POLKIT_UNAVAILABLE;

@@ -24,8 +24,8 @@
 
 #define UNIT "tcpserversocketd.service"
 
-/* How long systemd is asked to wait, and how often, while a stopping service has listeners again: see
- * on_name_released(). */
+/* While a stopping service has listeners again, it asks systemd for so much more time, and asks again at this
+ * interval: see on_name_released(). */
 #define EXTEND_USEC (UINT64_C(30) * 1000 * 1000)
 #define EXTEND_CHECK_USEC (UINT64_C(1) * 1000 * 1000)
 
@@ -84,8 +84,8 @@ static void on_listener_turn(void *userdata) {
         if (++calls->n_turns % TURNS_PER_MESSAGE != 0)
                 return;
 
-        /* The message is lost, which may be a call or tell that a client has left. So the service exits, as
-         * it does if sd-bus meets the error in the event loop. */
+        /* The message is lost. It may have been a call, or the report that a client has left. So the service
+         * exits, as it does after the same error in the event loop. */
         r = sd_bus_process(calls->bus, NULL);
         if (r < 0) {
                 log_error("Failed to process a message of the bus: %s", strerror(-r));

@@ -171,7 +171,8 @@ int manager_listen(Manager *m, Client *client, ListenOptions *options, Listener 
         if (r < 0)
                 return r;
 
-        /* Also if this fails, the number is never used again. */
+        /* Before the listener exists, so that after a crash the next process does not use its number again.
+         */
         if (m->store)
                 store_set_last_id(m->store, m->last_id + 1);
 
@@ -247,7 +248,7 @@ void manager_take_back(Listener *l) {
 void manager_forget_listener(Manager *m, Listener *l) {
         if (l->owner)
                 client_disown(l->owner, l);
-        /* It takes a table for empty that has the listener. */
+        /* The analyzer assumes an empty table, but the table contains the listener. */
         /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference) */
         HASH_DEL(m->listeners, l);
 }

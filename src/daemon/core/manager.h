@@ -60,7 +60,7 @@ int manager_new(sd_event *event,
 /* Consumes the settings. Listeners that they do not allow stay open. */
 void manager_set_settings(Manager *m, Settings *settings);
 
-/* Closes all listeners and tells their owners. */
+/* Closes all listeners and reports this to their owners. */
 void manager_close_all(Manager *m);
 
 /* Leaves all saved listeners to the next process, also those that are created later, and closes the others.
@@ -86,16 +86,16 @@ int manager_check_settings(const Manager *m, const ListenOptions *options);
  * given to its owner. Returns 0, a positive MANAGER_E_*, or a negative errno of listener_new(). */
 int manager_listen(Manager *m, Client *client, ListenOptions *options, Listener **ret);
 
-/* Gives a listener to its owner, at once or as soon as we have the name; its call has been answered. May
- * close it. */
+/* Gives a listener to its owner, at once or as soon as the service has its name. Call it after the
+ * reply to Listen. May close the listener. */
 void manager_own(Manager *m, Client *client, Listener *l);
 
 /* Opens the channel of a listener: a descriptor, -EDQUOT if its user has too many, -ENOSPC if there are too
  * many in all, or what listener_open_channel() returns. */
 int manager_open_channel(Manager *m, Listener *l);
 
-/* The descriptor of OpenChannel or TakeSocket did not reach its client, who may call once more. */
+/* The descriptor of OpenChannel or TakeSocket did not reach its client, which may call once more. */
 void manager_take_back(Listener *l);
 
-/* To be called when a listener is closed: the manager and the owner know it no longer. */
+/* Removes a listener from the manager and from its owner. Call it when the listener is closed. */
 void manager_forget_listener(Manager *m, Listener *l);

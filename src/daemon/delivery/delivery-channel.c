@@ -185,7 +185,7 @@ static int measure_packet(const int pair[static 2], unsigned *ret) {
         if (ioctl(pair[0], SIOCOUTQ, &size) < 0 || size <= 0)
                 return -EIO;
 
-        /* The kernel closes the descriptor, as there is no room for it. */
+        /* Without a control buffer, the kernel closes the descriptor of the packet. */
         if (recv(pair[1], buffer, sizeof(buffer), 0) < 0)
                 return -errno;
 
@@ -266,7 +266,8 @@ int delivery_channel_restore(Delivery *d, StoreFound *found) {
         if (r < 0)
                 return r;
 
-        /* Its end may close the listener, which is reported to the owner. channel_set_owner() enables it. */
+        /* A hang-up may close the listener, which is reported to the owner. channel_set_owner() enables the
+         * source. */
         (void) sd_event_source_set_enabled(c->source, SD_EVENT_OFF);
         c->packet_size = found->packet_size;
         c->ours = TAKE_FD(found->fds[0]);

@@ -72,10 +72,10 @@ static int bind_to_nowhere(int fd) {
         return setsockopt(fd, SOL_SOCKET, SO_BINDTOIFINDEX, &nowhere, sizeof(nowhere)) < 0 ? -errno : 0;
 }
 
-/* Either measure makes the copies of the client deaf, and each may fail: some kernels require CAP_NET_ADMIN
- * for a filter, a socket with the option interface is already bound, and a malicious client may have locked a
- * filter and bound the socket itself. shutdown() then ends the socket, but the client may call listen()
- * again. */
+/* Either measure alone keeps connections from the client's copies, and each may fail: some kernels require
+ * CAP_NET_ADMIN for a filter, a socket with the option interface is already bound, and a malicious client may
+ * have locked a filter and bound the socket itself. shutdown() then ends the socket, but the client may call
+ * listen() again. */
 int delivery_socket_revoke(Delivery *d, int listening_fd) {
         int dropped, bound;
 

@@ -82,13 +82,13 @@ struct DeliveryOps {
         /* Returns how many more connections may be accepted now. If that is 0, the event room follows. */
         uint32_t (*request_room)(Delivery *d);
 
-        /* Sends waiting connections as far as there is room. 'more': others may follow at once, so that work
-         * for several of them can be left to the next push. Returns a negative errno after a transient
+        /* Sends waiting connections as far as there is room. 'more': another push follows at once, and may do
+         * the work for several connections together. Returns a negative errno after a transient
          * failure; the next push tries again. */
         int (*push)(Delivery *d, bool more);
 
-        /* The channel or the listening socket did not reach the client and may be taken again. NULL without
-         * these. */
+        /* The channel or the listening socket did not reach the client and may be taken again. NULL for a
+         * delivery that has neither. */
         void (*take_back)(Delivery *d);
 };
 

@@ -64,7 +64,7 @@ typedef TAILQ_HEAD(HandoffQueue, Handoff) HandoffQueue;
 struct OutboxEntry {
         Handoff *handoff; /* NULL: a channel, a listening socket, or a connection of a closed listener */
         bool receipt;     /* its message carries one */
-        bool charged;     /* to the slot; a receipt that hangs up ends that early */
+        bool charged;     /* to the slot; a receipt that hangs up returns the charge early */
         UserSlot slot;
         uint64_t cookie;   /* of the message */
         uint64_t position; /* in the order of the outbox */

@@ -175,8 +175,8 @@ static void outbox_refuse(Outbox *outbox) {
         outbox_set_timer(outbox, 0);
 }
 
-/* The client has read everything up to the position. A receipt does not count as the answer to a barrier: a
- * call that waits for its answer has to stay charged. */
+/* The client has read everything up to the position. A receipt releases only messages that carry one. The
+ * others belong to a barrier, an open call on the bus, and stay charged until it is answered. */
 static void outbox_pass(Outbox *outbox, uint64_t position, bool receipt) {
         bool was_full = credit_is_full(&outbox->credit) || receipt;
         OutboxEntry *entry, *next;
@@ -365,7 +365,7 @@ int outbox_send(Outbox *outbox, sd_bus_message *message, Handoff *first, uint32_
         uint64_t cookie;
         int r;
 
-        /* Before the message is sent, as there is no way back then. */
+        /* Allocated first, because a message that was sent cannot be withdrawn. */
         r = outbox_queue_fill(&entries, n);
         if (r >= 0)
                 r = sd_bus_send(outbox->traffic->bus, message, &cookie);

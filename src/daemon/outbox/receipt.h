@@ -8,8 +8,9 @@
  *
  * A message is also freed when its client dies without having read it, and the hang-up arrives before
  * NameOwnerChanged. The bus is therefore asked first, because NameOwnerChanged comes before its answer. The
- * bus may handle a first call in a batch of events from before the client's death, and a second one in the
- * batch that has the death in it, further back; hence three calls.
+ * bus handles its events in batches: it may answer a first call in a batch from before the client's death,
+ * and a second one in the next batch, ahead of the death in the same batch. Only the answer to a third call
+ * is certain to follow NameOwnerChanged.
  */
 
 #include <stdbool.h>
@@ -29,7 +30,7 @@ typedef struct ReceiptCheck {
         sd_bus *bus;
         TAILQ_HEAD(, Receipt) hung;
         uint64_t n_hung;
-        uint64_t until; /* the receipts that the current calls are about */
+        uint64_t until; /* the current calls are about the receipts up to this number */
         unsigned rounds;
         sd_bus_slot *question;
 } ReceiptCheck;

@@ -5,9 +5,9 @@
 #include "base/macros.h"
 #include "daemon/policy/credit.h"
 
-/* One client may have this much of its user's share, so that the user's other clients can begin. At first it
- * is one more with receipts: a caller that blocks in its library frees the probe only after its first reply.
- */
+/* One client may use this much of its user's share, and the rest lets the user's other clients begin. A new
+ * client with receipts may use one more: if it blocks in its library, its probe is released only after its
+ * first reply. */
 #define RESERVED_PER_CLIENT 2
 
 static uint32_t subtract(uint64_t limit, uint64_t used) {
@@ -70,8 +70,9 @@ static uint32_t credit_get_budget_room(const Credit *credit) {
         return credit_get_reserved_room(credit) + credit_get_common_room(credit);
 }
 
-/* One less with receipts, as a receipt follows the connections: many clients, each one over the limit, would
- * fill the bus. A share of one has no room for two; but such a budget is too small to fill the bus. */
+/* With receipts, one is kept for the receipt that follows the connections. Otherwise many clients could each
+ * exceed the limit by one, and fill the bus. A share of one has no room for both; but such a budget is too
+ * small to fill the bus. */
 static uint32_t credit_get_connection_room(const Credit *credit) {
         bool keep = credit->receipts && credit->budget->share > 1;
 

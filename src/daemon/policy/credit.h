@@ -51,7 +51,7 @@ struct Credit {
 
 void budget_init(Budget *budget, Users *users, uint32_t limit);
 
-/* All credits of it are done. */
+/* Requires that credit_done() was called for all its credits. */
 void budget_done(Budget *budget);
 
 /* Resumes clients that wait, if there is more now. */

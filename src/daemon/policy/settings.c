@@ -37,7 +37,7 @@ struct Key {
         uint32_t min, max; /* the range of the number */
         void (*clear)(Settings *s);
         int (*add_word)(Settings *s, const char *word); /* returns -EINVAL or -ENOMEM */
-        const char *what;                               /* is in the list */
+        const char *what;                               /* a word of the list, for messages */
 };
 
 DEFINE_CLEANUP(Settings, settings_free)

@@ -105,8 +105,8 @@ static uint64_t subtract(uint64_t limit, uint64_t used) {
         return limit > used ? limit - used : 0;
 }
 
-/* A user may have no more than it leaves to all others, and a client no more than it leaves to the others of
- * its user: several that do not read leave something for the next. */
+/* A user may have no more unread bytes than are still free for all users, and a client no more than are still
+ * free for its user. So each takes only a part of the free bytes, and leaves room for the next. */
 static uint64_t get_user_limit(const Users *users) {
         uint64_t limit = subtract(TOTAL_MAX, users->used[USER_UNREAD_BYTES]);
 

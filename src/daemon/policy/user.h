@@ -15,7 +15,7 @@
  * uid; all such clients share that one User.
  *
  * Users is the table of them, and has the sum of each slot over all users. Both structs may be read by
- * everyone, and are changed only here.
+ * all code, and are changed only here.
  *
  * Limits are not part of it. A fixed limit for each user is an argument of user_charge(). Limits that depend
  * on what others use are where their policy is: credit.h for descriptors, unread.h for bytes.
@@ -60,7 +60,7 @@ typedef struct UserCharge {
         uint64_t amount;
 } UserCharge;
 
-/* All charges have been given back. */
+/* Requires that all charges have been given back. */
 void users_done(Users *users);
 
 /* The charge is empty before. Returns 0, -ENOMEM, or -EDQUOT if the user would have more than the limit. */
