@@ -5,8 +5,8 @@
  * The errors that the service reports to its clients, by an error as the answer to a call or by the signal
  * Error.
  *
- * Each has a stable identifier, a text in English, and named values. What a client gets is one string: the
- * text, then in brackets the identifier and the values, as in "Port 80 of :: is in use [port-in-use port=80
+ * Each has a stable identifier, a text in English, and named values. A client gets one string: the text,
+ * then in brackets the identifier and the values, as in "Port 80 of :: is in use [port-in-use port=80
  * address=::]". So the wording may change, and the tool translates by the identifier. Further arguments of
  * the D-Bus error would be cleaner, but GDBus shows no text if there is more than a string.
  * org.example.TCPServerSocket(5) has the same table.
@@ -155,7 +155,7 @@ void error_done(Error *e);
  * Returns a new string, or NULL if there is no memory. */
 char *error_format(const Error *e, const char *text);
 
-/* Returns what a client gets: a new string, or NULL if there is no memory. */
+/* Returns the message for a client: a new string, or NULL if there is no memory. */
 char *error_to_message(const Error *e);
 
 /* Reads such a message. Returns -EINVAL if it is another text, or one of an error that is not in the table or

@@ -192,7 +192,7 @@ static void write_to_stderr(int level, const char *text) {
         else
                 n = snprintf(line, sizeof(line), "<%i>%s\n", level, text);
 
-        /* write() would block if a pipe is full or a terminal is stopped. O_NONBLOCK is no way out, since
+        /* write() would block if a pipe is full or a terminal is stopped. O_NONBLOCK cannot be used, because
          * other processes share the file description. */
         if (poll(&writable, 1, 0) <= 0 || writable.revents != POLLOUT)
                 return;

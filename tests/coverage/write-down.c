@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Part of the tool in a build for coverage only: it often ends by a signal, or by _exit(), and gcov writes
- * nothing down then by itself.
+ * Part of the tool only in a build for coverage: the tool often ends by a signal or by _exit(), when gcov
+ * does not write its data itself.
  */
 
 #include <signal.h>
@@ -15,7 +15,7 @@ void __gcov_reset(void);
 
 int raise(int number) {
         __gcov_dump();
-        __gcov_reset(); /* it may go on */
+        __gcov_reset(); /* the signal may be blocked or ignored */
         return kill(getpid(), number);
 }
 

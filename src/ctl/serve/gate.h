@@ -6,7 +6,7 @@
  * refused.
  *
  * At the limit in all, the tool stops accepting, and connections wait in the kernel's queue. At the limit of
- * one address it goes on accepting, because connections from other addresses may follow in the queue: the
+ * one address it continues to accept, because connections from other addresses may follow in the queue: the
  * gate holds those of that address until their turn, up to GATE_HELD_MAX in all. Once it holds so many, the
  * tool stops accepting.
  */

@@ -81,7 +81,7 @@ _Noreturn void signal_end_self(int signal_number) {
         struct sigaction action = { .sa_handler = SIG_DFL };
         sigset_t mask;
 
-        /* A core dump would tell nothing. */
+        /* A core dump of the tool would be of no use. */
         (void) prctl(PR_SET_DUMPABLE, 0);
         (void) sigaction(signal_number, &action, NULL);
         (void) sigemptyset(&mask);

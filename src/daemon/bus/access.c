@@ -18,7 +18,7 @@ bool access_owns(const Client *client, const Listener *l) {
         return l->owner == client || (l->options->persistent && client->uid == l->uid);
 }
 
-/* Processes of one user can inspect each other anyway, so that they may see each other's listeners, but not
+/* Programs of one user may see each other's listeners, because they can inspect each other anyway, but not
  * use them. */
 bool access_may(const Call *call, const Listener *l, Access access) {
         if (access_owns(call->client, l))

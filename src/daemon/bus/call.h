@@ -61,7 +61,7 @@ struct Call {
         void *data;
 
         Client *client;  /* looked up again after each question */
-        bool authorized; /* polkit has allowed what was needed */
+        bool authorized; /* polkit has allowed the needed action */
         Error error;
 
         sd_bus_slot *slot;  /* the question for the caller's uid */

@@ -225,8 +225,8 @@ int listener_properties_intercept(CallQueue *calls, sd_bus_message *m) {
         if (*interface != '\0' && !streq(interface, LISTENER_INTERFACE))
                 return 0;
 
-        /* Refused before the caller is identified, because the call would be kept meanwhile, with a name of
-         * megabytes. */
+        /* Refused before the caller is identified, because the call would be queued until then, with a name
+         * of megabytes. */
         if (method == &get && !vtable_find_property(name))
                 return error_reply(m, ERROR_UNKNOWN_PROPERTY);
 

@@ -346,8 +346,8 @@ static int on_name_released(sd_bus_message *m, void *userdata, sd_bus_error *err
         return r < 0 ? service_fail(s, r, "Failed to request the name " BUS_NAME " again") : 0;
 }
 
-/* systemd is told first, so that it starts a new process for calls after the release, instead of regarding
- * this one as running. Then the name is released; calls that came before are still handled. */
+/* systemd is notified first, so that it starts a new process for calls after the release, instead of
+ * regarding this one as running. Then the name is released; calls that came before are still handled. */
 static void on_idle(void *userdata) {
         Service *s = userdata;
         int r;

@@ -75,9 +75,9 @@ static void channel_confirm_first(DeliveryChannel *c) {
                 delivery_confirm(d, TAILQ_FIRST(&d->sent));
 }
 
-/* Confirms the connections that have been read. The kernel tells how much memory the unread packets take, all
- * packets being of the same size. Packets in a channel that the client has closed take none, so this is
- * checked afterwards. */
+/* Confirms the connections that have been read. The kernel reports the memory of the unread packets, which
+ * are all of the same size. Packets in a channel that the client has closed take none, so that is checked
+ * afterwards. */
 static void channel_count_read(DeliveryChannel *c) {
         uint32_t unread;
         int size;

@@ -56,8 +56,8 @@ static int send_accept_socket(DeliverySignal *s, Handoff *handoff, int receipt) 
 }
 
 /* Sends the first waiting connection. Returns 0 if there is no room for a receipt, which the option
- * acknowledge needs: such a client need not answer Ping, and the receipt tells when the message has left the
- * bus. */
+ * acknowledge needs: such a client need not answer Ping, and the receipt shows when the message has left
+ * the bus. */
 static int signal_push_one(DeliverySignal *s) {
         bool acknowledge = s->delivery.parameters.options->acknowledge;
         Handoff *handoff = TAILQ_FIRST(&s->delivery.waiting);

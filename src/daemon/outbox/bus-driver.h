@@ -6,8 +6,8 @@
 #include <stdbool.h>
 #include <systemd/sd-bus.h>
 
-/* Anyone can send signals to the service, and sd-bus answers calls itself when the connection is lost, so
- * both have to be told apart from messages of the bus. */
+/* Whether the message comes from the bus itself. Any client can send signals to the service, and sd-bus
+ * creates the answers to calls when the connection is lost. */
 bool bus_driver_is_sender(sd_bus_message *m);
 
 /* Calls a method without waiting for the answer; 'name' is its argument, NULL: it has none. */

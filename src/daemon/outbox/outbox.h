@@ -52,7 +52,7 @@ bool outbox_admit_signal(Outbox *outbox, uint64_t size, Waiter *waiter);
 /* The client has read something: calls the waiters of outbox_admit_signal(). */
 void outbox_admit_again(Outbox *outbox);
 
-/* Whether the probe has told that the client does not take descriptors. */
+/* Whether the probe has shown that the client does not take descriptors. */
 bool outbox_is_refused(const Outbox *outbox);
 
 /* Whether the probe is on the bus, so that there is no room until the bus has dealt with it. */

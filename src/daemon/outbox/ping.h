@@ -17,8 +17,7 @@ int ping_new(sd_bus *bus, const char *destination, sd_bus_message **ret);
 int ping_seal_with_secret_cookie(sd_bus_message *ping);
 
 /* sd-bus continues from the highest cookie that it has sent, so that the message after a secret cookie would
- * reveal it. This message is sent before any Ping and moves the cookies of sd-bus above all secret ones for
- * good. */
+ * reveal it. This message is sent before any Ping, and moves the cookies of sd-bus above all secret ones. */
 int ping_seal_above_secret_cookies(sd_bus_message *m);
 
 /* Whether the answer, which may be an error, comes from the client. The bus answers when the client has left,

@@ -26,7 +26,7 @@ typedef enum ProbeState {
 typedef struct ProbeEvents {
         /* The bus has not refused it. The client need not have read it. */
         void (*passed)(void *userdata);
-        /* For good; or, if the state is PROBE_NEW again, until the next attempt. */
+        /* The state is PROBE_REFUSED, or PROBE_NEW if another attempt can succeed. */
         void (*refused)(void *userdata);
 } ProbeEvents;
 

@@ -5,10 +5,10 @@
  * How many descriptors each client may have on the bus.
  *
  * The bus carries few descriptors for the service, and those sent to a client that does not read stay there.
- * So the Budget is in two parts: a reserved one, of which each user has a small share that no other user can
- * take, and a common one, mainly for clients that read, so that these are fast as long as others are few.
- * Besides, each client has a window of its own, which begins at one and doubles each time the client has read
- * all of it.
+ * So the Budget has two parts. The reserved one has a small share for each user, which no other user can
+ * take. The common one is mainly for clients that read: the fewer they are, the faster they are. Besides,
+ * each client has a window of its own, which begins at one and doubles each time the client has read all of
+ * it.
  *
  * A client without credit stops accepting and is resumed in FIFO order.
  */
@@ -31,7 +31,7 @@ struct Budget {
         TAILQ_HEAD(, Credit) queue; /* clients that have a window, but found no room in the budget */
 };
 
-/* Called when there is credit again; takes all that it has use for before it returns. */
+/* Called when there is credit again. Takes all the credit that it needs before it returns. */
 typedef void (*CreditCallback)(void *userdata);
 
 /* One client's. */
@@ -87,8 +87,8 @@ bool credit_is_full(const Credit *credit);
 /* Doubles the window: the client has read. */
 void credit_grow(Credit *credit);
 
-/* How many connections may be sent now. If only the budget is in the way, the client queues up, and its
- * callback is called later. */
+/* How many connections may be sent now. If the window has room and the budget has none, the client is
+ * queued, and its callback is called later. */
 uint32_t credit_request_room(Credit *credit);
 
 /* Takes one of what credit_request_room() returned. Returns the slot that it is charged to. */
