@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The pager, chosen as systemd's tools do: SYSTEMD_PAGER, PAGER, or less, and only on a terminal. */
+/* The pager, chosen as systemd's tools do: SYSTEMD_PAGER, PAGER, pager, less or more, and only on a terminal.
+ */
 
 #include <stdbool.h>
 
