@@ -10,6 +10,7 @@
 
 __typeof__(gettext) __wrap_gettext;
 __typeof__(dcgettext) __wrap_dcgettext;
+__typeof__(strerror) __real_strerror, __wrap_strerror;
 
 /* The catalogue of this test. It needs no locale: the C library does not translate for C.UTF-8, and no other
  * locale is on every machine. */
@@ -23,6 +24,10 @@ char *__wrap_dcgettext(const char *domain, const char *text, int category) {
                 return (char *) "%3$s: %1$s/%2$s";
 
         return (char *) text;
+}
+
+char *__wrap_strerror(int error) {
+        return is_translated && error == ENODEV ? (char *) "Kein passendes Gerät" : __real_strerror(error);
 }
 
 char *__wrap_gettext(const char *text) {
@@ -41,7 +46,9 @@ static void test_translates_by_identity(void) {
         assert_shows("Somebody has it [port-in-use port=80 address=::]", "100% in use: ::, 80");
         assert_shows("[port-in-use port=%25s address=a%20b%5d]", "100% in use: a b], %s");
         assert_shows("x [connection-lost address=::1 port=80 reason=No%20such%20device]",
-                     "No such device: ::1/80");
+                     "Kein passendes Gerät: ::1/80");
+        assert_shows("x [connection-lost address=::1 port=80 reason=Unknown%20error]",
+                     "Unknown error: ::1/80");
         is_translated = false;
         assert_shows("x [shutting-down]", "The service is shutting down");
 }

@@ -477,6 +477,10 @@ const ErrorInfo *error_get_info(ErrorId id) {
         return &infos[id];
 }
 
+const char *error_describe_errno(int error) {
+        return strerrordesc_np(error) ?: "Unknown error";
+}
+
 /* The identifier need not end with a null byte. */
 static const ErrorInfo *find_info(const char *identifier, size_t length) {
         for (size_t i = 0; i < ELEMENTS(infos); i++)
@@ -532,7 +536,7 @@ int error_setv(Error *e, int error, ErrorId id, va_list arguments) {
 
         va_copy(copy, arguments);
         for (size_t i = 0; i < n; i++) {
-                new.values[i] = error < 0 && i + 1 == n ? strdup(strerror(-error))
+                new.values[i] = error < 0 && i + 1 == n ? strdup(error_describe_errno(-error))
                                                         : format_value(new.info->values[i].type, &copy);
                 if (!new.values[i]) {
                         va_end(copy);

@@ -134,6 +134,10 @@ typedef struct Error {
 
 const ErrorInfo *error_get_info(ErrorId id);
 
+/* Describes a positive errno in English. Unlike the text of strerror(), it does not depend on the locale, and
+ * is valid UTF-8, which the bus requires. */
+const char *error_describe_errno(int error);
+
 /* Takes the values in the types and the order of the table. Returns -EINVAL, or -ENOMEM and sets nothing. An
  * error that is set already is replaced. */
 int error_set(Error *e, ErrorId id, ...);

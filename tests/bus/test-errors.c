@@ -45,6 +45,30 @@ static void assert_error_is_good(const TestError *error, const char *listener, c
         g_assert_nonnull(strstr(lines[line - 1], "listener_error("));
 }
 
+/* Also in another character set, in which the bus would refuse the message. */
+TEST("reasons are in English in any locale") {
+        g_autofree char *locale = g_build_filename(test_bus_directory(f->bus), "de_DE.ISO-8859-1", NULL);
+        g_autofree char *variable = g_strdup_printf("LOCPATH=%s", test_bus_directory(f->bus));
+        const char *const localedef[] = { "localedef", "-i", "de_DE", "-f", "ISO-8859-1", locale, NULL };
+        const char *const environment[] = { variable, "LC_ALL=de_DE.ISO-8859-1", NULL };
+        g_autofree char *error = NULL, *message = NULL;
+        int status;
+
+        if (!g_spawn_sync(NULL, (char **) localedef, NULL,
+                          G_SPAWN_SEARCH_PATH | G_SPAWN_STDOUT_TO_DEV_NULL | G_SPAWN_STDERR_TO_DEV_NULL, NULL,
+                          NULL, NULL, NULL, &status, NULL) ||
+            status != 0) {
+                g_test_skip("needs localedef and the source of the locale de_DE");
+                return;
+        }
+
+        fixture_restart_service(f, &(TestServiceOptions) { .environment = environment });
+        /* TCP has no multicast. */
+        error = test_listen_fails(f->client, &message, 0, -1, "localAddress", "s", "ff0e::1", NULL);
+        g_assert_cmpstr(error, ==, SD_BUS_ERROR_INVALID_ARGS);
+        g_assert_nonnull(strstr(message, ": Invalid argument ["));
+}
+
 TEST("without free descriptors, accepting is suspended, reported once, and resumed") {
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         uint16_t port = test_get_port(f->client, listener);

@@ -86,10 +86,10 @@ void listener_raise(Listener *l,
 
         fields.peer = peer;
         log_event_at(LOG_WARNING, message_id, file, (int) line, &fields, "%s of user %u: %s", l->path,
-                     (unsigned) l->uid, text ?: strerror(ENOMEM));
+                     (unsigned) l->uid, text ?: error_describe_errno(ENOMEM));
         l->events->error(l,
                          &(ListenerError) {
-                                         .message = message ?: strerror(ENOMEM),
+                                         .message = message ?: error_describe_errno(ENOMEM),
                                          .file = file,
                                          .line = line,
                          },
@@ -117,7 +117,7 @@ static const char *lost_reason(int error) {
                 return N_("the bus refused its message");
 
         default:
-                return strerror(error);
+                return error_describe_errno(error);
         }
 }
 
