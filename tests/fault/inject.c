@@ -53,14 +53,28 @@ static void *early_alloc(size_t size) {
         return p;
 }
 
+/* dlsym() frees the text of an earlier error. Volatile, because <dlfcn.h> declares that it does not call
+ * back. */
+static __thread volatile bool in_lookup;
+
+static void *look_up(const char *symbol) {
+        bool outer = in_lookup;
+        void *found;
+
+        in_lookup = true;
+        found = dlsym(RTLD_NEXT, symbol);
+        in_lookup = outer;
+        return found;
+}
+
 /* The next definition of a function, looked up once. With large file support, open() is open64(), for
  * example. */
-#define NEXT_AS(name, symbol)                                                       \
-        __extension__({                                                             \
-                static __typeof__(&(name)) next_one;                                \
-                if (!next_one)                                                      \
-                        next_one = (__typeof__(next_one)) dlsym(RTLD_NEXT, symbol); \
-                next_one;                                                           \
+#define NEXT_AS(name, symbol)                                              \
+        __extension__({                                                    \
+                static __typeof__(&(name)) next_one;                       \
+                if (!next_one)                                             \
+                        next_one = (__typeof__(next_one)) look_up(symbol); \
+                next_one;                                                  \
         })
 #define NEXT(name) NEXT_AS(name, #name)
 
@@ -177,10 +191,17 @@ PUBLIC void *realloc(void *old, size_t size) {
 }
 
 PUBLIC void free(void *p) {
+        static void (*next)(void *);
+
         if (is_early(p))
                 return;
+        /* Its own lookup may come here again; that text is leaked. */
+        if (!next && in_lookup)
+                return;
+        if (!next)
+                next = (__typeof__(next)) look_up("free");
         count_allocation(p, -1);
-        NEXT(free)(p);
+        next(p);
 }
 
 #define INTERPOSE(kind, type, name, parameters, arguments)              \
