@@ -36,7 +36,7 @@ typedef struct Message {
 } Message;
 
 /* A message of this file. */
-#define MESSAGE(l, ...) ((Message) { .level = (l), .file = __FILE_NAME__, .line = __LINE__, ##__VA_ARGS__ })
+#define MESSAGE(l, f) ((Message) { .level = (l), .file = __FILE_NAME__, .line = __LINE__, .fields = (f) })
 
 /* A journal entry: one line for each field. */
 typedef struct Entry {
@@ -215,7 +215,7 @@ static void write_message(const Message *m, const char *text) {
         else if (logger.n_lost > 0) {
                 (void) snprintf(lost, sizeof(lost), "Dropped %u messages, the journal's queue was full",
                                 logger.n_lost);
-                if (write_to_journal(&MESSAGE(LOG_WARNING), lost) >= 0)
+                if (write_to_journal(&MESSAGE(LOG_WARNING, NULL), lost) >= 0)
                         logger.n_lost = 0;
         }
 }
@@ -236,7 +236,7 @@ static void log_suppressed(uint64_t now) {
                 else
                         (void) snprintf(text, sizeof(text), "Suppressed %u messages about user %u",
                                         (unsigned) report.n_suppressed, (unsigned) report.uid);
-                write_message(&MESSAGE(LOG_NOTICE, .fields = &fields), text);
+                write_message(&MESSAGE(LOG_NOTICE, &fields), text);
         }
 }
 
