@@ -142,13 +142,33 @@ static unsigned count(const char *text, const char *word) {
         return n;
 }
 
+/* How many peers have received a byte or their end, or the byte alone. */
+static unsigned count_peers(const int *peers, size_t n, bool ended) {
+        unsigned found = 0;
+        char byte;
+
+        for (size_t i = 0; i < n; i++)
+                if (peers[i] >= 0) {
+                        ssize_t received = recv(peers[i], &byte, 1, MSG_DONTWAIT | MSG_PEEK);
+
+                        found += received == 1 || (ended && (received == 0 || errno != EAGAIN));
+                }
+        return found;
+}
+
+static unsigned count_taken(const char *log) {
+        g_autofree char *output = NULL;
+
+        return g_file_get_contents(log, &output, NULL, NULL) ? count(output, "took one") : 0;
+}
+
 static void test_out_of_descriptors(Machine *m, const void *data) {
         static const char *const argv[] = { "/proc/self/exe", "--hoard", NULL };
         g_autofree char *directory = test_make_directory("hoarder"), *output = NULL;
         g_autofree char *log = g_build_filename(directory, "output", NULL);
         TestSpawn options = { .log = log, .setup = become_hoarder };
         g_autoptr(TestChild) child = NULL;
-        unsigned served = 0, port;
+        unsigned served = 0, connected = 0, port;
         int peers[60];
         Watch watch;
 
@@ -159,11 +179,21 @@ static void test_out_of_descriptors(Machine *m, const void *data) {
         g_assert_true(g_file_get_contents(log, &output, NULL, NULL));
         g_assert_cmpint(sscanf(output, "listens on %u", &port), ==, 1);
 
-        for (size_t i = 0; i < ELEMENTS(peers); i++)
+        for (size_t i = 0; i < ELEMENTS(peers); i++) {
                 peers[i] = test_connect_start(NULL, "127.0.0.1", (uint16_t) port);
+                connected += peers[i] >= 0;
+        }
         watch_assert_unnoticed(&watch, m);
-        /* The bus cannot give it any more, and it finds that out. */
-        g_assert_cmpint(test_child_wait(child), ==, 3);
+        /* The kernel truncates messages for a process without free descriptors. libsystemd disconnects then;
+         * since version 262 at the latest, it drops the message and the connection in it. */
+        test_wait_for(test_child_has_exited(child) ||
+                      (count_peers(peers, ELEMENTS(peers), true) == connected &&
+                       count_peers(peers, ELEMENTS(peers), false) == count_taken(log)));
+        if (!test_child_has_exited(child)) {
+                test_child_signal(child, SIGKILL);
+                (void) test_child_wait(child);
+        } else
+                g_assert_cmpint(test_child_wait(child), ==, 3);
 
         for (size_t i = 0; i < ELEMENTS(peers); i++) {
                 char byte;
