@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * The benchmark: the four deliveries beside what they replace, in one run.
+ * The benchmark: the deliveries beside what they replace, in one run.
  *
  *     bench [--quick] [--rounds=N] [--idle=SECONDS] [--only=KEY,…] [--json=FILE]
  *

@@ -145,21 +145,29 @@ static void start_bare_accept(Row *row, const Place *place) {
                 row->processes.client = row->helper->child->pid;
 }
 
-static void start_bare_bus(Row *row, const Place *place) {
-        const char *const receiver[] = { "bench-server", "bare", NULL };
+static void start_bare(Row *row, const Place *place, const char *take, const char *send) {
+        const char *const receiver[] = { "bench-server", take, NULL };
 
-        row->helper = helper_start(receiver, place->bus, "bare-receiver");
+        row->helper = helper_start(receiver, place->bus, take);
         if (!helper_wait_ready(row->helper, READY_MS)) {
                 miss(row, row->helper->last_line);
                 return;
         }
 
-        const char *const sender[] = { "bench-server", "send", row->helper->last_line, NULL };
-        row->sender = helper_start(sender, place->bus, "bare-sender");
+        const char *const sender[] = { "bench-server", send, row->helper->last_line, NULL };
+        row->sender = helper_start(sender, place->bus, send);
         if (take_port(row, row->sender))
                 row->processes = (RowProcesses) { .service = row->sender->child->pid,
                                                   .bus = rows_get_bus_pid(place->bus),
                                                   .client = row->helper->child->pid };
+}
+
+static void start_bare_bus(Row *row, const Place *place) {
+        start_bare(row, place, "take-signals", "send-signals");
+}
+
+static void start_bare_call(Row *row, const Place *place) {
+        start_bare(row, place, "take-calls", "send-calls");
 }
 
 static void start_delivery(Row *row, const Place *place) {
@@ -266,7 +274,7 @@ static void start_xinetd(Row *row, const Place *place) {
 
 /* --- All of them --- */
 
-/* A delivery's key is also its name. */
+/* The key of a delivery is an argument of bench-server. */
 static const struct {
         const char *name;
         const char *key;
@@ -275,9 +283,12 @@ static const struct {
         [ROW_BARE_ACCEPT] = { "bare accept loop", "bare-accept", start_bare_accept },
         [ROW_SOCKET] = { "socket", "socket", start_delivery },
         [ROW_CHANNEL] = { "channel", "channel", start_delivery },
+        [ROW_CHANNEL_BATCH] = { "channel, 16 a packet", "channel-batch", start_delivery },
         [ROW_PULL] = { "pull, 16 a call", "pull", start_delivery },
         [ROW_BARE_BUS] = { "bare bus", "bare-bus", start_bare_bus },
         [ROW_SIGNAL] = { "signal", "signal", start_delivery },
+        [ROW_BARE_CALL] = { "bare call", "bare-call", start_bare_call },
+        [ROW_CALL] = { "call", "call", start_delivery },
         [ROW_TCPSERVER] = { "tcpserver", "tcpserver", start_tcpserver },
         [ROW_SOCKET_ACTIVATE] = { "systemd-socket-activate", "socket-activate", start_socket_activate },
         [ROW_SOCAT] = { "socat", "socat", start_socat },

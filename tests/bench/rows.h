@@ -44,9 +44,12 @@ typedef enum RowId {
         ROW_BARE_ACCEPT,
         ROW_SOCKET,
         ROW_CHANNEL,
+        ROW_CHANNEL_BATCH,
         ROW_PULL,
         ROW_BARE_BUS,
         ROW_SIGNAL,
+        ROW_BARE_CALL,
+        ROW_CALL,
         ROW_TCPSERVER,
         ROW_SOCKET_ACTIVATE,
         ROW_SOCAT,
@@ -60,7 +63,7 @@ typedef enum RowId {
 
 /* The processes of a row. 0 where there is none. */
 typedef struct RowProcesses {
-        pid_t service; /* or the sender of the bare bus, or the forking server */
+        pid_t service; /* or the sender of a bare row, or the forking server */
         pid_t bus;
         pid_t client;
 } RowProcesses;
@@ -72,7 +75,7 @@ typedef struct Row {
         bool left_out;   /* not asked for */
         char *missing;   /* why the row cannot be measured, or NULL */
 
-        Helper *sender; /* of the bare bus */
+        Helper *sender; /* of the bare bus and the bare call */
         Helper *helper; /* the client, or the forking server */
         RowProcesses processes;
         uint16_t port;

@@ -4,22 +4,23 @@
  * The programs that are measured, in one executable. Each listens on 127.0.0.1 and prints its ports, one a
  * line, and then "ready".
  *
- *     bench-server signal|pull|channel|socket [NUMBER-OF-LISTENERS FIRST-PORT]
- *                                 a client of the service
- *     bench-server bare           receives the signals of "send", and prints its unique name
- *     bench-server send NAME      accepts and sends each connection over the bus to NAME, in the message that
- * the service would send: the limit for signals bench-server accept [PATH]  accepts and serves: the limit for
- * programs that bind their port themselves bench-server stream [PATH]  has a process for each connection, of
- * which the first byte says what to do: 'S' swallows all bytes up to one that is not 0, and returns their
- * number; 'E' echoes each byte
+ *     bench-server DELIVERY [NUMBER-OF-LISTENERS FIRST-PORT]
+ *             a client of the service: signal, call, pull, channel, socket, or channel-batch, which is
+ * channel with 16 connections a packet bench-server send-signals NAME, send-calls NAME accepts, and sends
+ * each connection over the bus to NAME, in the message that the service would send: the limits for "signal"
+ * and "call" bench-server take-signals, take-calls serves the connections of these, and prints its unique
+ * name instead of a port bench-server accept [PATH] accepts and serves: the limit for programs that bind
+ * their port themselves bench-server stream [PATH] has a process for each connection, of which the first byte
+ * says what to do: 'S' swallows all bytes up to one that is not 0, and returns their number; 'E' echoes each
+ * byte
  *
  * A connection is served by writing one byte to it and closing it. The clients are as fast as programs with
  * sd-bus and plain system calls can be, so that the deliveries are measured and not the clients. If the
  * service does not offer a delivery, the client exits with 77.
  *
- * "send" has no flow control. It overruns no client because the load has no more connections under way than
- * the bus takes of a sender's descriptors. With "stream", one direction need not end before the other,
- * because not all relays support that.
+ * "send-signals" has no flow control. It overruns no client because the load has no more connections under
+ * way than the bus takes of a sender's descriptors. With "stream", one direction need not end before the
+ * other, because not all relays support that.
  */
 
 #include <arpa/inet.h>
@@ -40,16 +41,22 @@
 #define MANAGER_PATH "/org/example/TCPServerSocket"
 #define MANAGER_INTERFACE "org.example.TCPServerSocket"
 #define LISTENER_INTERFACE "org.example.TCPServerSocket.Listener"
+#define CLIENT_PATH "/org/example/TCPServerSocket/Client"
+#define CLIENT_INTERFACE "org.example.TCPServerSocket.Client"
 
 #define EXIT_NOT_OFFERED 77
 
-/* The most that a message has room for. */
+/* The most that a reply can have. */
 #define PULL_MAX UINT32_C(16)
 #define PULL_TIMEOUT_MS UINT32_C(20000)
 #define PULL_CALLS 1
 
-/* As many as the service accepts in one go. */
-#define BATCH 16
+/* Connections in a packet of "channel-batch". */
+#define CHANNEL_BATCH 16
+
+/* The service accepts as many in a row, and makes as many calls to a client at a time. */
+#define ACCEPT_BATCH 16
+#define CALLS_MAX 8
 
 static sd_bus *bus;
 static unsigned arg_n_listeners = 1;
@@ -188,17 +195,32 @@ static uint16_t get_port(const char *listener) {
         return port;
 }
 
+/* A batch of 0: without the option channelBatch. */
+static int new_listen(const char *delivery, uint32_t batch, uint16_t port, sd_bus_message **ret) {
+        int r;
+
+        r = sd_bus_message_new_method_call(bus, ret, BUS_NAME, MANAGER_PATH, MANAGER_INTERFACE, "Listen");
+        if (r < 0)
+                return r;
+        if (batch == 0)
+                return sd_bus_message_append(*ret, "ia{sv}i", (int32_t) port, 2, "localAddress", "s",
+                                             "127.0.0.1", "delivery", "s", delivery, (int32_t) -1);
+        return sd_bus_message_append(*ret, "ia{sv}i", (int32_t) port, 3, "localAddress", "s", "127.0.0.1",
+                                     "delivery", "s", delivery, "channelBatch", "u", batch, (int32_t) -1);
+}
+
 /* Returns the listener's path, or NULL if another program has the port. */
-static char *listen_by_service(const char *delivery, uint16_t port) {
+static char *listen_by_service(const char *delivery, uint32_t batch, uint16_t port) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL, *reply = NULL;
         const char *path;
         char *listener;
         int r;
 
-        r = sd_bus_call_method(bus, BUS_NAME, MANAGER_PATH, MANAGER_INTERFACE, "Listen", &error, &reply,
-                               "ia{sv}i", (int32_t) port, 2, "localAddress", "s", "127.0.0.1", "delivery",
-                               "s", delivery, (int32_t) -1);
+        r = new_listen(delivery, batch, port, &m);
+        if (r < 0)
+                serve_fail("Cannot write a call of Listen", r);
+        r = sd_bus_call(bus, m, 0, &error, &reply);
         if (sd_bus_error_has_name(&error, SD_BUS_ERROR_ADDRESS_IN_USE))
                 return NULL;
         if (r < 0)
@@ -216,12 +238,12 @@ static char *listen_by_service(const char *delivery, uint16_t port) {
 }
 
 /* Creates the listeners, without the ports that other programs have. Returns the last. */
-static char *listen_all(const char *delivery) {
+static char *listen_all_with(const char *delivery, uint32_t batch) {
         unsigned port = arg_first_port;
         char *last = NULL;
 
         for (unsigned n = 0; n < arg_n_listeners && port <= UINT16_MAX;) {
-                char *listener = listen_by_service(delivery, (uint16_t) port);
+                char *listener = listen_by_service(delivery, batch, (uint16_t) port);
 
                 if (listener) {
                         free(last);
@@ -232,6 +254,10 @@ static char *listen_all(const char *delivery) {
                         port++;
         }
         return last;
+}
+
+static char *listen_all(const char *delivery) {
+        return listen_all_with(delivery, 0);
 }
 
 /* Through a method of the listener that returns a descriptor. */
@@ -273,38 +299,53 @@ static void serve_socket(void) {
         serve_listening_socket(fd);
 }
 
+/* The serial of a connection, and its two addresses. */
+#define CHANNEL_ENTRY_SIZE 64
+
 static void serve_packet(int channel) {
         union {
                 struct cmsghdr header;
-                char space[CMSG_SPACE(sizeof(int))];
+                char space[CMSG_SPACE(CHANNEL_BATCH * sizeof(int))];
         } control;
-        uint64_t serial;
-        struct iovec data = { .iov_base = &serial, .iov_len = sizeof(serial) };
+        char entries[CHANNEL_BATCH][CHANNEL_ENTRY_SIZE];
+        struct iovec data = { .iov_base = entries, .iov_len = sizeof(entries) };
         struct msghdr message = {
                 .msg_iov = &data, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
         };
+        int fds[CHANNEL_BATCH];
+        size_t n_fds;
         ssize_t n;
-        int fd;
 
         n = recvmsg(channel, &message, MSG_CMSG_CLOEXEC);
         if (n < 0 && errno == EAGAIN) {
                 (void) poll(&(struct pollfd) { .fd = channel, .events = POLLIN }, 1, -1);
                 return;
         }
-        if (n != sizeof(serial) || message.msg_controllen < CMSG_LEN(sizeof(int)))
+        if (n <= 0 || message.msg_controllen < CMSG_LEN(sizeof(int)))
                 serve_fail("The channel has ended", n < 0 ? errno : EPIPE);
 
-        memcpy(&fd, CMSG_DATA(&control.header), sizeof(fd));
-        serve_connection(fd);
-        (void) close(fd);
+        n_fds = (control.header.cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        memcpy(fds, CMSG_DATA(&control.header), n_fds * sizeof(int));
+        for (size_t i = 0; i < n_fds; i++) {
+                serve_connection(fds[i]);
+                (void) close(fds[i]);
+        }
 }
 
-static void serve_channel(void) {
-        int channel = take_fd(listen_all("channel"), "OpenChannel");
+static _Noreturn void serve_channel_of(char *listener) {
+        int channel = take_fd(listener, "OpenChannel");
 
         serve_say_ready();
         for (;;)
                 serve_packet(channel);
+}
+
+static void serve_channel(void) {
+        serve_channel_of(listen_all("channel"));
+}
+
+static void serve_channel_batch(void) {
+        serve_channel_of(listen_all_with("channel", CHANNEL_BATCH));
 }
 
 static int serve_reply(sd_bus_message *reply) {
@@ -345,7 +386,6 @@ static int on_accepted(sd_bus_message *reply, void *userdata, sd_bus_error *ret_
         return 0;
 }
 
-/* Asynchronous, because the service's Pings have to be answered meanwhile. */
 static void pull(const char *listener) {
         int r;
 
@@ -391,23 +431,97 @@ static void serve_signals(void) {
         receive();
 }
 
-/* Receives the signals of "bench-server send", so that the two rows differ by the sender alone. */
-static void serve_bare_signals(void) {
+static int on_call(sd_bus_message *m, void *userdata, sd_bus_error *ret_error) {
+        int r;
+
+        r = on_accept_socket(m, userdata, ret_error);
+        return r < 0 ? r : sd_bus_reply_method_return(m, NULL);
+}
+
+static void export_client(void) {
+        static const sd_bus_vtable vtable[] = {
+                SD_BUS_VTABLE_START(0),
+                SD_BUS_METHOD("AcceptSocket", "ohsqa{sv}", NULL, on_call, SD_BUS_VTABLE_UNPRIVILEGED),
+                SD_BUS_VTABLE_END,
+        };
+        int r;
+
+        r = sd_bus_add_object_vtable(bus, NULL, CLIENT_PATH, CLIENT_INTERFACE, vtable, NULL);
+        if (r < 0)
+                serve_fail("Cannot export an object", r);
+}
+
+static void serve_calls(void) {
+        export_client();
+        free(listen_all("call"));
+        receive();
+}
+
+/* --- The limits of "signal" and "call": the same clients, of another sender --- */
+
+static void print_unique_name(void) {
         const char *name;
         int r;
 
-        subscribe();
         r = sd_bus_get_unique_name(bus, &name);
         if (r < 0)
                 serve_fail("Cannot find out the own name", r);
         puts(name);
+}
+
+static void take_signals(void) {
+        subscribe();
+        print_unique_name();
         receive();
 }
 
-/* --- The sender of the bare bus --- */
+static void take_calls(void) {
+        export_client();
+        print_unique_name();
+        receive();
+}
+
+static unsigned n_calls;
+
+static int on_reply(sd_bus_message *reply, void *userdata, sd_bus_error *ret_error) {
+        const sd_bus_error *error = sd_bus_message_get_error(reply);
+
+        if (error)
+                fail_call("AcceptSocket", error);
+        n_calls--;
+        return 0;
+}
+
+static int send_signal(sd_bus_message *m) {
+        return sd_bus_send(bus, m, NULL);
+}
+
+static int send_call(sd_bus_message *m) {
+        n_calls++;
+        return sd_bus_call_async(bus, NULL, m, on_reply, NULL, UINT64_MAX);
+}
+
+static int new_signal(sd_bus_message **ret, const char *destination) {
+        int r;
+
+        r = sd_bus_message_new_signal(bus, ret, MANAGER_PATH, MANAGER_INTERFACE, "AcceptSocket");
+        return r < 0 ? r : sd_bus_message_set_destination(*ret, destination);
+}
+
+static int new_call(sd_bus_message **ret, const char *destination) {
+        return sd_bus_message_new_method_call(bus, ret, destination, CLIENT_PATH, CLIENT_INTERFACE,
+                                              "AcceptSocket");
+}
+
+/* A way to send connections. */
+typedef struct Sender {
+        int (*create)(sd_bus_message **ret, const char *destination);
+        int (*send)(sd_bus_message *m);
+} Sender;
 
 /* Returns 0 if no connection waits. */
-static int pass_on_one(int listening,
+static int pass_on_one(const Sender *sender,
+                       int listening,
                        const char *destination,
                        const char *local_address,
                        uint16_t local_port) {
@@ -425,10 +539,7 @@ static int pass_on_one(int listening,
         if (fd < 0)
                 return -errno;
 
-        r = sd_bus_message_new_signal(bus, &m, MANAGER_PATH, MANAGER_INTERFACE, "AcceptSocket");
-        if (r < 0)
-                return r;
-        r = sd_bus_message_set_destination(m, destination);
+        r = sender->create(&m, destination);
         if (r < 0)
                 return r;
         r = sd_bus_message_append(m, "ohsqa{sv}", MANAGER_PATH "/listener/1", fd,
@@ -437,11 +548,11 @@ static int pass_on_one(int listening,
                                   local_address, "localPort", "q", local_port, "binaryType", "s", "string");
         if (r < 0)
                 return r;
-        r = sd_bus_send(bus, m, NULL);
+        r = sender->send(m);
         return r < 0 ? r : 1;
 }
 
-static _Noreturn void pass_on(const char *destination) {
+static _Noreturn void pass_on(const Sender *sender, const char *destination) {
         char address[INET_ADDRSTRLEN];
         struct sockaddr_in local;
         uint64_t n_queued;
@@ -463,16 +574,16 @@ static _Noreturn void pass_on(const char *destination) {
                         serve_fail("Cannot use the bus", r);
 
                 /* Messages that the socket of the bus did not take go first. */
-                if (n_queued > 0) {
+                if (n_queued > 0)
                         fds[0].events |= POLLOUT;
+                if (n_queued > 0 || n_calls >= CALLS_MAX)
                         fds[1].fd = -1;
-                }
                 if (poll(fds, ELEMENTS(fds), -1) < 0)
                         serve_fail("Cannot wait", errno);
 
                 r = fds[1].fd >= 0 && fds[1].revents != 0;
-                for (unsigned n = 0; r > 0 && n < BATCH; n++)
-                        r = pass_on_one(listening, destination, address, ntohs(local.sin_port));
+                for (unsigned n = 0; r > 0 && n < ACCEPT_BATCH && n_calls < CALLS_MAX; n++)
+                        r = pass_on_one(sender, listening, destination, address, ntohs(local.sin_port));
                 if (r < 0)
                         serve_fail("Cannot pass a connection on", r);
         }
@@ -483,9 +594,12 @@ int main(int argc, char *argv[]) {
                 const char *name;
                 void (*serve)(void);
         } ways[] = {
-                { "signal", serve_signals }, { "pull", serve_pull },         { "channel", serve_channel },
-                { "socket", serve_socket },  { "bare", serve_bare_signals },
+                { "signal", serve_signals },      { "call", serve_calls },
+                { "pull", serve_pull },           { "channel", serve_channel },
+                { "socket", serve_socket },       { "channel-batch", serve_channel_batch },
+                { "take-signals", take_signals }, { "take-calls", take_calls },
         };
+        static const Sender signals = { new_signal, send_signal }, calls = { new_call, send_call };
         const char *way = argc > 1 ? argv[1] : "";
         int fd, r;
 
@@ -500,8 +614,10 @@ int main(int argc, char *argv[]) {
         r = sd_bus_open_system(&bus);
         if (r < 0)
                 serve_fail("Cannot connect to the bus", r);
-        if (streq(way, "send") && argc == 3)
-                pass_on(argv[2]);
+        if (streq(way, "send-signals") && argc == 3)
+                pass_on(&signals, argv[2]);
+        if (streq(way, "send-calls") && argc == 3)
+                pass_on(&calls, argv[2]);
 
         if (argc > 2)
                 arg_n_listeners = (unsigned) strtoul(argv[2], NULL, 10);
@@ -512,7 +628,8 @@ int main(int argc, char *argv[]) {
                         ways[i].serve();
 
         fprintf(stderr,
-                "Usage: %s signal|pull|channel|socket|bare [N [PORT]] | send NAME | accept|stream [PATH]\n",
+                "Usage: %s signal|call|pull|channel|channel-batch|socket [N [PORT]] | take-signals|take-calls | "
+                "send-signals|send-calls NAME | accept|stream [PATH]\n",
                 argv[0]);
         return EXIT_FAILURE;
 }
