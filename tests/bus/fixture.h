@@ -25,6 +25,9 @@
 #define TEST(sentence) TEST_ON(sentence, NULL)
 /* With these FixtureOptions. */
 #define TEST_ON(sentence, options) TEST_OF(sentence, Fixture, f, fixture_set_up, fixture_tear_down, options)
+/* If this is true, as in TEST_OF_IF(). */
+#define TEST_IF(requirement, sentence) \
+        TEST_OF_IF(requirement, sentence, Fixture, f, fixture_set_up, fixture_tear_down, NULL)
 
 /* A test's data argument, or NULL. */
 typedef struct FixtureOptions {

@@ -25,20 +25,28 @@ int test_run(void);
  * the pointer "data".
  */
 #define TEST_OF(sentence, Type, variable, set_up, tear_down, argument) \
-        TEST_AT_(__LINE__, sentence, Type, variable, set_up, tear_down, argument)
+        TEST_OF_IF(true, sentence, Type, variable, set_up, tear_down, argument)
+/* Only if this is true after the set-up, such as test_require_root(), which skips the test otherwise. */
+#define TEST_OF_IF(requirement, sentence, Type, variable, set_up, tear_down, argument) \
+        TEST_AT_(__LINE__, requirement, sentence, Type, variable, set_up, tear_down, argument)
 /* The same without a fixture. */
-#define TEST_ALONE(sentence) TEST_OF(sentence, char, unused, NULL, NULL, NULL)
+#define TEST_ALONE(sentence) TEST_ALONE_IF(true, sentence)
+#define TEST_ALONE_IF(requirement, sentence) TEST_OF_IF(requirement, sentence, char, unused, NULL, NULL, NULL)
 
 #define TEST_AT_(line, ...) TEST_AT__(line, __VA_ARGS__)
-#define TEST_AT__(line, sentence, Type, variable, set_up, tear_down, argument)         \
-        static void test_##line(Type *variable, const void *data);                     \
-        static void add_##line(const char *path) {                                     \
-                g_test_add(path, Type, argument, set_up, test_##line, tear_down);      \
-        }                                                                              \
-        __attribute__((constructor)) static void register_##line(void) {               \
-                static TestRegistration registration = { sentence, add_##line, NULL }; \
-                test_register(&registration);                                          \
-        }                                                                              \
+#define TEST_AT__(line, requirement, sentence, Type, variable, set_up, tear_down, argument) \
+        static void test_##line(Type *variable, const void *data);                          \
+        static void run_##line(Type *variable, const void *data) {                          \
+                if (requirement)                                                            \
+                        test_##line(variable, data);                                        \
+        }                                                                                   \
+        static void add_##line(const char *path) {                                          \
+                g_test_add(path, Type, argument, set_up, run_##line, tear_down);            \
+        }                                                                                   \
+        __attribute__((constructor)) static void register_##line(void) {                    \
+                static TestRegistration registration = { sentence, add_##line, NULL };      \
+                test_register(&registration);                                               \
+        }                                                                                   \
         static void test_##line(Type *variable, const void *data)
 
 typedef struct TestRegistration {

@@ -50,7 +50,7 @@ int target_accept(const Target *t) {
 Relayed relay_start(Fixture *f, Target target, const char *option) {
         Relayed r = { .target = target };
 
-        r.tool = serving_start(f->bus, &r.port, SERVING("relay", "0", target.name, option));
+        r.tool = serving_start(f->bus, &r.port, WORDS("relay", "0", target.name, option));
         return r;
 }
 

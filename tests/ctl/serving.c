@@ -4,7 +4,6 @@
 #include <linux/seccomp.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 
 #include "base/macros.h"
@@ -173,14 +172,6 @@ unsigned serving_count_inherited(void) {
         g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
         /* One is what ls reads. */
         return (unsigned) atoi(text) - 1;
-}
-
-void serving_raise_descriptors(void) {
-        struct rlimit limit;
-
-        g_assert_no_errno(getrlimit(RLIMIT_NOFILE, &limit));
-        limit.rlim_cur = limit.rlim_max;
-        g_assert_no_errno(setrlimit(RLIMIT_NOFILE, &limit));
 }
 
 void serving_fail_always(int call, int error) {

@@ -9,7 +9,22 @@
 
 /* argv without the program. Waits until the tool says where it listens, and returns the port. */
 Tool *serving_start(TestBus *bus, uint16_t *ret_port, const char *const *argv);
-#define SERVING(...) ((const char *const[]) { __VA_ARGS__, NULL })
+
+/* A test with delivery "socket" and one with "channel": the option of the tool is in "delivery". */
+#define TEST_BY_BOTH(sentence) TEST_BY_BOTH_IF(true, sentence)
+#define TEST_BY_BOTH_IF(requirement, sentence) TEST_BY_BOTH_(__LINE__, requirement, sentence)
+#define TEST_BY_BOTH_(line, requirement, sentence) TEST_BY_BOTH__(line, requirement, sentence)
+#define TEST_BY_BOTH__(line, requirement, sentence)                                                 \
+        static void by_##line(Fixture *f, const char *delivery);                                    \
+        TEST_AT__(socket_##line, requirement, sentence ", by socket", Fixture, f, fixture_set_up,   \
+                  fixture_tear_down, NULL) {                                                        \
+                by_##line(f, "--delivery=socket");                                                  \
+        }                                                                                           \
+        TEST_AT__(channel_##line, requirement, sentence ", by channel", Fixture, f, fixture_set_up, \
+                  fixture_tear_down, NULL) {                                                        \
+                by_##line(f, "--delivery=channel");                                                 \
+        }                                                                                           \
+        static void by_##line(Fixture *f, const char *delivery)
 
 /* What it has written to standard output so far. */
 char *serving_output(Tool *tool);
@@ -39,9 +54,6 @@ unsigned serving_count_queued(uint16_t port);
 
 /* How many descriptors a program has that this process starts: those that it was left itself, too. */
 unsigned serving_count_inherited(void);
-
-/* As many descriptors as this process may have. */
-void serving_raise_descriptors(void);
 
 /* For tool_set_up_with(): this system call fails for as long as the process lives. */
 void serving_fail_always(int call, int error);

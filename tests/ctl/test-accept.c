@@ -11,7 +11,7 @@
 #include "base/macros.h"
 #include "ctl/serving.h"
 
-/* Says what it was given, through the connection. */
+/* Writes its environment and its descriptors to the connection. */
 #define TELL                        \
         "test $LISTEN_PID = $$ && " \
         "echo $LISTEN_FDS $LISTEN_FDNAMES $REMOTE_ADDR $REMOTE_PORT >&3; wc -c >&3; ls /proc/self/fd | wc -l >&3"
@@ -26,11 +26,10 @@ static void expect_told(uint16_t port, const char *address, const char *remote) 
         g_assert_cmpint(test_wait_end(peer), ==, 0);
 }
 
-static void test_environment(Fixture *f, const void *data) {
-        const char *delivery = data;
+TEST_BY_BOTH("the environment of the command") {
         uint16_t port;
         g_autoptr(Tool) tool = serving_start(
-                        f->bus, &port, SERVING("listen", "--accept", delivery, "0", "--", "sh", "-c", TELL));
+                        f->bus, &port, WORDS("listen", "--accept", delivery, "0", "--", "sh", "-c", TELL));
 
         expect_told(port, "127.0.0.1", "127.0.0.1");
         expect_told(port, "::1", "::1");
@@ -39,13 +38,13 @@ static void test_environment(Fixture *f, const void *data) {
         g_assert_false(test_service_is_listening(f->service, port));
 }
 
-/* Standard error is the tool's. */
-static void test_inetd(Fixture *f, const void *data) {
+/* Standard error is not the connection. */
+TEST("--inetd has the connection as standard input and output") {
         uint16_t port;
         g_autoptr(Tool) tool = serving_start(
                         f->bus, &port,
-                        SERVING("listen", "--inetd", "0", "--", "sh", "-c",
-                                "read line; echo \"$REMOTE_ADDR:$line:$LISTEN_FDS$LISTEN_PID$LISTEN_FDNAMES\"; echo seen >&2"));
+                        WORDS("listen", "--inetd", "0", "--", "sh", "-c",
+                              "read line; echo \"$REMOTE_ADDR:$line:$LISTEN_FDS$LISTEN_PID$LISTEN_FDNAMES\"; echo seen >&2"));
         _cleanup_close_ int peer = test_connect("127.0.0.1", port);
 
         test_send(peer, "hello\n", 6);
@@ -54,7 +53,7 @@ static void test_inetd(Fixture *f, const void *data) {
         test_wait_for(tool_has_complained(tool, "seen"));
 }
 
-static void test_several_ports(Fixture *f, const void *data) {
+TEST("several ports") {
         uint16_t ports[2];
         g_autoptr(Tool) tool = NULL;
         g_autofree char *second = NULL;
@@ -62,7 +61,7 @@ static void test_several_ports(Fixture *f, const void *data) {
         ports[1] = test_free_port();
         second = g_strdup_printf("127.0.0.1:%u", ports[1]);
         tool = serving_start(f->bus, &ports[0],
-                             SERVING("listen", "--inetd", "0", second, "--", "echo", "here"));
+                             WORDS("listen", "--inetd", "0", second, "--", "echo", "here"));
         test_wait_for(tool_has_complained(tool, second));
         for (size_t i = 0; i < ELEMENTS(ports); i++) {
                 _cleanup_close_ int peer = test_connect("127.0.0.1", ports[i]);
@@ -95,19 +94,17 @@ static char *run(const char *program, ...) {
         return text;
 }
 
-static void test_busybox_httpd(Fixture *f, const void *data) {
+TEST_IF(test_require_program("busybox") && test_require_program("curl"), "busybox httpd") {
         g_autofree char *directory = test_make_directory("www"),
                         *file = g_build_filename(directory, "file", NULL);
         g_autofree char *url = NULL, *got = NULL;
         g_autoptr(Tool) tool = NULL;
         uint16_t port;
 
-        if (!test_require_program("busybox") || !test_require_program("curl"))
-                return;
         g_assert_true(g_file_set_contents(file, "hello from busybox", -1, NULL));
         tool = serving_start(
                         f->bus, &port,
-                        SERVING("listen", "--inetd", "0", "--", "busybox", "httpd", "-i", "-h", directory));
+                        WORDS("listen", "--inetd", "0", "--", "busybox", "httpd", "-i", "-h", directory));
         url = g_strdup_printf("http://127.0.0.1:%u/file", port);
         got = run("curl", "--silent", "--show-error", "--fail", url, NULL);
         g_assert_cmpstr(got, ==, "hello from busybox");
@@ -121,20 +118,16 @@ static void test_busybox_httpd(Fixture *f, const void *data) {
 #endif
 
 /* Four times as many at once as there may be. */
-static void test_thousands(Fixture *f, const void *data) {
-        bool channel = data;
+TEST_BY_BOTH_IF(test_require_program("ab"), "thousands of connections") {
         const char *n = g_getenv("TEST_ACCEPT_CONNECTIONS") ?: CONNECTIONS;
         g_autofree char *url = NULL, *report = NULL,
                         *complete = g_strdup_printf("Complete requests:      %s\n", n);
         g_autoptr(Tool) tool = NULL;
         uint16_t port;
 
-        if (!test_require_program("ab"))
-                return;
-        tool = serving_start(
-                        f->bus, &port,
-                        SERVING("listen", "--inetd", channel ? "--delivery=channel" : "--delivery=socket",
-                                "--max-connections=16", "127.0.0.1:0", "--", g_getenv("TEST_CTL_ANSWER")));
+        tool = serving_start(f->bus, &port,
+                             WORDS("listen", "--inetd", delivery, "--max-connections=16", "127.0.0.1:0", "--",
+                                   g_getenv("TEST_CTL_ANSWER")));
         url = g_strdup_printf("http://127.0.0.1:%u/", port);
         report = run("ab", "-q", "-s", "240", "-n", n, "-c", "64", url, NULL);
         g_test_message("%s", report);
@@ -146,12 +139,12 @@ static void test_thousands(Fixture *f, const void *data) {
         g_assert_cmpint(serving_end(tool, SIGTERM), ==, 128 + SIGTERM);
 }
 
-static void test_a_command_that_fails(Fixture *f, const void *data) {
+TEST("a command that fails") {
         uint16_t port;
         g_autoptr(Tool) tool = serving_start(
                         f->bus, &port,
-                        SERVING("listen", "--inetd", "0", "--", "sh", "-c",
-                                "read how; case $how in crash) kill -SEGV $$ ;; esac; exit 3"));
+                        WORDS("listen", "--inetd", "0", "--", "sh", "-c",
+                              "read how; case $how in crash) kill -SEGV $$ ;; esac; exit 3"));
         const char *const how[] = { "fail\n", "crash\n", "fail\n" };
 
         for (size_t i = 0; i < ELEMENTS(how); i++) {
@@ -164,13 +157,13 @@ static void test_a_command_that_fails(Fixture *f, const void *data) {
         test_wait_for(serving_count_children(tool->child->pid) == 0);
 }
 
-/* To those that run, and it waits for them; but the port is free at once. */
-static void test_ends_with_its_commands(Fixture *f, const void *data) {
+/* They get the signal, and the tool waits for them; but the port is free at once. */
+TEST("ends with its commands") {
         uint16_t port;
         g_autoptr(Tool) tool = serving_start(
                         f->bus, &port,
-                        SERVING("listen", "--inetd", "0", "--", "sh", "-c",
-                                "trap 'echo told; read line; echo bye; exit' TERM; echo ready; while :; do read line; done"));
+                        WORDS("listen", "--inetd", "0", "--", "sh", "-c",
+                              "trap 'echo told; read line; echo bye; exit' TERM; echo ready; while :; do read line; done"));
         _cleanup_close_ int peer = test_connect("::1", port), other = test_connect("::1", port);
 
         test_expect(peer, "ready\n");
@@ -187,10 +180,9 @@ static void test_ends_with_its_commands(Fixture *f, const void *data) {
         g_assert_true(tool->child->by_signal);
 }
 
-/* Connections that were handed over live on. */
-static void test_killed(Fixture *f, const void *data) {
+TEST("killed, it leaves its connections alive") {
         uint16_t port;
-        g_autoptr(Tool) tool = serving_start(f->bus, &port, SERVING("listen", "--inetd", "0", "--", "cat"));
+        g_autoptr(Tool) tool = serving_start(f->bus, &port, WORDS("listen", "--inetd", "0", "--", "cat"));
         _cleanup_close_ int peer = test_connect("::1", port);
 
         test_send(peer, "a", 1);
@@ -202,20 +194,14 @@ static void test_killed(Fixture *f, const void *data) {
 }
 
 static void close_by_administrator(Fixture *f, Tool *tool) {
-        g_autoptr(ToolResult) result = tool_run(f->bus, "close", "echo", NULL);
-
-        g_assert_cmpint(result->status, ==, 0);
+        tool_do(f->bus, "close", "echo", NULL);
         test_wait_for(tool_has_complained(tool, "is lost: an administrator has closed it."));
 }
 
-static void test_closed_by_an_administrator(Fixture *f, const void *data) {
-        /* Without polkit, only root may close the listener of another connection. */
-        if (!test_require_root())
-                return;
-
+TEST_BY_BOTH_IF(test_require_root(), "closed by an administrator") {
         uint16_t port;
         g_autoptr(Tool) tool = serving_start(
-                        f->bus, &port, SERVING("listen", "--inetd", data, "--name=echo", "0", "--", "cat"));
+                        f->bus, &port, WORDS("listen", "--inetd", delivery, "--name=echo", "0", "--", "cat"));
         _cleanup_close_ int peer = test_connect("::1", port);
 
         test_send(peer, "a", 1);
@@ -231,17 +217,14 @@ static void test_closed_by_an_administrator(Fixture *f, const void *data) {
         g_assert_cmpint(test_child_wait(tool->child), ==, 1);
 }
 
-/* Whom the service has handed over, or who waits for another one of the same address. */
-static void test_who_waits_is_served(Fixture *f, const void *data) {
-        /* Without polkit, only root may close the listener of another connection. */
-        if (!test_require_root())
-                return;
-
-        const char *const *options = data;
+/* Connections that the service has sent, or that wait for another one of their source. */
+TEST_BY_BOTH_IF(test_require_root(), "connections that wait are served") {
+        const char *limit = strstr(delivery, "socket") ? "--max-connections-per-source=1"
+                                                       : "--max-connections=1";
         uint16_t port;
-        g_autoptr(Tool) tool = serving_start(f->bus, &port,
-                                             SERVING("listen", "--inetd", options[0], options[1],
-                                                     "--name=echo", "0", "--", "cat"));
+        g_autoptr(Tool) tool = serving_start(
+                        f->bus, &port,
+                        WORDS("listen", "--inetd", delivery, limit, "--name=echo", "0", "--", "cat"));
         int peers[4];
 
         for (unsigned i = 0; i < ELEMENTS(peers); i++) {
@@ -260,26 +243,20 @@ static void test_who_waits_is_served(Fixture *f, const void *data) {
         g_assert_cmpint(test_child_wait(tool->child), ==, 1);
 }
 
-/* One is lost, and the other one goes with it. */
-static void test_one_of_two_ports(Fixture *f, const void *data) {
-        /* Without polkit, only root may close the listener of another connection. */
-        if (!test_require_root())
-                return;
-
+/* If one is lost, the other one is closed as well. */
+TEST_BY_BOTH_IF(test_require_root(), "one of two ports is lost") {
         g_autofree char *second = g_strdup_printf("127.0.0.1:%u", test_free_port());
         uint16_t ports[2];
         g_autoptr(Tool) tool = serving_start(f->bus, &ports[0],
-                                             SERVING("listen", "--inetd", data, "0", second, "--", "cat"));
+                                             WORDS("listen", "--inetd", delivery, "0", second, "--", "cat"));
         _cleanup_close_ int peer = -EBADF;
-        g_autoptr(ToolResult) result = NULL;
 
         test_wait_for(tool_has_complained(tool, second));
         ports[1] = (uint16_t) atoi(strchr(second, ':') + 1);
         peer = test_connect("127.0.0.1", ports[1]);
         test_send(peer, "a", 1);
         test_expect(peer, "a");
-        result = tool_run(f->bus, "close", "1", NULL);
-        g_assert_cmpint(result->status, ==, 0);
+        tool_do(f->bus, "close", "1", NULL);
         test_wait_for(!test_service_is_listening(f->service, ports[1]));
         test_send(peer, "b", 1);
         test_expect(peer, "b");
@@ -288,12 +265,12 @@ static void test_one_of_two_ports(Fixture *f, const void *data) {
         g_assert_cmpint(test_child_wait(tool->child), ==, 1);
 }
 
-/* It cannot do what is forbidden then. */
+/* With a seccomp filter. */
 static Tool *serve_without(Fixture *f, TestChildSetup forbid, uint16_t *ret_port) {
         Tool *tool;
 
         tool_set_up_with(forbid);
-        tool = serving_start(f->bus, ret_port, SERVING("listen", "--inetd", "0", "--", "cat"));
+        tool = serving_start(f->bus, ret_port, WORDS("listen", "--inetd", "0", "--", "cat"));
         tool_set_up_with(NULL);
         return tool;
 }
@@ -302,8 +279,8 @@ static void forbid_pidfds(void *data) {
         serving_fail_always(SYS_pidfd_open, ENFILE);
 }
 
-/* It goes on without knowing when they end, and tries to. */
-static void test_a_process_that_cannot_be_watched(Fixture *f, const void *data) {
+/* It cannot see when commands end, and tries again. */
+TEST("pidfd_open() fails") {
         g_autoptr(Tool) tool = NULL;
         _cleanup_close_ int peer = -EBADF;
         uint16_t port;
@@ -314,7 +291,7 @@ static void test_a_process_that_cannot_be_watched(Fixture *f, const void *data) 
                                           "Connections have to wait: Too many open files in system.\n"));
         test_send(peer, "a", 1);
         test_expect(peer, "a");
-        /* It has tried again, and will: nobody reaps it. */
+        /* The tool has tried again, in vain: the zombie is not reaped. */
         g_assert_no_errno(shutdown(peer, SHUT_WR));
         g_assert_cmpint(test_wait_end(peer), ==, 0);
         test_wait_for(serving_get_state(serving_get_child(tool->child->pid)) == 'Z');
@@ -326,8 +303,8 @@ static void forbid_processes(void *data) {
         serving_fail_always(SYS_clone, EAGAIN);
 }
 
-/* Who waits for one is let go when the tool is ended. */
-static void test_a_process_that_cannot_be_started(Fixture *f, const void *data) {
+/* A connection that waits for one is closed when the tool ends. */
+TEST("clone() fails") {
         g_autoptr(Tool) tool = NULL;
         _cleanup_close_ int peer = -EBADF;
         uint16_t port;
@@ -344,8 +321,7 @@ static void forbid_accept(void *data) {
         serving_fail_always(SYS_accept4, EMFILE);
 }
 
-/* However often it tries again. */
-static void test_a_shortage_is_told_once(Fixture *f, const void *data) {
+TEST("a shortage is logged once") {
         static const char shortage[] = "Connections have to wait: Too many open files.";
         g_autoptr(Tool) tool = NULL;
         _cleanup_close_ int peer = -EBADF;
@@ -361,8 +337,8 @@ static void test_a_shortage_is_told_once(Fixture *f, const void *data) {
         g_assert_cmpint(serving_end(tool, SIGTERM), ==, 128 + SIGTERM);
 }
 
-/* What the service has to refuse or to hold back, it has to accept, too. */
-static void test_options_choose_the_delivery(Fixture *f, const void *data) {
+/* With options that refuse or delay connections, the service must accept them. */
+TEST("options choose the delivery") {
         static const struct {
                 const char *option, *delivery;
         } cases[] = {
@@ -374,8 +350,8 @@ static void test_options_choose_the_delivery(Fixture *f, const void *data) {
         for (size_t i = 0; i < ELEMENTS(cases); i++) {
                 uint16_t port;
                 g_autoptr(Tool) tool = serving_start(f->bus, &port,
-                                                     SERVING("listen", "--inetd", "--name=chosen",
-                                                             cases[i].option, "0", "--", "echo", "here"));
+                                                     WORDS("listen", "--inetd", "--name=chosen",
+                                                           cases[i].option, "0", "--", "echo", "here"));
                 g_autoptr(ToolResult) shown = tool_run(f->bus, "show", "--json=short", "chosen", NULL);
                 _cleanup_close_ int peer = test_connect("127.0.0.1", port);
 
@@ -385,54 +361,18 @@ static void test_options_choose_the_delivery(Fixture *f, const void *data) {
         }
 }
 
-/* By somebody else, as the tool itself does not. */
-static void test_paused_until_resumed(Fixture *f, const void *data) {
+/* By another command; this one does not resume it. */
+TEST("a paused listener waits until it is resumed") {
         uint16_t port;
         g_autoptr(Tool) tool = serving_start(f->bus, &port,
-                                             SERVING("listen", "--inetd", "--paused", "--persistent",
-                                                     "--name=later", "0", "--", "echo", "here"));
+                                             WORDS("listen", "--inetd", "--paused", "--persistent",
+                                                   "--name=later", "0", "--", "echo", "here"));
         _cleanup_close_ int peer = test_connect("127.0.0.1", port);
         g_autoptr(ToolResult) shown = tool_run(f->bus, "show", "later", NULL);
-        g_autoptr(ToolResult) resumed = NULL;
 
         g_assert_nonnull(strstr(shown->out, "Paused=yes\n"));
         g_assert_nonnull(strstr(shown->out, "Accepted=0\n"));
-        resumed = tool_run(f->bus, "resume", "later", NULL);
-        g_assert_cmpint(resumed->status, ==, 0);
+        tool_do(f->bus, "resume", "later", NULL);
         test_expect(peer, "here\n");
         g_assert_cmpint(serving_end(tool, SIGTERM), ==, 128 + SIGTERM);
-}
-
-int main(int argc, char *argv[]) {
-        static const char *const held[] = { "--delivery=socket", "--max-connections-per-source=1" };
-        static const char *const in_a_channel[] = { "--delivery=channel", "--max-connections=1" };
-
-        test_init(&argc, &argv);
-        (void) test_enter_private_network();
-
-#define ADD(path, test, data) g_test_add(path, Fixture, data, fixture_set_up_plain, test, fixture_tear_down)
-        ADD("/accept/environment by socket", test_environment, "--delivery=socket");
-        ADD("/accept/environment by channel", test_environment, "--delivery=channel");
-        ADD("/accept/inetd", test_inetd, NULL);
-        ADD("/accept/several ports", test_several_ports, NULL);
-        ADD("/accept/busybox httpd", test_busybox_httpd, NULL);
-        ADD("/accept/thousands of connections by socket", test_thousands, NULL);
-        ADD("/accept/thousands of connections by channel", test_thousands, "channel");
-        ADD("/accept/a command that fails", test_a_command_that_fails, NULL);
-        ADD("/accept/ends with its commands", test_ends_with_its_commands, NULL);
-        ADD("/accept/killed", test_killed, NULL);
-        ADD("/accept/closed by an administrator by socket", test_closed_by_an_administrator,
-            "--delivery=socket");
-        ADD("/accept/closed by an administrator by channel", test_closed_by_an_administrator,
-            "--delivery=channel");
-        ADD("/accept/who waits is served by socket", test_who_waits_is_served, held);
-        ADD("/accept/who waits is served by channel", test_who_waits_is_served, in_a_channel);
-        ADD("/accept/one of two ports is lost, by socket", test_one_of_two_ports, "--delivery=socket");
-        ADD("/accept/one of two ports is lost, by channel", test_one_of_two_ports, "--delivery=channel");
-        ADD("/accept/a process that cannot be watched", test_a_process_that_cannot_be_watched, NULL);
-        ADD("/accept/a process that cannot be started", test_a_process_that_cannot_be_started, NULL);
-        ADD("/accept/a shortage is told once", test_a_shortage_is_told_once, NULL);
-        ADD("/accept/options choose the delivery", test_options_choose_the_delivery, NULL);
-        ADD("/accept/paused until resumed", test_paused_until_resumed, NULL);
-        return test_run();
 }

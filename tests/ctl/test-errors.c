@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What goes wrong is one line with the cause and what to do, and an exit status; what strangers say does no
+/* An error is one line with its cause and its remedy, and an exit status. Text from other programs does no
  * harm. */
 
 #include <string.h>
@@ -13,7 +13,7 @@ typedef struct Case {
         const char *texts[3];
 } Case;
 
-static void test_the_command_line(Fixture *f, const void *data) {
+TEST("errors of the command line") {
         static const Case cases[] = {
                 { { "frobnicate" }, { "Unknown verb \"frobnicate\"", "--help" } },
                 { { "stauts" }, { "Unknown verb \"stauts\"; did you mean \"status\"?" } },
@@ -47,7 +47,7 @@ static void test_the_command_line(Fixture *f, const void *data) {
                 { { "listen", "80", "--lifetime=77" }, { "--lifetime=77", "no such open descriptor" } },
                 { { "show", "/org/example/Else" },
                   { "\"/org/example/Else\" is not the path of a listener" } },
-                { { "show", "nobody" }, { "There is no listener \"nobody\"", "\"list\" shows" } },
+                { { "show", "none" }, { "There is no listener \"none\"", "\"list\" shows" } },
                 { { "close", "" }, { "There is no listener \"\"", "\"list\" shows" } },
                 { { "listen", "80", "--allow-from=, " }, { "--allow-from= cannot be \", \"", "PREFIX" } },
                 { { "list", "-qx" }, { "-x", "--help" } },
@@ -69,7 +69,7 @@ static void test_the_command_line(Fixture *f, const void *data) {
         }
 }
 
-static void test_an_ambiguous_name(Fixture *f, const void *data) {
+TEST("a name that two listeners have") {
         g_autofree char *a = test_listen(f->client, 0, -1, "name", "s", "web", NULL);
         g_autofree char *b = test_listen(f->client, 0, -1, "name", "s", "web", NULL);
         g_autoptr(ToolResult) result = tool_run(f->bus, "close", "web", NULL);
@@ -79,25 +79,22 @@ static void test_an_ambiguous_name(Fixture *f, const void *data) {
         g_assert_true(test_service_is_listening(f->service, test_get_port(f->client, b)));
 }
 
-static void test_no_right(Fixture *f, const void *data) {
+TEST_IF(test_require_root(), "no right") {
         g_autofree char *listener = NULL;
         g_autoptr(ToolResult) close = NULL, pause = NULL, show = NULL;
 
-        if (!test_require_root())
-                return;
-
-        /* There is no polkit here, so that nobody but root may. */
+        /* Without polkit, only root may do it. */
         listener = test_listen(f->client, 0, -1, NULL);
-        close = tool_run_full(f->bus, NULL, test_other_uid(0), (const char *const[]) { "close", "1", NULL });
+        close = tool_run_full(f->bus, NULL, test_other_uid(0), WORDS("close", "1"));
         tool_assert_fails(close, 1, "Failed to close listener 1", "run the command as root", NULL);
-        pause = tool_run_full(f->bus, NULL, test_other_uid(0), (const char *const[]) { "pause", "1", NULL });
+        pause = tool_run_full(f->bus, NULL, test_other_uid(0), WORDS("pause", "1"));
         tool_assert_fails(pause, 1, "Only the owner of listener 1", "persistent", NULL);
-        show = tool_run_full(f->bus, NULL, test_other_uid(0), (const char *const[]) { "show", "1", NULL });
+        show = tool_run_full(f->bus, NULL, test_other_uid(0), WORDS("show", "1"));
         tool_assert_fails(show, 1, "Failed to get the properties of listener 1", NULL);
         g_assert_true(test_service_is_listening(f->service, test_get_port(f->client, listener)));
 }
 
-static void test_no_service(void) {
+TEST_ALONE("no service") {
         g_autoptr(TestBus) bus = test_bus_new(NULL);
         g_autoptr(ToolResult) list = tool_run(bus, "list", NULL), status = tool_run(bus, "status", NULL);
 
@@ -107,14 +104,11 @@ static void test_no_service(void) {
                           "is tcpserversocket installed?", NULL);
 }
 
-static void test_no_bus(void) {
+TEST_ALONE("no bus") {
         static const char *const nowhere[] = { "DBUS_SYSTEM_BUS_ADDRESS=unix:path=/nonexistent", NULL };
-        g_autoptr(ToolResult)
-                        system = tool_run_full(NULL, nowhere, 0, (const char *const[]) { "list", NULL });
-        g_autoptr(ToolResult) user = tool_run_full(NULL, nowhere, 0,
-                                                   (const char *const[]) { "--user", "list", NULL });
-        g_autoptr(ToolResult) machine = tool_run_full(
-                        NULL, nowhere, 0, (const char *const[]) { "--machine=nowhere", "list", NULL });
+        g_autoptr(ToolResult) system = tool_run_full(NULL, nowhere, 0, WORDS("list"));
+        g_autoptr(ToolResult) user = tool_run_full(NULL, nowhere, 0, WORDS("--user", "list"));
+        g_autoptr(ToolResult) machine = tool_run_full(NULL, nowhere, 0, WORDS("--machine=nowhere", "list"));
 
         tool_assert_fails(system, 1, "Failed to connect to the system bus: No such file or directory",
                           "--user", NULL);
@@ -122,30 +116,24 @@ static void test_no_bus(void) {
         tool_assert_fails(machine, 1, "machine \"nowhere\"", "machinectl list", NULL);
 }
 
-static void test_the_session_bus(Fixture *f, const void *data) {
+TEST("the session bus is another one") {
         g_autofree char *address = g_strdup_printf("DBUS_SESSION_BUS_ADDRESS=%s", test_bus_address(f->bus));
         const char *const environment[] = { address, "DBUS_SYSTEM_BUS_ADDRESS=unix:path=/nonexistent", NULL };
-        g_autoptr(ToolResult) user = tool_run_full(NULL, environment, 0,
-                                                   (const char *const[]) { "list", "--user", NULL });
-        g_autoptr(ToolResult) system = tool_run_full(
-                        NULL, environment, 0, (const char *const[]) { "--user", "list", "--system", NULL });
+        g_autoptr(ToolResult) user = tool_run_full(NULL, environment, 0, WORDS("list", "--user"));
+        g_autoptr(ToolResult)
+                        system = tool_run_full(NULL, environment, 0, WORDS("--user", "list", "--system"));
 
-        g_autoptr(ToolResult) status = tool_run_full(NULL, environment, 0,
-                                                     (const char *const[]) { "status", "--user", NULL });
+        g_autoptr(ToolResult) status = tool_run_full(NULL, environment, 0, WORDS("status", "--user"));
 
         g_assert_cmpstr(user->out, ==, "No listeners.\n");
-        /* Nobody starts it there. */
+        /* The session bus has no unit that starts it. */
         g_assert_nonnull(strstr(status->out, "When idle: exits after 30 s\n"));
         tool_assert_fails(system, 1, "system bus", NULL);
 }
 
-static void test_output_that_nobody_takes(Fixture *f, const void *data) {
+TEST("output to a full device") {
         g_autofree char *line = g_strdup_printf("%s list >/dev/full", g_getenv("TEST_CTL"));
-        g_autofree char *address = g_strdup_printf("DBUS_SYSTEM_BUS_ADDRESS=%s", test_bus_address(f->bus));
-        const char *const environment[] = { address, NULL };
-        TestSpawn options = { .environment = environment };
-        g_autoptr(TestChild)
-                        child = test_child_new((const char *const[]) { "sh", "-c", line, NULL }, &options);
+        g_autoptr(TestChild) child = tool_spawn(f->bus, NULL, WORDS("sh", "-c", line));
 
         g_assert_cmpint(test_child_wait(child), ==, 1);
 }
@@ -196,22 +184,18 @@ static int on_listen(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         return sd_bus_error_set(error, SD_BUS_ERROR_ACCESS_DENIED, "Not this one [port-not-allowed port=80]");
 }
 
-/* Whoever one is, to be root does not help. */
-static void test_what_the_configuration_forbids(void) {
+/* The advice to become root would be wrong. */
+TEST_ALONE_IF(test_require_root(), "a port that the configuration forbids") {
         g_autoptr(TestBus) bus = test_bus_new(NULL);
         g_autoptr(TestClient) service = test_client_new(bus, (uid_t) -1);
         g_autoptr(ToolResult) result = NULL;
         sd_bus_slot *slot = NULL;
 
-        if (!test_require_root())
-                return;
-
         g_assert_cmpint(sd_bus_add_object(test_client_bus(service), &slot, TEST_MANAGER_PATH, on_listen,
                                           NULL),
                         >=, 0);
         test_call_driver(service, "RequestName", "su", TEST_BUS_NAME, 0);
-        result = tool_run_full(bus, NULL, test_other_uid(0),
-                               (const char *const[]) { "listen", "80", "--", "true", NULL });
+        result = tool_run_full(bus, NULL, test_other_uid(0), WORDS("listen", "80", "--", "true"));
         tool_assert_fails(result, 1, "does not allow port 80; see AllowedPorts=", NULL);
         sd_bus_slot_unref(slot);
 }
@@ -226,7 +210,7 @@ static void assert_harmless(const char *text) {
         g_assert_null(strstr(text, "\xe2\x80\xae"));
 }
 
-static void test_text_of_strangers(void) {
+TEST_ALONE("text of other programs does no harm") {
         g_autoptr(TestBus) bus = test_bus_new(NULL);
         g_autoptr(TestClient) impostor = test_client_new(bus, (uid_t) -1);
         sd_bus_slot *slot = NULL;
@@ -248,24 +232,7 @@ static void test_text_of_strangers(void) {
         tool_assert_fails(close, 1, "Failed to close listener 1", "\\x1b[2Jx", NULL);
         assert_harmless(close->err);
 
-        /* What it means is not lost. */
+        /* JSON keeps the text. */
         g_assert_cmpstr(json_get_string(json_object_array_get_idx(parsed, 0), "name"), ==, HOSTILE);
         sd_bus_slot_unref(slot);
-}
-
-int main(int argc, char *argv[]) {
-        test_init(&argc, &argv);
-        (void) test_enter_private_network();
-
-#define ADD(path, test) g_test_add("/errors/" path, Fixture, NULL, fixture_set_up, test, fixture_tear_down)
-        ADD("the command line", test_the_command_line);
-        ADD("a name that two listeners have", test_an_ambiguous_name);
-        ADD("no right", test_no_right);
-        g_test_add_func("/errors/no service", test_no_service);
-        g_test_add_func("/errors/no bus", test_no_bus);
-        g_test_add_func("/errors/what the configuration forbids", test_what_the_configuration_forbids);
-        ADD("the session bus is another one", test_the_session_bus);
-        ADD("output that nobody takes", test_output_that_nobody_takes);
-        g_test_add_func("/errors/text of strangers does no harm", test_text_of_strangers);
-        return test_run();
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* --max-connections= and --max-connections-per-source=: who is too much waits, and is served. */
+/* --max-connections= and --max-connections-per-source=: excess connections wait, and are served later. */
 
 #include <signal.h>
 #include <sys/socket.h>
@@ -8,7 +8,7 @@
 #include "base/macros.h"
 #include "ctl/serving.h"
 
-/* Peers of an echo server: those who are answered are served. */
+/* Peers of an echo server. A peer that has its echo is served. */
 typedef struct Crowd {
         int peers[64];
         unsigned n;
@@ -39,7 +39,7 @@ static void crowd_leave(Crowd *c, unsigned i) {
         c->peers[i] = close_fd(c->peers[i]);
 }
 
-/* Those who are served at the same time may hear of it in any order. */
+/* Peers that are served at the same time may get their echo in any order. */
 static bool crowd_is_served(Crowd *c, unsigned i) {
         (void) crowd_count_served(c);
         return c->served[i];
@@ -50,20 +50,19 @@ static void crowd_done(Crowd *c) {
                 close_fd(c->peers[i]);
 }
 
-static void test_in_all(Fixture *f, const void *data) {
-        const char *delivery = data;
+TEST_BY_BOTH("a limit for all connections") {
         Crowd c = {};
         uint16_t port;
         g_autoptr(Tool) tool = serving_start(f->bus, &port,
-                                             SERVING("listen", "--inetd", delivery, "--max-connections=3",
-                                                     "127.0.0.1:0", "--", "cat"));
+                                             WORDS("listen", "--inetd", delivery, "--max-connections=3",
+                                                   "127.0.0.1:0", "--", "cat"));
         pid_t pid = tool->child->pid;
 
         for (unsigned i = 0; i < 20; i++)
                 crowd_connect(&c, NULL, port);
         test_wait_for(crowd_count_served(&c) == 3);
         g_assert_cmpuint(serving_count_children(pid), ==, 3);
-        /* By a channel, the service has taken them already, as many as fit. */
+        /* By a channel, the service has accepted as many as fit into it. */
         if (g_str_has_suffix(delivery, "socket"))
                 g_assert_cmpuint(serving_count_queued(port), ==, 17);
 
@@ -78,15 +77,14 @@ static void test_in_all(Fixture *f, const void *data) {
         crowd_done(&c);
 }
 
-/* Many from one address stand before somebody else. */
-static void test_per_source(Fixture *f, const void *data) {
-        const char *delivery = data;
+/* Many peers with one address do not delay peers with another one. */
+TEST_BY_BOTH("a limit for each source") {
         Crowd many = {}, others = {};
         uint16_t port;
         g_autoptr(Tool) tool = serving_start(f->bus, &port,
-                                             SERVING("listen", "--inetd", delivery,
-                                                     "--max-connections-per-source=2", "127.0.0.1:0", "--",
-                                                     "cat"));
+                                             WORDS("listen", "--inetd", delivery,
+                                                   "--max-connections-per-source=2", "127.0.0.1:0", "--",
+                                                   "cat"));
 
         for (unsigned i = 0; i < 30; i++)
                 crowd_connect(&many, "127.0.0.1", port);
@@ -100,7 +98,7 @@ static void test_per_source(Fixture *f, const void *data) {
         g_assert_cmpuint(crowd_count_served(&many), ==, 2);
         g_assert_false(others.served[3]);
 
-        /* One that leaves makes room for its own kind alone. */
+        /* The end of a connection makes room only for its own source. */
         crowd_leave(&others, 1);
         crowd_leave(&others, 0);
         test_wait_for(crowd_count_served(&others) == 4);
@@ -115,14 +113,14 @@ static void test_per_source(Fixture *f, const void *data) {
         crowd_done(&others);
 }
 
-/* Both: the one in all keeps what is behind it in the kernel. */
-static void test_both(Fixture *f, const void *data) {
+/* Both limits: beyond the total, connections stay in the kernel. */
+TEST("both limits") {
         Crowd a = {}, b = {};
         uint16_t port;
         g_autoptr(Tool) tool = serving_start(f->bus, &port,
-                                             SERVING("listen", "--inetd", "--max-connections=3",
-                                                     "--max-connections-per-source=2", "127.0.0.1:0", "--",
-                                                     "cat"));
+                                             WORDS("listen", "--inetd", "--max-connections=3",
+                                                   "--max-connections-per-source=2", "127.0.0.1:0", "--",
+                                                   "cat"));
 
         for (unsigned i = 0; i < 5; i++)
                 crowd_connect(&a, "127.0.0.1", port);
@@ -149,16 +147,16 @@ static void test_both(Fixture *f, const void *data) {
         crowd_done(&b);
 }
 
-static void test_relay_holds_back(Fixture *f, const void *data) {
+TEST("relay leaves excess connections in the kernel") {
         Crowd c = {};
         uint16_t port, target;
         g_autofree char *to = NULL;
         g_autoptr(Tool) echo = serving_start(f->bus, &target,
-                                             SERVING("listen", "--inetd", "127.0.0.1:0", "--", "cat"));
+                                             WORDS("listen", "--inetd", "127.0.0.1:0", "--", "cat"));
         g_autoptr(Tool) tool = NULL;
 
         to = g_strdup_printf("127.0.0.1:%u", target);
-        tool = serving_start(f->bus, &port, SERVING("relay", "--max-connections=3", "127.0.0.1:0", to));
+        tool = serving_start(f->bus, &port, WORDS("relay", "--max-connections=3", "127.0.0.1:0", to));
         for (unsigned i = 0; i < 20; i++)
                 crowd_connect(&c, NULL, port);
         test_wait_for(crowd_count_served(&c) == 3);
@@ -171,18 +169,4 @@ static void test_relay_holds_back(Fixture *f, const void *data) {
         g_assert_cmpint(serving_end(tool, SIGTERM), ==, 128 + SIGTERM);
         g_assert_cmpint(serving_end(echo, SIGTERM), ==, 128 + SIGTERM);
         crowd_done(&c);
-}
-
-int main(int argc, char *argv[]) {
-        test_init(&argc, &argv);
-        (void) test_enter_private_network();
-
-#define ADD(path, test, data) g_test_add(path, Fixture, data, fixture_set_up_plain, test, fixture_tear_down)
-        ADD("/limits/in all by socket", test_in_all, "--delivery=socket");
-        ADD("/limits/in all by channel", test_in_all, "--delivery=channel");
-        ADD("/limits/per source by socket", test_per_source, "--delivery=socket");
-        ADD("/limits/per source by channel", test_per_source, "--delivery=channel");
-        ADD("/limits/both", test_both, NULL);
-        ADD("/limits/relay holds back", test_relay_holds_back, NULL);
-        return test_run();
 }

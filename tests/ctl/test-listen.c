@@ -10,7 +10,7 @@
 #include "base/macros.h"
 #include "ctl/serving.h"
 
-static void test_passes_sockets(Fixture *f, const void *data) {
+TEST("passes several sockets to the command") {
         g_autoptr(ToolResult) result = tool_run(
                         f->bus, "listen", "--quiet", "0", "127.0.0.1:0", "[::1]:0", "--", "sh", "-c",
                         "test $LISTEN_PID = $$ && echo $LISTEN_FDS $LISTEN_FDNAMES && ls /proc/self/fd",
@@ -32,7 +32,7 @@ static void test_passes_sockets(Fixture *f, const void *data) {
         g_assert_false(test_service_is_listening(f->service, (uint16_t) c));
 }
 
-static void test_a_name(Fixture *f, const void *data) {
+TEST("names the sockets") {
         g_autoptr(ToolResult) result = tool_run(f->bus, "listen", "--quiet", "--name=web", "0", "0", "--",
                                                 "sh", "-c", "echo $LISTEN_FDNAMES", NULL);
 
@@ -40,17 +40,17 @@ static void test_a_name(Fixture *f, const void *data) {
         g_assert_cmpstr(result->out, ==, "web:web\n");
 }
 
-/* The socket is the COMMAND's, blocking, and works. */
-static void test_the_command_accepts(Fixture *f, const void *data) {
+/* The socket is in blocking mode. */
+TEST("the command accepts") {
         uint16_t port;
         g_autoptr(Tool) tool = serving_start(f->bus, &port,
-                                             SERVING("listen", "0", "--", "python3", "-c",
-                                                     "import socket\n"
-                                                     "s = socket.socket(fileno=3)\n"
-                                                     "while True:\n"
-                                                     "    c, peer = s.accept()\n"
-                                                     "    c.sendall(b'hello')\n"
-                                                     "    c.close()\n"));
+                                             WORDS("listen", "0", "--", "python3", "-c",
+                                                   "import socket\n"
+                                                   "s = socket.socket(fileno=3)\n"
+                                                   "while True:\n"
+                                                   "    c, peer = s.accept()\n"
+                                                   "    c.sendall(b'hello')\n"
+                                                   "    c.close()\n"));
 
         for (unsigned i = 0; i < 3; i++) {
                 _cleanup_close_ int peer = test_connect(i == 1 ? "127.0.0.1" : "::1", port);
@@ -62,7 +62,7 @@ static void test_the_command_accepts(Fixture *f, const void *data) {
         g_assert_false(test_service_is_listening(f->service, port));
 }
 
-static void test_exit_statuses(Fixture *f, const void *data) {
+TEST("exit statuses") {
         static const struct {
                 const char *command[4];
                 int status;
@@ -94,11 +94,9 @@ static void go_there(void *data) {
         g_assert_no_errno(chdir(here));
 }
 
-/* A part of PATH that is empty is the directory that one is in; environ(7). */
-static void test_finds_the_command_here(Fixture *f, const void *data) {
-        g_autofree char *address = g_strdup_printf("DBUS_SYSTEM_BUS_ADDRESS=%s", test_bus_address(f->bus)),
-                        *program = NULL;
-        const char *const environment[] = { address, "PATH=/usr/bin::/bin", NULL };
+/* An empty part of PATH is the working directory; environ(7). */
+TEST("finds the command in the working directory") {
+        g_autofree char *program = NULL;
         g_autoptr(ToolResult) result = NULL;
 
         here = test_make_directory("here");
@@ -106,7 +104,8 @@ static void test_finds_the_command_here(Fixture *f, const void *data) {
         g_assert_true(g_file_set_contents_full(program, "#!/bin/sh\necho found\n", -1,
                                                G_FILE_SET_CONTENTS_NONE, 0755, NULL));
         tool_set_up_with(go_there);
-        result = tool_run_full(f->bus, environment, 0, SERVING("listen", "--quiet", "0", "--", "only-here"));
+        result = tool_run_full(f->bus, WORDS("PATH=/usr/bin::/bin"), 0,
+                               WORDS("listen", "--quiet", "0", "--", "only-here"));
         tool_set_up_with(NULL);
         g_assert_cmpstr(result->err, ==, "");
         g_assert_cmpstr(result->out, ==, "found\n");
@@ -115,7 +114,7 @@ static void test_finds_the_command_here(Fixture *f, const void *data) {
 
 /* A directory of PATH that the user may not search hides nothing in the others; execvp() fails with EACCES.
  */
-static void test_ignores_directories_that_it_may_not_search(Fixture *f, const void *data) {
+TEST("ignores directories that it may not search") {
         g_autofree char *hidden = test_make_directory("hidden"),
                         *path = g_strdup_printf("PATH=%s:/usr/bin:/bin", hidden);
         const char *const environment[] = { path, NULL };
@@ -123,15 +122,22 @@ static void test_ignores_directories_that_it_may_not_search(Fixture *f, const vo
 
         g_assert_no_errno(chmod(hidden, 0));
         result = tool_run_full(f->bus, environment, geteuid() == 0 ? test_other_uid(0) : 0,
-                               SERVING("listen", "--quiet", "0", "--", "there-is-no-such-program"));
+                               WORDS("listen", "--quiet", "0", "--", "there-is-no-such-program"));
         g_assert_no_errno(chmod(hidden, 0700));
         g_assert_cmpstr(result->err, ==,
                         "Failed to execute \"there-is-no-such-program\": no such program.\n");
         g_assert_cmpint(result->status, ==, 127);
 }
 
-/* Its own arguments, even those that look like the tool's; what it inherits; the priority of signals. */
-static void test_leaves_the_command_alone(Fixture *f, const void *data) {
+/* Its arguments, even those that look like the tool's; its limits; its signals. */
+TEST("leaves the command alone") {
+        struct rlimit limit;
+
+        /* Lower than the hard limit, to which the tool raises its own. */
+        g_assert_no_errno(getrlimit(RLIMIT_NOFILE, &limit));
+        limit.rlim_cur = MIN(limit.rlim_max / 2, 512);
+        g_assert_no_errno(setrlimit(RLIMIT_NOFILE, &limit));
+
         g_autofree char *expected = NULL;
         g_autoptr(ToolResult) result = tool_run(
                         f->bus, "listen", "--quiet", "0", "--", "sh", "-c",
@@ -151,8 +157,8 @@ static void test_leaves_the_command_alone(Fixture *f, const void *data) {
         g_assert_cmpstr(strchr(result->out, '\n') + 1, ==, expected);
 }
 
-/* Of several ports, none stays bound when one cannot be had: nobody would know of it. */
-static void test_persistent_is_all_or_nothing(Fixture *f, const void *data) {
+/* If one of several ports fails, none stays bound without a server. */
+TEST("persistent is all or nothing") {
         uint16_t first = test_free_port();
         g_autofree char *free_port = g_strdup_printf("%u", first), *listener = NULL, *taken = NULL;
         g_autoptr(ToolResult) result = NULL;
@@ -164,7 +170,7 @@ static void test_persistent_is_all_or_nothing(Fixture *f, const void *data) {
         g_assert_false(test_service_is_listening(f->service, first));
 }
 
-static void test_what_cannot_be(Fixture *f, const void *data) {
+TEST("arguments that are wrong") {
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         g_autofree char *taken = g_strdup_printf("%u", test_get_port(f->client, listener));
         static const struct {
@@ -216,11 +222,10 @@ static void test_what_cannot_be(Fixture *f, const void *data) {
         }
 }
 
-/* By the names that they have in services(5). */
-static void test_ports_by_name(Fixture *f, const void *data) {
+TEST("ports have the names of services(5)") {
         static const char *const names[] = { "http", "127.0.0.1:http", "[::1]:http" };
         uint16_t port;
-        g_autoptr(Tool) relay = serving_start(f->bus, &port, SERVING("relay", "0", "localhost:http"));
+        g_autoptr(Tool) relay = serving_start(f->bus, &port, WORDS("relay", "0", "localhost:http"));
 
         g_assert_cmpint(serving_end(relay, SIGTERM), ==, 128 + SIGTERM);
 
@@ -229,33 +234,8 @@ static void test_ports_by_name(Fixture *f, const void *data) {
                 return;
         for (size_t i = 0; i < ELEMENTS(names); i++) {
                 g_autoptr(ToolResult) denied = tool_run_full(f->bus, NULL, test_other_uid(0),
-                                                             SERVING("listen", names[i], "--", "true"));
+                                                             WORDS("listen", names[i], "--", "true"));
 
                 tool_assert_fails(denied, 1, "Failed to listen on port 80: ", NULL);
         }
-}
-
-int main(int argc, char *argv[]) {
-        struct rlimit limit;
-
-        test_init(&argc, &argv);
-        (void) test_enter_private_network();
-        /* So that it shows when somebody raises it. */
-        g_assert_no_errno(getrlimit(RLIMIT_NOFILE, &limit));
-        limit.rlim_cur = MIN(limit.rlim_max / 2, 512);
-        g_assert_no_errno(setrlimit(RLIMIT_NOFILE, &limit));
-
-#define ADD(path, test) g_test_add(path, Fixture, NULL, fixture_set_up, test, fixture_tear_down)
-        ADD("/listen/passes several sockets", test_passes_sockets);
-        ADD("/listen/names them", test_a_name);
-        ADD("/listen/the command accepts", test_the_command_accepts);
-        ADD("/listen/exit statuses", test_exit_statuses);
-        ADD("/listen/finds the command here", test_finds_the_command_here);
-        ADD("/listen/ignores directories that it may not search",
-            test_ignores_directories_that_it_may_not_search);
-        ADD("/listen/leaves the command alone", test_leaves_the_command_alone);
-        ADD("/listen/persistent is all or nothing", test_persistent_is_all_or_nothing);
-        ADD("/listen/ports by name", test_ports_by_name);
-        ADD("/listen/what cannot be", test_what_cannot_be);
-        return test_run();
 }

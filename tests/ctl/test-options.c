@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Options of the command line that are those of Listen: each is there, and each arrives as what it is. */
+/* The options of Listen on the command line: each exists, and arrives with its type. */
 
 #include <string.h>
 #include <unistd.h>
@@ -8,10 +8,7 @@
 #include "base/macros.h"
 #include "ctl/tool.h"
 
-typedef const char *const Words[];
-
-/* ------------------------------------------------------------------- a service that listens to Listen, and
- * no more */
+/* A service that only has the method Listen. */
 
 typedef struct Recorder {
         TestBus *bus;
@@ -105,35 +102,15 @@ static void run(Recorder *r, const char *const *argv) {
         g_assert_cmpint(r->port, ==, 8080);
 }
 
-/* ------------------------------------------------------------------------------------------------------ the
- * tests */
+#define RECORDER_TEST(sentence) TEST_OF(sentence, Recorder, r, set_up, tear_down, NULL)
 
-static void test_all_of_them(Recorder *r, const void *data) {
-        run(r, (Words) { "--accept-rate=7",
-                         "listen",
-                         "--binary-type",
-                         "arraybuffer",
-                         "8080",
-                         "--local-address=192.0.2.1",
-                         "--ipv6-only=no",
-                         "--interface=lo",
-                         "--paused",
-                         "--persistent=yes",
-                         "--non-blocking=true",
-                         "--no-delay=1",
-                         "--keep-alive=off",
-                         "--defer-accept=3",
-                         "--fast-open=4",
-                         "--allow-from=192.0.2.0/24,::1",
-                         "--allow-from=10.0.0.1",
-                         "--name=a name",
-                         "--backlog=5",
-                         "--lifetime=0",
-                         "--accept",
-                         "--",
-                         "true",
-                         "--name=not ours",
-                         NULL });
+RECORDER_TEST("all options arrive") {
+        run(r, WORDS("--accept-rate=7", "listen", "--binary-type", "arraybuffer", "8080",
+                     "--local-address=192.0.2.1", "--ipv6-only=no", "--interface=lo", "--paused",
+                     "--persistent=yes", "--non-blocking=true", "--no-delay=1", "--keep-alive=off",
+                     "--defer-accept=3", "--fast-open=4", "--allow-from=192.0.2.0/24,::1",
+                     "--allow-from=10.0.0.1", "--name=a name", "--backlog=5", "--lifetime=0", "--accept",
+                     "--", "true", "--name=not ours"));
 
         assert_option(r, "binaryType", "s arraybuffer");
         assert_option(r, "localAddress", "s 192.0.2.1");
@@ -154,8 +131,8 @@ static void test_all_of_them(Recorder *r, const void *data) {
         g_assert_true(r->interactive);
 }
 
-static void test_none_of_them(Recorder *r, const void *data) {
-        run(r, (Words) { "listen", "8080", "--no-ask-password", "--", "true", NULL });
+RECORDER_TEST("no options are sent by default") {
+        run(r, WORDS("listen", "8080", "--no-ask-password", "--", "true"));
 
         g_hash_table_remove(r->options, "delivery"); /* the verb's choice */
         g_assert_cmpuint(g_hash_table_size(r->options), ==, 0);
@@ -163,17 +140,17 @@ static void test_none_of_them(Recorder *r, const void *data) {
         g_assert_false(r->interactive);
 }
 
-static void test_an_address_before_the_port(Recorder *r, const void *data) {
-        run(r, (Words) { "listen", "[fe80::1%lo]:8080", "--", "true", NULL });
+RECORDER_TEST("an address before the port") {
+        run(r, WORDS("listen", "[fe80::1%lo]:8080", "--", "true"));
         assert_option(r, "localAddress", "s fe80::1%lo");
-        run(r, (Words) { "listen", "192.0.2.1:8080", "--", "true", NULL });
+        run(r, WORDS("listen", "192.0.2.1:8080", "--", "true"));
         assert_option(r, "localAddress", "s 192.0.2.1");
-        /* It is meant for this one. */
-        run(r, (Words) { "listen", "192.0.2.1:8080", "--local-address=192.0.2.9", "--", "true", NULL });
+        /* The address before the port wins. */
+        run(r, WORDS("listen", "192.0.2.1:8080", "--local-address=192.0.2.9", "--", "true"));
         assert_option(r, "localAddress", "s 192.0.2.1");
 }
 
-static void test_no_port(Recorder *r, const void *data) {
+RECORDER_TEST("wrong ports") {
         static const char *const ports[] = {
                 "no-service", "65536", "-1",         "+80",    " 80",   "80x",
                 "",           ":80",   "127.0.0.1:", "::1:80", "[]:80", "99999999999999999999",
@@ -190,7 +167,7 @@ static void test_no_port(Recorder *r, const void *data) {
                 g_autoptr(ToolResult) result = NULL;
 
                 if (ports[i][0] == '-')
-                        continue; /* an option, by its looks */
+                        continue; /* would be an option */
                 result = tool_run(r->bus, "listen", ports[i], "--", "true", NULL);
                 g_test_message("%s: %s", ports[i], result->err);
                 tool_assert_fails(result, 1, quoted, NULL);
@@ -198,7 +175,7 @@ static void test_no_port(Recorder *r, const void *data) {
 }
 
 /* The interface description has a table of them. */
-static void test_each_has_its_option(Recorder *r, const void *data) {
+RECORDER_TEST("each option of Listen is one of the tool") {
         g_autofree char *path = g_build_filename(g_getenv("TEST_SOURCE_ROOT"), "data", TEST_BUS_NAME ".xml",
                                                  NULL);
         g_autoptr(GRegex) row = g_regex_new(
@@ -223,17 +200,4 @@ static void test_each_has_its_option(Recorder *r, const void *data) {
                 g_assert_nonnull(strstr(help->out, option));
         }
         g_assert_cmpuint(n, >=, 17);
-}
-
-int main(int argc, char *argv[]) {
-        test_init(&argc, &argv);
-        (void) test_enter_private_network();
-
-#define ADD(path, test) g_test_add("/options/" path, Recorder, NULL, set_up, test, tear_down)
-        ADD("all of them", test_all_of_them);
-        ADD("none of them", test_none_of_them);
-        ADD("an address before the port", test_an_address_before_the_port);
-        ADD("what is no port", test_no_port);
-        ADD("each option of Listen is one of the tool", test_each_has_its_option);
-        return test_run();
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* "relay" when something ends before its time: nobody takes half of something for all of it. */
+/* "relay" when something ends early: a peer can tell incomplete data from complete data. */
 
 #include <poll.h>
 #include <signal.h>
@@ -30,8 +30,7 @@ static size_t receive_all(int fd, int *ret_end) {
         return received;
 }
 
-/* Half of something is not all of it. */
-static void test_ended_by_a_signal(Fixture *f, const void *data) {
+TEST("a signal ends it with a reset") {
         Relayed r = relay_start(f, target_new(), NULL);
         _cleanup_close_ int client = test_connect("127.0.0.1", r.port), target = target_accept(&r.target),
                             idle = test_connect("::1", r.port), idle_target = target_accept(&r.target);
@@ -39,7 +38,7 @@ static void test_ended_by_a_signal(Fixture *f, const void *data) {
         int end;
 
         test_assert_connected(idle, idle_target);
-        /* Until some is with the relay alone. */
+        /* Until the relay itself holds some of the data. */
         while ((n = peer_fill(client)) > 0) {
                 sent += n;
                 test_wait_for(serving_is_waiting(r.tool->child->pid));
@@ -52,9 +51,7 @@ static void test_ended_by_a_signal(Fixture *f, const void *data) {
 }
 
 static void close_by_administrator(Fixture *f, Relayed *r) {
-        g_autoptr(ToolResult) result = tool_run(f->bus, "close", "relayed", NULL);
-
-        g_assert_cmpint(result->status, ==, 0);
+        tool_do(f->bus, "close", "relayed", NULL);
         test_wait_for(tool_has_complained(r->tool, "is lost: an administrator has closed it."));
 }
 
@@ -62,16 +59,13 @@ static Relayed start_named(Fixture *f, const char *option, const char *other) {
         Relayed r = { .target = target_new() };
 
         r.tool = serving_start(f->bus, &r.port,
-                               SERVING("relay", "0", r.target.name, "--name=relayed", option, other));
+                               WORDS("relay", "0", r.target.name, "--name=relayed", option, other));
         return r;
 }
 
-static void test_the_listener_is_closed(Fixture *f, const void *data) {
-        /* Without polkit, only root may close the listener of another connection. */
-        if (!test_require_root())
-                return;
-
-        Relayed r = start_named(f, data, NULL);
+/* Without polkit, only root may close the listener of another connection. */
+TEST_BY_BOTH_IF(test_require_root(), "the listener is closed") {
+        Relayed r = start_named(f, delivery, NULL);
         _cleanup_close_ int client = test_connect("::1", r.port), target = target_accept(&r.target);
 
         test_assert_connected(client, target);
@@ -79,7 +73,7 @@ static void test_the_listener_is_closed(Fixture *f, const void *data) {
         test_wait_for(tool_has_complained(r.tool, "Waiting for 1 connection to end.\n"));
         g_assert_cmpint(test_connect_fails("::1", r.port), ==, ECONNREFUSED);
 
-        /* To the end, and to an ordinary one. */
+        /* The connection goes on, and ends in order. */
         test_assert_connected(client, target);
         g_assert_false(test_child_has_exited(r.tool->child));
         g_assert_no_errno(shutdown(client, SHUT_WR));
@@ -91,8 +85,8 @@ static void test_the_listener_is_closed(Fixture *f, const void *data) {
         relay_wait(&r, 1);
 }
 
-static void test_the_service_is_stopped(Fixture *f, const void *data) {
-        Relayed r = start_named(f, data, NULL);
+TEST_BY_BOTH("the service is stopped") {
+        Relayed r = start_named(f, delivery, NULL);
         _cleanup_close_ int client = test_connect("::1", r.port), target = target_accept(&r.target);
 
         test_assert_connected(client, target);
@@ -105,12 +99,8 @@ static void test_the_service_is_stopped(Fixture *f, const void *data) {
         relay_wait(&r, 1);
 }
 
-/* Those that the service has handed over already. */
-static void test_what_a_channel_holds(Fixture *f, const void *data) {
-        /* Without polkit, only root may close the listener of another connection. */
-        if (!test_require_root())
-                return;
-
+/* Connections that are in the channel already. */
+TEST_IF(test_require_root(), "connections in a channel are served") {
         Relayed r = start_named(f, "--delivery=channel", "--max-connections=1");
         int clients[4];
 
@@ -134,11 +124,7 @@ static void test_what_a_channel_holds(Fixture *f, const void *data) {
         relay_wait(&r, 1);
 }
 
-static void test_a_signal_after_that(Fixture *f, const void *data) {
-        /* Without polkit, only root may close the listener of another connection. */
-        if (!test_require_root())
-                return;
-
+TEST_IF(test_require_root(), "a signal ends the wait for connections") {
         Relayed r = start_named(f, NULL, NULL);
         _cleanup_close_ int client = test_connect("::1", r.port), target = target_accept(&r.target);
 
@@ -149,8 +135,8 @@ static void test_a_signal_after_that(Fixture *f, const void *data) {
         g_assert_cmpint(test_wait_end(target), ==, ECONNRESET);
 }
 
-/* Who reads slowly gets all that had come before the reset. */
-static void test_a_reset_comes_last(Fixture *f, const void *data) {
+/* A slow reader gets all data before the reset. */
+TEST("a reset comes after the data") {
         static const char zeros[600 * 1000];
         Relayed r = relay_start(f, target_new(), NULL);
 
@@ -160,10 +146,10 @@ static void test_a_reset_comes_last(Fixture *f, const void *data) {
                     unsent;
 
                 test_send(sender, zeros, sizeof(zeros));
-                /* What is on its way to the relay, a reset drops. */
+                /* A reset drops data that the relay has not received yet. */
                 test_wait_for(ioctl(sender, TIOCOUTQ, &unsent) == 0 && unsent == 0);
                 peer_reset(sender);
-                /* It has seen that by now. */
+                /* The relay has seen the reset by now. */
                 for (unsigned i = 0; i < 2; i++) {
                         _cleanup_close_ int other = test_connect("127.0.0.1", r.port),
                                             other_target = target_accept(&r.target);
@@ -177,15 +163,16 @@ static void test_a_reset_comes_last(Fixture *f, const void *data) {
         relay_end(&r);
 }
 
-/* The kernel tells of a reset once: here, to whoever writes. Who reads must learn of it, too. */
-static void test_a_reset_meets_bytes(Fixture *f, const void *data) {
-        Relayed r = relay_start(f, data ? target_new_unix(false, 16) : target_new(), NULL);
+/* The kernel reports a reset once: here, to the write. The reader must get it as well. */
+static void reset_with_unsent_data(Fixture *f, bool local) {
+        Relayed r = relay_start(f, local ? target_new_unix(false, 16) : target_new(), NULL);
 
-        for (int client_first = 0; client_first <= (data ? 0 : 1); client_first++) {
+        for (int client_first = 0; client_first <= !local; client_first++) {
                 int client = test_connect("127.0.0.1", r.port), target = target_accept(&r.target);
                 int sender = client_first ? client : target, reader = client_first ? target : client, end;
 
-                /* What the reader sends waits, and goes on as soon as something happens to the sender. */
+                /* The data of the reader waits in the relay, which writes again when something happens to the
+                 * sender. */
                 while (peer_fill(reader) > 0)
                         test_wait_for(serving_is_waiting(r.tool->child->pid));
                 test_send(sender, "half", 4);
@@ -197,8 +184,17 @@ static void test_a_reset_meets_bytes(Fixture *f, const void *data) {
         relay_end(&r);
 }
 
-/* Who has ended cannot be told of to who has reset, and gets what came before that all the same. */
-static void test_an_end_meets_a_reset(Fixture *f, const void *data) {
+TEST("a reset with unsent data") {
+        reset_with_unsent_data(f, false);
+}
+
+TEST("a reset with unsent data, of a Unix socket") {
+        reset_with_unsent_data(f, true);
+}
+
+/* The end of one side cannot be passed on to a side that has reset, which does not lose the data before the
+ * reset. */
+TEST("an end before a reset") {
         Relayed r = relay_start(f, target_new(), NULL);
         int client = test_connect("127.0.0.1", r.port), target = target_accept(&r.target), end;
 
@@ -215,8 +211,8 @@ static void test_an_end_meets_a_reset(Fixture *f, const void *data) {
         relay_end(&r);
 }
 
-/* What has ended, and must not be looked at yet, costs no time. */
-static void test_the_end_of_a_channel_waits(Fixture *f, const void *data) {
+/* The end of a channel that is not read yet causes no busy loop. */
+TEST("the end of a channel is not polled") {
         Relayed r = start_named(f, "--delivery=channel", "--max-connections=1");
         int client = test_connect("::1", r.port), target = target_accept(&r.target);
 
@@ -229,25 +225,4 @@ static void test_the_end_of_a_channel_waits(Fixture *f, const void *data) {
         close(client);
         close(target);
         relay_wait(&r, 1);
-}
-
-int main(int argc, char *argv[]) {
-        test_init(&argc, &argv);
-        (void) test_enter_private_network();
-
-#define ADD(path, test, data) \
-        g_test_add("/relay ends/" path, Fixture, data, fixture_set_up_plain, test, fixture_tear_down)
-        ADD("by a signal, with a reset", test_ended_by_a_signal, NULL);
-        ADD("the listener is closed, with the socket", test_the_listener_is_closed, NULL);
-        ADD("the listener is closed, with a channel", test_the_listener_is_closed, "--delivery=channel");
-        ADD("the service is stopped, with the socket", test_the_service_is_stopped, NULL);
-        ADD("the service is stopped, with a channel", test_the_service_is_stopped, "--delivery=channel");
-        ADD("what a channel holds is served", test_what_a_channel_holds, NULL);
-        ADD("a signal does not wait", test_a_signal_after_that, NULL);
-        ADD("a reset comes last", test_a_reset_comes_last, NULL);
-        ADD("a reset meets bytes", test_a_reset_meets_bytes, NULL);
-        ADD("a reset meets bytes, of a Unix socket", test_a_reset_meets_bytes, "unix");
-        ADD("an end meets a reset", test_an_end_meets_a_reset, NULL);
-        ADD("the end of a channel waits", test_the_end_of_a_channel_waits, NULL);
-        return test_run();
 }

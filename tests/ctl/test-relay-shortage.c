@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* "relay" when something runs out: nobody is lost who could have been served. */
+/* "relay" when a resource runs out: connections wait, and none is lost. */
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -17,7 +17,7 @@ static int compare(const void *a, const void *b) {
         return *(const int *) a - *(const int *) b;
 }
 
-/* From now on it can have so many more, and those that it has when it is at rest. */
+/* Limits the process to the descriptors that it has when idle, and so many more. */
 static void allow_descriptors(pid_t pid, unsigned more) {
         g_autofree char *path = g_strdup_printf("/proc/%d/fd", (int) pid);
         g_autoptr(GArray) fds = g_array_new(false, false, sizeof(int));
@@ -76,18 +76,18 @@ static void assert_waits_for_descriptors(Fixture *f, const char *argument, unsig
         relay_end(&r);
 }
 
-static void test_no_descriptor_for_the_target(Fixture *f, const void *data) {
+TEST("no descriptor for the target") {
         assert_waits_for_descriptors(f, NULL, 1);
 }
 
-/* What comes in a packet and finds no place is closed by the kernel. */
-static void test_no_descriptor_for_what_a_channel_brings(Fixture *f, const void *data) {
+/* The kernel closes descriptors in a packet that exceed the limit. */
+TEST("no descriptor for a connection in a channel") {
         assert_waits_for_descriptors(f, "--delivery=channel", 0);
 }
 
 /* With one connection's descriptors freed at a time, it works and fails in turn. */
-static void test_a_shortage_is_told_once(Fixture *f, const void *data) {
-        Relayed r = relay_start(f, target_new(), data);
+TEST_BY_BOTH("a shortage is logged once") {
+        Relayed r = relay_start(f, target_new(), delivery);
         int clients[6], targets[ELEMENTS(clients)];
         const unsigned n_first = ELEMENTS(clients) / 2;
 
@@ -124,16 +124,14 @@ static void write_sysctl(const char *value) {
         g_assert_cmpint(write(fd, value, strlen(value)), ==, strlen(value));
 }
 
-/* A connection to the target takes a port here, and of those there are only so many. */
-static void test_no_port_for_the_target(Fixture *f, const void *data) {
+/* Each connection to the target takes one of the local ports. */
+TEST_IF(test_require_private_network(), "no port for the target") {
         static const char shortage[] = "Connections have to wait: Cannot assign requested address.\n";
         int clients[5], targets[ELEMENTS(clients)];
         g_autofree char *range = NULL;
         unsigned n = 0;
         Relayed r;
 
-        if (!test_require_private_network())
-                return;
         if (access(PORT_RANGE, W_OK) < 0 || !g_file_get_contents(PORT_RANGE, &range, NULL, NULL)) {
                 g_test_skip("needs sysctls of the network");
                 return;
@@ -169,14 +167,14 @@ static void test_no_port_for_the_target(Fixture *f, const void *data) {
         relay_end(&r);
 }
 
-static void test_no_descriptors_for_a_pipe(Fixture *f, const void *data) {
+TEST("no descriptors for a pipe") {
         Relayed r = relay_start(f, target_new(), NULL);
         _cleanup_close_ int first = test_connect("::1", r.port), first_target = target_accept(&r.target),
                             second = test_connect("::1", r.port), second_target = target_accept(&r.target);
 
         test_assert_connected(first, first_target);
         test_assert_connected(second, second_target);
-        /* What is held up here keeps the one pipe that there is. */
+        /* Data that the target does not read keeps the only pipe in use. */
         while (peer_fill(first) > 0)
                 test_wait_for(serving_is_waiting(r.tool->child->pid));
         allow_descriptors(r.tool->child->pid, 0);
@@ -188,24 +186,17 @@ static void test_no_descriptors_for_a_pipe(Fixture *f, const void *data) {
         relay_end(&r);
 }
 
-/* More than find room in the memory that a process has to spare. */
+/* More than the memory that a process keeps in reserve has room for. */
 #define MANY 2000
 
-/* It is over at once, and does not wait for something else to happen. */
-static void test_no_memory(Fixture *f, const void *data) {
+/* AddressSanitizer ends a process that is out of memory. */
+#ifndef __SANITIZE_ADDRESS__
+/* It exits at once, and does not wait for another event. */
+TEST_IF(test_require_descriptors(2 * MANY + 256), "no memory") {
         static const struct rlimit none = {};
         int clients[MANY];
-        Relayed r;
+        Relayed r = relay_start(f, target_new(), NULL);
 
-#ifdef __SANITIZE_ADDRESS__
-        g_test_skip("AddressSanitizer ends a process that is out of memory");
-        return;
-#endif
-        serving_raise_descriptors();
-        if (!test_require_descriptors(2 * MANY + 256))
-                return;
-
-        r = relay_start(f, target_new(), NULL);
         g_assert_no_errno(prlimit(r.tool->child->pid, RLIMIT_AS, &none, NULL));
         for (unsigned i = 0; i < MANY; i++)
                 clients[i] = test_connect_start(NULL, "127.0.0.1", r.port);
@@ -213,8 +204,9 @@ static void test_no_memory(Fixture *f, const void *data) {
         for (unsigned i = 0; i < MANY; i++)
                 close_fd(clients[i]);
 }
+#endif
 
-/* There and back again, so that there is never a moment without anything to do. */
+/* Keeps the relay busy all the time. */
 static void *send_and_receive(void *data) {
         const int *fd = data;
         char byte = 'x';
@@ -224,8 +216,7 @@ static void *send_and_receive(void *data) {
         return NULL;
 }
 
-/* However busy it is with another one. */
-static void test_who_waits_has_a_turn(Fixture *f, const void *data) {
+TEST("a busy connection does not delay others") {
         Relayed r = relay_start(f, target_new_unix(false, 0), NULL);
         int busy = test_connect("::1", r.port), busy_target = target_accept(&r.target), clients[4];
         pthread_t threads[2];
@@ -257,7 +248,7 @@ static void forbid_accept(void *data) {
         serving_fail_always(SYS_accept4, EPERM);
 }
 
-static void test_accept_is_forbidden(Fixture *f, const void *data) {
+TEST("accept is forbidden") {
         _cleanup_close_ int client = -EBADF;
         Relayed r;
 
@@ -269,22 +260,4 @@ static void test_accept_is_forbidden(Fixture *f, const void *data) {
                         r.tool,
                         "Connections have to wait: a firewall or security module prevents accepting them.\n"));
         relay_end(&r);
-}
-
-int main(int argc, char *argv[]) {
-        test_init(&argc, &argv);
-        (void) test_enter_private_network();
-
-#define ADD(path, test, data) \
-        g_test_add("/relay shortage/" path, Fixture, data, fixture_set_up_plain, test, fixture_tear_down)
-        ADD("no descriptor for the target", test_no_descriptor_for_the_target, NULL);
-        ADD("a shortage is told once, with the socket", test_a_shortage_is_told_once, NULL);
-        ADD("a shortage is told once, with a channel", test_a_shortage_is_told_once, "--delivery=channel");
-        ADD("no port for the target", test_no_port_for_the_target, NULL);
-        ADD("no descriptor for what a channel brings", test_no_descriptor_for_what_a_channel_brings, NULL);
-        ADD("no descriptors for a pipe", test_no_descriptors_for_a_pipe, NULL);
-        ADD("no memory", test_no_memory, NULL);
-        ADD("who waits has a turn", test_who_waits_has_a_turn, NULL);
-        ADD("accept is forbidden", test_accept_is_forbidden, NULL);
-        return test_run();
 }

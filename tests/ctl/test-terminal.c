@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What is different when a person looks: colours, the pager, lines that fit. */
+/* Output on a terminal: colours, the pager, lines that fit. */
 
 #include <pwd.h>
 #include <string.h>
@@ -15,8 +15,7 @@
 #define NO_PAGER "SYSTEMD_PAGER="
 
 static char *list_on_terminal(Fixture *f, const char *const *environment) {
-        g_autoptr(Terminal)
-                        t = terminal_new(f->bus, environment, 200, (const char *const[]) { "list", NULL });
+        g_autoptr(Terminal) t = terminal_new(f->bus, environment, 200, WORDS("list"));
 
         g_assert_cmpint(terminal_wait(t), ==, 0);
         g_assert_nonnull(strstr(t->shown->str, "1 listener listed."));
@@ -24,14 +23,13 @@ static char *list_on_terminal(Fixture *f, const char *const *environment) {
 }
 
 static char *list_in_pipe(Fixture *f, const char *const *environment) {
-        g_autoptr(ToolResult) result = tool_run_full(f->bus, environment, 0,
-                                                     (const char *const[]) { "list", NULL });
+        g_autoptr(ToolResult) result = tool_run_full(f->bus, environment, 0, WORDS("list"));
 
         g_assert_cmpint(result->status, ==, 0);
         return g_steal_pointer(&result->out);
 }
 
-static void test_colours(Fixture *f, const void *data) {
+TEST("colours, on a terminal only") {
         static const struct {
                 const char *environment[4];
                 bool terminal, pipe;
@@ -57,8 +55,8 @@ static void test_colours(Fixture *f, const void *data) {
         }
 }
 
-static void test_errors_are_red(Fixture *f, const void *data) {
-        g_autoptr(Terminal) t = terminal_new(f->bus, NULL, 80, (const char *const[]) { "close", "9", NULL });
+TEST("errors are red") {
+        g_autoptr(Terminal) t = terminal_new(f->bus, NULL, 80, WORDS("close", "9"));
 
         g_assert_cmpint(terminal_wait(t), ==, 1);
         /* The agent that asks for passwords, which is not started for root, may complain before that. */
@@ -77,14 +75,13 @@ static char *widest_line(const char *text) {
 
 static char *list_at_width(Fixture *f, unsigned columns, const char *option) {
         static const char *const environment[] = { NO_PAGER, "NO_COLOR=1", NULL };
-        g_autoptr(Terminal) t = terminal_new(f->bus, environment, columns,
-                                             (const char *const[]) { "list", option, NULL });
+        g_autoptr(Terminal) t = terminal_new(f->bus, environment, columns, WORDS("list", option));
 
         g_assert_cmpint(terminal_wait(t), ==, 0);
         return widest_line(t->shown->str);
 }
 
-static void test_lines_fit(Fixture *f, const void *data) {
+TEST("lines fit") {
         static const char name[] = "a name of such a length that it fits no terminal of eighty columns, ever";
         g_autofree char *listener = test_listen(f->client, 0, -1, "name", "s", name, NULL),
                         *port = g_strdup_printf(" %u ", test_get_port(f->client, listener)), *narrow = NULL,
@@ -97,7 +94,7 @@ static void test_lines_fit(Fixture *f, const void *data) {
         full = list_at_width(f, 80, "--full");
         wide = list_at_width(f, 200, NULL);
         piped = tool_run(f->bus, "list", NULL);
-        told = tool_run_full(f->bus, columns, 0, (const char *const[]) { "list", "--no-legend", NULL });
+        told = tool_run_full(f->bus, columns, 0, WORDS("list", "--no-legend"));
 
         g_assert_cmpint(g_utf8_strlen(narrow, -1), ==, 80);
         g_assert_true(g_str_has_suffix(narrow, "…"));
@@ -106,14 +103,14 @@ static void test_lines_fit(Fixture *f, const void *data) {
         g_assert_true(g_str_has_suffix(full, name));
         g_assert_true(g_str_has_suffix(wide, name));
         g_assert_nonnull(strstr(piped->out, name));
-        /* Where there is no terminal to ask, too. */
+        /* Also without a terminal. */
         g_assert_cmpint(g_utf8_strlen(told->out, -1), ==, 70 + 1);
 }
 
-/* The pager says that it was there, and what it was told. */
+/* Shows that it was used, and its options. */
 #define PAGER "echo \"<pager $LESS>\"; cat; echo '</pager>'"
 
-/* As if the test ran in a session, for all that the pager is concerned. */
+/* Replaces the session, which the tool would look for. */
 #define IN_SESSION "SYSTEMD_PAGERSECURE=0"
 
 static bool goes_through_pager(Fixture *f, const char *const *environment, const char *const *argv) {
@@ -124,7 +121,7 @@ static bool goes_through_pager(Fixture *f, const char *const *environment, const
         return strstr(t->shown->str, "<pager ") && strstr(t->shown->str, "</pager>");
 }
 
-static void test_pager(Fixture *f, const void *data) {
+TEST("the pager, on a terminal only") {
         static const struct {
                 const char *environment[5];
                 bool used;
@@ -135,36 +132,31 @@ static void test_pager(Fixture *f, const void *data) {
                 { { "PAGER=" PAGER, "SYSTEMD_PAGER=", IN_SESSION }, false },
                 { { "PAGER=" PAGER, "SYSTEMD_PAGER=cat", IN_SESSION }, false },
                 { { "PAGER=" PAGER, "TERM=dumb", IN_SESSION }, false },
-                /* Who became somebody else gets no pager that could do more than page, unless it says that it
-                   may. */
+                /* After sudo, a pager that may not be secure is used only if the user allows it. */
                 { { "PAGER=" PAGER, "SUDO_UID=1000" }, false },
                 { { "PAGER=" PAGER, "SUDO_UID=1000", "SYSTEMD_PAGERSECURE=1" }, true },
         };
         g_free(test_listen(f->client, 0, -1, NULL));
         for (size_t i = 0; i < ELEMENTS(cases); i++) {
                 g_test_message("case %zu", i);
-                g_assert_cmpint(goes_through_pager(f, cases[i].environment,
-                                                   (const char *const[]) { "list", NULL }),
-                                ==, cases[i].used);
+                g_assert_cmpint(goes_through_pager(f, cases[i].environment, WORDS("list")), ==,
+                                cases[i].used);
         }
 
-        g_assert_false(goes_through_pager(f, cases[0].environment,
-                                          (const char *const[]) { "list", "--no-pager", NULL }));
-        /* A script reads what the tool writes. */
-        g_autoptr(ToolResult) result = tool_run_full(f->bus, cases[0].environment, 0,
-                                                     (const char *const[]) { "list", NULL });
+        g_assert_false(goes_through_pager(f, cases[0].environment, WORDS("list", "--no-pager")));
+        /* In a pipe, there is no pager. */
+        g_autoptr(ToolResult) result = tool_run_full(f->bus, cases[0].environment, 0, WORDS("list"));
         g_assert_null(strstr(result->out, "<pager"));
 }
 
-static void test_pager_options(Fixture *f, const void *data) {
+TEST("the options of the pager") {
         static const char *const given[] = { "SYSTEMD_PAGER=" PAGER, IN_SESSION, "SYSTEMD_LESS=FRX", NULL };
         static const char *const secure[] = { "SYSTEMD_PAGER=echo \"<$LESSSECURE>\"; cat",
                                               "SYSTEMD_PAGERSECURE=1", NULL };
-        g_autoptr(Terminal) usual = terminal_new(f->bus,
-                                                 (const char *const[]) { "PAGER=" PAGER, IN_SESSION, NULL },
-                                                 80, (const char *const[]) { "list", NULL }),
-                            ours = terminal_new(f->bus, given, 80, (const char *const[]) { "list", NULL }),
-                            safe = terminal_new(f->bus, secure, 80, (const char *const[]) { "list", NULL });
+        g_autoptr(Terminal)
+                        usual = terminal_new(f->bus, WORDS("PAGER=" PAGER, IN_SESSION), 80, WORDS("list")),
+                        ours = terminal_new(f->bus, given, 80, WORDS("list")),
+                        safe = terminal_new(f->bus, secure, 80, WORDS("list"));
 
         g_assert_cmpint(terminal_wait(usual), ==, 0);
         g_assert_nonnull(strstr(usual->shown->str, "<pager FRSXMK>"));
@@ -174,29 +166,27 @@ static void test_pager_options(Fixture *f, const void *data) {
         g_assert_nonnull(strstr(safe->shown->str, "<1>"));
 }
 
-static void test_pager_keeps_colours_and_width(Fixture *f, const void *data) {
+TEST("a pager changes neither colours nor width") {
         g_autofree char *name = g_strnfill(100, 'x');
         g_autoptr(Terminal) t = NULL;
 
         g_free(test_listen(f->client, 0, -1, "name", "s", name, NULL));
-        t = terminal_new(f->bus, (const char *const[]) { "PAGER=" PAGER, IN_SESSION, NULL }, 80,
-                         (const char *const[]) { "list", NULL });
+        t = terminal_new(f->bus, WORDS("PAGER=" PAGER, IN_SESSION), 80, WORDS("list"));
         g_assert_cmpint(terminal_wait(t), ==, 0);
         g_assert_nonnull(strstr(t->shown->str, ESCAPE));
         g_assert_nonnull(strstr(t->shown->str, "…"));
         g_assert_null(strstr(t->shown->str, name));
 }
 
-/* Who leaves it early has seen enough. There is more than a pipe holds. */
-static void test_pager_that_goes(Fixture *f, const void *data) {
+/* To leave the pager early is no error. The output is larger than a pipe. */
+TEST("a pager that exits early") {
         g_autofree char *name = g_strnfill(255, 'x');
         g_autoptr(Terminal) t = NULL;
 
         for (unsigned i = 0; i < 250; i++)
                 g_free(test_listen(f->client, 0, -1, "name", "s", name, NULL));
-        t = terminal_new(f->bus,
-                         (const char *const[]) { "PAGER=read line; echo \"<$line>\"", IN_SESSION, NULL }, 80,
-                         (const char *const[]) { "list", "--full", NULL });
+        t = terminal_new(f->bus, WORDS("PAGER=read line; echo \"<$line>\"", IN_SESSION), 80,
+                         WORDS("list", "--full"));
         g_assert_cmpint(terminal_wait(t), ==, 0);
         g_assert_nonnull(strstr(t->shown->str, "<"));
         g_assert_null(strstr(t->shown->str, "Failed to write"));
@@ -210,8 +200,8 @@ static void allow_few_descriptors(void *data) {
         g_assert_no_errno(setrlimit(RLIMIT_NOFILE, &limit));
 }
 
-/* What the tool takes for itself is not for the agent that asks for passwords. */
-static void test_the_agent_is_started_as_the_tool_was(Fixture *f, const void *data) {
+/* The tool raises its limit of descriptors; the agent that asks for passwords does not inherit that. */
+TEST_IF(test_require_root(), "the agent is started as the tool was") {
         g_autofree char *directory = test_make_directory("agent"),
                         *agent = g_build_filename(directory, "pkttyagent", NULL),
                         *path = g_strdup_printf("PATH=%s:%s", directory, g_getenv("PATH"));
@@ -219,30 +209,22 @@ static void test_the_agent_is_started_as_the_tool_was(Fixture *f, const void *da
         const struct passwd *user;
         g_autoptr(Terminal) t = NULL;
 
-        /* Root is asked for no password. */
-        if (!test_require_root())
-                return;
         user = getpwuid(test_other_uid(0));
         g_assert_true(g_file_set_contents(agent, "#!/bin/sh\necho \"<$(ulimit -Sn)>\"\n", -1, NULL));
         g_assert_no_errno(chmod(agent, 0755));
         g_assert_no_errno(chmod(directory, 0755));
 
         tool_set_up_with(allow_few_descriptors);
-        t = terminal_new_full(f->bus, environment, 80, user->pw_name,
-                              (const char *const[]) { "listen", "0", "--", "true", NULL });
+        t = terminal_new_full(f->bus, environment, 80, user->pw_name, WORDS("listen", "0", "--", "true"));
         tool_set_up_with(NULL);
         /* There is no polkit here, so that it is denied. */
         g_assert_cmpint(terminal_wait(t), ==, 1);
         g_assert_nonnull(strstr(t->shown->str, "<234>"));
 }
 
-static void test_help(Fixture *f, const void *data) {
-        g_autoptr(Terminal)
-                        t = terminal_new(f->bus, (const char *const[]) { "PAGER=" PAGER, IN_SESSION, NULL },
-                                         80, (const char *const[]) { "--help", NULL });
-        g_autoptr(Terminal)
-                        narrow = terminal_new(f->bus, (const char *const[]) { NO_PAGER, "NO_COLOR=1", NULL },
-                                              80, (const char *const[]) { "--help", NULL });
+TEST("help") {
+        g_autoptr(Terminal) t = terminal_new(f->bus, WORDS("PAGER=" PAGER, IN_SESSION), 80, WORDS("--help"));
+        g_autoptr(Terminal) narrow = terminal_new(f->bus, WORDS(NO_PAGER, "NO_COLOR=1"), 80, WORDS("--help"));
         g_autofree char *widest = NULL;
         g_autoptr(ToolResult) plain = tool_run(f->bus, "list", "-h", NULL),
                               verb = tool_run(f->bus, "help", NULL),
@@ -260,21 +242,4 @@ static void test_help(Fixture *f, const void *data) {
         g_assert_null(strchr(plain->out, '\033'));
         g_assert_cmpint(version->status, ==, 0);
         g_assert_true(g_str_has_prefix(version->out, "tcpserversocketctl "));
-}
-
-int main(int argc, char *argv[]) {
-        test_init(&argc, &argv);
-        (void) test_enter_private_network();
-
-#define ADD(path, test) g_test_add("/terminal/" path, Fixture, NULL, fixture_set_up, test, fixture_tear_down)
-        ADD("colours, on a terminal only", test_colours);
-        ADD("errors are red", test_errors_are_red);
-        ADD("lines fit", test_lines_fit);
-        ADD("the pager, on a terminal only", test_pager);
-        ADD("what the pager is told", test_pager_options);
-        ADD("a pager changes neither colours nor width", test_pager_keeps_colours_and_width);
-        ADD("a pager that goes", test_pager_that_goes);
-        ADD("the agent is started as the tool was", test_the_agent_is_started_as_the_tool_was);
-        ADD("help", test_help);
-        return test_run();
 }

@@ -104,6 +104,12 @@ static TestChild *start(TestBus *bus, const char *const *environment, const char
         return test_child_new((const char *const *) words->pdata, &options);
 }
 
+TestChild *tool_spawn(TestBus *bus, const char *log, const char *const *argv) {
+        g_autofree char *address = g_strdup_printf("DBUS_SYSTEM_BUS_ADDRESS=%s", test_bus_address(bus));
+
+        return test_child_new(argv, &(TestSpawn) { .log = log, .environment = WORDS(address) });
+}
+
 static int open_output(const char *path) {
         int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0644);
 
@@ -130,7 +136,7 @@ void tool_free(Tool *tool) {
         if (!tool)
                 return;
 
-        /* Whatever it is doing, it ends when it is asked to. */
+        /* SIGTERM ends it in every state, and lets it write its coverage. */
         if (!test_child_has_exited(tool->child)) {
                 test_child_signal(tool->child, SIGTERM);
                 (void) test_child_wait(tool->child);
@@ -190,6 +196,20 @@ ToolResult *tool_run(TestBus *bus, ...) {
         argv = collect(arguments);
         va_end(arguments);
         return tool_run_full(bus, NULL, 0, (const char *const *) argv->pdata);
+}
+
+void tool_do(TestBus *bus, ...) {
+        g_autoptr(ToolResult) result = NULL;
+        g_autoptr(GPtrArray) argv = NULL;
+        va_list arguments;
+
+        va_start(arguments, bus);
+        argv = collect(arguments);
+        va_end(arguments);
+        result = tool_run_full(bus, NULL, 0, (const char *const *) argv->pdata);
+        g_assert_cmpstr(result->out, ==, "");
+        g_assert_cmpstr(result->err, ==, "");
+        g_assert_cmpint(result->status, ==, 0);
 }
 
 void tool_result_free(ToolResult *result) {
@@ -253,7 +273,7 @@ Terminal *terminal_new_full(TestBus *bus,
         g_assert_no_errno(fcntl(line, F_SETFD, FD_CLOEXEC));
         g_assert_no_errno(fcntl(t->fd, F_SETFL, O_NONBLOCK));
         if (user)
-                /* Whoever asks for a password opens it again, by its name. */
+                /* The agent, which asks for passwords, opens it again by its name. */
                 g_assert_no_errno(fchown(line, getpwnam(user)->pw_uid, (gid_t) -1));
         t->shown = g_string_new(NULL);
         how = (SetUp) {
@@ -301,7 +321,7 @@ void terminal_type_password(Terminal *t, const char *password) {
 }
 
 int terminal_wait(Terminal *t) {
-        /* What is not read from a terminal keeps who writes to it waiting. */
+        /* A process that writes to a terminal waits until its output is read. */
         test_wait_for(!terminal_shows(t, "\377") && test_child_has_exited(t->child));
         (void) terminal_shows(t, "");
         return t->child->status;

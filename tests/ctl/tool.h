@@ -25,6 +25,8 @@ typedef struct ToolResult {
         char *err;
 } ToolResult;
 
+#define WORDS(...) ((const char *const[]) { __VA_ARGS__, NULL })
+
 /* Runs in all that is started from now on, before the tool; NULL: nothing does. */
 void tool_set_up_with(TestChildSetup more);
 
@@ -34,12 +36,17 @@ void tool_free(Tool *tool);
 bool tool_has_written(Tool *tool, const char *text);
 bool tool_has_complained(Tool *tool, const char *text);
 
+/* Another program that finds the bus, such as a shell that starts the tool. Its output goes to the log. */
+TestChild *tool_spawn(TestBus *bus, const char *log, const char *const *argv);
+
 /* Waits for its end, and frees it. */
 ToolResult *tool_finish(Tool *tool);
 
 /* To its end. */
 ToolResult *tool_run_full(TestBus *bus, const char *const *environment, uid_t uid, const char *const *argv);
 ToolResult *tool_run(TestBus *bus, ...) G_GNUC_NULL_TERMINATED;
+/* Must succeed and write nothing. */
+void tool_do(TestBus *bus, ...) G_GNUC_NULL_TERMINATED;
 void tool_result_free(ToolResult *result);
 
 /* Must succeed and have written JSON, and nothing to standard error. */
