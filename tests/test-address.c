@@ -2,10 +2,10 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <glib.h>
 
 #include "base/address.h"
 #include "daemon/policy/prefix.h"
+#include "register.h"
 
 static void assert_parses(const char *text, const char *expected) {
         char buffer[ADDRESS_STRING_MAX];
@@ -22,7 +22,7 @@ static void assert_refused(const char *text, int error) {
         g_assert_cmpint(a.size, ==, 4711);
 }
 
-static void test_parse(void) {
+TEST_ALONE("parses literals and scopes") {
         assert_parses("127.0.0.1", "127.0.0.1");
         assert_parses("0.0.0.0", "0.0.0.0");
         assert_parses("::", "::");
@@ -34,7 +34,7 @@ static void test_parse(void) {
         assert_parses("fe80::1%1", "fe80::1%lo");
 }
 
-static void test_parse_refuses(void) {
+TEST_ALONE("refuses other texts without changing the result") {
         assert_refused("", EINVAL);
         assert_refused("localhost", EINVAL);
         assert_refused("127.0.0.1 ", EINVAL);
@@ -51,7 +51,7 @@ static void test_parse_refuses(void) {
         assert_refused("1111:1111:1111:1111:1111:1111:1111:1111:1111:1111:1111", EINVAL);
 }
 
-static void test_kernel(void) {
+TEST_ALONE("converts addresses from the kernel") {
         struct sockaddr_storage storage = {};
         struct sockaddr_in6 *in6 = (struct sockaddr_in6 *) &storage;
         char buffer[ADDRESS_STRING_MAX];
@@ -73,7 +73,7 @@ static void test_kernel(void) {
         g_assert_cmpint(address_get_port(&a), ==, 4711);
 }
 
-static void test_any(void) {
+TEST_ALONE("knows the unspecified address") {
         Address a = address_any(AF_INET);
 
         g_assert_true(address_is_any(&a));
@@ -94,7 +94,7 @@ static void assert_contains(const char *prefix, const char *address, bool expect
         g_assert_cmpint(prefix_contains(&p, &a), ==, expected);
 }
 
-static void test_prefix(void) {
+TEST_ALONE("a prefix: contains addresses") {
         assert_contains("192.0.2.0/24", "192.0.2.255", true);
         assert_contains("192.0.2.0/24", "192.0.3.0", false);
         assert_contains("192.0.2.77/24", "192.0.2.1", true);
@@ -113,7 +113,7 @@ static void test_prefix(void) {
         assert_contains("::1", "::1", true);
 }
 
-static void test_prefix_refuses(void) {
+TEST_ALONE("a prefix: refuses other texts without changing the result") {
         static const char *const texts[] = {
                 "",
                 "/",
@@ -141,7 +141,7 @@ static void test_prefix_refuses(void) {
         }
 }
 
-static void test_prefixes(void) {
+TEST_ALONE("a prefix: finds an address in a list") {
         Prefix prefixes[2];
         Address a;
 
@@ -178,7 +178,7 @@ static void assert_kept(const char *text, size_t size) {
         assert_same(&after, &before);
 }
 
-static void test_prefix_bytes(void) {
+TEST_ALONE("a prefix: is the same in binary form") {
         uint8_t bytes[PREFIX_BYTES_MAX] = {};
         Prefix p;
         Address a;
@@ -208,19 +208,4 @@ static void test_prefix_bytes(void) {
         g_assert_cmpint(prefix_read(bytes, sizeof(bytes), &p), ==, 17);
         g_assert_cmpint(address_parse("192.0.2.1", &a), ==, 0);
         g_assert_true(prefix_contains(&p, &a));
-}
-
-int main(int argc, char *argv[]) {
-        g_test_init(&argc, &argv, NULL);
-
-        g_test_add_func("/address/parses literals and scopes", test_parse);
-        g_test_add_func("/address/refuses other texts without changing the result", test_parse_refuses);
-        g_test_add_func("/address/converts addresses from the kernel", test_kernel);
-        g_test_add_func("/address/knows the unspecified address", test_any);
-        g_test_add_func("/prefix/contains addresses", test_prefix);
-        g_test_add_func("/prefix/refuses other texts without changing the result", test_prefix_refuses);
-        g_test_add_func("/prefix/finds an address in a list", test_prefixes);
-        g_test_add_func("/prefix/is the same in binary form", test_prefix_bytes);
-
-        return g_test_run();
 }

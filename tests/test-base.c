@@ -1,22 +1,23 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <errno.h>
-#include <glib.h>
 
 #include "base/episode.h"
+#include "base/parse.h"
 #include "base/socket.h"
 #include "base/text.h"
 #include "daemon/listener/listener-accept.h"
 #include "daemon/listener/listener.h"
+#include "register.h"
 
-static void test_text(void) {
+TEST_ALONE("text knows printable text") {
         g_assert_true(text_is_printable(""));
         g_assert_true(text_is_printable("my server, №1 — ok"));
         g_assert_true(text_is_printable("日本語 🦊"));
         g_assert_true(text_is_printable("\xf4\x8f\xbf\xbd")); /* U+10FFFD */
 }
 
-static void test_text_refuses(void) {
+TEST_ALONE("text refuses control characters and invalid UTF-8") {
         static const char *const texts[] = {
                 "a\nb",
                 "\x1b[31m",
@@ -61,14 +62,14 @@ static void assert_pace(uint32_t rate, uint64_t at_most) {
         g_assert_cmpint(n, <=, at_most);
 }
 
-static void test_pacer(void) {
+TEST_ALONE("pacer keeps the rate in any second") {
         assert_pace(1, 2);
         assert_pace(10, 11);
         assert_pace(1000, 1011);
         assert_pace(100000, 101001);
 }
 
-static void test_pacer_does_not_accumulate(void) {
+TEST_ALONE("pacer does not accumulate unused time") {
         Pacer pacer;
 
         pacer_init(&pacer, 10);
@@ -78,7 +79,7 @@ static void test_pacer_does_not_accumulate(void) {
         g_assert_cmpint(pacer_get_next(&pacer), >, 61 * NS_PER_S + NS_PER_S / 20);
 }
 
-static void test_accept_errors(void) {
+TEST_ALONE("socket classifies errors of accept()") {
         g_assert_cmpint(socket_classify_accept_error(EAGAIN), ==, ACCEPT_AGAIN);
         g_assert_cmpint(socket_classify_accept_error(ECONNABORTED), ==, ACCEPT_SKIP);
         g_assert_cmpint(socket_classify_accept_error(EPROTO), ==, ACCEPT_SKIP);
@@ -90,7 +91,7 @@ static void test_accept_errors(void) {
         g_assert_cmpint(socket_classify_accept_error(EBADF), ==, ACCEPT_BROKEN);
 }
 
-static void test_an_episode_ends_when_it_is_quiet(void) {
+TEST_ALONE("episode ends when there was no failure for a while") {
         Episode episode = {};
 
         g_assert_true(episode_add_failure(&episode, 1000, 10));
@@ -99,16 +100,80 @@ static void test_an_episode_ends_when_it_is_quiet(void) {
         g_assert_true(episode_add_failure(&episode, 1028, 10));
 }
 
-int main(int argc, char *argv[]) {
-        g_test_init(&argc, &argv, NULL);
+TEST_ALONE("parse reads booleans") {
+        static const char *const yes[] = { "1", "yes", "Yes", "y", "true", "T", "ON" };
+        static const char *const no[] = { "0", "no", "N", "false", "F", "off" };
+        static const char *const neither[] = { "", "2", "yess", " yes", "enable" };
+        bool value;
 
-        g_test_add_func("/text/knows printable text", test_text);
-        g_test_add_func("/text/refuses control characters and invalid UTF-8", test_text_refuses);
-        g_test_add_func("/pacer/keeps the rate in any second", test_pacer);
-        g_test_add_func("/pacer/does not accumulate unused time", test_pacer_does_not_accumulate);
-        g_test_add_func("/episode/ends when there was no failure for a while",
-                        test_an_episode_ends_when_it_is_quiet);
-        g_test_add_func("/socket/classifies errors of accept()", test_accept_errors);
+        for (size_t i = 0; i < G_N_ELEMENTS(yes); i++) {
+                value = false;
+                g_assert_cmpint(parse_boolean(yes[i], &value), ==, 0);
+                g_assert_true(value);
+        }
+        for (size_t i = 0; i < G_N_ELEMENTS(no); i++) {
+                value = true;
+                g_assert_cmpint(parse_boolean(no[i], &value), ==, 0);
+                g_assert_false(value);
+        }
+        for (size_t i = 0; i < G_N_ELEMENTS(neither); i++)
+                g_assert_cmpint(parse_boolean(neither[i], &value), ==, -EINVAL);
+}
 
-        return g_test_run();
+TEST_ALONE("parse reads time spans") {
+        static const struct {
+                const char *text;
+                uint64_t usec;
+        } right[] = {
+                { "0", 0 },
+                { "30", 30000000 },
+                { "30s", 30000000 },
+                { "30 sec", 30000000 },
+                { " 5min ", 300000000 },
+                { "5m 20", 320000000 },
+                { "1h1min1s", 3661000000 },
+                { "1.5h", 5400000000 },
+                { "0.25", 250000 },
+                { "2.5us", 2 },
+                { "250ms", 250000 },
+                { "7\xc2\xb5s", 7 },
+                { "1d", UINT64_C(86400000000) },
+                { "1w", UINT64_C(604800000000) },
+                { "1M", UINT64_C(2629800000000) },
+                { "1y", UINT64_C(31557600000000) },
+                { "18446744073709551614us", UINT64_MAX - 1 },
+                { "infinity", UINT64_MAX },
+        };
+        static const char *const wrong[] = {
+                "",
+                " ",
+                "s",
+                "-1",
+                "1.",
+                ".5",
+                "1..5",
+                "1,5",
+                "5 minuten",
+                "1e3",
+                "infinite",
+                "infinity 1",
+                "5s!",
+                "18446744073709551615us",
+                "18446744073709551616",
+                "584543y",
+                "18446744073709551614us 1us",
+        };
+        uint64_t usec;
+
+        for (size_t i = 0; i < G_N_ELEMENTS(right); i++) {
+                g_test_message("%s", right[i].text);
+                g_assert_cmpint(parse_time_span(right[i].text, &usec), ==, 0);
+                g_assert_cmpuint(usec, ==, right[i].usec);
+        }
+        for (size_t i = 0; i < G_N_ELEMENTS(wrong); i++) {
+                g_test_message("%s", wrong[i]);
+                usec = 42;
+                g_assert_cmpint(parse_time_span(wrong[i], &usec), <, 0);
+                g_assert_cmpuint(usec, ==, 42);
+        }
 }

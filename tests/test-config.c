@@ -3,7 +3,6 @@
 /* The configuration: files and their order, values, errors in the log. */
 
 #include <fcntl.h>
-#include <glib.h>
 #include <glib/gstdio.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 #include "base/address.h"
 #include "base/macros.h"
 #include "daemon/policy/settings.h"
+#include "register.h"
 
 #define MAIN "etc/tcpserversocket/tcpserversocketd.conf"
 #define DROP_IN(place, name) place "/tcpserversocket/tcpserversocketd.conf.d/" name
@@ -23,6 +23,8 @@ typedef struct Root {
         char *log;          /* of the last root_load(), without the root in paths */
         int incomplete;     /* the return value of settings_load() */
 } Root;
+
+#define TEST(sentence) TEST_OF(sentence, Root, f, root_set_up, root_tear_down, NULL)
 
 static void root_set_up(Root *f, const void *data) {
         f->root = g_dir_make_tmp("test-config-XXXXXX", NULL);
@@ -125,7 +127,7 @@ static void root_assert_defaults(Root *f) {
         g_assert_true(settings_allow_port(s, 65535));
 }
 
-static void test_nothing(Root *f, const void *data) {
+TEST("nothing is configured") {
         root_load(f);
         root_assert_defaults(f);
         g_assert_cmpstr(f->log, ==, "");
@@ -155,7 +157,7 @@ static void test_nothing(Root *f, const void *data) {
         "AllowedAddresses=2001:db8::/32\n"   \
         "AllowSocketDelivery=no" /* without a newline at the end */
 
-static void test_everything(Root *f, const void *data) {
+TEST("everything is configured") {
         Settings *s;
 
         root_write_settings(f, MAIN, EVERYTHING);
@@ -178,7 +180,7 @@ static void test_everything(Root *f, const void *data) {
         g_assert_cmpstr(s->allowed_addresses[2], ==, "2001:db8::/32");
 }
 
-static void test_reset(Root *f, const void *data) {
+TEST("an empty value restores the default") {
         root_write_settings(f, MAIN, EVERYTHING);
         root_write_settings(
                         f, DROP_IN("etc", "reset.conf"),
@@ -198,7 +200,7 @@ static void test_reset(Root *f, const void *data) {
         g_assert_true(settings_allow_port(f->settings, 81));
 }
 
-static void test_precedence(Root *f, const void *data) {
+TEST("drop-ins are read by name, and masked by directory") {
         static const char *const places[] = { "usr/lib", "usr/local/lib", "run", "etc" };
 
         /* Of one name, by directory. */
@@ -228,7 +230,7 @@ static void test_precedence(Root *f, const void *data) {
         g_assert_cmpstr(f->log, ==, "");
 }
 
-static void test_no_main_file_elsewhere(Root *f, const void *data) {
+TEST("the main file is only read in etc") {
         root_write_settings(f, "usr/lib/tcpserversocket/tcpserversocketd.conf", "MaxListeners=1\n");
         root_write_settings(f, "run/tcpserversocket/tcpserversocketd.conf", "MaxListeners=1\n");
         root_load(f);
@@ -241,7 +243,7 @@ static void link_to_null(Root *f, const char *name) {
         g_assert_cmpint(symlink("/dev/null", path), ==, 0);
 }
 
-static void test_masks(Root *f, const void *data) {
+TEST("an empty file or a link to null masks another") {
         root_write_settings(f, DROP_IN("usr/lib", "a.conf"), "MaxListeners=1\n");
         root_write_settings(f, DROP_IN("usr/lib", "b.conf"), "MaxListenersPerUser=1\n");
         link_to_null(f, DROP_IN("etc", "a.conf"));
@@ -252,7 +254,7 @@ static void test_masks(Root *f, const void *data) {
         g_assert_cmpstr(f->log, ==, "");
 }
 
-static void test_other_files(Root *f, const void *data) {
+TEST("files without the suffix conf are not read") {
         root_write_settings(f, DROP_IN("etc", "README"), "MaxListeners=1\n");
         root_write_settings(f, DROP_IN("etc", "a.conf~"), "MaxListeners=1\n");
         root_write_settings(f, DROP_IN("etc", "a.conf.dpkg-new"), "MaxListeners=1\n");
@@ -262,7 +264,7 @@ static void test_other_files(Root *f, const void *data) {
         g_assert_cmpstr(f->log, ==, "");
 }
 
-static void test_unreadable(Root *f, const void *data) {
+TEST("an unreadable file is skipped and restricts") {
         g_autofree char *fifo = root_make_path(f, DROP_IN("etc", "2-fifo.conf"));
         g_autofree char *dangling = root_make_path(f, DROP_IN("etc", "3-dangling.conf"));
         g_autofree char *huge = root_make_path(f, DROP_IN("etc", "4-huge.conf"));
@@ -292,7 +294,7 @@ static void test_unreadable(Root *f, const void *data) {
                                                         UNREADABLE("4-huge.conf", "File too large"));
 }
 
-static void test_no_permission(Root *f, const void *data) {
+TEST("a file without permission is skipped and restricts") {
         g_autofree char *path = root_make_path(f, MAIN);
         bool root = geteuid() == 0;
 
@@ -315,7 +317,7 @@ static void test_no_permission(Root *f, const void *data) {
         g_assert_cmpstr(f->log, ==, "<4>/" MAIN ": Failed to read file: Permission denied, ignoring\n");
 }
 
-static void test_wrong_values(Root *f, const void *data) {
+TEST("every invalid value is logged with its line") {
         static const struct {
                 const char *line;
                 const char *complaint;
@@ -388,7 +390,7 @@ static void test_wrong_values(Root *f, const void *data) {
         }
 }
 
-static void test_keeps_valid_values(Root *f, const void *data) {
+TEST("valid values and words next to invalid ones are kept") {
         root_write_settings(f, MAIN,
                             "MaxListeners=5\nMaxListeners=x\nIdleTimeoutSec=5\nIdleTimeoutSec=x\n"
                             "AllowedPorts=80 http 443\nAllowedAddresses=10.0.0.0/8 here\n");
@@ -406,7 +408,7 @@ static void test_keeps_valid_values(Root *f, const void *data) {
 }
 
 /* A typing error in a restriction must not lift it. */
-static void test_lists_of_errors_allow_nothing(Root *f, const void *data) {
+TEST("a list without a valid word allows nothing") {
         Address address;
 
         root_write_settings(f, MAIN, "AllowedPorts=http\nAllowedAddresses=localhost\n");
@@ -417,7 +419,7 @@ static void test_lists_of_errors_allow_nothing(Root *f, const void *data) {
         g_assert_false(settings_allow_address(f->settings, &address, false));
 }
 
-static void test_sections(Root *f, const void *data) {
+TEST("sections and headers") {
         root_write_file(f, MAIN,
                         "MaxListeners=1\n"
                         "[Elsewhere]\n"
@@ -444,7 +446,7 @@ static void test_sections(Root *f, const void *data) {
                         "<4>/" MAIN ":9: Unknown section [TCPServer;Socket], ignoring\n");
 }
 
-static void test_comments(Root *f, const void *data) {
+TEST("comments at the beginning and at the end of lines") {
         root_write_settings(f, MAIN,
                             "; MaxListeners=1\n\t# MaxListeners=2\nMaxListenersPerUser=3 ; and why\n"
                             "AllowedPorts=80 ;81\nAllowedPorts=\t; none\nAllowedPorts=82\n");
@@ -464,7 +466,7 @@ static void test_comments(Root *f, const void *data) {
                         "<4>/" MAIN ":3: Missing \"=\", ignoring\n");
 }
 
-static void test_strange_lines(Root *f, const void *data) {
+TEST("zero bytes, a byte order mark, and long lines") {
         static const char zero[] = "[TCPServerSocket]\nMaxListeners=1\nMaxListeners=2\0\nMaxListeners=3\n";
         g_autofree char *spaces = g_strnfill(5000, ' '), *comment = g_strnfill(20000, '#'), *text = NULL;
 
@@ -491,7 +493,7 @@ static void test_strange_lines(Root *f, const void *data) {
         g_assert_cmpstr(f->log, ==, "");
 }
 
-static void test_idle_timeout(Root *f, const void *data) {
+TEST("the idle timeout") {
         static const struct {
                 const char *text;
                 uint64_t usec;
@@ -511,7 +513,7 @@ static void test_idle_timeout(Root *f, const void *data) {
         }
 }
 
-static void test_allowed_ports(Root *f, const void *data) {
+TEST("only allowed ports are allowed") {
         root_write_settings(f, MAIN, "AllowedPorts=80 8000-8002 65535\n");
         root_load(f);
         g_assert_true(settings_allow_port(f->settings, 80));
@@ -525,7 +527,7 @@ static void test_allowed_ports(Root *f, const void *data) {
         g_assert_false(settings_allow_port(f->settings, 0));
 }
 
-static void test_chosen_port(Root *f, const void *data) {
+TEST("port 0 is allowed if all ephemeral ports are") {
         root_write_file(f, "proc/sys/net/ipv4/ip_local_port_range", "40000\t40009\n", -1);
 
         root_write_settings(f, MAIN, "AllowedPorts=40005-40009 40000-40004\n");
@@ -551,7 +553,7 @@ static bool allows(Root *f, const char *text, bool ipv6_only) {
         return settings_allow_address(f->settings, &address, ipv6_only);
 }
 
-static void test_allowed_addresses(Root *f, const void *data) {
+TEST("only allowed addresses are allowed") {
         root_load(f);
         g_assert_true(allows(f, "::", false));
         g_assert_true(allows(f, "192.0.2.1", false));
@@ -572,7 +574,7 @@ static void test_allowed_addresses(Root *f, const void *data) {
         g_assert_false(allows(f, "::", true));
 }
 
-static void test_allowed_any_address(Root *f, const void *data) {
+TEST("the unspecified address stands for all") {
         root_write_settings(f, MAIN, "AllowedAddresses=0.0.0.0/0\n");
         root_load(f);
         g_assert_true(allows(f, "0.0.0.0", false));
@@ -592,32 +594,4 @@ static void test_allowed_any_address(Root *f, const void *data) {
         g_assert_true(allows(f, "::", false));
         g_assert_true(allows(f, "0.0.0.0", false));
         g_assert_false(allows(f, "::1", false));
-}
-
-int main(int argc, char *argv[]) {
-        g_test_init(&argc, &argv, NULL);
-
-#define add(path, function) g_test_add("/config/" path, Root, NULL, root_set_up, function, root_tear_down)
-        add("nothing is configured", test_nothing);
-        add("everything is configured", test_everything);
-        add("an empty value restores the default", test_reset);
-        add("drop-ins are read by name, and masked by directory", test_precedence);
-        add("the main file is only read in etc", test_no_main_file_elsewhere);
-        add("an empty file or a link to null masks another", test_masks);
-        add("files without the suffix conf are not read", test_other_files);
-        add("an unreadable file is skipped and restricts", test_unreadable);
-        add("a file without permission is skipped and restricts", test_no_permission);
-        add("every invalid value is logged with its line", test_wrong_values);
-        add("a list without a valid word allows nothing", test_lists_of_errors_allow_nothing);
-        add("valid values and words next to invalid ones are kept", test_keeps_valid_values);
-        add("sections and headers", test_sections);
-        add("comments at the beginning and at the end of lines", test_comments);
-        add("zero bytes, a byte order mark, and long lines", test_strange_lines);
-        add("the idle timeout", test_idle_timeout);
-        add("only allowed ports are allowed", test_allowed_ports);
-        add("port 0 is allowed if all ephemeral ports are", test_chosen_port);
-        add("only allowed addresses are allowed", test_allowed_addresses);
-        add("the unspecified address stands for all", test_allowed_any_address);
-
-        return g_test_run();
 }

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include <glib.h>
 #include <libintl.h>
 #include <locale.h>
 #include <systemd/sd-bus.h>
@@ -7,6 +6,7 @@
 #include "base/error.h"
 #include "base/macros.h"
 #include "ctl/service/error-text.h"
+#include "register.h"
 
 __typeof__(gettext) __wrap_gettext;
 __typeof__(dcgettext) __wrap_dcgettext;
@@ -40,10 +40,10 @@ static void assert_shows(const char *message, const char *expected) {
         g_assert_cmpstr(text, ==, expected);
 }
 
-static void test_translates_by_identity(void) {
+TEST_ALONE("translates by the identity") {
         is_translated = true;
-        /* The wording of the service counts for nothing. */
-        assert_shows("Somebody has it [port-in-use port=80 address=::]", "100% in use: ::, 80");
+        /* Only the identity counts. */
+        assert_shows("Other wording [port-in-use port=80 address=::]", "100% in use: ::, 80");
         assert_shows("[port-in-use port=%25s address=a%20b%5d]", "100% in use: a b], %s");
         assert_shows("x [connection-lost address=::1 port=80 reason=No%20such%20device]",
                      "Kein passendes Gerät: ::1/80");
@@ -53,7 +53,7 @@ static void test_translates_by_identity(void) {
         assert_shows("x [shutting-down]", "The service is shutting down");
 }
 
-static void test_shows_anything_else_as_it_came(void) {
+TEST_ALONE("shows anything else as it came") {
         static const char *const messages[] = {
                 "",
                 "[",
@@ -97,7 +97,7 @@ static unsigned count_values(const char *text) {
         return n;
 }
 
-static void test_every_error_is_complete(void) {
+TEST_ALONE("every error is complete") {
         for (ErrorId id = 0; id < _ERROR_ID_MAX; id++) {
                 const ErrorInfo *info = error_get_info(id);
                 unsigned n = 0;
@@ -133,7 +133,7 @@ static void assert_message(const Error *e, const char *expected) {
                 g_assert_cmpstr(again.values[i], ==, e->values[i]);
 }
 
-static void test_writes_what_it_reads(void) {
+TEST_ALONE("writes what it reads") {
         _cleanup_(error_done) Error e = {};
 
         g_assert_cmpint(error_set(&e, ERROR_PORT_IN_USE, 65535U, "::1"), ==, -EINVAL);
@@ -153,14 +153,4 @@ static void test_writes_what_it_reads(void) {
         g_assert_cmpint(e.error, ==, -EMFILE);
         assert_message(&e, "Cannot listen on port 80 of ::1: Too many open files "
                            "[listen-failed port=80 address=::1 reason=Too%20many%20open%20files]");
-}
-
-int main(int argc, char *argv[]) {
-        g_test_init(&argc, &argv, NULL);
-
-        g_test_add_func("/error-text/translates by the identity", test_translates_by_identity);
-        g_test_add_func("/error-text/shows anything else as it came", test_shows_anything_else_as_it_came);
-        g_test_add_func("/error-text/every error is complete", test_every_error_is_complete);
-        g_test_add_func("/error-text/writes what it reads", test_writes_what_it_reads);
-        return g_test_run();
 }

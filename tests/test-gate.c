@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <fcntl.h>
-#include <glib.h>
 
 #include "base/address.h"
 #include "base/macros.h"
 #include "ctl/serve/gate.h"
+#include "register.h"
 
-/* Those who entered, by the number of their descriptor. */
+/* Connections that have entered. */
 typedef struct Inside {
         GateSource *sources[64];
         int fds[64];
@@ -32,7 +32,7 @@ static int arrive(Gate *gate, const char *from) {
         return fd;
 }
 
-/* The one who entered first and is still there. */
+/* The oldest connection exits. */
 static void leave(Gate *gate, Inside *inside) {
         unsigned i = inside->n_left++;
 
@@ -47,7 +47,7 @@ static void done(Gate *gate, Inside *inside) {
         g_assert_null(gate_free(gate));
 }
 
-static void test_in_all(void) {
+TEST_ALONE("limits all connections") {
         Inside inside = {};
         Gate *gate;
 
@@ -63,7 +63,7 @@ static void test_in_all(void) {
         done(gate, &inside);
 }
 
-static void test_per_source(void) {
+TEST_ALONE("limits the connections of a source") {
         Inside inside = {};
         int second, third;
         Gate *gate;
@@ -77,7 +77,7 @@ static void test_per_source(void) {
         (void) arrive(gate, "2001:db8::2");
         g_assert_cmpuint(inside.n, ==, 3);
 
-        /* In their order; and others do not let them in. */
+        /* In FIFO order, and only when one of the same source exits. */
         leave(gate, &inside);
         g_assert_cmpuint(inside.n, ==, 4);
         g_assert_cmpint(inside.fds[3], ==, second);
@@ -89,8 +89,8 @@ static void test_per_source(void) {
         done(gate, &inside);
 }
 
-/* Nobody is held without bound, and then all have to wait. */
-static void test_holds_so_many(void) {
+/* Beyond the bound, all sources have to wait. */
+TEST_ALONE("holds a bounded number") {
         Inside inside = {};
         Gate *gate;
 
@@ -106,7 +106,7 @@ static void test_holds_so_many(void) {
         g_assert_cmpuint(inside.n, ==, 5);
 }
 
-static void test_drops_what_it_holds(void) {
+TEST_ALONE("drops held connections") {
         Inside inside = {};
         int held;
         Gate *gate;
@@ -119,14 +119,4 @@ static void test_drops_what_it_holds(void) {
         g_assert_false(gate_is_open(gate));
         done(gate, &inside);
         g_assert_cmpuint(inside.n, ==, 1);
-}
-
-int main(int argc, char *argv[]) {
-        g_test_init(&argc, &argv, NULL);
-
-        g_test_add_func("/gate/in all", test_in_all);
-        g_test_add_func("/gate/per source", test_per_source);
-        g_test_add_func("/gate/holds so many", test_holds_so_many);
-        g_test_add_func("/gate/drops what it holds", test_drops_what_it_holds);
-        return g_test_run();
 }

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <glib.h>
 #include <glib/gstdio.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -15,6 +14,7 @@
 #include "base/journal.h"
 #include "base/log.h"
 #include "base/rate-limit.h"
+#include "register.h"
 
 /* stderr is a pipe, and the journal a socket of the test. */
 typedef struct Fixture {
@@ -26,6 +26,8 @@ typedef struct Fixture {
         int journal;
         struct stat stream;
 } Fixture;
+
+#define TEST(sentence) TEST_OF(sentence, Fixture, f, set_up, tear_down, NULL)
 
 static int make_journal(const char *path) {
         struct sockaddr_un address = { .sun_family = AF_UNIX };
@@ -105,7 +107,7 @@ static char *take_entry(Fixture *f) {
 #define assert_has(entry, field) g_assert_nonnull(strstr(entry, "\n" field "\n"))
 #define assert_has_not(entry, field) g_assert_null(strstr(entry, "\n" field))
 
-static void test_lines(Fixture *f, const void *data) {
+TEST("writes lines with their levels") {
         log_error("one %i", 1);
         log_warning("two");
         log_notice("three");
@@ -120,7 +122,7 @@ static void test_lines(Fixture *f, const void *data) {
         assert_lines(f, "<7>six\n");
 }
 
-static void test_terminal(Fixture *f, const void *data) {
+TEST("writes plain lines to a terminal, which may be stopped") {
         char buffer[256] = "";
         int master, terminal;
 
@@ -145,7 +147,7 @@ static void test_terminal(Fixture *f, const void *data) {
         close(master);
 }
 
-static void test_one_line(Fixture *f, const void *data) {
+TEST("writes a message as one printable line") {
         g_autofree char *entry = NULL;
 
         log_error("a\nb\tc\x1b[31m\x7f");
@@ -162,7 +164,7 @@ static void test_one_line(Fixture *f, const void *data) {
         assert_has_not(entry, "MESSAGE_ID=");
 }
 
-static void test_long(Fixture *f, const void *data) {
+TEST("cuts a long message") {
         g_autofree char *text = g_strnfill(100000, 'x'), *line = NULL, *entry = NULL;
 
         log_error("%s", text);
@@ -178,7 +180,7 @@ static void test_long(Fixture *f, const void *data) {
         assert_has_not(entry, "LISTENER=");
 }
 
-static void test_errno(Fixture *f, const void *data) {
+TEST("preserves errno") {
         errno = ENODEV;
         log_error("%m");
         g_assert_cmpint(errno, ==, ENODEV);
@@ -190,7 +192,7 @@ static void test_errno(Fixture *f, const void *data) {
         g_assert_cmpint(errno, ==, ENODEV);
 }
 
-static void test_full_pipe(Fixture *f, const void *data) {
+TEST("does not block on stderr") {
         char page[4096] = "";
 
         g_assert_cmpint(fcntl(f->pipe[1], F_SETFL, O_NONBLOCK), ==, 0);
@@ -201,7 +203,7 @@ static void test_full_pipe(Fixture *f, const void *data) {
         log_error("this does not block");
 }
 
-static void test_journal(Fixture *f, const void *data) {
+TEST("writes fields to the journal") {
         g_autofree char *entry = NULL, *bare = NULL;
 
         log_open_journal(f->socket_path);
@@ -255,7 +257,7 @@ static void test_journal(Fixture *f, const void *data) {
         assert_lines(f, "");
 }
 
-static void test_target(Fixture *f, const void *data) {
+TEST("writes to the selected target") {
         g_autofree char *entry = NULL, *again = NULL;
 
         log_open_journal(f->socket_path);
@@ -279,7 +281,7 @@ static void test_target(Fixture *f, const void *data) {
         assert_lines(f, "<6>elsewhere\n");
 }
 
-static void test_journal_stalls(Fixture *f, const void *data) {
+TEST("does not block on the journal") {
         g_autofree char *entry = NULL, *lost = NULL;
         unsigned n = 0;
 
@@ -314,7 +316,7 @@ static void set_stream(const struct stat *st, const char *suffix) {
         g_setenv("JOURNAL_STREAM", stream, true);
 }
 
-static void test_stream(Fixture *f, const void *data) {
+TEST("recognizes the journal's stream") {
         struct stat st;
 
         g_assert_cmpint(fstat(STDERR_FILENO, &st), ==, 0);
@@ -341,7 +343,7 @@ static void test_stream(Fixture *f, const void *data) {
         log_open("tcpserversocketd");
 }
 
-static void test_names(void) {
+TEST_ALONE("converts names of levels and targets") {
         static const char *const levels[] = { "emerg",   "alert",  "crit", "err",
                                               "warning", "notice", "info", "debug" };
         static const char *const targets[] = { "auto", "journal", "console" };
@@ -371,7 +373,7 @@ static unsigned count_lines(const char *lines, const char *prefix) {
         return n;
 }
 
-static void test_flood(Fixture *f, const void *data) {
+TEST("limits the messages of a user") {
         const LogFields alice = { .has_owner_uid = true, .owner_uid = 1000 };
         const LogFields bob = { .has_owner_uid = true, .owner_uid = 1001 };
         g_autofree char *lines = NULL, *debug = NULL;
@@ -415,7 +417,7 @@ static unsigned admit(RateLimit *limit, uid_t uid, unsigned n, uint64_t now) {
         return admitted;
 }
 
-static void test_window(void) {
+TEST_ALONE("the rate limit allows a burst in a window") {
         RateLimit limit = {};
         RateLimitReport report;
         uint64_t now = START_USEC, end = START_USEC + RATE_LIMIT_WINDOW_USEC;
@@ -440,7 +442,7 @@ static void test_window(void) {
         g_assert_cmpint(limit.n_users, ==, 0);
 }
 
-static void test_many_users(void) {
+TEST_ALONE("the rate limit lets further users share a window") {
         RateLimit limit = {};
         RateLimitReport report;
         uint64_t now = START_USEC, end = START_USEC + RATE_LIMIT_WINDOW_USEC;
@@ -464,26 +466,4 @@ static void test_many_users(void) {
         g_assert_false(rate_limit_take_report(&limit, end, &report));
 
         g_assert_cmpint(admit(&limit, 200000, 100, end), ==, RATE_LIMIT_BURST);
-}
-
-int main(int argc, char *argv[]) {
-        g_test_init(&argc, &argv, NULL);
-
-#define add(path, function) g_test_add(path, Fixture, NULL, set_up, function, tear_down)
-        add("/log/writes lines with their levels", test_lines);
-        add("/log/writes plain lines to a terminal, which may be stopped", test_terminal);
-        add("/log/writes a message as one printable line", test_one_line);
-        add("/log/cuts a long message", test_long);
-        add("/log/preserves errno", test_errno);
-        add("/log/does not block on stderr", test_full_pipe);
-        add("/log/writes fields to the journal", test_journal);
-        add("/log/writes to the selected target", test_target);
-        add("/log/does not block on the journal", test_journal_stalls);
-        add("/log/recognizes the journal's stream", test_stream);
-        g_test_add_func("/log/converts names of levels and targets", test_names);
-        add("/log/limits the messages of a user", test_flood);
-        g_test_add_func("/rate limit/allows a burst in a window", test_window);
-        g_test_add_func("/rate limit/lets further users share a window", test_many_users);
-
-        return g_test_run();
 }

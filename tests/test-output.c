@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <fcntl.h>
-#include <glib.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,8 +7,9 @@
 
 #include "base/macros.h"
 #include "ctl/show/output.h"
+#include "register.h"
 
-/* The queue holds some of them, a pipe as well, and neither all. */
+/* The queue and a pipe hold some of them, but not all. */
 #define LINE_SIZE ((size_t) 32 * 1024)
 #define N_LINES 100
 
@@ -86,7 +86,7 @@ static void put_line(Fixture *f, unsigned number) {
         output_line(f->output, line);
 }
 
-/* All that there is, which begins with that number and goes on from there. Returns how many they were. */
+/* Reads all lines, which count from this number. Returns how many there were. */
 static unsigned read_lines(Fixture *f, unsigned number) {
         static char buffer[LINE_SIZE];
         unsigned n = 0;
@@ -113,7 +113,7 @@ static unsigned read_lines(Fixture *f, unsigned number) {
         return n;
 }
 
-static void test_keeps_and_counts(Fixture *f, const void *data) {
+TEST_OF("lines are kept up to a limit, and counted beyond it", Fixture, f, set_up, tear_down, NULL) {
         g_autofree char *expected = NULL;
         unsigned n;
 
@@ -127,7 +127,7 @@ static void test_keeps_and_counts(Fixture *f, const void *data) {
                                    N_LINES - n);
         assert_has_said(f, expected);
 
-        /* There is room again, and it is said once. */
+        /* There is room again, and the message is not repeated. */
         put_line(f, 7);
         g_assert_cmpuint(read_lines(f, 7), ==, 1);
         assert_has_said(f, expected);
@@ -141,7 +141,7 @@ static void assert_ends(Fixture *f, int expected) {
         g_assert_cmpint(code, ==, expected);
 }
 
-static void test_reader_goes(Fixture *f, const void *data) {
+TEST_OF("a reader that exits is no error", Fixture, f, set_up, tear_down, NULL) {
         for (unsigned i = 0; i < N_LINES; i++)
                 put_line(f, i);
         f->reader = close_fd(f->reader);
@@ -149,19 +149,8 @@ static void test_reader_goes(Fixture *f, const void *data) {
         assert_has_said(f, "");
 }
 
-static void test_disk_is_full(Fixture *f, const void *data) {
+TEST_OF("a full disk is an error", Fixture, f, set_up_full, tear_down, NULL) {
         output_line(f->output, "a line");
         assert_ends(f, EXIT_FAILURE);
         assert_has_said(f, "Failed to write output: No space left on device.\n");
-}
-
-int main(int argc, char *argv[]) {
-        g_test_init(&argc, &argv, NULL);
-
-#define ADD(name, set_up, test) g_test_add("/output/" name, Fixture, NULL, set_up, test, tear_down)
-        ADD("is kept up to a limit, and counted beyond it", set_up, test_keeps_and_counts);
-        ADD("a reader that goes is no error", set_up, test_reader_goes);
-        ADD("a disk that is full is one", set_up_full, test_disk_is_full);
-#undef ADD
-        return g_test_run();
 }

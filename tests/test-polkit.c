@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What is said of a question that was not answered in time: there is a polkit that answers or does not, at
- * the other end of a socket, and no time passes. */
+/* Questions that are not answered in time. The test plays polkit at the other end of a socket, and ends the
+ * waits itself. */
 
-#include <glib.h>
 #include <sys/socket.h>
 #include <systemd/sd-bus.h>
 #include <systemd/sd-event.h>
 
 #include "base/macros.h"
 #include "daemon/bus/polkit.h"
+#include "register.h"
 
 #define ASKS_A_PERSON UINT32_C(1)
 
-/* The last that was made. */
+/* The last one. */
 static sd_event_source *timer;
 
 __typeof__(sd_event_add_time_relative) __real_sd_event_add_time_relative, __wrap_sd_event_add_time_relative;
@@ -99,6 +99,8 @@ static void fixture_tear_down(Fixture *f, const void *data) {
         sd_event_unref(f->event);
 }
 
+#define TEST(sentence) TEST_OF(sentence, Fixture, f, fixture_set_up, fixture_tear_down, NULL)
+
 static void on_answer(PolkitAnswer answer, void *userdata) {
         Question *q = userdata;
 
@@ -125,7 +127,7 @@ static void assert_late(Fixture *f, Question *q, PolkitAnswer answer) {
         g_assert_cmpint(q->answer, ==, answer);
 }
 
-static void test_hangs(Fixture *f, const void *data) {
+TEST("a polkit that hangs is unavailable") {
         Question q = {}, interactive = {}, waits = {};
 
         f->hangs = true;
@@ -141,7 +143,7 @@ static void test_hangs(Fixture *f, const void *data) {
         g_assert_cmpuint(f->n_dialogs, ==, 0);
 }
 
-static void test_person(Fixture *f, const void *data) {
+TEST("a person who was asked did not answer") {
         Question q = {};
 
         f->question.may_ask = true;
@@ -150,7 +152,7 @@ static void test_person(Fixture *f, const void *data) {
         assert_late(f, &q, POLKIT_TIMED_OUT);
 }
 
-static void test_behind(Fixture *f, const void *data) {
+TEST("a question behind another one was not asked") {
         Question first = {}, second = {}, third = {};
 
         f->question.may_ask = true;
@@ -163,19 +165,6 @@ static void test_behind(Fixture *f, const void *data) {
 
         assert_late(f, &second, POLKIT_BUSY);
         assert_late(f, &first, POLKIT_TIMED_OUT);
-        assert_late(f, &third, POLKIT_BUSY); /* polkit has the first one's dialog on the screen still */
+        assert_late(f, &third, POLKIT_BUSY); /* the dialog of the first one is still open */
         g_assert_cmpuint(f->n_dialogs, ==, 1);
-}
-
-static void add(const char *path, void (*test)(Fixture *f, const void *data)) {
-        g_test_add(path, Fixture, NULL, fixture_set_up, test, fixture_tear_down);
-}
-
-int main(int argc, char *argv[]) {
-        g_test_init(&argc, &argv, NULL);
-
-        add("/polkit/one that hangs does not answer, and no person is to blame", test_hangs);
-        add("/polkit/a person who was asked did not answer", test_person);
-        add("/polkit/what waits behind another question was not put", test_behind);
-        return g_test_run();
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <fcntl.h>
-#include <glib.h>
 #include <poll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -9,6 +8,7 @@
 #include "base/descriptors.h"
 #include "base/macros.h"
 #include "daemon/store/spool.h"
+#include "register.h"
 
 #define QUEUES 8U
 
@@ -90,7 +90,7 @@ typedef struct Found {
         bool fail;     /* or reading fails there */
 } Found;
 
-/* An entry: one end of a pipe, whose other end shows when all copies are closed. */
+/* An entry is one end of a pipe. The other end shows when all copies of the entry are closed. */
 typedef struct Thing {
         int witness;
         SpoolEntry *entry;
@@ -101,6 +101,7 @@ typedef struct Test {
         Spool *spool;
         Found found;
         Thing things[300];
+        unsigned n_fds; /* before the test */
 } Test;
 
 static void put(Test *t, uint32_t number, uint64_t key) {
@@ -217,7 +218,29 @@ static unsigned count_fds(void) {
         return n;
 }
 
-static void test_outlives(Test *t) {
+static void set_up(Test *t, const void *data) {
+        descriptors_raise_limit();
+        t->n_fds = count_fds();
+        for (unsigned i = 0; i < QUEUES; i++)
+                t->keeper.ends[i][0] = t->keeper.ends[i][1] = -EBADF;
+        for (size_t i = 0; i < ELEMENTS(t->things); i++)
+                t->things[i].witness = -EBADF;
+        reopen(t, false);
+}
+
+static void tear_down(Test *t, const void *data) {
+        t->spool = spool_free(t->spool);
+        for (uint32_t i = 0; i < ELEMENTS(t->things); i++)
+                forget(t, i);
+        for (unsigned i = 0; i < QUEUES; i++)
+                for (size_t end = 0; end < 2; end++)
+                        (void) close_fd(t->keeper.ends[i][end]);
+        g_assert_cmpuint(count_fds(), ==, t->n_fds);
+}
+
+#define TEST(sentence) TEST_OF_IF(require_kernel(), sentence, Test, t, set_up, tear_down, NULL)
+
+TEST("keeps entries after the process") {
         put_all(t, 0, 2);
         g_assert_cmpuint(t->keeper.n, ==, 1);
         drop(t, 1);
@@ -234,7 +257,7 @@ static void test_outlives(Test *t) {
         expect_droppable(t);
 }
 
-static void test_any_order(Test *t) {
+TEST("removes entries in any order") {
         enum {
                 N = ELEMENTS(t->things)
         };
@@ -278,7 +301,7 @@ static void test_any_order(Test *t) {
                 g_assert_cmpint(t->things[i].witness, <, 0);
 }
 
-static void test_is_full(Test *t) {
+TEST("refuses entries when all queues are full") {
         enum {
                 N = 4096
         };
@@ -315,7 +338,7 @@ static void test_is_full(Test *t) {
         expect_found(t, 0);
 }
 
-static void test_foreign_packets(Test *t) {
+TEST("ignores foreign packets") {
         _cleanup_free_ char *big = calloc(1, 2 * SPOOL_DATA_MAX);
         int ends[2], wrong[2];
 
@@ -343,7 +366,7 @@ static void test_foreign_packets(Test *t) {
 }
 
 /* The entries in front of a dropped one move to the end of a queue that may not have been read yet. */
-static void test_moves_while_reading(Test *t) {
+TEST("moves entries after all are read") {
         put_all(t, 0, 1);
         drop(t, 1);
         g_assert_cmpint(t->keeper.ends[QUEUES / 2][0], >=, 0);
@@ -356,7 +379,7 @@ static void test_moves_while_reading(Test *t) {
         expect_droppable(t);
 }
 
-static void test_fails_to_read(Test *t) {
+TEST("drops nothing when reading fails") {
         struct rlimit limit;
 
         put_all(t, 0, 2);
@@ -379,7 +402,7 @@ static void test_fails_to_read(Test *t) {
 }
 
 /* Without the offset, each peek would show the first packet again. */
-static void test_fails_to_set_the_offset(Test *t) {
+TEST("does not read without the peek offset") {
         put_all(t, 0, 2);
         for (int i = 0; i < 2; i++) {
                 reopen(t, false);
@@ -394,7 +417,7 @@ static void test_fails_to_set_the_offset(Test *t) {
 }
 
 /* Without a descriptor, the entry in front of a dropped one cannot move. */
-static void test_out_of_descriptors(Test *t) {
+TEST("waits for descriptors") {
         struct rlimit limit;
         bool is_short;
 
@@ -410,7 +433,7 @@ static void test_out_of_descriptors(Test *t) {
         g_assert_false(is_there(t, 2));
 }
 
-static void test_a_queue_that_is_not_stored(Test *t) {
+TEST("removes a queue that is not stored") {
         _cleanup_close_ int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
         SpoolEntry *entry = NULL;
 
@@ -423,59 +446,4 @@ static void test_a_queue_that_is_not_stored(Test *t) {
         g_assert_cmpint(spool_put(t->spool, 1, &fd, 1, "x", 1, &entry), ==, 0);
         g_assert_cmpuint(t->keeper.n, ==, 1);
         (void) spool_drop(entry);
-}
-
-static void set_up(Test *t) {
-        for (unsigned i = 0; i < QUEUES; i++)
-                t->keeper.ends[i][0] = t->keeper.ends[i][1] = -EBADF;
-        for (size_t i = 0; i < ELEMENTS(t->things); i++)
-                t->things[i].witness = -EBADF;
-        reopen(t, false);
-}
-
-static void tear_down(Test *t) {
-        t->spool = spool_free(t->spool);
-        for (uint32_t i = 0; i < ELEMENTS(t->things); i++)
-                forget(t, i);
-        for (unsigned i = 0; i < QUEUES; i++)
-                for (size_t end = 0; end < 2; end++)
-                        (void) close_fd(t->keeper.ends[i][end]);
-}
-
-/* Runs a test, after which all descriptors are closed again. */
-static void run(const void *data) {
-        void (*const *test)(Test *) = data;
-        g_autofree Test *t = g_new0(Test, 1);
-        unsigned n_fds = count_fds();
-
-        if (!require_kernel())
-                return;
-
-        set_up(t);
-        (*test)(t);
-        tear_down(t);
-        g_assert_cmpuint(count_fds(), ==, n_fds);
-}
-
-int main(int argc, char *argv[]) {
-        static const struct {
-                void (*run)(Test *);
-                const char *path;
-        } tests[] = {
-                { test_a_queue_that_is_not_stored, "/spool/removes a queue that is not stored" },
-                { test_outlives, "/spool/keeps entries after the process" },
-                { test_any_order, "/spool/removes entries in any order" },
-                { test_is_full, "/spool/refuses entries when all queues are full" },
-                { test_foreign_packets, "/spool/ignores foreign packets" },
-                { test_moves_while_reading, "/spool/moves entries after all are read" },
-                { test_fails_to_read, "/spool/drops nothing when reading fails" },
-                { test_fails_to_set_the_offset, "/spool/does not read without the peek offset" },
-                { test_out_of_descriptors, "/spool/waits for descriptors" },
-        };
-
-        g_test_init(&argc, &argv, NULL);
-        descriptors_raise_limit();
-        for (size_t i = 0; i < ELEMENTS(tests); i++)
-                g_test_add_data_func(tests[i].path, &tests[i].run, run);
-        return g_test_run();
 }

@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-#include <glib.h>
-
 #include "base/error.h"
 #include "base/macros.h"
 #include "daemon/policy/options.h"
 #include "daemon/policy/prefix.h"
 #include "daemon/store/options-text.h"
 #include "daemon/store/state.h"
+#include "register.h"
 
-static void test_header(void) {
+TEST_ALONE("checks the version of the table") {
         StateHeader header;
 
         memset(&header, 0xff, sizeof(header));
@@ -31,7 +30,7 @@ static void test_header(void) {
         g_assert_cmpint(state_check_header(&header), ==, -EBADMSG);
 }
 
-static void test_slot(void) {
+TEST_ALONE("reads the slot of a listener") {
         StateSlot slot = { .id = 5, .accepted = 7, .flags = STATE_PAUSED }, read = {};
 
         g_assert_cmpint(state_read_slot(&slot, 4, &read), ==, -ENOENT);
@@ -57,7 +56,7 @@ static void assert_owner(const char *written, const char *expected) {
         g_assert_cmpstr(read.owner, ==, expected);
 }
 
-static void test_owner(void) {
+TEST_ALONE("accepts a unique name as owner") {
         g_autofree char *longest = g_strnfill(63, '1'), *too_long = g_strnfill(64, '1');
         StateSlot slot = { .id = 1 }, read;
 
@@ -104,7 +103,7 @@ static void assert_peer(const char *address) {
         g_assert_cmpuint(b.size, ==, a.size);
 }
 
-static void test_packets(void) {
+TEST_ALONE("checks packets") {
         StatePacket packet;
         Address a = address_any(AF_INET);
 
@@ -157,7 +156,7 @@ static void assert_not_read(const char *text, size_t length) {
         g_assert_null(o);
 }
 
-static void test_options(void) {
+TEST_ALONE("reads options as they were written") {
         static const char *const texts[] = {
                 "delivery=signal\nbinaryType=string\nname=\n",
                 "delivery=signal\nbinaryType=arraybuffer\nname=a = b, \xc3\xa4\n"
@@ -205,7 +204,7 @@ static ListenOptions *new_long_options(void) {
 
 /* In binary form, prefixes take half of the space of text: a socket buffer of the default size holds 26 of
  * these packets. */
-static void test_long_options(void) {
+TEST_ALONE("writes many long prefixes in few bytes") {
         ListenOptions *o = new_long_options(), *again;
         g_autofree char *text = NULL, *text_again = NULL;
         size_t size, size_again;
@@ -223,7 +222,7 @@ static void test_long_options(void) {
         (void) listen_options_free(o);
 }
 
-static void test_strange_options(void) {
+TEST_ALONE("refuses invalid options") {
         static const char *const texts[] = {
                 "delivery",
                 "delivery=pigeon\n",
@@ -258,7 +257,7 @@ static void test_strange_options(void) {
 }
 
 /* Prefixes of a text, with one byte replaced. */
-static void test_damaged_options(void) {
+TEST_ALONE("survives damaged options") {
         static const char text[] =
                         "delivery=signal\nname=x\nacceptRate=10\npersistent=yes\n\0\x18\xc0\0\2\x60\x20\1\x0d\xb8";
         g_autoptr(GRand) random = g_rand_new_with_seed(7);
@@ -275,18 +274,4 @@ static void test_damaged_options(void) {
                         g_assert_nonnull(o);
                 (void) listen_options_free(o);
         }
-}
-
-int main(int argc, char *argv[]) {
-        g_test_init(&argc, &argv, NULL);
-
-        g_test_add_func("/state/checks the version of the table", test_header);
-        g_test_add_func("/state/reads the slot of a listener", test_slot);
-        g_test_add_func("/state/accepts a unique name as owner", test_owner);
-        g_test_add_func("/state/checks packets", test_packets);
-        g_test_add_func("/state/reads options as they were written", test_options);
-        g_test_add_func("/state/writes many long prefixes in few bytes", test_long_options);
-        g_test_add_func("/state/refuses invalid options", test_strange_options);
-        g_test_add_func("/state/survives damaged options", test_damaged_options);
-        return g_test_run();
 }

@@ -32,10 +32,7 @@ static struct {
         const char *autopsy; /* a command */
 } process = { .multiplier = 1, .janitor = -EBADF };
 
-static struct {
-        char *group; /* the first part of all paths */
-        TestRegistration *first, **end;
-} tests = { .end = &tests.first };
+static char *program;
 
 /* For the search for a rare failure: the bus and the service are still running. */
 static void run_autopsy(void) {
@@ -111,18 +108,6 @@ static void start_janitor(void) {
         process.janitor = ends[1];
 }
 
-/* The name of the program, as in Meson. */
-static char *get_group(const char *program) {
-        static const char *const prefixes[] = { "test-", "bus-", "machine-" };
-        g_autofree char *name = g_path_get_basename(program);
-        const char *rest = name;
-
-        for (size_t i = 0; i < ELEMENTS(prefixes); i++)
-                if (g_str_has_prefix(rest, prefixes[i]))
-                        rest += strlen(prefixes[i]);
-        return g_strdup(rest);
-}
-
 /* Unless the sender is privileged, sendmsg() fails with ETOOMANYREFS when the descriptors that all processes
  * of the user have sent, and that have not been received, exceed RLIMIT_NOFILE. 65536 is enough for all tests
  * together; some programs close every descriptor up to the limit one by one. */
@@ -139,7 +124,7 @@ void test_init(int *argc, char ***argv) {
         bool tap;
 
         /* Meson takes 77 of a TAP test for a failure. */
-        tests.group = get_group((*argv)[0]);
+        program = g_strdup((*argv)[0]);
         tap = *argc > 1 && streq((*argv)[1], "--tap");
         g_test_init(argc, argv, NULL);
 
@@ -168,20 +153,8 @@ void test_init(int *argc, char ***argv) {
         g_assert_cmpint(sd_event_new(&process.event), >=, 0);
 }
 
-void test_register(TestRegistration *registration) {
-        *tests.end = registration;
-        tests.end = &registration->next;
-}
-
 int test_run(void) {
-        int r;
-
-        for (const TestRegistration *one = tests.first; one; one = one->next) {
-                g_autofree char *path = g_strdup_printf("/%s/%s", tests.group, one->sentence);
-
-                one->add(path);
-        }
-        r = g_test_run();
+        int r = test_run_registered(program);
 
         process.event = sd_event_unref(process.event);
         test_run_command("rm", "-rf", process.directory, NULL);
@@ -189,7 +162,7 @@ int test_run(void) {
         while (wait(NULL) >= 0)
                 ;
         g_clear_pointer(&process.directory, g_free);
-        g_clear_pointer(&tests.group, g_free);
+        g_clear_pointer(&program, g_free);
         return r;
 }
 
