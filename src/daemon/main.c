@@ -98,30 +98,19 @@ static int on_prepare(sd_event_source *source, void *userdata) {
         return 0;
 }
 
-static int add_signals(sd_event *event, sd_event_source **ret_terminate) {
-        _cleanup_(sd_event_source_unrefp) sd_event_source *interrupt = NULL;
+static int block_signals(void) {
         sigset_t mask;
-        int r;
 
         (void) sigemptyset(&mask);
         (void) sigaddset(&mask, SIGTERM);
         (void) sigaddset(&mask, SIGINT);
         (void) sigaddset(&mask, SIGHUP);
-        if (sigprocmask(SIG_BLOCK, &mask, NULL) < 0)
-                return -errno;
+        return sigprocmask(SIG_BLOCK, &mask, NULL) < 0 ? -errno : 0;
+}
 
-        /* Without a handler, either signal ends the loop with 0. */
-        r = sd_event_add_signal(event, ret_terminate, SIGTERM, NULL, NULL);
-        if (r < 0)
-                return r;
-
-        r = sd_event_add_signal(event, &interrupt, SIGINT, NULL, NULL);
-        if (r < 0)
-                return r;
-
-        /* Called before the loop waits, as of any enabled source. */
-        r = sd_event_source_set_prepare(interrupt, on_prepare);
-        return r < 0 ? r : sd_event_source_set_floating(interrupt, true);
+static int on_interrupt(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
+        service_stop(userdata);
+        return 0;
 }
 
 static int on_terminate(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
@@ -150,8 +139,22 @@ static int on_reload(sd_event_source *source, const struct signalfd_siginfo *inf
         return 0;
 }
 
+static int add_signals(sd_event *event, Service *service) {
+        _cleanup_(sd_event_source_unrefp) sd_event_source *interrupt = NULL;
+        int r;
+
+        r = sd_event_add_signal(event, NULL, SIGHUP, on_reload, service);
+        if (r >= 0)
+                r = sd_event_add_signal(event, NULL, SIGTERM, on_terminate, service);
+        if (r >= 0)
+                r = sd_event_add_signal(event, &interrupt, SIGINT, on_interrupt, service);
+        /* Called before the loop waits, as of any enabled source. */
+        if (r >= 0)
+                r = sd_event_source_set_prepare(interrupt, on_prepare);
+        return r < 0 ? r : sd_event_source_set_floating(interrupt, true);
+}
+
 static int run(void) {
-        _cleanup_(sd_event_source_unrefp) sd_event_source *terminate = NULL;
         _cleanup_(settings_freep) Settings *settings = NULL;
         _cleanup_(sd_event_unrefp) sd_event *event = NULL;
         _cleanup_(sd_bus_close_unrefp) sd_bus *bus = NULL;
@@ -168,15 +171,16 @@ static int run(void) {
                 return r;
         }
 
-        r = sd_event_default(&event);
+        /* Until the loop runs, they wait. */
+        r = block_signals();
         if (r < 0) {
-                log_error("Failed to create an event loop: %s", strerror(-r));
+                log_error("Failed to block signals: %s", strerror(-r));
                 return r;
         }
 
-        r = add_signals(event, &terminate);
+        r = sd_event_default(&event);
         if (r < 0) {
-                log_error("Failed to add signals to the event loop: %s", strerror(-r));
+                log_error("Failed to create an event loop: %s", strerror(-r));
                 return r;
         }
 
@@ -213,11 +217,7 @@ static int run(void) {
                 r = service_new(event, bus, settings, store, &s);
         if (r >= 0) {
                 settings = NULL; /* consumed */
-                r = sd_event_add_signal(event, NULL, SIGHUP, on_reload, s);
-        }
-        if (r >= 0) {
-                terminate = sd_event_source_disable_unref(terminate);
-                r = sd_event_add_signal(event, NULL, SIGTERM, on_terminate, s);
+                r = add_signals(event, s);
         }
         if (r < 0) {
                 log_error("Failed to add the service to the bus: %s", strerror(-r));

@@ -318,6 +318,217 @@ TEST("Close by another connection revokes the socket") {
         end_and_assert_revoked(f, CLOSE_BY_ROOT);
 }
 
+/* ---- The grace period ---- */
+
+/* Between Closed and the revocation: the owner can still accept, and stops accepting. */
+typedef struct Grace {
+        TestClient *other;
+        char *listener;
+        uint16_t port;
+        int socket;
+        TestCall *close; /* by the other client */
+        uint64_t start;
+} Grace;
+
+/* The other client may close it because it is of the same user. */
+static void grace_start(Fixture *f, Grace *g) {
+        g_autoptr(TestNotice) closed = NULL;
+
+        g->other = test_client_new(f->bus, (uid_t) -1);
+        g->listener = test_listen(f->client, test_free_port(), -1, SOCKET, "persistent", "b", true, NULL);
+        g->port = test_get_port(f->client, g->listener);
+        g->socket = take_socket(f->client, g->listener);
+        g->close = test_call_start(g->other,
+                                   test_message_new(g->other, g->listener, TEST_LISTENER_INTERFACE, "Close"));
+        closed = test_client_wait_closed(f->client);
+        g_assert_cmpstr(closed->listener, ==, g->listener);
+        g->start = test_now();
+}
+
+static void grace_done(Grace *g) {
+        close_fd(g->socket);
+        test_call_free(g->close);
+        test_client_free(g->other);
+        g_free(g->listener);
+}
+
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Grace, grace_done)
+
+/* Whether the grace period has ended early. Call it again if not: this process may have been too slow. */
+static bool grace_was_cut(const Grace *g) {
+        return test_now() - g->start < 500 * 1000;
+}
+
+static void assert_no_such_listener(TestClient *client, const char *listener, const char *member) {
+        g_autofree char *error = test_listener_call_fails(client, listener, member);
+
+        g_assert_cmpstr(error, ==, SD_BUS_ERROR_UNKNOWN_OBJECT);
+}
+
+static bool is_listed(TestClient *client, const char *listener) {
+        g_autoptr(sd_bus_message) reply = test_call(client, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE,
+                                                    "ListListeners", "");
+        const char *path;
+        bool found = false;
+
+        g_assert_cmpint(sd_bus_message_enter_container(reply, 'a', "(oa{sv})"), >, 0);
+        while (sd_bus_message_enter_container(reply, 'r', "oa{sv}") > 0) {
+                g_assert_cmpint(sd_bus_message_read_basic(reply, 'o', &path), >, 0);
+                found |= streq(path, listener);
+                g_assert_cmpint(sd_bus_message_skip(reply, "a{sv}"), >, 0);
+                g_assert_cmpint(sd_bus_message_exit_container(reply), >, 0);
+        }
+        return found;
+}
+
+TEST("the owner is told before its socket is revoked") {
+        g_auto(Grace) g = {};
+
+        grace_start(f, &g);
+        assert_accepts(g.socket, g.port);
+        g_assert_false(test_call_is_done(g.close));
+
+        /* The port is free before Close is answered. */
+        (void) test_call_wait(g.close);
+        g_assert_null(test_call_error(g.close));
+        g_assert_cmpuint(test_now() - g.start, >, 900 * 1000);
+        assert_accepts_nothing(g.socket);
+        g_free(test_listen(g.other, g.port, -1, NULL));
+        g_assert_cmpuint(test_client_count_signals(f->client, "Closed"), ==, 1);
+}
+
+TEST("in the grace period, the listener does not exist for callers") {
+        g_auto(Grace) g = {};
+        g_autofree char *error = NULL, *property = NULL;
+
+        grace_start(f, &g);
+        assert_no_such_listener(f->client, g.listener, "TakeSocket");
+        assert_no_such_listener(f->client, g.listener, "Adopt");
+        assert_no_such_listener(g.other, g.listener, "Adopt");
+        assert_no_such_listener(g.other, g.listener, "Close");
+        property = test_call_fails(f->client, NULL, g.listener, "org.freedesktop.DBus.Properties", "Get",
+                                   "ss", TEST_LISTENER_INTERFACE, "LocalPort");
+        g_assert_cmpstr(property, ==, SD_BUS_ERROR_UNKNOWN_OBJECT);
+        g_assert_false(is_listed(f->client, g.listener));
+        g_assert_false(is_listed(g.other, g.listener));
+        error = test_listen_fails(g.other, NULL, g.port, -1, NULL);
+        g_assert_cmpstr(error, ==, SD_BUS_ERROR_ADDRESS_IN_USE);
+        g_assert_false(test_call_is_done(g.close));
+}
+
+TEST("Close by the owner ends the grace period") {
+        bool was_cut = false;
+
+        for (unsigned attempt = 0; !was_cut && attempt < 10; attempt++) {
+                g_auto(Grace) g = {};
+
+                grace_start(f, &g);
+                test_listener_call(f->client, g.listener, "Close");
+                g_free(test_listen(f->client, g.port, -1, NULL));
+                (void) test_call_wait(g.close);
+                g_assert_null(test_call_error(g.close));
+                assert_accepts_nothing(g.socket);
+                was_cut = grace_was_cut(&g);
+        }
+        g_assert_true(was_cut);
+}
+
+TEST("the end of the owner ends the grace period") {
+        bool was_cut = false;
+
+        for (unsigned attempt = 0; !was_cut && attempt < 10; attempt++) {
+                g_auto(Grace) g = {};
+
+                grace_start(f, &g);
+                test_client_free(f->client);
+                f->client = test_client_new(f->bus, (uid_t) -1);
+                (void) test_call_wait(g.close);
+                g_assert_null(test_call_error(g.close));
+                assert_accepts_nothing(g.socket);
+                was_cut = grace_was_cut(&g);
+        }
+        g_assert_true(was_cut);
+}
+
+TEST("without a taken socket, there is no grace period") {
+        bool was_cut = false;
+
+        for (unsigned attempt = 0; !was_cut && attempt < 10; attempt++) {
+                g_autofree char *listener = test_listen(f->client, 0, -1, SOCKET, "persistent", "b", true,
+                                                        NULL);
+                g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
+                Grace g = { .start = test_now() };
+
+                test_listener_call(other, listener, "Close");
+                was_cut = grace_was_cut(&g);
+        }
+        g_assert_true(was_cut);
+}
+
+/* Both have one grace period together. */
+TEST("a service that stops tells the owners before it revokes their sockets") {
+        g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
+        g_autofree char *a = test_listen(f->client, 0, -1, SOCKET, NULL),
+                        *b = test_listen(other, 0, -1, SOCKET, NULL), *error = NULL;
+        uint16_t port_a = test_get_port(f->client, a), port_b = test_get_port(other, b);
+        _cleanup_close_ int socket_a = take_socket(f->client, a), socket_b = take_socket(other, b);
+        g_autoptr(TestNotice) closed_a = NULL, closed_b = NULL;
+        uint64_t start = test_now();
+
+        g_assert_no_errno(kill(test_service_pid(f->service), SIGTERM));
+        closed_a = test_client_wait_closed(f->client);
+        closed_b = test_client_wait_closed(other);
+        g_assert_cmpstr(closed_a->reason, ==, "shutdown");
+        g_assert_cmpstr(closed_b->reason, ==, "shutdown");
+        assert_accepts(socket_a, port_a);
+        assert_accepts(socket_b, port_b);
+
+        error = test_listen_fails(other, NULL, 0, -1, NULL);
+        g_assert_cmpstr(error, ==, SD_BUS_ERROR_NO_REPLY);
+
+        g_assert_cmpint(test_service_wait_exit(f->service), ==, 0);
+        g_assert_cmpuint(test_now() - start, >, 900 * 1000);
+        assert_accepts_nothing(socket_a);
+        assert_accepts_nothing(socket_b);
+}
+
+static void assert_ends_at_once(Fixture *f, int signal_number, bool with_owner) {
+        bool was_cut = false;
+
+        for (unsigned attempt = 0; !was_cut && attempt < 10; attempt++) {
+                g_autofree char *listener = test_listen(f->client, 0, -1, SOCKET, NULL);
+                _cleanup_close_ int socket = take_socket(f->client, listener);
+                g_autoptr(TestNotice) closed = NULL;
+                Grace g = { .start = test_now() };
+
+                g_assert_no_errno(kill(test_service_pid(f->service), signal_number));
+                closed = test_client_wait_closed(f->client);
+                if (with_owner)
+                        g_assert_no_errno(kill(test_service_pid(f->service), signal_number));
+                else {
+                        test_client_free(f->client);
+                        f->client = test_client_new(f->bus, (uid_t) -1);
+                }
+                g_assert_cmpint(test_service_wait_exit(f->service), ==, 0);
+                assert_accepts_nothing(socket);
+                was_cut = grace_was_cut(&g);
+                fixture_restart_service(f, NULL);
+        }
+        g_assert_true(was_cut);
+}
+
+TEST("a second SIGTERM stops the service at once") {
+        assert_ends_at_once(f, SIGTERM, true);
+}
+
+TEST("a second SIGINT stops the service at once") {
+        assert_ends_at_once(f, SIGINT, true);
+}
+
+TEST("a service that stops does not wait for owners that have left") {
+        assert_ends_at_once(f, SIGTERM, false);
+}
+
 /* A copy is not in the way of the next one. */
 TEST("a revoked copy does not keep the port") {
         for (unsigned i = 0; i < 3; i++) {

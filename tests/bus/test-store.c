@@ -225,6 +225,67 @@ TEST_HERE("sockets and channels of listeners without an owner stay taken") {
 }
 
 /* The new process does not know the addresses of the peer. */
+/* A persistent listener. Its owner has taken the socket, and another client of the user closes it. */
+typedef struct Closing {
+        TestClient *other;
+        char *listener;
+        uint16_t port;
+        int socket;
+} Closing;
+
+/* Kills the service in the grace period. */
+static void kill_while_closing(StoreFixture *f, Closing *c) {
+        g_autoptr(TestNotice) closed = NULL;
+
+        c->other = test_client_new(f->bus, (uid_t) -1);
+        c->listener = test_listen(f->client, 0, -1, "delivery", "s", "socket", "persistent", "b", true, NULL);
+        c->port = test_get_port(f->client, c->listener);
+        c->socket = test_listener_call_fd(f->client, c->listener, "TakeSocket");
+        test_call_free(test_call_start(
+                        c->other, test_message_new(c->other, c->listener, TEST_LISTENER_INTERFACE, "Close")));
+        closed = test_client_wait_closed(f->client);
+        stop(f);
+}
+
+static void assert_closed(StoreFixture *f, Closing *c) {
+        g_autofree char *error = test_listener_call_fails(c->other, c->listener, "Adopt");
+
+        g_assert_cmpstr(error, ==, SD_BUS_ERROR_UNKNOWN_OBJECT);
+        test_wait_for(!test_service_is_listening(f->service, c->port));
+        g_assert_no_errno(fcntl(c->socket, F_SETFL, O_NONBLOCK));
+        g_assert_cmpint(accept(c->socket, NULL, NULL), ==, -1);
+        g_assert_cmpint(errno, ==, EINVAL);
+        test_wait_for(keeper_has_nothing(f->keeper));
+
+        test_client_free(c->other);
+        close_fd(c->socket);
+        g_free(c->listener);
+}
+
+/* The last process may have died before it told the owner. */
+TEST_HERE("after a crash in the grace period, there is another one") {
+        g_autoptr(TestNotice) closed = NULL;
+        Closing c;
+
+        kill_while_closing(f, &c);
+        start(f);
+        closed = test_client_wait_closed(f->client);
+        g_assert_cmpstr(closed->listener, ==, c.listener);
+        g_assert_cmpstr(closed->reason, ==, "owner");
+        g_assert_true(test_service_is_listening(f->service, c.port));
+        assert_closed(f, &c);
+}
+
+TEST_HERE("a crash in the grace period does not keep the listener of an owner that has left") {
+        Closing c;
+
+        kill_while_closing(f, &c);
+        g_clear_pointer(&f->client, test_client_free);
+        start(f);
+        g_assert_false(test_service_is_listening(f->service, c.port));
+        assert_closed(f, &c);
+}
+
 TEST_HERE("connections lost before the restart are reported as such") {
         g_autofree char *channel = test_listen(f->client, 0, -1, "delivery", "s", "channel", NULL);
         _cleanup_close_ int ours = test_listener_call_fd(f->client, channel, "OpenChannel"), peer = -EBADF;

@@ -18,9 +18,16 @@ bool access_owns(const Client *client, const Listener *l) {
         return l->owner == client || (l->options->persistent && client->uid == l->uid);
 }
 
+/* A listener in its grace period does not exist any more, but its owner may end the period with Close. */
+static bool access_is_over(const Call *call, const Listener *l, Access access) {
+        return l->state == LISTENER_CLOSING && !(access == ACCESS_CLOSE && l->owner == call->client);
+}
+
 /* Programs of one user may see each other's listeners, because they can inspect each other anyway, but not
  * use them. */
 bool access_may(const Call *call, const Listener *l, Access access) {
+        if (access_is_over(call, l, access))
+                return false;
         if (access_owns(call->client, l))
                 return true;
 
@@ -61,7 +68,7 @@ int access_find_permitted(Call *call, Access access, Listener **ret) {
         Listener *l;
 
         l = access_find_listener(call->manager, path);
-        if (!l)
+        if (!l || access_is_over(call, l, access))
                 return error_set(&call->error, ERROR_NO_SUCH_LISTENER, path);
         if (!access_may(call, l, access))
                 return error_set(&call->error, ERROR_NOT_OWNER, path);
@@ -74,7 +81,7 @@ void access_need_manage(Call *call, CallNeed *need, Access access, const char *m
         Listener *l;
 
         l = access_find_listener(call->manager, sd_bus_message_get_path(call->message));
-        if (!l || access_may(call, l, access))
+        if (!l || access_is_over(call, l, access) || access_may(call, l, access))
                 return;
 
         need->question.action = ACTION_MANAGE;
@@ -92,7 +99,7 @@ void access_need_manage(Call *call, CallNeed *need, Access access, const char *m
 
 void access_need_list(Call *call, CallNeed *need) {
         for (const Listener *l = call->manager->listeners; l; l = l->hh.next)
-                if (!access_may(call, l, ACCESS_SEE)) {
+                if (l->state != LISTENER_CLOSING && !access_may(call, l, ACCESS_SEE)) {
                         need->question.action = ACTION_MANAGE;
                         need->optional = true;
                         return;

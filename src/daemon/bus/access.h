@@ -21,7 +21,7 @@ typedef enum Access {
 bool access_owns(const Client *client, const Listener *l);
 bool access_may(const Call *call, const Listener *l, Access access);
 
-/* Returns NULL if there is no such listener. */
+/* Returns NULL if there is no such listener. Finds one in its grace period, too. */
 Listener *access_find_listener(Manager *m, const char *path);
 
 /* Finds the listener of a call by its path, and checks that the caller has that access; else sets Call.error.

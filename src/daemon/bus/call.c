@@ -39,6 +39,7 @@ int call_queue_init(CallQueue *queue, sd_bus *bus, Manager *manager) {
 
         *queue = (CallQueue) { .bus = bus, .manager = manager };
         TAILQ_INIT(&queue->calls);
+        close_replies_init(&queue->close_replies);
 
         r = polkit_new(bus, &queue->polkit);
         if (r < 0)
@@ -55,6 +56,7 @@ void call_queue_done(CallQueue *queue) {
                 (void) call_free(call);
         }
 
+        close_replies_done(&queue->close_replies);
         queue->polkit = polkit_free(queue->polkit);
         unread_bus_done(&queue->unread);
 }

@@ -15,6 +15,7 @@
 
 #include "base/address.h"
 #include "base/error.h"
+#include "daemon/bus/close-replies.h"
 #include "daemon/bus/polkit.h"
 #include "daemon/bus/unread-bus.h"
 #include "daemon/policy/options.h"
@@ -50,6 +51,7 @@ typedef struct CallQueue {
         Polkit *polkit;
         UnreadBus unread;
         TAILQ_HEAD(, Call) calls;
+        CloseReplies close_replies;
         uint32_t n_turns; /* of listeners, see TURNS_PER_MESSAGE */
 } CallQueue;
 

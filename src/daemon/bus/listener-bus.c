@@ -54,6 +54,7 @@ static int on_call(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         static const CallMethod introspect = { .need = access_need_list, .act = act_introspect_prefix };
         const char *path = sd_bus_message_get_path(m);
         CallQueue *calls = userdata;
+        const Listener *l;
 
         if (streq(path, LISTENER_PREFIX)) {
                 if (sd_bus_message_is_method_call(m, "org.freedesktop.DBus.Introspectable", "Introspect") <=
@@ -61,7 +62,10 @@ static int on_call(sd_bus_message *m, void *userdata, sd_bus_error *error) {
                         return 0;
                 return call_start(calls, m, &introspect, NULL);
         }
-        if (!access_find_listener(calls->manager, path))
+
+        l = access_find_listener(calls->manager, path);
+        if (!l || (l->state == LISTENER_CLOSING &&
+                   sd_bus_message_is_method_call(m, LISTENER_INTERFACE, "Close") <= 0))
                 return error_reply(m, ERROR_NO_SUCH_LISTENER, path);
 
         return listener_properties_intercept(calls, m);

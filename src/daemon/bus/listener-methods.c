@@ -7,6 +7,7 @@
 #include "base/names.h"
 #include "daemon/bus/access.h"
 #include "daemon/bus/call.h"
+#include "daemon/bus/close-replies.h"
 #include "daemon/bus/descriptor-reply.h"
 #include "daemon/bus/listener-methods.h"
 #include "daemon/core/client.h"
@@ -49,8 +50,17 @@ static int act_close(Call *call) {
         if (r < 0)
                 return r;
 
+        if (l->owner == call->client) {
+                listener_close_now(l, LISTENER_END_OWNER);
+                return sd_bus_reply_method_return(call->message, NULL);
+        }
+
+        r = close_replies_add(&call->queue->close_replies, call->message, l->id);
+        if (r < 0)
+                return r;
+
         listener_close(l, access_owns(call->client, l) ? LISTENER_END_OWNER : LISTENER_END_ADMINISTRATOR);
-        return sd_bus_reply_method_return(call->message, NULL);
+        return 0;
 }
 
 static int act_adopt(Call *call) {

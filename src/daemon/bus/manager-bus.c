@@ -55,6 +55,9 @@ static int set_listen_error(Call *call, int r, const ListenOptions *o) {
 
         switch (r) {
 
+        case MANAGER_E_CLOSED:
+                return error_set(&call->error, ERROR_SHUTTING_DOWN);
+
         case MANAGER_E_LISTENERS:
                 return call_set_limit_error(call, ERROR_TOO_MANY_LISTENERS, "MaxListeners",
                                             limits->listeners);

@@ -35,6 +35,13 @@
 /* How many turns of listeners are followed by one message of the bus. */
 #define TURNS_PER_MESSAGE 8
 
+typedef enum ServiceState {
+        SERVICE_RUNNING,
+        SERVICE_TERMINATING,  /* after SIGTERM: waits for systemd to say whether it restarts the service */
+        SERVICE_HANDING_OVER, /* the next process takes the listeners over */
+        SERVICE_STOPPING,     /* all listeners are closed or in their grace period */
+} ServiceState;
+
 struct Service {
         sd_event *event;
         sd_bus *bus;
@@ -45,9 +52,9 @@ struct Service {
         sd_bus_slot *activity;
 
         Restore *restore; /* not NULL until the listeners are restored; the name is requested afterwards */
-        sd_bus_slot *job_answer; /* after SIGTERM: systemd's job for the unit */
+        ServiceState state;
+        sd_bus_slot *job_answer; /* in SERVICE_TERMINATING: systemd's job for the unit */
         sd_event_source *give_up;
-        bool is_handing_over; /* the next process takes the listeners over */
 
         sd_event_source *extend_timer; /* after STOPPING=1: asks systemd for more time */
         sd_bus_slot *listed_answer;
@@ -72,7 +79,15 @@ static void on_listener_closed(Listener *l, ListenerEnd end, void *userdata) {
         CallQueue *calls = userdata;
 
         listener_bus_emit_closed(calls, l, listener_end_to_string(end));
-        manager_forget_listener(calls->manager, l);
+}
+
+static void on_listener_freed(Listener *l, void *userdata) {
+        Service *s = CONTAINER_OF(userdata, Service, calls);
+
+        manager_forget_listener(s->manager, l);
+        close_replies_send(&s->calls.close_replies, l->id);
+        if (s->state == SERVICE_STOPPING && !s->manager->listeners)
+                (void) sd_event_exit(s->event, 0);
 }
 
 /* The event loop gives every ready source one turn, so that many busy listeners would starve the bus. With a
@@ -96,6 +111,7 @@ static void on_listener_turn(void *userdata) {
 static const ListenerEvents listener_events = {
         .error = on_listener_error,
         .closed = on_listener_closed,
+        .freed = on_listener_freed,
         .turn = on_listener_turn,
 };
 
@@ -211,12 +227,24 @@ static void service_hand_over(Service *s) {
 
         /* First the listeners: clients ignore signals of a sender that does not own the name. */
         log_debug("Leaving the listeners to the next process");
-        s->is_handing_over = true;
+        s->state = SERVICE_HANDING_OVER;
         manager_freeze_all(s->manager);
         s->name_answer = sd_bus_slot_unref(s->name_answer);
 
         r = sd_bus_release_name_async(s->bus, &s->name_answer, BUS_NAME, on_name_given_up, s);
         if (r < 0)
+                (void) sd_event_exit(s->event, 0);
+}
+
+static void service_close_listeners(Service *s) {
+        /* If the bus ends now, the listeners still end after their grace periods. */
+        s->state = SERVICE_STOPPING;
+        (void) sd_bus_set_exit_on_disconnect(s->bus, false);
+        s->give_up = sd_event_source_disable_unref(s->give_up);
+        s->job_answer = sd_bus_slot_unref(s->job_answer);
+
+        manager_close_all(s->manager);
+        if (!s->manager->listeners)
                 (void) sd_event_exit(s->event, 0);
 }
 
@@ -262,32 +290,44 @@ static int on_job(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         if (streq(job, "restart"))
                 service_hand_over(s);
         else
-                (void) sd_event_exit(s->event, 0);
+                service_close_listeners(s);
         return 0;
 }
 
 static int on_give_up(sd_event_source *source, uint64_t usec, void *userdata) {
         Service *s = userdata;
 
-        return sd_event_exit(s->event, 0);
+        if (s->state == SERVICE_HANDING_OVER)
+                return sd_event_exit(s->event, 0);
+
+        service_close_listeners(s);
+        return 0;
+}
+
+void service_stop(Service *s) {
+        if (s->state == SERVICE_RUNNING)
+                service_close_listeners(s);
+        else
+                (void) sd_event_exit(s->event, 0);
 }
 
 /* systemd sends SIGTERM for a stop, which closes all listeners, and for a restart, which keeps them. */
 void service_terminate(Service *s) {
         int r;
 
-        /* The second SIGTERM, or nothing to keep. */
-        if (s->give_up || !s->manager->store || (!s->restore && !s->manager->listeners)) {
-                (void) sd_event_exit(s->event, 0);
+        /* The second signal, or nothing to keep. */
+        if (s->state != SERVICE_RUNNING || !s->manager->store || (!s->restore && !s->manager->listeners)) {
+                service_stop(s);
                 return;
         }
 
+        s->state = SERVICE_TERMINATING;
         r = sd_event_add_time_relative(s->event, &s->give_up, CLOCK_MONOTONIC, TERMINATE_USEC, 0, on_give_up,
                                        s);
         if (r >= 0)
                 r = unit_ask_for_job(s->bus, &s->job_answer, TERMINATE_USEC, on_job, s);
         if (r < 0)
-                (void) sd_event_exit(s->event, 0);
+                service_close_listeners(s);
 }
 
 static int on_unit_listed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
@@ -296,11 +336,14 @@ static int on_unit_listed(sd_bus_message *m, void *userdata, sd_bus_error *error
 
         s->listed_answer = sd_bus_slot_unref(s->listed_answer);
 
+        if (s->state != SERVICE_RUNNING)
+                return 0;
+
         /* Other jobs, such as "start", wait until this process exits. */
         if (streq(job, "restart"))
                 service_hand_over(s);
         else if (streq(job, "stop"))
-                return sd_event_exit(s->event, 0);
+                service_close_listeners(s);
 
         return 0;
 }
@@ -468,13 +511,14 @@ static void service_withdraw(Service *s) {
 }
 
 void service_shut_down(Service *s, bool failed, uint64_t timeout_usec) {
-        bool keep = (failed || s->is_handing_over) && s->manager->store;
+        bool keep = s->manager->store &&
+                    (s->state == SERVICE_HANDING_OVER || (failed && s->state != SERVICE_STOPPING));
         uint64_t queued, now, end = clock_get_usec() + timeout_usec;
 
         if (keep)
                 manager_freeze_all(s->manager);
         else
-                manager_close_all(s->manager);
+                manager_close_all_now(s->manager);
 
         /* Errors that sd-bus creates for a lost connection must not count as confirmations. */
         if (keep && failed)

@@ -20,12 +20,17 @@ int service_new(sd_event *event, sd_bus *bus, Settings *settings, Store *store, 
 /* Consumes the settings. */
 void service_set_settings(Service *s, Settings *settings);
 
-/* Ends the event loop, after at most two seconds, in which systemd says whether it restarts the service. */
+/* Closes all listeners with the reason "shutdown", and ends the event loop after their grace periods. The
+ * second call of this or the next function ends the loop at once. */
+void service_stop(Service *s);
+
+/* Asks systemd, which has two seconds to answer, whether it restarts the service. If it does, leaves the
+ * listeners to the next process and ends the loop; else does the same as service_stop(). */
 void service_terminate(Service *s);
 
-/* To be called after the loop. Answers no calls any more. Closes all listeners with the reason "shutdown",
- * or, after a failure or for a restart, leaves them to the next process without a signal. Returns when all
- * messages are written to the bus, or after timeout_usec. */
+/* To be called after the loop. Answers no calls any more. Closes all listeners with the reason "shutdown" and
+ * without grace periods, or, after a failure or for a restart, leaves them to the next process without a
+ * signal. Returns when all messages are written to the bus, or after timeout_usec. */
 void service_shut_down(Service *s, bool failed, uint64_t timeout_usec);
 
 Service *service_free(Service *s);

@@ -51,7 +51,7 @@ Client *client_free(Client *client) {
         while ((l = TAILQ_FIRST(&client->listeners))) {
                 client_disown(client, l);
 
-                if (l->options->persistent && !l->unannounced)
+                if (l->options->persistent && l->state == LISTENER_OPEN)
                         listener_set_owner(l, NULL);
                 else {
                         l->owner_name = client->name; /* for the log message */

@@ -150,10 +150,10 @@ int manager_restore(Manager *m, bool same_bus) {
 
                 /* The process died before or while it answered Listen. The port must be free when the client
                  * calls again; a client that has the answer gets Closed once the service has its name. */
-                if (l->unannounced && l->owner)
+                if (l->state == LISTENER_UNANNOUNCED && l->owner)
                         listener_free_port(l);
                 else if (!l->owner) {
-                        if (l->options->persistent && !l->unannounced)
+                        if (l->options->persistent && l->state == LISTENER_OPEN)
                                 listener_set_owner(l, NULL);
                         else
                                 listener_end_with_owner(l);
@@ -176,8 +176,10 @@ void manager_restore_owners(Manager *m) {
 
                 for (; l && client->identified; l = next) {
                         next = find_waiting(client, l);
-                        if (l->unannounced)
+                        if (l->state == LISTENER_UNANNOUNCED)
                                 listener_close(l, LISTENER_END_ERROR);
+                        else if (l->state == LISTENER_CLOSING)
+                                listener_resume_closing(l);
                         else
                                 listener_set_owner(l, client->outbox);
                 }

@@ -58,19 +58,27 @@ void manager_set_settings(Manager *m, Settings *settings) {
 }
 
 void manager_close_all(Manager *m) {
+        Listener *l, *next;
+
+        m->state = MANAGER_CLOSED;
+        HASH_ITER(hh, m->listeners, l, next)
+        listener_close(l, LISTENER_END_SHUTDOWN);
+}
+
+void manager_close_all_now(Manager *m) {
         while (m->listeners)
-                listener_close(m->listeners, LISTENER_END_SHUTDOWN);
+                listener_close_now(m->listeners, LISTENER_END_SHUTDOWN);
 }
 
 void manager_freeze_all(Manager *m) {
         Listener *l, *next;
 
-        m->frozen = true;
+        m->state = MANAGER_FROZEN;
         HASH_ITER(hh, m->listeners, l, next) {
                 if (listener_is_saved(l))
                         listener_freeze(l);
                 else
-                        listener_close(l, LISTENER_END_SHUTDOWN);
+                        listener_close_now(l, LISTENER_END_SHUTDOWN);
         }
 }
 
@@ -158,6 +166,9 @@ int manager_listen(Manager *m, Client *client, ListenOptions *options, Listener 
         Listener *l;
         int r;
 
+        if (m->state == MANAGER_CLOSED)
+                return MANAGER_E_CLOSED;
+
         r = manager_check_settings(m, options);
         if (r != 0)
                 return r;
@@ -204,7 +215,7 @@ int manager_listen(Manager *m, Client *client, ListenOptions *options, Listener 
         }
 
         m->last_id = l->id;
-        if (m->frozen)
+        if (m->state == MANAGER_FROZEN)
                 listener_freeze(l);
 
         *ret = l;

@@ -18,6 +18,12 @@ typedef struct Store Store;
 typedef struct sd_bus sd_bus;
 typedef struct sd_event sd_event;
 
+typedef enum ManagerState {
+        MANAGER_OPEN,
+        MANAGER_FROZEN, /* the listeners are left to the next process */
+        MANAGER_CLOSED, /* the service stops: Listen is refused */
+} ManagerState;
+
 struct Manager {
         sd_event *event;
         sd_bus *bus; /* for the deliveries */
@@ -33,13 +39,14 @@ struct Manager {
         Client *clients;     /* by name */
         Listener *listeners; /* by id */
         uint64_t last_id;
-        bool frozen;   /* the listeners are left to the next process */
+        ManagerState state;
         bool has_name; /* without the name, clients ignore signals of the service */
 };
 
-/* Refusals of Listen by the settings. */
+/* Refusals of Listen. */
 enum {
-        MANAGER_E_LISTENERS = 1,      /* limits.listeners */
+        MANAGER_E_CLOSED = 1,         /* the service stops */
+        MANAGER_E_LISTENERS,          /* limits.listeners */
         MANAGER_E_LISTENERS_PER_USER, /* limits.listeners_per_user */
         MANAGER_E_PORT,               /* not among the settings' ports */
         MANAGER_E_ADDRESS,            /* not among their addresses */
@@ -60,8 +67,11 @@ int manager_new(sd_event *event,
 /* Consumes the settings. Listeners that they do not allow stay open. */
 void manager_set_settings(Manager *m, Settings *settings);
 
-/* Closes all listeners and reports this to their owners. */
+/* Closes all listeners and reports this to their owners. Those in their grace period remain. */
 void manager_close_all(Manager *m);
+
+/* The same without grace periods: none remains. */
+void manager_close_all_now(Manager *m);
 
 /* Leaves all saved listeners to the next process, also those that are created later, and closes the others.
  * Sends no signal about the saved ones. May be called again. */

@@ -48,6 +48,10 @@ int delivery_socket_take(Delivery *d, int listening_fd) {
         return fd;
 }
 
+bool delivery_socket_is_taken(const Delivery *d) {
+        return delivery_is(d, DELIVERY_SOCKET) && d->holder != DELIVERY_HOLDER_NONE;
+}
+
 static void socket_take_back(Delivery *d) {
         d->holder = DELIVERY_HOLDER_NONE;
 }

@@ -208,7 +208,7 @@ int listener_new(sd_event *event,
         if (r < 0)
                 return r;
 
-        l->unannounced = true;
+        l->state = LISTENER_UNANNOUNCED;
         if (store) {
                 l->store = store;
                 r = store_save_listener(store, id, uid, l->fd, options, &l->slot, &l->saved);
@@ -243,7 +243,12 @@ int listener_restore(sd_event *event,
         l->fd = TAKE_FD(found->fds[0]);
         found->options->lifetime = TAKE_FD(found->fds[1]);
         l->paused = found->state.flags & STATE_PAUSED;
-        l->unannounced = found->state.flags & STATE_UNANNOUNCED;
+        l->state = found->state.flags & STATE_UNANNOUNCED ? LISTENER_UNANNOUNCED : LISTENER_OPEN;
+        if (found->state.end > 0) {
+                l->state = LISTENER_CLOSING;
+                l->end = found->state.end <= _LISTENER_END_MAX ? (ListenerEnd) (found->state.end - 1)
+                                                               : LISTENER_END_ERROR;
+        }
         l->accepted = found->state.accepted;
         l->delivered = found->state.delivered;
         l->refused = found->state.refused;
@@ -274,7 +279,7 @@ void listener_freeze(Listener *l) {
 void listener_set_owner(Listener *l, Outbox *outbox) {
         int r;
 
-        l->unannounced = false;
+        l->state = LISTENER_OPEN;
         listener_save_owner(l, outbox ? l->owner_name : NULL);
         l->delivery->ops->set_owner(l->delivery, outbox);
         l->delivery->has_owner = outbox;
@@ -296,7 +301,7 @@ void listener_end_with_owner(Listener *l) {
         l->delivery->ops->set_owner(l->delivery, NULL);
         delivery_lose_waiting(l->delivery, EOWNERDEAD);
         delivery_lose_sent(l->delivery, EOWNERDEAD);
-        listener_close(l, LISTENER_END_OWNER);
+        listener_close_now(l, LISTENER_END_OWNER);
 }
 
 void listener_pause(Listener *l) {

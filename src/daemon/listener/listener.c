@@ -16,8 +16,11 @@
 #include "daemon/policy/options.h"
 #include "daemon/store/store.h"
 
+/* socketserver, of Python, looks twice a second whether it is to stop. */
+#define GRACE_USEC (UINT64_C(1) * 1000 * 1000)
+
 const char *listener_end_to_string(ListenerEnd end) {
-        static const char *const names[] = {
+        static const char *const names[_LISTENER_END_MAX] = {
                 [LISTENER_END_OWNER] = "owner",
                 [LISTENER_END_LIFETIME] = "lifetime",
                 [LISTENER_END_ADMINISTRATOR] = "administrator",
@@ -39,7 +42,8 @@ void listener_save_state(Listener *l) {
         l->slot->flags = (l->paused ? STATE_PAUSED : 0) |
                          (l->delivery->holder != DELIVERY_HOLDER_NONE ? STATE_TAKEN : 0) |
                          (l->delivery->holder == DELIVERY_HOLDER_OWNER ? STATE_OWNERS : 0) |
-                         (l->unannounced ? STATE_UNANNOUNCED : 0);
+                         (l->state == LISTENER_UNANNOUNCED ? STATE_UNANNOUNCED : 0);
+        l->slot->end = l->state == LISTENER_CLOSING ? (uint32_t) l->end + 1 : 0;
 }
 
 void listener_save_owner(Listener *l, const char *name) {
@@ -48,7 +52,7 @@ void listener_save_owner(Listener *l, const char *name) {
 }
 
 void listener_set_announced(Listener *l) {
-        l->unannounced = false;
+        l->state = LISTENER_OPEN;
         listener_save_state(l);
 }
 
@@ -157,6 +161,7 @@ void listener_free_port(Listener *l) {
         l->accept_source = sd_event_source_disable_unref(l->accept_source);
         l->lifetime_source = sd_event_source_disable_unref(l->lifetime_source);
         l->hold_timer = sd_event_source_disable_unref(l->hold_timer);
+        l->grace_timer = sd_event_source_disable_unref(l->grace_timer);
         l->fd = close_fd(l->fd);
         if (l->slot)
                 store_drop_listener(l->store, l->slot, l->saved);
@@ -184,8 +189,9 @@ static void listener_lose_connections(Listener *l, ListenerEnd end) {
         }
 }
 
-void listener_close(Listener *l, ListenerEnd end) {
+void listener_close_now(Listener *l, ListenerEnd end) {
         LogFields fields = listener_log_fields(l);
+        bool reported = l->grace_timer;
 
         assert(l->delivery);
 
@@ -196,8 +202,56 @@ void listener_close(Listener *l, ListenerEnd end) {
 
         listener_revoke(l);
         listener_free_port(l);
-        l->events->closed(l, end, l->userdata);
+        if (!reported)
+                l->events->closed(l, end, l->userdata);
+        l->events->freed(l, l->userdata);
         (void) listener_free(l);
+}
+
+static int on_grace_over(sd_event_source *source, uint64_t usec, void *userdata) {
+        Listener *l = userdata;
+
+        listener_close_now(l, l->end);
+        return 0;
+}
+
+void listener_resume_closing(Listener *l) {
+        LogFields fields = listener_log_fields(l);
+        int r;
+
+        assert(l->state == LISTENER_CLOSING && !l->grace_timer);
+
+        r = sd_event_add_time_relative(l->event, &l->grace_timer, CLOCK_MONOTONIC, GRACE_USEC, 0,
+                                       on_grace_over, l);
+        if (r < 0) {
+                log_event(LOG_WARNING, NULL, &fields,
+                          "Failed to set a timer for %s, revoking its socket at once: %s", l->path,
+                          strerror(-r));
+                listener_close_now(l, l->end);
+                return;
+        }
+
+        l->lifetime_source = sd_event_source_disable_unref(l->lifetime_source);
+        log_event(LOG_DEBUG, NULL, &fields, "Closing %s of user %u (%s), revoking its socket in %u ms",
+                  l->path, (unsigned) l->uid, listener_end_to_string(l->end), (unsigned) (GRACE_USEC / 1000));
+        l->events->closed(l, l->end, l->userdata);
+}
+
+void listener_close(Listener *l, ListenerEnd end) {
+        if (l->state == LISTENER_CLOSING)
+                return;
+
+        if (!l->delivery->has_owner || !delivery_socket_is_taken(l->delivery)) {
+                listener_close_now(l, end);
+                return;
+        }
+
+        /* Saved before the report: the next process must not continue a listener that the owner knows as
+         * closed. */
+        l->state = LISTENER_CLOSING;
+        l->end = end;
+        listener_save_state(l);
+        listener_resume_closing(l);
 }
 
 Listener *listener_free(Listener *l) {

@@ -7,6 +7,10 @@
  *
  * A listener belongs to the manager. listener_close() closes it, also after an error of its socket and at the
  * end of its lifetime, and reports the reason.
+ *
+ * A revoked socket is readable for ever, and event loops spin on it. An owner that has taken the socket
+ * (delivery "socket") therefore has a grace period between the report and the revocation, in which it stops
+ * accepting.
  */
 
 #include <stdbool.h>
@@ -32,14 +36,22 @@ typedef struct SpoolEntry SpoolEntry;
 typedef struct sd_event sd_event;
 typedef struct sd_event_source sd_event_source;
 
-/* The reason why a listener was closed, in the order of the names in listener_end_to_string(). */
+/* The reason why a listener was closed, in the order of the names in listener_end_to_string(). The numbers
+ * are saved for the next process. */
 typedef enum ListenerEnd {
         LISTENER_END_OWNER, /* its owner has closed it or left the bus */
         LISTENER_END_LIFETIME,
         LISTENER_END_ADMINISTRATOR,
         LISTENER_END_ERROR,
         LISTENER_END_SHUTDOWN,
+        _LISTENER_END_MAX,
 } ListenerEnd;
+
+typedef enum ListenerState {
+        LISTENER_UNANNOUNCED, /* Listen has not been answered */
+        LISTENER_OPEN,
+        LISTENER_CLOSING, /* in the grace period: bound, but for callers it does not exist any more */
+} ListenerState;
 
 /* The arguments of the signal Error. */
 typedef struct ListenerError {
@@ -51,8 +63,11 @@ typedef struct ListenerError {
 /* Called with the userdata of listener_new(). */
 typedef struct ListenerEvents {
         void (*error)(Listener *l, const ListenerError *error, void *userdata);
-        /* The port is free. The listener is freed after the call. */
+        /* The owner is to be told that the listener is closed. The port is free, or in LISTENER_CLOSING will
+         * be after the grace period. */
         void (*closed)(Listener *l, ListenerEnd end, void *userdata);
+        /* The port is free. The listener is freed after the call. */
+        void (*freed)(Listener *l, void *userdata);
         /* A listener has accepted, and may have been closed. The call may close others. */
         void (*turn)(void *userdata);
 } ListenerEvents;
@@ -89,13 +104,16 @@ struct Listener {
         void *userdata;
         sd_event *event;
 
+        ListenerState state;
+        ListenerEnd end; /* in LISTENER_CLOSING */
+
         int fd;
         sd_event_source *accept_source;
         sd_event_source *lifetime_source;
         sd_event_source *hold_timer;
+        sd_event_source *grace_timer; /* not NULL: the owner has been told that the listener is closed */
         bool paused;
-        bool frozen;      /* the next process continues with it */
-        bool unannounced; /* Listen has not been answered */
+        bool frozen; /* the next process continues with it */
         ListenerHold hold;
         uint64_t back_off_usec; /* 0: the last accept() succeeded */
         Episode shortage;       /* of descriptors or memory */
@@ -147,8 +165,15 @@ void listener_count_lost(Listener *l, const Address *peer, int error);
 void listener_free_port(Listener *l);
 
 /* Frees the port, reports the reason, and frees the listener. Its connections that are in a message on the
- * bus may still reach the client. */
+ * bus may still reach the client. If the owner has taken the socket, the reason is reported first, and the
+ * rest follows after the grace period. Does nothing in LISTENER_CLOSING. */
 void listener_close(Listener *l, ListenerEnd end);
+
+/* The same without a grace period, and ends one. */
+void listener_close_now(Listener *l, ListenerEnd end);
+
+/* Starts the grace period of a listener that the last process was closing. */
+void listener_resume_closing(Listener *l);
 
 /* Frees it without a report. A sealed store keeps the listener for the next process. */
 Listener *listener_free(Listener *l);

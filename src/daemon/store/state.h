@@ -54,7 +54,7 @@ typedef struct StateSlot {
         uint64_t refused;
         uint64_t lost;
         uint32_t flags;
-        uint32_t reserved_word;
+        uint32_t end;   /* 0, or one more than the ListenerEnd of a listener in its grace period */
         char owner[64]; /* a unique bus name, or empty; its first byte is written last */
         char reserved[16];
 } StateSlot;
