@@ -6,6 +6,7 @@
 #include <glib.h>
 #include <sys/eventfd.h>
 
+#include "base/channel.h"
 #include "base/error.h"
 #include "base/macros.h"
 #include "daemon/policy/options.h"
@@ -93,7 +94,14 @@ static void test_defaults(void) {
         g_assert_cmpuint(o->fast_open, ==, 0);
         g_assert_cmpuint(o->n_allow_from, ==, 0);
         g_assert_cmpuint(o->accept_rate, ==, 0);
+        g_assert_cmpuint(o->channel_batch, ==, 0);
         g_assert_cmpstr(o->name, ==, "");
+        listen_options_free(o);
+
+        o = new_options();
+        assert_set(o, "delivery", VALUE(.s = "channel"));
+        assert_finished(o);
+        g_assert_cmpuint(o->channel_batch, ==, 1);
         listen_options_free(o);
 
         g_assert_null(listen_options_free(NULL));
@@ -108,7 +116,7 @@ static void test_signatures(void) {
                 { "deferAccept", "u" }, { "fastOpen", "u" },     { "allowFrom", "as" },
                 { "acceptRate", "u" },  { "name", "s" },         { "Name", NULL },
                 { "", NULL },           { "nam", NULL },         { "backlog", NULL },
-                { "localPort", NULL },  { "binaryType ", NULL },
+                { "localPort", NULL },  { "binaryType ", NULL }, { "channelBatch", "u" },
         };
 
         for (size_t i = 0; i < ELEMENTS(signatures); i++)
@@ -210,6 +218,9 @@ static void test_limits(void) {
         assert_refused("interface", VALUE(.s = ""), ERROR_INVALID_INTERFACE);
         assert_refused("interface", VALUE(.s = "a/b"), ERROR_INVALID_INTERFACE);
         assert_refused("interface", VALUE(.s = "a\tb"), ERROR_INVALID_INTERFACE);
+
+        assert_refused("channelBatch", VALUE(.u = 0), ERROR_CHANNEL_BATCH_OUT_OF_RANGE);
+        assert_refused("channelBatch", VALUE(.u = CHANNEL_BATCH_MAX + 1), ERROR_CHANNEL_BATCH_OUT_OF_RANGE);
 
         assert_taken("deferAccept", VALUE(.u = 0));
         assert_taken("deferAccept", VALUE(.u = OPTION_DEFER_ACCEPT_MAX));
@@ -356,6 +367,11 @@ static void test_deliveries(void) {
                 assert_goes_together("acknowledge", VALUE(.b = false), others[i]);
         }
 
+        assert_goes_together("channelBatch", VALUE(.u = 1), "channel");
+        assert_goes_together("channelBatch", VALUE(.u = CHANNEL_BATCH_MAX), "channel");
+        assert_contradictory("channelBatch", VALUE(.u = 1), "delivery", VALUE(.s = "signal"));
+        assert_contradictory("channelBatch", VALUE(.u = 16), "delivery", VALUE(.s = "pull"));
+        assert_contradictory("channelBatch", VALUE(.u = 16), "delivery", VALUE(.s = "socket"));
         assert_contradictory("paused", VALUE(.b = true), "delivery", VALUE(.s = "socket"));
         assert_contradictory("allowFrom", VALUE(.as = prefixes), "delivery", VALUE(.s = "socket"));
         assert_contradictory("acceptRate", VALUE(.u = 1), "delivery", VALUE(.s = "socket"));

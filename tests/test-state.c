@@ -118,7 +118,6 @@ TEST_ALONE("checks packets") {
                         state_init_connection(&packet, 1, 1, &a);
                         packet.type = type;
                         packet.size = size;
-                        packet.channel.packet_size = 100;
                         memcpy(copy, &packet, MIN(size, sizeof(packet)));
                         /* In memory of exactly that size, so that a sanitizer reports reading beyond it. */
                         (void) state_check_packet(copy, size);
@@ -162,7 +161,8 @@ TEST_ALONE("reads options as they were written") {
                 "delivery=signal\nbinaryType=arraybuffer\nname=a = b, \xc3\xa4\n"
                 "acknowledge=yes\npersistent=yes\n"
                 "nonBlocking=yes\nacceptRate=4294967295\n",
-                "delivery=channel\nbinaryType=string\nname=\n",
+                "delivery=channel\nbinaryType=string\nname=\nchannelBatch=1\n",
+                "delivery=channel\nbinaryType=string\nname=\nchannelBatch=32\nacceptRate=7\n",
                 "delivery=socket\nbinaryType=string\nname=\nnonBlocking=yes\n",
         };
 
@@ -235,6 +235,9 @@ TEST_ALONE("refuses invalid options") {
                 "persistent=perhaps\n",
                 "name=\x1b[2J\n",
                 "delivery=socket\nacceptRate=1\n",
+                "delivery=channel\nchannelBatch=0\n",
+                "delivery=channel\nchannelBatch=33\n",
+                "delivery=pull\nchannelBatch=2\n",
                 "=\n",
         };
         static const char none[] = "name=a\n\0", odd[] = "name=a\n\0\x21\1\2\3\4\5",

@@ -276,6 +276,12 @@ static const ErrorInfo infos[] = {
                 N_("Option %s contradicts option delivery, \"%s\""),
                 { { 's', "option" }, { 's', "delivery" } },
         },
+        [ERROR_CHANNEL_BATCH_OUT_OF_RANGE] = {
+                "channel-batch-out-of-range",
+                DBUS_ERROR("InvalidArgs"),
+                N_("Option channelBatch is not between 1 and %s"),
+                { { 'u', "maximum" } },
+        },
         [ERROR_INVALID_LIFETIME] = {
                 "invalid-lifetime",
                 DBUS_ERROR("InvalidArgs"),

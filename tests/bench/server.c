@@ -35,6 +35,7 @@
 #include <sys/un.h>
 #include <systemd/sd-bus.h>
 
+#include "base/channel.h"
 #include "base/macros.h"
 
 #define BUS_NAME "org.example.TCPServerSocket"
@@ -299,34 +300,16 @@ static void serve_socket(void) {
         serve_listening_socket(fd);
 }
 
-/* The serial of a connection, and its two addresses. */
-#define CHANNEL_ENTRY_SIZE 64
-
 static void serve_packet(int channel) {
-        union {
-                struct cmsghdr header;
-                char space[CMSG_SPACE(CHANNEL_BATCH * sizeof(int))];
-        } control;
-        char entries[CHANNEL_BATCH][CHANNEL_ENTRY_SIZE];
-        struct iovec data = { .iov_base = entries, .iov_len = sizeof(entries) };
-        struct msghdr message = {
-                .msg_iov = &data, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
-        };
-        int fds[CHANNEL_BATCH];
-        size_t n_fds;
+        ChannelRecord records[CHANNEL_BATCH_MAX];
+        int fds[CHANNEL_BATCH_MAX];
         ssize_t n;
 
-        n = recvmsg(channel, &message, MSG_CMSG_CLOEXEC);
-        if (n < 0 && errno == EAGAIN) {
-                (void) poll(&(struct pollfd) { .fd = channel, .events = POLLIN }, 1, -1);
-                return;
-        }
-        if (n <= 0 || message.msg_controllen < CMSG_LEN(sizeof(int)))
-                serve_fail("The channel has ended", n < 0 ? errno : EPIPE);
+        n = channel_receive(channel, 0, records, fds, ELEMENTS(fds));
+        if (n <= 0)
+                serve_fail("The channel has ended", n < 0 ? (int) n : EPIPE);
 
-        n_fds = (control.header.cmsg_len - CMSG_LEN(0)) / sizeof(int);
-        memcpy(fds, CMSG_DATA(&control.header), n_fds * sizeof(int));
-        for (size_t i = 0; i < n_fds; i++) {
+        for (ssize_t i = 0; i < n; i++) {
                 serve_connection(fds[i]);
                 (void) close(fds[i]);
         }

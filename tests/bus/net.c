@@ -211,38 +211,27 @@ int test_wait_end(int fd) {
         }
 }
 
-int test_channel_receive(int channel, uint64_t *ret_serial) {
-        union {
-                struct cmsghdr header;
-                char space[CMSG_SPACE(sizeof(int))];
-        } control = {};
-        struct iovec payload = { .iov_base = ret_serial, .iov_len = sizeof(*ret_serial) };
-        struct msghdr message = {
-                .msg_iov = &payload,
-                .msg_iovlen = 1,
-                .msg_control = &control,
-                .msg_controllen = sizeof(control),
-        };
-        struct cmsghdr *rights;
+unsigned test_channel_receive_packet(int channel, ChannelRecord *records, int *fds, size_t max) {
         ssize_t n;
+
+        n = channel_receive(channel, MSG_DONTWAIT, records, fds, max);
+        if (n == -EAGAIN) {
+                (void) test_wait_fd(channel, POLLIN);
+                n = channel_receive(channel, MSG_DONTWAIT, records, fds, max);
+        }
+        if (n < 0)
+                g_error("Cannot receive a packet: %s", strerror((int) -n));
+        return (unsigned) n;
+}
+
+int test_channel_receive(int channel, uint64_t *ret_serial) {
+        ChannelRecord record;
         int fd;
 
-        n = recvmsg(channel, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-        if (n < 0 && errno == EAGAIN) {
-                (void) test_wait_fd(channel, POLLIN);
-                n = recvmsg(channel, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-        }
-        g_assert_no_errno(n);
-        if (n == 0)
+        if (test_channel_receive_packet(channel, &record, &fd, 1) == 0)
                 return -1;
 
-        g_assert_cmpint(n, ==, sizeof(*ret_serial));
-        g_assert_cmpint(message.msg_flags & (MSG_TRUNC | MSG_CTRUNC), ==, 0);
-        rights = CMSG_FIRSTHDR(&message);
-        g_assert_nonnull(rights);
-        g_assert_cmpint(rights->cmsg_type, ==, SCM_RIGHTS);
-        g_assert_cmpuint(rights->cmsg_len, ==, CMSG_LEN(sizeof(int)));
-        memcpy(&fd, CMSG_DATA(rights), sizeof(fd));
+        *ret_serial = record.serial;
         return fd;
 }
 

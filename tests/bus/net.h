@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "base/channel.h"
+
 /* A blocking socket, connected. Addresses are literals, with a scope where needed. */
 int test_connect(const char *address, uint16_t port);
 /* From this local address, or any (NULL). */
@@ -37,7 +39,9 @@ bool test_has_echo(int terminal);
 /* Waits until the other side has ended the connection: 0, or the errno (ECONNRESET). */
 int test_wait_end(int fd);
 
-/* From the socket of OpenChannel(): the connection, or -1 at the end. */
+/* From the socket of OpenChannel(): the number of connections in the next packet, or 0 at the end. */
+unsigned test_channel_receive_packet(int channel, ChannelRecord *records, int *fds, size_t max);
+/* The connection in a packet that has only one, or -1 at the end. */
 int test_channel_receive(int channel, uint64_t *ret_serial);
 
 /* In the network namespace of that process. */

@@ -49,9 +49,10 @@ static const char *pick_string(void) {
 
 static const char *pick_key(void) {
         static const char *const keys[] = {
-                "binaryType",  "localAddress", "ipv6Only",   "interface",   "delivery", "acknowledge",
-                "paused",      "lifetime",     "persistent", "nonBlocking", "noDelay",  "keepAlive",
-                "deferAccept", "fastOpen",     "allowFrom",  "acceptRate",  "name",     "colour",
+                "binaryType",  "localAddress", "ipv6Only",     "interface",  "delivery",
+                "acknowledge", "paused",       "lifetime",     "persistent", "nonBlocking",
+                "noDelay",     "keepAlive",    "deferAccept",  "fastOpen",   "allowFrom",
+                "acceptRate",  "name",         "channelBatch", "colour",
         };
 
         return keys[pick(G_N_ELEMENTS(keys))];

@@ -38,7 +38,8 @@ static void send_descriptor(int channel, int fd) {
                         .cmsg_len = CMSG_LEN(sizeof(int)),
                 },
         };
-        struct iovec payload = { .iov_base = (uint64_t[]) { 0 }, .iov_len = sizeof(uint64_t) };
+        ChannelRecord record = {};
+        struct iovec payload = { .iov_base = &record, .iov_len = sizeof(record) };
         const struct msghdr message = {
                 .msg_iov = &payload,
                 .msg_iovlen = 1,

@@ -2,6 +2,7 @@
 
 /* Delivery "channel": what it carries, when, and how it ends. */
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -43,7 +44,7 @@ static void channel_connect(Channel *c, unsigned n) {
         }
 }
 
-static void channel_receive(Channel *c, unsigned n) {
+static void channel_expect(Channel *c, unsigned n) {
         for (; n > 0; n--) {
                 uint64_t serial = 0;
                 _cleanup_close_ int fd = test_channel_receive(c->fd, &serial);
@@ -91,17 +92,16 @@ static void channel_done(Channel *c) {
 
 #define ALREADY_TAKEN "org.example.TCPServerSocket.Error.AlreadyTaken"
 
-/* So many packets a channel holds. */
+/* So many connections a channel holds. */
 #define UNREAD_MAX 64U
 
-/* With room for more than there must be. */
-static int receive_packet(int channel, uint64_t *ret_serial) {
+/* With room for more than there must be. Returns the number of connections. */
+static unsigned receive_bytes(int channel, char bytes[static 4096], int fds[static 64]) {
         union {
                 struct cmsghdr header;
-                char space[256];
+                char space[512];
         } control = {};
-        char payload[64];
-        struct iovec iov = { .iov_base = payload, .iov_len = sizeof(payload) };
+        struct iovec iov = { .iov_base = bytes, .iov_len = 4096 };
         struct msghdr message = {
                 .msg_iov = &iov,
                 .msg_iovlen = 1,
@@ -109,45 +109,112 @@ static int receive_packet(int channel, uint64_t *ret_serial) {
                 .msg_controllen = sizeof(control),
         };
         struct cmsghdr *rights;
-        int fd;
+        ssize_t n;
 
         (void) test_wait_fd(channel, POLLIN);
-        g_assert_cmpint(recvmsg(channel, &message, MSG_DONTWAIT), ==, sizeof(*ret_serial));
-        memcpy(ret_serial, payload, sizeof(*ret_serial));
+        n = recvmsg(channel, &message, MSG_DONTWAIT);
+        g_assert_cmpint(n, >, 0);
+        g_assert_cmpint(n % 64, ==, 0);
+        g_assert_cmpint(message.msg_flags & (MSG_TRUNC | MSG_CTRUNC), ==, 0);
 
         rights = CMSG_FIRSTHDR(&message);
         g_assert_nonnull(rights);
         g_assert_cmpint(rights->cmsg_level, ==, SOL_SOCKET);
         g_assert_cmpint(rights->cmsg_type, ==, SCM_RIGHTS);
-        g_assert_cmpuint(rights->cmsg_len, ==, CMSG_LEN(sizeof(int)));
+        g_assert_cmpuint(rights->cmsg_len, ==, CMSG_LEN((size_t) n / 64 * sizeof(int)));
         g_assert_null(CMSG_NXTHDR(&message, rights));
-        memcpy(&fd, CMSG_DATA(rights), sizeof(fd));
-        return fd;
+        memcpy(fds, CMSG_DATA(rights), (size_t) n / 64 * sizeof(int));
+        return (unsigned) n / 64;
 }
 
-TEST("a packet has a serial and a connection") {
-        for (int non_blocking = 0; non_blocking <= 1; non_blocking++) {
-                Channel c = { .f = f };
-                _cleanup_close_ int fd = -EBADF;
-                unsigned number;
-                uint64_t serial;
+/* Compares 28 bytes with an address, an IPv4 one if it has no colon. */
+static void assert_address(const char *bytes, const char *address, uint16_t port) {
+        union {
+                struct sockaddr_in in;
+                struct sockaddr_in6 in6;
+                char bytes[28];
+        } expected = {};
 
-                c.listener = test_listen(f->client, 0, -1, TEST_CHANNEL, "nonBlocking", "b", non_blocking,
-                                         NULL);
+        if (strchr(address, ':')) {
+                expected.in6.sin6_family = AF_INET6;
+                expected.in6.sin6_port = htons(port);
+                g_assert_cmpint(inet_pton(AF_INET6, address, &expected.in6.sin6_addr), ==, 1);
+        } else {
+                expected.in.sin_family = AF_INET;
+                expected.in.sin_port = htons(port);
+                g_assert_cmpint(inet_pton(AF_INET, address, &expected.in.sin_addr), ==, 1);
+        }
+        g_assert_cmpmem(bytes, 28, expected.bytes, 28);
+}
+
+TEST("a packet has the serial, the addresses and the connection") {
+        static const struct {
+                const char *bound, *address;
+                bool non_blocking;
+        } cases[] = {
+                { "127.0.0.1", "127.0.0.1", false },
+                { "0.0.0.0", "127.0.0.1", true },
+                { "::1", "::1", false },
+                { "::", "::1", true },
+                { "::", "127.0.0.1", false },
+        };
+
+        for (size_t i = 0; i < ELEMENTS(cases); i++) {
+                Channel c = { .f = f };
+                _cleanup_close_ int peer = -EBADF;
+                uint64_t serial;
+                char bytes[4096];
+                int fds[64];
+
+                c.listener = test_listen(f->client, 0, -1, TEST_CHANNEL, "localAddress", "s", cases[i].bound,
+                                         "nonBlocking", "b", cases[i].non_blocking, NULL);
                 c.port = test_get_port(f->client, c.listener);
                 c.fd = test_listener_call_fd(f->client, c.listener, "OpenChannel");
                 g_assert_cmpint(test_get_socket_option(c.fd, SOL_SOCKET, SO_DOMAIN), ==, AF_UNIX);
                 g_assert_cmpint(test_get_socket_option(c.fd, SOL_SOCKET, SO_TYPE), ==, SOCK_SEQPACKET);
                 g_assert_cmpint(fcntl(c.fd, F_GETFL) & O_NONBLOCK, ==, 0);
 
-                channel_connect(&c, 1);
-                fd = receive_packet(c.fd, &serial);
-                g_assert_cmpuint(serial, ==, 1);
-                g_assert_cmpint(fcntl(fd, F_GETFL) & O_NONBLOCK, ==, non_blocking ? O_NONBLOCK : 0);
-                test_receive(fd, &number, sizeof(number));
-                test_assert_connected(c.peers[0], fd);
+                for (serial = 1; serial <= 2; serial++) {
+                        peer = close_fd(peer);
+                        peer = test_connect(cases[i].address, c.port);
+                        g_assert_cmpuint(receive_bytes(c.fd, bytes, fds), ==, 1);
+                        g_assert_cmpmem(bytes, 8, &serial, 8);
+                        assert_address(bytes + 8, cases[i].address, test_local_port(peer));
+                        assert_address(bytes + 36, cases[i].address, c.port);
+                        g_assert_cmpint(fcntl(fds[0], F_GETFL) & O_NONBLOCK, ==,
+                                        cases[i].non_blocking ? O_NONBLOCK : 0);
+                        test_assert_connected(peer, fds[0]);
+                        (void) close(fds[0]);
+                }
                 channel_done(&c);
         }
+}
+
+/* getpeername() fails for such a connection. */
+TEST("a packet has the addresses also if the peer has reset the connection") {
+        const struct linger at_once = { .l_onoff = 1 };
+        struct sockaddr_storage storage;
+        socklen_t size = sizeof(storage);
+        uint16_t peer_port;
+        char bytes[4096];
+        int fds[64], peer;
+        Channel c;
+
+        channel_listen(&c, f);
+        peer = test_connect("::1", c.port);
+        peer_port = test_local_port(peer);
+        test_send(peer, "last words", 10);
+        g_assert_no_errno(setsockopt(peer, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once)));
+        (void) close(peer);
+
+        c.fd = test_listener_call_fd(f->client, c.listener, "OpenChannel");
+        g_assert_cmpuint(receive_bytes(c.fd, bytes, fds), ==, 1);
+        g_assert_cmpint(getpeername(fds[0], (struct sockaddr *) &storage, &size), <, 0);
+        assert_address(bytes + 8, "::1", peer_port);
+        assert_address(bytes + 36, "::1", c.port);
+        test_expect(fds[0], "last words");
+        (void) close(fds[0]);
+        channel_done(&c);
 }
 
 TEST("nothing is accepted before the channel is open") {
@@ -159,7 +226,7 @@ TEST("nothing is accepted before the channel is open") {
         g_assert_cmpuint(test_service_count_queued(f->service, c.port), ==, 5);
 
         c.fd = test_listener_call_fd(f->client, c.listener, "OpenChannel");
-        channel_receive(&c, 5);
+        channel_expect(&c, 5);
         channel_assert_counters(&c, 5, 5);
         channel_done(&c);
 }
@@ -172,7 +239,7 @@ TEST("a channel can be opened once") {
         again = test_listener_call_fails(f->client, c.listener, "OpenChannel");
         g_assert_cmpstr(again, ==, ALREADY_TAKEN);
         channel_connect(&c, 1);
-        channel_receive(&c, 1);
+        channel_expect(&c, 1);
         after = test_listener_call_fails(f->client, c.listener, "OpenChannel");
         g_assert_cmpstr(after, ==, ALREADY_TAKEN);
         channel_done(&c);
@@ -192,16 +259,153 @@ TEST("a full channel stops accepting until it is read") {
 
         /* One read, one more accepted: no more, no less. */
         for (unsigned i = 1; i <= 3; i++) {
-                channel_receive(&c, 1);
+                channel_expect(&c, 1);
                 channel_assert_counters(&c, UNREAD_MAX + i, i);
         }
-        channel_receive(&c, 20);
+        channel_expect(&c, 20);
         channel_assert_counters(&c, UNREAD_MAX + 23, 23);
         g_assert_cmpuint(test_service_count_queued(f->service, c.port), ==, 13);
 
         channel_connect(&c, 100);
-        channel_receive(&c, 177);
+        channel_expect(&c, 177);
         channel_assert_counters(&c, 200, 200);
+        channel_done(&c);
+}
+
+/* --- Several connections in a packet --- */
+
+#define BATCH_MAX CHANNEL_BATCH_MAX
+
+static void channel_open_batches(Channel *c, Fixture *f, unsigned batch) {
+        *c = (Channel) { .f = f,
+                         .listener = test_listen(f->client, 0, -1, TEST_CHANNEL, "persistent", "b", true,
+                                                 "channelBatch", "u", batch, NULL) };
+        c->port = test_get_port(f->client, c->listener);
+        c->fd = test_listener_call_fd(f->client, c->listener, "OpenChannel");
+}
+
+/* The service accepts these connections in a row. */
+static void channel_connect_at_once(Channel *c, unsigned n) {
+        test_listener_call(c->f->client, c->listener, "Pause");
+        channel_connect(c, n);
+        test_listener_call(c->f->client, c->listener, "Resume");
+}
+
+/* Receives one packet of this size. */
+static void channel_expect_packet(Channel *c, unsigned n) {
+        ChannelRecord records[BATCH_MAX];
+        int fds[BATCH_MAX];
+
+        g_assert_cmpuint(test_channel_receive_packet(c->fd, records, fds, ELEMENTS(fds)), ==, n);
+        for (unsigned i = 0; i < n; i++) {
+                unsigned number;
+
+                g_assert_cmpuint(records[i].serial, ==, c->n_received + 1);
+                g_assert_cmpuint(ntohs(records[i].remote.in6.sin6_port), ==,
+                                 test_local_port(c->peers[c->n_received]));
+                test_receive(fds[i], &number, sizeof(number));
+                g_assert_cmpuint(number, ==, c->n_received);
+                test_assert_connected(fds[i], c->peers[number]);
+                (void) close(fds[i]);
+                c->n_received++;
+        }
+}
+
+/* Without the service, which does not wake between the two. */
+static bool channel_has_packet(const Channel *c) {
+        return test_has_input(c->fd);
+}
+
+TEST("a packet has up to channelBatch connections") {
+        for (unsigned batch = 1; batch <= BATCH_MAX; batch = batch * 2 + 1) {
+                unsigned n = BATCH_MAX + 1;
+                Channel c;
+
+                channel_open_batches(&c, f, batch);
+                channel_connect_at_once(&c, n);
+                for (; n > 0; n -= MIN(n, batch))
+                        channel_expect_packet(&c, MIN(n, batch));
+                channel_assert_counters(&c, BATCH_MAX + 1, BATCH_MAX + 1);
+                /* A connection does not wait for others. */
+                channel_connect(&c, 1);
+                channel_expect_packet(&c, 1);
+                channel_done(&c);
+        }
+}
+
+/* Read or not, a packet counts as a whole. */
+TEST("all connections of a packet count as delivered, or none") {
+        Channel c;
+
+        channel_open_batches(&c, f, BATCH_MAX);
+        channel_connect_at_once(&c, 2 * BATCH_MAX + 7);
+        channel_assert_counters(&c, 2 * BATCH_MAX, 0);
+        g_assert_cmpuint(test_service_count_queued(f->service, c.port), ==, 7);
+
+        channel_expect_packet(&c, BATCH_MAX);
+        channel_assert_counters(&c, 2 * BATCH_MAX + 7, BATCH_MAX);
+        channel_expect_packet(&c, BATCH_MAX);
+        channel_assert_counters(&c, 2 * BATCH_MAX + 7, 2 * BATCH_MAX);
+        channel_expect_packet(&c, 7);
+        channel_assert_counters(&c, 2 * BATCH_MAX + 7, 2 * BATCH_MAX + 7);
+        g_assert_false(channel_has_packet(&c));
+        channel_done(&c);
+}
+
+TEST("packets of different sizes are counted one by one") {
+        static const unsigned sizes[] = { 1, 9, 2, 17, 1, 1, 24, 3, 1, 32 };
+        unsigned unread = 0, accepted = 0, read = 0;
+        Channel c;
+
+        channel_open_batches(&c, f, BATCH_MAX);
+        for (size_t i = 0; i < ELEMENTS(sizes); i++) {
+                /* So many that the next packet has room. */
+                for (; unread > UNREAD_MAX - BATCH_MAX; read++) {
+                        channel_expect_packet(&c, sizes[read]);
+                        unread -= sizes[read];
+                        channel_assert_counters(&c, accepted, c.n_received);
+                }
+                channel_connect_at_once(&c, sizes[i]);
+                unread += sizes[i];
+                accepted += sizes[i];
+                channel_assert_counters(&c, accepted, c.n_received);
+        }
+        for (; read < ELEMENTS(sizes); read++) {
+                channel_expect_packet(&c, sizes[read]);
+                channel_assert_counters(&c, accepted, c.n_received);
+        }
+        channel_done(&c);
+}
+
+TEST("unread packets of different sizes are lost with the channel") {
+        static const unsigned sizes[] = { 3, 9, 12, 1, 7 };
+        Channel c;
+
+        channel_open_batches(&c, f, BATCH_MAX);
+        for (size_t i = 0; i < ELEMENTS(sizes); i++)
+                channel_connect_at_once(&c, sizes[i]);
+        channel_assert_counters(&c, 32, 0);
+        channel_expect_packet(&c, 3);
+        channel_expect_packet(&c, 9);
+        channel_assert_counters(&c, 32, 12);
+        c.fd = close_fd(c.fd);
+
+        for (unsigned i = 12; i < 32; i++) {
+                g_autoptr(TestError) error = test_client_wait_error(f->client);
+                g_autofree char *port = g_strdup_printf("port %u lost", test_local_port(c.peers[i]));
+
+                g_assert_nonnull(strstr(error->message, port));
+                (void) test_wait_end(c.peers[i]);
+        }
+        g_assert_cmpuint(test_get_u64(f->client, c.listener, "Lost"), ==, 20);
+        g_assert_cmpuint(test_get_u64(f->client, c.listener, "Delivered"), ==, 12);
+
+        /* The next channel begins without them. */
+        channel_connect(&c, 1);
+        c.fd = test_listener_call_fd(f->client, c.listener, "OpenChannel");
+        c.n_received = 32;
+        channel_expect_packet(&c, 1);
+        test_wait_for(test_get_u64(f->client, c.listener, "Delivered") == 13);
         channel_done(&c);
 }
 
@@ -213,7 +417,7 @@ TEST("a channel delivers while its client does not read the bus") {
         test_client_set_stalled(f->client, true);
         for (unsigned i = 0; i < 10; i++) {
                 channel_connect(&c, 20);
-                channel_receive(&c, 20);
+                channel_expect(&c, 20);
         }
         test_client_set_stalled(f->client, false);
         channel_assert_counters(&c, 200, 200);
@@ -226,13 +430,13 @@ TEST("Pause and Resume apply to channels") {
 
         channel_open(&c, f);
         channel_connect(&c, 2);
-        channel_receive(&c, 2);
+        channel_expect(&c, 2);
         test_listener_call(f->client, c.listener, "Pause");
         channel_connect(&c, 4);
         channel_assert_counters(&c, 2, 2);
         g_assert_cmpuint(test_service_count_queued(f->service, c.port), ==, 4);
         test_listener_call(f->client, c.listener, "Resume");
-        channel_receive(&c, 4);
+        channel_expect(&c, 4);
         channel_assert_counters(&c, 6, 6);
         channel_done(&c);
 }
@@ -246,7 +450,7 @@ TEST("data that the client writes is ignored") {
                 g_assert_cmpint(send(c.fd, "hello", 5, MSG_DONTWAIT), ==, 5);
         before = test_service_cpu_time(f->service);
         channel_connect(&c, 20);
-        channel_receive(&c, 20);
+        channel_expect(&c, 20);
         channel_assert_counters(&c, 20, 20);
         g_assert_cmpuint(test_service_cpu_time(f->service) - before, <, 1000000);
         channel_done(&c);
@@ -264,7 +468,7 @@ TEST("closing the channel closes the listener and its unread connections") {
         channel_connect(&c, 10);
         taken = test_channel_receive(c.fd, &serial);
         c.n_received++;
-        channel_receive(&c, 2);
+        channel_expect(&c, 2);
         channel_assert_counters(&c, 10, 3);
         c.fd = close_fd(c.fd);
 
@@ -290,7 +494,7 @@ TEST("closing a channel that was read to its end loses nothing") {
 
         channel_open(&c, f);
         channel_connect(&c, 5);
-        channel_receive(&c, 5);
+        channel_expect(&c, 5);
         /* At once: the service may not know yet that they were read. */
         c.fd = close_fd(c.fd);
         channel_assert_closed(&c, "owner");
@@ -383,11 +587,11 @@ TEST("after Close, the channel can be read to its end") {
 
         channel_open(&c, f);
         channel_connect(&c, 6);
-        channel_receive(&c, 1);
+        channel_expect(&c, 1);
         channel_assert_counters(&c, 6, 1);
         test_listener_call(f->client, c.listener, "Close");
         channel_assert_closed(&c, "owner");
-        channel_receive(&c, 5);
+        channel_expect(&c, 5);
         channel_assert_end(&c);
         g_assert_cmpuint(test_client_count_signals(f->client, "Error"), ==, 0);
         channel_done(&c);
@@ -400,7 +604,7 @@ TEST("after the end of the service, the channel can be read to its end") {
         channel_connect(&c, 6);
         channel_assert_counters(&c, 6, 0);
         g_assert_cmpint(test_service_stop(f->service), ==, 0);
-        channel_receive(&c, 6);
+        channel_expect(&c, 6);
         channel_assert_end(&c);
         channel_done(&c);
 }
@@ -411,7 +615,7 @@ TEST("a channel ends with the owner of its listener") {
 
         channel_open(&c, f);
         channel_connect(&c, 2);
-        channel_receive(&c, 2);
+        channel_expect(&c, 2);
         g_clear_pointer(&f->client, test_client_free);
         channel_assert_end(&c);
         test_wait_for(!test_service_is_listening(f->service, c.port));
@@ -447,7 +651,7 @@ TEST("a persistent listener outlives its channel") {
         c.fd = test_listener_call_fd(f->client, c.listener, "OpenChannel");
         for (unsigned i = 0; i < 3; i++) {
                 channel_connect(&c, 2);
-                channel_receive(&c, 2);
+                channel_expect(&c, 2);
                 channel_assert_counters(&c, c.n_peers, c.n_peers);
 
                 /* In the order in which the kernel closes what a process leaves, and in the other. */
@@ -462,7 +666,7 @@ TEST("a persistent listener outlives its channel") {
                 channel_assert_counters(&c, c.n_peers - 2, c.n_peers - 2);
                 test_listener_call(f->client, c.listener, "Adopt");
                 c.fd = test_listener_call_fd(f->client, c.listener, "OpenChannel");
-                channel_receive(&c, 2);
+                channel_expect(&c, 2);
         }
         channel_done(&c);
 }
@@ -482,9 +686,9 @@ TEST("a channel of a persistent listener without an owner works") {
         channel_assert_counters(&c, 0, 0);
 
         c.fd = test_listener_call_fd(f->client, c.listener, "OpenChannel");
-        channel_receive(&c, 2);
+        channel_expect(&c, 2);
         channel_connect(&c, 2);
-        channel_receive(&c, 2);
+        channel_expect(&c, 2);
         channel_assert_counters(&c, 4, 4);
 
         /* An owner that comes and goes does not affect the channel. */
@@ -496,6 +700,6 @@ TEST("a channel of a persistent listener without an owner works") {
                 test_wait_for(!test_has_owner(f->client, c.listener));
         }
         channel_connect(&c, 2);
-        channel_receive(&c, 2);
+        channel_expect(&c, 2);
         channel_done(&c);
 }

@@ -74,7 +74,7 @@ static const struct {
         { "delivery", "s" },    { "acknowledge", "b" },  { "paused", "b" },     { "lifetime", "h" },
         { "persistent", "b" },  { "nonBlocking", "b" },  { "noDelay", "b" },    { "keepAlive", "b" },
         { "deferAccept", "u" }, { "fastOpen", "u" },     { "allowFrom", "as" }, { "acceptRate", "u" },
-        { "name", "s" },
+        { "name", "s" },        { "channelBatch", "u" },
 };
 
 static void assert_wrong_type(Fixture *f, const char *key, const char *type) {
@@ -121,6 +121,8 @@ TEST("a wrong value of each option is refused") {
                 assert_fails(f, cases[i].error, cases[i].key, cases[i].key, "s", cases[i].value);
         assert_invalid(f, "deferAccept", "deferAccept", "u", 3601);
         assert_invalid(f, "fastOpen", "fastOpen", "u", UINT32_MAX);
+        assert_invalid(f, "channelBatch", TEST_CHANNEL, "channelBatch", "u", 0);
+        assert_invalid(f, "channelBatch", TEST_CHANNEL, "channelBatch", "u", 33);
         assert_invalid(f, "allowFrom", "allowFrom", "as", prefixes);
         for (size_t i = 0; i < 257; i++)
                 many[i] = "192.0.2.1";
@@ -180,6 +182,8 @@ TEST("O_PATH descriptors are refused as lifetime") {
 TEST("contradictions are refused") {
         assert_invalid(f, "ipv6Only", "ipv6Only", "b", true, "localAddress", "s", "127.0.0.1");
         assert_invalid(f, "acknowledge", "delivery", "s", "pull", "acknowledge", "b", true);
+        assert_invalid(f, "channelBatch", "channelBatch", "u", 1);
+        assert_invalid(f, "channelBatch", "delivery", "s", "pull", "channelBatch", "u", 16);
         assert_invalid(f, "paused", "delivery", "s", "socket", "paused", "b", true);
         if (!test_require_private_network())
                 return;

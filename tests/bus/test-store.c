@@ -302,6 +302,127 @@ TEST_HERE("connections lost before the restart are reported as such") {
         g_assert_null(strstr(error->message, "0.0.0.0"));
 }
 
+/* A persistent listener with a channel and packets of up to so many connections. */
+typedef struct Batches {
+        StoreFixture *f;
+        char *listener;
+        uint16_t port;
+        int channel;
+        int peers[256];
+        unsigned n_peers;
+} Batches;
+
+static void batches_open(Batches *b, StoreFixture *f, unsigned batch) {
+        *b = (Batches) { .f = f };
+        b->listener = test_listen(f->client, 0, -1, TEST_CHANNEL, "persistent", "b", true, "channelBatch",
+                                  "u", batch, NULL);
+        b->port = test_get_port(f->client, b->listener);
+        b->channel = test_listener_call_fd(f->client, b->listener, "OpenChannel");
+}
+
+/* Puts so many connections into the channel, as many as possible in each packet. */
+static void batches_fill(Batches *b, unsigned n) {
+        g_assert_cmpuint(b->n_peers + n, <=, ELEMENTS(b->peers));
+        test_listener_call(b->f->client, b->listener, "Pause");
+        for (; n > 0; n--)
+                b->peers[b->n_peers++] = test_connect("::1", b->port);
+        test_listener_call(b->f->client, b->listener, "Resume");
+        test_wait_for(test_get_u64(b->f->client, b->listener, "Accepted") == b->n_peers);
+}
+
+static void batches_read(Batches *b, unsigned n) {
+        ChannelRecord records[CHANNEL_BATCH_MAX];
+        int fds[CHANNEL_BATCH_MAX];
+
+        g_assert_cmpuint(test_channel_receive_packet(b->channel, records, fds, ELEMENTS(fds)), ==, n);
+        for (unsigned i = 0; i < n; i++) {
+                test_assert_connected(fds[i], b->peers[records[i].serial - 1]);
+                (void) close(fds[i]);
+        }
+}
+
+static void batches_assert_delivered(Batches *b, uint64_t n) {
+        test_wait_for(test_get_u64(b->f->client, b->listener, "Delivered") >= n);
+        test_client_sync_service(b->f->client);
+        g_assert_cmpuint(test_get_u64(b->f->client, b->listener, "Delivered"), ==, n);
+        g_assert_cmpuint(test_get_u64(b->f->client, b->listener, "Accepted"), ==, b->n_peers);
+        g_assert_cmpuint(test_get_u64(b->f->client, b->listener, "Lost"), ==, 0);
+}
+
+static void batches_lose(Batches *b, uint64_t n) {
+        b->channel = close_fd(b->channel);
+        test_wait_for(test_get_u64(b->f->client, b->listener, "Lost") >= n);
+        g_assert_cmpuint(test_get_u64(b->f->client, b->listener, "Lost"), ==, n);
+        g_assert_cmpuint(test_get_u64(b->f->client, b->listener, "Delivered"), ==, b->n_peers - n);
+}
+
+static void batches_done(Batches *b) {
+        for (unsigned i = 0; i < b->n_peers; i++)
+                (void) close_fd(b->peers[i]);
+        g_free(b->listener);
+}
+
+TEST_HERE("unread packets of different sizes outlive the process") {
+        static const unsigned sizes[] = { 3, 12, 1, 9, 7, 2 };
+        Batches b;
+
+        batches_open(&b, f, CHANNEL_BATCH_MAX);
+        for (size_t i = 0; i < ELEMENTS(sizes) - 1; i++)
+                batches_fill(&b, sizes[i]);
+        batches_read(&b, 3);
+        batches_assert_delivered(&b, 3);
+
+        stop(f);
+        start(f);
+        batches_assert_delivered(&b, 3);
+        batches_read(&b, 12);
+        batches_assert_delivered(&b, 15);
+
+        /* A packet is read while no process is running. */
+        stop(f);
+        batches_read(&b, 1);
+        start(f);
+        batches_assert_delivered(&b, 16);
+
+        /* Packets of the new process follow those of the last one. */
+        batches_fill(&b, 2);
+        batches_assert_delivered(&b, 16);
+        batches_read(&b, 9);
+        batches_assert_delivered(&b, 25);
+        stop(f);
+        start(f);
+        batches_assert_delivered(&b, 25);
+        batches_lose(&b, 9);
+        batches_done(&b);
+}
+
+TEST_HERE("a full channel outlives the process") {
+        static const unsigned batches[] = { CHANNEL_BATCH_MAX, 1 };
+
+        for (size_t i = 0; i < ELEMENTS(batches); i++) {
+                Batches b;
+
+                batches_open(&b, f, batches[i]);
+                batches_fill(&b, 1);
+                batches_read(&b, 1);
+                for (unsigned n = 0; n < 2; n++)
+                        batches_fill(&b, CHANNEL_BATCH_MAX);
+
+                stop(f);
+                start(f);
+                batches_assert_delivered(&b, 1);
+                for (unsigned n = 0; n < CHANNEL_BATCH_MAX; n += batches[i]) {
+                        batches_read(&b, batches[i]);
+                        batches_assert_delivered(&b, 1 + n + batches[i]);
+                }
+                stop(f);
+                start(f);
+                batches_assert_delivered(&b, 1 + CHANNEL_BATCH_MAX);
+                batches_lose(&b, CHANNEL_BATCH_MAX);
+                batches_done(&b);
+        }
+}
+
 /* SIGTERM without a systemd on the bus that could say what it is for. */
 TEST_HERE("a stop closes all listeners") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);

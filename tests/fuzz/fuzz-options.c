@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <systemd/sd-bus.h>
 
+#include "base/channel.h"
 #include "base/error.h"
 #include "base/macros.h"
 #include "base/text.h"
@@ -32,6 +33,9 @@ static void check(const ListenOptions *o) {
         fuzz_assert(strlen(o->name) <= OPTION_NAME_MAX && text_is_printable(o->name));
         fuzz_assert(!o->interface || (*o->interface && strlen(o->interface) < IF_NAMESIZE));
         fuzz_assert(o->n_allow_from <= OPTION_ALLOW_FROM_MAX);
+        fuzz_assert(o->delivery == DELIVERY_CHANNEL
+                                    ? o->channel_batch >= 1 && o->channel_batch <= CHANNEL_BATCH_MAX
+                                    : o->channel_batch == 0);
         fuzz_assert(o->defer_accept <= OPTION_DEFER_ACCEPT_MAX);
         fuzz_assert(o->address.sa.sa_family == AF_INET || o->address.sa.sa_family == AF_INET6);
         fuzz_assert(address_get_port(&o->address) == o->port);

@@ -33,6 +33,7 @@ static const struct {
         { "allowFrom", "as", { "127.0.0.0/8", "::1", "::/0", "192.0.2.0/24" } },
         { "acceptRate", "u", {} },
         { "name", "s", { "a name", "\xc3\xa4" } },
+        { "channelBatch", "u", {} },
 };
 
 static const char *pick_string(FuzzInput *input, size_t option, bool odd) {

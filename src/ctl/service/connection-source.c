@@ -4,10 +4,10 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stdint.h>
 #include <sys/socket.h>
 
 #include "base/address.h"
+#include "base/channel.h"
 #include "base/descriptors.h"
 #include "base/i18n.h"
 #include "base/macros.h"
@@ -92,48 +92,36 @@ static int check_room(const ConnectionSource *in) {
         return 0;
 }
 
+/* The addresses are in the packet, because getpeername() fails if the peer has reset the connection, although
+ * its data can still be read. */
 static int receive_next(ConnectionSource *in, int *ret_fd, Address *ret_peer) {
-        union {
-                struct cmsghdr header;
-                char space[CMSG_SPACE(sizeof(int))];
-        } control;
-        uint64_t serial;
-        struct iovec iov = { .iov_base = &serial, .iov_len = sizeof(serial) };
-        struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control };
-        struct sockaddr_storage storage;
-        socklen_t size;
+        _cleanup_close_ int fd = -EBADF;
+        ChannelRecord record;
         ssize_t n;
-        int r, fd;
+        int r;
 
-        for (;;) {
-                r = check_room(in);
-                if (r < 0)
-                        return r;
+        r = check_room(in);
+        if (r < 0)
+                return r;
 
-                message.msg_controllen = sizeof(control);
-                n = recvmsg(in->fd, &message, MSG_CMSG_CLOEXEC);
-                if (n < 0 && errno == EINTR)
-                        continue;
-                if (n < 0)
-                        return errno == EAGAIN ? 0 : -errno;
-                if (n == 0)
-                        return -ECONNRESET;
-                if (!CMSG_FIRSTHDR(&message))
-                        return -EMFILE;
+        do
+                n = channel_receive(in->fd, MSG_DONTWAIT, &record, &fd, 1);
+        while (n == -EINTR);
+        if (n == 0)
+                return -ECONNRESET;
+        if (n < 0)
+                return n == -EAGAIN ? 0 : (int) n;
 
-                memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(fd));
-                size = sizeof(storage);
-                if (getpeername(fd, (struct sockaddr *) &storage, &size) == 0 &&
-                    (!in->non_blocking || set_non_blocking(fd) >= 0) &&
-                    (!in->is_verbatim || set_verbatim(fd) >= 0))
-                        break;
+        r = channel_address_read(&record.remote, ret_peer);
+        if (r < 0)
+                return r;
 
-                /* The peer has reset the connection. */
-                (void) close_fd(fd);
-        }
+        if (in->non_blocking)
+                (void) set_non_blocking(fd);
+        if (in->is_verbatim)
+                (void) set_verbatim(fd);
 
-        *ret_fd = fd;
-        *ret_peer = address_from_kernel(&storage);
+        *ret_fd = TAKE_FD(fd);
         return 1;
 }
 

@@ -76,7 +76,7 @@ static int restore_channel(Manager *m, StoreFound *found) {
         if (r < 0)
                 return r;
 
-        r = delivery_channel_restore(l->delivery, found);
+        r = delivery_channel_restore(l->delivery, found, l->slot);
         if (r < 0) {
                 user_discharge(&charge);
                 return r;

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <systemd/sd-event.h>
 
+#include "base/channel.h"
 #include "base/linger.h"
 #include "base/log.h"
 #include "base/macros.h"
@@ -19,17 +20,33 @@
 #include "daemon/store/store-found.h"
 #include "daemon/store/store.h"
 
-/* Unread packets in a channel. The kernel limits the descriptors in all channels together to RLIMIT_NOFILE of
- * the service's user, and a client that does not read must not use them up. */
+/* Unread connections in a channel. The kernel limits the descriptors in all channels together to
+ * RLIMIT_NOFILE of the service's user, and a client that does not read must not use them up. */
 #define UNREAD_MAX 64
+
+/*
+ * The kernel shows how much memory the unread packets of a channel take (SIOCOUTQ), which depends on their
+ * sizes. So the sizes of the last packets are recorded as a bit for each connection, the newest in bit 0; the
+ * bit is set if the connection is the last one of its packet. One number covers all unread connections, and
+ * is stored for the next process at once.
+ */
+typedef uint64_t PacketEnds;
+
+static_assert(UNREAD_MAX == sizeof(PacketEnds) * 8, "the number has a bit for each unread connection");
+static_assert(UNREAD_MAX >= 2 * CHANNEL_BATCH_MAX, "a packet has room while another one is unread");
+
+/* Before the first packet. */
+#define PACKET_ENDS_INIT UINT64_C(1)
 
 typedef struct DeliveryChannel {
         Delivery delivery; /* must be first. Its queue 'sent': unread in the channel */
         int ours;          /* the service's end; -EBADF: no channel */
         bool reset;        /* the client has closed it with unread packets in it */
         sd_event_source *source;
-        unsigned packet_size; /* bytes that the kernel accounts for a packet */
-        SpoolEntry *saved;    /* NULL: not in the store */
+        PacketEnds ends;
+        unsigned memory[CHANNEL_BATCH_MAX + 1]; /* of a packet, by its number of connections; bytes */
+        StateSlot *slot;                        /* NULL: not in the store */
+        SpoolEntry *saved;                      /* likewise */
 } DeliveryChannel;
 
 static DeliveryChannel *from_delivery(Delivery *d) {
@@ -42,6 +59,7 @@ static void channel_close(DeliveryChannel *c) {
         linger_limit_begin(); /* the client may have sent descriptors into it */
         c->ours = close_fd(c->ours);
         c->saved = spool_drop(c->saved);
+        c->slot = NULL;
 }
 
 /* Shuts the channel down and returns true if the client has closed its end. The kernel reports only once
@@ -75,9 +93,38 @@ static void channel_confirm_first(DeliveryChannel *c) {
                 delivery_confirm(d, TAILQ_FIRST(&d->sent));
 }
 
-/* Confirms the connections that have been read. The kernel reports the memory of the unread packets, which
- * are all of the same size. Packets in a channel that the client has closed take none, so that is checked
- * afterwards. */
+/* Records a packet before it is sent, so that a process that is killed between the two cannot leave one that
+ * is not recorded. */
+static void channel_set_ends(DeliveryChannel *c, PacketEnds ends) {
+        c->ends = ends;
+        if (c->slot)
+                c->slot->channel_ends = ends;
+}
+
+/* Returns how many connections are in packets that take so many bytes together, beginning with the newest
+ * packet, but at most max. */
+static uint32_t channel_count_connections(const DeliveryChannel *c, unsigned bytes, uint32_t max) {
+        PacketEnds ends = c->ends;
+        uint32_t n = 0, size;
+
+        while (n < max) {
+                PacketEnds earlier = ends >> 1;
+
+                /* The end of the packet before the oldest one may be too long ago to be recorded. */
+                size = earlier != 0 ? (uint32_t) __builtin_ctzll(earlier) + 1 : max - n;
+                if (size > max - n || size > CHANNEL_BATCH_MAX || c->memory[size] == 0 ||
+                    c->memory[size] > bytes)
+                        break;
+                bytes -= c->memory[size];
+                n += size;
+                ends >>= size;
+        }
+
+        return n;
+}
+
+/* Confirms the connections that have been read. Packets in a channel that the client has closed take no
+ * memory, so that is checked afterwards. */
 static void channel_count_read(DeliveryChannel *c) {
         uint32_t unread;
         int size;
@@ -85,20 +132,40 @@ static void channel_count_read(DeliveryChannel *c) {
         if (channel_get_unread(c) == 0 || ioctl(c->ours, SIOCOUTQ, &size) < 0)
                 return;
 
-        /* Rounded down: the kernel releases the memory of a packet in two steps, and wakes us after the
-         * first. */
-        unread = (unsigned) size / c->packet_size;
+        /* Bytes that are left over do not count: the kernel releases the memory of a packet in two steps, and
+         * wakes us after the first. */
+        unread = channel_count_connections(c, (unsigned) size, channel_get_unread(c));
         if (channel_shut_down_if_closed(c))
                 unread = c->reset ? channel_get_unread(c) : 0;
         while (channel_get_unread(c) > unread)
                 channel_confirm_first(c);
 }
 
-static int send_connection(int socket, int fd, uint64_t serial) {
+/* Sends the first n connections that wait, in one packet. */
+static int channel_send(DeliveryChannel *c, uint32_t n) {
+        ChannelRecord records[CHANNEL_BATCH_MAX];
+        int fds[CHANNEL_BATCH_MAX], r;
+        PacketEnds before = c->ends;
+        Handoff *handoff;
+        size_t i = 0;
         Packet packet;
 
-        packet_init(&packet, &serial, sizeof(serial));
-        return packet_send(&packet, socket, &fd, 1);
+        assert(n > 0 && n <= ELEMENTS(records));
+        assert(n <= c->delivery.n_waiting);
+
+        TAILQ_FOREACH(handoff, &c->delivery.waiting, delivery_link) {
+                if (i == n)
+                        break;
+                channel_record_init(records + i, handoff->serial, &handoff->peer, &handoff->local);
+                fds[i++] = handoff->fd;
+        }
+
+        channel_set_ends(c, before << n | 1);
+        packet_init(&packet, records, n * sizeof(*records));
+        r = packet_send(&packet, c->ours, fds, n);
+        if (r < 0)
+                channel_set_ends(c, before);
+        return r;
 }
 
 /* Nothing is sent into the channel of an owner that has left, even if its program still has the channel. */
@@ -108,26 +175,40 @@ static bool channel_is_served(const DeliveryChannel *c) {
         return c->ours >= 0 && (d->has_owner || d->holder == DELIVERY_HOLDER_OTHER);
 }
 
+static uint32_t channel_get_batch(const DeliveryChannel *c) {
+        return c->delivery.parameters.options->channel_batch;
+}
+
+/* There is room for a whole packet or for none, or else each read of a packet would make room for one that is
+ * not full. */
+static bool channel_has_room(const DeliveryChannel *c) {
+        return channel_get_unread(c) + channel_get_batch(c) <= UNREAD_MAX;
+}
+
 static uint32_t channel_request_room(Delivery *d) {
         DeliveryChannel *c = from_delivery(d);
-        uint32_t used = delivery_get_in_flight(d);
+        uint32_t batch = channel_get_batch(c);
 
-        if (!channel_is_served(c))
+        if (!channel_is_served(c) || !channel_has_room(c))
                 return 0;
 
-        return used < UNREAD_MAX ? UNREAD_MAX - used : 0;
+        return d->n_waiting < batch ? batch - d->n_waiting : 0;
 }
 
 static int channel_push(Delivery *d, bool more) {
         DeliveryChannel *c = from_delivery(d);
-        Handoff *handoff;
         int r;
 
         if (!channel_is_served(c))
                 return 0;
 
-        while ((handoff = TAILQ_FIRST(&d->waiting)) && channel_get_unread(c) < UNREAD_MAX) {
-                r = send_connection(c->ours, handoff->fd, handoff->serial);
+        while (d->n_waiting > 0 && channel_has_room(c)) {
+                uint32_t batch = channel_get_batch(c), n = d->n_waiting < batch ? d->n_waiting : batch;
+
+                if (more && n < batch)
+                        return 0;
+
+                r = channel_send(c, n);
                 if (r == -ECONNRESET)
                         c->reset = true;
                 if (r == -EAGAIN && channel_get_unread(c) == 0)
@@ -137,9 +218,13 @@ static int channel_push(Delivery *d, bool more) {
                 if (r < 0)
                         return r; /* ETOOMANYREFS, ENOBUFS, ENOMEM: the listener backs off */
 
-                delivery_mark_sent(d);
-                /* The channel holds a copy that outlives this process. */
-                handoff_close(handoff);
+                for (; n > 0; n--) {
+                        Handoff *handoff = TAILQ_FIRST(&d->waiting);
+
+                        delivery_mark_sent(d);
+                        /* The channel holds a copy that outlives this process. */
+                        handoff_close(handoff);
+                }
         }
 
         return 0;
@@ -174,23 +259,39 @@ static int on_channel(sd_event_source *s, int fd, uint32_t revents, void *userda
         return 0;
 }
 
-/* Finds out how many bytes the kernel accounts for a packet, before the client has its end. */
-static int measure_packet(const int pair[static 2], unsigned *ret) {
-        char buffer[sizeof(uint64_t)];
+static int measure_packet(const int pair[static 2], uint32_t n, unsigned *ret) {
+        ChannelRecord records[CHANNEL_BATCH_MAX] = {};
+        Packet packet;
         int r, size;
 
-        r = send_connection(pair[0], pair[0], 0);
+        packet_init(&packet, records, n * sizeof(*records));
+        r = packet_send(&packet, pair[0], NULL, 0);
         if (r < 0)
                 return r;
         if (ioctl(pair[0], SIOCOUTQ, &size) < 0 || size <= 0)
                 return -EIO;
 
-        /* Without a control buffer, the kernel closes the descriptor of the packet. */
-        if (recv(pair[1], buffer, sizeof(buffer), 0) < 0)
-                return -errno;
+        r = packet_discard(pair[1], 1);
+        if (r < 0)
+                return r;
 
         *ret = (unsigned) size;
         return 0;
+}
+
+/* Finds out how much memory the kernel takes for packets. Their descriptors do not count. */
+static int channel_measure_packets(DeliveryChannel *c) {
+        int pair[2], r = 0;
+
+        if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+                return -errno;
+
+        for (uint32_t n = 1; n <= channel_get_batch(c) && r >= 0; n++)
+                r = measure_packet(pair, n, c->memory + n);
+
+        (void) close_fd(pair[0]);
+        (void) close_fd(pair[1]);
+        return r;
 }
 
 /* Edge-triggered: each read of the client causes an event, several reads one event under load. */
@@ -210,12 +311,14 @@ int delivery_channel_open(Delivery *d) {
         if (c->ours >= 0)
                 return -EALREADY;
 
+        r = channel_measure_packets(c);
+        if (r < 0)
+                return r;
+
         if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
                 return -errno;
 
-        r = measure_packet(pair, &c->packet_size);
-        if (r >= 0)
-                r = channel_add_source(c, pair[0]);
+        r = channel_add_source(c, pair[0]);
         if (r < 0) {
                 (void) close_fd(pair[0]);
                 (void) close_fd(pair[1]);
@@ -224,6 +327,7 @@ int delivery_channel_open(Delivery *d) {
 
         c->ours = pair[0];
         c->reset = false;
+        c->ends = PACKET_ENDS_INIT;
         d->holder = DELIVERY_HOLDER_NONE; /* of an earlier channel, which was not restored */
         delivery_set_holder(d);
         return pair[1];
@@ -234,11 +338,14 @@ static void channel_take_back(Delivery *d) {
         d->holder = DELIVERY_HOLDER_NONE;
 }
 
-int delivery_channel_save(Delivery *d, Store *store, const StateSlot *slot) {
+int delivery_channel_save(Delivery *d, Store *store, StateSlot *slot) {
         DeliveryChannel *c = from_delivery(d);
 
         assert(c->ours >= 0);
-        return store_save_channel(store, slot, c->ours, c->packet_size, &c->saved);
+
+        c->slot = slot;
+        channel_set_ends(c, c->ends);
+        return store_save_channel(store, slot, c->ours, &c->saved);
 }
 
 bool delivery_channel_is_unsaved(Delivery *d) {
@@ -251,7 +358,7 @@ bool delivery_channel_is_unsaved(Delivery *d) {
         return c->ours >= 0 && !c->saved;
 }
 
-int delivery_channel_restore(Delivery *d, StoreFound *found) {
+int delivery_channel_restore(Delivery *d, StoreFound *found, StateSlot *slot) {
         DeliveryChannel *c;
         int fd = found->fds[0], r, size;
 
@@ -262,6 +369,10 @@ int delivery_channel_restore(Delivery *d, StoreFound *found) {
         if (c->ours >= 0 || ioctl(fd, SIOCOUTQ, &size) < 0 || size < 0)
                 return -EINVAL;
 
+        r = channel_measure_packets(c);
+        if (r < 0)
+                return r;
+
         r = channel_add_source(c, fd);
         if (r < 0)
                 return r;
@@ -269,14 +380,13 @@ int delivery_channel_restore(Delivery *d, StoreFound *found) {
         /* A hang-up may close the listener, which is reported to the owner. channel_set_owner() enables the
          * source. */
         (void) sd_event_source_set_enabled(c->source, SD_EVENT_OFF);
-        c->packet_size = found->packet_size;
         c->ours = TAKE_FD(found->fds[0]);
         c->saved = TAKE_PTR(found->entry);
+        c->slot = slot;
+        c->ends = slot->channel_ends;
 
         /* The unread connections are still in the channel. Only their number is known. */
-        d->n_restored = (unsigned) size / c->packet_size;
-        if (d->n_restored > UNREAD_MAX)
-                d->n_restored = UNREAD_MAX;
+        d->n_restored = channel_count_connections(c, (unsigned) size, UNREAD_MAX);
         return 0;
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Delivery "channel": a socket pair between service and client, with a packet for each connection. */
+/* Delivery "channel": a socket pair between service and client, with packets of connections: see
+ * base/channel.h. */
 
 #include <stdbool.h>
 
@@ -17,10 +18,10 @@ int delivery_channel_new(const DeliveryParameters *parameters, Delivery **ret);
 int delivery_channel_open(Delivery *d);
 
 /* Puts the channel into the store, for the next process. */
-int delivery_channel_save(Delivery *d, Store *store, const StateSlot *slot);
+int delivery_channel_save(Delivery *d, Store *store, StateSlot *slot);
 
 /* Whether there is a channel that is not in the store. */
 bool delivery_channel_is_unsaved(Delivery *d);
 
 /* Takes over the channel of an earlier process, on success. Returns -EINVAL for another kind of delivery. */
-int delivery_channel_restore(Delivery *d, StoreFound *found);
+int delivery_channel_restore(Delivery *d, StoreFound *found, StateSlot *slot);

@@ -113,13 +113,11 @@ static void listener_push(Listener *l, bool more) {
 /* Adds a connection to the delivery. Consumes fd and the entry in the store. Returns a negative errno if the
  * connection is lost. */
 static int listener_add_connection(Listener *l, int fd, const Address *peer, SpoolEntry *saved) {
-        Address local = l->address;
         Handoff *handoff;
-        int r = 0;
+        Address local;
+        int r;
 
-        /* The packets of a channel carry no address. */
-        if (!l->delivery->ops->is_direct)
-                r = socket_get_arrival_address(fd, &l->address, &local);
+        r = socket_get_arrival_address(fd, &l->address, &local);
         if (r < 0)
                 (void) close_fd(fd);
         else
@@ -179,8 +177,8 @@ static AcceptResult listener_hand_over(Listener *l, int fd, const Address *peer)
 
         /* Before the next accept(), for a short latency. */
         listener_push(l, true);
-        if (l->delivery->ops->is_direct && scarce == 0 && l->delivery->n_waiting > 0)
-                scarce = listener_save_waiting(l);
+        if (scarce == 0 && l->delivery->n_waiting >= l->options->channel_batch)
+                scarce = listener_save_unsent(l); /* the channel is full */
 
         /* The last descriptors are reserved for the bus. */
         if (scarce == 0 && descriptor_is_in_reserve(fd))
@@ -203,8 +201,13 @@ static AcceptResult listener_accept_one(Listener *l) {
 
         fd = accept4(l->fd, (struct sockaddr *) &storage, &size,
                      SOCK_CLOEXEC | (l->options->non_blocking ? SOCK_NONBLOCK : 0));
-        if (fd < 0)
-                return listener_handle_accept_error(l, errno);
+        if (fd < 0) {
+                int error = errno;
+
+                /* What was collected for a packet does not wait for the end of a shortage. */
+                listener_push(l, false);
+                return listener_handle_accept_error(l, error);
+        }
 
         l->back_off_usec = 0;
         peer = address_from_kernel(&storage);
@@ -257,14 +260,27 @@ static void listener_watch(Listener *l, bool watch) {
         }
 }
 
+/* A multiple of the connections in a packet of a channel, so that a long queue fills all packets. */
+static uint32_t listener_get_accept_batch(const Listener *l) {
+        uint32_t packet = l->options->channel_batch;
+
+        if (packet == 0)
+                return ACCEPT_BATCH;
+
+        return packet < ACCEPT_BATCH ? ACCEPT_BATCH / packet * packet : packet;
+}
+
 void listener_serve(Listener *l) {
+        uint32_t batch = listener_get_accept_batch(l);
+        int r;
+
         assert(l->delivery);
 
         listener_push(l, false);
         if (l->delivery->n_waiting > 0 && listener_wants_pending(l))
                 delivery_pull_send_pending(l->delivery);
 
-        for (unsigned n = 0; n < ACCEPT_BATCH && listener_request_accept(l); n++) {
+        for (uint32_t n = 0; n < batch && listener_request_accept(l); n++) {
                 AcceptResult result;
 
                 result = listener_accept_one(l);
@@ -275,6 +291,9 @@ void listener_serve(Listener *l) {
         }
 
         listener_push(l, false);
+        r = listener_save_unsent(l);
+        if (r < 0 && l->hold != LISTENER_HOLD_SHORTAGE)
+                listener_back_off(l, -r);
 
         listener_watch(l, listener_request_accept(l) || listener_wants_pending(l));
 }

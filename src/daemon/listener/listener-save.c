@@ -14,7 +14,8 @@
 #include "daemon/store/store.h"
 
 static bool saves_connections(const Listener *l) {
-        /* A direct delivery sends each connection before the next accept(). */
+        /* A direct delivery sends connections as soon as it has a packet of them, see listener_save_unsent().
+         */
         return l->slot && delivery_kind_accepts(l->options->delivery) && !l->delivery->ops->is_direct;
 }
 
@@ -30,11 +31,11 @@ int listener_save_connection(Listener *l, int fd, const Address *peer, SpoolEntr
         return store_save_connection(l->store, l->slot, l->accepted + 1, fd, peer, ret);
 }
 
-int listener_save_waiting(Listener *l) {
+int listener_save_unsent(Listener *l) {
         Handoff *handoff;
         int r;
 
-        if (!l->slot)
+        if (!l->slot || !l->delivery->ops->is_direct)
                 return 0;
 
         TAILQ_FOREACH(handoff, &l->delivery->waiting, delivery_link) {

@@ -18,8 +18,10 @@ void listener_prepare_to_save(Listener *l);
  */
 int listener_save_connection(Listener *l, int fd, const Address *peer, SpoolEntry **ret);
 
-/* Saves the connections of a direct delivery that wait because the channel is full. */
-int listener_save_waiting(Listener *l);
+/* Saves the connections of a direct delivery that could not be sent. Those that are being collected for a
+ * packet are not saved, as that would take as many system calls as sending each by itself: a crash in that
+ * moment loses them. */
+int listener_save_unsent(Listener *l);
 
 /* Saves a new channel. */
 void listener_save_channel(Listener *l);

@@ -7,6 +7,7 @@
 #include <sys/epoll.h>
 #include <sys/stat.h>
 
+#include "base/channel.h"
 #include "base/error.h"
 #include "base/macros.h"
 #include "base/text.h"
@@ -163,6 +164,14 @@ static int set_lifetime(ListenOptions *o, OptionValue v, Error *error) {
         return 0;
 }
 
+static int set_channel_batch(ListenOptions *o, OptionValue v, Error *error) {
+        if (v.u < 1 || v.u > CHANNEL_BATCH_MAX)
+                return error_set(error, ERROR_CHANNEL_BATCH_OUT_OF_RANGE, CHANNEL_BATCH_MAX);
+
+        o->channel_batch = v.u;
+        return 0;
+}
+
 static int set_defer_accept(ListenOptions *o, OptionValue v, Error *error) {
         if (v.u > OPTION_DEFER_ACCEPT_MAX)
                 return error_set(error, ERROR_DEFER_ACCEPT_OUT_OF_RANGE, OPTION_DEFER_ACCEPT_MAX);
@@ -229,6 +238,7 @@ static const struct {
         { "ipv6Only", "b", .boolean = offsetof(ListenOptions, ipv6_only) },
         { "interface", "s", set_interface },
         { "delivery", "s", set_delivery },
+        { "channelBatch", "u", set_channel_batch },
         { "acknowledge", "b", .boolean = offsetof(ListenOptions, acknowledge) },
         { "paused", "b", .boolean = offsetof(ListenOptions, paused) },
         { "lifetime", "h", set_lifetime },
@@ -349,6 +359,8 @@ static int check_delivery(const ListenOptions *o, Error *error) {
 
         if (o->acknowledge && !delivery_kind_can_acknowledge(o->delivery))
                 return error_set(error, ERROR_OPTION_CONTRADICTS_DELIVERY, "acknowledge", delivery);
+        if (o->channel_batch > 0 && o->delivery != DELIVERY_CHANNEL)
+                return error_set(error, ERROR_OPTION_CONTRADICTS_DELIVERY, "channelBatch", delivery);
         if (delivery_kind_accepts(o->delivery))
                 return 0;
 
@@ -387,6 +399,8 @@ int listen_options_finish(ListenOptions *o, Error *error) {
         if (r < 0)
                 return r;
 
+        if (o->delivery == DELIVERY_CHANNEL && o->channel_batch == 0)
+                o->channel_batch = 1;
         address_set_port(&o->address, (uint16_t) o->port);
         return 0;
 }

@@ -40,6 +40,7 @@ typedef struct ListenOptions {
         bool ipv6_only;
         char *interface;
         DeliveryKind delivery;
+        uint32_t channel_batch; /* connections in a packet; 0: not a channel */
         bool acknowledge;
         bool paused;
         int lifetime; /* -EBADF: none */

@@ -36,6 +36,7 @@ int options_text_write(const ListenOptions *o, char **ret, size_t *ret_size) {
         write_boolean(f, "acknowledge", o->acknowledge);
         write_boolean(f, "persistent", o->persistent);
         write_boolean(f, "nonBlocking", o->non_blocking);
+        write_number(f, "channelBatch", o->channel_batch);
         write_number(f, "acceptRate", o->accept_rate);
         if (o->n_allow_from > 0)
                 (void) fputc('\0', f);

@@ -8,8 +8,10 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+#include "base/channel.h"
+
 /* Descriptors in one packet. */
-#define PACKET_FDS_MAX 2
+#define PACKET_FDS_MAX CHANNEL_BATCH_MAX
 
 /* Has pointers into itself, so it must not be copied. */
 typedef struct Packet {

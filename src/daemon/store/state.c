@@ -100,7 +100,7 @@ int state_check_packet(const void *data, size_t size) {
                                        : -EBADMSG;
 
         case STATE_CHANNEL:
-                return size == STATE_PACKET_SIZE(channel) && packet.channel.packet_size > 0 ? 0 : -EBADMSG;
+                return size == STATE_PACKET_SIZE(channel) ? 0 : -EBADMSG;
 
         case STATE_CONNECTION:
                 return size == STATE_PACKET_SIZE(connection) && packet.connection.serial > 0 &&

@@ -54,9 +54,10 @@ typedef struct StateSlot {
         uint64_t refused;
         uint64_t lost;
         uint32_t flags;
-        uint32_t end;   /* 0, or one more than the ListenerEnd of a listener in its grace period */
-        char owner[64]; /* a unique bus name, or empty; its first byte is written last */
-        char reserved[16];
+        uint32_t end;          /* 0, or one more than the ListenerEnd of a listener in its grace period */
+        char owner[64];        /* a unique bus name, or empty; its first byte is written last */
+        uint64_t channel_ends; /* see delivery-channel.c */
+        char reserved[8];
 } StateSlot;
 
 typedef struct StateTable {
@@ -93,8 +94,7 @@ typedef struct StatePacket {
                         uint32_t uid;
                 } listener;
                 struct {
-                        uint32_t packet_size; /* bytes that the kernel accounts for a packet of the channel */
-                        uint32_t reserved;
+                        uint64_t reserved;
                 } channel;
                 struct {
                         uint64_t serial;

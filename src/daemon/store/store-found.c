@@ -70,7 +70,8 @@ static int on_packet(SpoolEntry *entry,
         StoreFound *added;
         int r;
 
-        if (state_check_packet(data, size) < 0 || (packet->type != STATE_LISTENER && n_fds != 1)) {
+        if (state_check_packet(data, size) < 0 || n_fds > ELEMENTS(found.fds) ||
+            (packet->type != STATE_LISTENER && n_fds != 1)) {
                 log_error("Discarding an invalid entry of the fd store");
                 return false;
         }
@@ -84,8 +85,6 @@ static int on_packet(SpoolEntry *entry,
                 if (r <= 0)
                         return r;
         }
-        if (found.type == STATE_CHANNEL)
-                found.packet_size = packet->channel.packet_size;
         if (found.type == STATE_CONNECTION) {
                 found.serial = packet->connection.serial;
                 found.peer = state_get_peer(packet);

@@ -21,8 +21,7 @@ typedef struct StoreFound {
         uint64_t id;
         uint64_t serial; /* of a connection */
         Address peer;
-        unsigned packet_size; /* of a channel */
-        uid_t uid;            /* from here: of a listener */
+        uid_t uid; /* from here: of a listener */
         ListenOptions *options;
         StateSlot *slot;
         StateSlot state; /* a checked copy of the slot */

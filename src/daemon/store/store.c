@@ -413,12 +413,11 @@ void store_drop_listener(Store *s, StateSlot *slot, SpoolEntry *entry) {
         store_return_slot(s, store_get_number(s, slot));
 }
 
-int store_save_channel(Store *s, const StateSlot *slot, int fd, unsigned packet_size, SpoolEntry **ret) {
+int store_save_channel(Store *s, const StateSlot *slot, int fd, SpoolEntry **ret) {
         StatePacket packet = {
                 .type = STATE_CHANNEL,
                 .size = STATE_PACKET_SIZE(channel),
                 .id = slot->id,
-                .channel = { .packet_size = packet_size },
         };
 
         return spool_put(s->listeners, store_get_number(s, slot) / LISTENERS_PER_QUEUE, &fd, 1, &packet,

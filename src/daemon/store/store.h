@@ -53,7 +53,7 @@ int store_save_listener(Store *s,
                         SpoolEntry **ret);
 void store_drop_listener(Store *s, StateSlot *slot, SpoolEntry *entry);
 
-int store_save_channel(Store *s, const StateSlot *slot, int fd, unsigned packet_size, SpoolEntry **ret);
+int store_save_channel(Store *s, const StateSlot *slot, int fd, SpoolEntry **ret);
 
 /* Creates the queue for the connections of a listener before the first accept(), so that saving a connection
  * is a single system call. */
