@@ -7,7 +7,10 @@
 
 #define NAME "org.example.TCPServerSocket"
 
-static gboolean on_incoming(GSocketService *service, GSocketConnection *connection, GObject *source, void *data) {
+static gboolean on_incoming(GSocketService *service,
+                            GSocketConnection *connection,
+                            GObject *source,
+                            void *data) {
         (void) g_output_stream_write_all(g_io_stream_get_output_stream(G_IO_STREAM(connection)), "!", 1, NULL,
                                          NULL, NULL);
         return TRUE;

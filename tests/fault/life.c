@@ -224,8 +224,26 @@ static void change_owner(Life *life) {
         }
 }
 
-static void end_life(Life *life) {
+/* Closes a socket that the client has taken. The client is told, and the port is free some time later. */
+static void close_by_other(Life *life) {
+        TestClient *owner = life->client;
+
+        life->client = test_client_new(life->bus, (uid_t) -1);
         call_listener(life, "Close", SD_BUS_ERROR_UNKNOWN_OBJECT);
+        test_client_free(life->client);
+        life->client = owner;
+
+        wait_for(life, test_client_count_signals(owner, "Closed") > 0);
+        wait_for(life, test_has_input(life->handle));
+        g_assert_cmpint(accept4(life->handle, NULL, NULL, SOCK_CLOEXEC), ==, -1);
+        g_assert_cmpint(errno, ==, EINVAL);
+}
+
+static void end_life(Life *life) {
+        if (life->way->closed_by_other)
+                close_by_other(life);
+        else
+                call_listener(life, "Close", SD_BUS_ERROR_UNKNOWN_OBJECT);
         g_assert_cmpint(test_connect_fails("::1", life->port), ==, ECONNREFUSED);
         life->handle = close_fd(life->handle);
         g_clear_pointer(&life->listener, g_free);
@@ -233,10 +251,13 @@ static void end_life(Life *life) {
 }
 
 void life_live(Life *life, FaultMode mode, uint32_t ordinal) {
+        const FaultControl control = { .ordinal = ordinal, .mode = mode };
+
         life->client = test_client_new(life->bus, (uid_t) -1);
         life->n_lost = 0;
         life->revived = false;
-        *life->control = (FaultControl) { .ordinal = ordinal, .mode = mode };
+        if (!life->way->closed_by_other)
+                *life->control = control;
 
         listen_on_port(life);
         hand_over(life);
@@ -246,6 +267,8 @@ void life_live(Life *life, FaultMode mode, uint32_t ordinal) {
                 change_owner(life);
                 hand_over(life);
         }
+        if (life->way->closed_by_other)
+                *life->control = control;
         end_life(life);
         life->control->mode = FAULT_OFF;
         if (life->control->fired)
@@ -285,5 +308,6 @@ const Way ways[] = {
         { "persistent signal", "signal", false, true, take_signal },
         { "persistent pull", "pull", false, true, take_pull },
         { "persistent channel", "channel", false, true, take_channel },
+        { "closed socket", "socket", false, true, take_socket, .closed_by_other = true },
         {},
 };

@@ -18,6 +18,7 @@ typedef struct Way {
         bool persistent;
         /* Receives a connection and returns it, or -1 if it was lost. */
         int (*take)(Life *life, int peer);
+        bool closed_by_other; /* another client calls Close, and faults only happen from then on */
 } Way;
 
 struct Life {

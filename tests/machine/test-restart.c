@@ -3,6 +3,8 @@
 /* A restart loses nothing: after a crash, systemctl restart, and an upgrade, all is as it was. */
 
 #include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/macros.h"
@@ -185,6 +187,38 @@ static void test_sockets_go_on(Machine *m, const void *data) {
 
         /* It can still be taken away. */
         test_listener_call(m->user, listener, "Close");
+        g_assert_cmpint(test_connect_fails("::1", port), ==, ECONNREFUSED);
+}
+
+/* The owner has been told, and its socket is not revoked yet. */
+static void test_closing_ones_end(Machine *m, const void *data) {
+        g_autoptr(TestNotice) closed = NULL, again = NULL;
+        _cleanup_close_ int listening = -EBADF;
+        g_autofree char *listener = NULL, *error = NULL;
+        g_autoptr(TestCall) close = NULL;
+        uint16_t port;
+
+        restart_prepare();
+        listener = test_listen(m->user, 0, -1, "delivery", "s", "socket", NULL);
+        port = test_get_port(m->user, listener);
+        listening = test_listener_call_fd(m->user, listener, "TakeSocket");
+        close = test_call_start(m->root,
+                                test_message_new(m->root, listener, TEST_LISTENER_INTERFACE, "Close"));
+        closed = test_client_wait_closed(m->user);
+        g_assert_cmpstr(closed->reason, ==, "administrator");
+
+        restart_begin(m, data);
+        (void) test_call_wait(close);
+        g_assert_cmpstr(test_call_error(close), ==, SD_BUS_ERROR_NO_REPLY);
+        restart_finish(m);
+        again = test_client_wait_closed(m->user);
+        g_assert_cmpstr(again->listener, ==, listener);
+        g_assert_cmpstr(again->reason, ==, "administrator");
+        error = test_listener_call_fails(m->user, listener, "TakeSocket");
+        g_assert_cmpstr(error, ==, SD_BUS_ERROR_UNKNOWN_OBJECT);
+
+        (void) test_wait_fd(listening, POLLIN);
+        g_assert_cmpint(accept4(listening, NULL, NULL, SOCK_CLOEXEC), ==, -1);
         g_assert_cmpint(test_connect_fails("::1", port), ==, ECONNREFUSED);
 }
 
@@ -387,6 +421,7 @@ int main(int argc, char *argv[]) {
         add("channels continue", test_channels_go_on, true);
         add("unread connections of channels are counted", test_unread_ones_are_counted, false);
         add("sockets continue", test_sockets_go_on, true);
+        add("listeners in their grace period end", test_closing_ones_end, false);
         add("unacknowledged connections are delivered again", test_unconfirmed_signals_come_again, false);
         add("unconfirmed connections are delivered again", test_signals_without_an_answer_come_again, false);
         add("connections in unread replies are delivered again", test_unread_replies_come_again, false);
