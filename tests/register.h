@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Tests with sentences as names. A unit test needs nothing else, and has no main(). */
+/* Tests with sentences as names, and assertions. A unit test needs nothing else, and has no main(). */
 
 #include <glib.h>
 #include <stdbool.h>
+#include <string.h>
 
 /*
  * Defines and registers a test:
@@ -41,6 +42,22 @@
                 test_register(&registration);                                               \
         }                                                                                   \
         static void test_##line(Type *variable, const void *data)
+
+/* The expression must not be a negative errno. */
+#define must(expression)                                                                          \
+        do {                                                                                      \
+                int _r = (expression);                                                            \
+                                                                                                  \
+                if (_r < 0)                                                                       \
+                        g_error("%s:%d: %s: %s", __FILE__, __LINE__, #expression, strerror(-_r)); \
+        } while (0)
+/* A string that is freed must be this one. */
+#define test_assert_text(string, expected)            \
+        do {                                          \
+                g_autofree char *_text = (string);    \
+                                                      \
+                g_assert_cmpstr(_text, ==, expected); \
+        } while (0)
 
 typedef struct TestRegistration {
         const char *sentence;

@@ -54,11 +54,8 @@ static void root_tear_down(Root *f, const void *data) {
 }
 
 static char *root_make_path(Root *f, const char *name) {
-        g_autofree char *directory = NULL;
-        char *path;
-
-        path = g_build_filename(f->root, name, NULL);
-        directory = g_path_get_dirname(path);
+        char *path = g_build_filename(f->root, name, NULL);
+        g_autofree char *directory = g_path_get_dirname(path);
         g_assert_cmpint(g_mkdir_with_parents(directory, 0755), ==, 0);
         return path;
 }
@@ -83,23 +80,22 @@ static char *leave_out(const char *text, const char *part) {
 
 static void root_load(Root *f) {
         int copy = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
-        g_autofree char *log = NULL;
         FILE *file = tmpfile();
         gsize length;
 
         g_assert_nonnull(file);
-        g_assert_cmpint(copy, >=, 0);
+        must(copy);
         g_assert_cmpint(dup2(fileno(file), STDERR_FILENO), ==, STDERR_FILENO);
         f->settings = settings_free(f->settings);
         f->incomplete = settings_load(f->root, &f->settings);
-        g_assert_cmpint(f->incomplete, >=, 0);
+        must(f->incomplete);
         g_assert_cmpint(dup2(copy, STDERR_FILENO), ==, STDERR_FILENO);
         close(copy);
 
         g_assert_cmpint(fseek(file, 0, SEEK_END), ==, 0);
         length = (gsize) ftell(file);
         rewind(file);
-        log = g_malloc0(length + 1);
+        g_autofree char *log = g_malloc0(length + 1);
         g_assert_cmpint(fread(log, 1, length, file), ==, length);
         fclose(file);
 

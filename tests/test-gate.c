@@ -25,7 +25,7 @@ static int arrive(Gate *gate, const char *from) {
         int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
         Address address;
 
-        g_assert_cmpint(fd, >=, 0);
+        must(fd);
         g_assert_cmpint(address_parse(from, &address), ==, 0);
         g_assert_true(gate_is_open(gate));
         g_assert_cmpint(gate_enter(gate, fd, &address), ==, 0);
@@ -65,13 +65,12 @@ TEST_ALONE("limits all connections") {
 
 TEST_ALONE("limits the connections of a source") {
         Inside inside = {};
-        int second, third;
         Gate *gate;
 
         g_assert_cmpint(gate_new(0, 1, 8, on_enter, &inside, &gate), ==, 0);
         (void) arrive(gate, "192.0.2.1");
-        second = arrive(gate, "192.0.2.1");
-        third = arrive(gate, "192.0.2.1");
+        int second = arrive(gate, "192.0.2.1");
+        int third = arrive(gate, "192.0.2.1");
         g_assert_cmpuint(inside.n, ==, 1);
         (void) arrive(gate, "2001:db8::1");
         (void) arrive(gate, "2001:db8::2");
@@ -108,12 +107,11 @@ TEST_ALONE("holds a bounded number") {
 
 TEST_ALONE("drops held connections") {
         Inside inside = {};
-        int held;
         Gate *gate;
 
         g_assert_cmpint(gate_new(0, 1, 3, on_enter, &inside, &gate), ==, 0);
         (void) arrive(gate, "192.0.2.1");
-        held = arrive(gate, "192.0.2.1");
+        int held = arrive(gate, "192.0.2.1");
         gate_drop_held(gate);
         g_assert_cmpint(fcntl(held, F_GETFD), ==, -1);
         g_assert_false(gate_is_open(gate));

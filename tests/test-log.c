@@ -31,12 +31,11 @@ typedef struct Fixture {
 
 static int make_journal(const char *path) {
         struct sockaddr_un address = { .sun_family = AF_UNIX };
-        int fd;
 
         g_assert_cmpint(g_strlcpy(address.sun_path, path, sizeof(address.sun_path)), <,
                         sizeof(address.sun_path));
-        fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        g_assert_cmpint(fd, >=, 0);
+        int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        must(fd);
         g_assert_cmpint(bind(fd, (struct sockaddr *) &address, sizeof(address)), ==, 0);
         return fd;
 }
@@ -45,7 +44,7 @@ static void set_up(Fixture *f, const void *data) {
         g_assert_cmpint(pipe2(f->pipe, O_CLOEXEC), ==, 0);
         g_assert_cmpint(fcntl(f->pipe[0], F_SETFL, O_NONBLOCK), ==, 0);
         f->stderr_copy = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
-        g_assert_cmpint(f->stderr_copy, >=, 0);
+        must(f->stderr_copy);
         g_assert_cmpint(dup2(f->pipe[1], STDERR_FILENO), ==, STDERR_FILENO);
 
         f->directory = g_dir_make_tmp("test-log-XXXXXX", NULL);
@@ -87,9 +86,8 @@ static char *take_lines(Fixture *f) {
  * "\nFIELD=value\n". */
 static char *take_entry(Fixture *f) {
         char buffer[8192] = "\n";
-        ssize_t n;
 
-        n = recv(f->journal, buffer + 1, sizeof(buffer) - 2, 0);
+        ssize_t n = recv(f->journal, buffer + 1, sizeof(buffer) - 2, 0);
         if (n < 0)
                 return NULL;
 
@@ -124,14 +122,13 @@ TEST("writes lines with their levels") {
 
 TEST("writes plain lines to a terminal, which may be stopped") {
         char buffer[256] = "";
-        int master, terminal;
 
-        master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
-        g_assert_cmpint(master, >=, 0);
+        int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+        must(master);
         g_assert_cmpint(grantpt(master), ==, 0);
         g_assert_cmpint(unlockpt(master), ==, 0);
-        terminal = open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC);
-        g_assert_cmpint(terminal, >=, 0);
+        int terminal = open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC);
+        must(terminal);
         g_assert_cmpint(dup2(terminal, STDERR_FILENO), ==, STDERR_FILENO);
 
         log_error("plain");
@@ -148,8 +145,6 @@ TEST("writes plain lines to a terminal, which may be stopped") {
 }
 
 TEST("writes a message as one printable line") {
-        g_autofree char *entry = NULL;
-
         log_error("a\nb\tc\x1b[31m\x7f");
         log_error("caf\xc3\xa9");
         log_error("reversed \xe2\x80\xae, and \xc3\xa9"); /* a bidirectional override */
@@ -158,7 +153,7 @@ TEST("writes a message as one printable line") {
 
         log_open_journal(f->socket_path);
         log_event(LOG_ERR, NULL, &(LogFields) { .peer = "x\nMESSAGE_ID=fake" }, "a\nPRIORITY=0");
-        entry = take_entry(f);
+        g_autofree char *entry = take_entry(f);
         assert_has(entry, "MESSAGE=a?PRIORITY=0");
         assert_has(entry, "PEER=x?MESSAGE_ID=fake");
         assert_has_not(entry, "MESSAGE_ID=");
@@ -204,8 +199,6 @@ TEST("does not block on stderr") {
 }
 
 TEST("writes fields to the journal") {
-        g_autofree char *entry = NULL, *bare = NULL;
-
         log_open_journal(f->socket_path);
 
         log_event_at(LOG_WARNING, "73f256fae4c64df1a4db4fd1db8b54e8", "place.c", 12,
@@ -222,7 +215,7 @@ TEST("writes fields to the journal") {
                                      .error = ENOBUFS,
                      },
                      "Lost %i", 1);
-        entry = take_entry(f);
+        g_autofree char *entry = take_entry(f);
         g_assert_nonnull(entry);
         assert_has(entry, "MESSAGE=Lost 1");
         assert_has(entry, "PRIORITY=4");
@@ -243,7 +236,7 @@ TEST("writes fields to the journal") {
         assert_has(entry, "ERRNO=105");
 
         log_info("Nothing more");
-        bare = take_entry(f);
+        g_autofree char *bare = take_entry(f);
         assert_has(bare, "MESSAGE=Nothing more");
         assert_has(bare, "CODE_FILE=test-log.c");
         assert_has_not(bare, "MESSAGE_ID=");
@@ -258,11 +251,9 @@ TEST("writes fields to the journal") {
 }
 
 TEST("writes to the selected target") {
-        g_autofree char *entry = NULL, *again = NULL;
-
         log_open_journal(f->socket_path);
         log_info("auto");
-        entry = take_entry(f);
+        g_autofree char *entry = take_entry(f);
         assert_has(entry, "MESSAGE=auto");
 
         log_set_target(LOG_TARGET_CONSOLE);
@@ -272,7 +263,7 @@ TEST("writes to the selected target") {
 
         log_set_target(LOG_TARGET_JOURNAL);
         log_info("journal");
-        again = take_entry(f);
+        g_autofree char *again = take_entry(f);
         assert_has(again, "MESSAGE=journal");
 
         /* Without a journal, messages go to stderr. */
@@ -282,7 +273,7 @@ TEST("writes to the selected target") {
 }
 
 TEST("does not block on the journal") {
-        g_autofree char *entry = NULL, *lost = NULL;
+        g_autofree char *entry = NULL;
         unsigned n = 0;
 
         log_open_journal(f->socket_path);
@@ -303,7 +294,8 @@ TEST("does not block on the journal") {
         assert_has(entry, "MESSAGE=It reads again");
         g_clear_pointer(&entry, g_free);
 
-        lost = g_strdup_printf("\nMESSAGE=Dropped %u messages, the journal's queue was full\n", 10000 - n);
+        g_autofree char *lost = g_strdup_printf(
+                        "\nMESSAGE=Dropped %u messages, the journal's queue was full\n", 10000 - n);
         entry = take_entry(f);
         g_assert_nonnull(strstr(entry, lost));
         g_assert_null(take_entry(f));
@@ -376,14 +368,13 @@ static unsigned count_lines(const char *lines, const char *prefix) {
 TEST("limits the messages of a user") {
         const LogFields alice = { .has_owner_uid = true, .owner_uid = 1000 };
         const LogFields bob = { .has_owner_uid = true, .owner_uid = 1001 };
-        g_autofree char *lines = NULL, *debug = NULL;
 
         for (int i = 0; i < 500; i++)
                 log_event(LOG_WARNING, NULL, &alice, "alice %i", i);
         log_event(LOG_WARNING, NULL, &bob, "bob");
         for (int i = 0; i < 100; i++)
                 log_event(LOG_WARNING, NULL, NULL, "service");
-        lines = take_lines(f);
+        g_autofree char *lines = take_lines(f);
         g_assert_cmpint(count_lines(lines, "<4>alice"), ==, RATE_LIMIT_BURST);
         g_assert_cmpint(count_lines(lines, "<4>bob"), ==, 1);
         g_assert_cmpint(count_lines(lines, "<4>service"), ==, 100);
@@ -393,7 +384,7 @@ TEST("limits the messages of a user") {
         log_set_level(LOG_DEBUG);
         for (int i = 0; i < 100; i++)
                 log_event(LOG_DEBUG, NULL, &alice, "debug");
-        debug = take_lines(f);
+        g_autofree char *debug = take_lines(f);
         g_assert_cmpint(count_lines(debug, "<7>debug"), ==, 100);
 
         log_close();

@@ -25,9 +25,7 @@ int __wrap_sd_event_add_time_relative(sd_event *event,
                                       uint64_t accuracy,
                                       sd_event_time_handler_t handler,
                                       void *userdata) {
-        int r;
-
-        r = __real_sd_event_add_time_relative(event, ret, clock, usec, accuracy, handler, userdata);
+        int r = __real_sd_event_add_time_relative(event, ret, clock, usec, accuracy, handler, userdata);
         timer = *ret;
         return r;
 }
@@ -54,8 +52,8 @@ static int on_question(sd_bus_message *m, void *userdata, sd_bus_error *error) {
 
         if (sd_bus_message_is_method_call(m, NULL, "CheckAuthorization") <= 0)
                 return 0;
-        g_assert_cmpint(sd_bus_message_skip(m, "(sa{sv})sa{ss}"), >=, 0);
-        g_assert_cmpint(sd_bus_message_read(m, "u", &flags), >=, 0);
+        must(sd_bus_message_skip(m, "(sa{sv})sa{ss}"));
+        must(sd_bus_message_read(m, "u", &flags));
         if (flags & ASKS_A_PERSON) {
                 f->n_dialogs++;
                 return 1;
@@ -68,26 +66,24 @@ static int on_question(sd_bus_message *m, void *userdata, sd_bus_error *error) {
 static sd_bus *new_bus(Fixture *f, int fd, bool is_server) {
         sd_bus *bus;
 
-        g_assert_cmpint(sd_bus_new(&bus), >=, 0);
-        g_assert_cmpint(sd_bus_set_fd(bus, fd, fd), >=, 0);
+        must(sd_bus_new(&bus));
+        must(sd_bus_set_fd(bus, fd, fd));
         if (is_server)
-                g_assert_cmpint(sd_bus_set_server(bus, true,
-                                                  SD_ID128_MAKE(1, 2, 3, 4, 5, 6, 7, 8, 9, a, b, c, d, e, f,
-                                                                0)),
-                                >=, 0);
-        g_assert_cmpint(sd_bus_start(bus), >=, 0);
-        g_assert_cmpint(sd_bus_attach_event(bus, f->event, SD_EVENT_PRIORITY_NORMAL), >=, 0);
+                must(sd_bus_set_server(bus, true,
+                                       SD_ID128_MAKE(1, 2, 3, 4, 5, 6, 7, 8, 9, a, b, c, d, e, f, 0)));
+        must(sd_bus_start(bus));
+        must(sd_bus_attach_event(bus, f->event, SD_EVENT_PRIORITY_NORMAL));
         return bus;
 }
 
 static void fixture_set_up(Fixture *f, const void *data) {
         int fds[2];
 
-        g_assert_cmpint(sd_event_new(&f->event), >=, 0);
+        must(sd_event_new(&f->event));
         g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), ==, 0);
         f->authority = new_bus(f, fds[0], true);
         f->service = new_bus(f, fds[1], false);
-        g_assert_cmpint(sd_bus_add_filter(f->authority, NULL, on_question, f), >=, 0);
+        must(sd_bus_add_filter(f->authority, NULL, on_question, f));
         g_assert_cmpint(polkit_new(f->service, &f->polkit), ==, 0);
         f->question.action = "org.example.TCPServerSocket.listen";
 }
@@ -116,14 +112,14 @@ static void ask(Fixture *f, Question *q) {
 
 static void run_until(Fixture *f, const unsigned *counter, unsigned n) {
         while (*counter < n)
-                g_assert_cmpint(sd_event_run(f->event, UINT64_MAX), >=, 0);
+                must(sd_event_run(f->event, UINT64_MAX));
 }
 
 static void assert_late(Fixture *f, Question *q, PolkitAnswer answer) {
         g_assert_false(q->is_answered);
-        g_assert_cmpint(sd_event_source_set_time(q->timer, 0), >=, 0);
+        must(sd_event_source_set_time(q->timer, 0));
         while (!q->is_answered)
-                g_assert_cmpint(sd_event_run(f->event, UINT64_MAX), >=, 0);
+                must(sd_event_run(f->event, UINT64_MAX));
         g_assert_cmpint(q->answer, ==, answer);
 }
 

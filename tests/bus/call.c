@@ -29,9 +29,8 @@ sd_bus_message *test_message_new(TestClient *client,
                                  const char *member) {
         sd_bus_message *message = NULL;
 
-        g_assert_cmpint(sd_bus_message_new_method_call(test_client_bus(client), &message, TEST_BUS_NAME, path,
-                                                       interface, member),
-                        >=, 0);
+        must(sd_bus_message_new_method_call(test_client_bus(client), &message, TEST_BUS_NAME, path, interface,
+                                            member));
         return message;
 }
 
@@ -40,9 +39,7 @@ TestCall *test_call_start(TestClient *client, sd_bus_message *message) {
 
         call->client = client;
         /* Waiting has its own deadline. */
-        g_assert_cmpint(sd_bus_call_async(test_client_bus(client), &call->slot, message, on_reply, call,
-                                          UINT64_MAX),
-                        >=, 0);
+        must(sd_bus_call_async(test_client_bus(client), &call->slot, message, on_reply, call, UINT64_MAX));
         sd_bus_message_unref(message);
         return call;
 }
@@ -137,7 +134,7 @@ static sd_bus_message *new_call(TestClient *client,
         sd_bus_message *message = test_message_new(client, path, interface, member);
 
         if (types[0] != '\0')
-                g_assert_cmpint(sd_bus_message_appendv(message, types, values), >=, 0);
+                must(sd_bus_message_appendv(message, types, values));
         return message;
 }
 
@@ -147,11 +144,10 @@ sd_bus_message *test_call(TestClient *client,
                           const char *member,
                           const char *types,
                           ...) {
-        sd_bus_message *message;
         va_list values;
 
         va_start(values, types);
-        message = new_call(client, path, interface, member, types, values);
+        sd_bus_message *message = new_call(client, path, interface, member, types, values);
         va_end(values);
         return finish(client, message);
 }
@@ -163,11 +159,10 @@ char *test_call_fails(TestClient *client,
                       const char *member,
                       const char *types,
                       ...) {
-        sd_bus_message *message;
         va_list values;
 
         va_start(values, types);
-        message = new_call(client, path, interface, member, types, values);
+        sd_bus_message *message = new_call(client, path, interface, member, types, values);
         va_end(values);
         return finish_failing(client, message, ret_message);
 }
@@ -176,13 +171,11 @@ void test_call_driver(TestClient *client, const char *member, const char *types,
         sd_bus_message *message = NULL;
         va_list values;
 
-        g_assert_cmpint(sd_bus_message_new_method_call(test_client_bus(client), &message,
-                                                       "org.freedesktop.DBus", "/org/freedesktop/DBus",
-                                                       "org.freedesktop.DBus", member),
-                        >=, 0);
+        must(sd_bus_message_new_method_call(test_client_bus(client), &message, "org.freedesktop.DBus",
+                                            "/org/freedesktop/DBus", "org.freedesktop.DBus", member));
         va_start(values, types);
         if (types[0] != '\0')
-                g_assert_cmpint(sd_bus_message_appendv(message, types, values), >=, 0);
+                must(sd_bus_message_appendv(message, types, values));
         va_end(values);
         sd_bus_message_unref(finish(client, message));
 }
@@ -191,7 +184,7 @@ void test_call_driver(TestClient *client, const char *member, const char *types,
 static void append_variant(sd_bus_message *message, const char *type, va_list *values) {
         int r;
 
-        g_assert_cmpint(sd_bus_message_open_container(message, 'v', type), >=, 0);
+        must(sd_bus_message_open_container(message, 'v', type));
         if (streq(type, "as"))
                 r = sd_bus_message_append_strv(message, va_arg(*values, char **));
         else if (streq(type, "s") || streq(type, "o"))
@@ -202,21 +195,21 @@ static void append_variant(sd_bus_message *message, const char *type, va_list *v
                 r = sd_bus_message_append(message, type, va_arg(*values, int));
         else
                 g_error("no such type of an option: %s", type);
-        g_assert_cmpint(r, >=, 0);
-        g_assert_cmpint(sd_bus_message_close_container(message), >=, 0);
+        must(r);
+        must(sd_bus_message_close_container(message));
 }
 
 static void append_options(sd_bus_message *message, va_list *values) {
         const char *key;
 
-        g_assert_cmpint(sd_bus_message_open_container(message, 'a', "{sv}"), >=, 0);
+        must(sd_bus_message_open_container(message, 'a', "{sv}"));
         while ((key = va_arg(*values, const char *))) {
-                g_assert_cmpint(sd_bus_message_open_container(message, 'e', "sv"), >=, 0);
-                g_assert_cmpint(sd_bus_message_append(message, "s", key), >=, 0);
+                must(sd_bus_message_open_container(message, 'e', "sv"));
+                must(sd_bus_message_append(message, "s", key));
                 append_variant(message, va_arg(*values, const char *), values);
-                g_assert_cmpint(sd_bus_message_close_container(message), >=, 0);
+                must(sd_bus_message_close_container(message));
         }
-        g_assert_cmpint(sd_bus_message_close_container(message), >=, 0);
+        must(sd_bus_message_close_container(message));
 }
 
 void test_message_append_options(sd_bus_message *message, ...) {
@@ -231,32 +224,29 @@ static sd_bus_message *new_listen(TestClient *client, int port, int backlog, va_
         sd_bus_message *message = test_message_new(client, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE,
                                                    "Listen");
 
-        g_assert_cmpint(sd_bus_message_append(message, "i", port), >=, 0);
+        must(sd_bus_message_append(message, "i", port));
         append_options(message, options);
-        g_assert_cmpint(sd_bus_message_append(message, "i", backlog), >=, 0);
+        must(sd_bus_message_append(message, "i", backlog));
         return message;
 }
 
 char *test_listen(TestClient *client, int port, int backlog, ...) {
-        g_autoptr(sd_bus_message) reply = NULL;
-        sd_bus_message *message;
         const char *listener;
         va_list options;
 
         va_start(options, backlog);
-        message = new_listen(client, port, backlog, &options);
+        sd_bus_message *message = new_listen(client, port, backlog, &options);
         va_end(options);
-        reply = finish(client, message);
-        g_assert_cmpint(sd_bus_message_read(reply, "o", &listener), >=, 0);
+        g_autoptr(sd_bus_message) reply = finish(client, message);
+        must(sd_bus_message_read(reply, "o", &listener));
         return g_strdup(listener);
 }
 
 char *test_listen_fails(TestClient *client, char **ret_message, int port, int backlog, ...) {
-        sd_bus_message *message;
         va_list options;
 
         va_start(options, backlog);
-        message = new_listen(client, port, backlog, &options);
+        sd_bus_message *message = new_listen(client, port, backlog, &options);
         va_end(options);
         return finish_failing(client, message, ret_message);
 }
@@ -272,7 +262,7 @@ char *test_listener_call_fails(TestClient *client, const char *listener, const c
 int test_reply_read_fd(sd_bus_message *reply) {
         int fd;
 
-        g_assert_cmpint(sd_bus_message_read(reply, "h", &fd), >=, 0);
+        must(sd_bus_message_read(reply, "h", &fd));
         fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
         g_assert_no_errno(fd);
         return fd;
@@ -349,12 +339,12 @@ bool test_has_owner(TestClient *client, const char *listener) {
 TestCall *test_accept_start(TestClient *client, const char *listener, uint32_t maximum, uint32_t timeout_ms) {
         sd_bus_message *message = test_message_new(client, listener, TEST_LISTENER_INTERFACE, "Accept");
 
-        g_assert_cmpint(sd_bus_message_append(message, "uu", maximum, timeout_ms), >=, 0);
+        must(sd_bus_message_append(message, "uu", maximum, timeout_ms));
         return test_call_start(client, message);
 }
 
 TestAccepted *test_accept_read_first(sd_bus_message *reply) {
-        g_assert_cmpint(sd_bus_message_enter_container(reply, 'a', "(hsqa{sv})"), >=, 0);
+        must(sd_bus_message_enter_container(reply, 'a', "(hsqa{sv})"));
         return sd_bus_message_enter_container(reply, 'r', "hsqa{sv}") > 0 ? test_accepted_read(reply) : NULL;
 }
 
@@ -365,10 +355,10 @@ GPtrArray *test_accept_finish(TestCall *call) {
         if (test_call_error(call))
                 g_error("Accept failed: %s: %s", test_call_error(call), test_call_error_message(call));
         g_assert_cmpstr(sd_bus_message_get_signature(reply, true), ==, "a(hsqa{sv})");
-        g_assert_cmpint(sd_bus_message_enter_container(reply, 'a', "(hsqa{sv})"), >=, 0);
+        must(sd_bus_message_enter_container(reply, 'a', "(hsqa{sv})"));
         while (sd_bus_message_enter_container(reply, 'r', "hsqa{sv}") > 0) {
                 g_ptr_array_add(batch, test_accepted_read(reply));
-                g_assert_cmpint(sd_bus_message_exit_container(reply), >=, 0);
+                must(sd_bus_message_exit_container(reply));
         }
         test_call_free(call);
         return batch;
@@ -382,7 +372,7 @@ TestCall *test_listen_start(TestClient *client, int port, bool interactive) {
         sd_bus_message *message = test_message_new(client, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE,
                                                    "Listen");
 
-        g_assert_cmpint(sd_bus_message_set_allow_interactive_authorization(message, interactive), >=, 0);
-        g_assert_cmpint(sd_bus_message_append(message, "ia{sv}i", port, 0, -1), >=, 0);
+        must(sd_bus_message_set_allow_interactive_authorization(message, interactive));
+        must(sd_bus_message_append(message, "ia{sv}i", port, 0, -1));
         return test_call_start(client, message);
 }

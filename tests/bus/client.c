@@ -68,22 +68,22 @@ static void read_details(sd_bus_message *message, TestAccepted *accepted) {
 
         g_assert_cmpint(sd_bus_message_enter_container(message, 'a', "{sv}"), >, 0);
         while (sd_bus_message_enter_container(message, 'e', "sv") > 0) {
-                g_assert_cmpint(sd_bus_message_read(message, "s", &key), >=, 0);
+                must(sd_bus_message_read(message, "s", &key));
                 if (streq(key, "serial"))
-                        g_assert_cmpint(sd_bus_message_read(message, "v", "t", &accepted->serial), >=, 0);
+                        must(sd_bus_message_read(message, "v", "t", &accepted->serial));
                 else if (streq(key, "localPort"))
-                        g_assert_cmpint(sd_bus_message_read(message, "v", "q", &accepted->local_port), >=, 0);
+                        must(sd_bus_message_read(message, "v", "q", &accepted->local_port));
                 else if (streq(key, "localAddress")) {
-                        g_assert_cmpint(sd_bus_message_read(message, "v", "s", &text), >=, 0);
+                        must(sd_bus_message_read(message, "v", "s", &text));
                         accepted->local_address = g_strdup(text);
                 } else if (streq(key, "binaryType")) {
-                        g_assert_cmpint(sd_bus_message_read(message, "v", "s", &text), >=, 0);
+                        must(sd_bus_message_read(message, "v", "s", &text));
                         accepted->binary_type = g_strdup(text);
                 } else
-                        g_assert_cmpint(sd_bus_message_skip(message, "v"), >=, 0);
-                g_assert_cmpint(sd_bus_message_exit_container(message), >=, 0);
+                        must(sd_bus_message_skip(message, "v"));
+                must(sd_bus_message_exit_container(message));
         }
-        g_assert_cmpint(sd_bus_message_exit_container(message), >=, 0);
+        must(sd_bus_message_exit_container(message));
 }
 
 TestAccepted *test_accepted_read(sd_bus_message *message) {
@@ -91,7 +91,7 @@ TestAccepted *test_accepted_read(sd_bus_message *message) {
         const char *address;
         int fd;
 
-        g_assert_cmpint(sd_bus_message_read(message, "hsq", &fd, &address, &accepted->remote_port), >=, 0);
+        must(sd_bus_message_read(message, "hsq", &fd, &address, &accepted->remote_port));
         accepted->remote_address = g_strdup(address);
         /* The message closes its own. */
         accepted->socket = fcntl(fd, F_DUPFD_CLOEXEC, 3);
@@ -102,11 +102,10 @@ TestAccepted *test_accepted_read(sd_bus_message *message) {
 
 static void record_accepted(TestClient *client, sd_bus_message *message) {
         const char *listener;
-        TestAccepted *accepted;
 
         g_assert_cmpstr(sd_bus_message_get_signature(message, true), ==, "ohsqa{sv}");
-        g_assert_cmpint(sd_bus_message_read(message, "o", &listener), >=, 0);
-        accepted = test_accepted_read(message);
+        must(sd_bus_message_read(message, "o", &listener));
+        TestAccepted *accepted = test_accepted_read(message);
         accepted->listener = g_strdup(listener);
         accepted->order = client->order;
         g_queue_push_tail(&client->accepted, accepted);
@@ -118,9 +117,8 @@ static void record_error(TestClient *client, sd_bus_message *message) {
         TestError *error = g_new0(TestError, 1);
         const char *listener, *text, *filename;
 
-        g_assert_cmpint(sd_bus_message_read(message, "ossuu", &listener, &text, &filename, &error->line,
-                                            &error->column),
-                        >=, 0);
+        must(sd_bus_message_read(message, "ossuu", &listener, &text, &filename, &error->line,
+                                 &error->column));
         error->listener = g_strdup(listener);
         error->message = g_strdup(text);
         error->filename = g_strdup(filename);
@@ -133,9 +131,9 @@ static void record_notice(TestClient *client, sd_bus_message *message, const cha
         const char *listener, *reason = NULL;
 
         g_assert_cmpstr(sd_bus_message_get_signature(message, true), ==, types);
-        g_assert_cmpint(sd_bus_message_read(message, "o", &listener), >=, 0);
+        must(sd_bus_message_read(message, "o", &listener));
         if (streq(types, "os"))
-                g_assert_cmpint(sd_bus_message_read(message, "s", &reason), >=, 0);
+                must(sd_bus_message_read(message, "s", &reason));
         notice->listener = g_strdup(listener);
         notice->reason = g_strdup(reason);
         notice->order = client->order;
@@ -169,9 +167,7 @@ static int handle_ping(TestClient *client, sd_bus_message *message) {
         case TEST_PINGS_ANSWER:
                 return 0;
         case TEST_PINGS_REFUSE:
-                g_assert_cmpint(sd_bus_reply_method_errorf(message, SD_BUS_ERROR_UNKNOWN_METHOD,
-                                                           "No Ping here"),
-                                >=, 0);
+                must(sd_bus_reply_method_errorf(message, SD_BUS_ERROR_UNKNOWN_METHOD, "No Ping here"));
                 return 1;
         case TEST_PINGS_IGNORE:
                 return 1;
@@ -214,7 +210,7 @@ static void start_as(sd_bus *bus, uid_t uid) {
         g_assert_no_errno(syscall(SYS_setresuid, -1, own_uid, -1));
         g_assert_no_errno(syscall(SYS_setresgid, -1, own_gid, -1));
         g_assert_no_errno(syscall(SYS_setgroups, n_own_groups, own_groups));
-        g_assert_cmpint(r, >=, 0);
+        must(r);
 }
 
 TestClient *test_client_new_full(TestBus *bus, uid_t uid, TestClientFlags flags) {
@@ -222,19 +218,19 @@ TestClient *test_client_new_full(TestBus *bus, uid_t uid, TestClientFlags flags)
         const char *name;
 
         client->signals = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-        g_assert_cmpint(sd_bus_new(&client->bus), >=, 0);
-        g_assert_cmpint(sd_bus_set_address(client->bus, test_bus_address(bus)), >=, 0);
-        g_assert_cmpint(sd_bus_set_bus_client(client->bus, true), >=, 0);
-        g_assert_cmpint(sd_bus_negotiate_fds(client->bus, !(flags & TEST_CLIENT_NO_FDS)), >=, 0);
+        must(sd_bus_new(&client->bus));
+        must(sd_bus_set_address(client->bus, test_bus_address(bus)));
+        must(sd_bus_set_bus_client(client->bus, true));
+        must(sd_bus_negotiate_fds(client->bus, !(flags & TEST_CLIENT_NO_FDS)));
         if (uid == (uid_t) -1 || uid == geteuid())
-                g_assert_cmpint(sd_bus_start(client->bus), >=, 0);
+                must(sd_bus_start(client->bus));
         else
                 start_as(client->bus, uid);
-        g_assert_cmpint(sd_bus_attach_event(client->bus, test_event(), SD_EVENT_PRIORITY_NORMAL), >=, 0);
-        g_assert_cmpint(sd_bus_add_filter(client->bus, NULL, on_message, client), >=, 0);
+        must(sd_bus_attach_event(client->bus, test_event(), SD_EVENT_PRIORITY_NORMAL));
+        must(sd_bus_add_filter(client->bus, NULL, on_message, client));
 
         test_wait_for(sd_bus_is_ready(client->bus) > 0);
-        g_assert_cmpint(sd_bus_get_unique_name(client->bus, &name), >=, 0);
+        must(sd_bus_get_unique_name(client->bus, &name));
         client->name = g_strdup(name);
 
         if (!(flags & TEST_CLIENT_NO_MATCH))
@@ -300,10 +296,9 @@ void test_client_set_stalled(TestClient *client, bool stalled) {
         bool is_stalled = !sd_bus_get_event(client->bus);
 
         if (stalled && !is_stalled)
-                g_assert_cmpint(sd_bus_detach_event(client->bus), >=, 0);
+                must(sd_bus_detach_event(client->bus));
         else if (!stalled && is_stalled)
-                g_assert_cmpint(sd_bus_attach_event(client->bus, test_event(), SD_EVENT_PRIORITY_NORMAL), >=,
-                                0);
+                must(sd_bus_attach_event(client->bus, test_event(), SD_EVENT_PRIORITY_NORMAL));
 }
 
 void test_client_set_pings(TestClient *client, TestPings pings) {
@@ -315,7 +310,7 @@ unsigned test_client_answer_pings(TestClient *client) {
         sd_bus_message *ping;
 
         for (; (ping = g_queue_pop_head(&client->held_pings)); n++) {
-                g_assert_cmpint(sd_bus_reply_method_return(ping, NULL), >=, 0);
+                must(sd_bus_reply_method_return(ping, NULL));
                 sd_bus_message_unref(ping);
         }
         return n;
@@ -343,6 +338,22 @@ TestError *test_client_wait_error(TestClient *client) {
 TestNotice *test_client_wait_closed(TestClient *client) {
         test_wait_for(client->closed.length > 0);
         return g_queue_pop_head(&client->closed);
+}
+
+void test_client_expect_peer(TestClient *client, const char *listener, int peer) {
+        g_autoptr(TestAccepted) accepted = test_client_wait_accepted(client);
+
+        if (listener)
+                g_assert_cmpstr(accepted->listener, ==, listener);
+        test_assert_connected(peer, accepted->socket);
+}
+
+void test_client_expect_closed(TestClient *client, const char *listener, const char *reason) {
+        g_autoptr(TestNotice) closed = test_client_wait_closed(client);
+
+        if (listener)
+                g_assert_cmpstr(closed->listener, ==, listener);
+        g_assert_cmpstr(closed->reason, ==, reason);
 }
 
 TestNotice *test_client_wait_pending(TestClient *client) {

@@ -93,6 +93,10 @@ TestNotice *test_client_wait_closed(TestClient *client);
 TestNotice *test_client_wait_pending(TestClient *client);
 /* The next that it receives is that: of the listener, with the serial, the peer's other end. */
 void test_client_expect_accepted(TestClient *client, const char *listener, int peer, uint64_t serial);
+/* The same, but any serial, and of any listener if that is NULL. Data passes both ways. */
+void test_client_expect_peer(TestClient *client, const char *listener, int peer);
+/* The next Closed is that: of the listener, or of any (NULL), for this reason. */
+void test_client_expect_closed(TestClient *client, const char *listener, const char *reason);
 /* How many wait to be taken. */
 unsigned test_client_count_accepted(TestClient *client);
 

@@ -131,9 +131,7 @@ Keeper *keeper_new(TestBus *bus) {
         keeper->socket = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
         g_assert_no_errno(keeper->socket);
         g_assert_no_errno(bind(keeper->socket, (struct sockaddr *) &address, sizeof(address)));
-        g_assert_cmpint(sd_event_add_io(test_event(), &keeper->source, keeper->socket, POLLIN,
-                                        on_notification, keeper),
-                        >=, 0);
+        must(sd_event_add_io(test_event(), &keeper->source, keeper->socket, POLLIN, on_notification, keeper));
         return keeper;
 }
 
@@ -159,8 +157,7 @@ void keeper_set_environment(Keeper *keeper, const char *const *environment) {
 }
 
 void keeper_set_deaf(Keeper *keeper, bool deaf) {
-        g_assert_cmpint(sd_event_source_set_enabled(keeper->source, deaf ? SD_EVENT_OFF : SD_EVENT_ON), >=,
-                        0);
+        must(sd_event_source_set_enabled(keeper->source, deaf ? SD_EVENT_OFF : SD_EVENT_ON));
 }
 
 /* In the child: all that is kept, from FIRST_FD on. */

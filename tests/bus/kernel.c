@@ -77,10 +77,9 @@ static void get_queue(TestService *service, uint16_t port, unsigned *ret_queued,
         g_autofree char *filter = g_strdup_printf("sport = :%u", port);
         const char *const argv[] = { "ss", "-H", "-t", "-l", "-n", filter, NULL };
         TestSpawn options = { .log = log };
-        g_autoptr(TestChild) child = NULL;
 
         g_assert_true(test_service_is_listening(service, port));
-        child = test_child_new(argv, &options);
+        g_autoptr(TestChild) child = test_child_new(argv, &options);
         g_assert_cmpint(test_child_wait(child), ==, 0);
         g_assert_true(g_file_get_contents(log, &content, NULL, NULL));
         if (sscanf(content, "LISTEN %u %u", ret_queued, ret_backlog) != 2)
@@ -105,11 +104,10 @@ int test_service_get_fd_flags(TestService *service, int fd) {
         g_autofree char *path = g_strdup_printf("/proc/%d/fdinfo/%d", (int) test_service_pid(service), fd);
         g_autofree char *content = NULL;
         g_autoptr(GError) error = NULL;
-        const char *flags;
 
         (void) g_file_get_contents(path, &content, NULL, &error);
         g_assert_no_error(error);
-        flags = strstr(content, "flags:");
+        const char *flags = strstr(content, "flags:");
         g_assert_nonnull(flags);
         return (int) strtol(flags + strlen("flags:"), NULL, 8);
 }

@@ -36,11 +36,9 @@ static char *program;
 
 /* For the search for a rare failure: the bus and the service are still running. */
 static void run_autopsy(void) {
-        pid_t pid;
-
         if (!process.autopsy)
                 return;
-        pid = fork();
+        pid_t pid = fork();
         if (pid == 0) {
                 (void) dup2(STDERR_FILENO, STDOUT_FILENO);
                 execl("/bin/sh", "sh", "-c", process.autopsy, NULL);
@@ -53,14 +51,13 @@ static void run_autopsy(void) {
 /* After a failed assertion, g_error(), or the runner's time-out: system calls only. */
 static void on_end(int signal_number) {
         for (size_t i = 0; i < ELEMENTS(process.shown); i++) {
-                _cleanup_close_ int fd = -EBADF;
                 char buffer[4096];
                 ssize_t n;
 
                 if (process.shown[i][0] == '\0')
                         continue;
 
-                fd = open(process.shown[i], O_RDONLY | O_CLOEXEC);
+                _cleanup_close_ int fd = open(process.shown[i], O_RDONLY | O_CLOEXEC);
                 if (fd < 0)
                         continue;
 
@@ -88,11 +85,10 @@ static void show_logs_at_the_end(void) {
 /* Removes the directory when this process is gone, killed or not: its end of the pipe closes then. */
 static void start_janitor(void) {
         int ends[2];
-        pid_t pid;
 
         g_assert_no_errno(pipe2(ends, O_CLOEXEC));
-        pid = fork();
-        g_assert_cmpint(pid, >=, 0);
+        pid_t pid = fork();
+        must(pid);
         if (pid == 0) {
                 int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
@@ -121,11 +117,10 @@ static void raise_descriptor_limit(void) {
 
 void test_init(int *argc, char ***argv) {
         const char *multiplier = g_getenv("TEST_TIMEOUT_MULTIPLIER"), *reason;
-        bool tap;
 
         /* Meson takes 77 of a TAP test for a failure. */
         program = g_strdup((*argv)[0]);
-        tap = *argc > 1 && streq((*argv)[1], "--tap");
+        bool tap = *argc > 1 && streq((*argv)[1], "--tap");
         g_test_init(argc, argv, NULL);
 
         reason = test_bus_unavailable();
@@ -150,7 +145,7 @@ void test_init(int *argc, char ***argv) {
         g_assert_no_errno(chmod(process.directory, 0755));
         start_janitor();
 
-        g_assert_cmpint(sd_event_new(&process.event), >=, 0);
+        must(sd_event_new(&process.event));
 }
 
 int test_run(void) {
@@ -220,7 +215,7 @@ void test_wait_step(uint64_t deadline, const char *what, const char *file, int l
 
                 g_assertion_message(G_LOG_DOMAIN, file, line, G_STRFUNC, message);
         }
-        g_assert_cmpint(sd_event_run(process.event, MIN(deadline - now, POLL_USEC)), >=, 0);
+        must(sd_event_run(process.event, MIN(deadline - now, POLL_USEC)));
 }
 
 void test_process_pending(void) {
@@ -228,7 +223,7 @@ void test_process_pending(void) {
 
         do {
                 r = sd_event_run(process.event, 0);
-                g_assert_cmpint(r, >=, 0);
+                must(r);
         } while (r > 0);
 }
 
@@ -242,7 +237,7 @@ uint32_t test_wait_fd(int fd, uint32_t events) {
         uint32_t revents = 0;
 
         /* EPOLLIN and its kin have the values of POLLIN and its kin. */
-        g_assert_cmpint(sd_event_add_io(process.event, &source, fd, events, on_fd, &revents), >=, 0);
+        must(sd_event_add_io(process.event, &source, fd, events, on_fd, &revents));
         test_wait_for(revents != 0);
         sd_event_source_disable_unref(source);
         return revents;

@@ -97,7 +97,7 @@ static void write_file(const char *path, const char *content) {
 /* The tests cover the project's own policy, which is used as it is installed. */
 static char *write_policy(TestBus *bus, const char *service_user) {
         const char *installed = g_getenv("TEST_POLICY_FILE"), *template = g_getenv("TEST_POLICY_TEMPLATE");
-        g_autofree char *content = NULL, *path = NULL;
+        g_autofree char *content = NULL;
         g_autoptr(GError) error = NULL;
 
         if (installed)
@@ -111,7 +111,7 @@ static char *write_policy(TestBus *bus, const char *service_user) {
         g_auto(GStrv) parts = g_strsplit(content, "@SERVICE_USER@", -1);
         g_autofree char *policy = g_strjoinv(service_user, parts);
 
-        path = g_build_filename(bus->directory, "policy.conf", NULL);
+        g_autofree char *path = g_build_filename(bus->directory, "policy.conf", NULL);
         write_file(path, policy);
         return g_strdup_printf("<include>%s</include>", path);
 }
@@ -168,7 +168,7 @@ static int on_name_owner_changed(sd_bus_message *message, void *userdata, sd_bus
         TestBus *bus = userdata;
         const char *name, *old_owner, *new_owner;
 
-        g_assert_cmpint(sd_bus_message_read(message, "sss", &name, &old_owner, &new_owner), >=, 0);
+        must(sd_bus_message_read(message, "sss", &name, &old_owner, &new_owner));
         g_clear_pointer(&bus->owner, g_free);
         if (new_owner[0] != '\0')
                 bus->owner = g_strdup(new_owner);
@@ -188,28 +188,26 @@ static void start_observer(TestBus *bus) {
         static const char match[] = "type='signal',sender='org.freedesktop.DBus',"
                                     "member='NameOwnerChanged',arg0='" TEST_BUS_NAME "'";
 
-        g_assert_cmpint(sd_bus_new(&bus->observer), >=, 0);
-        g_assert_cmpint(sd_bus_set_address(bus->observer, bus->address), >=, 0);
-        g_assert_cmpint(sd_bus_set_bus_client(bus->observer, true), >=, 0);
-        g_assert_cmpint(sd_bus_start(bus->observer), >=, 0);
-        g_assert_cmpint(sd_bus_attach_event(bus->observer, test_event(), SD_EVENT_PRIORITY_NORMAL), >=, 0);
-        g_assert_cmpint(sd_bus_add_match_async(bus->observer, NULL, match, on_name_owner_changed,
-                                               on_match_installed, bus),
-                        >=, 0);
+        must(sd_bus_new(&bus->observer));
+        must(sd_bus_set_address(bus->observer, bus->address));
+        must(sd_bus_set_bus_client(bus->observer, true));
+        must(sd_bus_start(bus->observer));
+        must(sd_bus_attach_event(bus->observer, test_event(), SD_EVENT_PRIORITY_NORMAL));
+        must(sd_bus_add_match_async(bus->observer, NULL, match, on_name_owner_changed, on_match_installed,
+                                    bus));
         test_wait_for(bus->observing || (bus->child && test_child_has_exited(bus->child)));
         g_assert_true(bus->observing);
 }
 
 TestBus *test_bus_new_for_user(const char *extra_xml, const char *service_user) {
         TestBus *bus = g_new0(TestBus, 1);
-        g_autofree char *config = NULL;
 
         bus->directory = test_make_directory("bus");
         bus->address = g_strdup_printf("unix:path=%s/bus", bus->directory);
         bus->log = g_build_filename(bus->directory, "bus.log", NULL);
         test_show_on_failure(bus->log);
 
-        config = write_config(bus, extra_xml, service_user);
+        g_autofree char *config = write_config(bus, extra_xml, service_user);
         if (test_bus_is_broker())
                 start_broker(bus, config);
         else

@@ -29,10 +29,8 @@ static int open_namespace(void) {
 }
 
 static int new_namespace(void) {
-        int fd;
-
         g_assert_no_errno(unshare(CLONE_NEWNET));
-        fd = open_namespace();
+        int fd = open_namespace();
         ip(fd, "link set lo up");
         return fd;
 }
@@ -91,7 +89,7 @@ bool test_require_private_network(void) {
 }
 
 void test_network_visit_neighbour(void) {
-        g_assert_cmpint(neighbour, >=, 0);
+        must(neighbour);
         g_assert_no_errno(setns(neighbour, CLONE_NEWNET));
 }
 

@@ -43,12 +43,11 @@ int test_filter_call(int call, unsigned action, unsigned flags) {
                 BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
         };
         const struct sock_fprog program = { .len = ELEMENTS(instructions), .filter = instructions };
-        int r;
 
         if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
                 return -errno;
 
-        r = (int) syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
+        int r = (int) syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
         return r < 0 ? -errno : r;
 }
 

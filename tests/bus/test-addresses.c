@@ -54,10 +54,9 @@ static void assert_serves_neighbour(Fixture *f,
 
 static void assert_refuses_neighbour(Fixture *f, const char *listener, const char *address) {
         uint16_t port = test_get_port(f->client, listener);
-        int error;
 
         test_network_visit_neighbour();
-        error = test_connect_fails(address, port);
+        int error = test_connect_fails(address, port);
         test_network_return();
         g_assert_cmpint(error, ==, ECONNREFUSED);
 }
@@ -83,37 +82,22 @@ TEST("an IPv4 peer of a dual-stack listener has an IPv4 address") {
         assert_serves(f, listener, "::1");
 }
 
-TEST("peers on other hosts have their addresses") {
-        g_autofree char *listener = NULL;
-
-        if (!test_require_private_network())
-                return;
-
-        listener = test_listen(f->client, 0, -1, NULL);
+TEST_IF(test_require_private_network(), "peers on other hosts have their addresses") {
+        g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         assert_serves_neighbour(f, listener, TEST_IPV4, TEST_NEIGHBOUR_IPV4, TEST_IPV4);
         assert_serves_neighbour(f, listener, TEST_IPV6, TEST_NEIGHBOUR_IPV6, TEST_IPV6);
 }
 
-TEST("a link-local peer keeps its scope") {
-        g_autofree char *listener = NULL;
-
-        if (!test_require_private_network())
-                return;
-
-        listener = test_listen(f->client, 0, -1, NULL);
+TEST_IF(test_require_private_network(), "a link-local peer keeps its scope") {
+        g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         assert_serves_neighbour(f, listener, TEST_LINK_LOCAL "%" TEST_NEIGHBOUR_INTERFACE,
                                 TEST_NEIGHBOUR_LINK_LOCAL "%" TEST_INTERFACE,
                                 TEST_LINK_LOCAL "%" TEST_INTERFACE);
 }
 
 /* The three ways to say which interface it is. */
-TEST("a listener can be bound to a link-local address") {
-        g_autofree char *numeric = NULL;
-
-        if (!test_require_private_network())
-                return;
-
-        numeric = g_strdup_printf(TEST_LINK_LOCAL "%%%u", if_nametoindex(TEST_INTERFACE));
+TEST_IF(test_require_private_network(), "a listener can be bound to a link-local address") {
+        g_autofree char *numeric = g_strdup_printf(TEST_LINK_LOCAL "%%%u", if_nametoindex(TEST_INTERFACE));
         for (unsigned i = 0; i < 3; i++) {
                 g_autofree char *listener = i == 0   ? test_listen(f->client, 0, -1, "localAddress", "s",
                                                                    TEST_LINK_LOCAL "%" TEST_INTERFACE, NULL)
@@ -171,19 +155,14 @@ TEST("an address or a scope that the host does not have is refused") {
 }
 
 /* Two listeners on one port: each sees only what arrives on its interface. */
-TEST("a listener accepts what arrives on its interface") {
-        g_autofree char *inside = NULL, *outside = NULL;
-
-        if (!test_require_private_network())
-                return;
-
-        outside = test_listen(f->client, 80, -1, "interface", "s", TEST_INTERFACE, NULL);
+TEST_IF(test_require_private_network(), "a listener accepts what arrives on its interface") {
+        g_autofree char *outside = test_listen(f->client, 80, -1, "interface", "s", TEST_INTERFACE, NULL);
         assert_serves_neighbour(f, outside, TEST_IPV4, TEST_NEIGHBOUR_IPV4, TEST_IPV4);
         assert_serves_neighbour(f, outside, TEST_IPV6, TEST_NEIGHBOUR_IPV6, TEST_IPV6);
         assert_refuses(f, outside, "127.0.0.1");
         assert_refuses(f, outside, "::1");
 
-        inside = test_listen(f->client, 80, -1, "interface", "s", "lo", NULL);
+        g_autofree char *inside = test_listen(f->client, 80, -1, "interface", "s", "lo", NULL);
         assert_serves(f, inside, "127.0.0.1");
         assert_serves(f, inside, "::1");
         test_listener_call(f->client, outside, "Close");
@@ -248,7 +227,6 @@ static void check_ipv6_only(Fixture *f, const char *host_default) {
                 { "0.0.0.0", ABSENT, true, false },  { "0.0.0.0", FALSE_VALUE, true, false },
         };
         static const char *const ipv4_addresses[] = { "0.0.0.0", "127.0.0.1", TEST_IPV4, "::ffff:127.0.0.1" };
-        g_autofree char *by_default = NULL, *half = NULL, *other_half = NULL;
 
         if (!test_require_private_network())
                 return;
@@ -261,7 +239,7 @@ static void check_ipv6_only(Fixture *f, const char *host_default) {
                 (cases[i].ipv6 ? assert_serves : assert_refuses)(f, listener, "::1");
         }
 
-        by_default = test_listen(f->client, 0, -1, NULL);
+        g_autofree char *by_default = test_listen(f->client, 0, -1, NULL);
         assert_serves(f, by_default, "127.0.0.1");
         assert_serves(f, by_default, "::1");
 
@@ -275,8 +253,8 @@ static void check_ipv6_only(Fixture *f, const char *host_default) {
         }
 
         /* What it leaves alone is free. */
-        half = test_listen(f->client, 80, -1, "ipv6Only", "b", true, NULL);
-        other_half = test_listen(f->client, 80, -1, "localAddress", "s", "0.0.0.0", NULL);
+        g_autofree char *half = test_listen(f->client, 80, -1, "ipv6Only", "b", true, NULL);
+        g_autofree char *other_half = test_listen(f->client, 80, -1, "localAddress", "s", "0.0.0.0", NULL);
         assert_serves(f, half, "::1");
         assert_serves(f, other_half, "127.0.0.1");
         set_sysctl(BIND_V6_ONLY, "0");
@@ -326,14 +304,12 @@ static bool require_socket_call(void) {
 static const FixtureOptions without_ipv6 = { .service.setup = take_ipv6_away };
 
 TEST_ON("without IPv6, the default address is 0.0.0.0", &without_ipv6) {
-        g_autofree char *listener = NULL, *harmless = NULL, *given = NULL;
-
         if (!require_socket_call())
                 return;
 
-        listener = test_listen(f->client, 0, -1, NULL);
-        harmless = test_listen(f->client, 0, -1, "ipv6Only", "b", false, NULL);
-        given = test_listen(f->client, 0, -1, "localAddress", "s", "127.0.0.1", NULL);
+        g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
+        g_autofree char *harmless = test_listen(f->client, 0, -1, "ipv6Only", "b", false, NULL);
+        g_autofree char *given = test_listen(f->client, 0, -1, "localAddress", "s", "127.0.0.1", NULL);
         assert_bound_to(f, listener, "0.0.0.0");
         assert_bound_to(f, harmless, "0.0.0.0");
         assert_serves(f, listener, "127.0.0.1");
@@ -344,17 +320,15 @@ TEST_ON("without IPv6, the default address is 0.0.0.0", &without_ipv6) {
 /* What was asked for by name is not replaced by something else. */
 TEST_ON("without IPv6, IPv6 addresses are refused", &without_ipv6) {
         static const char *const addresses[] = { "::", "::1", TEST_IPV6 };
-        g_autofree char *only = NULL;
 
         if (!require_socket_call())
                 return;
 
-        only = test_listen_fails(f->client, NULL, 0, -1, "ipv6Only", "b", true, NULL);
-        g_assert_cmpstr(only, ==, NOT_AVAILABLE);
+        test_assert_text(test_listen_fails(f->client, NULL, 0, -1, "ipv6Only", "b", true, NULL),
+                         NOT_AVAILABLE);
         for (size_t i = 0; i < ELEMENTS(addresses); i++) {
-                g_autofree char *error = test_listen_fails(f->client, NULL, 0, -1, "localAddress", "s",
-                                                           addresses[i], NULL);
-
-                g_assert_cmpstr(error, ==, NOT_AVAILABLE);
+                test_assert_text(test_listen_fails(f->client, NULL, 0, -1, "localAddress", "s", addresses[i],
+                                                   NULL),
+                                 NOT_AVAILABLE);
         }
 }

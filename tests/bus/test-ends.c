@@ -32,28 +32,24 @@ static void be_a_client(bool acknowledge) {
         sd_bus *bus;
 
         (void) setvbuf(stdout, NULL, _IOLBF, 0);
-        g_assert_cmpint(sd_bus_open_system(&bus), >=, 0);
-        g_assert_cmpint(sd_bus_match_signal(bus, NULL, TEST_BUS_NAME, TEST_MANAGER_PATH,
-                                            TEST_MANAGER_INTERFACE, "AcceptSocket", on_accept_socket, NULL),
-                        >=, 0);
-        g_assert_cmpint(sd_bus_message_new_method_call(bus, &message, TEST_BUS_NAME, TEST_MANAGER_PATH,
-                                                       TEST_MANAGER_INTERFACE, "Listen"),
-                        >=, 0);
-        g_assert_cmpint(sd_bus_message_append(message, "ia{sv}i", 0, 1, "acknowledge", "b", acknowledge, -1),
-                        >=, 0);
-        g_assert_cmpint(sd_bus_call(bus, message, 0, NULL, &reply), >=, 0);
-        g_assert_cmpint(sd_bus_message_read(reply, "o", &listener), >=, 0);
-        g_assert_cmpint(sd_bus_get_property_trivial(bus, TEST_BUS_NAME, listener, TEST_LISTENER_INTERFACE,
-                                                    "LocalPort", NULL, 'q', &port),
-                        >=, 0);
+        must(sd_bus_open_system(&bus));
+        must(sd_bus_match_signal(bus, NULL, TEST_BUS_NAME, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE,
+                                 "AcceptSocket", on_accept_socket, NULL));
+        must(sd_bus_message_new_method_call(bus, &message, TEST_BUS_NAME, TEST_MANAGER_PATH,
+                                            TEST_MANAGER_INTERFACE, "Listen"));
+        must(sd_bus_message_append(message, "ia{sv}i", 0, 1, "acknowledge", "b", acknowledge, -1));
+        must(sd_bus_call(bus, message, 0, NULL, &reply));
+        must(sd_bus_message_read(reply, "o", &listener));
+        must(sd_bus_get_property_trivial(bus, TEST_BUS_NAME, listener, TEST_LISTENER_INTERFACE, "LocalPort",
+                                         NULL, 'q', &port));
         printf("port %u.\n", port);
 
         for (;;) {
                 int r = sd_bus_process(bus, NULL);
 
-                g_assert_cmpint(r, >=, 0);
+                must(r);
                 if (r == 0)
-                        g_assert_cmpint(sd_bus_wait(bus, UINT64_MAX), >=, 0);
+                        must(sd_bus_wait(bus, UINT64_MAX));
         }
 }
 
@@ -140,16 +136,14 @@ TEST("the unacknowledged connection of a killed owner ends") {
 
 TEST("unconfirmed connections of an owner that leaves end") {
         unsigned fds = test_service_count_fds(f->service), window = test_get_window(f->client);
-        g_autofree char *listener = NULL;
         TestClient *dying = test_client_new(f->bus, (uid_t) -1);
-        uint16_t port;
         int peers[PEERS];
 
         g_assert_cmpuint(window, <, PEERS);
         test_open_window(dying);
         test_client_set_pings(dying, TEST_PINGS_HOLD);
-        listener = test_listen(dying, 0, -1, NULL);
-        port = test_get_port(dying, listener);
+        g_autofree char *listener = test_listen(dying, 0, -1, NULL);
+        uint16_t port = test_get_port(dying, listener);
         connect_all(port, peers);
         test_wait_for(test_client_count_accepted(dying) == window);
 
@@ -182,12 +176,10 @@ TEST("delivered connections outlive listener and owner") {
 TEST("an unconfirmed connection outlives its listener") {
         unsigned fds = test_service_count_fds(f->service);
         g_autofree char *listener = listen_and_answer(f->client);
-        _cleanup_close_ int peer = -EBADF;
-        g_autoptr(TestAccepted) accepted = NULL;
 
         test_client_set_pings(f->client, TEST_PINGS_HOLD);
-        peer = test_connect("::1", test_get_port(f->client, listener));
-        accepted = test_client_wait_accepted(f->client);
+        _cleanup_close_ int peer = test_connect("::1", test_get_port(f->client, listener));
+        g_autoptr(TestAccepted) accepted = test_client_wait_accepted(f->client);
         test_wait_for(test_client_count_pings(f->client) == 2);
         test_listener_call(f->client, listener, "Close");
         test_wait_for(test_service_count_fds(f->service) == fds);
@@ -204,7 +196,6 @@ TEST("an unconfirmed connection of a closed listener counts in the window") {
         g_autofree char *closed = test_listen(f->client, 0, -1, NULL);
         g_autofree char *next = test_listen(f->client, 0, -1, NULL);
         uint16_t next_port = test_get_port(f->client, next);
-        _cleanup_close_ int peer = -EBADF;
         int peers[PEERS];
 
         g_assert_cmpuint(window, <, PEERS);
@@ -215,7 +206,7 @@ TEST("an unconfirmed connection of a closed listener counts in the window") {
         test_wait_for(test_client_count_accepted(f->client) == window);
         test_wait_for(test_client_count_pings(f->client) > pings);
         test_listener_call(f->client, closed, "Close");
-        peer = test_connect("::1", next_port);
+        _cleanup_close_ int peer = test_connect("::1", next_port);
         test_client_sync_service(f->client);
         g_assert_cmpuint(test_get_u64(f->client, next, "Accepted"), ==, 0);
 
@@ -230,10 +221,9 @@ TEST("an unconfirmed connection of a closed listener ends with its client") {
         unsigned fds = test_service_count_fds(f->service);
         TestClient *dying = test_client_new(f->bus, (uid_t) -1);
         g_autofree char *listener = test_listen(dying, 0, -1, NULL);
-        _cleanup_close_ int peer = -EBADF;
 
         test_client_set_pings(dying, TEST_PINGS_IGNORE);
-        peer = test_connect("::1", test_get_port(dying, listener));
+        _cleanup_close_ int peer = test_connect("::1", test_get_port(dying, listener));
         test_wait_for(test_client_count_accepted(dying) == 1);
         test_listener_call(dying, listener, "Close");
         test_client_free(dying);
@@ -244,13 +234,11 @@ TEST("an unconfirmed connection of a closed listener ends with its client") {
 /* The message may be lost on the way, and the connection must not be lost with it. */
 TEST("the service keeps its copy until the client has confirmed") {
         g_autofree char *listener = listen_and_answer(f->client);
-        _cleanup_close_ int peer = -EBADF;
-        g_autoptr(TestAccepted) accepted = NULL;
         char byte;
 
         test_client_set_pings(f->client, TEST_PINGS_HOLD);
-        peer = test_connect("::1", test_get_port(f->client, listener));
-        accepted = test_client_wait_accepted(f->client);
+        _cleanup_close_ int peer = test_connect("::1", test_get_port(f->client, listener));
+        g_autoptr(TestAccepted) accepted = test_client_wait_accepted(f->client);
         accepted->socket = close_fd(accepted->socket);
         test_client_sync_service(f->client);
         g_assert_cmpint((int) recv(peer, &byte, 1, MSG_DONTWAIT), ==, -1);
@@ -273,12 +261,9 @@ TEST("stalled clients do not delay another") {
         int queued[STALLED][PEERS], peers[PEERS];
 
         for (size_t i = 0; i < STALLED; i++) {
-                g_autofree char *its_listener = NULL;
-                uint16_t port;
-
                 stalled[i] = test_client_new(f->bus, (uid_t) -1);
-                its_listener = test_listen(stalled[i], 0, -1, NULL);
-                port = test_get_port(stalled[i], its_listener);
+                g_autofree char *its_listener = test_listen(stalled[i], 0, -1, NULL);
+                uint16_t port = test_get_port(stalled[i], its_listener);
                 test_client_set_stalled(stalled[i], true);
                 connect_all(port, queued[i]);
         }
@@ -339,16 +324,13 @@ TEST("SIGINT closes all listeners") {
 TEST("the service exits with an error when the bus ends") {
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         uint16_t port = test_get_port(f->client, listener);
-        _cleanup_close_ int peer = -EBADF;
-        g_autoptr(TestAccepted) accepted = NULL;
-        int status;
 
         test_client_set_pings(f->client, TEST_PINGS_IGNORE);
-        peer = test_connect("::1", port);
-        accepted = test_client_wait_accepted(f->client);
+        _cleanup_close_ int peer = test_connect("::1", port);
+        g_autoptr(TestAccepted) accepted = test_client_wait_accepted(f->client);
         test_bus_kill(f->bus);
         test_wait_for_within(2000, test_service_has_exited(f->service));
-        status = test_service_wait_exit(f->service);
+        int status = test_service_wait_exit(f->service);
         g_assert_cmpint(status, >, 0);
         g_assert_cmpint(status, <, 128);
         g_assert_true(test_service_has_logged(f->service, "bus"));
@@ -360,8 +342,6 @@ TEST("a second instance does not affect the first") {
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         g_autofree char *owner = g_strdup(test_bus_service_owner(f->bus));
         TestService *second = test_service_spawn(f->bus, NULL);
-        _cleanup_close_ int peer = -EBADF;
-        g_autoptr(TestAccepted) accepted = NULL;
         int status = test_service_wait_exit(second);
 
         g_assert_cmpint(status, >, 0);
@@ -371,8 +351,8 @@ TEST("a second instance does not affect the first") {
         test_service_free(second);
 
         g_assert_cmpstr(test_bus_service_owner(f->bus), ==, owner);
-        peer = test_connect("::1", test_get_port(f->client, listener));
-        accepted = test_client_wait_accepted(f->client);
+        _cleanup_close_ int peer = test_connect("::1", test_get_port(f->client, listener));
+        g_autoptr(TestAccepted) accepted = test_client_wait_accepted(f->client);
         assert_carries(peer, accepted);
 }
 

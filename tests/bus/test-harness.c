@@ -33,47 +33,36 @@ static void tear_down(Harness *h, const void *data) {
 static void send_accepted(Harness *h, uint64_t serial, int fd) {
         g_autoptr(sd_bus_message) signal = NULL;
 
-        g_assert_cmpint(sd_bus_message_new_signal(test_client_bus(h->service), &signal, TEST_MANAGER_PATH,
-                                                  TEST_MANAGER_INTERFACE, "AcceptSocket"),
-                        >=, 0);
-        g_assert_cmpint(sd_bus_message_append(signal, "ohsqa{sv}", TEST_MANAGER_PATH "/listener/1", fd,
-                                              "192.0.2.7", 4711, 4, "serial", "t", serial, "localAddress",
-                                              "s", "::", "localPort", "q", 80, "binaryType", "s", "string"),
-                        >=, 0);
-        g_assert_cmpint(sd_bus_send_to(test_client_bus(h->service), signal, test_client_name(h->client),
-                                       NULL),
-                        >=, 0);
+        must(sd_bus_message_new_signal(test_client_bus(h->service), &signal, TEST_MANAGER_PATH,
+                                       TEST_MANAGER_INTERFACE, "AcceptSocket"));
+        must(sd_bus_message_append(signal, "ohsqa{sv}", TEST_MANAGER_PATH "/listener/1", fd, "192.0.2.7",
+                                   4711, 4, "serial", "t", serial, "localAddress", "s", "::", "localPort",
+                                   "q", 80, "binaryType", "s", "string"));
+        must(sd_bus_send_to(test_client_bus(h->service), signal, test_client_name(h->client), NULL));
 }
 
 static TestCall *ping(Harness *h) {
         sd_bus_message *message = NULL;
 
-        g_assert_cmpint(sd_bus_message_new_method_call(test_client_bus(h->service), &message,
-                                                       test_client_name(h->client), "/",
-                                                       "org.freedesktop.DBus.Peer", "Ping"),
-                        >=, 0);
+        must(sd_bus_message_new_method_call(test_client_bus(h->service), &message,
+                                            test_client_name(h->client), "/", "org.freedesktop.DBus.Peer",
+                                            "Ping"));
         return test_call_start(h->service, message);
 }
 
 #define TEST_HERE(sentence) TEST_OF(sentence, Harness, h, set_up, tear_down, NULL)
 
-TEST_HERE("a client has the uid it claims") {
-        g_autoptr(TestClient) other = NULL;
-        g_autoptr(TestCall) call = NULL;
+TEST_OF_IF(test_require_root(), "a client has the uid it claims", Harness, h, set_up, tear_down, NULL) {
         sd_bus_message *message = NULL;
         uint32_t uid;
 
-        if (!test_require_root())
-                return;
-
-        other = test_client_new(h->bus, test_other_uid(0));
-        g_assert_cmpint(sd_bus_message_new_method_call(test_client_bus(h->client), &message,
-                                                       "org.freedesktop.DBus", "/org/freedesktop/DBus",
-                                                       "org.freedesktop.DBus", "GetConnectionUnixUser"),
-                        >=, 0);
-        g_assert_cmpint(sd_bus_message_append(message, "s", test_client_name(other)), >=, 0);
-        call = test_call_start(h->client, message);
-        g_assert_cmpint(sd_bus_message_read(test_call_wait(call), "u", &uid), >=, 0);
+        g_autoptr(TestClient) other = test_client_new(h->bus, test_other_uid(0));
+        must(sd_bus_message_new_method_call(test_client_bus(h->client), &message, "org.freedesktop.DBus",
+                                            "/org/freedesktop/DBus", "org.freedesktop.DBus",
+                                            "GetConnectionUnixUser"));
+        must(sd_bus_message_append(message, "s", test_client_name(other)));
+        g_autoptr(TestCall) call = test_call_start(h->client, message);
+        must(sd_bus_message_read(test_call_wait(call), "u", &uid));
         g_assert_cmpuint(uid, ==, test_other_uid(0));
         g_assert_cmpuint(geteuid(), ==, 0);
 }
@@ -90,11 +79,9 @@ TEST_HERE("a client does not receive messages to another client") {
 }
 
 TEST_HERE("a stalled client neither reads nor answers") {
-        g_autoptr(TestCall) first = NULL;
-
         test_client_set_stalled(h->client, true);
         send_accepted(h, 1, STDERR_FILENO);
-        first = ping(h);
+        g_autoptr(TestCall) first = ping(h);
         /* Behind the Ping on the way to the bus, so the bus has passed that on. */
         test_client_sync(h->service);
         test_process_pending();
@@ -108,17 +95,15 @@ TEST_HERE("a stalled client neither reads nor answers") {
 }
 
 TEST_HERE("a client answers, refuses, ignores or holds Pings") {
-        g_autoptr(TestCall) refused = NULL, held = NULL, ignored = NULL;
-
         test_client_set_pings(h->client, TEST_PINGS_REFUSE);
-        refused = ping(h);
+        g_autoptr(TestCall) refused = ping(h);
         g_assert_cmpstr(test_call_error(refused), ==, SD_BUS_ERROR_UNKNOWN_METHOD);
 
         test_client_set_pings(h->client, TEST_PINGS_IGNORE);
-        ignored = ping(h);
+        g_autoptr(TestCall) ignored = ping(h);
         test_wait_for(test_client_count_pings(h->client) == 2);
         test_client_set_pings(h->client, TEST_PINGS_HOLD);
-        held = ping(h);
+        g_autoptr(TestCall) held = ping(h);
         test_wait_for(test_client_count_pings(h->client) == 3);
         g_assert_false(test_call_is_done(held));
         g_assert_cmpuint(test_client_answer_pings(h->client), ==, 1);

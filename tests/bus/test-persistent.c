@@ -60,12 +60,10 @@ TEST("another connection adopts the listener and gets its queue") {
 
         /* More than once: an adopter is an owner like the first. */
         for (unsigned round = 0; round < 3; round++) {
-                _cleanup_close_ int a = -EBADF, b = -EBADF, c = -EBADF, later = -EBADF;
-
                 replace_client(f, listener);
-                a = test_connect_and_say(port, "first");
-                b = test_connect_and_say(port, "second");
-                c = test_connect_and_say(port, "third");
+                _cleanup_close_ int a = test_connect_and_say(port, "first");
+                _cleanup_close_ int b = test_connect_and_say(port, "second");
+                _cleanup_close_ int c = test_connect_and_say(port, "third");
                 test_client_sync_service(f->client);
                 g_assert_cmpuint(test_get_u64(f->client, listener, "Accepted"), ==, 4 * round);
                 g_assert_cmpuint(test_service_count_fds(f->service), <=, fds);
@@ -76,7 +74,7 @@ TEST("another connection adopts the listener and gets its queue") {
                 assert_next(f, a, 4 * round + 1, "first");
                 assert_next(f, b, 4 * round + 2, "second");
                 assert_next(f, c, 4 * round + 3, "third");
-                later = test_connect_and_say(port, "later");
+                _cleanup_close_ int later = test_connect_and_say(port, "later");
                 assert_next(f, later, 4 * round + 4, "later");
                 test_wait_for(test_get_u64(f->client, listener, "Delivered") == 4 * round + 4);
         }
@@ -86,16 +84,15 @@ TEST("another connection adopts the listener and gets its queue") {
 TEST("unconfirmed connections are delivered again") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
         uint16_t port = test_get_port(f->client, listener);
-        _cleanup_close_ int a = -EBADF, b = -EBADF, queued = -EBADF;
 
         test_open_window(f->client);
         test_client_set_pings(f->client, TEST_PINGS_HOLD);
-        a = test_connect_and_say(port, "first");
-        b = test_connect_and_say(port, "second");
+        _cleanup_close_ int a = test_connect_and_say(port, "first");
+        _cleanup_close_ int b = test_connect_and_say(port, "second");
         test_wait_for(test_client_count_accepted(f->client) == 2);
 
         replace_client(f, listener);
-        queued = test_connect_and_say(port, "queued");
+        _cleanup_close_ int queued = test_connect_and_say(port, "queued");
         test_listener_call(f->client, listener, "Adopt");
         assert_next(f, a, 1, "first");
         assert_next(f, b, 2, "second");
@@ -157,15 +154,11 @@ TEST("connections are delivered again in order") {
 TEST("a listener with an owner cannot be adopted") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
         g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
-        g_autofree char *by_other = NULL, *by_owner = NULL;
-        _cleanup_close_ int peer = -EBADF;
 
-        by_other = test_listener_call_fails(other, listener, "Adopt");
-        g_assert_cmpstr(by_other, ==, HAS_OWNER);
-        by_owner = test_listener_call_fails(f->client, listener, "Adopt");
-        g_assert_cmpstr(by_owner, ==, HAS_OWNER);
+        test_assert_text(test_listener_call_fails(other, listener, "Adopt"), HAS_OWNER);
+        test_assert_text(test_listener_call_fails(f->client, listener, "Adopt"), HAS_OWNER);
 
-        peer = test_connect_and_say(test_get_port(f->client, listener), "for the owner");
+        _cleanup_close_ int peer = test_connect_and_say(test_get_port(f->client, listener), "for the owner");
         assert_next(f, peer, 1, "for the owner");
         g_assert_cmpuint(test_client_count_signals(other, NULL), ==, 0);
 }
@@ -173,12 +166,10 @@ TEST("a listener with an owner cannot be adopted") {
 TEST("a listener is adopted once") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
         g_autoptr(TestClient) late = test_client_new(f->bus, (uid_t) -1);
-        g_autofree char *error = NULL;
 
         replace_client(f, listener);
         test_listener_call(f->client, listener, "Adopt");
-        error = test_listener_call_fails(late, listener, "Adopt");
-        g_assert_cmpstr(error, ==, HAS_OWNER);
+        test_assert_text(test_listener_call_fails(late, listener, "Adopt"), HAS_OWNER);
         g_assert_true(is_owned_by(late, listener, test_client_name(f->client)));
 }
 
@@ -187,13 +178,10 @@ TEST("another connection of the user may close it") {
         g_autofree char *left = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
         uint16_t owned_port = test_get_port(f->client, owned), left_port = test_get_port(f->client, left);
         g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
-        g_autoptr(TestNotice) closed = NULL;
 
         test_listener_call(other, owned, "Close");
         g_assert_false(test_service_is_listening(f->service, owned_port));
-        closed = test_client_wait_closed(f->client);
-        g_assert_cmpstr(closed->listener, ==, owned);
-        g_assert_cmpstr(closed->reason, ==, "owner");
+        test_client_expect_closed(f->client, owned, "owner");
 
         replace_client(f, left);
         test_listener_call(f->client, left, "Close");
@@ -205,11 +193,10 @@ TEST("another connection of the user may close it") {
 TEST("another connection of the user may pause it") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
         uint16_t port = test_get_port(f->client, listener);
-        _cleanup_close_ int peer = -EBADF;
 
         replace_client(f, listener);
         test_listener_call(f->client, listener, "Pause");
-        peer = test_connect_and_say(port, "patience");
+        _cleanup_close_ int peer = test_connect_and_say(port, "patience");
         test_listener_call(f->client, listener, "Adopt");
         test_client_sync_service(f->client);
         g_assert_true(test_get_bool(f->client, listener, "Paused"));
@@ -242,27 +229,23 @@ static char *listen_by_tool(Fixture *f, const char *const *argv, const char *bef
         const TestSpawn options = { .environment = environment, .log = log };
         g_autoptr(TestChild) child = test_child_new(argv, &options);
         int status = test_child_wait(child);
-        char *from, *to;
 
         g_assert_true(g_file_get_contents(log, &output, NULL, NULL));
         if (status != 0)
                 g_error("%s ended with status %d: %s", argv[0], status, output);
-        from = strstr(output, before);
+        char *from = strstr(output, before);
         g_assert_nonnull(from);
         from += strlen(before);
-        to = strstr(from, after);
+        char *to = strstr(from, after);
         g_assert_nonnull(to);
         return g_strndup(from, (size_t) (to - from));
 }
 
 static void assert_stays(Fixture *f, const char *listener) {
-        uint16_t port;
-        _cleanup_close_ int peer = -EBADF;
-
         test_wait_for(is_owned_by(f->client, listener, ""));
-        port = test_get_port(f->client, listener);
+        uint16_t port = test_get_port(f->client, listener);
         g_assert_true(test_service_is_listening(f->service, port));
-        peer = test_connect_and_say(port, "one-shot");
+        _cleanup_close_ int peer = test_connect_and_say(port, "one-shot");
         test_listener_call(f->client, listener, "Adopt");
         assert_next(f, peer, 1, "one-shot");
 }
@@ -286,10 +269,9 @@ TEST("a persistent listener outlives busctl") {
                 "-1",
                 NULL,
         };
-        g_autofree char *listener = NULL;
 
         if (!test_require_program("busctl"))
                 return;
-        listener = listen_by_tool(f, argv, "o \"", "\"");
+        g_autofree char *listener = listen_by_tool(f, argv, "o \"", "\"");
         assert_stays(f, listener);
 }

@@ -46,10 +46,9 @@ TEST("the kernel chooses a port for -1 and 0") {
 
 TEST("a given port is bound") {
         static const uint16_t ports[] = { 1, 80, 65535 };
-        g_autofree char *listener = NULL;
         uint16_t free_port = test_free_port();
 
-        listener = test_listen(f->client, free_port, -1, NULL);
+        g_autofree char *listener = test_listen(f->client, free_port, -1, NULL);
         g_assert_cmpuint(test_get_port(f->client, listener), ==, free_port);
         test_assert_served(f->client, listener, "::1");
 
@@ -148,7 +147,6 @@ TEST("another listener's port is in use") {
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         uint16_t port = test_get_port(f->client, listener);
         g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
-        g_autofree char *again = NULL;
         _cleanup_close_ int before = test_connect("::1", port);
         g_autoptr(TestAccepted) accepted = test_client_wait_accepted(f->client);
 
@@ -166,7 +164,7 @@ TEST("another listener's port is in use") {
         g_assert_cmpuint(test_client_count_signals(other, NULL), ==, 0);
 
         test_listener_call(f->client, listener, "Close");
-        again = test_listen(other, port, -1, NULL);
+        g_autofree char *again = test_listen(other, port, -1, NULL);
         test_assert_served(other, again, "::1");
         g_assert_cmpuint(test_client_count_accepted(f->client), ==, 0);
 }
@@ -174,17 +172,15 @@ TEST("another listener's port is in use") {
 TEST("a port of another program is in use") {
         _cleanup_close_ int stranger = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0), peer = -EBADF;
         struct sockaddr_in6 any = { .sin6_family = AF_INET6 };
-        _cleanup_close_ int accepted = -EBADF;
-        uint16_t port;
 
         g_assert_no_errno(bind(stranger, (struct sockaddr *) &any, sizeof(any)));
         g_assert_no_errno(listen(stranger, 1));
-        port = test_local_port(stranger);
+        uint16_t port = test_local_port(stranger);
         assert_in_use(f, f->client, "::", port);
         assert_in_use(f, f->client, "127.0.0.1", port);
 
         peer = test_connect("::1", port);
-        accepted = accept4(stranger, NULL, NULL, SOCK_CLOEXEC);
+        _cleanup_close_ int accepted = accept4(stranger, NULL, NULL, SOCK_CLOEXEC);
         test_assert_connected(peer, accepted);
 }
 
@@ -216,10 +212,10 @@ TEST("MaxListenersPerUser limits the listeners of a user") {
         for (unsigned i = 0; i < 2; i++) {
                 TestClient *client = i == 0 ? f->client : second;
                 uint16_t port = test_free_port();
-                g_autofree char *text = NULL, *error = NULL;
+                g_autofree char *text = NULL;
 
                 n_fds = count_fds(f);
-                error = test_listen_fails(client, &text, port, -1, NULL);
+                g_autofree char *error = test_listen_fails(client, &text, port, -1, NULL);
 
                 assert_error(f, error, SD_BUS_ERROR_LIMITS_EXCEEDED, text, "MaxListenersPerUser");
                 assert_names(text, number);
@@ -247,32 +243,26 @@ TEST("failed calls do not count against the limit") {
         uint16_t port = test_get_port(f->client, listener);
 
         for (uint32_t i = 0; i < limit; i++) {
-                g_autofree char *error = test_listen_fails(f->client, NULL, port, -1, NULL);
-
-                g_assert_cmpstr(error, ==, SD_BUS_ERROR_ADDRESS_IN_USE);
+                test_assert_text(test_listen_fails(f->client, NULL, port, -1, NULL),
+                                 SD_BUS_ERROR_ADDRESS_IN_USE);
         }
         g_free(test_listen(f->client, 0, -1, NULL));
 }
 
-TEST("another user is denied") {
-        g_autoptr(TestClient) stranger = NULL;
-        g_autofree char *error = NULL, *text = NULL, *invalid = NULL, *listener = NULL;
+TEST_IF(test_require_root(), "another user is denied") {
+        g_autofree char *text = NULL;
         uint16_t port = test_free_port();
-        unsigned n_fds;
 
-        if (!test_require_root())
-                return;
-
-        stranger = test_client_new(f->bus, test_other_uid(0));
-        n_fds = count_fds(f);
-        error = test_listen_fails(stranger, &text, port, -1, NULL);
+        g_autoptr(TestClient) stranger = test_client_new(f->bus, test_other_uid(0));
+        unsigned n_fds = count_fds(f);
+        g_autofree char *error = test_listen_fails(stranger, &text, port, -1, NULL);
         g_assert_cmpstr(error, ==, SD_BUS_ERROR_ACCESS_DENIED);
         g_assert_cmpstr(text, !=, "");
         g_assert_false(test_service_is_listening(f->service, port));
         g_assert_cmpuint(count_fds(f), ==, n_fds);
 
         /* An unauthorized user does not learn which ports and addresses are in use. */
-        listener = test_listen(f->client, port, -1, NULL);
+        g_autofree char *listener = test_listen(f->client, port, -1, NULL);
         g_free(error);
         error = test_listen_fails(stranger, NULL, port, -1, NULL);
         g_assert_cmpstr(error, ==, SD_BUS_ERROR_ACCESS_DENIED);
@@ -280,7 +270,6 @@ TEST("another user is denied") {
         error = test_listen_fails(stranger, NULL, 0, -1, "localAddress", "s", "192.0.2.77", NULL);
         g_assert_cmpstr(error, ==, SD_BUS_ERROR_ACCESS_DENIED);
 
-        invalid = test_listen_fails(stranger, NULL, -2, -1, NULL);
-        g_assert_cmpstr(invalid, ==, SD_BUS_ERROR_INVALID_ARGS);
+        test_assert_text(test_listen_fails(stranger, NULL, -2, -1, NULL), SD_BUS_ERROR_INVALID_ARGS);
         test_assert_served(f->client, listener, "::1");
 }

@@ -103,38 +103,28 @@ static unsigned next_fd(Privacy *p) {
 
 /* No descriptor is left for the connection: an Error, and the connection once there is one. */
 static void provoke_error(Privacy *p, const char *listener) {
-        _cleanup_close_ int peer = -EBADF;
-        g_autoptr(TestError) error = NULL;
-        g_autoptr(TestAccepted) accepted = NULL;
-
         test_wait_for(test_get_u64(p->owner, listener, "Delivered") == 1);
         limit_fds(p, next_fd(p));
-        peer = test_connect("127.0.0.1", test_get_port(p->owner, listener));
-        error = test_client_wait_error(p->owner);
+        _cleanup_close_ int peer = test_connect("127.0.0.1", test_get_port(p->owner, listener));
+        g_autoptr(TestError) error = test_client_wait_error(p->owner);
         g_assert_cmpstr(error->listener, ==, listener);
         limit_fds(p, 256);
-        accepted = test_client_wait_accepted(p->owner);
-        test_assert_connected(peer, accepted->socket);
+        test_client_expect_peer(p->owner, NULL, peer);
 }
 
-#define TEST_HERE(sentence) TEST_OF(sentence, Privacy, p, set_up, tear_down, NULL)
+#define TEST_HERE(sentence) TEST_OF_IF(test_require_root(), sentence, Privacy, p, set_up, tear_down, NULL)
 
 TEST_HERE("signals reach only the owner") {
-        g_autofree char *listener = NULL;
         TestClient *others[] = { p->sibling, p->stranger, p->root };
-        g_autoptr(TestNotice) closed = NULL;
-
-        if (!test_require_root())
-                return;
 
         for (size_t i = 0; i < ELEMENTS(others); i++)
                 test_client_match_everything(others[i]);
 
-        listener = test_listen(p->owner, 0, -1, NULL);
+        g_autofree char *listener = test_listen(p->owner, 0, -1, NULL);
         test_assert_served(p->owner, listener, "127.0.0.1");
         provoke_error(p, listener);
         test_listener_call(p->owner, listener, "Close");
-        closed = test_client_wait_closed(p->owner);
+        g_autoptr(TestNotice) closed = test_client_wait_closed(p->owner);
 
         for (size_t i = 0; i < ELEMENTS(others); i++) {
                 test_client_sync(others[i]);
@@ -145,22 +135,15 @@ TEST_HERE("signals reach only the owner") {
 
 /* On this bus all clients may send signals, also in the name of the bus. */
 TEST_HERE("forged NameOwnerChanged signals are ignored") {
-        g_autofree char *listener = NULL;
         sd_bus_message *m = NULL;
 
-        if (!test_require_root())
-                return;
+        g_autofree char *listener = test_listen(p->owner, 0, -1, NULL);
 
-        listener = test_listen(p->owner, 0, -1, NULL);
-
-        g_assert_cmpint(sd_bus_message_new_signal(test_client_bus(p->stranger), &m, "/org/freedesktop/DBus",
-                                                  "org.freedesktop.DBus", "NameOwnerChanged"),
-                        >=, 0);
-        g_assert_cmpint(sd_bus_message_set_destination(m, test_bus_service_owner(p->bus)), >=, 0);
-        g_assert_cmpint(sd_bus_message_append(m, "sss", test_client_name(p->owner),
-                                              test_client_name(p->owner), ""),
-                        >=, 0);
-        g_assert_cmpint(sd_bus_send(test_client_bus(p->stranger), m, NULL), >=, 0);
+        must(sd_bus_message_new_signal(test_client_bus(p->stranger), &m, "/org/freedesktop/DBus",
+                                       "org.freedesktop.DBus", "NameOwnerChanged"));
+        must(sd_bus_message_set_destination(m, test_bus_service_owner(p->bus)));
+        must(sd_bus_message_append(m, "sss", test_client_name(p->owner), test_client_name(p->owner), ""));
+        must(sd_bus_send(test_client_bus(p->stranger), m, NULL));
         sd_bus_message_unref(m);
         test_client_sync_service(p->stranger);
 
@@ -201,13 +184,8 @@ static void assert_may_not_read(TestClient *client, const char *listener) {
 }
 
 TEST_HERE("only the owner may use a listener") {
-        g_autofree char *listener = NULL, *acknowledged = NULL, *name = NULL;
-
-        if (!test_require_root())
-                return;
-
-        listener = test_listen(p->owner, 0, -1, "name", "s", "seen", NULL);
-        acknowledged = test_listen(p->owner, 0, -1, "acknowledge", "b", true, NULL);
+        g_autofree char *listener = test_listen(p->owner, 0, -1, "name", "s", "seen", NULL);
+        g_autofree char *acknowledged = test_listen(p->owner, 0, -1, "acknowledge", "b", true, NULL);
         test_assert_served(p->owner, acknowledged, "127.0.0.1");
         for (unsigned i = 0; i < 2; i++) {
                 TestClient *other = i == 0 ? p->sibling : p->stranger;
@@ -217,7 +195,7 @@ TEST_HERE("only the owner may use a listener") {
                 assert_may_not_close(other, listener);
         }
         assert_may_not_read(p->stranger, listener);
-        name = test_get_string(p->sibling, listener, "Name");
+        g_autofree char *name = test_get_string(p->sibling, listener, "Name");
         g_assert_cmpstr(name, ==, "seen");
 
         g_assert_false(test_get_bool(p->owner, listener, "Paused"));
@@ -227,44 +205,26 @@ TEST_HERE("only the owner may use a listener") {
 
 /* The service does not know the uid of a connection at its first call. */
 TEST_HERE("the first call of a connection is denied, too") {
-        g_autofree char *listener = NULL;
-
-        if (!test_require_root())
-                return;
-
-        listener = test_listen(p->owner, 0, -1, NULL);
+        g_autofree char *listener = test_listen(p->owner, 0, -1, NULL);
         assert_may_not_close(p->sibling, listener);
         assert_may_not_read(p->stranger, listener);
         test_assert_served(p->owner, listener, "127.0.0.1");
 }
 
 TEST_HERE("root may read and close a listener, and no more") {
-        g_autofree char *listener = NULL, *name = NULL;
-        g_autoptr(TestNotice) closed = NULL;
-
-        if (!test_require_root())
-                return;
-
-        listener = test_listen(p->owner, 0, -1, "name", "s", "mine", NULL);
+        g_autofree char *listener = test_listen(p->owner, 0, -1, "name", "s", "mine", NULL);
         assert_may_not_use(p->root, listener);
-        name = test_get_string(p->root, listener, "Name");
+        g_autofree char *name = test_get_string(p->root, listener, "Name");
         g_assert_cmpstr(name, ==, "mine");
         test_assert_served(p->owner, listener, "127.0.0.1");
 
         test_listener_call(p->root, listener, "Close");
-        closed = test_client_wait_closed(p->owner);
-        g_assert_cmpstr(closed->listener, ==, listener);
-        g_assert_cmpstr(closed->reason, ==, "administrator");
+        test_client_expect_closed(p->owner, listener, "administrator");
         g_assert_cmpuint(test_client_count_signals(p->root, NULL), ==, 0);
 }
 
 TEST_HERE("only its uid may use a persistent listener") {
-        g_autofree char *listener = NULL;
-
-        if (!test_require_root())
-                return;
-
-        listener = test_listen(p->owner, 0, -1, "persistent", "b", true, NULL);
+        g_autofree char *listener = test_listen(p->owner, 0, -1, "persistent", "b", true, NULL);
         assert_may_not_use(p->root, listener);
         assert_may_not_use(p->stranger, listener);
         assert_may_not_close(p->stranger, listener);
@@ -293,8 +253,8 @@ G_GNUC_NULL_TERMINATED static void assert_lists(TestClient *client, ...) {
         g_assert_cmpint(sd_bus_message_enter_container(reply, 'a', "(oa{sv})"), >, 0);
         while (sd_bus_message_enter_container(reply, 'r', "oa{sv}") > 0) {
                 g_assert_cmpint(sd_bus_message_read(reply, "o", &path), >, 0);
-                g_assert_cmpint(sd_bus_message_skip(reply, "a{sv}"), >=, 0);
-                g_assert_cmpint(sd_bus_message_exit_container(reply), >=, 0);
+                must(sd_bus_message_skip(reply, "a{sv}"));
+                must(sd_bus_message_exit_container(reply));
                 g_assert_true(g_hash_table_add(listed, g_strdup(path)));
         }
 
@@ -328,15 +288,10 @@ G_GNUC_NULL_TERMINATED static void assert_finds(TestClient *client, ...) {
 }
 
 TEST_HERE("a list has only listeners of the caller's user") {
-        g_autofree char *first = NULL, *second = NULL, *persistent = NULL, *siblings = NULL;
-
-        if (!test_require_root())
-                return;
-
-        first = test_listen(p->owner, 0, -1, NULL);
-        second = test_listen(p->owner, 0, -1, NULL);
-        siblings = test_listen(p->sibling, 0, -1, NULL);
-        persistent = test_listen(p->owner, 0, -1, "persistent", "b", true, NULL);
+        g_autofree char *first = test_listen(p->owner, 0, -1, NULL);
+        g_autofree char *second = test_listen(p->owner, 0, -1, NULL);
+        g_autofree char *siblings = test_listen(p->sibling, 0, -1, NULL);
+        g_autofree char *persistent = test_listen(p->owner, 0, -1, "persistent", "b", true, NULL);
         assert_lists(p->owner, first, second, siblings, persistent, NULL);
         assert_lists(p->sibling, first, second, siblings, persistent, NULL);
         assert_lists(p->stranger, NULL);
@@ -347,14 +302,9 @@ TEST_HERE("a list has only listeners of the caller's user") {
 }
 
 TEST_HERE("introspection shows only listeners of the caller's user") {
-        g_autofree char *first = NULL, *second = NULL, *siblings = NULL;
-
-        if (!test_require_root())
-                return;
-
-        first = test_listen(p->owner, 0, -1, NULL);
-        second = test_listen(p->owner, 0, -1, NULL);
-        siblings = test_listen(p->sibling, 0, -1, NULL);
+        g_autofree char *first = test_listen(p->owner, 0, -1, NULL);
+        g_autofree char *second = test_listen(p->owner, 0, -1, NULL);
+        g_autofree char *siblings = test_listen(p->sibling, 0, -1, NULL);
         test_client_sync_service(p->stranger);
         assert_lists(p->stranger, NULL);
         assert_finds(p->owner, first, second, siblings, NULL);
@@ -364,13 +314,8 @@ TEST_HERE("introspection shows only listeners of the caller's user") {
 
 /* As "busctl tree" does: it asks for nothing else before. */
 TEST_HERE("introspection shows all listeners to root") {
-        g_autofree char *listener = NULL, *siblings = NULL;
-
-        if (!test_require_root())
-                return;
-
-        listener = test_listen(p->owner, 0, -1, NULL);
-        siblings = test_listen(p->sibling, 0, -1, NULL);
+        g_autofree char *listener = test_listen(p->owner, 0, -1, NULL);
+        g_autofree char *siblings = test_listen(p->sibling, 0, -1, NULL);
         assert_finds(p->root, listener, siblings, NULL);
 }
 
@@ -379,13 +324,9 @@ TEST_HERE("introspection shows all listeners to root") {
 /* Who calls before the bus has said who it is, is not taken for root. */
 TEST_HERE("an unidentified caller is not logged as root") {
         g_autoptr(GPtrArray) calls = g_ptr_array_new_with_free_func((GDestroyNotify) test_call_free);
-        g_autoptr(TestClient) newcomer = NULL;
         unsigned n_refused = 0;
 
-        if (!test_require_root())
-                return;
-
-        newcomer = test_client_new(p->bus, test_other_uid(1));
+        g_autoptr(TestClient) newcomer = test_client_new(p->bus, test_other_uid(1));
         /* So that it has all of them before the bus has answered it. */
         g_assert_no_errno(kill(test_service_pid(p->service), SIGSTOP));
         for (unsigned i = 0; i < 120; i++)
@@ -405,14 +346,9 @@ TEST_HERE("an unidentified caller is not logged as root") {
 /* A client can lock the filter of its socket before the service does, which is logged. */
 TEST_HERE("a port that the client keeps is logged") {
         static const int on = 1;
-        g_autofree char *listener = NULL;
-        _cleanup_close_ int socket = -EBADF;
 
-        if (!test_require_root())
-                return;
-
-        listener = test_listen(p->owner, 0, -1, "delivery", "s", "socket", NULL);
-        socket = test_listener_call_fd(p->owner, listener, "TakeSocket");
+        g_autofree char *listener = test_listen(p->owner, 0, -1, "delivery", "s", "socket", NULL);
+        _cleanup_close_ int socket = test_listener_call_fd(p->owner, listener, "TakeSocket");
         g_assert_no_errno(setsockopt(socket, SOL_SOCKET, SO_LOCK_FILTER, &on, sizeof(on)));
         g_assert_no_errno(setsockopt(socket, SOL_SOCKET, SO_BINDTODEVICE, "lo", strlen("lo")));
         test_listener_call(p->owner, listener, "Close");

@@ -112,12 +112,11 @@ TEST("--version and the property agree") {
         g_autoptr(sd_bus_message)
                         reply = test_call(f->client, TEST_MANAGER_PATH, "org.freedesktop.DBus.Properties",
                                           "Get", "ss", TEST_MANAGER_INTERFACE, "Version");
-        g_autofree char *expected = NULL;
         const char *version;
         Run r = run("--version", NULL);
 
-        g_assert_cmpint(sd_bus_message_read(reply, "v", "s", &version), >=, 0);
-        expected = g_strdup_printf("tcpserversocketd %s\n", version);
+        must(sd_bus_message_read(reply, "v", "s", &version));
+        g_autofree char *expected = g_strdup_printf("tcpserversocketd %s\n", version);
         g_assert_cmpint(r.status, ==, 0);
         g_assert_cmpstr(r.out, ==, expected);
         g_assert_cmpstr(r.err, ==, "");
@@ -127,13 +126,12 @@ TEST("--version and the property agree") {
 /* A day without trouble leaves nothing in the log. */
 TEST("normal use logs nothing") {
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
-        g_autofree char *log = NULL;
 
         test_assert_served(f->client, listener, "::1");
         test_wait_for(test_get_u64(f->client, listener, "Delivered") == 1);
         test_listener_call(f->client, listener, "Close");
         g_assert_cmpint(test_service_stop(f->service), ==, 0);
-        log = test_service_log(f->service);
+        g_autofree char *log = test_service_log(f->service);
         g_assert_cmpstr(log, ==, "");
 }
 
@@ -146,10 +144,9 @@ static const char session_xml[] = "<type>session</type>"
 
 static void set_up_session(Fixture *f, const void *data) {
         static const char *const arguments[] = { "--user", NULL };
-        g_autofree char *address = NULL;
 
         f->bus = test_bus_new_for_user(session_xml, "nobody");
-        address = g_strdup_printf("DBUS_SESSION_BUS_ADDRESS=%s", test_bus_address(f->bus));
+        g_autofree char *address = g_strdup_printf("DBUS_SESSION_BUS_ADDRESS=%s", test_bus_address(f->bus));
         f->service = test_service_new(
                         f->bus,
                         &(TestServiceOptions) {
@@ -169,13 +166,11 @@ TEST_OF("--user serves on the session bus", Fixture, f, set_up_session, fixture_
         uint16_t port = test_get_port(f->client, listener);
         _cleanup_close_ int peer = test_connect("::1", port);
         g_autoptr(TestAccepted) accepted = test_client_wait_accepted(f->client);
-        g_autoptr(TestNotice) closed = NULL;
 
         test_assert_connected(peer, accepted->socket);
         test_wait_for(test_get_u64(f->client, listener, "Delivered") == 1);
         g_assert_cmpint(test_service_stop(f->service), ==, 0);
-        closed = test_client_wait_closed(f->client);
-        g_assert_cmpstr(closed->reason, ==, "shutdown");
+        test_client_expect_closed(f->client, NULL, "shutdown");
         g_assert_cmpint(test_connect_fails("::1", port), ==, ECONNREFUSED);
         test_assert_connected(peer, accepted->socket);
 }
@@ -243,7 +238,7 @@ static char *get(TestClient *client, const char *property) {
                         reply = test_call(client, PATH, PROPERTIES, "Get", "ss", INTERFACE, property);
         const char *value;
 
-        g_assert_cmpint(sd_bus_message_read(reply, "v", "s", &value), >=, 0);
+        must(sd_bus_message_read(reply, "v", "s", &value));
         return g_strdup(value);
 }
 
@@ -271,10 +266,7 @@ static void assert_refuses(TestClient *client,
                 g_assert_nonnull(strstr(message, part));
 }
 
-TEST("the level can be changed") {
-        if (!test_require_root())
-                return;
-
+TEST_IF(test_require_root(), "the level can be changed") {
         set(f->client, "LogLevel", "debug");
         assert_is(f->client, "LogLevel", "debug");
         g_free(test_listen(f->client, 0, -1, NULL));
@@ -284,10 +276,7 @@ TEST("the level can be changed") {
         assert_is(f->client, "LogLevel", "err");
 }
 
-TEST("the target can be changed") {
-        if (!test_require_root())
-                return;
-
+TEST_IF(test_require_root(), "the target can be changed") {
         set(f->client, "LogTarget", "console");
         assert_is(f->client, "LogTarget", "console");
         set(f->client, "LogTarget", "journal");
@@ -296,53 +285,44 @@ TEST("the target can be changed") {
         assert_is(f->client, "LogTarget", "auto");
 }
 
-TEST("wrong values and unknown properties are refused") {
+TEST_IF(test_require_root(), "wrong values and unknown properties are refused") {
         static const char invalid[] = "org.freedesktop.DBus.Error.InvalidArgs";
-        g_autofree char *level = NULL, *target = NULL, *error = NULL, *message = NULL;
+        g_autofree char *message = NULL;
 
-        if (!test_require_root())
-                return;
-
-        level = get(f->client, "LogLevel");
-        target = get(f->client, "LogTarget");
+        g_autofree char *level = get(f->client, "LogLevel");
+        g_autofree char *target = get(f->client, "LogTarget");
         assert_refuses(f->client, "LogLevel", "loud", invalid, "\"loud\"");
         assert_refuses(f->client, "LogTarget", "nowhere", invalid, "\"nowhere\"");
         assert_refuses(f->client, "SyslogIdentifier", "me", "org.freedesktop.DBus.Error.PropertyReadOnly",
                        "SyslogIdentifier");
         assert_refuses(f->client, "LogColour", "red", "org.freedesktop.DBus.Error.UnknownProperty",
                        "unknown-property");
-        error = test_call_fails(f->client, &message, PATH, PROPERTIES, "Set", "ssv", INTERFACE, "LogLevel",
-                                "u", 7);
-        g_assert_cmpstr(error, ==, invalid);
+        test_assert_text(test_call_fails(f->client, &message, PATH, PROPERTIES, "Set", "ssv", INTERFACE,
+                                         "LogLevel", "u", 7),
+                         invalid);
         assert_is(f->client, "LogLevel", level);
         assert_is(f->client, "LogTarget", target);
         assert_is(f->client, "SyslogIdentifier", "tcpserversocketd");
 }
 
 static void assert_others_may_not(Fixture *f) {
-        g_autofree char *level = NULL;
-        g_autoptr(TestClient) other = NULL;
-
         if (!test_require_root())
                 return;
 
-        level = get(f->client, "LogLevel");
-        other = test_client_new(f->bus, test_other_uid(0));
+        g_autofree char *level = get(f->client, "LogLevel");
+        g_autoptr(TestClient) other = test_client_new(f->bus, test_other_uid(0));
         assert_refuses(other, "LogLevel", "debug", "org.freedesktop.DBus.Error.AccessDenied", NULL);
         assert_is(f->client, "LogLevel", level);
 }
 
 TEST("only the administrator may use LogControl1") {
-        g_autoptr(TestClient) other = NULL;
-        g_autofree char *error = NULL;
-
         assert_others_may_not(f);
         if (geteuid() != 0)
                 return;
 
-        other = test_client_new(f->bus, test_other_uid(0));
-        error = test_call_fails(other, NULL, PATH, PROPERTIES, "Get", "ss", INTERFACE, "LogLevel");
-        g_assert_cmpstr(error, ==, SD_BUS_ERROR_ACCESS_DENIED);
+        g_autoptr(TestClient) other = test_client_new(f->bus, test_other_uid(0));
+        test_assert_text(test_call_fails(other, NULL, PATH, PROPERTIES, "Get", "ss", INTERFACE, "LogLevel"),
+                         SD_BUS_ERROR_ACCESS_DENIED);
 }
 
 /* The service does not choose the bus that it runs on. */

@@ -42,8 +42,7 @@ static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *error) {
 }
 
 static void counted_start(Counted *calls, TestClient *client, sd_bus_message *m) {
-        g_assert_cmpint(sd_bus_call_async(test_client_bus(client), NULL, m, on_answer, calls, UINT64_MAX), >=,
-                        0);
+        must(sd_bus_call_async(test_client_bus(client), NULL, m, on_answer, calls, UINT64_MAX));
         sd_bus_message_unref(m);
         calls->n_sent++;
 }
@@ -79,7 +78,7 @@ static sd_bus_message *new_get(TestClient *client, const char *interface, const 
         sd_bus_message *m = test_message_new(client, TEST_MANAGER_PATH, "org.freedesktop.DBus.Properties",
                                              "Get");
 
-        g_assert_cmpint(sd_bus_message_append(m, "ss", interface, property), >=, 0);
+        must(sd_bus_message_append(m, "ss", interface, property));
         return m;
 }
 
@@ -90,10 +89,10 @@ static void assert_served(Fixture *f, TestClient *bystander) {
 
         for (size_t i = 0; i < ELEMENTS(clients); i++) {
                 g_autofree char *listener = test_listen(clients[i], 0, -1, NULL);
-                sd_bus_message *list;
 
                 test_assert_served(clients[i], listener, "::1");
-                list = test_call(clients[i], TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE, "ListListeners", "");
+                sd_bus_message *list = test_call(clients[i], TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE,
+                                                 "ListListeners", "");
                 sd_bus_message_unref(list);
                 test_listener_call(clients[i], listener, "Close");
         }
@@ -112,8 +111,6 @@ static void make_it_ask(TestClient *client) {
 
 /* It has been refused, and reads all. Then every call is answered, and it goes on as if nothing had been. */
 static void recover(TestClient *client, Counted *calls) {
-        g_autofree char *listener = NULL;
-
         test_client_set_stalled(client, false);
         if (test_bus_is_broker())
                 return;
@@ -122,7 +119,7 @@ static void recover(TestClient *client, Counted *calls) {
         g_test_message("%u calls, %u of them refused", calls->n_sent, calls->n_refused);
         g_assert_cmpuint(calls->n_refused, >, 0);
         make_it_ask(client);
-        listener = test_listen(client, 0, -1, NULL);
+        g_autofree char *listener = test_listen(client, 0, -1, NULL);
         test_listener_call(client, listener, "Close");
 }
 
@@ -204,21 +201,18 @@ TEST("unread errors with long paths do not affect others") {
 
 /* What of all that was sent to it waits in dbus-daemon. */
 static uint64_t get_outgoing_bytes(TestClient *asker, TestClient *client) {
-        sd_bus_message *m = NULL, *reply;
-        g_autoptr(TestCall) call = NULL;
+        sd_bus_message *m = NULL;
         uint32_t bytes = 0;
         const char *key;
 
-        g_assert_cmpint(sd_bus_message_new_method_call(test_client_bus(asker), &m, "org.freedesktop.DBus",
-                                                       "/org/freedesktop/DBus",
-                                                       "org.freedesktop.DBus.Debug.Stats",
-                                                       "GetConnectionStats"),
-                        >=, 0);
-        g_assert_cmpint(sd_bus_message_append(m, "s", test_client_name(client)), >=, 0);
-        call = test_call_start(asker, m);
+        must(sd_bus_message_new_method_call(test_client_bus(asker), &m, "org.freedesktop.DBus",
+                                            "/org/freedesktop/DBus", "org.freedesktop.DBus.Debug.Stats",
+                                            "GetConnectionStats"));
+        must(sd_bus_message_append(m, "s", test_client_name(client)));
+        g_autoptr(TestCall) call = test_call_start(asker, m);
         g_assert_cmpstr(test_call_error(call), ==, NULL);
 
-        reply = test_call_wait(call);
+        sd_bus_message *reply = test_call_wait(call);
         g_assert_cmpint(sd_bus_message_enter_container(reply, 'a', "{sv}"), >, 0);
         while (sd_bus_message_enter_container(reply, 'e', "sv") > 0) {
                 g_assert_cmpint(sd_bus_message_read(reply, "s", &key), >, 0);
@@ -226,7 +220,7 @@ static uint64_t get_outgoing_bytes(TestClient *asker, TestClient *client) {
                         g_assert_cmpint(sd_bus_message_read(reply, "v", "u", &bytes), >, 0);
                 else
                         g_assert_cmpint(sd_bus_message_skip(reply, "v"), >, 0);
-                g_assert_cmpint(sd_bus_message_exit_container(reply), >=, 0);
+                must(sd_bus_message_exit_container(reply));
         }
         return bytes;
 }
@@ -265,7 +259,6 @@ TEST("unread Error signals do not affect others") {
         g_autofree char *listener = test_listen(owner, 0, -1, TEST_CHANNEL, "persistent", "b", true, NULL);
         Counted calls = {};
         uint64_t before = 0;
-        unsigned n_errors;
 
         call_unread(f, counted_make_introspect, owner, N_TO_FILL, &calls);
         if (!test_bus_is_broker())
@@ -278,7 +271,7 @@ TEST("unread Error signals do not affect others") {
         if (test_bus_is_broker())
                 return;
         test_client_sync_service(owner);
-        n_errors = test_client_count_signals(owner, "Error");
+        unsigned n_errors = test_client_count_signals(owner, "Error");
         lose_connections(f->client, listener);
         test_wait_for(test_client_count_signals(owner, "Error") == n_errors + N_LOST);
 }
@@ -347,7 +340,6 @@ static void due_tear_down(Due *d) {
 
 TEST("an unread Pending is postponed until the client has read") {
         g_autoptr(GPtrArray) accepted = NULL;
-        uint64_t start, cpu;
         unsigned order;
         Due d;
 
@@ -355,8 +347,8 @@ TEST("an unread Pending is postponed until the client has read") {
         assert_spared(f, d.owner, d.before);
 
         /* It does not ask again and again whether it may tell. */
-        start = test_now();
-        cpu = test_service_cpu_time(f->service);
+        uint64_t start = test_now();
+        uint64_t cpu = test_service_cpu_time(f->service);
         test_wait_for(test_now() >= start + SECOND);
         cpu = test_service_cpu_time(f->service) - cpu;
         g_assert_cmpuint(cpu, <, SECOND / 4);
@@ -379,17 +371,15 @@ TEST("an unread Pending is postponed until the client has read") {
 
 /* Who comes after one that is not told is. */
 TEST("the next owner gets a postponed Pending") {
-        g_autoptr(GPtrArray) accepted = NULL;
-        g_autoptr(TestNotice) pending = NULL;
         Due d;
 
         due_set_up(&d, f);
         g_clear_pointer(&d.owner, test_client_free);
         test_wait_for(!test_has_owner(f->client, d.listener));
         test_listener_call(f->client, d.listener, "Adopt");
-        pending = test_client_wait_pending(f->client);
+        g_autoptr(TestNotice) pending = test_client_wait_pending(f->client);
         g_assert_cmpstr(pending->listener, ==, d.listener);
-        accepted = test_accept(f->client, d.listener, 1, TEST_ACCEPT_TIMEOUT_MAX);
+        g_autoptr(GPtrArray) accepted = test_accept(f->client, d.listener, 1, TEST_ACCEPT_TIMEOUT_MAX);
         g_assert_cmpuint(accepted->len, ==, 1);
 
         due_tear_down(&d);
@@ -477,12 +467,9 @@ TEST_ON("20000 calls at once are answered", &session_like) {
 }
 
 TEST("pull is served without answering Pings") {
-        g_autofree char *listener = NULL;
-        uint16_t port;
-
         test_client_set_pings(f->client, TEST_PINGS_IGNORE);
-        listener = test_listen(f->client, 0, -1, TEST_PULL, NULL);
-        port = test_get_port(f->client, listener);
+        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PULL, NULL);
+        uint16_t port = test_get_port(f->client, listener);
 
         for (unsigned i = 0; i < 100; i++) {
                 _cleanup_close_ G_GNUC_UNUSED int peer = test_connect("::1", port);
@@ -494,7 +481,7 @@ TEST("pull is served without answering Pings") {
                         sd_bus_message *m = test_message_new(f->client, listener, TEST_LISTENER_INTERFACE,
                                                              "Accept");
 
-                        g_assert_cmpint(sd_bus_message_append(m, "uu", UINT32_C(1), UINT32_C(0)), >=, 0);
+                        must(sd_bus_message_append(m, "uu", UINT32_C(1), UINT32_C(0)));
                         counted_start(&calls, f->client, m);
                 }
                 test_wait_for(calls.n_answered == calls.n_sent);
@@ -503,12 +490,9 @@ TEST("pull is served without answering Pings") {
 }
 
 TEST("acknowledge is served without answering Pings") {
-        g_autofree char *listener = NULL;
-        uint16_t port;
-
         test_client_set_pings(f->client, TEST_PINGS_IGNORE);
-        listener = test_listen(f->client, 0, -1, "acknowledge", "b", true, NULL);
-        port = test_get_port(f->client, listener);
+        g_autofree char *listener = test_listen(f->client, 0, -1, "acknowledge", "b", true, NULL);
+        uint16_t port = test_get_port(f->client, listener);
 
         for (unsigned i = 0; i < 100; i++) {
                 _cleanup_close_ G_GNUC_UNUSED int peer = test_connect("::1", port);
@@ -519,7 +503,7 @@ TEST("acknowledge is served without answering Pings") {
                         sd_bus_message *m = test_message_new(f->client, listener, TEST_LISTENER_INTERFACE,
                                                              "Acknowledge");
 
-                        g_assert_cmpint(sd_bus_message_append(m, "t", accepted->serial), >=, 0);
+                        must(sd_bus_message_append(m, "t", accepted->serial));
                         counted_start(&calls, f->client, m);
                 }
                 test_wait_for(calls.n_answered == calls.n_sent);

@@ -27,10 +27,9 @@ Target target_new_unix(bool abstract, int backlog) {
                         *path = g_build_filename(directory, "socket", NULL);
         struct sockaddr_un un = { .sun_family = AF_UNIX };
         Target t = { .fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0) };
-        size_t n;
 
         g_assert_no_errno(t.fd);
-        n = g_strlcpy(un.sun_path + abstract, path, sizeof(un.sun_path) - 1);
+        size_t n = g_strlcpy(un.sun_path + abstract, path, sizeof(un.sun_path) - 1);
         g_assert_no_errno(bind(t.fd, (const struct sockaddr *) &un,
                                (socklen_t) (G_STRUCT_OFFSET(struct sockaddr_un, sun_path) + n + 1)));
         g_assert_no_errno(listen(t.fd, backlog));

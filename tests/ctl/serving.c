@@ -10,16 +10,15 @@
 
 static bool find_port(Tool *tool, uint16_t *ret) {
         g_autofree char *text = NULL;
-        char *place, *end, *colon;
 
         if (!g_file_get_contents(tool->err, &text, NULL, NULL))
                 return false;
-        place = strstr(text, "Listening on ");
-        end = place ? strchr(place, '\n') : NULL;
+        char *place = strstr(text, "Listening on ");
+        char *end = place ? strchr(place, '\n') : NULL;
         if (!end)
                 return false;
         *end = '\0';
-        colon = strrchr(place, ':');
+        char *colon = strrchr(place, ':');
         g_assert_nonnull(colon);
         *ret = (uint16_t) atoi(colon + 1);
         return true;
@@ -130,10 +129,9 @@ bool serving_is_waiting(pid_t pid) {
 unsigned serving_count_rests(pid_t pid) {
         static const char key[] = "\nvoluntary_ctxt_switches:";
         g_autofree char *path = g_strdup_printf("/proc/%d/status", (int) pid), *text = NULL;
-        const char *place;
 
         g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
-        place = strstr(text, key);
+        const char *place = strstr(text, key);
         g_assert_nonnull(place);
         return (unsigned) atoi(place + strlen(key));
 }

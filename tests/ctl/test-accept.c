@@ -55,13 +55,11 @@ TEST("--inetd has the connection as standard input and output") {
 
 TEST("several ports") {
         uint16_t ports[2];
-        g_autoptr(Tool) tool = NULL;
-        g_autofree char *second = NULL;
 
         ports[1] = test_free_port();
-        second = g_strdup_printf("127.0.0.1:%u", ports[1]);
-        tool = serving_start(f->bus, &ports[0],
-                             WORDS("listen", "--inetd", "0", second, "--", "echo", "here"));
+        g_autofree char *second = g_strdup_printf("127.0.0.1:%u", ports[1]);
+        g_autoptr(Tool) tool = serving_start(f->bus, &ports[0],
+                                             WORDS("listen", "--inetd", "0", second, "--", "echo", "here"));
         test_wait_for(tool_has_complained(tool, second));
         for (size_t i = 0; i < ELEMENTS(ports); i++) {
                 _cleanup_close_ int peer = test_connect("127.0.0.1", ports[i]);
@@ -74,10 +72,8 @@ static char *run(const char *program, ...) {
         g_autofree char *directory = test_make_directory("run"),
                         *path = g_build_filename(directory, "out", NULL);
         g_autoptr(GPtrArray) argv = g_ptr_array_new();
-        g_autoptr(TestChild) child = NULL;
         char *argument = (char *) program, *text;
         va_list arguments;
-        int status;
 
         va_start(arguments, program);
         for (; argument; argument = va_arg(arguments, char *))
@@ -85,9 +81,10 @@ static char *run(const char *program, ...) {
         va_end(arguments);
         g_ptr_array_add(argv, NULL);
 
-        child = test_child_new((const char *const *) argv->pdata, &(TestSpawn) { .log = path });
+        g_autoptr(TestChild) child = test_child_new((const char *const *) argv->pdata,
+                                                    &(TestSpawn) { .log = path });
         test_wait_for_within(240000, test_child_has_exited(child));
-        status = test_child_wait(child);
+        int status = test_child_wait(child);
         g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
         if (status != 0)
                 g_error("%s ended with %d: %s", program, status, text);
@@ -97,16 +94,14 @@ static char *run(const char *program, ...) {
 TEST_IF(test_require_program("busybox") && test_require_program("curl"), "busybox httpd") {
         g_autofree char *directory = test_make_directory("www"),
                         *file = g_build_filename(directory, "file", NULL);
-        g_autofree char *url = NULL, *got = NULL;
-        g_autoptr(Tool) tool = NULL;
         uint16_t port;
 
         g_assert_true(g_file_set_contents(file, "hello from busybox", -1, NULL));
-        tool = serving_start(
+        g_autoptr(Tool) tool = serving_start(
                         f->bus, &port,
                         WORDS("listen", "--inetd", "0", "--", "busybox", "httpd", "-i", "-h", directory));
-        url = g_strdup_printf("http://127.0.0.1:%u/file", port);
-        got = run("curl", "--silent", "--show-error", "--fail", url, NULL);
+        g_autofree char *url = g_strdup_printf("http://127.0.0.1:%u/file", port);
+        g_autofree char *got = run("curl", "--silent", "--show-error", "--fail", url, NULL);
         g_assert_cmpstr(got, ==, "hello from busybox");
 }
 
@@ -122,12 +117,11 @@ TEST_BY_BOTH_IF(test_require_program("ab"), "thousands of connections") {
         const char *n = g_getenv("TEST_ACCEPT_CONNECTIONS") ?: CONNECTIONS;
         g_autofree char *url = NULL, *report = NULL,
                         *complete = g_strdup_printf("Complete requests:      %s\n", n);
-        g_autoptr(Tool) tool = NULL;
         uint16_t port;
 
-        tool = serving_start(f->bus, &port,
-                             WORDS("listen", "--inetd", delivery, "--max-connections=16", "127.0.0.1:0", "--",
-                                   g_getenv("TEST_CTL_ANSWER")));
+        g_autoptr(Tool) tool = serving_start(f->bus, &port,
+                                             WORDS("listen", "--inetd", delivery, "--max-connections=16",
+                                                   "127.0.0.1:0", "--", g_getenv("TEST_CTL_ANSWER")));
         url = g_strdup_printf("http://127.0.0.1:%u/", port);
         report = run("ab", "-q", "-s", "240", "-n", n, "-c", "64", url, NULL);
         g_test_message("%s", report);
@@ -249,11 +243,10 @@ TEST_BY_BOTH_IF(test_require_root(), "one of two ports is lost") {
         uint16_t ports[2];
         g_autoptr(Tool) tool = serving_start(f->bus, &ports[0],
                                              WORDS("listen", "--inetd", delivery, "0", second, "--", "cat"));
-        _cleanup_close_ int peer = -EBADF;
 
         test_wait_for(tool_has_complained(tool, second));
         ports[1] = (uint16_t) atoi(strchr(second, ':') + 1);
-        peer = test_connect("127.0.0.1", ports[1]);
+        _cleanup_close_ int peer = test_connect("127.0.0.1", ports[1]);
         test_send(peer, "a", 1);
         test_expect(peer, "a");
         tool_do(f->bus, "close", "1", NULL);
@@ -281,12 +274,10 @@ static void forbid_pidfds(void *data) {
 
 /* It cannot see when commands end, and tries again. */
 TEST("pidfd_open() fails") {
-        g_autoptr(Tool) tool = NULL;
-        _cleanup_close_ int peer = -EBADF;
         uint16_t port;
 
-        tool = serve_without(f, forbid_pidfds, &port);
-        peer = test_connect("::1", port);
+        g_autoptr(Tool) tool = serve_without(f, forbid_pidfds, &port);
+        _cleanup_close_ int peer = test_connect("::1", port);
         test_wait_for(tool_has_complained(tool,
                                           "Connections have to wait: Too many open files in system.\n"));
         test_send(peer, "a", 1);
@@ -305,12 +296,10 @@ static void forbid_processes(void *data) {
 
 /* A connection that waits for one is closed when the tool ends. */
 TEST("clone() fails") {
-        g_autoptr(Tool) tool = NULL;
-        _cleanup_close_ int peer = -EBADF;
         uint16_t port;
 
-        tool = serve_without(f, forbid_processes, &port);
-        peer = test_connect("::1", port);
+        g_autoptr(Tool) tool = serve_without(f, forbid_processes, &port);
+        _cleanup_close_ int peer = test_connect("::1", port);
         test_wait_for(tool_has_complained(tool,
                                           "Connections have to wait: Resource temporarily unavailable.\n"));
         g_assert_cmpint(serving_end(tool, SIGTERM), ==, 128 + SIGTERM);
@@ -323,15 +312,12 @@ static void forbid_accept(void *data) {
 
 TEST("a shortage is logged once") {
         static const char shortage[] = "Connections have to wait: Too many open files.";
-        g_autoptr(Tool) tool = NULL;
-        _cleanup_close_ int peer = -EBADF;
-        unsigned n_rests;
         uint16_t port;
 
-        tool = serve_without(f, forbid_accept, &port);
-        peer = test_connect("::1", port);
+        g_autoptr(Tool) tool = serve_without(f, forbid_accept, &port);
+        _cleanup_close_ int peer = test_connect("::1", port);
         test_wait_for(tool_has_complained(tool, shortage));
-        n_rests = serving_count_rests(tool->child->pid);
+        unsigned n_rests = serving_count_rests(tool->child->pid);
         test_wait_for(serving_count_rests(tool->child->pid) >= n_rests + 10);
         g_assert_cmpuint(serving_count_complaints(tool, shortage), ==, 1);
         g_assert_cmpint(serving_end(tool, SIGTERM), ==, 128 + SIGTERM);

@@ -157,21 +157,20 @@ static int on_call(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         g_autoptr(sd_bus_message) reply = NULL;
 
         if (sd_bus_message_is_method_call(m, NULL, "ListListeners") > 0) {
-                g_assert_cmpint(sd_bus_message_new_method_return(m, &reply), >=, 0);
-                g_assert_cmpint(sd_bus_message_open_container(reply, 'a', "(oa{sv})"), >=, 0);
-                g_assert_cmpint(sd_bus_message_open_container(reply, 'r', "oa{sv}"), >=, 0);
-                g_assert_cmpint(sd_bus_message_append(reply, "o", HOSTILE_PATH), >=, 0);
-                g_assert_cmpint(append_listener(reply), >=, 0);
-                g_assert_cmpint(sd_bus_message_close_container(reply), >=, 0);
-                g_assert_cmpint(sd_bus_message_close_container(reply), >=, 0);
+                must(sd_bus_message_new_method_return(m, &reply));
+                must(sd_bus_message_open_container(reply, 'a', "(oa{sv})"));
+                must(sd_bus_message_open_container(reply, 'r', "oa{sv}"));
+                must(sd_bus_message_append(reply, "o", HOSTILE_PATH));
+                must(append_listener(reply));
+                must(sd_bus_message_close_container(reply));
+                must(sd_bus_message_close_container(reply));
         } else if (sd_bus_message_is_method_call(m, NULL, "GetAll") > 0) {
-                g_assert_cmpint(sd_bus_message_new_method_return(m, &reply), >=, 0);
+                must(sd_bus_message_new_method_return(m, &reply));
                 if (streq(sd_bus_message_get_path(m), HOSTILE_PATH))
-                        g_assert_cmpint(append_listener(reply), >=, 0);
+                        must(append_listener(reply));
                 else
-                        g_assert_cmpint(sd_bus_message_append(reply, "a{sv}", 2, "Version", "s", HOSTILE,
-                                                              "AllowedAddresses", "as", 1, HOSTILE),
-                                        >=, 0);
+                        must(sd_bus_message_append(reply, "a{sv}", 2, "Version", "s", HOSTILE,
+                                                   "AllowedAddresses", "as", 1, HOSTILE));
         } else if (sd_bus_message_is_method_call(m, NULL, "Close") > 0)
                 return sd_bus_error_set(error, "org.example.Hostile", HOSTILE);
         else
@@ -191,9 +190,7 @@ TEST_ALONE_IF(test_require_root(), "a port that the configuration forbids") {
         g_autoptr(ToolResult) result = NULL;
         sd_bus_slot *slot = NULL;
 
-        g_assert_cmpint(sd_bus_add_object(test_client_bus(service), &slot, TEST_MANAGER_PATH, on_listen,
-                                          NULL),
-                        >=, 0);
+        must(sd_bus_add_object(test_client_bus(service), &slot, TEST_MANAGER_PATH, on_listen, NULL));
         test_call_driver(service, "RequestName", "su", TEST_BUS_NAME, 0);
         result = tool_run_full(bus, NULL, test_other_uid(0), WORDS("listen", "80", "--", "true"));
         tool_assert_fails(result, 1, "does not allow port 80; see AllowedPorts=", NULL);
@@ -215,8 +212,7 @@ TEST_ALONE("text of other programs does no harm") {
         g_autoptr(TestClient) impostor = test_client_new(bus, (uid_t) -1);
         sd_bus_slot *slot = NULL;
 
-        g_assert_cmpint(sd_bus_add_fallback(test_client_bus(impostor), &slot, "/org/example", on_call, NULL),
-                        >=, 0);
+        must(sd_bus_add_fallback(test_client_bus(impostor), &slot, "/org/example", on_call, NULL));
         test_call_driver(impostor, "RequestName", "su", TEST_BUS_NAME, 0);
 
         g_autoptr(ToolResult) list = tool_run(bus, "list", NULL), show = tool_run(bus, "show", "1", NULL),

@@ -150,13 +150,12 @@ TEST("both limits") {
 TEST("relay leaves excess connections in the kernel") {
         Crowd c = {};
         uint16_t port, target;
-        g_autofree char *to = NULL;
         g_autoptr(Tool) echo = serving_start(f->bus, &target,
                                              WORDS("listen", "--inetd", "127.0.0.1:0", "--", "cat"));
-        g_autoptr(Tool) tool = NULL;
 
-        to = g_strdup_printf("127.0.0.1:%u", target);
-        tool = serving_start(f->bus, &port, WORDS("relay", "--max-connections=3", "127.0.0.1:0", to));
+        g_autofree char *to = g_strdup_printf("127.0.0.1:%u", target);
+        g_autoptr(Tool) tool = serving_start(f->bus, &port,
+                                             WORDS("relay", "--max-connections=3", "127.0.0.1:0", to));
         for (unsigned i = 0; i < 20; i++)
                 crowd_connect(&c, NULL, port);
         test_wait_for(crowd_count_served(&c) == 3);

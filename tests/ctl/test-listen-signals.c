@@ -87,14 +87,12 @@ static void enter_own_group(void *data) {
 
 /* In a process group of its own, as a job of a shell. */
 TEST("stops and continues with the command") {
-        g_autoptr(Tool) tool = NULL;
         uint16_t port;
-        pid_t command;
 
         tool_set_up_with(enter_own_group);
-        tool = start_teller(f->bus, &port);
+        g_autoptr(Tool) tool = start_teller(f->bus, &port);
         tool_set_up_with(NULL);
-        command = serving_get_child(tool->child->pid);
+        pid_t command = serving_get_child(tool->child->pid);
         test_child_signal(tool->child, SIGTSTP);
         test_wait_for(serving_get_state(tool->child->pid) == 'T' && serving_get_state(command) == 'T');
         test_child_signal(tool->child, SIGCONT);

@@ -96,16 +96,13 @@ static void go_there(void *data) {
 
 /* An empty part of PATH is the working directory; environ(7). */
 TEST("finds the command in the working directory") {
-        g_autofree char *program = NULL;
-        g_autoptr(ToolResult) result = NULL;
-
         here = test_make_directory("here");
-        program = g_build_filename(here, "only-here", NULL);
+        g_autofree char *program = g_build_filename(here, "only-here", NULL);
         g_assert_true(g_file_set_contents_full(program, "#!/bin/sh\necho found\n", -1,
                                                G_FILE_SET_CONTENTS_NONE, 0755, NULL));
         tool_set_up_with(go_there);
-        result = tool_run_full(f->bus, WORDS("PATH=/usr/bin::/bin"), 0,
-                               WORDS("listen", "--quiet", "0", "--", "only-here"));
+        g_autoptr(ToolResult) result = tool_run_full(f->bus, WORDS("PATH=/usr/bin::/bin"), 0,
+                                                     WORDS("listen", "--quiet", "0", "--", "only-here"));
         tool_set_up_with(NULL);
         g_assert_cmpstr(result->err, ==, "");
         g_assert_cmpstr(result->out, ==, "found\n");
@@ -118,11 +115,11 @@ TEST("ignores directories that it may not search") {
         g_autofree char *hidden = test_make_directory("hidden"),
                         *path = g_strdup_printf("PATH=%s:/usr/bin:/bin", hidden);
         const char *const environment[] = { path, NULL };
-        g_autoptr(ToolResult) result = NULL;
 
         g_assert_no_errno(chmod(hidden, 0));
-        result = tool_run_full(f->bus, environment, geteuid() == 0 ? test_other_uid(0) : 0,
-                               WORDS("listen", "--quiet", "0", "--", "there-is-no-such-program"));
+        g_autoptr(ToolResult) result = tool_run_full(
+                        f->bus, environment, geteuid() == 0 ? test_other_uid(0) : 0,
+                        WORDS("listen", "--quiet", "0", "--", "there-is-no-such-program"));
         g_assert_no_errno(chmod(hidden, 0700));
         g_assert_cmpstr(result->err, ==,
                         "Failed to execute \"there-is-no-such-program\": no such program.\n");
@@ -161,11 +158,11 @@ TEST("leaves the command alone") {
 TEST("persistent is all or nothing") {
         uint16_t first = test_free_port();
         g_autofree char *free_port = g_strdup_printf("%u", first), *listener = NULL, *taken = NULL;
-        g_autoptr(ToolResult) result = NULL;
 
         listener = test_listen(f->client, 0, -1, NULL);
         taken = g_strdup_printf("%u", test_get_port(f->client, listener));
-        result = tool_run(f->bus, "listen", "--persistent", free_port, taken, "--", "true", NULL);
+        g_autoptr(ToolResult) result = tool_run(f->bus, "listen", "--persistent", free_port, taken, "--",
+                                                "true", NULL);
         g_assert_cmpint(result->status, ==, 1);
         g_assert_false(test_service_is_listening(f->service, first));
 }

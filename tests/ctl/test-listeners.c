@@ -79,12 +79,11 @@ TEST("the table shows states") {
         g_autofree G_GNUC_UNUSED char *paused = test_listen(f->client, 0, -1, "paused", "b", true, NULL),
                                       *orphan = test_listen(leaver, 0, -1, PERSISTENT, NULL),
                                       *listening = test_listen(f->client, 0, -1, NULL);
-        g_autoptr(ToolResult) list = NULL;
         g_auto(GStrv) lines = NULL;
 
         g_clear_pointer(&leaver, test_client_free);
         test_wait_for(!test_has_owner(f->client, orphan));
-        list = tool_run(f->bus, "list", "--no-legend", NULL);
+        g_autoptr(ToolResult) list = tool_run(f->bus, "list", "--no-legend", NULL);
         lines = g_strsplit(list->out, "\n", -1);
         g_assert_cmpuint(g_strv_length(lines), ==, 4);
         g_assert_nonnull(strstr(lines[0], " paused "));
@@ -166,17 +165,14 @@ TEST_IF(test_require_root(), "close closes all, and reports what fails") {
 
 TEST("pause and resume work") {
         g_autofree char *listener = test_listen(f->client, 0, -1, PERSISTENT, "name", "s", "web", NULL);
-        g_autoptr(TestAccepted) accepted = NULL;
-        _cleanup_close_ int peer = -EBADF;
 
         tool_do(f->bus, "pause", "web", NULL);
         g_assert_true(test_get_bool(f->client, listener, "Paused"));
-        peer = test_connect("::1", test_get_port(f->client, listener));
+        _cleanup_close_ int peer = test_connect("::1", test_get_port(f->client, listener));
         g_assert_cmpuint(test_get_u64(f->client, listener, "Accepted"), ==, 0);
 
         tool_do(f->bus, "resume", "1", NULL);
-        accepted = test_client_wait_accepted(f->client);
-        test_assert_connected(peer, accepted->socket);
+        test_client_expect_peer(f->client, NULL, peer);
 }
 
 TEST("status shows the process, counters and limits") {
@@ -185,14 +181,12 @@ TEST("status shows the process, counters and limits") {
         g_autoptr(TestAccepted) accepted = test_client_wait_accepted(f->client);
         g_autofree char *process = g_strdup_printf("Process: %i, of the user ",
                                                    (int) test_service_pid(f->service));
-        g_autoptr(json_object) status = NULL;
-        g_autoptr(ToolResult) result = NULL;
         json_object *counters, *limits;
 
         test_assert_connected(peer, accepted->socket);
         test_wait_for(test_get_u64(f->client, listener, "Delivered") == 1);
-        status = tool_run_json(f->bus, "status", "--json=short", NULL);
-        result = tool_run(f->bus, "status", NULL);
+        g_autoptr(json_object) status = tool_run_json(f->bus, "status", "--json=short", NULL);
+        g_autoptr(ToolResult) result = tool_run(f->bus, "status", NULL);
 
         json_assert_members(status, "version", "string", "owner", "string", "pid", "int", "uid", "int",
                             "limits", "object", "counters", "object", NULL);

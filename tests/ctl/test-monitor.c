@@ -52,11 +52,10 @@ TEST_IF(test_require_root(), "connections") {
                         " listener 1: connection 1 from 127.0.0.1:%u to 127.0.0.1:%u, for %s\n",
                         test_local_port(peer), test_get_port(f->client, listener),
                         test_client_name(f->client));
-        g_autoptr(json_object) event = NULL;
 
         test_wait_for(tool_has_written(people, line));
         test_wait_for(tool_has_written(programs, "}\n"));
-        event = read_line(programs, 0);
+        g_autoptr(json_object) event = read_line(programs, 0);
         json_assert_members(event, "event", "string", "realtimeUSec", "int", "listener", "int", "path",
                             "string", "client", "string", "serial", "int", "remoteAddress", "string",
                             "remotePort", "int", "localAddress", "string", "localPort", "int", "binaryType",
@@ -73,12 +72,11 @@ TEST_IF(test_require_root(), "listeners that end") {
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         g_autoptr(Tool) people = watch(f, WORDS("monitor")),
                         programs = watch(f, WORDS("monitor", "--json=short"));
-        g_autoptr(json_object) event = NULL;
 
         test_listener_call(f->client, listener, "Close");
         test_wait_for(tool_has_written(people, " listener 1: closed (owner)\n"));
         test_wait_for(tool_has_written(programs, "}\n"));
-        event = read_line(programs, 0);
+        g_autoptr(json_object) event = read_line(programs, 0);
         json_assert_members(event, "event", "string", "realtimeUSec", "int", "listener", "int", "path",
                             "string", "client", "string", "reason", "string", NULL);
         g_assert_cmpstr(json_get_string(event, "event"), ==, "closed");
@@ -96,11 +94,10 @@ TEST_IF(test_require_root(), "errors") {
         g_autofree char *text = g_strdup_printf(" listener 1: error: %.*s (%s:%u)\n",
                                                 (int) (strrchr(error->message, '[') - error->message - 1),
                                                 error->message, error->filename, error->line);
-        g_autoptr(json_object) event = NULL;
 
         test_wait_for(tool_has_written(people, text));
         test_wait_for(tool_has_written(programs, "}\n"));
-        event = read_line(programs, 0);
+        g_autoptr(json_object) event = read_line(programs, 0);
         json_assert_members(event, "event", "string", "realtimeUSec", "int", "listener", "int", "path",
                             "string", "client", "string", "message", "string", "filename", "string",
                             "lineNumber", "int", "columnNumber", "int", NULL);
@@ -116,18 +113,17 @@ TEST_IF(test_require_root(), "connections of delivery pull") {
         _cleanup_close_ int peer = test_connect("::1", test_get_port(f->client, listener));
         g_autoptr(TestNotice) pending = test_client_wait_pending(f->client);
         g_autoptr(GPtrArray) connections = test_accept(f->client, listener, 5, 1000);
-        g_autoptr(json_object) first = NULL, second = NULL;
         g_autofree char *line = g_strdup_printf(" listener 1: a connection waits for %s\n",
                                                 test_client_name(f->client));
 
         g_assert_cmpstr(pending->listener, ==, listener);
         g_assert_cmpuint(connections->len, ==, 1);
         test_wait_for(tool_has_written(tool, "\"connection\""));
-        first = read_line(tool, 0);
+        g_autoptr(json_object) first = read_line(tool, 0);
         json_assert_members(first, "event", "string", "realtimeUSec", "int", "listener", "int", "path",
                             "string", "client", "string", NULL);
         g_assert_cmpstr(json_get_string(first, "event"), ==, "pending");
-        second = read_line(tool, 1);
+        g_autoptr(json_object) second = read_line(tool, 1);
         g_assert_cmpstr(json_get_string(second, "path"), ==, listener);
         g_assert_cmpuint(json_get_number(second, "remotePort"), ==, test_local_port(peer));
         test_wait_for(tool_has_written(people, line));
@@ -143,11 +139,10 @@ TEST_IF(test_require_root(), "connections through a channel") {
         _cleanup_close_ int channel = test_listener_call_fd(f->client, listener, "OpenChannel");
         _cleanup_close_ int peer = test_connect("::1", test_get_port(f->client, listener));
         _cleanup_close_ int ours = test_channel_receive(channel, &serial);
-        g_autoptr(json_object) event = NULL;
 
         test_assert_connected(peer, ours);
         test_wait_for(tool_has_written(tool, "}\n"));
-        event = read_line(tool, 0);
+        g_autoptr(json_object) event = read_line(tool, 0);
         json_assert_members(event, "event", "string", "realtimeUSec", "int", "listener", "int", "path",
                             "string", "client", "string", "count", "int", NULL);
         g_assert_cmpstr(json_get_string(event, "event"), ==, "connections");
@@ -174,10 +169,10 @@ TEST_IF(test_require_root() && test_require_program("jq"), "jq understands it") 
                         WORDS("sh", "-c",
                               "\"$TEST_CTL\" monitor --json=short | jq --unbuffered --raw-output"
                               " '\"\\(.event) \\(.listener) \\(.remotePort) \\(.reason)\"'"));
-        g_autofree char *listener = NULL, *expected = NULL;
+        g_autofree char *expected = NULL;
 
         test_wait_for(test_file_contains(out, "Monitoring listeners"));
-        listener = test_listen(f->client, 0, -1, NULL);
+        g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         {
                 _cleanup_close_ int peer = connect_peer(f, listener);
 
@@ -216,17 +211,15 @@ static unsigned count_events(const char *text) {
 TEST_IF(test_require_root(), "a reader that hangs does not stop the service") {
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         g_autoptr(GString) written = g_string_new(NULL);
-        _cleanup_close_ int output = -EBADF;
-        g_autoptr(Tool) tool = NULL;
         char buffer[4096];
         int ends[2];
         ssize_t n;
 
         g_assert_no_errno(pipe2(ends, O_CLOEXEC));
-        output = ends[0];
+        _cleanup_close_ int output = ends[0];
         output_of_tool = ends[1];
         tool_set_up_with(write_to_pipe);
-        tool = watch(f, WORDS("monitor", "--json=pretty"));
+        g_autoptr(Tool) tool = watch(f, WORDS("monitor", "--json=pretty"));
         tool_set_up_with(NULL);
         close(ends[1]);
 

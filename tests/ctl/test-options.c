@@ -32,7 +32,7 @@ static char *read_variant(sd_bus_message *m) {
                 g_auto(GStrv) strings = NULL;
                 g_autofree char *joined = NULL;
 
-                g_assert_cmpint(sd_bus_message_read_strv(m, &strings), >=, 0);
+                must(sd_bus_message_read_strv(m, &strings));
                 joined = g_strjoinv(" ", strings);
                 text = g_strdup_printf("as %s", joined);
         } else if (streq(contents, "s")) {
@@ -49,7 +49,7 @@ static char *read_variant(sd_bus_message *m) {
                 g_assert_cmpint(sd_bus_message_read_basic(m, 'h', &b), >, 0);
                 text = g_strdup("h");
         }
-        g_assert_cmpint(sd_bus_message_exit_container(m), >=, 0);
+        must(sd_bus_message_exit_container(m));
         return text;
 }
 
@@ -63,13 +63,13 @@ static int on_listen(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         g_hash_table_remove_all(r->options);
         r->interactive = sd_bus_message_get_allow_interactive_authorization(m) > 0;
         g_assert_cmpint(sd_bus_message_read_basic(m, 'i', &r->port), >, 0);
-        g_assert_cmpint(sd_bus_message_enter_container(m, 'a', "{sv}"), >=, 0);
+        must(sd_bus_message_enter_container(m, 'a', "{sv}"));
         while (sd_bus_message_enter_container(m, 'e', "sv") > 0) {
                 g_assert_cmpint(sd_bus_message_read_basic(m, 's', &key), >, 0);
                 g_assert_true(g_hash_table_insert(r->options, g_strdup(key), read_variant(m)));
-                g_assert_cmpint(sd_bus_message_exit_container(m), >=, 0);
+                must(sd_bus_message_exit_container(m));
         }
-        g_assert_cmpint(sd_bus_message_exit_container(m), >=, 0);
+        must(sd_bus_message_exit_container(m));
         g_assert_cmpint(sd_bus_message_read_basic(m, 'i', &r->backlog), >, 0);
         return sd_bus_error_set(error, SD_BUS_ERROR_ADDRESS_IN_USE, "Heard");
 }
@@ -78,9 +78,7 @@ static void set_up(Recorder *r, const void *data) {
         r->bus = test_bus_new(NULL);
         r->service = test_client_new(r->bus, (uid_t) -1);
         r->options = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
-        g_assert_cmpint(sd_bus_add_object(test_client_bus(r->service), &r->slot, TEST_MANAGER_PATH, on_listen,
-                                          r),
-                        >=, 0);
+        must(sd_bus_add_object(test_client_bus(r->service), &r->slot, TEST_MANAGER_PATH, on_listen, r));
         test_call_driver(r->service, "RequestName", "su", TEST_BUS_NAME, 0);
 }
 

@@ -21,13 +21,12 @@ static int compare(const void *a, const void *b) {
 static void allow_descriptors(pid_t pid, unsigned more) {
         g_autofree char *path = g_strdup_printf("/proc/%d/fd", (int) pid);
         g_autoptr(GArray) fds = g_array_new(false, false, sizeof(int));
-        g_autoptr(GDir) directory = NULL;
         struct rlimit limit;
         const char *name;
         unsigned i = 0;
 
         test_wait_for(serving_is_waiting(pid));
-        directory = g_dir_open(path, 0, NULL);
+        g_autoptr(GDir) directory = g_dir_open(path, 0, NULL);
         g_assert_nonnull(directory);
         while ((name = g_dir_read_name(directory))) {
                 int fd = atoi(name);
@@ -249,13 +248,12 @@ static void forbid_accept(void *data) {
 }
 
 TEST("accept is forbidden") {
-        _cleanup_close_ int client = -EBADF;
         Relayed r;
 
         tool_set_up_with(forbid_accept);
         r = relay_start(f, target_new(), NULL);
         tool_set_up_with(NULL);
-        client = test_connect("::1", r.port);
+        _cleanup_close_ int client = test_connect("::1", r.port);
         test_wait_for(tool_has_complained(
                         r.tool,
                         "Connections have to wait: a firewall or security module prevents accepting them.\n"));

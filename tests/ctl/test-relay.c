@@ -69,12 +69,11 @@ static void *send_stream(void *data) {
 
         for (unsigned left = s->n; left > 0;) {
                 unsigned piece = (unsigned) g_rand_int_range(random, 1, PIECE_MAX);
-                ssize_t n;
 
                 piece = MIN(piece, left);
                 for (unsigned i = 0; i < piece / 4 + 1; i += 97)
                         buffer[i] = g_rand_int(random);
-                n = send(s->fd, buffer, piece, MSG_NOSIGNAL);
+                ssize_t n = send(s->fd, buffer, piece, MSG_NOSIGNAL);
                 g_assert_cmpint(n, ==, piece);
                 g_checksum_update(checksum, (const guchar *) buffer, piece);
                 left -= piece;
@@ -248,10 +247,10 @@ TEST("urgent bytes of a path") {
 /* Before the connection is accepted. */
 TEST("an urgent greeting") {
         Relayed r = relay_start(f, target_new(), NULL);
-        _cleanup_close_ int client = -EBADF, target = -EBADF;
+        _cleanup_close_ int target = -EBADF;
 
         stop(&r);
-        client = test_connect("127.0.0.1", r.port);
+        _cleanup_close_ int client = test_connect("127.0.0.1", r.port);
         for (unsigned i = 0; i < 3; i++)
                 g_assert_cmpint(send(client, "!", 1, MSG_OOB | MSG_NOSIGNAL), ==, 1);
         test_child_signal(r.tool->child, SIGCONT);
@@ -346,17 +345,16 @@ TEST_IF(test_require_program("busybox") && test_require_program("curl"), "real p
                         *file = g_build_filename(directory, "file", NULL);
         g_autofree char *got = g_build_filename(directory, "got", NULL), *to = NULL, *url = NULL;
         g_autoptr(GString) content = g_string_new(NULL);
-        g_autoptr(Tool) httpd = NULL, relay = NULL;
         uint16_t target, port;
 
         for (unsigned i = 0; i < 200000; i++)
                 g_string_append_printf(content, "line %u\n", i);
         g_assert_true(g_file_set_contents(file, content->str, -1, NULL));
-        httpd = serving_start(
+        g_autoptr(Tool) httpd = serving_start(
                         f->bus, &target,
                         WORDS("listen", "--inetd", "0", "--", "busybox", "httpd", "-i", "-h", directory));
         to = g_strdup_printf("localhost:%u", target);
-        relay = serving_start(f->bus, &port, WORDS("relay", "127.0.0.1:0", to));
+        g_autoptr(Tool) relay = serving_start(f->bus, &port, WORDS("relay", "127.0.0.1:0", to));
         url = g_strdup_printf("http://127.0.0.1:%u/file", port);
         test_run_command("curl", "--silent", "--show-error", "--fail", "--output", got, url, NULL);
         test_run_command("cmp", file, got, NULL);

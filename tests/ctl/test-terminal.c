@@ -87,14 +87,13 @@ TEST("lines fit") {
                         *port = g_strdup_printf(" %u ", test_get_port(f->client, listener)), *narrow = NULL,
                         *narrower = NULL, *full = NULL, *wide = NULL;
         static const char *const columns[] = { "COLUMNS=70", NULL };
-        g_autoptr(ToolResult) piped = NULL, told = NULL;
 
         narrow = list_at_width(f, 80, NULL);
         narrower = list_at_width(f, 40, "--no-legend");
         full = list_at_width(f, 80, "--full");
         wide = list_at_width(f, 200, NULL);
-        piped = tool_run(f->bus, "list", NULL);
-        told = tool_run_full(f->bus, columns, 0, WORDS("list", "--no-legend"));
+        g_autoptr(ToolResult) piped = tool_run(f->bus, "list", NULL);
+        g_autoptr(ToolResult) told = tool_run_full(f->bus, columns, 0, WORDS("list", "--no-legend"));
 
         g_assert_cmpint(g_utf8_strlen(narrow, -1), ==, 80);
         g_assert_true(g_str_has_suffix(narrow, "…"));
@@ -168,10 +167,9 @@ TEST("the options of the pager") {
 
 TEST("a pager changes neither colours nor width") {
         g_autofree char *name = g_strnfill(100, 'x');
-        g_autoptr(Terminal) t = NULL;
 
         g_free(test_listen(f->client, 0, -1, "name", "s", name, NULL));
-        t = terminal_new(f->bus, WORDS("PAGER=" PAGER, IN_SESSION), 80, WORDS("list"));
+        g_autoptr(Terminal) t = terminal_new(f->bus, WORDS("PAGER=" PAGER, IN_SESSION), 80, WORDS("list"));
         g_assert_cmpint(terminal_wait(t), ==, 0);
         g_assert_nonnull(strstr(t->shown->str, ESCAPE));
         g_assert_nonnull(strstr(t->shown->str, "…"));
@@ -181,12 +179,11 @@ TEST("a pager changes neither colours nor width") {
 /* To leave the pager early is no error. The output is larger than a pipe. */
 TEST("a pager that exits early") {
         g_autofree char *name = g_strnfill(255, 'x');
-        g_autoptr(Terminal) t = NULL;
 
         for (unsigned i = 0; i < 250; i++)
                 g_free(test_listen(f->client, 0, -1, "name", "s", name, NULL));
-        t = terminal_new(f->bus, WORDS("PAGER=read line; echo \"<$line>\"", IN_SESSION), 80,
-                         WORDS("list", "--full"));
+        g_autoptr(Terminal) t = terminal_new(f->bus, WORDS("PAGER=read line; echo \"<$line>\"", IN_SESSION),
+                                             80, WORDS("list", "--full"));
         g_assert_cmpint(terminal_wait(t), ==, 0);
         g_assert_nonnull(strstr(t->shown->str, "<"));
         g_assert_null(strstr(t->shown->str, "Failed to write"));
@@ -207,7 +204,6 @@ TEST_IF(test_require_root(), "the agent is started as the tool was") {
                         *path = g_strdup_printf("PATH=%s:%s", directory, g_getenv("PATH"));
         const char *const environment[] = { path, NULL };
         const struct passwd *user;
-        g_autoptr(Terminal) t = NULL;
 
         user = getpwuid(test_other_uid(0));
         g_assert_true(g_file_set_contents(agent, "#!/bin/sh\necho \"<$(ulimit -Sn)>\"\n", -1, NULL));
@@ -215,7 +211,8 @@ TEST_IF(test_require_root(), "the agent is started as the tool was") {
         g_assert_no_errno(chmod(directory, 0755));
 
         tool_set_up_with(allow_few_descriptors);
-        t = terminal_new_full(f->bus, environment, 80, user->pw_name, WORDS("listen", "0", "--", "true"));
+        g_autoptr(Terminal) t = terminal_new_full(f->bus, environment, 80, user->pw_name,
+                                                  WORDS("listen", "0", "--", "true"));
         tool_set_up_with(NULL);
         /* There is no polkit here, so that it is denied. */
         g_assert_cmpint(terminal_wait(t), ==, 1);
@@ -225,7 +222,6 @@ TEST_IF(test_require_root(), "the agent is started as the tool was") {
 TEST("help") {
         g_autoptr(Terminal) t = terminal_new(f->bus, WORDS("PAGER=" PAGER, IN_SESSION), 80, WORDS("--help"));
         g_autoptr(Terminal) narrow = terminal_new(f->bus, WORDS(NO_PAGER, "NO_COLOR=1"), 80, WORDS("--help"));
-        g_autofree char *widest = NULL;
         g_autoptr(ToolResult) plain = tool_run(f->bus, "list", "-h", NULL),
                               verb = tool_run(f->bus, "help", NULL),
                               version = tool_run(f->bus, "--version", NULL);
@@ -236,7 +232,7 @@ TEST("help") {
         g_assert_cmpstr(plain->err, ==, "");
         g_assert_cmpstr(verb->out, ==, plain->out);
         g_assert_cmpint(terminal_wait(narrow), ==, 0);
-        widest = widest_line(narrow->shown->str);
+        g_autofree char *widest = widest_line(narrow->shown->str);
         g_assert_cmpint(g_utf8_strlen(widest, -1), <=, 80);
         g_assert_true(g_str_has_prefix(plain->out, "tcpserversocketctl [OPTIONS…] VERB …\n"));
         g_assert_null(strchr(plain->out, '\033'));

@@ -189,24 +189,21 @@ static GPtrArray *collect(va_list arguments) {
 }
 
 ToolResult *tool_run(TestBus *bus, ...) {
-        g_autoptr(GPtrArray) argv = NULL;
         va_list arguments;
 
         va_start(arguments, bus);
-        argv = collect(arguments);
+        g_autoptr(GPtrArray) argv = collect(arguments);
         va_end(arguments);
         return tool_run_full(bus, NULL, 0, (const char *const *) argv->pdata);
 }
 
 void tool_do(TestBus *bus, ...) {
-        g_autoptr(ToolResult) result = NULL;
-        g_autoptr(GPtrArray) argv = NULL;
         va_list arguments;
 
         va_start(arguments, bus);
-        argv = collect(arguments);
+        g_autoptr(GPtrArray) argv = collect(arguments);
         va_end(arguments);
-        result = tool_run_full(bus, NULL, 0, (const char *const *) argv->pdata);
+        g_autoptr(ToolResult) result = tool_run_full(bus, NULL, 0, (const char *const *) argv->pdata);
         g_assert_cmpstr(result->out, ==, "");
         g_assert_cmpstr(result->err, ==, "");
         g_assert_cmpint(result->status, ==, 0);
@@ -222,16 +219,14 @@ void tool_result_free(ToolResult *result) {
 }
 
 json_object *tool_run_json(TestBus *bus, ...) {
-        g_autoptr(ToolResult) result = NULL;
-        g_autoptr(GPtrArray) argv = NULL;
         va_list arguments;
         json_object *o;
 
         va_start(arguments, bus);
-        argv = collect(arguments);
+        g_autoptr(GPtrArray) argv = collect(arguments);
         va_end(arguments);
 
-        result = tool_run_full(bus, NULL, 0, (const char *const *) argv->pdata);
+        g_autoptr(ToolResult) result = tool_run_full(bus, NULL, 0, (const char *const *) argv->pdata);
         g_assert_cmpstr(result->err, ==, "");
         g_assert_cmpint(result->status, ==, 0);
         o = json_tokener_parse(result->out);

@@ -82,9 +82,8 @@ __attribute__((constructor)) static void start(void) {
         const char *path = getenv(FAULT_FILE_VARIABLE);
         void *frames[1];
         void *p;
-        int fd;
 
-        fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
+        int fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
         if (fd < 0)
                 return;
 
@@ -118,15 +117,13 @@ static void end_process(FaultKind kind) {
 }
 
 static bool fails(FaultKind kind) {
-        uint32_t ordinal;
-
         if (!control || control->mode == FAULT_OFF)
                 return false;
 
         if (kind != FAULT_ALLOCATION)
                 end_process(kind);
 
-        ordinal = control->counts[kind]++;
+        uint32_t ordinal = control->counts[kind]++;
         if (control->mode != FAULT_FAIL || kind != control->kind || ordinal != control->ordinal ||
             control->fired)
                 return false;

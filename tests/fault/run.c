@@ -17,7 +17,7 @@ bool run_has_ended(Run *run) {
 bool run_wait_step(uint64_t deadline) {
         if (test_now() > deadline)
                 return false;
-        g_assert_cmpint(sd_event_run(test_event(), 500), >=, 0);
+        must(sd_event_run(test_event(), 500));
         return true;
 }
 
@@ -92,30 +92,27 @@ bool run_call_listener(Run *run, const char *member) {
 bool run_listen(Run *run) {
         sd_bus_message *m = test_message_new(run->client, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE,
                                              "Listen");
-        _cleanup_close_ int theirs = -EBADF;
-        g_autoptr(TestCall) call = NULL;
-        sd_bus_message *reply;
         const char *path;
         const char *const prefixes[] = { "127.0.0.0/8", "::1", NULL };
         int ends[2];
 
         g_assert_no_errno(pipe2(ends, O_CLOEXEC));
-        theirs = ends[0];
+        _cleanup_close_ int theirs = ends[0];
         (void) close_fd(run->lifetime);
         run->lifetime = ends[1];
-        g_assert_cmpint(sd_bus_message_append(m, "i", (int) run->port), >=, 0);
+        must(sd_bus_message_append(m, "i", (int) run->port));
         test_message_append_options(m, "delivery", "s", run->scenario->delivery, "localAddress", "s", "::1",
                                     "interface", "s", "lo", "name", "s", "faults", "lifetime", "h", theirs,
                                     streq(run->scenario->delivery, "socket") ? NULL : "allowFrom", "as",
                                     prefixes, run->scenario->acknowledge ? "acknowledge" : NULL, "b", true,
                                     NULL);
-        g_assert_cmpint(sd_bus_message_append(m, "i", -1), >=, 0);
-        call = test_call_start(run->client, m);
-        reply = run_ask(run, call, "Listen");
+        must(sd_bus_message_append(m, "i", -1));
+        g_autoptr(TestCall) call = test_call_start(run->client, m);
+        sd_bus_message *reply = run_ask(run, call, "Listen");
         if (!reply)
                 return false;
 
-        g_assert_cmpint(sd_bus_message_read(reply, "o", &path), >=, 0);
+        must(sd_bus_message_read(reply, "o", &path));
         g_free(run->listener);
         run->listener = g_strdup(path);
         return true;
@@ -124,9 +121,8 @@ bool run_listen(Run *run) {
 void run_synchronize(Run *run) {
         sd_bus_message *m = test_message_new(run->client, TEST_MANAGER_PATH,
                                              "org.freedesktop.DBus.Properties", "GetAll");
-        g_autoptr(TestCall) call = NULL;
 
-        g_assert_cmpint(sd_bus_message_append(m, "s", TEST_MANAGER_INTERFACE), >=, 0);
-        call = test_call_start(run->client, m);
+        must(sd_bus_message_append(m, "s", TEST_MANAGER_INTERFACE));
+        g_autoptr(TestCall) call = test_call_start(run->client, m);
         (void) run_ask(run, call, "GetAll");
 }

@@ -31,14 +31,13 @@ static uint64_t get_counter(Run *run, const char *name) {
         sd_bus_message *m = test_message_new(run->client, run->listener, "org.freedesktop.DBus.Properties",
                                              "Get"),
                        *reply;
-        g_autoptr(TestCall) call = NULL;
         uint64_t count = UINT64_MAX;
 
-        g_assert_cmpint(sd_bus_message_append(m, "ss", TEST_LISTENER_INTERFACE, name), >=, 0);
-        call = test_call_start(run->client, m);
+        must(sd_bus_message_append(m, "ss", TEST_LISTENER_INTERFACE, name));
+        g_autoptr(TestCall) call = test_call_start(run->client, m);
         reply = run_ask(run, call, name);
         if (reply)
-                g_assert_cmpint(sd_bus_message_read(reply, "v", "t", &count), >=, 0);
+                must(sd_bus_message_read(reply, "v", "t", &count));
         return count;
 }
 
@@ -55,7 +54,6 @@ static bool is_closed(Run *run) {
 /* Everything must work after the fault. */
 static void check_next(Run *run) {
         bool accepts = !streq(run->scenario->delivery, "socket");
-        _cleanup_close_ int peer = -EBADF;
 
         if (is_closed(run) || !run->listener) {
                 run->handle = close_fd(run->handle);
@@ -65,7 +63,7 @@ static void check_next(Run *run) {
                 }
         }
 
-        peer = test_connect_start(NULL, "::1", run->port);
+        _cleanup_close_ int peer = test_connect_start(NULL, "::1", run->port);
         if (!run->scenario->deliver(run, peer)) {
                 run_complain(run, "the next connection does not arrive");
                 return;
@@ -219,7 +217,7 @@ static int on_question(sd_bus_message *message, void *userdata, sd_bus_error *er
 static TestClient *new_polkit(TestBus *bus) {
         TestClient *polkit = test_client_new_full(bus, (uid_t) -1, TEST_CLIENT_NO_MATCH);
 
-        g_assert_cmpint(sd_bus_add_filter(test_client_bus(polkit), NULL, on_question, NULL), >=, 0);
+        must(sd_bus_add_filter(test_client_bus(polkit), NULL, on_question, NULL));
         test_call_driver(polkit, "RequestName", "su", "org.freedesktop.PolicyKit1", 0);
         return polkit;
 }

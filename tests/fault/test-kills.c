@@ -16,12 +16,12 @@
 #include "fault/life.h"
 
 static void test_kills(const void *data) {
-        unsigned n, n_lost = 0;
+        unsigned n_lost = 0;
         Life life;
 
         life_init(&life, data);
         life_live(&life, FAULT_COUNT, 0);
-        n = life.control->n_system_calls;
+        unsigned n = life.control->n_system_calls;
         for (uint32_t ordinal = 0; ordinal < n; ordinal++) {
                 life_live(&life, FAULT_KILL, ordinal);
                 n_lost += life.n_lost;
@@ -43,11 +43,10 @@ typedef struct Saved {
 } Saved;
 
 static void save(Life *life, Saved *saved) {
-        _cleanup_close_ int theirs = -EBADF;
         int ends[2];
 
         g_assert_no_errno(pipe2(ends, O_CLOEXEC));
-        theirs = ends[0];
+        _cleanup_close_ int theirs = ends[0];
         saved->lifetime = ends[1];
         saved->unacknowledged = test_listen(life->client, 0, -1, "acknowledge", "b", true, "lifetime", "h",
                                             theirs, NULL);
@@ -71,43 +70,30 @@ static void expect_unacknowledged(Life *life, const Saved *saved) {
 }
 
 static void check_saved(Life *life, const Saved *saved) {
-        g_autofree char *error = NULL;
-
         expect_unacknowledged(life, saved);
         g_assert_cmpuint(test_get_u64(life->client, saved->in_channel, "Delivered"), ==, 0);
         g_assert_true(test_get_bool(life->client, saved->waiting, "Paused"));
         g_assert_true(test_has_owner(life->client, saved->waiting));
-        error = test_listener_call_fails(life->client, saved->taken, "TakeSocket");
-        g_assert_cmpstr(error, ==, "org.example.TCPServerSocket.Error.AlreadyTaken");
+        test_assert_text(test_listener_call_fails(life->client, saved->taken, "TakeSocket"),
+                         "org.example.TCPServerSocket.Error.AlreadyTaken");
         g_assert_cmpuint(test_client_count_signals(life->client, "Closed"), ==, 0);
         g_assert_cmpuint(test_client_count_signals(life->client, "Error"), ==, 0);
 }
 
 static void take_saved(Life *life, Saved *saved) {
-        _cleanup_close_ int first = -EBADF, second = -EBADF, peer = -EBADF;
         uint64_t serial;
 
-        first = test_channel_receive(saved->channel, &serial);
+        _cleanup_close_ int first = test_channel_receive(saved->channel, &serial);
         g_assert_cmpuint(serial, ==, 1);
         test_assert_connected(saved->channel_peer, first);
-        peer = test_connect("::1", test_get_port(life->client, saved->taken));
+        _cleanup_close_ int peer = test_connect("::1", test_get_port(life->client, saved->taken));
         g_assert_cmpuint(test_wait_fd(saved->socket, POLLIN), ==, POLLIN);
-        second = accept4(saved->socket, NULL, NULL, SOCK_CLOEXEC);
+        _cleanup_close_ int second = accept4(saved->socket, NULL, NULL, SOCK_CLOEXEC);
         test_assert_connected(peer, second);
         test_listener_call(life->client, saved->waiting, "Resume");
-        {
-                g_autoptr(TestAccepted) accepted = test_client_wait_accepted(life->client);
-
-                g_assert_cmpstr(accepted->listener, ==, saved->waiting);
-                test_assert_connected(saved->waiting_peer, accepted->socket);
-        }
+        { test_client_expect_peer(life->client, saved->waiting, saved->waiting_peer); }
         saved->lifetime = close_fd(saved->lifetime);
-        {
-                g_autoptr(TestNotice) closed = test_client_wait_closed(life->client);
-
-                g_assert_cmpstr(closed->listener, ==, saved->unacknowledged);
-                g_assert_cmpstr(closed->reason, ==, "lifetime");
-        }
+        { test_client_expect_closed(life->client, saved->unacknowledged, "lifetime"); }
 }
 
 static void saved_done(Saved *saved) {
@@ -154,10 +140,8 @@ static void test_kills_at_start(const void *data) {
         expect_unacknowledged(&life, &saved);
 
         for (uint32_t ordinal = 0;; ordinal++) {
-                bool died;
-
                 kill_service(&life);
-                died = start_and_kill(&life, ordinal);
+                bool died = start_and_kill(&life, ordinal);
                 if (died) {
                         life.n_kills++;
                         /* The process may already have sent the signal. */

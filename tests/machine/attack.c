@@ -121,7 +121,7 @@ static unsigned pull(Attacker *a, unsigned n) {
                                                     "uu", n, ACCEPT_TIMEOUT_MS);
         unsigned taken = 0;
 
-        g_assert_cmpint(sd_bus_message_enter_container(reply, 'a', "(hsqa{sv})"), >=, 0);
+        must(sd_bus_message_enter_container(reply, 'a', "(hsqa{sv})"));
         for (; sd_bus_message_skip(reply, "(hsqa{sv})") > 0; taken++)
                 ;
         return taken;
@@ -155,11 +155,10 @@ void attacker_fill_buffer(Attacker *a) {
         for (unsigned i = 0; i < OWN_MESSAGES; i++) {
                 g_autoptr(sd_bus_message) message = NULL;
 
-                g_assert_cmpint(sd_bus_message_new_signal(bus, &message, "/", "org.example.Self", "Sent"), >=,
-                                0);
-                g_assert_cmpint(sd_bus_message_append(message, "s", text), >=, 0);
-                g_assert_cmpint(sd_bus_send_to(bus, message, test_client_name(a->client), NULL), >=, 0);
-                g_assert_cmpint(sd_bus_flush(bus), >=, 0);
+                must(sd_bus_message_new_signal(bus, &message, "/", "org.example.Self", "Sent"));
+                must(sd_bus_message_append(message, "s", text));
+                must(sd_bus_send_to(bus, message, test_client_name(a->client), NULL));
+                must(sd_bus_flush(bus));
         }
         test_wait_for(count_unread(a->client) > FULL);
 }
@@ -168,8 +167,8 @@ void attack_call_blindly(TestClient *client, sd_bus_message *message) {
         uint64_t cookie;
 
         /* Without a place for the cookie sd-bus says that it wants no reply. */
-        g_assert_cmpint(sd_bus_send(test_client_bus(client), message, &cookie), >=, 0);
-        g_assert_cmpint(sd_bus_flush(test_client_bus(client)), >=, 0);
+        must(sd_bus_send(test_client_bus(client), message, &cookie));
+        must(sd_bus_flush(test_client_bus(client)));
         sd_bus_message_unref(message);
 }
 
@@ -222,12 +221,10 @@ uint64_t attack_visit(TestClient *client, uint16_t port) {
 
 uint64_t attack_listen(Machine *m, uid_t uid) {
         g_autoptr(TestClient) client = test_client_new(m->bus, uid);
-        g_autofree char *listener = NULL;
-        uint64_t start, end;
 
-        start = test_now();
-        listener = test_listen(client, 0, -1, NULL);
-        end = test_now();
+        uint64_t start = test_now();
+        g_autofree char *listener = test_listen(client, 0, -1, NULL);
+        uint64_t end = test_now();
         /* What it was given works, too. */
         (void) attack_visit(client, test_get_port(client, listener));
         return end - start;
@@ -250,11 +247,10 @@ uint64_t attack_get_memory(void) {
         pid_t pid = machine_service_pid();
         g_autofree char *path = g_strdup_printf("/proc/%d/status", (int) pid), *content = NULL;
         g_autoptr(GError) error = NULL;
-        const char *line;
 
         (void) g_file_get_contents(path, &content, NULL, &error);
         g_assert_no_error(error);
-        line = strstr(content, "RssAnon:");
+        const char *line = strstr(content, "RssAnon:");
         g_assert_nonnull(line);
         return g_ascii_strtoull(line + strlen("RssAnon:"), NULL, 10) * 1024;
 }
@@ -274,18 +270,17 @@ void attack_assert_bus_has_room(Machine *m) {
 
         if (test_bus_is_broker())
                 return;
-        g_assert_cmpint(sd_bus_call_method(test_client_bus(m->root), "org.freedesktop.DBus",
-                                           "/org/freedesktop/DBus", "org.freedesktop.DBus.Debug.Stats",
-                                           "GetConnectionStats", NULL, &reply, "s", TEST_BUS_NAME),
-                        >=, 0);
+        must(sd_bus_call_method(test_client_bus(m->root), "org.freedesktop.DBus", "/org/freedesktop/DBus",
+                                "org.freedesktop.DBus.Debug.Stats", "GetConnectionStats", NULL, &reply, "s",
+                                TEST_BUS_NAME));
         g_assert_cmpint(sd_bus_message_enter_container(reply, 'a', "{sv}"), >, 0);
         while (sd_bus_message_enter_container(reply, 'e', "sv") > 0) {
                 g_assert_cmpint(sd_bus_message_read(reply, "s", &key), >, 0);
                 if (streq(key, "PeakIncomingFDs"))
                         g_assert_cmpint(sd_bus_message_read(reply, "v", "u", &peak), >, 0);
                 else
-                        g_assert_cmpint(sd_bus_message_skip(reply, "v"), >=, 0);
-                g_assert_cmpint(sd_bus_message_exit_container(reply), >=, 0);
+                        must(sd_bus_message_skip(reply, "v"));
+                must(sd_bus_message_exit_container(reply));
         }
         g_test_message("the bus held up to %u descriptors", peak);
         g_assert_cmpuint(peak, >, 0);
@@ -300,12 +295,10 @@ typedef struct AttackTest {
 
 static void run_twice(Machine *m, const void *data) {
         const AttackTest *test = data;
-        uint64_t memory;
-        pid_t pid;
 
         test->run(m, test->data);
-        pid = machine_service_pid();
-        memory = attack_get_memory();
+        pid_t pid = machine_service_pid();
+        uint64_t memory = attack_get_memory();
 
         test->run(m, test->data);
         g_assert_cmpint(machine_service_pid(), ==, pid);

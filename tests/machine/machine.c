@@ -90,17 +90,15 @@ static GPtrArray *collect(const char *program, va_list arguments) {
 }
 
 char *machine_run(const char *program, ...) {
-        g_autoptr(GPtrArray) argv = NULL;
         g_autofree char *line = NULL;
         va_list arguments;
-        char *output;
         int status;
 
         va_start(arguments, program);
-        argv = collect(program, arguments);
+        g_autoptr(GPtrArray) argv = collect(program, arguments);
         va_end(arguments);
 
-        output = run(NULL, &status, (const char *const *) argv->pdata);
+        char *output = run(NULL, &status, (const char *const *) argv->pdata);
         if (status != 0) {
                 line = g_strjoinv(" ", (char **) argv->pdata);
                 g_error("this command failed with status %d: %s\n%s", status, line, output);
@@ -109,11 +107,10 @@ char *machine_run(const char *program, ...) {
 }
 
 char *machine_run_as(const char *user, int *ret_status, const char *program, ...) {
-        g_autoptr(GPtrArray) argv = NULL;
         va_list arguments;
 
         va_start(arguments, program);
-        argv = collect(program, arguments);
+        g_autoptr(GPtrArray) argv = collect(program, arguments);
         va_end(arguments);
         return run(user, ret_status, (const char *const *) argv->pdata);
 }
@@ -225,12 +222,11 @@ static sd_bus_message *get_property(TestClient *client, const char *property, ch
 }
 
 uint64_t machine_get_u64(TestClient *client, const char *property) {
-        g_autoptr(sd_bus_message) reply = NULL;
         uint32_t u;
         uint64_t t;
         char type;
 
-        reply = get_property(client, property, &type);
+        g_autoptr(sd_bus_message) reply = get_property(client, property, &type);
         if (type == 'u') {
                 g_assert_cmpint(sd_bus_message_read_basic(reply, type, &u), >, 0);
                 return u;
@@ -241,11 +237,10 @@ uint64_t machine_get_u64(TestClient *client, const char *property) {
 }
 
 bool machine_get_bool(TestClient *client, const char *property) {
-        g_autoptr(sd_bus_message) reply = NULL;
         char type;
         int b;
 
-        reply = get_property(client, property, &type);
+        g_autoptr(sd_bus_message) reply = get_property(client, property, &type);
         g_assert_cmpint(type, ==, 'b');
         g_assert_cmpint(sd_bus_message_read_basic(reply, type, &b), >, 0);
         return b;
@@ -260,9 +255,9 @@ static sd_journal *open_journal(const char *const *matches) {
 
         /* Everything that was sent before is in the files then. */
         test_run_command("journalctl", "--sync", NULL);
-        g_assert_cmpint(sd_journal_open(&journal, SD_JOURNAL_LOCAL_ONLY), >=, 0);
+        must(sd_journal_open(&journal, SD_JOURNAL_LOCAL_ONLY));
         for (; matches && *matches; matches++)
-                g_assert_cmpint(sd_journal_add_match(journal, *matches, 0), >=, 0);
+                must(sd_journal_add_match(journal, *matches, 0));
         return journal;
 }
 
@@ -270,42 +265,39 @@ char *machine_journal_end(void) {
         g_autoptr(sd_journal) journal = open_journal(NULL);
         char *cursor;
 
-        g_assert_cmpint(sd_journal_seek_tail(journal), >=, 0);
+        must(sd_journal_seek_tail(journal));
         g_assert_cmpint(sd_journal_previous(journal), >, 0);
-        g_assert_cmpint(sd_journal_get_cursor(journal, &cursor), >=, 0);
+        must(sd_journal_get_cursor(journal, &cursor));
         return cursor;
 }
 
-/* The entries of the service after the cursor. They are found by identifier: journald looks up the unit of a process
- * when it reads a message, and may find it gone after its last one. */
+/* The entries of the service after the cursor. They are found by identifier: journald looks up the unit of a
+ * process when it reads a message, and may find it gone after its last one. */
 static sd_journal *open_unit_journal(const char *since, va_list matches) {
         sd_journal *journal;
         const char *match;
 
         journal = open_journal((const char *const[]) { "SYSLOG_IDENTIFIER=tcpserversocketd", NULL });
         while ((match = va_arg(matches, const char *)))
-                g_assert_cmpint(sd_journal_add_match(journal, match, 0), >=, 0);
-        g_assert_cmpint(sd_journal_seek_cursor(journal, since), >=, 0);
+                must(sd_journal_add_match(journal, match, 0));
+        must(sd_journal_seek_cursor(journal, since));
         return journal;
 }
 
 static bool journal_step(sd_journal *journal, const char *since) {
-        int r;
-
-        r = sd_journal_next(journal);
-        g_assert_cmpint(r, >=, 0);
+        int r = sd_journal_next(journal);
+        must(r);
         if (r > 0 && sd_journal_test_cursor(journal, since) > 0)
                 r = sd_journal_next(journal);
         return r > 0;
 }
 
 unsigned machine_journal_count(const char *since, ...) {
-        g_autoptr(sd_journal) journal = NULL;
         unsigned n = 0;
         va_list matches;
 
         va_start(matches, since);
-        journal = open_unit_journal(since, matches);
+        g_autoptr(sd_journal) journal = open_unit_journal(since, matches);
         va_end(matches);
         while (journal_step(journal, since))
                 n++;
@@ -313,13 +305,12 @@ unsigned machine_journal_count(const char *since, ...) {
 }
 
 static bool find_entry(const char *since, const char *field, va_list matches, char **ret) {
-        g_autoptr(sd_journal) journal = NULL;
         const char *data;
         va_list copy;
         size_t size;
 
         va_copy(copy, matches);
-        journal = open_unit_journal(since, copy);
+        g_autoptr(sd_journal) journal = open_unit_journal(since, copy);
         va_end(copy);
         if (!journal_step(journal, since))
                 return false;
@@ -382,14 +373,12 @@ static void clean_files(void) {
 }
 
 void machine_tear_down(Machine *m, const void *data) {
-        g_autofree char *result = NULL;
-
         g_clear_pointer(&m->user, test_client_free);
         g_clear_pointer(&m->root, test_client_free);
         machine_stop_service();
         g_clear_pointer(&m->bus, test_bus_free);
 
-        result = machine_get_unit("Result");
+        g_autofree char *result = machine_get_unit("Result");
         g_assert_cmpstr(result, ==, "success");
         g_assert_true(machine_unit_is("inactive"));
         clean_files();

@@ -74,35 +74,31 @@ void restart_assert_version(Machine *m, const Restart *how) {
                                           "Get", "ss", TEST_MANAGER_INTERFACE, "Version");
         const char *value;
 
-        g_assert_cmpint(sd_bus_message_read(reply, "v", "s", &value), >=, 0);
+        must(sd_bus_message_read(reply, "v", "s", &value));
         g_assert_cmpstr(value, ==, how->version);
 }
 
 void restart_assert_pulled(TestClient *client, const char *listener, int peer, uint64_t serial) {
         g_autoptr(GPtrArray) batch = test_accept(client, listener, 1, 10000);
-        TestAccepted *accepted;
 
         g_assert_cmpuint(batch->len, ==, 1);
-        accepted = batch->pdata[0];
+        TestAccepted *accepted = batch->pdata[0];
         g_assert_cmpuint(accepted->serial, ==, serial);
         test_assert_connected(peer, accepted->socket);
 }
 
 void restart_assert_in_channel(int channel, int peer, uint64_t serial) {
-        _cleanup_close_ int socket = -EBADF;
         uint64_t received;
 
-        socket = test_channel_receive(channel, &received);
-        g_assert_cmpint(socket, >=, 0);
+        _cleanup_close_ int socket = test_channel_receive(channel, &received);
+        must(socket);
         g_assert_cmpuint(received, ==, serial);
         test_assert_connected(peer, socket);
 }
 
 void restart_assert_accepted(int listening, int peer) {
-        _cleanup_close_ int socket = -EBADF;
-
         g_assert_cmpuint(test_wait_fd(listening, POLLIN), ==, POLLIN);
-        socket = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
+        _cleanup_close_ int socket = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
         g_assert_no_errno(socket);
         test_assert_connected(peer, socket);
 }

@@ -27,9 +27,8 @@ static int on_peer(sd_event_source *source, int fd, uint32_t revents, void *user
         PartyPeer *peer = userdata;
         Party *p = peer->party;
         uint64_t serial;
-        ssize_t n;
 
-        n = recv(fd, &serial, sizeof(serial), MSG_DONTWAIT);
+        ssize_t n = recv(fd, &serial, sizeof(serial), MSG_DONTWAIT);
         if (n < 0 && errno == EAGAIN)
                 return 0;
         if (n == sizeof(serial)) {
@@ -56,8 +55,7 @@ static void peer_start(PartyPeer *peer) {
         peer->fd = test_connect_start(NULL, "127.0.0.1", peer->party->port);
         g_assert_no_errno(peer->fd);
         g_assert_no_errno(setsockopt(peer->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once)));
-        g_assert_cmpint(sd_event_add_io(test_event(), &peer->source, peer->fd, EPOLLIN, on_peer, peer), >=,
-                        0);
+        must(sd_event_add_io(test_event(), &peer->source, peer->fd, EPOLLIN, on_peer, peer));
         peer->party->connected++;
         peer->party->n_peers++;
 }
@@ -92,18 +90,17 @@ static void on_accepted(TestClient *client, const TestAccepted *accepted, void *
                 sd_bus_message *call = test_message_new(client, p->listener, TEST_LISTENER_INTERFACE,
                                                         "Acknowledge");
 
-                g_assert_cmpint(sd_bus_message_append(call, "t", accepted->serial), >=, 0);
+                must(sd_bus_message_append(call, "t", accepted->serial));
                 attack_call_blindly(client, call);
         }
         test_accepted_free(test_client_wait_accepted(client));
 }
 
 static int on_channel(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
-        _cleanup_close_ int socket = -EBADF;
         uint64_t serial;
 
-        socket = test_channel_receive(fd, &serial);
-        g_assert_cmpint(socket, >=, 0);
+        _cleanup_close_ int socket = test_channel_receive(fd, &serial);
+        must(socket);
         party_take(userdata, socket, serial);
         return 0;
 }
@@ -140,7 +137,7 @@ static int on_defer(sd_event_source *source, void *userdata) {
 
 static void party_watch(Party *p, const char *member, sd_event_io_handler_t handler) {
         p->fd = test_listener_call_fd(p->client, p->listener, member);
-        g_assert_cmpint(sd_event_add_io(test_event(), &p->source, p->fd, EPOLLIN, handler, p), >=, 0);
+        must(sd_event_add_io(test_event(), &p->source, p->fd, EPOLLIN, handler, p));
 }
 
 static void party_live(Party *p) {
@@ -158,7 +155,7 @@ static void party_live(Party *p) {
         }
 
         if (streq(p->kind->delivery, "pull"))
-                g_assert_cmpint(sd_event_add_post(test_event(), &p->defer, on_defer, p), >=, 0);
+                must(sd_event_add_post(test_event(), &p->defer, on_defer, p));
         else if (streq(p->kind->delivery, "channel"))
                 party_watch(p, "OpenChannel", on_channel);
         else if (streq(p->kind->delivery, "socket"))
@@ -179,8 +176,7 @@ static void party_set_stalled(Party *p, bool stalled) {
         p->stalled = stalled;
         test_client_set_stalled(p->client, stalled);
         if (p->source)
-                g_assert_cmpint(sd_event_source_set_enabled(p->source, stalled ? SD_EVENT_OFF : SD_EVENT_ON),
-                                >=, 0);
+                must(sd_event_source_set_enabled(p->source, stalled ? SD_EVENT_OFF : SD_EVENT_ON));
 }
 
 void party_stall(Party *p) {

@@ -8,10 +8,9 @@
 static uint64_t count_wakeups(pid_t pid) {
         static const char key[] = "voluntary_ctxt_switches:";
         g_autofree char *path = g_strdup_printf("/proc/%d/status", (int) pid), *content = NULL;
-        const char *line;
 
         g_assert_true(g_file_get_contents(path, &content, NULL, NULL));
-        line = strstr(content, key);
+        const char *line = strstr(content, key);
         g_assert_nonnull(line);
         return g_ascii_strtoull(line + strlen(key), NULL, 10);
 }
@@ -24,13 +23,12 @@ static unsigned usage_count_stored(void) {
 
 Usage usage_measure(void) {
         Usage u = { .pid = machine_service_pid(), .memory = attack_get_memory() };
-        uint64_t end;
 
         u.n_stored = usage_count_stored();
         u.n_fds = test_count_fds(u.pid) - u.n_stored;
         u.n_wakeups = count_wakeups(u.pid);
         /* It is time itself that is waited for. */
-        end = test_now() + QUIET_US;
+        uint64_t end = test_now() + QUIET_US;
         test_wait_for(test_now() >= end);
         u.n_wakeups = count_wakeups(u.pid) - u.n_wakeups;
         return u;

@@ -15,34 +15,30 @@
 #define MANAGER "org.example.TCPServerSocket", "/org/example/TCPServerSocket", "org.example.TCPServerSocket"
 
 MACHINE_TEST("busctl starts the service") {
-        g_autofree char *output = NULL, *kind = NULL;
-
         g_assert_true(machine_unit_is("inactive"));
-        output = machine_run("busctl", "call", MANAGER, "Listen", "ia{sv}i", "0", "1", "name", "s", "script",
-                             "--", "-1", NULL);
+        g_autofree char *output = machine_run("busctl", "call", MANAGER, "Listen", "ia{sv}i", "0", "1",
+                                              "name", "s", "script", "--", "-1", NULL);
         g_assert_cmpstr(output, ==, "o \"/org/example/TCPServerSocket/listener/1\"");
         g_assert_true(machine_unit_is("active"));
-        kind = machine_get_unit("Type");
+        g_autofree char *kind = machine_get_unit("Type");
         g_assert_cmpstr(kind, ==, "notify");
 }
 
 MACHINE_TEST("gdbus starts the service") {
-        g_autofree char *output = NULL;
-
         g_assert_true(machine_unit_is("inactive"));
-        output = machine_run("gdbus", "call", "--system", "--dest", "org.example.TCPServerSocket",
-                             "--object-path", "/org/example/TCPServerSocket", "--method",
-                             "org.example.TCPServerSocket.Listen", "0", "{'persistent': <true>}", "--", "-1",
-                             NULL);
+        g_autofree char *output = machine_run(
+                        "gdbus", "call", "--system", "--dest", "org.example.TCPServerSocket", "--object-path",
+                        "/org/example/TCPServerSocket", "--method", "org.example.TCPServerSocket.Listen", "0",
+                        "{'persistent': <true>}", "--", "-1", NULL);
         g_assert_cmpstr(output, ==, "(objectpath '/org/example/TCPServerSocket/listener/1',)");
         g_assert_true(machine_unit_is("active"));
 }
 
 MACHINE_TEST("an ordinary user starts the service") {
-        g_autofree char *output = NULL;
         int status;
 
-        output = machine_run_as(MACHINE_USER, &status, "busctl", "get-property", MANAGER, "Version", NULL);
+        g_autofree char *output = machine_run_as(MACHINE_USER, &status, "busctl", "get-property", MANAGER,
+                                                 "Version", NULL);
         g_assert_cmpint(status, ==, 0);
         g_assert_true(g_str_has_prefix(output, "s \""));
         g_assert_true(machine_unit_is("active"));
@@ -55,10 +51,9 @@ MACHINE_TEST("systemctl start returns when the service is ready") {
 }
 
 MACHINE_TEST("the unit is static") {
-        g_autofree char *state = NULL;
         int status;
 
-        state = machine_run_as(NULL, &status, "systemctl", "is-enabled", MACHINE_UNIT, NULL);
+        g_autofree char *state = machine_run_as(NULL, &status, "systemctl", "is-enabled", MACHINE_UNIT, NULL);
         g_assert_cmpstr(state, ==, "static");
 }
 
@@ -70,8 +65,6 @@ static void let_pass(unsigned milliseconds) {
 }
 
 MACHINE_TEST("an idle service exits") {
-        g_autofree char *listener = NULL;
-
         machine_configure("IdleTimeoutSec=50ms");
         test_client_sync_service(m->user);
         test_wait_for(test_bus_service_owner(m->bus));
@@ -79,7 +72,7 @@ MACHINE_TEST("an idle service exits") {
         test_wait_for(machine_unit_is("inactive"));
 
         /* Each thing that it still has to do keeps it: it would be gone after the first of them. */
-        listener = test_listen(m->user, 0, -1, NULL);
+        g_autofree char *listener = test_listen(m->user, 0, -1, NULL);
         let_pass(200);
         g_assert_cmpuint(test_bus_owner_changes(m->bus), ==, 3);
         test_listener_call(m->user, listener, "Close");
@@ -99,16 +92,10 @@ MACHINE_TEST("the service exits after the last client") {
 }
 
 MACHINE_TEST("the service stays for an undelivered connection") {
-        g_autofree char *listener = NULL;
-        _cleanup_close_ int peer = -EBADF;
-        g_autoptr(TestAccepted) accepted = NULL;
-
         machine_configure("IdleTimeoutSec=50ms");
         test_client_set_pings(m->user, TEST_PINGS_HOLD);
-        listener = test_listen(m->user, 0, -1, NULL);
-        peer = test_connect("::1", test_get_port(m->user, listener));
-        accepted = test_client_wait_accepted(m->user);
-        test_assert_connected(peer, accepted->socket);
+        g_autofree char *listener = test_listen(m->user, 0, -1, NULL);
+        test_assert_served(m->user, listener, "::1");
         test_wait_for(test_client_count_pings(m->user) > 0);
         let_pass(200);
         g_assert_cmpuint(test_bus_owner_changes(m->bus), ==, 1);
@@ -157,7 +144,7 @@ static TestCall *start_get(TestClient *client) {
         sd_bus_message *message = test_message_new(client, TEST_MANAGER_PATH,
                                                    "org.freedesktop.DBus.Properties", "Get");
 
-        g_assert_cmpint(sd_bus_message_append(message, "ss", TEST_MANAGER_INTERFACE, "Version"), >=, 0);
+        must(sd_bus_message_append(message, "ss", TEST_MANAGER_INTERFACE, "Version"));
         return test_call_start(client, message);
 }
 
@@ -196,10 +183,8 @@ MACHINE_TEST("no call is lost when the service exits") {
                         uint64_t offset = (round * ELEMENTS(callers) + i) * 3200 /
                                           (ELEMENTS(callers) * ROUNDS);
 
-                        g_assert_cmpint(sd_event_add_time(test_event(), &callers[i].timer, CLOCK_MONOTONIC,
-                                                          now + IDLE_USEC - 1200 + offset, 1, on_moment,
-                                                          &callers[i]),
-                                        >=, 0);
+                        must(sd_event_add_time(test_event(), &callers[i].timer, CLOCK_MONOTONIC,
+                                               now + IDLE_USEC - 1200 + offset, 1, on_moment, &callers[i]));
                 }
                 for (size_t i = 0; i < ELEMENTS(callers); i++) {
                         test_wait_for(callers[i].call);
@@ -255,7 +240,6 @@ MACHINE_TEST("a call during the exit delays it only until it is answered") {
          * depend on who was there first. */
         for (unsigned i = 0; i < 20 && service == 0; i++) {
                 TestClient *caller = m->user;
-                g_autoptr(TestCall) call = NULL;
                 const char *path;
 
                 test_client_sync_service(m->user);
@@ -264,7 +248,7 @@ MACHINE_TEST("a call during the exit delays it only until it is answered") {
                         caller = later = machine_client_new(m, MACHINE_USER);
                 }
                 bus = pause_bus();
-                call = test_listen_start(caller, 0, false);
+                g_autoptr(TestCall) call = test_listen_start(caller, 0, false);
                 test_wait_for(machine_unit_is("deactivating"));
                 g_assert_no_errno(kill(bus, SIGCONT));
                 assert_answered(call);
@@ -302,12 +286,6 @@ MACHINE_TEST("a bus without systemd starts the service") {
                 NULL,
         };
         g_autofree char *log = g_build_filename(test_bus_directory(m->bus), "other-bus.log", NULL);
-        g_autofree char *address = NULL, *path = NULL, *listener = NULL;
-        g_autoptr(TestChild) child = NULL;
-        g_autoptr(TestAccepted) accepted = NULL;
-        g_autoptr(TestClient) client = NULL;
-        _cleanup_close_ int peer = -EBADF;
-        TestBus *bus;
 
         if (test_bus_is_broker()) {
                 g_test_skip("dbus-broker needs systemd");
@@ -316,17 +294,15 @@ MACHINE_TEST("a bus without systemd starts the service") {
 
         machine_configure("IdleTimeoutSec=50ms");
         test_show_on_failure(log);
-        child = machine_start_as(NULL, log, argv);
-        path = g_strdup_printf("/proc/%d/root/run/dbus/system_bus_socket", (int) child->pid);
-        address = g_strdup_printf("unix:path=%s", path);
+        g_autoptr(TestChild) child = machine_start_as(NULL, log, argv);
+        g_autofree char *path = g_strdup_printf("/proc/%d/root/run/dbus/system_bus_socket", (int) child->pid);
+        g_autofree char *address = g_strdup_printf("unix:path=%s", path);
         test_wait_for(is_other_bus(path) || test_child_has_exited(child));
 
-        bus = test_bus_new_for_address(address);
-        client = test_client_new(bus, (uid_t) -1);
-        listener = test_listen(client, 0, -1, NULL);
-        peer = test_connect("::1", test_get_port(client, listener));
-        accepted = test_client_wait_accepted(client);
-        test_assert_connected(peer, accepted->socket);
+        TestBus *bus = test_bus_new_for_address(address);
+        g_autoptr(TestClient) client = test_client_new(bus, (uid_t) -1);
+        g_autofree char *listener = test_listen(client, 0, -1, NULL);
+        test_assert_served(client, listener, "::1");
         g_assert_true(machine_unit_is("inactive"));
 
         g_clear_pointer(&client, test_client_free);

@@ -54,7 +54,6 @@ static Agent *agent_new_with_locale(pid_t pid, const char *locale) {
         AgentSetUp set_up = { .uid = pid == getpid() ? 0 : machine_uid(MACHINE_USER) };
         g_autofree char *process = g_strdup_printf("%d", (int) pid);
         _cleanup_close_ int line = -EBADF;
-        g_autofree char *notify = NULL;
         int ends[2];
 
         g_assert_no_errno(openpty(&agent->terminal, &line, NULL, NULL, NULL));
@@ -63,7 +62,7 @@ static Agent *agent_new_with_locale(pid_t pid, const char *locale) {
         g_assert_no_errno(fcntl(agent->terminal, F_SETFD, FD_CLOEXEC));
         g_assert_no_errno(fcntl(agent->terminal, F_SETFL, O_NONBLOCK));
         g_assert_no_errno(pipe(ends));
-        notify = g_strdup_printf("%d", ends[1]);
+        g_autofree char *notify = g_strdup_printf("%d", ends[1]);
 
         g_autofree char *variable = g_strdup_printf("LANG=%s", locale);
         const char *const environment[] = { variable, "LC_ALL", NULL };
@@ -210,7 +209,6 @@ MACHINE_TEST("the right password") {
 
 MACHINE_TEST("the question is in the language of the user") {
         g_autoptr(Caller) caller = caller_new("80");
-        g_autoptr(Agent) agent = NULL;
 
         if (access("/usr/share/i18n/locales/de_DE", F_OK) < 0) {
                 g_test_skip("needs the sources of a locale");
@@ -220,7 +218,7 @@ MACHINE_TEST("the question is in the language of the user") {
         g_free(machine_run("localedef", "-i", "de_DE", "-f", "UTF-8", "de_DE.UTF-8", NULL));
         /* A process that has looked for locales before does not see a new one. */
         g_free(machine_run("systemctl", "restart", MACHINE_POLKIT, NULL));
-        agent = agent_new_with_locale(caller->child->pid, "de_DE.UTF-8");
+        g_autoptr(Agent) agent = agent_new_with_locale(caller->child->pid, "de_DE.UTF-8");
         caller_call(caller);
         test_wait_for(agent_shows(agent, "um Netzwerkverbindungen auf Port 80 zu empfangen."));
 }
@@ -257,7 +255,6 @@ MACHINE_TEST("a caller may give up while it is asked") {
         g_autoptr(Caller) caller = caller_new("80");
         g_autoptr(Agent) agent = agent_new(caller->child->pid);
         g_autoptr(TestClient) web = machine_client_new(m, MACHINE_WEB_USER);
-        unsigned n_cancelled;
 
         caller_call(caller);
         test_wait_for(agent_shows(agent, "Password: "));
@@ -271,7 +268,7 @@ MACHINE_TEST("a caller may give up while it is asked") {
 
         /* The caller gives up: the question is withdrawn. polkitd says so; the agent itself only sees it
          * after the line that it reads. */
-        n_cancelled = machine_count_logged(GIVEN_UP);
+        unsigned n_cancelled = machine_count_logged(GIVEN_UP);
         test_child_signal(caller->child, SIGKILL);
         test_wait_for(machine_count_logged(GIVEN_UP) > n_cancelled);
         g_assert_cmpuint(machine_count_listed(m->root), ==, 0);
@@ -281,11 +278,10 @@ MACHINE_TEST("a caller may give up while it is asked") {
 MACHINE_TEST("an answer after the end of the caller has no effect") {
         g_autoptr(Caller) caller = caller_new("80");
         g_autoptr(Agent) agent = agent_new(caller->child->pid);
-        g_autofree char *listener = NULL;
 
         caller_call(caller);
         test_wait_for(agent_shows(agent, "Password: "));
-        listener = test_listen(m->root, 80, -1, NULL);
+        g_autofree char *listener = test_listen(m->root, 80, -1, NULL);
         agent_answer(agent, MACHINE_ROOT_PASSWORD);
         g_assert_cmpint(test_child_wait(caller->child), ==, 1);
         g_assert_true(test_file_contains(OUTPUT, "in use"));
@@ -295,11 +291,10 @@ MACHINE_TEST("an answer after the end of the caller has no effect") {
 MACHINE_TEST("the service may exit while a user is asked") {
         g_autoptr(Caller) caller = caller_new("80");
         g_autoptr(Agent) agent = agent_new(caller->child->pid);
-        unsigned n_cancelled;
 
         caller_call(caller);
         test_wait_for(agent_shows(agent, "Password: "));
-        n_cancelled = machine_count_logged(GIVEN_UP);
+        unsigned n_cancelled = machine_count_logged(GIVEN_UP);
         machine_stop_service();
         g_assert_cmpint(test_child_wait(caller->child), ==, 1);
         test_wait_for(machine_count_logged(GIVEN_UP) > n_cancelled);
@@ -314,7 +309,6 @@ MACHINE_TEST("sixty callers are asked at once") {
         TestClient *clients[MANY];
         TestCall *calls[MANY];
         unsigned n_pending = 0, n_served = 0, n_cancelled;
-        uint64_t start;
 
         for (size_t i = 0; i < ELEMENTS(clients); i++) {
                 clients[i] = machine_client_new(m, MACHINE_USER);
@@ -322,7 +316,7 @@ MACHINE_TEST("sixty callers are asked at once") {
         }
         test_wait_for(agent_shows(agent, "Password: "));
 
-        start = test_now();
+        uint64_t start = test_now();
         while (n_served < 50) {
                 assert_serves(web);
                 assert_serves(m->root);

@@ -158,12 +158,12 @@ static int on_reply(sd_bus_message *reply, void *userdata, sd_bus_error *error) 
         Actor *a = userdata;
 
         g_assert_false(sd_bus_message_is_method_error(reply, NULL));
-        g_assert_cmpint(sd_bus_message_enter_container(reply, 'a', "(hsqa{sv})"), >=, 0);
+        must(sd_bus_message_enter_container(reply, 'a', "(hsqa{sv})"));
         while (sd_bus_message_enter_container(reply, 'r', "hsqa{sv}") > 0) {
                 g_autoptr(TestAccepted) accepted = test_accepted_read(reply);
 
                 actor_take(a, accepted->socket, accepted->serial);
-                g_assert_cmpint(sd_bus_message_exit_container(reply), >=, 0);
+                must(sd_bus_message_exit_container(reply));
         }
         actor_call_accept(a);
         return 0;
@@ -171,17 +171,14 @@ static int on_reply(sd_bus_message *reply, void *userdata, sd_bus_error *error) 
 
 static void actor_call_accept(Actor *a) {
         a->call = sd_bus_slot_unref(a->call);
-        g_assert_cmpint(sd_bus_call_method_async(test_client_bus(a->client), &a->call, TEST_BUS_NAME,
-                                                 a->listener, TEST_LISTENER_INTERFACE, "Accept", on_reply, a,
-                                                 "uu", 16, 20000),
-                        >=, 0);
+        must(sd_bus_call_method_async(test_client_bus(a->client), &a->call, TEST_BUS_NAME, a->listener,
+                                      TEST_LISTENER_INTERFACE, "Accept", on_reply, a, "uu", 16, 20000));
 }
 
 static int on_channel(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
-        _cleanup_close_ int socket = -EBADF;
         uint64_t serial;
 
-        socket = test_channel_receive(fd, &serial);
+        _cleanup_close_ int socket = test_channel_receive(fd, &serial);
         g_assert_no_errno(socket);
         actor_take(userdata, socket, serial);
         return 0;
@@ -197,7 +194,7 @@ static int on_socket(sd_event_source *source, int fd, uint32_t revents, void *us
 
 static void actor_watch(Actor *a, const char *member, sd_event_io_handler_t handler) {
         a->fd = test_listener_call_fd(a->client, a->listener, member);
-        g_assert_cmpint(sd_event_add_io(test_event(), &a->source, a->fd, EPOLLIN, handler, a), >=, 0);
+        must(sd_event_add_io(test_event(), &a->source, a->fd, EPOLLIN, handler, a));
 }
 
 static void actor_live(Actor *a) {
@@ -236,7 +233,7 @@ static bool actor_is_served_by_service(const Actor *a) {
 static void actor_hang(Actor *a) {
         test_client_set_stalled(a->client, true);
         if (a->source)
-                g_assert_cmpint(sd_event_source_set_enabled(a->source, SD_EVENT_OFF), >=, 0);
+                must(sd_event_source_set_enabled(a->source, SD_EVENT_OFF));
 }
 
 /* From then on, only the client's death changes the counters. */
@@ -266,11 +263,11 @@ static void actor_count_lost(Actor *a,
                              const char *since,
                              const char *name) {
         g_autofree char *owner = g_strdup_printf("OWNER=%s", name);
-        unsigned logged;
 
         test_wait_for(actor_get_waiting(a) == 0);
         test_client_sync_service(a->m->root);
-        logged = machine_journal_count(since, "MESSAGE_ID=" MESSAGE_CONNECTION_LOST_STR, owner, NULL);
+        unsigned logged = machine_journal_count(since, "MESSAGE_ID=" MESSAGE_CONNECTION_LOST_STR, owner,
+                                                NULL);
         g_assert_cmpuint(logged, ==, accepted - delivered);
         a->accepted += accepted;
         a->delivered += delivered;
@@ -279,11 +276,10 @@ static void actor_count_lost(Actor *a,
 
 static void actor_die(Actor *a) {
         g_autofree char *since = machine_journal_end(), *name = g_strdup(test_client_name(a->client));
-        uint64_t accepted, delivered;
 
         actor_prepare(a);
-        accepted = actor_get(a, "Accepted");
-        delivered = actor_get(a, "Delivered");
+        uint64_t accepted = actor_get(a, "Accepted");
+        uint64_t delivered = actor_get(a, "Delivered");
         g_assert_cmpuint(actor_get(a, "Lost"), ==, 0);
 
         a->call = sd_bus_slot_unref(a->call);
@@ -405,14 +401,13 @@ static void test_count(Machine *m, const void *data) {
         const char *text = g_getenv("TEST_ATTACK_CONNECTIONS");
         unsigned n = text ? (unsigned) g_ascii_strtoull(text, NULL, 10) : CONNECTIONS_DEFAULT, n_fds;
         sd_event_source *source = NULL;
-        uint64_t memory;
 
         peers_epoll = epoll_create1(EPOLL_CLOEXEC);
         g_assert_no_errno(peers_epoll);
-        g_assert_cmpint(sd_event_add_io(test_event(), &source, peers_epoll, EPOLLIN, on_peers, NULL), >=, 0);
+        must(sd_event_add_io(test_event(), &source, peers_epoll, EPOLLIN, on_peers, NULL));
 
         count(m, data, WARM_UP);
-        memory = attack_get_memory();
+        uint64_t memory = attack_get_memory();
         /* Another user: the log has not reached its limit for this one. */
         machine_stop_service();
         n_fds = attack_count_fds(m);

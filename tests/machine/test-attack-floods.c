@@ -45,13 +45,11 @@ static int on_opened(sd_bus_message *reply, void *userdata, sd_bus_error *error)
                 g_assert_true(sd_bus_message_is_method_error(reply, SD_BUS_ERROR_LIMITS_EXCEEDED));
                 flood->n_refused++;
         } else {
-                g_assert_cmpint(sd_bus_message_read(reply, "o", &listener), >=, 0);
+                must(sd_bus_message_read(reply, "o", &listener));
                 flood->n_opened++;
                 flood->n_calls++;
-                g_assert_cmpint(sd_bus_call_method_async(test_client_bus(flood->client), NULL, TEST_BUS_NAME,
-                                                         listener, TEST_LISTENER_INTERFACE, "Close",
-                                                         on_closed, flood, ""),
-                                >=, 0);
+                must(sd_bus_call_method_async(test_client_bus(flood->client), NULL, TEST_BUS_NAME, listener,
+                                              TEST_LISTENER_INTERFACE, "Close", on_closed, flood, ""));
         }
         flood_listen(flood);
         return 0;
@@ -61,10 +59,9 @@ static void flood_listen(Flood *flood) {
         if (flood->over)
                 return;
         flood->n_calls++;
-        g_assert_cmpint(sd_bus_call_method_async(test_client_bus(flood->client), NULL, TEST_BUS_NAME,
-                                                 TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE, "Listen",
-                                                 on_opened, flood, "ia{sv}i", 0, 0, -1),
-                        >=, 0);
+        must(sd_bus_call_method_async(test_client_bus(flood->client), NULL, TEST_BUS_NAME, TEST_MANAGER_PATH,
+                                      TEST_MANAGER_INTERFACE, "Listen", on_opened, flood, "ia{sv}i", 0, 0,
+                                      -1));
 }
 
 static void test_opens_and_closes(Machine *m, const void *data) {
@@ -100,22 +97,20 @@ static void test_opens_and_closes(Machine *m, const void *data) {
 
 static void test_limit_of_listeners(Machine *m, const void *data) {
         g_autoptr(GPtrArray) listeners = g_ptr_array_new_with_free_func(g_free);
-        g_autoptr(TestClient) client = NULL, other = NULL;
-        g_autofree char *error = NULL, *message = NULL;
+        g_autofree char *message = NULL;
         int peers[LISTENERS];
         Watch watch;
 
         machine_configure("MaxListenersPerUser=40");
         watch_init(&watch, m);
-        client = attack_client_new(m, 0);
+        g_autoptr(TestClient) client = attack_client_new(m, 0);
         for (unsigned i = 0; i < LISTENERS; i++) {
                 g_ptr_array_add(listeners, test_listen(client, 0, -1, NULL));
                 peers[i] = test_connect("127.0.0.1", test_get_port(client, listeners->pdata[i]));
         }
         /* Another connection does not help, and none has to wait. */
-        other = attack_client_new(m, 0);
-        error = test_listen_fails(other, &message, 0, -1, NULL);
-        g_assert_cmpstr(error, ==, SD_BUS_ERROR_LIMITS_EXCEEDED);
+        g_autoptr(TestClient) other = attack_client_new(m, 0);
+        test_assert_text(test_listen_fails(other, &message, 0, -1, NULL), SD_BUS_ERROR_LIMITS_EXCEEDED);
         g_assert_nonnull(strstr(message, "MaxListenersPerUser"));
         g_assert_nonnull(strstr(message, "40"));
         for (unsigned i = 0; i < LISTENERS; i++) {
@@ -147,31 +142,28 @@ static void forge(TestClient *client, const char *service, uint32_t cookie) {
         g_autoptr(sd_bus_message) call = NULL, reply = NULL;
         sd_bus *bus = test_client_bus(client);
 
-        g_assert_cmpint(sd_bus_message_new_method_call(bus, &call, TEST_BUS_NAME, "/",
-                                                       "org.freedesktop.DBus.Peer", "Ping"),
-                        >=, 0);
-        g_assert_cmpint(sd_bus_message_seal(call, cookie, UINT64_MAX), >=, 0);
-        g_assert_cmpint(sd_bus_message_new_method_return(call, &reply), >=, 0);
+        must(sd_bus_message_new_method_call(bus, &call, TEST_BUS_NAME, "/", "org.freedesktop.DBus.Peer",
+                                            "Ping"));
+        must(sd_bus_message_seal(call, cookie, UINT64_MAX));
+        must(sd_bus_message_new_method_return(call, &reply));
         /* The unique name, or the service's library does not take it for a reply to its own call. */
-        g_assert_cmpint(sd_bus_message_set_destination(reply, service), >=, 0);
-        g_assert_cmpint(sd_bus_send(bus, reply, NULL), >=, 0);
-        g_assert_cmpint(sd_bus_flush(bus), >=, 0);
+        must(sd_bus_message_set_destination(reply, service));
+        must(sd_bus_send(bus, reply, NULL));
+        must(sd_bus_flush(bus));
 }
 
 static void test_forged_answers(Machine *m, const void *data) {
-        g_autoptr(Attacker) a = NULL;
-        uint64_t accepted, delivered;
         Watch watch;
 
         watch_init(&watch, m);
-        a = attacker_new(m, 0, "signal");
+        g_autoptr(Attacker) a = attacker_new(m, 0, "signal");
         attacker_take(a, 20);
-        delivered = attacker_get(m, a, "Delivered");
+        uint64_t delivered = attacker_get(m, a, "Delivered");
         attacker_fill_buffer(a);
         attacker_connect(a, 20);
         test_wait_for(attacker_get(m, a, "Accepted") > delivered);
         test_client_sync_service(m->root);
-        accepted = attacker_get(m, a, "Accepted");
+        uint64_t accepted = attacker_get(m, a, "Accepted");
 
         /* From where the service's own numbers are now on, or any. */
         for (uint32_t i = 1; i <= GUESSES; i++) {
@@ -190,16 +182,13 @@ static void test_forged_answers(Machine *m, const void *data) {
 
 /* The serials of Acknowledge need no guessing at all. */
 static void test_blind_acknowledgements(Machine *m, const void *data) {
-        g_autoptr(TestClient) client = NULL;
-        g_autofree char *listener = NULL;
         GArray *peers = g_array_new(false, false, sizeof(int));
-        uint16_t port;
         Watch watch;
 
         watch_init(&watch, m);
-        client = attack_client_new(m, 0);
-        listener = test_listen(client, 0, -1, "acknowledge", "b", true, NULL);
-        port = test_get_port(client, listener);
+        g_autoptr(TestClient) client = attack_client_new(m, 0);
+        g_autofree char *listener = test_listen(client, 0, -1, "acknowledge", "b", true, NULL);
+        uint16_t port = test_get_port(client, listener);
         test_client_set_stalled(client, true);
         for (unsigned i = 1; i <= 600; i++) {
                 int peer = test_connect("127.0.0.1", port);
@@ -207,7 +196,7 @@ static void test_blind_acknowledgements(Machine *m, const void *data) {
                                                            "Acknowledge");
 
                 g_array_append_val(peers, peer);
-                g_assert_cmpint(sd_bus_message_append(message, "t", (uint64_t) i), >=, 0);
+                must(sd_bus_message_append(message, "t", (uint64_t) i));
                 attack_call_blindly(client, message);
                 if (i % 50 == 0)
                         test_client_sync_service(m->root);
@@ -233,11 +222,10 @@ static void ask_blindly(TestClient *client, GPtrArray *listeners, const char *me
 static void test_unread_answers(Machine *m, const void *data) {
         const char *delivery = data;
         g_autoptr(GPtrArray) listeners = g_ptr_array_new_with_free_func(g_free);
-        g_autoptr(Attacker) a = NULL;
         Watch watch;
 
         watch_init(&watch, m);
-        a = attacker_new(m, 0, "signal");
+        g_autoptr(Attacker) a = attacker_new(m, 0, "signal");
         for (unsigned i = 0; i < 100; i++)
                 g_ptr_array_add(listeners, test_listen(a->client, 0, -1, "delivery", "s", delivery, NULL));
         attacker_fill_buffer(a);
@@ -250,12 +238,11 @@ static void test_unread_answers(Machine *m, const void *data) {
 /* The kernel counts descriptors that are on their way in any Unix socket, for each user, the service's in
  * this case. Here it allows fewer than one client can fill its channels with. */
 static void test_unread_channels(Machine *m, const void *data) {
-        g_autoptr(GPtrArray) attackers = NULL;
         Watch watch;
 
         machine_configure_unit("LimitNOFILE=" G_STRINGIFY(SERVICE_UNIT_LIMIT));
         watch_init(&watch, m);
-        attackers = g_ptr_array_new_with_free_func((GDestroyNotify) attacker_free);
+        g_autoptr(GPtrArray) attackers = g_ptr_array_new_with_free_func((GDestroyNotify) attacker_free);
         for (unsigned i = 0; i < 24; i++) {
                 Attacker *a = attacker_new(m, i, "channel");
 

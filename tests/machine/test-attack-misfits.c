@@ -21,11 +21,10 @@
 #define LOST "MESSAGE_ID=" MESSAGE_CONNECTION_LOST_STR
 
 static void test_without_answers(Machine *m, const void *data) {
-        g_autoptr(Attacker) a = NULL;
         Watch watch;
 
         watch_init(&watch, m);
-        a = attacker_new(m, 0, "signal");
+        g_autoptr(Attacker) a = attacker_new(m, 0, "signal");
         test_client_set_pings(a->client, TEST_PINGS_IGNORE);
         attacker_connect(a, PEERS);
         /* It has one, which it may use, and the others wait for an answer. */
@@ -52,21 +51,18 @@ static void test_acknowledging_without_answers(Machine *m, const void *data) {
         watch_init(&watch, m);
         for (unsigned i = 0; i < 140; i++) {
                 TestClient *client = attack_client_new(m, 0);
-                g_autofree char *listener = NULL;
-                _cleanup_close_ int peer = -EBADF;
-                g_autoptr(TestAccepted) accepted = NULL;
 
                 g_ptr_array_add(clients, client);
                 test_client_set_pings(client, TEST_PINGS_IGNORE);
-                listener = test_listen(client, 0, -1, "acknowledge", "b", true, NULL);
-                peer = test_connect("127.0.0.1", test_get_port(client, listener));
+                g_autofree char *listener = test_listen(client, 0, -1, "acknowledge", "b", true, NULL);
+                _cleanup_close_ int peer = test_connect("127.0.0.1", test_get_port(client, listener));
                 /* What its predecessors have left of their uid's share may be nothing. */
                 for (unsigned j = 0; j < 4; j++)
                         test_client_sync_service(client);
                 if (test_client_count_accepted(client) == 0)
                         continue;
                 n++;
-                accepted = test_client_wait_accepted(client);
+                g_autoptr(TestAccepted) accepted = test_client_wait_accepted(client);
                 sd_bus_message_unref(test_call(client, listener, TEST_LISTENER_INTERFACE, "Acknowledge", "t",
                                                accepted->serial));
                 test_listener_call(client, listener, "Close");
@@ -99,9 +95,8 @@ static int hoard(void) {
         const char *listener;
         sd_bus *bus = NULL;
         uint16_t port;
-        int r;
 
-        r = sd_bus_open_system(&bus);
+        int r = sd_bus_open_system(&bus);
         if (r >= 0)
                 r = sd_bus_match_signal(bus, NULL, TEST_BUS_NAME, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE,
                                         "AcceptSocket", on_hoarded, NULL);
@@ -167,13 +162,12 @@ static void test_out_of_descriptors(Machine *m, const void *data) {
         g_autofree char *directory = test_make_directory("hoarder"), *output = NULL;
         g_autofree char *log = g_build_filename(directory, "output", NULL);
         TestSpawn options = { .log = log, .setup = become_hoarder };
-        g_autoptr(TestChild) child = NULL;
         unsigned served = 0, connected = 0, port;
         int peers[60];
         Watch watch;
 
         watch_init(&watch, m);
-        child = test_child_new(argv, &options);
+        g_autoptr(TestChild) child = test_child_new(argv, &options);
         test_show_on_failure(log);
         test_wait_for(test_file_contains(log, " as "));
         g_assert_true(g_file_get_contents(log, &output, NULL, NULL));
@@ -220,19 +214,17 @@ static void test_out_of_descriptors(Machine *m, const void *data) {
 
 static void test_leaves_mid_delivery(Machine *m, const void *data) {
         g_autofree char *since = machine_journal_end(), *owner = NULL;
-        g_autoptr(Attacker) a = NULL;
         static unsigned user;
-        uint64_t in_flight;
         Watch watch;
 
         watch_init(&watch, m);
         /* Another one each time: the log names 30 of one user in a minute. */
-        a = attacker_new(m, user++, "signal");
+        g_autoptr(Attacker) a = attacker_new(m, user++, "signal");
         attacker_take(a, PEERS);
         test_client_set_stalled(a->client, true);
         attacker_connect(a, PEERS);
         watch_assert_unnoticed(&watch, m);
-        in_flight = attacker_get(m, a, "Accepted") - attacker_get(m, a, "Delivered");
+        uint64_t in_flight = attacker_get(m, a, "Accepted") - attacker_get(m, a, "Delivered");
         g_assert_cmpuint(in_flight, >, 1);
         owner = g_strdup_printf("OWNER=%s", test_client_name(a->client));
 
@@ -268,14 +260,12 @@ static void test_loses_more_than_is_logged(Machine *m, const void *data) {
 
 /* A part of what it had in flight is left over for the next one of its uid, and nothing else. */
 static void test_leaves_a_persistent_one(Machine *m, const void *data) {
-        g_autoptr(TestClient) first = NULL, next = NULL;
-        g_autofree char *listener = NULL;
         Watch watch;
         int peers[PEERS];
 
         watch_init(&watch, m);
-        first = attack_client_new(m, 0);
-        listener = test_listen(first, 0, -1, "persistent", "b", true, NULL);
+        g_autoptr(TestClient) first = attack_client_new(m, 0);
+        g_autofree char *listener = test_listen(first, 0, -1, "persistent", "b", true, NULL);
         test_client_set_stalled(first, true);
         for (size_t i = 0; i < PEERS; i++)
                 peers[i] = test_connect("127.0.0.1", test_get_port(m->root, listener));
@@ -283,7 +273,7 @@ static void test_leaves_a_persistent_one(Machine *m, const void *data) {
         test_client_free(g_steal_pointer(&first));
         watch_assert_unnoticed(&watch, m);
 
-        next = attack_client_new(m, 0);
+        g_autoptr(TestClient) next = attack_client_new(m, 0);
         test_listener_call(next, listener, "Adopt");
         for (size_t i = 0; i < PEERS; i++) {
                 g_autoptr(TestAccepted) accepted = test_client_wait_accepted(next);

@@ -101,11 +101,9 @@ MACHINE_TEST("no file is needed") {
 }
 
 MACHINE_TEST("a reload applies the configuration") {
-        pid_t pid;
-
         machine_configure("MaxListeners=20");
         g_assert_cmpuint(machine_get_u64(m->user, "MaxListeners"), ==, 20);
-        pid = machine_service_pid();
+        pid_t pid = machine_service_pid();
         for (unsigned i = 21; i < 25; i++) {
                 g_autofree char *line = g_strdup_printf("MaxListeners=%u", i);
 
@@ -118,13 +116,12 @@ MACHINE_TEST("a reload applies the configuration") {
 
 MACHINE_TEST("MaxListenersPerUser limits each user") {
         g_autoptr(TestClient) other = machine_client_new(m, MACHINE_WEB_USER);
-        g_autofree char *first = NULL, *second = NULL, *message = NULL, *error = NULL;
+        g_autofree char *message = NULL;
 
         machine_configure("MaxListenersPerUser=2");
-        first = test_listen(m->user, 0, -1, NULL);
-        second = test_listen(m->user, 0, -1, NULL);
-        error = test_listen_fails(m->user, &message, 0, -1, NULL);
-        g_assert_cmpstr(error, ==, SD_BUS_ERROR_LIMITS_EXCEEDED);
+        g_autofree char *first = test_listen(m->user, 0, -1, NULL);
+        g_autofree char *second = test_listen(m->user, 0, -1, NULL);
+        test_assert_text(test_listen_fails(m->user, &message, 0, -1, NULL), SD_BUS_ERROR_LIMITS_EXCEEDED);
         g_assert_nonnull(strstr(message, "MaxListenersPerUser"));
         g_assert_nonnull(strstr(message, "2"));
         g_free(test_listen(other, 0, -1, NULL));
@@ -143,13 +140,12 @@ MACHINE_TEST("MaxListenersPerUser limits each user") {
 }
 
 MACHINE_TEST("MaxListeners limits all users") {
-        g_autofree char *message = NULL, *error = NULL;
+        g_autofree char *message = NULL;
 
         machine_configure("MaxListeners=2");
         g_free(test_listen(m->user, 0, -1, NULL));
         g_free(test_listen(m->root, 0, -1, NULL));
-        error = test_listen_fails(m->user, &message, 0, -1, NULL);
-        g_assert_cmpstr(error, ==, SD_BUS_ERROR_LIMITS_EXCEEDED);
+        test_assert_text(test_listen_fails(m->user, &message, 0, -1, NULL), SD_BUS_ERROR_LIMITS_EXCEEDED);
         g_assert_nonnull(strstr(message, "MaxListeners"));
         g_clear_pointer(&m->root, test_client_free);
         test_client_sync(m->user);
@@ -210,9 +206,10 @@ MACHINE_TEST("AllowedAddresses applies to all users") {
 static void assert_reported(const char *since, const char *file, unsigned line) {
         g_autofree char *file_field = g_strdup_printf("CONFIG_FILE=%s", file);
         g_autofree char *line_field = g_strdup_printf("CONFIG_LINE=%u", line);
-        g_autofree char *text = NULL, *place = NULL;
+        g_autofree char *place = NULL;
 
-        text = machine_journal_get(since, "MESSAGE", CONFIGURATION, file_field, line_field, NULL);
+        g_autofree char *text = machine_journal_get(since, "MESSAGE", CONFIGURATION, file_field, line_field,
+                                                    NULL);
         g_assert_true(g_str_has_prefix(text, file));
         if (line > 0) {
                 place = g_strdup_printf("%s:%u: ", file, line);

@@ -13,13 +13,11 @@ static char *call(TestClient *client,
                   const char *path,
                   const char *interface,
                   const char *member) {
-        g_autoptr(TestCall) waiting = NULL;
         sd_bus_message *message = NULL;
 
-        g_assert_cmpint(sd_bus_message_new_method_call(test_client_bus(client), &message, destination, path,
-                                                       interface, member),
-                        >=, 0);
-        waiting = test_call_start(client, message);
+        must(sd_bus_message_new_method_call(test_client_bus(client), &message, destination, path, interface,
+                                            member));
+        g_autoptr(TestCall) waiting = test_call_start(client, message);
         return g_strdup(test_call_error(waiting));
 }
 
@@ -34,15 +32,12 @@ static void assert_denied(TestClient *client,
 }
 
 static char *request_name(TestClient *client) {
-        g_autoptr(TestCall) waiting = NULL;
         sd_bus_message *message = NULL;
 
-        g_assert_cmpint(sd_bus_message_new_method_call(test_client_bus(client), &message,
-                                                       "org.freedesktop.DBus", "/org/freedesktop/DBus",
-                                                       "org.freedesktop.DBus", "RequestName"),
-                        >=, 0);
-        g_assert_cmpint(sd_bus_message_append(message, "su", TEST_BUS_NAME, 0), >=, 0);
-        waiting = test_call_start(client, message);
+        must(sd_bus_message_new_method_call(test_client_bus(client), &message, "org.freedesktop.DBus",
+                                            "/org/freedesktop/DBus", "org.freedesktop.DBus", "RequestName"));
+        must(sd_bus_message_append(message, "su", TEST_BUS_NAME, 0));
+        g_autoptr(TestCall) waiting = test_call_start(client, message);
         return g_strdup(test_call_error(waiting));
 }
 
@@ -57,17 +52,16 @@ MACHINE_TEST("only the user of the service may own the name") {
 }
 
 MACHINE_TEST("all users may call the service") {
-        g_autofree char *ping = NULL, *introspect = NULL, *list = NULL, *close = NULL;
-
-        ping = call(m->user, TEST_BUS_NAME, "/", "org.freedesktop.DBus.Peer", "Ping");
+        g_autofree char *ping = call(m->user, TEST_BUS_NAME, "/", "org.freedesktop.DBus.Peer", "Ping");
         g_assert_null(ping);
-        introspect = call(m->user, TEST_BUS_NAME, TEST_MANAGER_PATH, "org.freedesktop.DBus.Introspectable",
-                          "Introspect");
+        g_autofree char *introspect = call(m->user, TEST_BUS_NAME, TEST_MANAGER_PATH,
+                                           "org.freedesktop.DBus.Introspectable", "Introspect");
         g_assert_null(introspect);
-        list = call(m->user, TEST_BUS_NAME, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE, "ListListeners");
+        g_autofree char *list = call(m->user, TEST_BUS_NAME, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE,
+                                     "ListListeners");
         g_assert_null(list);
-        close = call(m->user, TEST_BUS_NAME, TEST_MANAGER_PATH "/listener/4711", TEST_LISTENER_INTERFACE,
-                     "Close");
+        g_autofree char *close = call(m->user, TEST_BUS_NAME, TEST_MANAGER_PATH "/listener/4711",
+                                      TEST_LISTENER_INTERFACE, "Close");
         g_assert_cmpstr(close, ==, SD_BUS_ERROR_UNKNOWN_OBJECT);
 }
 
@@ -83,9 +77,9 @@ MACHINE_TEST("the policy allows no other calls") {
 
 MACHINE_TEST("the service may only ping clients") {
         g_autoptr(TestClient) service = machine_client_new(m, "tcpserversocket");
-        g_autofree char *ping = NULL;
 
-        ping = call(service, test_client_name(m->user), "/", "org.freedesktop.DBus.Peer", "Ping");
+        g_autofree char *ping = call(service, test_client_name(m->user), "/", "org.freedesktop.DBus.Peer",
+                                     "Ping");
         g_assert_null(ping);
         assert_denied(service, test_client_name(m->user), "/", "org.freedesktop.DBus.Peer", "GetMachineId");
         assert_denied(service, test_client_name(m->user), "/", "org.freedesktop.DBus.Introspectable",
@@ -95,11 +89,10 @@ MACHINE_TEST("the service may only ping clients") {
 static void send_forged(TestClient *from, TestClient *to) {
         g_autoptr(sd_bus_message) signal = NULL;
 
-        g_assert_cmpint(sd_bus_message_new_signal(test_client_bus(from), &signal, TEST_MANAGER_PATH,
-                                                  TEST_MANAGER_INTERFACE, "Closed"),
-                        >=, 0);
-        g_assert_cmpint(sd_bus_message_append(signal, "os", TEST_MANAGER_PATH "/listener/1", "owner"), >=, 0);
-        g_assert_cmpint(sd_bus_send_to(test_client_bus(from), signal, test_client_name(to), NULL), >=, 0);
+        must(sd_bus_message_new_signal(test_client_bus(from), &signal, TEST_MANAGER_PATH,
+                                       TEST_MANAGER_INTERFACE, "Closed"));
+        must(sd_bus_message_append(signal, "os", TEST_MANAGER_PATH "/listener/1", "owner"));
+        must(sd_bus_send_to(test_client_bus(from), signal, test_client_name(to), NULL));
         test_client_sync(from);
         test_client_sync(to);
 }

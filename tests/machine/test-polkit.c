@@ -34,17 +34,15 @@ MACHINE_TEST("all users may use unprivileged ports") {
 }
 
 MACHINE_TEST("privileged ports need an authorization") {
-        g_autofree char *message = NULL, *error = NULL;
-        g_autoptr(TestCall) call = NULL;
+        g_autofree char *message = NULL;
 
-        error = test_listen_fails(m->user, &message, 80, -1, NULL);
-        g_assert_cmpstr(error, ==, INTERACTIVE_REQUIRED);
+        test_assert_text(test_listen_fails(m->user, &message, 80, -1, NULL), INTERACTIVE_REQUIRED);
         assert_denied(m->user, 1023, INTERACTIVE_REQUIRED);
         assert_denied(m->user, 1, INTERACTIVE_REQUIRED);
         g_assert_cmpint(test_connect_fails("127.0.0.1", 80), ==, ECONNREFUSED);
 
         /* The caller allows questions, but no agent is running. */
-        call = test_listen_start(m->user, 80, true);
+        g_autoptr(TestCall) call = test_listen_start(m->user, 80, true);
         g_assert_cmpstr(test_call_error(call), ==, SD_BUS_ERROR_ACCESS_DENIED);
 }
 
@@ -89,8 +87,6 @@ MACHINE_TEST("a rule allows one port to one group") {
 }
 
 MACHINE_TEST("a rule sees the details") {
-        g_autofree char *listener = NULL;
-
         machine_set_rule(
                         "polkit.addRule(function(action, subject) {"
                         "  if (action.id == 'org.example.TCPServerSocket.listen-privileged' &&"
@@ -99,8 +95,8 @@ MACHINE_TEST("a rule sees the details") {
                         "      action.lookup('name') == 'my shop')"
                         "    return polkit.Result.YES;"
                         "});");
-        listener = test_listen(m->user, 843, -1, "localAddress", "s", "127.0.0.1", "interface", "s", "lo",
-                               "name", "s", "my shop", NULL);
+        g_autofree char *listener = test_listen(m->user, 843, -1, "localAddress", "s", "127.0.0.1",
+                                                "interface", "s", "lo", "name", "s", "my shop", NULL);
         test_assert_served(m->user, listener, "127.0.0.1");
         test_listener_call(m->user, listener, "Close");
 
@@ -114,30 +110,26 @@ MACHINE_TEST("a rule sees the details") {
 
 MACHINE_TEST("only managers may use listeners of other users") {
         g_autoptr(TestClient) web = machine_client_new(m, MACHINE_WEB_USER);
-        g_autoptr(TestNotice) closed = NULL;
-        g_autofree char *own = NULL, *others = NULL, *error = NULL;
 
         machine_set_rule("polkit.addRule(function(action, subject) {"
                          "  if (action.id == 'org.example.TCPServerSocket.manage' &&"
                          "      subject.isInGroup('" MACHINE_WEB_GROUP "'))"
                          "    return polkit.Result.YES;"
                          "});");
-        others = test_listen(m->root, 0, -1, NULL);
-        own = test_listen(m->user, 0, -1, NULL);
+        g_autofree char *others = test_listen(m->root, 0, -1, NULL);
+        g_autofree char *own = test_listen(m->user, 0, -1, NULL);
 
         g_assert_cmpuint(machine_count_listed(m->user), ==, 1);
         g_assert_cmpuint(machine_count_listed(web), ==, 2);
         g_assert_cmpuint(machine_count_listed(m->root), ==, 2);
 
-        error = test_listener_call_fails(m->user, others, "Close");
+        g_autofree char *error = test_listener_call_fails(m->user, others, "Close");
         g_assert_cmpstr(error, ==, INTERACTIVE_REQUIRED);
         g_clear_pointer(&error, g_free);
         error = test_listener_call_fails(web, others, "Pause");
         g_assert_cmpstr(error, ==, SD_BUS_ERROR_ACCESS_DENIED);
         test_listener_call(web, others, "Close");
-        closed = test_client_wait_closed(m->root);
-        g_assert_cmpstr(closed->listener, ==, others);
-        g_assert_cmpstr(closed->reason, ==, "administrator");
+        test_client_expect_closed(m->root, others, "administrator");
         test_assert_served(m->user, own, "127.0.0.1");
 }
 
@@ -162,11 +154,9 @@ static void stop_polkit(bool stop) {
 }
 
 MACHINE_TEST("a polkit that hangs does not block other calls") {
-        g_autoptr(TestCall) call = NULL;
-
         assert_listens(m->user, 0);
         stop_polkit(true);
-        call = test_listen_start(m->user, 0, false);
+        g_autoptr(TestCall) call = test_listen_start(m->user, 0, false);
         for (unsigned i = 0; i < 20; i++)
                 assert_listens(m->root, 0);
         g_assert_false(test_call_is_done(call));
@@ -179,11 +169,10 @@ MACHINE_TEST("a polkit that hangs does not block other calls") {
 MACHINE_TEST("a caller that leaves gets no listener") {
         uint16_t port = test_free_port();
         g_autoptr(TestClient) other = machine_client_new(m, MACHINE_WEB_USER);
-        TestCall *call;
 
         assert_listens(m->user, 0);
         stop_polkit(true);
-        call = test_listen_start(m->user, port, false);
+        TestCall *call = test_listen_start(m->user, port, false);
         test_client_sync_service(m->root);
         g_clear_pointer(&call, test_call_free);
         g_clear_pointer(&m->user, test_client_free);
@@ -197,8 +186,7 @@ MACHINE_TEST("a caller that leaves gets no listener") {
 
 MACHINE_TEST("the pending requests of a user are limited") {
         g_autoptr(TestClient) web = machine_client_new(m, MACHINE_WEB_USER);
-        g_autoptr(TestCall) others = NULL;
-        g_autofree char *message = NULL, *error = NULL;
+        g_autofree char *message = NULL;
         TestCall *calls[4];
 
         machine_configure("MaxPendingRequestsPerUser=4");
@@ -206,12 +194,11 @@ MACHINE_TEST("the pending requests of a user are limited") {
         stop_polkit(true);
         for (size_t i = 0; i < ELEMENTS(calls); i++)
                 calls[i] = test_listen_start(m->user, 0, false);
-        error = test_listen_fails(m->user, &message, 0, -1, NULL);
-        g_assert_cmpstr(error, ==, SD_BUS_ERROR_LIMITS_EXCEEDED);
+        test_assert_text(test_listen_fails(m->user, &message, 0, -1, NULL), SD_BUS_ERROR_LIMITS_EXCEEDED);
         g_assert_nonnull(strstr(message, "MaxPendingRequestsPerUser"));
         g_assert_nonnull(strstr(message, "4"));
 
-        others = test_listen_start(web, 0, false);
+        g_autoptr(TestCall) others = test_listen_start(web, 0, false);
         stop_polkit(false);
         g_assert_null(test_call_error(others));
         for (size_t i = 0; i < ELEMENTS(calls); i++) {
@@ -229,11 +216,9 @@ static bool polkit_has_failed(void) {
 }
 
 MACHINE_TEST("a crash of polkit denies the request") {
-        g_autoptr(TestCall) call = NULL;
-
         assert_listens(m->user, 0);
         stop_polkit(true);
-        call = test_listen_start(m->user, 0, false);
+        g_autoptr(TestCall) call = test_listen_start(m->user, 0, false);
         test_client_sync_service(m->root);
         g_free(machine_run("systemctl", "kill", "--signal", "SIGKILL", MACHINE_POLKIT, NULL));
         g_assert_cmpstr(test_call_error(call), ==, SD_BUS_ERROR_ACCESS_DENIED);

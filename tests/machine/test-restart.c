@@ -13,32 +13,30 @@
 
 static void test_signals_go_on(Machine *m, const void *data) {
         static const char *const prefixes[] = { "127.0.0.0/8", "2001:db8::/32", "::1", NULL };
-        g_autofree char *listener = NULL, *other = NULL;
-        _cleanup_close_ int first = -EBADF, second = -EBADF, third = -EBADF;
         g_auto(Seen) before = {}, other_before = {};
-        uint16_t port;
 
         restart_prepare();
         g_free(test_listen(m->user, 0, -1, NULL)); /* so that the numbers are not those of a new service */
-        listener = test_listen(m->user, 0, 17, "binaryType", "s", "arraybuffer", "name", "s", "the same",
-                               "allowFrom", "as", prefixes, "nonBlocking", "b", true, "noDelay", "b", true,
-                               "acceptRate", "u", 10000, NULL);
-        other = test_listen(m->user, 0, -1, "paused", "b", true, "persistent", "b", true, NULL);
-        port = test_get_port(m->user, listener);
-        first = test_connect("::1", port);
+        g_autofree char *listener = test_listen(m->user, 0, 17, "binaryType", "s", "arraybuffer", "name", "s",
+                                                "the same", "allowFrom", "as", prefixes, "nonBlocking", "b",
+                                                true, "noDelay", "b", true, "acceptRate", "u", 10000, NULL);
+        g_autofree char *other = test_listen(m->user, 0, -1, "paused", "b", true, "persistent", "b", true,
+                                             NULL);
+        uint16_t port = test_get_port(m->user, listener);
+        _cleanup_close_ int first = test_connect("::1", port);
         test_client_expect_accepted(m->user, listener, first, 1);
         test_wait_for(test_get_u64(m->user, listener, "Delivered") == 1);
         before = seen_look(m->user, listener);
         other_before = seen_look(m->user, other);
 
         restart_begin(m, data);
-        second = test_connect("127.0.0.1", port);
+        _cleanup_close_ int second = test_connect("127.0.0.1", port);
         restart_finish(m);
         test_client_expect_accepted(m->user, listener, second, 2);
         test_wait_for(test_get_u64(m->user, listener, "Delivered") == 2);
         seen_assert_same(&other_before, m->user, other);
 
-        third = test_connect("::1", port);
+        _cleanup_close_ int third = test_connect("::1", port);
         {
                 g_autoptr(TestAccepted) accepted = test_client_wait_accepted(m->user);
 
@@ -60,21 +58,16 @@ static void test_signals_go_on(Machine *m, const void *data) {
 }
 
 static void test_pull_goes_on(Machine *m, const void *data) {
-        g_autofree char *owned = NULL, *persistent = NULL;
-        _cleanup_close_ int first = -EBADF, second = -EBADF;
-        g_autoptr(TestNotice) pending = NULL;
-        uint16_t owned_port, persistent_port;
         g_auto(Seen) before = {};
-        TestCall *call;
 
         restart_prepare();
-        owned = test_listen(m->user, 0, -1, TEST_PULL, NULL);
-        persistent = test_listen(m->user, 0, -1, TEST_PERSISTENT_PULL, NULL);
-        owned_port = test_get_port(m->user, owned);
-        persistent_port = test_get_port(m->user, persistent);
+        g_autofree char *owned = test_listen(m->user, 0, -1, TEST_PULL, NULL);
+        g_autofree char *persistent = test_listen(m->user, 0, -1, TEST_PERSISTENT_PULL, NULL);
+        uint16_t owned_port = test_get_port(m->user, owned);
+        uint16_t persistent_port = test_get_port(m->user, persistent);
         before = seen_look(m->user, persistent);
 
-        call = test_accept_start(m->user, owned, 1, TEST_ACCEPT_TIMEOUT_MAX);
+        TestCall *call = test_accept_start(m->user, owned, 1, TEST_ACCEPT_TIMEOUT_MAX);
         test_client_sync_service(m->user);
         restart_begin(m, data);
         /* A process that has the time tells its caller to call again. */
@@ -83,66 +76,58 @@ static void test_pull_goes_on(Machine *m, const void *data) {
                         data == &restart_crash ? "org.freedesktop.DBus.Error.NoReply" : NULL);
         test_call_free(call);
 
-        first = test_connect("::1", owned_port);
+        _cleanup_close_ int first = test_connect("::1", owned_port);
         restart_finish(m);
         seen_assert_same(&before, m->user, persistent);
-        pending = test_client_wait_pending(m->user);
+        g_autoptr(TestNotice) pending = test_client_wait_pending(m->user);
         g_assert_cmpstr(pending->listener, ==, owned);
         restart_assert_pulled(m->user, owned, first, 1);
-        second = test_connect("::1", persistent_port);
+        _cleanup_close_ int second = test_connect("::1", persistent_port);
         restart_assert_pulled(m->user, persistent, second, 1);
 }
 
 static void test_channels_go_on(Machine *m, const void *data) {
-        _cleanup_close_ int read = -EBADF, unread = -EBADF, late = -EBADF, last = -EBADF, channel = -EBADF;
-        g_autofree char *listener = NULL, *error = NULL;
-        g_autoptr(TestNotice) closed = NULL;
         g_auto(Seen) before = {};
-        uint16_t port;
 
         restart_prepare();
-        listener = test_listen(m->user, 0, -1, "delivery", "s", "channel", NULL);
-        port = test_get_port(m->user, listener);
-        channel = test_listener_call_fd(m->user, listener, "OpenChannel");
-        read = test_connect("::1", port);
+        g_autofree char *listener = test_listen(m->user, 0, -1, "delivery", "s", "channel", NULL);
+        uint16_t port = test_get_port(m->user, listener);
+        _cleanup_close_ int channel = test_listener_call_fd(m->user, listener, "OpenChannel");
+        _cleanup_close_ int read = test_connect("::1", port);
         restart_assert_in_channel(channel, read, 1);
-        unread = test_connect("::1", port);
+        _cleanup_close_ int unread = test_connect("::1", port);
         test_wait_for(test_get_u64(m->user, listener, "Accepted") == 2);
         test_wait_for(test_get_u64(m->user, listener, "Delivered") == 1);
         before = seen_look(m->user, listener);
 
         restart_begin(m, data);
-        late = test_connect("::1", port);
+        _cleanup_close_ int late = test_connect("::1", port);
         restart_assert_in_channel(channel, unread, 2); /* which needs no process */
         restart_finish(m);
         restart_assert_in_channel(channel, late, 3);
-        last = test_connect("::1", port);
+        _cleanup_close_ int last = test_connect("::1", port);
         restart_assert_in_channel(channel, last, 4);
         test_wait_for(test_get_u64(m->user, listener, "Delivered") == 4);
         g_assert_cmpuint(test_get_u64(m->user, listener, "Lost"), ==, 0);
 
-        error = test_listener_call_fails(m->user, listener, "OpenChannel");
-        g_assert_cmpstr(error, ==, "org.example.TCPServerSocket.Error.AlreadyTaken");
+        test_assert_text(test_listener_call_fails(m->user, listener, "OpenChannel"),
+                         "org.example.TCPServerSocket.Error.AlreadyTaken");
         channel = close_fd(channel);
-        closed = test_client_wait_closed(m->user);
-        g_assert_cmpstr(closed->listener, ==, listener);
-        g_assert_cmpstr(closed->reason, ==, "owner");
+        test_client_expect_closed(m->user, listener, "owner");
         g_assert_cmpint(test_connect_fails("::1", port), ==, ECONNREFUSED);
 }
 
 /* What is still in a channel after the restart is known to be. */
 static void test_unread_ones_are_counted(Machine *m, const void *data) {
-        _cleanup_close_ int a = -EBADF, b = -EBADF, channel = -EBADF;
-        g_autofree char *listener = NULL;
         g_auto(Seen) before = {};
-        uint16_t port;
 
         restart_prepare();
-        listener = test_listen(m->user, 0, -1, "delivery", "s", "channel", "persistent", "b", true, NULL);
-        port = test_get_port(m->user, listener);
-        channel = test_listener_call_fd(m->user, listener, "OpenChannel");
-        a = test_connect("::1", port);
-        b = test_connect("::1", port);
+        g_autofree char *listener = test_listen(m->user, 0, -1, "delivery", "s", "channel", "persistent", "b",
+                                                true, NULL);
+        uint16_t port = test_get_port(m->user, listener);
+        _cleanup_close_ int channel = test_listener_call_fd(m->user, listener, "OpenChannel");
+        _cleanup_close_ int a = test_connect("::1", port);
+        _cleanup_close_ int b = test_connect("::1", port);
         test_wait_for(test_get_u64(m->user, listener, "Accepted") == 2);
         before = seen_look(m->user, listener);
 
@@ -164,25 +149,22 @@ static void test_unread_ones_are_counted(Machine *m, const void *data) {
 }
 
 static void test_sockets_go_on(Machine *m, const void *data) {
-        _cleanup_close_ int peer = -EBADF, late = -EBADF, last = -EBADF, listening = -EBADF;
-        g_autofree char *listener = NULL;
         g_auto(Seen) before = {};
-        uint16_t port;
 
         restart_prepare();
-        listener = test_listen(m->user, 0, -1, "delivery", "s", "socket", NULL);
-        port = test_get_port(m->user, listener);
-        listening = test_listener_call_fd(m->user, listener, "TakeSocket");
-        peer = test_connect("::1", port);
+        g_autofree char *listener = test_listen(m->user, 0, -1, "delivery", "s", "socket", NULL);
+        uint16_t port = test_get_port(m->user, listener);
+        _cleanup_close_ int listening = test_listener_call_fd(m->user, listener, "TakeSocket");
+        _cleanup_close_ int peer = test_connect("::1", port);
         restart_assert_accepted(listening, peer);
         before = seen_look(m->user, listener);
 
         restart_begin(m, data);
-        late = test_connect("::1", port);
+        _cleanup_close_ int late = test_connect("::1", port);
         restart_assert_accepted(listening, late);
         restart_finish(m);
         seen_assert_same(&before, m->user, listener);
-        last = test_connect("::1", port);
+        _cleanup_close_ int last = test_connect("::1", port);
         restart_assert_accepted(listening, last);
 
         /* It can still be taken away. */
@@ -224,22 +206,18 @@ static void test_closing_ones_end(Machine *m, const void *data) {
 
 /* A program that has not confirmed what it was sent gets it again, as it was. */
 static void test_unconfirmed_signals_come_again(Machine *m, const void *data) {
-        _cleanup_close_ int a = -EBADF, b = -EBADF, late = -EBADF;
-        g_autofree char *listener = NULL;
-        uint16_t port;
-
         restart_prepare();
-        listener = test_listen(m->user, 0, -1, "acknowledge", "b", true, NULL);
-        port = test_get_port(m->user, listener);
-        a = test_connect("127.0.0.1", port);
+        g_autofree char *listener = test_listen(m->user, 0, -1, "acknowledge", "b", true, NULL);
+        uint16_t port = test_get_port(m->user, listener);
+        _cleanup_close_ int a = test_connect("127.0.0.1", port);
         test_client_expect_accepted(m->user, listener, a, 1);
-        b = test_connect("::1", port);
+        _cleanup_close_ int b = test_connect("::1", port);
         test_client_expect_accepted(m->user, listener, b, 2);
         sd_bus_message_unref(test_call(m->user, listener, TEST_LISTENER_INTERFACE, "Acknowledge", "t",
                                        UINT64_C(1)));
 
         restart_begin(m, data);
-        late = test_connect("::1", port);
+        _cleanup_close_ int late = test_connect("::1", port);
         restart_finish(m);
         {
                 g_autoptr(TestAccepted) again = test_client_wait_accepted(m->user);
@@ -264,16 +242,12 @@ static void test_unconfirmed_signals_come_again(Machine *m, const void *data) {
 
 /* A client that answers no Ping; what it has is in doubt, and comes again. */
 static void test_signals_without_an_answer_come_again(Machine *m, const void *data) {
-        _cleanup_close_ int a = -EBADF, b = -EBADF;
-        g_autofree char *listener = NULL;
-        uint16_t port;
-
         restart_prepare();
-        listener = test_listen(m->user, 0, -1, "persistent", "b", true, NULL);
-        port = test_get_port(m->user, listener);
+        g_autofree char *listener = test_listen(m->user, 0, -1, "persistent", "b", true, NULL);
+        uint16_t port = test_get_port(m->user, listener);
         test_client_set_pings(m->user, TEST_PINGS_IGNORE);
-        a = test_connect("::1", port);
-        b = test_connect("::1", port);
+        _cleanup_close_ int a = test_connect("::1", port);
+        _cleanup_close_ int b = test_connect("::1", port);
         test_client_expect_accepted(m->user, listener, a, 1);
 
         restart_begin(m, data);
@@ -291,22 +265,16 @@ static void test_signals_without_an_answer_come_again(Machine *m, const void *da
 }
 
 static void test_unread_replies_come_again(Machine *m, const void *data) {
-        _cleanup_close_ int a = -EBADF, b = -EBADF;
-        g_autoptr(TestClient) other = NULL;
-        g_autofree char *listener = NULL;
-        uint16_t port;
-        TestCall *call;
-
         restart_prepare();
-        listener = test_listen(m->user, 0, -1, TEST_PERSISTENT_PULL, NULL);
-        port = test_get_port(m->user, listener);
-        other = machine_client_new(m, MACHINE_USER);
+        g_autofree char *listener = test_listen(m->user, 0, -1, TEST_PERSISTENT_PULL, NULL);
+        uint16_t port = test_get_port(m->user, listener);
+        g_autoptr(TestClient) other = machine_client_new(m, MACHINE_USER);
         test_client_sync_service(other);
         test_client_set_stalled(other, true);
-        call = test_accept_start(other, listener, 1, TEST_ACCEPT_TIMEOUT_MAX);
-        a = test_connect("::1", port);
+        TestCall *call = test_accept_start(other, listener, 1, TEST_ACCEPT_TIMEOUT_MAX);
+        _cleanup_close_ int a = test_connect("::1", port);
         test_wait_for(test_get_u64(m->user, listener, "Accepted") == 1);
-        b = test_connect("::1", port);
+        _cleanup_close_ int b = test_connect("::1", port);
 
         restart_begin(m, data);
         test_call_free(call);
@@ -318,75 +286,63 @@ static void test_unread_replies_come_again(Machine *m, const void *data) {
 }
 
 static void test_who_left_loses_its_listeners(Machine *m, const void *data) {
-        g_autofree char *owned = NULL, *persistent = NULL, *bound = NULL, *error = NULL;
-        _cleanup_close_ int peer = -EBADF, waiting = -EBADF, pipe_end = -EBADF;
-        uint16_t owned_port, persistent_port, bound_port;
-        g_autoptr(TestClient) next = NULL;
         int ends[2];
 
         restart_prepare();
         g_assert_no_errno(pipe2(ends, O_CLOEXEC));
-        owned = test_listen(m->user, 0, -1, NULL);
-        owned_port = test_get_port(m->user, owned);
-        persistent = test_listen(m->user, 0, -1, "persistent", "b", true, NULL);
-        persistent_port = test_get_port(m->user, persistent);
-        bound = test_listen(m->root, 0, -1, "lifetime", "h", ends[0], NULL);
-        bound_port = test_get_port(m->root, bound);
+        g_autofree char *owned = test_listen(m->user, 0, -1, NULL);
+        uint16_t owned_port = test_get_port(m->user, owned);
+        g_autofree char *persistent = test_listen(m->user, 0, -1, "persistent", "b", true, NULL);
+        uint16_t persistent_port = test_get_port(m->user, persistent);
+        g_autofree char *bound = test_listen(m->root, 0, -1, "lifetime", "h", ends[0], NULL);
+        uint16_t bound_port = test_get_port(m->root, bound);
         close(ends[0]);
-        pipe_end = ends[1];
+        _cleanup_close_ int pipe_end = ends[1];
 
         restart_begin(m, data);
         g_clear_pointer(&m->user, test_client_free);
-        waiting = test_connect("::1", owned_port);
-        peer = test_connect("::1", persistent_port);
+        _cleanup_close_ int waiting = test_connect("::1", owned_port);
+        _cleanup_close_ int peer = test_connect("::1", persistent_port);
         pipe_end = close_fd(pipe_end);
         restart_finish(m);
 
-        next = machine_client_new(m, MACHINE_USER);
-        error = test_listener_call_fails(next, owned, "Close");
-        g_assert_cmpstr(error, ==, "org.freedesktop.DBus.Error.UnknownObject");
+        g_autoptr(TestClient) next = machine_client_new(m, MACHINE_USER);
+        test_assert_text(test_listener_call_fails(next, owned, "Close"),
+                         "org.freedesktop.DBus.Error.UnknownObject");
         g_assert_cmpint(test_wait_end(waiting), ==, ECONNRESET);
         g_assert_cmpint(test_connect_fails("::1", owned_port), ==, ECONNREFUSED);
         g_assert_false(test_has_owner(next, persistent));
         test_listener_call(next, persistent, "Adopt");
         test_client_expect_accepted(next, persistent, peer, 1);
 
-        g_autoptr(TestNotice) closed = test_client_wait_closed(m->root);
-        g_assert_cmpstr(closed->listener, ==, bound);
-        g_assert_cmpstr(closed->reason, ==, "lifetime");
+        test_client_expect_closed(m->root, bound, "lifetime");
         g_assert_cmpint(test_connect_fails("::1", bound_port), ==, ECONNREFUSED);
 }
 
 /* Existing listeners stay under lower limits; new ones are refused. */
 static void test_limits_do_not_close(Machine *m, const void *data) {
-        g_autofree char *a = NULL, *b = NULL, *error = NULL;
-        _cleanup_close_ int peer = -EBADF;
-        uint16_t port;
-
         restart_prepare();
-        a = test_listen(m->user, 0, -1, NULL);
-        b = test_listen(m->user, 0, -1, NULL);
-        port = test_get_port(m->user, b);
+        g_autofree char *a = test_listen(m->user, 0, -1, NULL);
+        g_autofree char *b = test_listen(m->user, 0, -1, NULL);
+        uint16_t port = test_get_port(m->user, b);
 
         restart_begin(m, data);
         machine_configure("MaxListeners=1\nAllowedAddresses=192.0.2.0/24");
         restart_finish(m);
-        peer = test_connect("::1", port);
+        _cleanup_close_ int peer = test_connect("::1", port);
         test_client_expect_accepted(m->user, b, peer, 1);
-        error = test_listen_fails(m->user, NULL, 0, -1, "localAddress", "s", "127.0.0.1", NULL);
-        g_assert_cmpstr(error, ==, "org.freedesktop.DBus.Error.AccessDenied");
+        test_assert_text(test_listen_fails(m->user, NULL, 0, -1, "localAddress", "s", "127.0.0.1", NULL),
+                         "org.freedesktop.DBus.Error.AccessDenied");
         test_listener_call(m->user, a, "Close");
 }
 
 /* Several in a row, without anything in between. */
 static void test_many_restarts(Machine *m, const void *data) {
-        g_autofree char *listener = NULL;
         g_auto(Seen) before = {};
-        uint16_t port;
 
         machine_configure_unit("RestartSec=1ms");
-        listener = test_listen(m->user, 0, -1, "name", "s", "many", NULL);
-        port = test_get_port(m->user, listener);
+        g_autofree char *listener = test_listen(m->user, 0, -1, "name", "s", "many", NULL);
+        uint16_t port = test_get_port(m->user, listener);
         before = seen_look(m->user, listener);
         for (unsigned n = 1; n <= 4; n++) {
                 unsigned changes = test_bus_owner_changes(m->bus);

@@ -20,10 +20,8 @@
         "});"
 
 static TestChild *serve_as(const char *user, const char *const *argv) {
-        TestChild *child;
-
         machine_write(LOG, "");
-        child = machine_start_as(user, LOG, argv);
+        TestChild *child = machine_start_as(user, LOG, argv);
         test_wait_for(test_file_contains(LOG, "Listening on ") || test_child_has_exited(child));
         g_assert_false(test_child_has_exited(child));
         return child;
@@ -42,8 +40,6 @@ static bool can_serve_files(void) {
 }
 
 MACHINE_TEST("gunicorn on port 80") {
-        g_autoptr(TestChild) server = NULL;
-        g_autofree char *report = NULL, *denied = NULL;
         int status;
 
         if (!test_require_program("gunicorn") || !test_require_program("curl") || !test_require_program("ab"))
@@ -56,8 +52,8 @@ MACHINE_TEST("gunicorn on port 80") {
                       "    start_response('200 OK', [('Content-Type', 'text/plain')])\n"
                       "    return [b'port %s, uid %d' % (environ['SERVER_PORT'].encode(), os.getuid())]\n");
 
-        server = SERVE_AS(MACHINE_WEB_USER, "listen", "80", "--", "gunicorn", "--chdir", "/srv/app",
-                          "app:app");
+        g_autoptr(TestChild) server = SERVE_AS(MACHINE_WEB_USER, "listen", "80", "--", "gunicorn", "--chdir",
+                                               "/srv/app", "app:app");
         /* The socket is there before the server is; who comes too early waits. */
         {
                 g_autofree char *expected = g_strdup_printf("port 80, uid %d",
@@ -66,7 +62,7 @@ MACHINE_TEST("gunicorn on port 80") {
                 assert_curl("http://127.0.0.1/", expected);
                 assert_curl("http://[::1]/", expected);
         }
-        report = machine_run("ab", "-q", "-n", "500", "-c", "10", "http://127.0.0.1/", NULL);
+        g_autofree char *report = machine_run("ab", "-q", "-n", "500", "-c", "10", "http://127.0.0.1/", NULL);
         g_assert_nonnull(strstr(report, "Complete requests:      500\n"));
         g_assert_nonnull(strstr(report, "Failed requests:        0\n"));
 
@@ -76,26 +72,23 @@ MACHINE_TEST("gunicorn on port 80") {
         test_wait_for(!test_is_listening(getpid(), 80));
         g_assert_cmpint(test_connect_fails("127.0.0.1", 80), ==, ECONNREFUSED);
 
-        denied = machine_run_as(MACHINE_USER, &status, "tcpserversocketctl", "listen", "80", "--", "true",
-                                NULL);
+        g_autofree char *denied = machine_run_as(MACHINE_USER, &status, "tcpserversocketctl", "listen", "80",
+                                                 "--", "true", NULL);
         g_assert_cmpint(status, ==, 1);
         g_assert_nonnull(strstr(denied, "80"));
 }
 
 MACHINE_TEST("busybox httpd on port 80") {
-        g_autoptr(TestChild) server = NULL;
-
         if (!can_serve_files())
                 return;
         machine_set_rule(RULE);
         machine_write("/srv/www/hello", "hello");
-        server = SERVE_AS(MACHINE_WEB_USER, "listen", "--inetd", "80", "--", "busybox", "httpd", "-i", "-h",
-                          "/srv/www");
+        g_autoptr(TestChild) server = SERVE_AS(MACHINE_WEB_USER, "listen", "--inetd", "80", "--", "busybox",
+                                               "httpd", "-i", "-h", "/srv/www");
         assert_curl("http://127.0.0.1/hello", "hello");
 }
 
 MACHINE_TEST("ssh works through a listener") {
-        g_autoptr(TestChild) server = NULL;
         g_autofree char *home = g_strdup_printf("/home/%s", MACHINE_USER), *got = NULL;
         g_autofree char *make = g_strdup_printf(
                         "set -e; umask 077; cd; mkdir .ssh; "
@@ -109,8 +102,8 @@ MACHINE_TEST("ssh works through a listener") {
         if (!test_require_program("ssh") || !test_require_program("/usr/sbin/sshd"))
                 return;
         g_free(machine_run("runuser", "-l", MACHINE_USER, "-c", make, NULL));
-        server = SERVE_AS(MACHINE_USER, "listen", "--inetd", "127.0.0.1:2222", "--", "/usr/sbin/sshd", "-i",
-                          "-e", "-f", "/dev/null", "-h", key);
+        g_autoptr(TestChild) server = SERVE_AS(MACHINE_USER, "listen", "--inetd", "127.0.0.1:2222", "--",
+                                               "/usr/sbin/sshd", "-i", "-e", "-f", "/dev/null", "-h", key);
         for (unsigned i = 0; i < 2; i++) {
                 g_autofree char *command = g_strdup_printf(
                                 "exec ssh -p 2222 -o BatchMode=yes 127.0.0.1 'id -un; exit %u'", 40 + i);
@@ -126,23 +119,21 @@ MACHINE_TEST("ssh works through a listener") {
 
 /* An administrator who wants the service to see all connections. */
 MACHINE_TEST("a server without socket activation works") {
-        g_autoptr(TestChild) server = NULL;
-        g_autofree char *refused = NULL, *listeners = NULL;
         int status;
 
         if (!can_serve_files())
                 return;
         machine_configure("AllowSocketDelivery=no");
-        refused = machine_run_as(MACHINE_USER, &status, "tcpserversocketctl", "listen", "8080", "--", "true",
-                                 NULL);
+        g_autofree char *refused = machine_run_as(MACHINE_USER, &status, "tcpserversocketctl", "listen",
+                                                  "8080", "--", "true", NULL);
         g_assert_cmpint(status, ==, 1);
         g_assert_null(strchr(refused, '\n'));
 
         machine_write("/srv/www/hello", "hello");
-        server = SERVE_AS(MACHINE_USER, "listen", "--inetd", "8080", "--", "busybox", "httpd", "-i", "-h",
-                          "/srv/www");
+        g_autoptr(TestChild) server = SERVE_AS(MACHINE_USER, "listen", "--inetd", "8080", "--", "busybox",
+                                               "httpd", "-i", "-h", "/srv/www");
         assert_curl("http://127.0.0.1:8080/hello", "hello");
-        listeners = machine_run("tcpserversocketctl", "list", "--json=short", NULL);
+        g_autofree char *listeners = machine_run("tcpserversocketctl", "list", "--json=short", NULL);
         g_assert_nonnull(strstr(listeners, "\"channel\""));
 }
 
@@ -153,16 +144,14 @@ MACHINE_TEST("no process is left behind") {
                                             "--",      "cat",       NULL };
         /* The kernel counts the processes of a user in all machines. */
         g_autofree char *uid = g_strdup_printf("%d", g_random_int_range(100000, INT32_MAX));
-        g_autoptr(TestChild) server = NULL;
-        _cleanup_close_ int first = -EBADF, second = -EBADF;
 
         g_free(machine_run("useradd", "--uid", uid, "carol", NULL));
-        server = serve_as("carol", argv);
-        first = test_connect("127.0.0.1", 8081);
+        g_autoptr(TestChild) server = serve_as("carol", argv);
+        _cleanup_close_ int first = test_connect("127.0.0.1", 8081);
 
         test_send(first, "a", 1);
         test_expect(first, "a");
-        second = test_connect("127.0.0.1", 8081);
+        _cleanup_close_ int second = test_connect("127.0.0.1", 8081);
         test_send(second, "b", 1);
         test_wait_for(test_file_contains(LOG, "Connections have to wait: Resource temporarily unavailable."));
         first = close_fd(first);
@@ -173,15 +162,13 @@ MACHINE_TEST("no process is left behind") {
 
 /* What is in front of a server that runs already. */
 MACHINE_TEST("a relay forwards connections") {
-        g_autoptr(TestChild) server = NULL, relay = NULL;
-
         if (!can_serve_files())
                 return;
         machine_set_rule(RULE);
         machine_write("/srv/www/hello", "hello");
-        server = SERVE_AS(MACHINE_USER, "listen", "--inetd", "127.0.0.1:8080", "--", "busybox", "httpd", "-i",
-                          "-h", "/srv/www");
-        relay = SERVE_AS(MACHINE_WEB_USER, "relay", "http", "localhost:http-alt");
+        g_autoptr(TestChild) server = SERVE_AS(MACHINE_USER, "listen", "--inetd", "127.0.0.1:8080", "--",
+                                               "busybox", "httpd", "-i", "-h", "/srv/www");
+        g_autoptr(TestChild) relay = SERVE_AS(MACHINE_WEB_USER, "relay", "http", "localhost:http-alt");
         assert_curl("http://127.0.0.1/hello", "hello");
 }
 

@@ -116,11 +116,10 @@ static void set_limit(pid_t pid, unsigned limit) {
 static void take_descriptors(Soak *s) {
         pid_t pid = machine_service_pid();
         g_autofree char *before = run_prlimit(pid, "--nofile", "SOFT");
-        uint64_t end;
 
         set_limit(pid, test_count_fds(pid) + pick(s, 0, 4));
         /* Nothing has to happen meanwhile, so nothing but time can be waited for. */
-        end = test_now() + pick(s, 1, 200) * UINT64_C(1000);
+        uint64_t end = test_now() + pick(s, 1, 200) * UINT64_C(1000);
         test_wait_for(test_now() >= end);
         set_limit(pid, (unsigned) g_ascii_strtoull(before, NULL, 10));
 }

@@ -23,15 +23,12 @@ MACHINE_TEST("the right password closes the listener") {
         g_autofree char *listener = listen_as_root(m);
         g_autoptr(Terminal)
                         t = terminal_new_full(NULL, NULL, 80, MACHINE_USER, (Words) { "close", "1", NULL });
-        g_autoptr(TestNotice) closed = NULL;
 
         test_wait_for(terminal_shows(t, TERMINAL_PROMPT));
         g_assert_true(terminal_shows(t, "org.example.TCPServerSocket.manage"));
         terminal_type_password(t, MACHINE_ROOT_PASSWORD);
         g_assert_cmpint(terminal_wait(t), ==, 0);
-        closed = test_client_wait_closed(m->root);
-        g_assert_cmpstr(closed->listener, ==, listener);
-        g_assert_cmpstr(closed->reason, ==, "administrator");
+        test_client_expect_closed(m->root, listener, "administrator");
         /* It was asked for on the terminal, and not shown there. */
         g_assert_false(terminal_shows(t, MACHINE_ROOT_PASSWORD));
 }
@@ -77,12 +74,11 @@ MACHINE_TEST("no password is asked for without a terminal or with --no-ask-passw
 }
 
 MACHINE_TEST("list asks for no password") {
-        g_autofree char *own = NULL;
-        g_autoptr(Terminal) t = NULL;
-
         g_free(listen_as_root(m));
-        own = test_listen(m->user, 0, -1, "persistent", "b", true, "name", "s", "mine", NULL);
-        t = terminal_new_full(NULL, NULL, 200, MACHINE_USER, (Words) { "list", "--no-pager", NULL });
+        g_autofree char *own = test_listen(m->user, 0, -1, "persistent", "b", true, "name", "s", "mine",
+                                           NULL);
+        g_autoptr(Terminal) t = terminal_new_full(NULL, NULL, 200, MACHINE_USER,
+                                                  (Words) { "list", "--no-pager", NULL });
         g_assert_cmpint(terminal_wait(t), ==, 0);
         g_assert_false(terminal_shows(t, TERMINAL_PROMPT));
         g_assert_true(terminal_shows(t, "mine"));
@@ -91,20 +87,16 @@ MACHINE_TEST("list asks for no password") {
 }
 
 MACHINE_TEST("root is not asked for a password") {
-        g_autoptr(Terminal) t = NULL;
-
         g_free(test_listen(m->user, 0, -1, "name", "s", "web", NULL));
-        t = terminal_new(NULL, NULL, 80, (Words) { "close", "web", NULL });
+        g_autoptr(Terminal) t = terminal_new(NULL, NULL, 80, (Words) { "close", "web", NULL });
         g_assert_cmpint(terminal_wait(t), ==, 0);
         g_assert_false(terminal_shows(t, TERMINAL_PROMPT));
 }
 
 /* Through PID 1's namespaces: of this very machine, the same bus. */
 MACHINE_TEST("--machine shows another machine") {
-        g_autoptr(ToolResult) result = NULL;
-
         g_free(listen_as_root(m));
-        result = tool_run(NULL, "--machine=.host", "show", "web", NULL);
+        g_autoptr(ToolResult) result = tool_run(NULL, "--machine=.host", "show", "web", NULL);
         g_assert_cmpstr(result->err, ==, "");
         g_assert_cmpint(result->status, ==, 0);
         g_assert_nonnull(strstr(result->out, "Name=web\n"));
@@ -113,12 +105,11 @@ MACHINE_TEST("--machine shows another machine") {
 /* It is started when it is called, and not by who only watches. */
 MACHINE_TEST("commands start the service, monitor does not") {
         g_autoptr(Tool) monitor = tool_start(NULL, NULL, 0, (Words) { "monitor", NULL });
-        g_autoptr(ToolResult) status = NULL;
 
         test_wait_for(tool_has_complained(monitor, "Monitoring listeners"));
         g_assert_true(machine_unit_is("inactive"));
 
-        status = run_as(MACHINE_USER, (Words) { "status", NULL });
+        g_autoptr(ToolResult) status = run_as(MACHINE_USER, (Words) { "status", NULL });
         g_assert_cmpint(status->status, ==, 0);
         g_assert_nonnull(strstr(status->out, "of the user tcpserversocket\n"));
         g_assert_true(machine_unit_is("active"));

@@ -16,10 +16,9 @@ static void forbid_the_rest(void) {
 static char *get_status(const char *field) {
         g_autofree char *path = g_strdup_printf("/proc/%d/status", (int) machine_service_pid());
         g_autofree char *content = NULL;
-        const char *line;
 
         g_assert_true(g_file_get_contents(path, &content, NULL, NULL));
-        line = strstr(content, field);
+        const char *line = strstr(content, field);
         g_assert_nonnull(line);
         line += strlen(field) + 2;
         return g_strndup(line, strcspn(line, "\n"));
@@ -69,17 +68,14 @@ MACHINE_TEST("LimitNOFILE suffices for MaxListeners") {
 /* ----------------------------------------------------------------------- what clients ask of it works */
 
 MACHINE_TEST("link-local addresses work in the sandbox") {
-        g_autofree char *listener = NULL, *address = NULL;
-        _cleanup_close_ int peer = -EBADF;
-        g_autoptr(TestAccepted) accepted = NULL;
-
         forbid_the_rest();
-        listener = test_listen(m->user, 0, -1, "localAddress", "s", TEST_LINK_LOCAL "%" TEST_INTERFACE, NULL);
-        address = test_get_string(m->user, listener, "LocalAddress");
-        g_assert_cmpstr(address, ==, TEST_LINK_LOCAL "%" TEST_INTERFACE);
-        peer = test_connect_from_neighbour(TEST_LINK_LOCAL "%" TEST_NEIGHBOUR_INTERFACE,
-                                           test_get_port(m->user, listener));
-        accepted = test_client_wait_accepted(m->user);
+        g_autofree char *listener = test_listen(m->user, 0, -1, "localAddress", "s",
+                                                TEST_LINK_LOCAL "%" TEST_INTERFACE, NULL);
+        test_assert_text(test_get_string(m->user, listener, "LocalAddress"),
+                         TEST_LINK_LOCAL "%" TEST_INTERFACE);
+        _cleanup_close_ int peer = test_connect_from_neighbour(TEST_LINK_LOCAL "%" TEST_NEIGHBOUR_INTERFACE,
+                                                               test_get_port(m->user, listener));
+        g_autoptr(TestAccepted) accepted = test_client_wait_accepted(m->user);
         test_assert_connected(peer, accepted->socket);
         g_assert_cmpstr(accepted->remote_address, ==, TEST_NEIGHBOUR_LINK_LOCAL "%" TEST_INTERFACE);
         g_assert_cmpstr(accepted->local_address, ==, TEST_LINK_LOCAL "%" TEST_INTERFACE);
@@ -87,17 +83,14 @@ MACHINE_TEST("link-local addresses work in the sandbox") {
 
 MACHINE_TEST("the option interface works in the sandbox") {
         static const char *const addresses[] = { TEST_IPV4, TEST_IPV6 };
-        g_autofree char *listener = NULL;
-        uint16_t port;
 
         forbid_the_rest();
-        listener = test_listen(m->user, 0, -1, "interface", "s", TEST_INTERFACE, NULL);
-        port = test_get_port(m->user, listener);
+        g_autofree char *listener = test_listen(m->user, 0, -1, "interface", "s", TEST_INTERFACE, NULL);
+        uint16_t port = test_get_port(m->user, listener);
         for (size_t i = 0; i < ELEMENTS(addresses); i++) {
                 _cleanup_close_ int peer = test_connect_from_neighbour(addresses[i], port);
-                g_autoptr(TestAccepted) accepted = test_client_wait_accepted(m->user);
 
-                test_assert_connected(peer, accepted->socket);
+                test_client_expect_peer(m->user, NULL, peer);
         }
         g_assert_cmpint(test_connect_fails("127.0.0.1", port), ==, ECONNREFUSED);
         g_assert_cmpint(test_connect_fails("::1", port), ==, ECONNREFUSED);
@@ -105,17 +98,16 @@ MACHINE_TEST("the option interface works in the sandbox") {
 
 MACHINE_TEST("all options work in the sandbox") {
         static const char *const prefixes[] = { "127.0.0.0/8", "::1", NULL };
-        g_autofree char *listener = NULL;
-        g_autoptr(TestNotice) closed = NULL;
         int ends[2];
 
         forbid_the_rest();
         g_assert_no_errno(pipe(ends));
-        listener = test_listen(m->user, 0, 16, "binaryType", "s", "arraybuffer", "localAddress", "s",
-                               "::", "ipv6Only", "b", false, "delivery", "s", "signal", "acknowledge", "b",
-                               true, "paused", "b", true, "lifetime", "h", ends[0], "nonBlocking", "b", true,
-                               "noDelay", "b", true, "keepAlive", "b", true, "fastOpen", "u", 8, "allowFrom",
-                               "as", prefixes, "acceptRate", "u", 1000, "name", "s", "every one", NULL);
+        g_autofree char *listener = test_listen(
+                        m->user, 0, 16, "binaryType", "s", "arraybuffer", "localAddress", "s",
+                        "::", "ipv6Only", "b", false, "delivery", "s", "signal", "acknowledge", "b", true,
+                        "paused", "b", true, "lifetime", "h", ends[0], "nonBlocking", "b", true, "noDelay",
+                        "b", true, "keepAlive", "b", true, "fastOpen", "u", 8, "allowFrom", "as", prefixes,
+                        "acceptRate", "u", 1000, "name", "s", "every one", NULL);
         close(ends[0]);
         test_listener_call(m->user, listener, "Resume");
         test_assert_served(m->user, listener, "127.0.0.1");
@@ -125,40 +117,33 @@ MACHINE_TEST("all options work in the sandbox") {
         test_listener_call(m->user, listener, "Pause");
 
         close(ends[1]);
-        closed = test_client_wait_closed(m->user);
-        g_assert_cmpstr(closed->reason, ==, "lifetime");
+        test_client_expect_closed(m->user, NULL, "lifetime");
 }
 
 MACHINE_TEST("IPv4 and IPv6 work in the sandbox") {
-        g_autofree char *ipv4 = NULL, *ipv6 = NULL;
-
         forbid_the_rest();
-        ipv4 = test_listen(m->user, 0, -1, "localAddress", "s", "127.0.0.1", "deferAccept", "u", 1, NULL);
-        ipv6 = test_listen(m->user, 0, -1, "localAddress", "s", "::1", "ipv6Only", "b", true, NULL);
+        g_autofree char *ipv4 = test_listen(m->user, 0, -1, "localAddress", "s", "127.0.0.1", "deferAccept",
+                                            "u", 1, NULL);
+        g_autofree char *ipv6 = test_listen(m->user, 0, -1, "localAddress", "s", "::1", "ipv6Only", "b", true,
+                                            NULL);
         test_assert_served(m->user, ipv6, "::1");
         test_listener_call(m->user, ipv4, "Close");
 }
 
 MACHINE_TEST("persistent listeners work in the sandbox") {
-        g_autoptr(TestClient) next = NULL;
-        g_autofree char *listener = NULL;
-        _cleanup_close_ int peer = -EBADF;
-        g_autoptr(TestAccepted) accepted = NULL;
-
         forbid_the_rest();
-        listener = test_listen(m->user, 0, -1, "persistent", "b", true, NULL);
-        peer = test_connect("::1", test_get_port(m->user, listener));
+        g_autofree char *listener = test_listen(m->user, 0, -1, "persistent", "b", true, NULL);
+        _cleanup_close_ int peer = test_connect("::1", test_get_port(m->user, listener));
         test_accepted_free(test_client_wait_accepted(m->user));
         test_wait_for(test_get_u64(m->user, listener, "Delivered") == 1);
         g_clear_pointer(&m->user, test_client_free);
 
-        next = machine_client_new(m, MACHINE_USER);
+        g_autoptr(TestClient) next = machine_client_new(m, MACHINE_USER);
         test_wait_for(!test_has_owner(next, listener));
         close(peer);
         peer = test_connect("::1", test_get_port(next, listener));
         test_listener_call(next, listener, "Adopt");
-        accepted = test_client_wait_accepted(next);
-        test_assert_connected(peer, accepted->socket);
+        test_client_expect_peer(next, NULL, peer);
 }
 
 MACHINE_TEST("log level, reload and introspection work in the sandbox") {
