@@ -79,10 +79,3 @@ size_t peer_fill(int fd) {
         g_assert_cmpint(errno, ==, EAGAIN);
         return sent;
 }
-
-void peer_reset(int fd) {
-        static const struct linger at_once = { .l_onoff = 1 };
-
-        g_assert_no_errno(setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once)));
-        close(fd);
-}

@@ -30,5 +30,3 @@ void relay_wait(Relayed *r, int status);
 
 /* Sends as much as there is room for; non-blocking from then on. */
 size_t peer_fill(int fd);
-/* Closes it. */
-void peer_reset(int fd);

@@ -175,3 +175,10 @@ unsigned serving_count_inherited(void) {
 void serving_fail_always(int call, int error) {
         g_assert_cmpint(test_filter_call(call, SECCOMP_RET_ERRNO | (unsigned) error, 0), ==, 0);
 }
+
+void peer_reset(int fd) {
+        static const struct linger at_once = { .l_onoff = 1 };
+
+        g_assert_no_errno(setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once)));
+        close(fd);
+}

@@ -57,3 +57,6 @@ unsigned serving_count_inherited(void);
 
 /* For tool_set_up_with(): this system call fails for as long as the process lives. */
 void serving_fail_always(int call, int error);
+
+/* Closes the connection of a peer with a RST. */
+void peer_reset(int fd);

@@ -53,6 +53,35 @@ TEST("--inetd has the connection as standard input and output") {
         test_wait_for(tool_has_complained(tool, "seen"));
 }
 
+/* The peers have sent their data and a RST before the tool gets the connections. */
+TEST_BY_BOTH("connections that their peers have reset are served, with data and address") {
+        uint16_t port, peer_ports[50];
+        g_autoptr(Tool) tool = serving_start(
+                        f->bus, &port,
+                        WORDS("listen", "--inetd", delivery, "127.0.0.1:0", "--", "sh", "-c",
+                              "read line; echo \"$REMOTE_ADDR $REMOTE_PORT $line\" >&2"));
+
+        test_child_signal(tool->child, SIGSTOP);
+        for (unsigned i = 0; i < ELEMENTS(peer_ports); i++) {
+                g_autofree char *line = g_strdup_printf("line %u\n", i);
+                int peer = test_connect("127.0.0.1", port);
+
+                peer_ports[i] = test_local_port(peer);
+                test_send(peer, line, strlen(line));
+                peer_reset(peer);
+        }
+        if (streq(delivery, "--delivery=channel"))
+                test_wait_for(serving_count_queued(port) == 0);
+        test_child_signal(tool->child, SIGCONT);
+
+        for (unsigned i = 0; i < ELEMENTS(peer_ports); i++) {
+                g_autofree char *line = g_strdup_printf("127.0.0.1 %u line %u\n", peer_ports[i], i);
+
+                test_wait_for(tool_has_complained(tool, line));
+        }
+        g_assert_cmpint(serving_end(tool, SIGTERM), ==, 128 + SIGTERM);
+}
+
 TEST("several ports") {
         uint16_t ports[2];
 

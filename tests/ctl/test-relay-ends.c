@@ -50,6 +50,32 @@ TEST("a signal ends it with a reset") {
         g_assert_cmpint(test_wait_end(idle_target), ==, ECONNRESET);
 }
 
+/* Before the relay gets the connection. */
+TEST_BY_BOTH("the data of a peer that has reset its connection reaches the target") {
+        Relayed r = relay_start(f, target_new(), delivery);
+
+        test_child_signal(r.tool->child, SIGSTOP);
+        for (unsigned i = 0; i < 20; i++) {
+                int peer = test_connect("127.0.0.1", r.port);
+
+                test_send(peer, &i, sizeof(i));
+                peer_reset(peer);
+        }
+        if (streq(delivery, "--delivery=channel"))
+                test_wait_for(serving_count_queued(r.port) == 0);
+        test_child_signal(r.tool->child, SIGCONT);
+
+        for (unsigned i = 0; i < 20; i++) {
+                _cleanup_close_ int target = target_accept(&r.target);
+                unsigned number;
+
+                test_receive(target, &number, sizeof(number));
+                g_assert_cmpuint(number, ==, i);
+                g_assert_cmpint(test_wait_end(target), ==, ECONNRESET);
+        }
+        relay_end(&r);
+}
+
 static void close_by_administrator(Fixture *f, Relayed *r) {
         tool_do(f->bus, "close", "relayed", NULL);
         test_wait_for(tool_has_complained(r->tool, "is lost: an administrator has closed it."));
