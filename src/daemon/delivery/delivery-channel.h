@@ -23,5 +23,8 @@ int delivery_channel_save(Delivery *d, Store *store, StateSlot *slot);
 /* Whether there is a channel that is not in the store. */
 bool delivery_channel_is_unsaved(Delivery *d);
 
+/* Counts what the client has read until now. */
+void delivery_channel_count(Delivery *d);
+
 /* Takes over the channel of an earlier process, on success. Returns -EINVAL for another kind of delivery. */
 int delivery_channel_restore(Delivery *d, StoreFound *found, StateSlot *slot);

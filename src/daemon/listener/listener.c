@@ -10,6 +10,7 @@
 #include "base/linger.h"
 #include "base/log.h"
 #include "base/message-ids.h"
+#include "daemon/delivery/delivery-channel.h"
 #include "daemon/delivery/delivery-socket.h"
 #include "daemon/delivery/delivery.h"
 #include "daemon/listener/listener.h"
@@ -179,6 +180,7 @@ static void listener_lose_connections(Listener *l, ListenerEnd end) {
                 break;
 
         case LISTENER_END_SHUTDOWN:
+                delivery_channel_count(l->delivery);
                 delivery_lose_waiting(l->delivery, ESHUTDOWN);
                 delivery_lose_sent(l->delivery, ESHUTDOWN);
                 break;
