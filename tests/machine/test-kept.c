@@ -4,6 +4,7 @@
  * the bus that is started again. */
 
 #include <netinet/in.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -38,6 +39,27 @@ MACHINE_TEST("a stop closes all listeners") {
                 g_assert_cmpint(test_connect_fails("::1", ports[i]), ==, ECONNREFUSED);
         }
         g_assert_cmpuint(count_stored(), ==, 0);
+}
+
+MACHINE_TEST("a stop tells owners before their sockets are revoked") {
+        g_autofree char *listener = test_listen(m->user, 0, -1, "delivery", "s", "socket", NULL);
+        _cleanup_close_ int listening = test_listener_call_fd(m->user, listener, "TakeSocket"), peer = -EBADF,
+                            socket = -EBADF;
+        uint16_t port = test_get_port(m->user, listener);
+        g_autoptr(TestNotice) closed = NULL;
+
+        g_free(machine_run("systemctl", "stop", "--no-block", MACHINE_UNIT, NULL));
+        closed = test_client_wait_closed(m->user);
+        g_assert_cmpstr(closed->reason, ==, "shutdown");
+
+        peer = test_connect("::1", port);
+        (void) test_wait_fd(listening, POLLIN);
+        socket = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
+        test_assert_connected(peer, socket);
+
+        test_wait_for(machine_unit_is("inactive"));
+        g_assert_cmpint(accept4(listening, NULL, NULL, SOCK_CLOEXEC), ==, -1);
+        g_assert_cmpint(test_connect_fails("::1", port), ==, ECONNREFUSED);
 }
 
 /* A port is free for other programs when Close has returned, though systemd had copies of the socket. */
