@@ -95,7 +95,7 @@ TestAccepted *test_accepted_read(sd_bus_message *message);
 TestAccepted *test_accept_read_first(sd_bus_message *reply);
 
 TestCall *test_accept_start(TestClient *client, const char *listener, uint32_t maximum, uint32_t timeout_ms);
-/* What the call was answered with, an array of TestAccepted; consumes the call. */
+/* The connections in the reply, an array of TestAccepted; consumes the call. */
 GPtrArray *test_accept_finish(TestCall *call);
 /* Both. */
 GPtrArray *test_accept(TestClient *client, const char *listener, uint32_t maximum, uint32_t timeout_ms);

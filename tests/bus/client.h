@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* A client of the service: a connection of the test process that may claim another uid, that records what it
- * is sent, and that can misbehave. All clients share the test's event loop. */
+/* A client of the service: a connection of the test process that may have another uid, records all signals,
+ * and can misbehave. All clients share the test's event loop. */
 
 #include <glib.h>
 #include <stdbool.h>
@@ -23,7 +23,7 @@ typedef enum TestClientFlags {
         TEST_CLIENT_NO_MATCH = 1 << 1, /* does not subscribe to the service's signals */
 } TestClientFlags;
 
-/* What it does with org.freedesktop.DBus.Peer.Ping, the service's barrier. */
+/* How it reacts to org.freedesktop.DBus.Peer.Ping of the service. */
 typedef enum TestPings {
         TEST_PINGS_ANSWER,
         TEST_PINGS_REFUSE, /* with an error */
@@ -62,12 +62,12 @@ typedef struct TestNotice {
 /* Runs inside the signal's handler: nothing that waits, so test_call_start() but not test_call(). */
 typedef void (*TestAcceptedHook)(TestClient *client, const TestAccepted *accepted, void *data);
 
-/* uid -1: who runs the test; another one needs root. */
+/* uid -1: the user of the test; another one needs root. */
 TestClient *test_client_new(TestBus *bus, uid_t uid);
 TestClient *test_client_new_full(TestBus *bus, uid_t uid, TestClientFlags flags);
 /* Ends the connection as the end of a process would. */
 void test_client_free(TestClient *client);
-/* The same, but what was recorded stays. */
+/* The same, but the recorded signals stay. */
 void test_client_disconnect(TestClient *client);
 
 /* The n-th user of this system that is neither root nor runs the test; dbus-daemon wants known ones. */
@@ -109,14 +109,14 @@ void test_client_match_everything(TestClient *client);
 
 /* When it returns, the client has handled everything that the bus had for it when it was called. */
 void test_client_sync(TestClient *client);
-/* The same for all that the service had sent when it had handled what this client sent before. */
+/* The same for everything that the service sends in response to earlier messages of this client. */
 void test_client_sync_service(TestClient *client);
 
 void test_accepted_free(TestAccepted *accepted);
 void test_error_free(TestError *error);
 void test_notice_free(TestNotice *notice);
 
-/* For call.c: the next number of what this client has received. */
+/* For call.c: the next number of a received message. */
 unsigned test_client_next_order(TestClient *client);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(TestClient, test_client_free)

@@ -26,7 +26,7 @@ int test_connect_and_say(uint16_t port, const char *text);
 /* A peer connects to the address, and its connection arrives. */
 void test_assert_served(TestClient *client, const char *listener, const char *address);
 
-/* The service has handled all that it was sent before, and the answers to what it sent then. */
+/* The service has handled all messages that were sent before, and the replies to its own. */
 void test_settle(TestClient *client);
 void test_acknowledge(TestClient *client, const char *listener, uint64_t serial);
 /* Waits until so many are delivered; none is lost. */
@@ -39,5 +39,5 @@ void test_assert_counters(TestClient *client, const char *listener, uint64_t acc
 
 /* The most of it: MaxUnacknowledgedPerClient. */
 unsigned test_get_window(TestClient *client);
-/* Has the client answer until it may have that many. It takes what it has received to do so. */
+/* Has the client answer until its window is open. Takes the connections that it has received. */
 void test_open_window(TestClient *client);

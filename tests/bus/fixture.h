@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What most bus tests start from: a bus, the service on it, one client. All of the harness in one include.
+/* The fixture of most bus tests: a bus, the service on it, one client. Includes the whole harness.
  *
  *     TEST("a connection is handed over") {
  *             g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
@@ -33,7 +33,7 @@
 typedef struct FixtureOptions {
         const char *bus_xml; /* for test_bus_new() */
         TestServiceOptions service;
-        uid_t client_uid; /* 0 means -1: who runs the test */
+        uid_t client_uid; /* 0: the user of the test */
 } FixtureOptions;
 
 typedef struct Fixture {

@@ -67,7 +67,7 @@ void hostile_assert_healthy(Hostile *h) {
         h->n_served++;
 }
 
-/* What is persistent outlives who made it, until root closes it. */
+/* Persistent listeners outlive their owners, until root closes them. */
 static void close_others(Hostile *h) {
         g_autoptr(sd_bus_message) reply = test_call(h->fixture.client, TEST_MANAGER_PATH,
                                                     TEST_MANAGER_INTERFACE, "ListListeners", "");

@@ -2,11 +2,9 @@
 #pragma once
 
 /*
- * What tests of hostile clients start from: users without privileges, who may do as they like, and a client
- * that minds its own business, which is served all the while.
- *
- * A part of what they do is authorized, by a polkit that says yes or no as it likes. What is random follows
- * from the seed that GLib prints; "--seed" repeats it.
+ * The fixture of tests of hostile clients: attackers without privileges, and a client that is served
+ * meanwhile. Their calls are authorized by a polkit that answers at random. "--seed" repeats a run with the
+ * seed that GLib has printed.
  */
 
 #include "bus/fixture.h"
@@ -14,7 +12,7 @@
 #define ATTACKERS 3U
 
 typedef struct Hostile {
-        Fixture fixture; /* its client is the one that minds its own business */
+        Fixture fixture; /* its client is the one that must be served */
         TestClient *polkit;
         TestClient *attackers[ATTACKERS];
         char *listener;
@@ -33,7 +31,7 @@ void hostile_tear_down(Hostile *h, const void *data);
 void hostile_new_attackers(Hostile *h);
 void hostile_free_attackers(Hostile *h);
 
-/* A peer comes, is delivered, and is who it is. */
+/* The connection of another peer arrives at the client. */
 void hostile_assert_healthy(Hostile *h);
-/* Frees the attackers: who has left has left nothing. */
+/* Frees the attackers, and waits until the service has freed all of their resources. */
 void hostile_wait_clean(Hostile *h);

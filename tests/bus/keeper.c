@@ -201,7 +201,7 @@ static TestServiceOptions get_options(Keeper *keeper) {
 TestService *keeper_start(Keeper *keeper, TestBus *bus) {
         TestServiceOptions options = get_options(keeper);
 
-        keeper_hear(keeper); /* what the one before has said last */
+        keeper_hear(keeper); /* the last messages of the process before */
         return test_service_new(bus, &options);
 }
 

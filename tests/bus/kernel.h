@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What the kernel knows about the service's descriptors and what waits in its queues. */
+/* The kernel's view of the service: its descriptors and its queues. */
 
 #include <glib.h>
 #include <stdint.h>
@@ -22,8 +22,8 @@ int test_service_copy_listening_socket(TestService *service, uint16_t port);
 GHashTable *test_service_list_fds(TestService *service);
 /* The flags of open(2), O_CLOEXEC included. */
 int test_service_get_fd_flags(TestService *service, int fd);
-/* Lets it keep what it has open and open so many more; returns its limit of before, for
- * test_service_limit_fds(). */
+/* Limits it to its open descriptors and so many more. Returns the limit before, for test_service_limit_fds().
+ */
 unsigned test_service_spare_fds(TestService *service, unsigned n);
 /* The same for any process. */
 unsigned test_spare_fds(pid_t pid, unsigned n);

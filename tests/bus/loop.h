@@ -53,6 +53,6 @@ void test_process_pending(void);
 /* A fresh directory that all users may enter; it goes with the process, however that ends. */
 char *test_make_directory(const char *name);
 
-/* What is in this file is shown when the test fails. */
+/* Shows the content of this file when the test fails. */
 void test_show_on_failure(const char *path);
 void test_forget(const char *path);

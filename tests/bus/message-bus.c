@@ -27,7 +27,8 @@ struct TestBus {
         bool killed;
 };
 
-/* The rules of Debian's and Fedora's /usr/share/dbus-1/system.conf, without what belongs to the host. */
+/* The rules of Debian's and Fedora's /usr/share/dbus-1/system.conf, without the parts that depend on the
+ * host. */
 static const char config_template[] =
                 "<!DOCTYPE busconfig PUBLIC \"-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN\"\n"
                 " \"http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd\">\n"
@@ -142,8 +143,8 @@ static int listen_unix(const char *path) {
         return fd;
 }
 
-/* dbus-broker-launch only takes its socket as socket activation passes it. Nothing needs to wait for it: what
- * connects meanwhile queues. */
+/* dbus-broker-launch only takes its socket as socket activation passes it. Clients
+ * need not wait for it: the kernel queues their connections. */
 static void start_broker(TestBus *bus, const char *config) {
         const char *argv[] = { "dbus-broker-launch", "--scope", "system", "--config-file", config, NULL };
         g_autofree char *path = g_build_filename(bus->directory, "bus", NULL);

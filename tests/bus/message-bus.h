@@ -18,7 +18,7 @@ bool test_bus_is_broker(void);
 /* extra_xml: goes into the configuration after everything else, such as
  * "<limit name='max_message_unix_fds'>4</limit>" or a <policy>; or NULL. */
 TestBus *test_bus_new(const char *extra_xml);
-/* service_user: who may own the service's name; NULL: who runs the test. */
+/* service_user: the user that may own the service's name; NULL: the one that runs the test. */
 TestBus *test_bus_new_for_user(const char *extra_xml, const char *service_user);
 /* The machine's own system bus, which is there already and stays. */
 TestBus *test_bus_new_system(void);
@@ -27,7 +27,7 @@ TestBus *test_bus_new_for_address(const char *address);
 void test_bus_free(TestBus *bus);
 
 const char *test_bus_address(TestBus *bus);
-/* Where its socket and its log are, for what else a test wants to put there. */
+/* The directory of its socket and its log, also for files of a test. */
 const char *test_bus_directory(TestBus *bus);
 /* The unique name of the service's current connection, or NULL; follows NameOwnerChanged. */
 const char *test_bus_service_owner(TestBus *bus);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* TCP peers of the service, and looking at a process from outside. The event loop goes on while one waits. */
+/* TCP peers of the service, and the state of its process. The event loop runs during each wait. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -18,7 +18,7 @@ int test_connect_from(const char *source, const char *address, uint16_t port);
 int test_connect_from_neighbour(const char *address, uint16_t port);
 /* Must fail; returns the errno: ECONNREFUSED, or ETIMEDOUT when nothing was heard for a second. */
 int test_connect_fails(const char *address, uint16_t port);
-/* A socket whose connect() is under way: for many at once, or one that will not be accepted. */
+/* Starts connect() and does not wait: for many at once, or one that will not be accepted. */
 int test_connect_start(const char *source, const char *address, uint16_t port);
 
 uint16_t test_local_port(int fd);
@@ -30,7 +30,7 @@ void test_receive(int fd, void *buffer, size_t size);
 void test_expect(int fd, const char *text);
 /* These are the two ends of one connection: proved by a few bytes each way. */
 void test_assert_connected(int a, int b);
-/* What there is at once: something to read, or to accept; the end of the connection, ordinary or not. */
+/* Without waiting: whether there is something to read or to accept; whether the connection has ended. */
 bool test_has_input(int fd);
 bool test_has_ended(int fd);
 /* A program that asks for a password on a terminal turns off the echo after the question, and discards

@@ -49,7 +49,7 @@ static void lay_cable(void) {
 
         ip(neighbour, cable);
 
-        /* nodad: an address is usable at once, and not after a second of asking who else has it. */
+        /* nodad: the address is usable at once, without a second of duplicate address detection. */
         ip(home, "addr add " TEST_IPV4 "/24 dev " TEST_INTERFACE);
         ip(home, "addr add " TEST_IPV6 "/64 dev " TEST_INTERFACE " nodad");
         ip(home, "addr add " TEST_LINK_LOCAL "/64 dev " TEST_INTERFACE " nodad");

@@ -77,7 +77,7 @@ static void pass_listen_fd(int fd) {
 }
 
 static void child_main(const char *const *argv, const TestSpawn *options) {
-        /* What the runner of the test has from its own service manager is not meant for its children. */
+        /* Variables of a service manager that are meant for the runner of the test. */
         static const char *const unset[] = {
                 "NOTIFY_SOCKET",  "JOURNAL_STREAM", "INVOCATION_ID", "LISTEN_FDS",       "LISTEN_PID",
                 "LISTEN_FDNAMES", "WATCHDOG_USEC",  "WATCHDOG_PID",  "SYSTEMD_EXEC_PID", NULL,
@@ -118,7 +118,7 @@ TestChild *test_child_new(const char *const *argv, const TestSpawn *options) {
         static const TestSpawn none;
         TestChild *child = g_new0(TestChild, 1);
 
-        /* What stdio still holds would be written twice. */
+        /* exec() or _exit() must not find output in buffers of stdio, which would be written twice. */
         fflush(NULL);
         child->pid = fork();
         g_assert_no_errno(child->pid);

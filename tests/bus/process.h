@@ -41,7 +41,7 @@ void test_child_free(TestChild *child);
 
 bool test_child_has_exited(TestChild *child);
 void test_child_signal(TestChild *child, int signal_number);
-/* Waits while the loop goes on. */
+/* Waits while the event loop runs. */
 int test_child_wait(TestChild *child);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(TestChild, test_child_free)
@@ -49,7 +49,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(TestChild, test_child_free)
 /* False too when there is no such file. */
 bool test_file_contains(const char *path, const char *text);
 
-/* Runs a command to its end, which must be a success; the loop does not go on. */
+/* Runs a command, which must succeed. The event loop does not run. */
 void test_run_command(const char *program, ...) G_GNUC_NULL_TERMINATED;
 /* The same, but returns its exit status, and enters the network namespace first unless that is -1. */
 int test_run_command_in(int netns, const char *const *argv);

@@ -28,7 +28,7 @@ TestService *test_service_spawn(TestBus *bus, const TestServiceOptions *options)
  * sanitizer has complained. */
 void test_service_free(TestService *service);
 
-/* Each returns the exit status: what it passed to exit(), or 128 and the signal. */
+/* Each returns the argument of exit(), or 128 + the signal. */
 int test_service_stop(TestService *service); /* SIGTERM */
 int test_service_kill(TestService *service); /* SIGKILL */
 int test_service_wait_exit(TestService *service);
@@ -43,7 +43,7 @@ void test_service_limit_fds(TestService *service, unsigned limit);
 /* A TCP socket in its network namespace listens on this port. */
 bool test_service_is_listening(TestService *service, uint16_t port);
 
-/* What it has written to standard error. */
+/* Its output to standard error. */
 char *test_service_log(TestService *service);
 bool test_service_has_logged(TestService *service, const char *text);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Which address a listener is bound to, who reaches it there, and how both ends are written. */
+/* The addresses of listeners, the peers that reach them, and the text form of both ends. */
 
 #include <fcntl.h>
 #include <linux/filter.h>
@@ -18,7 +18,7 @@
 #define NOT_AVAILABLE "org.example.TCPServerSocket.Error.AddressNotAvailable"
 #define BIND_V6_ONLY "/proc/sys/net/ipv6/bindv6only"
 
-/* Takes the connection of this peer, and compares what the client is told about its two ends. */
+/* Takes the connection of this peer, and compares the addresses of its two ends. */
 static void assert_appears(Fixture *f, int peer, const char *remote, const char *local) {
         g_autoptr(TestAccepted) accepted = test_client_wait_accepted(f->client);
 
@@ -252,7 +252,7 @@ static void check_ipv6_only(Fixture *f, const char *host_default) {
                 g_assert_false(test_service_is_listening(f->service, 80));
         }
 
-        /* What it leaves alone is free. */
+        /* The other family is free. */
         g_autofree char *half = test_listen(f->client, 80, -1, "ipv6Only", "b", true, NULL);
         g_autofree char *other_half = test_listen(f->client, 80, -1, "localAddress", "s", "0.0.0.0", NULL);
         assert_serves(f, half, "::1");
@@ -317,7 +317,7 @@ TEST_ON("without IPv6, the default address is 0.0.0.0", &without_ipv6) {
         assert_serves(f, given, "127.0.0.1");
 }
 
-/* What was asked for by name is not replaced by something else. */
+/* An explicit address is not replaced by another one. */
 TEST_ON("without IPv6, IPv6 addresses are refused", &without_ipv6) {
         static const char *const addresses[] = { "::", "::1", TEST_IPV6 };
 

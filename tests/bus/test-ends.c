@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* How owners, the service and the bus end, or do not do what they should, and what becomes of connections
- * then. */
+/* The ends of owners, of the service and of the bus, owners that stall, and their connections. */
 
 #include <poll.h>
 #include <signal.h>
@@ -24,7 +23,7 @@ static int on_accept_socket(sd_bus_message *message, void *userdata, sd_bus_erro
         return 0;
 }
 
-/* Standard output is what the test waits for. */
+/* The test waits for lines of standard output. */
 static void be_a_client(bool acknowledge) {
         g_autoptr(sd_bus_message) message = NULL, reply = NULL;
         const char *listener;
@@ -80,8 +79,6 @@ static void process_done(Process *p) {
         test_child_free(p->child);
         g_free(p->log);
 }
-
-/* ---- What all of these tests look at. ---- */
 
 static void assert_is_free(Fixture *f, uint16_t port) {
         test_wait_for(!test_service_is_listening(f->service, port));
@@ -250,7 +247,7 @@ TEST("the service keeps its copy until the client has confirmed") {
         g_assert_cmpuint(test_get_u64(f->client, listener, "Delivered"), ==, 1);
 }
 
-/* ---- Owners that do not do what they should ---- */
+/* ---- Owners that stall ---- */
 
 TEST("stalled clients do not delay another") {
         enum {

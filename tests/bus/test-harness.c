@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* The harness itself, on both buses and without the daemon: a client takes the service's name and its part.
- * What other tests conclude from it (this client has that uid, this one is stalled) is proved here. */
+ * Proves the assumptions of other tests, such as the uid of a client. */
 
 #include <arpa/inet.h>
 #include <netinet/in.h>

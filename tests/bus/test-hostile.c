@@ -11,7 +11,7 @@
 
 #define CALLS 50000U
 #define BATCH 64U
-/* What the allocator may keep for later. */
+/* Memory that the allocator may keep. */
 #define GROWTH_MAX_KB 4096U
 
 #if defined(__has_feature)
@@ -83,8 +83,8 @@ HOSTILE_TEST("random calls do not harm the service") {
         hostile_new_attackers(h);
 }
 
-/* dbus-daemon throws out who sends more than 32 MiB in all; dbus-broker takes more, which sd-bus does not
- * send. AddressSanitizer copies all that there is with each piece that sd-bus reads. */
+/* dbus-daemon disconnects a client that sends more than 32 MiB; dbus-broker takes more, which sd-bus does not
+ * send. With AddressSanitizer, sd-bus copies the whole message with each piece that it reads. */
 #ifdef __SANITIZE_ADDRESS__
 #define LARGE ((size_t) 4 * 1024 * 1024)
 #else

@@ -43,7 +43,7 @@ static void tear_down(Interface *i, const void *data) {
         g_free(i->path);
 }
 
-/* What code generators are told does not concern the service. */
+/* Annotations for code generators do not concern the service. */
 static void list_annotations(GPtrArray *lines, const char *of, GDBusAnnotationInfo *const *annotations) {
         for (; annotations && *annotations; annotations++)
                 if (!g_str_has_prefix((*annotations)->key, "org.gtk."))
@@ -171,7 +171,7 @@ TEST_HERE("all interfaces are described") {
                                               (*one)->name));
 }
 
-/* The values have the types that are described, and all are there. Enters and leaves "a{sv}". */
+/* All described properties exist, and their values have the described types. Enters and leaves "a{sv}". */
 static void assert_properties(sd_bus_message *message, GDBusInterfaceInfo *interface) {
         unsigned n = 0, n_described = 0;
         const char *name, *contents;

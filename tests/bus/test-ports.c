@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Ports, backlogs, and who cannot have one. */
+/* Ports, backlogs, and their errors. */
 
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -11,7 +11,7 @@
 #include "bus/fixture.h"
 #include "bus/kernel.h"
 
-/* What the service has of everything, when nothing is bound. */
+/* The resources of the service without a listener. */
 static unsigned count_fds(Fixture *f) {
         test_client_sync_service(f->client);
         return test_service_count_fds(f->service);
@@ -114,7 +114,7 @@ TEST("the backlog is at most somaxconn") {
         }
 }
 
-/* The kernel lets in one more than it is told. */
+/* The kernel queues one connection more than the backlog. */
 TEST("a full backlog takes no more, and is delivered in order after Resume") {
         g_autofree char *listener = test_listen(f->client, 0, 2, "paused", "b", true, NULL);
         uint16_t port = test_get_port(f->client, listener);
@@ -236,7 +236,7 @@ TEST("MaxListenersPerUser limits the listeners of a user") {
                 g_free(test_listen(f->client, 0, -1, NULL));
 }
 
-/* What was refused for another reason counts for nothing. */
+/* Calls that fail for another reason do not count. */
 TEST("failed calls do not count against the limit") {
         uint32_t limit = get_limit(f, "MaxListenersPerUser");
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);

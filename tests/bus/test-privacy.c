@@ -312,7 +312,7 @@ TEST_HERE("introspection shows only listeners of the caller's user") {
         assert_finds(p->stranger, NULL);
 }
 
-/* As "busctl tree" does: it asks for nothing else before. */
+/* The first call of the connection, as with "busctl tree". */
 TEST_HERE("introspection shows all listeners to root") {
         g_autofree char *listener = test_listen(p->owner, 0, -1, NULL);
         g_autofree char *siblings = test_listen(p->sibling, 0, -1, NULL);
@@ -321,7 +321,6 @@ TEST_HERE("introspection shows all listeners to root") {
 
 /* ---- Strangers ---- */
 
-/* Who calls before the bus has said who it is, is not taken for root. */
 TEST_HERE("an unidentified caller is not logged as root") {
         g_autoptr(GPtrArray) calls = g_ptr_array_new_with_free_func((GDestroyNotify) test_call_free);
         unsigned n_refused = 0;

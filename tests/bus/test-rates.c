@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* allowFrom, acceptRate, and the counters that tell what became of every connection. */
+/* allowFrom, acceptRate, and the counters of connections. */
 
 #include "base/macros.h"
 #include "bus/fixture.h"
 #include "bus/kernel.h"
 
-/* So many µs early the service may be, once, for what it is late at other times. */
+/* The service may be early by so many µs, once, because it is late at other times. */
 #define EARLY 10000U
 
 typedef struct Counters {
@@ -257,8 +257,7 @@ TEST("acceptRate does not delay other listeners") {
         }
 }
 
-/* Of the listener's owner, who does not answer at the time: root, or another connection of a persistent one's
- * user, may look. */
+/* The owner does not answer, so that another connection of its user reads the counters. */
 TEST("connections of a stalled client are not delivered") {
         g_autoptr(TestClient) observer = test_client_new(f->bus, (uid_t) -1);
         g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
@@ -288,7 +287,7 @@ TEST("connections of a stalled client are not delivered") {
                         (Counters) { .accepted = ELEMENTS(peers), .delivered = ELEMENTS(peers) });
 }
 
-/* Who has received and does not say so is no better: sent is not delivered. */
+/* Sent is not delivered. */
 TEST("connections count as delivered when they are confirmed, up to the window") {
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         uint16_t port = test_get_port(f->client, listener);

@@ -70,7 +70,7 @@ static void assert_usage_error(const char *first, const char *second, const char
         g_assert_cmpint(r.status, !=, 0);
         g_assert_cmpstr(r.out, ==, "");
         assert_contains(r.err, said);
-        /* That there is no bus here is not what was wrong. */
+        /* The missing bus is not the error. */
         g_assert_null(strstr(r.err, "Cannot connect"));
         run_done(&r);
 }
@@ -123,7 +123,6 @@ TEST("--version and the property agree") {
         run_done(&r);
 }
 
-/* A day without trouble leaves nothing in the log. */
 TEST("normal use logs nothing") {
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
 

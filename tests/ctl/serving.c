@@ -168,7 +168,7 @@ unsigned serving_count_inherited(void) {
 
         g_assert_cmpint(test_child_wait(child), ==, 0);
         g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
-        /* One is what ls reads. */
+        /* One is the directory that ls reads. */
         return (unsigned) atoi(text) - 1;
 }
 

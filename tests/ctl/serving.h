@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* "listen" and "relay", which go on until they are ended. */
+/* "listen" and "relay", which run until they get a signal. */
 
 #include <sys/types.h>
 
@@ -26,12 +26,12 @@ Tool *serving_start(TestBus *bus, uint16_t *ret_port, const char *const *argv);
         }                                                                                           \
         static void by_##line(Fixture *f, const char *delivery)
 
-/* What it has written to standard output so far. */
+/* Its standard output so far. */
 char *serving_output(Tool *tool);
 /* How often a line is there. */
 unsigned serving_count_lines(Tool *tool, const char *line);
 
-/* The same of what it has said on standard error. */
+/* The same for standard error. */
 unsigned serving_count_complaints(Tool *tool, const char *line);
 
 /* Ends it by a signal; returns the exit status. */
@@ -43,7 +43,7 @@ pid_t serving_get_child(pid_t pid);
 /* As ps(1) shows it: 'S', 'T', 'Z'; 0: there is no such process. */
 char serving_get_state(pid_t pid);
 
-/* Whether it has nothing to do: it sleeps, and in the wait for events. */
+/* Whether it sleeps in the wait for events. */
 bool serving_is_waiting(pid_t pid);
 
 /* How often it has gone to sleep so far. */
@@ -52,7 +52,7 @@ unsigned serving_count_rests(pid_t pid);
 /* How many connections wait in the kernel's queue at this port. */
 unsigned serving_count_queued(uint16_t port);
 
-/* How many descriptors a program has that this process starts: those that it was left itself, too. */
+/* How many descriptors a child of this process inherits. */
 unsigned serving_count_inherited(void);
 
 /* For tool_set_up_with(): this system call fails for as long as the process lives. */

@@ -18,7 +18,8 @@
 
 static void expect_told(uint16_t port, const char *address, const char *remote) {
         _cleanup_close_ int peer = test_connect(address, port);
-        /* Standard input is empty. The connection, what ls reads, and nothing of the tool's. */
+        /* Standard input is empty. The connection and the directory that ls reads; no descriptor of the tool.
+         */
         g_autofree char *expected = g_strdup_printf("1 connection %s %u\n0\n%u\n", remote,
                                                     test_local_port(peer), serving_count_inherited() + 2);
 

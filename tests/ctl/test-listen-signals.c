@@ -10,8 +10,8 @@
 #include "base/macros.h"
 #include "ctl/serving.h"
 
-/* Writes the name of each signal that it gets, and ends at SIGTERM. They are blocked from "ready" on, since
- * one that came right before signal.pause() would be told only with the next one. */
+/* Writes the name of each signal, and exits at SIGTERM. They are blocked before "ready", because a signal
+ * right before signal.pause() would be written only with the next one. */
 #define TELL_SIGNALS                                                                                       \
         "import signal, sys\n"                                                                             \
         "names = 'HUP', 'INT', 'QUIT', 'TERM', 'USR1', 'USR2', 'WINCH', 'CONT', 'TTIN', 'TTOU', 'RTMIN'\n" \
@@ -59,7 +59,7 @@ TEST("passes signals on") {
                 { SIGUSR1, "SIGUSR1" },
                 { SIGUSR2, "SIGUSR2" },
                 { SIGWINCH, "SIGWINCH" },
-                /* More workers and fewer, to gunicorn; what systemd's own services know. */
+                /* gunicorn changes the number of its workers, and services of systemd their log level. */
                 { SIGTTIN, "SIGTTIN" },
                 { SIGTTOU, "SIGTTOU" },
                 { SIGRTMIN, "SIGRTMIN" },

@@ -24,7 +24,7 @@ TEST("passes several sockets to the command") {
         /* The first one has all addresses; the kernel may give the other two the same port. */
         g_assert_cmpuint(a, !=, b);
         g_assert_cmpuint(a, !=, c);
-        /* The sockets, what ls reads, and nothing of the tool's. Then, after the last newline, nothing. */
+        /* The sockets and the directory that ls reads; no descriptor of the tool. The last line is empty. */
         g_assert_cmpint(g_strv_length(lines), ==, 1 + serving_count_inherited() + 3 + 1 + 1);
         /* When the tool has ended, the ports are free. */
         g_assert_false(test_service_is_listening(f->service, (uint16_t) a));

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* list, show, close, pause, resume, status: what they do, and what they write for people and for programs. */
+/* list, show, close, pause, resume, status: their effects, their text and their JSON. */
 
 #include <string.h>
 

@@ -11,7 +11,7 @@
 #include "base/macros.h"
 #include "ctl/relayed.h"
 
-/* All that comes until the end, and what that was: 0 or an errno. */
+/* Reads to the end of the connection, which is 0 or an errno. Returns the number of bytes. */
 static size_t receive_all(int fd, int *ret_end) {
         static char buffer[65536];
         size_t received = 0;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* tcpserversocketctl, run as a person or a script runs it. The event loop goes on meanwhile.
+/* Runs tcpserversocketctl, in a pipe or on a terminal, while the event loop runs.
  *
- * Environments are "VARIABLE=VALUE" to set, "VARIABLE" to unset; NULL-terminated or NULL. What a person may
- * have set for colours, pagers and languages is not passed on. */
+ * Environments are "VARIABLE=VALUE" to set, "VARIABLE" to unset; NULL-terminated or NULL. Variables
+ * of the runner for colours, pagers and languages are not passed on. */
 
 #include <glib.h>
 #include <json-c/json.h>
@@ -30,7 +30,7 @@ typedef struct ToolResult {
 /* Runs in all that is started from now on, before the tool; NULL: nothing does. */
 void tool_set_up_with(TestChildSetup more);
 
-/* argv without the program; standard input is empty. uid 0: who runs the test. */
+/* argv without the program; standard input is empty. uid 0: the user of the test. */
 Tool *tool_start(TestBus *bus, const char *const *environment, uid_t uid, const char *const *argv);
 void tool_free(Tool *tool);
 bool tool_has_written(Tool *tool, const char *text);

@@ -225,7 +225,7 @@ uint64_t attack_listen(Machine *m, uid_t uid) {
         uint64_t start = test_now();
         g_autofree char *listener = test_listen(client, 0, -1, NULL);
         uint64_t end = test_now();
-        /* What it was given works, too. */
+        /* The listener works. */
         (void) attack_visit(client, test_get_port(client, listener));
         return end - start;
 }

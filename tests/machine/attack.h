@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What the tests of attacks share: users, clients that misbehave and the peers that connect to them, and two
- * who must not notice: a bystander, who has a listener all the time, and a newcomer, who makes one.
+/* For the tests of attacks: users, clients that misbehave and their peers, and two clients that must not be
+ * affected: a bystander, which has a listener all the time, and a newcomer, which makes one.
  *
- * Times are compared with those of the same run, without the attack. What the machine had to do besides is in
- * the worst of them and not in the best, and it passes: so the better ones are compared, and when they differ
- * too much, again, a few times. What a client can do to another would be in all of them, and each time. */
+ * Times are compared with those of the same run without the attack. Other load of the machine affects only
+ * the worst of them, and for a while: so the better ones are compared, and again a few times if they differ
+ * too much. The effect of an attack would be in all of them. */
 
 #include "machine/machine.h"
 
@@ -39,7 +39,7 @@ TestClient *attack_client_new(Machine *m, unsigned n);
 TestClient *attack_bystander_new(Machine *m);
 uid_t attack_newcomer_uid(void);
 
-/* delivery: of its listener. The client needs not be of use any more then. */
+/* delivery: of its listener. */
 Attacker *attacker_new(Machine *m, unsigned n, const char *delivery);
 Attacker *attacker_new_for(Machine *m, uid_t uid, const char *delivery);
 void attacker_free(Attacker *a);
@@ -51,12 +51,12 @@ void attacker_open_channel(Attacker *a);
 void attacker_connect(Attacker *a, unsigned n);
 /* Takes n connections and answers, so that its window grows. */
 void attacker_take(Attacker *a, unsigned n);
-/* Calls a method and never looks at the answer. Consumes the message. */
+/* Calls a method and never reads the reply. Consumes the message. */
 void attack_call_blindly(TestClient *client, sd_bus_message *message);
 /* Neither reads nor answers any more, and messages to it have to wait in the bus: it has sent messages to
  * itself until its socket was full. */
 void attacker_fill_buffer(Attacker *a);
-/* What root sees of its listener. */
+/* A property of its listener, read by root. */
 uint64_t attacker_get(Machine *m, Attacker *a, const char *property);
 /* How the connections of its peers have ended, once all have. */
 void attacker_wait_peers_end(Attacker *a);
@@ -86,14 +86,14 @@ typedef struct Watch {
 } Watch;
 
 void watch_init(Watch *w, Machine *m);
-/* Neither the bystander nor the newcomer notices a thing. */
+/* Neither the bystander nor the newcomer is affected. */
 void watch_assert_unnoticed(Watch *w, Machine *m);
 /* After the attack: the service has all descriptors back. */
 void watch_done(Watch *w, Machine *m);
 
-/* Of the service, when it has done what it was told before. */
+/* Of the service, after it has handled all earlier messages. */
 unsigned attack_count_fds(Machine *m);
-/* The bus never held more descriptors for the service than it should. Only dbus-daemon tells. */
+/* The bus never held more descriptors of the service than allowed. Only dbus-daemon has that counter. */
 void attack_assert_bus_has_room(Machine *m);
 /* In bytes, its own and not shared. */
 uint64_t attack_get_memory(void);

@@ -19,7 +19,7 @@
 #define LOG "/run/machine-journal"
 #define RULE "/etc/polkit-1/rules.d/10-test.rules"
 
-static GHashTable *written; /* path → what was there before, or NULL */
+static GHashTable *written; /* path → the original content, or NULL */
 static bool unit_is_configured, rule_is_set;
 
 /* ------------------------------------------------------------------------------------------ commands */
@@ -58,7 +58,7 @@ TestChild *machine_start_as(const char *user, const char *log, const char *const
         };
         _cleanup_close_ int fd = -EBADF;
 
-        /* Before it is another user who opens it. */
+        /* The user of the command may not be allowed to create it. */
         if (log) {
                 fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
                 g_assert_no_errno(fd);
@@ -392,7 +392,7 @@ static bool is_machine(void) {
         return g_getenv("TEST_IN_MACHINE") && access("/run/systemd/system", F_OK) == 0;
 }
 
-/* What was logged is what one wants to see of a test that failed. The reader ends with the machine. */
+/* For tests that fail. The reader ends with the machine. */
 static void show_journal(void) {
         g_free(machine_run("sh", "-c", "journalctl --follow --no-tail --quiet --no-hostname >" LOG " 2>&1 &",
                            NULL));

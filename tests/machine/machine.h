@@ -48,8 +48,8 @@ void machine_add_full(const char *path, MachineTest test, const void *data);
 TestClient *machine_client_new(Machine *m, const char *user);
 uid_t machine_uid(const char *user);
 
-/* Runs a command while the loop goes on. It must succeed; returns what it has written to standard output and
- * error, without a newline at the end. */
+/* Runs a command while the event loop runs. It must succeed; returns its output to standard output and error,
+ * without a newline at the end. */
 char *machine_run(const char *program, ...) G_GNUC_NULL_TERMINATED;
 /* The same as another user (NULL: root), with any exit status, which ret_status gets. */
 char *machine_run_as(const char *user, int *ret_status, const char *program, ...) G_GNUC_NULL_TERMINATED;
@@ -70,7 +70,7 @@ void machine_link(const char *target, const char *path);
 void machine_remove(const char *path);
 /* Makes this the configuration, by a drop-in, for a service that is not running. */
 void machine_configure(const char *lines);
-/* The same for one that runs. systemctl returns when the service has been told; what shows is up to it. */
+/* The same for a running service. systemctl returns when the service has got the signal. */
 void machine_reconfigure(const char *lines);
 /* Adds to the unit, in its section [Service]. */
 void machine_configure_unit(const char *lines);

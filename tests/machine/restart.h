@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* A process of the service that another one follows, and what of a listener has to be the same then. */
+/* Restarts of the service, and the properties of a listener that must not change then. */
 
 #include "machine/machine.h"
 

@@ -73,7 +73,7 @@ void party_hold(Party *p) {
 
 /* ------------------------------------------------------------------------------------------- client */
 
-/* What comes a second time is answered like the first: the peer may have gone. */
+/* A connection that comes a second time is answered as well; its peer may have left. */
 static void party_take(Party *p, int socket, uint64_t serial) {
         if (g_hash_table_add(p->handed_now, GSIZE_TO_POINTER(serial)))
                 p->handed++;
@@ -245,8 +245,7 @@ void party_settle(Party *p) {
                 return;
         }
 
-        /* What is there twice, as a process was killed and the client stalled, may come after the last peer
-         * has gone. */
+        /* After a kill, a stalled client may get a connection again after its peer has left. */
         p->settles = true;
         test_wait_for(party_get(p, "Accepted") == party_get(p, "Delivered"));
         p->settles = false;

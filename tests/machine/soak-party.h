@@ -2,8 +2,8 @@
 #pragma once
 
 /* One listener of the soak test, its client and its peers. A peer waits for the number of its connection,
- * which the client writes as soon as it has taken it. So the peers, the client and the service can be asked
- * what has become of each connection, and must agree. */
+ * which the client writes as soon as it has taken it. So the peers, the client and the service know the
+ * fate of each connection, and must agree. */
 
 #include "machine/attack.h"
 
@@ -43,7 +43,7 @@ struct Party {
         PartyPeer peers[PARTY_PEERS];
         unsigned n_slots, n_peers;
         bool holds;   /* no new peers */
-        bool leaving; /* what ends now has been abandoned */
+        bool leaving; /* connections that end now are abandoned */
         bool settles; /* takes the rest */
 
         /* Since the listener is there. */

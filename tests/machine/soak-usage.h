@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What the service uses while all is quiet. */
+/* The resources of the service without activity. */
 
 #include "machine/attack.h"
 

@@ -44,7 +44,7 @@ MACHINE_TEST("an ordinary user starts the service") {
         g_assert_true(machine_unit_is("active"));
 }
 
-/* What systemctl says is true: the unit is started when the name is there. */
+/* The unit counts as started when the name exists. */
 MACHINE_TEST("systemctl start returns when the service is ready") {
         g_free(machine_run("systemctl", "start", MACHINE_UNIT, NULL));
         g_free(machine_run("busctl", "--auto-start=no", "get-property", MANAGER, "Version", NULL));
@@ -57,7 +57,7 @@ MACHINE_TEST("the unit is static") {
         g_assert_cmpstr(state, ==, "static");
 }
 
-/* Four times what would be enough for it to go. */
+/* Four times the idle timeout. */
 static void let_pass(unsigned milliseconds) {
         uint64_t end = test_deadline(milliseconds);
 
@@ -106,8 +106,8 @@ MACHINE_TEST("the service stays for an undelivered connection") {
         test_wait_for(!test_bus_service_owner(m->bus));
 }
 
-/* It keeps nothing for who calls, but who calls needs it: it is not to go and come all the time. Here a call
- * takes a thousandth of what it would take it to go. */
+/* Calls without a listener keep it running as well: it must not exit and start all the time. A call takes a
+ * thousandth of the idle timeout here. */
 MACHINE_TEST("the service stays while it is called") {
         uint64_t end;
 
@@ -194,7 +194,7 @@ MACHINE_TEST("no call is lost when the service exits") {
                         n_calls++;
                 }
 
-                /* Listen() is the one that would leave something behind. */
+                /* A lost Listen would leave a listener. */
                 test_wait_for(!test_bus_service_owner(m->bus));
                 g_autoptr(TestCall) call = test_listen_start(m->root, 0, false);
                 const char *listener;
@@ -214,7 +214,7 @@ MACHINE_TEST("no call is lost when the service exits") {
                 test_client_free(callers[i].client);
 }
 
-/* What is sent now waits in the bus. */
+/* Messages to it wait in the bus. */
 static pid_t pause_bus(void) {
         g_autofree char *pid = machine_run("pgrep", "-x",
                                            test_bus_is_broker() ? "dbus-broker" : "dbus-daemon", NULL);
@@ -236,8 +236,8 @@ MACHINE_TEST("a call during the exit delays it only until it is answered") {
         pid_t bus, service = 0;
 
         machine_configure("IdleTimeoutSec=500ms");
-        /* Whom the bus reads first, the service that leaves or its caller, is the bus's to choose. It may
-         * depend on who was there first. */
+        /* The bus may read the release of the name or the call first, also depending on which client was
+         * connected first. */
         for (unsigned i = 0; i < 20 && service == 0; i++) {
                 TestClient *caller = m->user;
                 const char *path;

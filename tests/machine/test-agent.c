@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* People who are asked: polkit's own agent, pkttyagent, on a terminal of its own, and PAM behind it. */
+/* Questions of polkit: its agent pkttyagent on a terminal of its own, with PAM. */
 
 #include <fcntl.h>
 #include <poll.h>
@@ -110,7 +110,7 @@ static void agent_answer(Agent *agent, const char *password) {
 
         test_wait_for(agent_shows(agent, "Password: "));
         test_wait_for(!test_has_echo(agent->terminal));
-        /* What comes next is asked and told anew. */
+        /* The next call is asked and logged again. */
         g_string_truncate(agent->shown, 0);
         write_text(agent->terminal, line);
 }
@@ -195,7 +195,7 @@ MACHINE_TEST("the right password") {
         g_autoptr(Agent) agent = agent_new(caller->child->pid);
 
         caller_call(caller);
-        /* What is asked is a sentence with the port in it. */
+        /* The question is a sentence with the port. */
         test_wait_for(agent_shows(agent, "Password: "));
         g_assert_true(agent_shows(agent, "org.example.TCPServerSocket.listen-privileged"));
         g_assert_true(agent_shows(agent, "port 80"));
@@ -258,7 +258,7 @@ MACHINE_TEST("a caller may give up while it is asked") {
 
         caller_call(caller);
         test_wait_for(agent_shows(agent, "Password: "));
-        /* Meanwhile others are served, by polkit's leave too. */
+        /* Meanwhile other callers are authorized and served. */
         for (unsigned i = 0; i < 10; i++) {
                 assert_serves(m->root);
                 assert_serves(web);
@@ -300,7 +300,7 @@ MACHINE_TEST("the service may exit while a user is asked") {
         test_wait_for(machine_count_logged(GIVEN_UP) > n_cancelled);
 }
 
-/* All of one user, whom one agent asks one after the other. */
+/* All calls of one user: its agent asks one question at a time. */
 #define MANY 60
 
 MACHINE_TEST("sixty callers are asked at once") {
@@ -329,7 +329,7 @@ MACHINE_TEST("sixty callers are asked at once") {
                 n_pending += !test_call_is_done(calls[i]);
         g_assert_cmpuint(n_pending, ==, MANY);
 
-        /* They leave as they came, all at once. */
+        /* All of them leave at once. */
         n_cancelled = machine_count_logged(GIVEN_UP);
         for (size_t i = 0; i < ELEMENTS(calls); i++) {
                 test_call_free(calls[i]);
@@ -340,7 +340,7 @@ MACHINE_TEST("sixty callers are asked at once") {
         g_assert_cmpuint(machine_count_listed(m->root), ==, 0);
 }
 
-MACHINE_TEST("a user who is asked does not delay another") {
+MACHINE_TEST("a question to one user does not delay another") {
         g_autoptr(Caller) caller = caller_new("80");
         g_autoptr(Agent) agent = agent_new(caller->child->pid), own = agent_new(getpid());
         TestClient *clients[MANY];

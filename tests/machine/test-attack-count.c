@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Very many connections to clients of which some die, several times: the peers, the clients and the service
- * agree about each one of them. A peer sends a byte and has been served when it gets one back; a client that
- * takes a connection answers it at once and counts it, so that it has told of all that it took whenever it
- * dies. */
+/* Very many connections to clients, of which some die several times: the peers, the clients and the service
+ * agree about each connection. A peer sends a byte, and is served when it gets one back. A client answers and
+ * counts each connection at once, so that its count is right when it dies. */
 
 #include <netinet/in.h>
 #include <sys/epoll.h>
@@ -29,8 +28,7 @@ typedef enum Fate {
         HEALTHY,
         DIES_HANGING,    /* with connections on the way to it */
         DIES_LAZY,       /* it has taken all that was accepted, and more wait in the kernel's queue */
-        DIES_BEQUEATHING /* like the first, but the listener is persistent, and the next one goes on with it
-                          */
+        DIES_BEQUEATHING /* like the first, but the next client adopts its persistent listener */
 } Fate;
 
 typedef struct Actor {
@@ -71,7 +69,7 @@ static void actor_connect(Actor *a) {
         struct sockaddr_in address = { .sin_family = AF_INET,
                                        .sin_port = htons(a->port),
                                        .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-        /* No TIME_WAIT: there are not so many ports. */
+        /* Without TIME_WAIT, which would use up the ports. */
         const struct linger at_once = { .l_onoff = 1 };
         struct epoll_event event = { .events = EPOLLIN | EPOLLRDHUP };
         Peer *peer = g_new(Peer, 1);
@@ -107,7 +105,7 @@ static void peer_end(Peer *peer) {
         g_free(peer);
 }
 
-/* It dies when so many of its peers have come to an end, and until then no more come. */
+/* It dies when so many of its peers have ended, and until then no more connect. */
 static bool actor_is_due(const Actor *a) {
         return a->fate != HEALTHY && a->deaths < DEATHS &&
                a->served + a->dropped >= a->target / (DEATHS + 1) * (a->deaths + 1);
@@ -135,7 +133,7 @@ static int on_peers(sd_event_source *source, int fd, uint32_t revents, void *use
 static void actor_take(Actor *a, int fd, uint64_t serial) {
         char byte;
 
-        /* Only one who has left something to its successor may be told the same again. */
+        /* Only a persistent listener may send a connection again. */
         if (a->fate != DIES_BEQUEATHING && serial != 0)
                 g_assert_cmpuint(serial, ==, a->serial + 1);
         a->serial = serial;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Clients that ask for as much as they can, and one that makes up what it should answer: none gets more than
- * its share, and no other client notices. */
+/* Clients that ask for as much as they can, or forge replies: none gets more than its share, and no other
+ * client is affected. */
 
 #include <string.h>
 #include <sys/socket.h>
@@ -15,7 +15,7 @@
 
 #define FLOOD_CALLS 32U
 
-/* Keeps so many calls of Listen waiting, and closes at once what it gets. */
+/* Keeps so many calls of Listen pending, and closes each listener at once. */
 typedef struct Flood {
         TestClient *client;
         unsigned n_opened;
@@ -180,7 +180,7 @@ static void test_forged_answers(Machine *m, const void *data) {
         watch_done(&watch, m);
 }
 
-/* The serials of Acknowledge need no guessing at all. */
+/* The serials of Acknowledge are known. */
 static void test_blind_acknowledgements(Machine *m, const void *data) {
         GArray *peers = g_array_new(false, false, sizeof(int));
         Watch watch;

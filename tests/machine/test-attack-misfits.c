@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Clients that are not fit to take connections, or leave at the wrong time: each comes to its documented end,
- * and no other client notices. */
+/* Clients that cannot take connections, or leave at the wrong time: each has its documented effect, and no
+ * other client is affected. */
 
 #include <grp.h>
 #include <poll.h>
@@ -41,8 +41,8 @@ static void test_without_answers(Machine *m, const void *data) {
         watch_done(&watch, m);
 }
 
-/* It says that it has what it was sent, and does not answer the Ping that asks for it. dbus-daemon lets the
- * service wait for 128 answers in all, polkit's included. */
+/* They confirm connections, and do not answer Pings. dbus-daemon allows the service 128 pending replies,
+ * including those of polkit. */
 static void test_acknowledging_without_answers(Machine *m, const void *data) {
         g_autoptr(GPtrArray) clients = g_ptr_array_new_with_free_func((GDestroyNotify) test_client_free);
         unsigned n = 0;
@@ -56,7 +56,7 @@ static void test_acknowledging_without_answers(Machine *m, const void *data) {
                 test_client_set_pings(client, TEST_PINGS_IGNORE);
                 g_autofree char *listener = test_listen(client, 0, -1, "acknowledge", "b", true, NULL);
                 _cleanup_close_ int peer = test_connect("127.0.0.1", test_get_port(client, listener));
-                /* What its predecessors have left of their uid's share may be nothing. */
+                /* Its predecessors may have used up the share of their uid. */
                 for (unsigned j = 0; j < 4; j++)
                         test_client_sync_service(client);
                 if (test_client_count_accepted(client) == 0)
@@ -247,7 +247,7 @@ static void test_loses_more_than_is_logged(Machine *m, const void *data) {
         test_client_free(g_steal_pointer(&a->client));
         a->channel = close_fd(a->channel);
         attacker_wait_peers_end(a);
-        /* When it ends at the latest it says what else there was. */
+        /* At its end, the service logs the number of the others. */
         machine_stop_service();
 
         logged = machine_journal_count(since, LOST, owner, NULL);
@@ -258,7 +258,6 @@ static void test_loses_more_than_is_logged(Machine *m, const void *data) {
         g_assert_cmpuint(machine_journal_count(since, suppressed, NULL), ==, 1);
 }
 
-/* A part of what it had in flight is left over for the next one of its uid, and nothing else. */
 static void test_leaves_a_persistent_one(Machine *m, const void *data) {
         Watch watch;
         int peers[PEERS];

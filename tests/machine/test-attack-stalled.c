@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Clients that get connections and never read, one and many, and in the worst of all ways: a bystander gets
- * its connections as fast as before, and a newcomer its listener. */
+/* Clients that get connections and never read: a bystander gets its connections as fast as before, and a
+ * newcomer its listener. */
 
 #include "base/macros.h"
 #include "machine/attack.h"
@@ -14,7 +14,7 @@
 /* As many users as the bus cannot have shares for. */
 #define CROWD 20U
 
-/* What they do before they stall. */
+/* Their state before they stall. */
 typedef enum Kind {
         PLAIN = 1 << 0,
         FULL_BUFFER = 1 << 1, /* messages to them wait in the bus */
@@ -59,7 +59,7 @@ static void stall(Attacker *a, Kind kind) {
 static GPtrArray *besiege(Machine *m, const Siege *siege) {
         GPtrArray *attackers = g_ptr_array_new();
 
-        /* All behave well at first: later those that stall leave less to others of their uid. */
+        /* All behave well at first, because clients that stall leave less to others of their uid. */
         for (unsigned i = 0; i < siege->n; i++) {
                 Attacker *a = attacker_new(m, i, siege->delivery);
 
@@ -92,7 +92,6 @@ static uint64_t count_in_flight(Machine *m, GPtrArray *attackers) {
         return n;
 }
 
-/* They are what they are meant to be. */
 static void assert_stalled(Machine *m, GPtrArray *attackers, const char *delivery) {
         uint64_t in_flight;
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The configuration: where it comes from, what it changes, and that no mistake in it is fatal. */
+/* The configuration: its files, its effects, and its errors, which are not fatal. */
 
 #include <string.h>
 #include <unistd.h>
@@ -259,7 +259,7 @@ MACHINE_TEST("a directory instead of a file is reported") {
         test_run_command("rmdir", path, NULL);
 }
 
-MACHINE_TEST("a wrong reload changes only what is valid") {
+MACHINE_TEST("a reload applies only valid lines") {
         g_autofree char *listener = test_listen(m->user, 0, -1, NULL);
 
         machine_reconfigure("MaxListeners=\x01\xff\nMaxListenersPerUser=5\n[[[\n=\n=x\nMaxListeners");

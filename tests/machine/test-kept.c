@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What systemd keeps for the service, and that it is no more than that: many listeners, the unit's stop, and
- * the bus that is started again. */
+/* The fd store of systemd: many listeners, the stop of the unit, and a restart of the bus. */
 
 #include <netinet/in.h>
 #include <poll.h>
@@ -161,7 +160,7 @@ static void connect_again(Machine *m) {
         m->root = machine_client_new(m, NULL);
 }
 
-/* The bus is started again: its clients are gone, and what belongs to users stays. */
+/* After a restart of the bus, its clients are gone, and persistent listeners stay. */
 MACHINE_TEST("the service starts with the new bus") {
         g_autofree char *end = machine_journal_end(), *owned = NULL, *persistent = NULL, *restarts = NULL;
 
@@ -199,8 +198,7 @@ static void kill_bus(void) {
         /* dbus.socket starts it again for the next client. */
 }
 
-/* However the bus ends, and however often: what was left belongs to the next process, and no more than that.
- */
+/* The next process continues with the stored descriptors, after each kind of end of the bus. */
 MACHINE_TEST("the service starts with each new bus") {
         void (*const ends[])(void) = { restart_bus, kill_bus };
         g_autofree char *persistent = test_listen(m->user, 0, -1, "persistent", "b", true, NULL);

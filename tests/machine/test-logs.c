@@ -199,7 +199,7 @@ MACHINE_TEST("a user cannot flood the journal") {
         g_free(test_listen_fails(other, NULL, 80, -1, NULL));
         test_wait_for(machine_journal_count(end, other_uid, ID(REQUEST_DENIED), NULL) == 1);
 
-        /* And how much it was is told in the end. */
+        /* At the end, their number is logged. */
         machine_stop_service();
         test_wait_for(machine_count_logged("Suppressed ") == 1);
 }

@@ -103,7 +103,7 @@ MACHINE_TEST("users cannot forge signals") {
         test_client_match_everything(m->user);
         send_forged(m->root, m->user);
         g_assert_cmpuint(test_client_count_signals(m->user, NULL), ==, 0);
-        /* What was denied would have arrived. */
+        /* Denied messages would have arrived. */
         send_forged(service, m->user);
         g_assert_cmpuint(test_client_count_signals(m->user, NULL), >, 0);
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Who may listen where, as the real polkitd decides it by its rules; test-agent.c has the people whom it
- * asks. */
+/* The authorization of Listen by the rules of the real polkitd. test-agent.c has its questions. */
 
 #include <signal.h>
 #include <string.h>

@@ -40,7 +40,7 @@ static void test_signals_go_on(Machine *m, const void *data) {
         {
                 g_autoptr(TestAccepted) accepted = test_client_wait_accepted(m->user);
 
-                /* The options count for what comes now. */
+                /* The options apply to new connections. */
                 g_assert_cmpuint(accepted->serial, ==, 3);
                 g_assert_cmpstr(accepted->binary_type, ==, "arraybuffer");
                 g_assert_true(fcntl(accepted->socket, F_GETFL) & O_NONBLOCK);
@@ -117,7 +117,7 @@ static void test_channels_go_on(Machine *m, const void *data) {
         g_assert_cmpint(test_connect_fails("::1", port), ==, ECONNREFUSED);
 }
 
-/* What is still in a channel after the restart is known to be. */
+/* Connections that are still in a channel after the restart are not delivered again. */
 static void test_unread_ones_are_counted(Machine *m, const void *data) {
         g_auto(Seen) before = {};
 
@@ -236,11 +236,11 @@ static void test_unconfirmed_signals_come_again(Machine *m, const void *data) {
         g_assert_cmpuint(test_get_u64(m->user, listener, "Delivered"), ==, 3);
         g_assert_cmpuint(test_client_count_accepted(m->user), ==, 0);
 
-        /* What was let go is nowhere any more. */
+        /* No descriptor of them is left. */
         a = close_fd(a);
 }
 
-/* A client that answers no Ping; what it has is in doubt, and comes again. */
+/* Connections of a client that answers no Ping are unconfirmed, and are sent again. */
 static void test_signals_without_an_answer_come_again(Machine *m, const void *data) {
         restart_prepare();
         g_autofree char *listener = test_listen(m->user, 0, -1, "persistent", "b", true, NULL);

@@ -54,7 +54,7 @@ MACHINE_TEST("gunicorn on port 80") {
 
         g_autoptr(TestChild) server = SERVE_AS(MACHINE_WEB_USER, "listen", "80", "--", "gunicorn", "--chdir",
                                                "/srv/app", "app:app");
-        /* The socket is there before the server is; who comes too early waits. */
+        /* The socket exists before the server: an early connection waits. */
         {
                 g_autofree char *expected = g_strdup_printf("port 80, uid %d",
                                                             (int) machine_uid(MACHINE_WEB_USER));
@@ -117,7 +117,7 @@ MACHINE_TEST("ssh works through a listener") {
         g_assert_cmpint(test_child_wait(server), ==, 128 + SIGTERM);
 }
 
-/* An administrator who wants the service to see all connections. */
+/* With AllowSocketDelivery=no. */
 MACHINE_TEST("a server without socket activation works") {
         int status;
 
@@ -160,7 +160,6 @@ MACHINE_TEST("no process is left behind") {
         g_assert_cmpint(test_child_wait(server), ==, 128 + SIGTERM);
 }
 
-/* What is in front of a server that runs already. */
 MACHINE_TEST("a relay forwards connections") {
         if (!can_serve_files())
                 return;

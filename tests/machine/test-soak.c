@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Everything at once, for as long as one likes: clients of several users and all deliveries that come, stall
- * and die, listeners that are opened and closed, and faults at random. After each round all is quiet for a
- * moment: then the peers, the clients and the service agree about every connection, and the service uses what
- * it used before.
+/* Clients of several users with all deliveries that connect, stall and die, listeners that are opened and
+ * closed, and faults, at random. Each round ends with a pause: then the peers, the clients and the service
+ * agree about every connection, and the service has the same resources as before.
  *
- * In the first half of the time processes of the service come and go; in the second half it is one and the
- * same, so that what grows slowly shows. */
+ * In the second half of the time the process is not ended, so that slow growth shows. */
 
 #include <signal.h>
 #include <syslog.h>
@@ -27,8 +25,7 @@
 #define BETWEEN 60
 /* Pages that are half full, and in another way each time. */
 #define MEMORY_SLACK (256U * 1024)
-/* Pairs of sockets that the service takes for connections, one after the other; and what it may use besides.
- */
+/* Pairs of sockets that the service adds for connections. */
 #define STORED_SLACK 128U
 /* A call of Accept ends after a while, and another one comes. */
 #define WAKEUPS_SLACK 8U
@@ -36,7 +33,7 @@
 typedef struct Soak {
         Machine *m;
         GRand *random;
-        GPtrArray *parties; /* the first is the bystander, to whom nothing happens */
+        GPtrArray *parties; /* the first is the bystander */
         unsigned n_kills;
         unsigned n_listeners; /* opened and closed */
 } Soak;
@@ -60,7 +57,7 @@ static Party *get_bystander(Soak *s) {
         return s->parties->pdata[0];
 }
 
-/* It goes on while others have their troubles. */
+/* It is served all the time. */
 static void wait_for_bystander(Soak *s, unsigned more) {
         uint64_t served = get_bystander(s)->served;
 
@@ -95,7 +92,7 @@ static void reload(Soak *s) {
         machine_reconfigure(lines);
 }
 
-/* As its own user, who needs no privilege for that. */
+/* As its own user, which needs no privilege. */
 static char *run_prlimit(pid_t pid, const char *limit, const char *columns) {
         g_autofree char *target = g_strdup_printf("--pid=%d", (int) pid);
         int status;
@@ -185,7 +182,7 @@ static Fault faults[] = {
 };
 
 static void inject(Soak *s, Fault *f) {
-        /* So that it stands beside what the service has to say about it. */
+        /* Next to the messages of the service. */
         (void) sd_journal_print(LOG_INFO, "Now: %s", f->name);
         f->inject(s);
         f->n++;
@@ -194,7 +191,7 @@ static void inject(Soak *s, Fault *f) {
 
 /* ------------------------------------------------------------------------------------------- rounds */
 
-/* What systemd keeps for a number of listeners stays there; there are no more at the same time later on. */
+/* The fd store does not shrink, so that it has to reach its maximum before the first comparison. */
 static void warm_up(Soak *s) {
         g_autoptr(TestClient) client = attack_client_new(s->m, 0);
 
@@ -246,7 +243,7 @@ static bool is_tidy(Soak *s, const Usage *base) {
         return attack_count_fds(s->m) <= base->n_fds;
 }
 
-/* All counters of connections agree. base: what the service may use, once it is known. */
+/* All counters of connections agree. base: the resources that the service may use, once they are known. */
 static Usage check(Soak *s, const Usage *base) {
         Usage u;
         Sums sums;
@@ -315,7 +312,7 @@ static const PartyKind kinds[] = {
         { "socket, persistent", "socket", .persistent = true },
 };
 
-/* Each has another one: what the clients of one user leave unconfirmed they have in common. */
+/* Each has another one: clients of one user share its limits. */
 static uid_t get_uid(unsigned i) {
         G_STATIC_ASSERT(ELEMENTS(kinds) == ATTACKERS_UIDS + 1);
         return i < ATTACKERS_UIDS ? attack_uid(i) : machine_uid(MACHINE_WEB_USER);
@@ -363,7 +360,7 @@ static void test_soak(Machine *m, const void *data) {
 
         summarize(&s, (double) (test_now() - start) / 1e6, n_rounds);
         assert_flat(&first, &last);
-        /* It was served at each moment: deadlines are what one may have to wait. */
+        /* It was served all the time, or a deadline would have ended the test. */
         g_assert_cmpuint(get_bystander(&s)->longest, <, test_deadline(TEST_DEADLINE_MS) - test_now());
         g_ptr_array_unref(s.parties);
         g_rand_free(s.random);

@@ -102,7 +102,7 @@ MACHINE_TEST("--machine shows another machine") {
         g_assert_nonnull(strstr(result->out, "Name=web\n"));
 }
 
-/* It is started when it is called, and not by who only watches. */
+/* Calls start the service, and a monitor does not. */
 MACHINE_TEST("commands start the service, monitor does not") {
         g_autoptr(Tool) monitor = tool_start(NULL, NULL, 0, (Words) { "monitor", NULL });
 

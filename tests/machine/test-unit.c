@@ -8,7 +8,7 @@
 #include "base/macros.h"
 #include "machine/machine.h"
 
-/* What it must not do kills it here, in place of an error that it might be able to live with. */
+/* A forbidden system call kills the service, in place of an error that it could ignore. */
 static void forbid_the_rest(void) {
         machine_configure_unit("SystemCallErrorNumber=kill");
 }
@@ -60,12 +60,12 @@ MACHINE_TEST("the process has one capability") {
 MACHINE_TEST("LimitNOFILE suffices for MaxListeners") {
         g_autofree char *limit = machine_get_unit("LimitNOFILE"), *soft = machine_get_unit("LimitNOFILESoft");
 
-        /* What the process itself has is less where the machine may not raise it. */
+        /* The limit of the process is lower where the machine may not raise it. */
         g_assert_cmpstr(limit, ==, soft);
         g_assert_cmpuint(g_ascii_strtoull(limit, NULL, 10), >=, 8 * machine_get_u64(m->user, "MaxListeners"));
 }
 
-/* ----------------------------------------------------------------------- what clients ask of it works */
+/* ------------------------------------------------------------------------------ requests of clients */
 
 MACHINE_TEST("link-local addresses work in the sandbox") {
         forbid_the_rest();
