@@ -249,6 +249,27 @@ TEST("failed calls do not count against the limit") {
         g_free(test_listen(f->client, 0, -1, NULL));
 }
 
+TEST("a listener in its grace period counts against the limit") {
+        uint32_t limit = get_limit(f, "MaxListenersPerUser");
+        g_autoptr(TestClient) second = test_client_new(f->bus, (uid_t) -1);
+
+        if (!test_require_descriptors(limit + 256))
+                return;
+
+        for (uint32_t i = 0; i < limit - 1; i++)
+                g_free(test_listen(f->client, 0, -1, NULL));
+        g_autofree char *taken = test_listen(f->client, 0, -1, "delivery", "s", "socket", "persistent", "b",
+                                             true, NULL);
+        _cleanup_close_ int socket = test_listener_call_fd(f->client, taken, "TakeSocket");
+
+        g_autoptr(TestCall) close = test_call_start(
+                        second, test_message_new(second, taken, TEST_LISTENER_INTERFACE, "Close"));
+        g_autoptr(TestNotice) closed = test_client_wait_closed(f->client);
+        test_assert_text(test_listen_fails(f->client, NULL, 0, -1, NULL), SD_BUS_ERROR_LIMITS_EXCEEDED);
+        (void) test_call_wait(close);
+        g_free(test_listen(f->client, 0, -1, NULL));
+}
+
 TEST_IF(test_require_root(), "another user is denied") {
         g_autofree char *text = NULL;
         uint16_t port = test_free_port();
