@@ -13,28 +13,13 @@ DEADLINE = 30 * int(os.environ.get('TEST_TIMEOUT_MULTIPLIER', '1'))
 NAME = 'org.example.TCPServerSocket'
 OBJECT = '/org/example/TCPServerSocket'
 
-CONFIGURATION = '''<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
-                           "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
-<busconfig>
-  <type>system</type>
+CONFIGURATION = '''<busconfig>
+  <include>{rules}</include>
   <listen>unix:path={directory}/socket</listen>
-  <auth>EXTERNAL</auth>
-  <policy context="default">
-    <allow user="*"/>
-    <deny own="*"/>
-    <deny send_type="method_call"/>
-    <allow send_type="signal"/>
-    <allow send_requested_reply="true" send_type="method_return"/>
-    <allow send_requested_reply="true" send_type="error"/>
-    <allow receive_type="method_call"/>
-    <allow receive_type="method_return"/>
-    <allow receive_type="error"/>
-    <allow receive_type="signal"/>
-    <allow send_destination="org.freedesktop.DBus"/>
-  </policy>
   <include>policy.conf</include>
 </busconfig>
 '''
+RULES = os.path.join(os.path.dirname(os.path.realpath(__file__)), '../bus/system.conf')
 
 
 class PrivateBus:
@@ -56,7 +41,7 @@ class PrivateBus:
         with open(os.environ['TEST_POLICY_TEMPLATE']) as template, open(f'{path}/policy.conf', 'w') as policy:
             policy.write(template.read().replace('@SERVICE_USER@', getpass.getuser()))
         with open(f'{path}/bus.conf', 'w') as configuration:
-            configuration.write(CONFIGURATION.format(directory=path))
+            configuration.write(CONFIGURATION.format(directory=path, rules=RULES))
 
         # The bus is ready when it prints its address, the service when it notifies its manager.
         bus = subprocess.Popen(['dbus-daemon', f'--config-file={path}/bus.conf', '--nofork', '--print-address'],
