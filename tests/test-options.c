@@ -4,7 +4,6 @@
 
 #include <fcntl.h>
 #include <glib.h>
-#include <sys/eventfd.h>
 
 #include "base/channel.h"
 #include "base/error.h"
@@ -85,7 +84,6 @@ static void test_defaults(void) {
         g_assert_cmpint(o->delivery, ==, DELIVERY_SIGNAL);
         g_assert_false(o->acknowledge);
         g_assert_false(o->paused);
-        g_assert_cmpint(o->lifetime, <, 0);
         g_assert_false(o->persistent);
         g_assert_false(o->non_blocking);
         g_assert_false(o->no_delay);
@@ -111,7 +109,7 @@ static void test_signatures(void) {
         static const char *const signatures[][2] = {
                 { "binaryType", "s" },  { "localAddress", "s" }, { "ipv6Only", "b" },
                 { "interface", "s" },   { "delivery", "s" },     { "acknowledge", "b" },
-                { "paused", "b" },      { "lifetime", "h" },     { "persistent", "b" },
+                { "paused", "b" },      { "persistent", "b" },
                 { "nonBlocking", "b" }, { "noDelay", "b" },      { "keepAlive", "b" },
                 { "deferAccept", "u" }, { "fastOpen", "u" },     { "allowFrom", "as" },
                 { "acceptRate", "u" },  { "name", "s" },         { "Name", NULL },
@@ -384,44 +382,6 @@ static void test_deliveries(void) {
         assert_goes_together("acceptRate", VALUE(.u = 1), "channel");
 }
 
-static void test_lifetime(void) {
-        _cleanup_close_ int ours = eventfd(0, EFD_CLOEXEC);
-        ListenOptions *o = new_options();
-        _cleanup_(error_done) Error problem = {};
-        int copy;
-
-        assert_set(o, "lifetime", VALUE(.h = ours));
-        copy = o->lifetime;
-        g_assert_cmpint(copy, >, 2);
-        g_assert_cmpint(copy, !=, ours);
-        g_assert_cmpint(fcntl(copy, F_GETFD), ==, FD_CLOEXEC);
-        g_assert_cmpint(listen_options_set(o, "lifetime", VALUE(.h = ours), &problem), ==, -EINVAL);
-        g_assert_cmpint(o->lifetime, ==, copy);
-
-        listen_options_free(o);
-        g_assert_cmpint(fcntl(copy, F_GETFD), <, 0);
-        g_assert_no_errno(fcntl(ours, F_GETFD));
-}
-
-static void test_unpollable_lifetimes(void) {
-        static const struct {
-                const char *path;
-                int flags;
-        } files[] = {
-                { "/proc/self/exe", O_RDONLY },
-                { "/", O_RDONLY | O_DIRECTORY },
-                { "/dev/null", O_RDWR },
-                { "/", O_PATH },
-        };
-
-        for (size_t i = 0; i < ELEMENTS(files); i++) {
-                _cleanup_close_ int fd = open(files[i].path, files[i].flags | O_CLOEXEC);
-
-                g_assert_no_errno(fd);
-                assert_refused("lifetime", VALUE(.h = fd), ERROR_INVALID_LIFETIME);
-        }
-}
-
 int main(int argc, char *argv[]) {
         g_test_init(&argc, &argv, NULL);
 
@@ -436,8 +396,6 @@ int main(int argc, char *argv[]) {
         g_test_add_func("/options/contradictions are refused in any order", test_contradictions);
         g_test_add_func("/options/each delivery refuses the options that it cannot implement",
                         test_deliveries);
-        g_test_add_func("/options/lifetime is a copy that ends with them", test_lifetime);
-        g_test_add_func("/options/lifetime must be something that ends", test_unpollable_lifetimes);
 
         return g_test_run();
 }

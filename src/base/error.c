@@ -282,12 +282,6 @@ static const ErrorInfo infos[] = {
                 N_("Option channelBatch is not between 1 and %s"),
                 { { 'u', "maximum" } },
         },
-        [ERROR_INVALID_LIFETIME] = {
-                "invalid-lifetime",
-                DBUS_ERROR("InvalidArgs"),
-                N_("Option lifetime cannot be watched; it must be a pipe, a socket, a pidfd or an "
-                   "eventfd"),
-        },
         [ERROR_DEFER_ACCEPT_OUT_OF_RANGE] = {
                 "defer-accept-out-of-range",
                 DBUS_ERROR("InvalidArgs"),
@@ -462,10 +456,10 @@ static const ErrorInfo infos[] = {
                 N_("Listener closed, failed to wait for connections: %s"),
                 { { 's', "reason" } },
         },
-        [ERROR_LIFETIME_WATCH_FAILED] = {
-                "lifetime-watch-failed",
+        [ERROR_LIFELINE_WATCH_FAILED] = {
+                "lifeline-watch-failed",
                 "",
-                N_("Listener closed, failed to wait for the end of its lifetime: %s"),
+                N_("Listener closed, failed to wait for the end of its lifeline: %s"),
                 { { 's', "reason" } },
         },
         [ERROR_OWNER_TAKES_NO_DESCRIPTORS] = {

@@ -148,8 +148,9 @@ bool socket_has_input(int fd) {
 }
 
 bool socket_has_hung_up(int fd) {
-        struct pollfd p = { .fd = fd, .events = POLLRDHUP };
+        struct pollfd p = { .fd = fd };
 
+        /* POLLHUP and POLLERR are always reported. */
         return poll(&p, 1, 0) > 0;
 }
 

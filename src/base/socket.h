@@ -37,7 +37,7 @@ int socket_get_backlog(int fd, uint32_t *ret);
 /* Whether accept() or a read would not block. */
 bool socket_has_input(int fd);
 
-/* Whether the other end of a connected socket is closed. */
+/* Whether the other end of a socket pair or a pipe is closed. */
 bool socket_has_hung_up(int fd);
 
 /* The sysctl net.ipv4.ip_unprivileged_port_start, which also applies to IPv6. */

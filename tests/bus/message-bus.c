@@ -76,12 +76,17 @@ static char *write_policy(TestBus *bus, const char *service_user) {
         return g_strdup_printf("<include>%s</include>", path);
 }
 
+/* Clients of tests run as the service's user, which the project's policy lets receive no signals with descriptors
+ * but the service's own. */
+#define TEST_SIGNALS "<policy context=\"mandatory\"><allow receive_interface=\"test.Test\"/></policy>"
+
 static char *write_config(TestBus *bus, const char *extra_xml, const char *service_user) {
         g_autofree char *policy = write_policy(bus, service_user);
         g_autofree char *config = g_strdup_printf("<busconfig>\n"
                                                   "  <include>" TEST_BUS_CONFIGURATION "</include>\n"
                                                   "  <listen>unix:path=%s/bus</listen>\n"
                                                   "  %s\n"
+                                                  "  " TEST_SIGNALS "\n"
                                                   "  %s\n"
                                                   "</busconfig>\n",
                                                   bus->directory, policy, extra_xml ?: "");

@@ -441,21 +441,6 @@ TEST("Pause and Resume apply to channels") {
         channel_done(&c);
 }
 
-TEST("data that the client writes is ignored") {
-        uint64_t before;
-        Channel c;
-
-        channel_open(&c, f);
-        for (unsigned i = 0; i < 50; i++)
-                g_assert_cmpint(send(c.fd, "hello", 5, MSG_DONTWAIT), ==, 5);
-        before = test_service_cpu_time(f->service);
-        channel_connect(&c, 20);
-        channel_expect(&c, 20);
-        channel_assert_counters(&c, 20, 20);
-        g_assert_cmpuint(test_service_cpu_time(f->service) - before, <, 1000000);
-        channel_done(&c);
-}
-
 /* --- The end --- */
 
 TEST("closing the channel closes the listener and its unread connections") {

@@ -294,41 +294,6 @@ TEST("a descriptor with SO_LINGER does not block the service") {
         test_wait_for(test_get_u64(f->client, listener, "Delivered") == 1);
 }
 
-TEST("a lifetime with SO_LINGER does not block the service") {
-        g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
-        g_autofree char *first = test_listen(f->client, 0, -1, NULL), *second = NULL;
-        _cleanup_close_ G_GNUC_UNUSED int peer = test_connect("::1", test_get_port(f->client, first));
-        TestAccepted *accepted = test_client_wait_accepted(f->client);
-
-        test_client_sync_service(f->client);
-        second = test_listen(f->client, 0, -1, "lifetime", "h", accepted->socket, NULL);
-        make_linger(accepted->socket);
-        test_accepted_free(accepted);
-        test_listener_call(f->client, second, "Close");
-        test_client_sync_service(other);
-}
-
-/* However long it takes to read what came with it. */
-TEST("SO_LINGER in a long call does not block the service") {
-        g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
-        g_autofree char *first = test_listen(f->client, 0, -1, NULL), *name = g_strnfill(LONG, 'x');
-        _cleanup_close_ G_GNUC_UNUSED int peer = test_connect("::1", test_get_port(f->client, first));
-        TestAccepted *accepted = test_client_wait_accepted(f->client);
-        g_autoptr(TestCall) call = NULL;
-        sd_bus_message *m;
-
-        test_client_sync_service(f->client);
-        make_linger(accepted->socket);
-        m = test_message_new(f->client, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE, "Listen");
-        g_assert_cmpint(sd_bus_message_append(m, "i", 0), >=, 0);
-        test_message_append_options(m, "name", "s", name, "lifetime", "h", accepted->socket, NULL);
-        g_assert_cmpint(sd_bus_message_append(m, "i", -1), >=, 0);
-        call = test_call_start(f->client, m);
-        test_accepted_free(accepted);
-        g_assert_cmpstr(test_call_error(call), ==, SD_BUS_ERROR_INVALID_ARGS);
-        test_client_sync_service(other);
-}
-
 /* Each listener that is busy has its turns, and the bus has not one among them but one every few. */
 TEST("calls are answered while many listeners accept") {
         enum {

@@ -1,158 +1,174 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Descriptors of every kind, where one is asked for that can end. */
+/* No descriptor of a client enters the service. */
 
 #include <fcntl.h>
-#include <sys/epoll.h>
+#include <string.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/macros.h"
 #include "bus/hostile.h"
-#include "bus/kernel.h"
 
-static char *listen_with(TestClient *client, int lifetime) {
-        sd_bus_message *m = test_message_new(client, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE, "Listen");
-        g_autoptr(TestCall) call = NULL;
-        const char *path;
+static void append_descriptors(sd_bus_message *m, unsigned n) {
+        _cleanup_close_ int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 
-        g_assert_cmpint(sd_bus_message_append(m, "ia{sv}i", 0, 1, "lifetime", "h", lifetime, -1), >=, 0);
-        call = test_call_start(client, m);
-        if (test_call_error(call)) {
-                g_assert_cmpstr(test_call_error(call), ==, SD_BUS_ERROR_INVALID_ARGS);
-                return NULL;
-        }
-        g_assert_cmpint(sd_bus_message_read(test_call_wait(call), "o", &path), >=, 0);
-        return g_strdup(path);
-}
-
-/* Closes the listener, unless the end of its lifetime has closed it: the descriptor may become readable at
- * any time, even by this call. The signal Closed follows in either case. Returns whether another listener was
- * closed before. */
-static bool close_listener(TestClient *client, const char *listener) {
-        g_autoptr(TestCall) call = test_call_start(
-                        client, test_message_new(client, listener, TEST_LISTENER_INTERFACE, "Close"));
-        bool found = false, others = false;
-
-        if (test_call_error(call))
-                g_assert_cmpstr(test_call_error(call), ==, SD_BUS_ERROR_UNKNOWN_OBJECT);
-        while (!found) {
-                g_autoptr(TestNotice) closed = test_client_wait_closed(client);
-
-                found = g_str_equal(closed->listener, listener);
-                others = others || !found;
-        }
-        return others;
-}
-
-/* A copy of the service's connection to the bus, which only root can get. */
-static int copy_bus_socket(TestService *service) {
-        _cleanup_close_ int pidfd = (int) syscall(SYS_pidfd_open, test_service_pid(service), 0);
-        g_autoptr(GHashTable) fds = test_service_list_fds(service);
-        GHashTableIter iterator;
-        void *number;
-
-        g_assert_no_errno(pidfd);
-        g_hash_table_iter_init(&iterator, fds);
-        while (g_hash_table_iter_next(&iterator, &number, NULL)) {
-                int fd = (int) syscall(SYS_pidfd_getfd, pidfd, GPOINTER_TO_INT(number), 0);
-                struct sockaddr_un peer = {};
-                socklen_t size = sizeof(peer);
-
-                if (fd >= 0 && getpeername(fd, (struct sockaddr *) &peer, &size) == 0 &&
-                    peer.sun_family == AF_UNIX)
-                        return fd;
-                (void) close_fd(fd);
-        }
-        return -EBADF;
-}
-
-HOSTILE_TEST("descriptors of every kind do not harm the service") {
-        TestClient *user = h->fixture.client;
-        g_autofree char *channel_listener = NULL;
-        bool channel_closed = false;
-        int fds[12], n = 0, pair[2];
-
-        if (h->skipped)
-                return;
-        channel_listener = test_listen(user, 0, -1, "delivery", "s", "channel", NULL);
-        fds[n++] = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        fds[n++] = open("/dev/null", O_RDWR | O_CLOEXEC);
-        fds[n++] = open("/dev/zero", O_RDWR | O_CLOEXEC);
-        fds[n++] = open("/etc/passwd", O_RDONLY | O_CLOEXEC);
-        fds[n++] = open("/etc/passwd", O_PATH | O_CLOEXEC);
-        fds[n++] = epoll_create1(EPOLL_CLOEXEC);
-        fds[n++] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        g_assert_no_errno(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair));
-        fds[n++] = pair[0];
-        fds[n++] = pair[1];
-        fds[n++] = test_listener_call_fd(user, channel_listener, "OpenChannel");
-        fds[n++] = fcntl(sd_bus_get_fd(test_client_bus(user)), F_DUPFD_CLOEXEC, 3);
-        fds[n++] = copy_bus_socket(h->fixture.service);
-        g_assert_cmpint(n, ==, G_N_ELEMENTS(fds));
-
-        for (int i = 0; i < n; i++) {
-                g_autofree char *listener = NULL;
-
-                if (fds[i] < 0) {
-                        g_test_skip("a container that hides the service's descriptors");
-                        continue;
-                }
-                listener = listen_with(user, fds[i]);
-                test_client_sync_service(user);
-                hostile_assert_healthy(h);
-                test_client_sync_service(user);
-                if (listener && close_listener(user, listener))
-                        channel_closed = true;
-                (void) close_fd(fds[i]);
-        }
-        if (!channel_closed) /* after its channel, which is one of the descriptors */
-                test_notice_free(test_client_wait_closed(user));
-        test_client_disconnect(user);
-        g_clear_pointer(&h->fixture.client, test_client_free);
-        test_wait_for(!test_service_is_listening(h->fixture.service, h->port));
-
-        g_free(h->listener);
-        h->fixture.client = test_client_new(h->fixture.bus, (uid_t) -1);
-        h->listener = test_listen(h->fixture.client, 0, -1, "localAddress", "s", "127.0.0.1", NULL);
-        h->port = test_get_port(h->fixture.client, h->listener);
-        h->n_served = 0;
-}
-
-/* The bus refuses other calls with a descriptor. */
-HOSTILE_TEST("calls with an unexpected descriptor are refused") {
-        TestClient *user;
-        _cleanup_close_ int fd = -EBADF;
-
-        if (h->skipped)
-                return;
-        user = h->attackers[0];
-        fd = open("/dev/null", O_RDWR | O_CLOEXEC);
         g_assert_no_errno(fd);
+        while (n-- > 0)
+                g_assert_cmpint(sd_bus_message_append(m, "h", fd), >=, 0);
+}
 
+static void assert_denied(TestClient *client, sd_bus_message *m, unsigned n) {
+        g_autoptr(TestCall) call = NULL;
+
+        append_descriptors(m, n);
+        call = test_call_start(client, m);
+        g_assert_cmpstr(test_call_error(call), ==, SD_BUS_ERROR_ACCESS_DENIED);
+}
+
+HOSTILE_TEST("calls with a descriptor are refused by the bus, also those of root") {
+        static const unsigned numbers[] = { 1, 16 };
         const struct {
                 const char *path, *interface, *member;
-                bool passes;
         } calls[] = {
-                { TEST_MANAGER_PATH, "org.freedesktop.DBus.Peer", "Ping", false },
-                { TEST_MANAGER_PATH, "org.freedesktop.DBus.Properties", "GetAll", false },
-                { TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE, "ListListeners", false },
-                { TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE, "Listen", true },
-                { h->listener, TEST_LISTENER_INTERFACE, "Accept", false },
-                { h->listener, TEST_LISTENER_INTERFACE, "Close", false },
+                { TEST_MANAGER_PATH, "org.freedesktop.DBus.Peer", "Ping" },
+                { TEST_MANAGER_PATH, "org.freedesktop.DBus.Properties", "GetAll" },
+                { TEST_MANAGER_PATH, "org.freedesktop.DBus.Introspectable", "Introspect" },
+                { "/org/freedesktop/LogControl1", "org.freedesktop.DBus.Properties", "Get" },
+                { TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE, "ListListeners" },
+                { TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE, "NoSuchMethod" },
+                { h->listener, TEST_LISTENER_INTERFACE, "Accept" },
+                { h->listener, TEST_LISTENER_INTERFACE, "Pause" },
+                { h->listener, TEST_LISTENER_INTERFACE, "Close" },
         };
 
-        for (size_t i = 0; i < G_N_ELEMENTS(calls); i++) {
-                sd_bus_message *m = test_message_new(user, calls[i].path, calls[i].interface,
-                                                     calls[i].member);
-                g_autoptr(TestCall) call = NULL;
+        if (h->skipped)
+                return;
+        for (unsigned n = 0; n < 2 * G_N_ELEMENTS(numbers); n++) {
+                TestClient *client = n % 2 == 0 ? h->attackers[0] : h->fixture.client;
+                uint16_t port = test_free_port();
+                sd_bus_message *m;
 
-                g_assert_cmpint(sd_bus_message_append(m, "h", fd), >=, 0);
-                call = test_call_start(user, m);
-                g_assert_cmpstr(test_call_error(call), ==,
-                                calls[i].passes ? SD_BUS_ERROR_INVALID_ARGS : SD_BUS_ERROR_ACCESS_DENIED);
+                for (size_t i = 0; i < G_N_ELEMENTS(calls); i++)
+                        assert_denied(client,
+                                      test_message_new(client, calls[i].path, calls[i].interface,
+                                                       calls[i].member),
+                                      numbers[n / 2]);
+                m = test_message_new(client, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE, "Listen");
+                g_assert_cmpint(sd_bus_message_append(m, "ia{sv}i", (int) port, 0, -1), >=, 0);
+                assert_denied(client, m, numbers[n / 2]);
+                test_client_sync_service(h->fixture.client);
+                g_assert_false(test_service_is_listening(h->fixture.service, port));
         }
         hostile_assert_healthy(h);
+}
+
+static int on_question(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        g_autoptr(sd_bus_message) reply = NULL;
+        unsigned *n_answers = userdata;
+
+        if (sd_bus_message_is_method_call(m, "org.freedesktop.PolicyKit1.Authority", "CheckAuthorization") <= 0)
+                return 0;
+        if ((*n_answers)++ % 2 == 1)
+                g_assert_cmpint(sd_bus_message_new_method_errorf(m, &reply, SD_BUS_ERROR_FAILED, "Failed"), >=, 0);
+        else {
+                g_assert_cmpint(sd_bus_message_new_method_return(m, &reply), >=, 0);
+                g_assert_cmpint(sd_bus_message_append(reply, "(bba{ss})", true, false, 0), >=, 0);
+        }
+        append_descriptors(reply, 1);
+        g_assert_cmpint(sd_bus_send(sd_bus_message_get_bus(m), reply, NULL), >=, 0);
+        return 1;
+}
+
+/* dbus-broker has no policy for replies. */
+HOSTILE_TEST("dbus-daemon passes on no reply with a descriptor") {
+        unsigned fds, n_answers = 0;
+
+        if (h->skipped)
+                return;
+        g_clear_pointer(&h->polkit, test_client_free);
+        h->polkit = test_client_new_full(h->fixture.bus, (uid_t) -1, TEST_CLIENT_NO_MATCH);
+        g_assert_cmpint(sd_bus_add_filter(test_client_bus(h->polkit), NULL, on_question, &n_answers), >=, 0);
+        test_call_driver(h->polkit, "RequestName", "su", "org.freedesktop.PolicyKit1", 0);
+        fds = test_service_count_fds(h->fixture.service);
+        for (unsigned n = 0; n < 2; n++) {
+                g_autoptr(TestCall) call = test_listen_start(h->attackers[n], 0, false);
+
+                test_wait_for(n_answers > n);
+                test_client_sync(h->polkit);
+                test_client_sync_service(h->fixture.client);
+                if (test_bus_is_broker())
+                        (void) test_call_wait(call);
+                else
+                        g_assert_false(test_call_is_done(call));
+                hostile_assert_healthy(h);
+                hostile_wait_clean(h);
+                hostile_new_attackers(h);
+                g_assert_cmpuint(test_service_count_fds(h->fixture.service), ==, fds);
+        }
+}
+
+static int count_signal(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        unsigned *count = userdata;
+        uint8_t type;
+
+        g_assert_cmpint(sd_bus_message_get_type(m, &type), >=, 0);
+        if (type == SD_BUS_MESSAGE_SIGNAL && g_strcmp0(sd_bus_message_get_interface(m), "com.example") == 0)
+                (*count)++;
+        return 0;
+}
+
+HOSTILE_TEST("the service's user receives no signal with a descriptor, even without the service's name") {
+        unsigned count = 0;
+        sd_bus_slot *filter;
+
+        if (h->skipped)
+                return;
+        g_assert_cmpint(sd_bus_add_filter(test_client_bus(h->fixture.client), &filter, count_signal, &count), >=, 0);
+        for (unsigned n_fds = 2; n_fds-- > 0;) {
+                g_autoptr(sd_bus_message) m = NULL;
+
+                g_assert_cmpint(sd_bus_message_new_signal(test_client_bus(h->attackers[0]), &m, "/com/example",
+                                                          "com.example", "Signal"),
+                                >=, 0);
+                append_descriptors(m, n_fds);
+                g_assert_cmpint(sd_bus_message_set_destination(m, test_client_name(h->fixture.client)), >=, 0);
+                g_assert_cmpint(sd_bus_send(test_client_bus(h->attackers[0]), m, NULL), >=, 0);
+        }
+        test_wait_for(count > 0);
+        test_client_sync(h->attackers[0]);
+        test_client_sync(h->fixture.client);
+        g_assert_cmpuint(count, ==, 1);
+        sd_bus_slot_unref(filter);
+}
+
+/* The other end of the channel is shut down for reading. */
+HOSTILE_TEST("nothing can be sent into a channel") {
+        g_autoptr(TestClient) client = NULL;
+        g_autofree char *listener = NULL;
+        _cleanup_close_ int channel = -EBADF;
+        char control[CMSG_SPACE(sizeof(int))] = {};
+        struct iovec iov = { .iov_base = control, .iov_len = 8 };
+        struct msghdr message = { .msg_iov = &iov,
+                                  .msg_iovlen = 1,
+                                  .msg_control = control,
+                                  .msg_controllen = sizeof(control) };
+        struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+        unsigned fds;
+
+        if (h->skipped)
+                return;
+        client = test_client_new(h->fixture.bus, (uid_t) -1);
+        listener = test_listen(client, 0, -1, "delivery", "s", "channel", NULL);
+        channel = test_listener_call_fd(client, listener, "OpenChannel");
+        test_settle(client);
+        fds = test_service_count_fds(h->fixture.service);
+        *header = (struct cmsghdr) { .cmsg_len = CMSG_LEN(sizeof(int)),
+                                     .cmsg_level = SOL_SOCKET,
+                                     .cmsg_type = SCM_RIGHTS };
+        memcpy(CMSG_DATA(header), &channel, sizeof(channel));
+        g_assert_cmpint(sendmsg(channel, &message, MSG_NOSIGNAL), <, 0);
+        g_assert_cmpint(errno, ==, EPIPE);
+        hostile_assert_healthy(h);
+        test_wait_for(test_service_count_fds(h->fixture.service) == fds);
 }

@@ -2,7 +2,6 @@
 
 /* Delivery "pull". */
 
-#include <sys/eventfd.h>
 
 #include "base/macros.h"
 #include "bus/fixture.h"
@@ -215,10 +214,10 @@ static void assert_ended(TestCall *call) {
 }
 
 TEST("a call ends with its listener") {
-        _cleanup_close_ int lifetime = eventfd(0, EFD_CLOEXEC);
         g_autofree char *closed = test_listen(f->client, 0, -1, TEST_PULL, NULL);
-        g_autofree char *expired = test_listen(f->client, 0, -1, TEST_PULL, "lifetime", "h", lifetime, NULL);
+        g_autofree char *expired = test_listen(f->client, 0, -1, TEST_PULL, NULL);
         g_autofree char *shut = test_listen(f->client, 0, -1, TEST_PULL, NULL);
+        int lifeline = test_listener_call_fd(f->client, expired, "OpenLifeline");
         g_autoptr(TestCall) a = test_accept_start(f->client, closed, 1, TEST_ACCEPT_TIMEOUT_MAX);
         g_autoptr(TestCall) b = test_accept_start(f->client, closed, 16, TEST_ACCEPT_TIMEOUT_MAX);
         g_autoptr(TestCall) c = test_accept_start(f->client, expired, 1, TEST_ACCEPT_TIMEOUT_MAX);
@@ -227,7 +226,7 @@ TEST("a call ends with its listener") {
         test_listener_call(f->client, closed, "Close");
         assert_ended(a);
         assert_ended(b);
-        g_assert_no_errno(eventfd_write(lifetime, 1));
+        (void) close_fd(lifeline);
         assert_ended(c);
         test_client_sync_service(f->client);
         g_assert_false(test_call_is_done(d));

@@ -8,7 +8,6 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 
 #include "base/macros.h"
@@ -254,7 +253,7 @@ TEST("the next owner takes a persistent socket again") {
 typedef enum End {
         CLOSE,
         OWNER_LEAVES,
-        LIFETIME,
+        LIFELINE,
         SHUTDOWN,
         CLOSE_BY_ROOT,
         N_ENDS,
@@ -263,16 +262,12 @@ typedef enum End {
 static void end_and_assert_revoked(Fixture *f, End end) {
         static const char *const reasons[N_ENDS] = {
                 [CLOSE] = "owner",
-                [LIFETIME] = "lifetime",
+                [LIFELINE] = "lifeline",
                 [SHUTDOWN] = "shutdown",
                 [CLOSE_BY_ROOT] = "owner",
         };
-        _cleanup_close_ int lifetime = eventfd(0, EFD_CLOEXEC);
-        g_autofree char *listener = end == LIFETIME ? test_listen(f->client, 0, -1, SOCKET, "lifetime", "h",
-                                                                  lifetime, NULL)
-                                                    : test_listen(f->client, test_free_port(), -1, SOCKET,
-                                                                  "persistent", "b", end == CLOSE_BY_ROOT,
-                                                                  NULL);
+        g_autofree char *listener = test_listen(f->client, test_free_port(), -1, SOCKET, "persistent", "b",
+                                                end == CLOSE_BY_ROOT, NULL);
         g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
         Copy c = copy_new(f->client, listener);
 
@@ -280,8 +275,8 @@ static void end_and_assert_revoked(Fixture *f, End end) {
                 test_listener_call(f->client, listener, "Close");
         else if (end == OWNER_LEAVES)
                 g_clear_pointer(&f->client, test_client_free);
-        else if (end == LIFETIME)
-                g_assert_no_errno(eventfd_write(lifetime, 1));
+        else if (end == LIFELINE)
+                (void) close_fd(test_listener_call_fd(f->client, listener, "OpenLifeline"));
         else if (end == SHUTDOWN)
                 g_assert_cmpint(test_service_stop(f->service), ==, 0);
         else
@@ -306,8 +301,8 @@ TEST("the end of its owner revokes the socket") {
         end_and_assert_revoked(f, OWNER_LEAVES);
 }
 
-TEST("the end of its lifetime revokes the socket") {
-        end_and_assert_revoked(f, LIFETIME);
+TEST("the end of its lifeline revokes the socket") {
+        end_and_assert_revoked(f, LIFELINE);
 }
 
 TEST("the end of the service revokes the socket") {

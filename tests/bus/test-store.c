@@ -121,14 +121,11 @@ static int on_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error *err
 /* A client that checks the sender would ignore signals of another one. */
 TEST_HERE("signals are sent after the new process owns the name") {
         g_autofree char *bound = NULL, *channel = NULL;
-        _cleanup_close_ int theirs = -EBADF, lifetime = -EBADF, ours = -EBADF;
+        _cleanup_close_ int lifeline = -EBADF, ours = -EBADF;
         sd_bus_slot *match = NULL;
-        int ends[2];
 
-        g_assert_no_errno(pipe2(ends, O_CLOEXEC));
-        theirs = ends[0];
-        lifetime = ends[1];
-        bound = test_listen(f->client, 0, -1, "lifetime", "h", theirs, NULL);
+        bound = test_listen(f->client, 0, -1, NULL);
+        lifeline = test_listener_call_fd(f->client, bound, "OpenLifeline");
         channel = test_listen(f->client, 0, -1, "delivery", "s", "channel", NULL);
         ours = test_listener_call_fd(f->client, channel, "OpenChannel");
         {
@@ -146,13 +143,13 @@ TEST_HERE("signals are sent after the new process owns the name") {
                         >=, 0);
 
         stop(f);
-        lifetime = close_fd(lifetime);
+        lifeline = close_fd(lifeline);
         ours = close_fd(ours);
         start(f);
         for (unsigned n = 0; n < 2; n++) {
                 g_autoptr(TestNotice) closed = test_client_wait_closed(f->client);
 
-                g_assert_cmpstr(closed->reason, ==, streq(closed->listener, bound) ? "lifetime" : "owner");
+                g_assert_cmpstr(closed->reason, ==, streq(closed->listener, bound) ? "lifeline" : "owner");
                 g_assert_cmpuint(f->name_order, >, 0);
                 g_assert_cmpuint(closed->order, >, f->name_order);
         }

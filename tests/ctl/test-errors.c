@@ -44,7 +44,6 @@ TEST("errors of the command line") {
                 { { "--", "frobnicate" }, { "Unknown verb \"frobnicate\"" } },
                 { { "--", "list", "1" }, { "Too many arguments" } },
                 { { "listen", "80", "--backlog=-2" }, { "--backlog=", "a number" } },
-                { { "listen", "80", "--lifetime=77" }, { "--lifetime=77", "no such open descriptor" } },
                 { { "show", "/org/example/Else" },
                   { "\"/org/example/Else\" is not the path of a listener" } },
                 { { "show", "none" }, { "There is no listener \"none\"", "\"list\" shows" } },

@@ -2,6 +2,7 @@
 
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/macros.h"
 #include "bus/fixture.h"
@@ -144,12 +145,12 @@ static int take_pull(Life *life, int peer) {
         }
 }
 
-static void get_handle(Life *life, const char *member) {
+static int get_fd(Life *life, const char *member) {
         bool again;
         g_autoptr(TestCall) call = ask_listener(life, member, &again);
 
         g_assert_cmpstr(test_call_error_message(call), ==, NULL);
-        life->handle = test_reply_read_fd(test_call_wait(call));
+        return test_reply_read_fd(test_call_wait(call));
 }
 
 static int take_channel(Life *life, int peer) {
@@ -158,7 +159,7 @@ static int take_channel(Life *life, int peer) {
                 int fd;
 
                 if (life->handle < 0)
-                        get_handle(life, "OpenChannel");
+                        life->handle = get_fd(life, "OpenChannel");
                 wait_for(life, test_has_input(life->handle) || test_has_ended(peer));
                 if (!test_has_input(life->handle))
                         return -1;
@@ -172,7 +173,7 @@ static int take_channel(Life *life, int peer) {
 
 static int take_socket(Life *life, int peer) {
         if (life->handle < 0)
-                get_handle(life, "TakeSocket");
+                life->handle = get_fd(life, "TakeSocket");
         wait_for(life, test_has_input(life->handle));
         return accept4(life->handle, NULL, NULL, SOCK_CLOEXEC);
 }
@@ -239,9 +240,13 @@ static void close_by_other(Life *life) {
         g_assert_cmpint(errno, ==, EINVAL);
 }
 
+/* A persistent listener ends with its lifeline. */
 static void end_life(Life *life) {
+        life->lifeline = close_fd(life->lifeline);
         if (life->way->closed_by_other)
                 close_by_other(life);
+        else if (life->way->persistent)
+                wait_for(life, !test_is_listening(getpid(), life->port));
         else
                 call_listener(life, "Close", SD_BUS_ERROR_UNKNOWN_OBJECT);
         g_assert_cmpint(test_connect_fails("::1", life->port), ==, ECONNREFUSED);
@@ -260,6 +265,8 @@ void life_live(Life *life, FaultMode mode, uint32_t ordinal) {
                 *life->control = control;
 
         listen_on_port(life);
+        if (life->way->persistent)
+                life->lifeline = get_fd(life, "OpenLifeline");
         hand_over(life);
         if (!streq(life->way->delivery, "socket"))
                 pause_and_resume(life);
@@ -284,7 +291,7 @@ void life_live(Life *life, FaultMode mode, uint32_t ordinal) {
 }
 
 void life_init(Life *life, const Way *way) {
-        *life = (Life) { .way = way, .handle = -EBADF, .port = test_free_port(), .bus = test_bus_new(NULL) };
+        *life = (Life) { .way = way, .handle = -EBADF, .lifeline = -EBADF, .port = test_free_port(), .bus = test_bus_new(NULL) };
         life->keeper = keeper_new(life->bus);
         fault_library_init(&life->library, life->bus);
         life->control = life->library.control;

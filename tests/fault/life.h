@@ -33,6 +33,7 @@ struct Life {
         TestClient *client;
         char *listener;
         int handle; /* the channel, or the socket */
+        int lifeline;
 
         bool revived;
         unsigned n_lost;

@@ -89,20 +89,36 @@ bool run_call_listener(Run *run, const char *member) {
         return run_ask(run, call, member);
 }
 
+/* A call that has failed can be repeated. */
+static void open_lifeline(Run *run) {
+        bool is_closed = false;
+
+        for (unsigned n = 0; n < 2 && run->lifeline < 0 && !is_closed && !run_has_ended(run); n++) {
+                g_autoptr(TestCall) call = test_call_start(
+                                run->client, test_message_new(run->client, run->listener,
+                                                              TEST_LISTENER_INTERFACE, "OpenLifeline"));
+                sd_bus_message *reply = run_ask(run, call, "OpenLifeline");
+
+                if (reply)
+                        run->lifeline = test_reply_read_fd(reply);
+                else if (test_call_is_done(call))
+                        is_closed = sd_bus_message_is_method_error(test_call_wait(call), SD_BUS_ERROR_UNKNOWN_OBJECT);
+        }
+        if (run->lifeline < 0 && !is_closed && !run_has_ended(run))
+                run_complain(run, "OpenLifeline fails twice");
+}
+
+/* Ends the listener that the client had. */
 bool run_listen(Run *run) {
         sd_bus_message *m = test_message_new(run->client, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE,
                                              "Listen");
         const char *path;
         const char *const prefixes[] = { "127.0.0.0/8", "::1", NULL };
-        int ends[2];
 
-        g_assert_no_errno(pipe2(ends, O_CLOEXEC));
-        _cleanup_close_ int theirs = ends[0];
-        (void) close_fd(run->lifetime);
-        run->lifetime = ends[1];
+        run->lifeline = close_fd(run->lifeline);
         must(sd_bus_message_append(m, "i", (int) run->port));
         test_message_append_options(m, "delivery", "s", run->scenario->delivery, "localAddress", "s", "::1",
-                                    "interface", "s", "lo", "name", "s", "faults", "lifetime", "h", theirs,
+                                    "interface", "s", "lo", "name", "s", "faults",
                                     streq(run->scenario->delivery, "socket") ? NULL : "allowFrom", "as",
                                     prefixes, run->scenario->acknowledge ? "acknowledge" : NULL, "b", true,
                                     NULL);
@@ -115,6 +131,8 @@ bool run_listen(Run *run) {
         must(sd_bus_message_read(reply, "o", &path));
         g_free(run->listener);
         run->listener = g_strdup(path);
+
+        open_lifeline(run);
         return true;
 }
 

@@ -23,7 +23,7 @@ typedef struct Run {
         TestClient *client;
         char *listener;
         int handle;     /* the channel, or the socket */
-        int lifetime;   /* the end of the client */
+        int lifeline;
         Keeper *keeper; /* NULL: without a service manager */
         GString *ends;  /* the faults that ended the service */
         GString *wrong; /* the violations of this fault */

@@ -100,7 +100,7 @@ static void run_once(Run *run, FaultMode mode) {
         run->pid = test_service_pid(run->f->service);
         run->client = test_client_new(run->f->bus, run->scenario->asks ? test_other_uid(0) : (uid_t) -1);
         run->handle = -EBADF;
-        run->lifetime = -EBADF;
+        run->lifeline = -EBADF;
         memset(run->control->counts, 0, sizeof(run->control->counts));
         run->control->fired = 0;
         run->control->mode = mode;
@@ -135,7 +135,7 @@ static void run_once(Run *run, FaultMode mode) {
         }
 
         run->handle = close_fd(run->handle);
-        run->lifetime = close_fd(run->lifetime);
+        run->lifeline = close_fd(run->lifeline);
         g_clear_pointer(&run->listener, g_free);
         g_clear_pointer(&run->client, test_client_free);
         if (!run_wait_until(run_has_ended(run) || test_count_fds(run->pid) == run_expected_fds(run)))

@@ -39,17 +39,12 @@ static void test_kills(const void *data) {
 typedef struct Saved {
         char *unacknowledged, *in_channel, *taken, *waiting;
         int unacknowledged_peer, channel_peer, waiting_peer;
-        int channel, socket, lifetime;
+        int channel, socket, lifeline;
 } Saved;
 
 static void save(Life *life, Saved *saved) {
-        int ends[2];
-
-        g_assert_no_errno(pipe2(ends, O_CLOEXEC));
-        _cleanup_close_ int theirs = ends[0];
-        saved->lifetime = ends[1];
-        saved->unacknowledged = test_listen(life->client, 0, -1, "acknowledge", "b", true, "lifetime", "h",
-                                            theirs, NULL);
+        saved->unacknowledged = test_listen(life->client, 0, -1, "acknowledge", "b", true, NULL);
+        saved->lifeline = test_listener_call_fd(life->client, saved->unacknowledged, "OpenLifeline");
         saved->in_channel = test_listen(life->client, 0, -1, "delivery", "s", "channel", NULL);
         saved->taken = test_listen(life->client, 0, -1, "delivery", "s", "socket", NULL);
         saved->waiting = test_listen(life->client, 0, -1, "persistent", "b", true, "paused", "b", true, NULL);
@@ -92,8 +87,8 @@ static void take_saved(Life *life, Saved *saved) {
         test_assert_connected(peer, second);
         test_listener_call(life->client, saved->waiting, "Resume");
         { test_client_expect_peer(life->client, saved->waiting, saved->waiting_peer); }
-        saved->lifetime = close_fd(saved->lifetime);
-        { test_client_expect_closed(life->client, saved->unacknowledged, "lifetime"); }
+        saved->lifeline = close_fd(saved->lifeline);
+        { test_client_expect_closed(life->client, saved->unacknowledged, "lifeline"); }
 }
 
 static void saved_done(Saved *saved) {

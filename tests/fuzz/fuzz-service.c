@@ -42,7 +42,7 @@ typedef enum Step {
         STEP_SET_LAZY,
         STEP_RELEASE,
         STEP_SETTINGS,
-        STEP_LIFETIME, /* ends */
+        STEP_LIFELINE, /* the client opens it and closes it */
         STEP_SIGNAL,   /* forged */
         STEP_REPLY,    /* without a call, or from another sender than the callee */
         STEP_BYTES,    /* no message, from the bus itself */
@@ -57,7 +57,7 @@ typedef struct Run {
         FuzzInput input;
         int peers[PEERS_MAX];
         unsigned n_peers;
-        int lifetime;   /* an eventfd, passed with every Listen */
+        int descriptor; /* an eventfd, for calls with descriptors, which no bus with the policy passes on */
         bool idle;      /* the service may end because it is idle */
         bool wrong_bus; /* or because the bus has violated the protocol */
 } Run;
@@ -126,7 +126,6 @@ static void step_listen(Run *run) {
 
         private_bus_begin_call(run->bus, &message, pick_client(run), MANAGER_PATH, MANAGER_INTERFACE,
                                "Listen");
-        message.fds[message.n_fds++] = run->lifetime;
         message_begin_body(&message, LISTEN_SIGNATURE);
         listen_arguments_append(&message, &run->input,
                                 port == 0     ? -1
@@ -254,7 +253,7 @@ static void step_call_with_descriptors(Run *run) {
         n_fds = fuzz_u8(&run->input) % (MESSAGE_FDS_MAX + 1);
         if (n_fds > 0) {
                 while (message.n_fds < n_fds)
-                        message.fds[message.n_fds++] = run->lifetime;
+                        message.fds[message.n_fds++] = run->descriptor;
                 message_begin_body(&message, descriptors + MESSAGE_FDS_MAX - n_fds);
                 for (unsigned i = 0; i < n_fds; i++)
                         message_append_u32(&message, fuzz_u8(&run->input));
@@ -409,8 +408,11 @@ static bool take_step(Run *run) {
                 step_settings(run);
                 return true;
 
-        case STEP_LIFETIME:
-                fuzz_assert(eventfd_write(run->lifetime, 1) == 0);
+        case STEP_LIFELINE:
+                private_bus_begin_call(run->bus, &message, pick_client(run), pick_path(run),
+                                       LISTENER_INTERFACE, "OpenLifeline");
+                message_begin_body(&message, "");
+                private_bus_send(run->bus, &message);
                 return true;
 
         case STEP_SIGNAL:
@@ -445,8 +447,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         Run run = { .input = { data, data + size } };
         bool runs;
 
-        run.lifetime = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-        fuzz_assert(run.lifetime >= 0);
+        run.descriptor = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        fuzz_assert(run.descriptor >= 0);
         run.bus = private_bus_new();
         fuzz_assert(service_new(private_bus_get_event(run.bus), private_bus_get_service_bus(run.bus),
                                 new_settings(fuzz_u8(&run.input) & (uint8_t) ~SETTINGS_IDLE), NULL,
@@ -465,7 +467,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         fuzz_assert(!service_free(run.service));
         while (run.n_peers > 0)
                 close_peer(run.peers[--run.n_peers]);
-        (void) close_fd(run.lifetime);
+        (void) close_fd(run.descriptor);
         (void) private_bus_free(run.bus);
         fuzz_assert(fuzz_count_fds() == fds);
         return 0;

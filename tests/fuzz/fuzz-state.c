@@ -46,7 +46,6 @@ typedef struct Summary {
         uint64_t id, serial;
         Address peer;
         uid_t uid;
-        unsigned n_fds;
 } Summary;
 
 static int descriptor;
@@ -149,7 +148,10 @@ static void put_other(World *w, FuzzInput *input) {
         uint8_t where = fuzz_u8(input), id = fuzz_u8(input), n_fds = fuzz_u8(input);
         StatePacket packet = { .id = id };
 
-        if (n_fds & 4) {
+        if (n_fds & 8) {
+                packet.type = STATE_LIFELINE;
+                packet.size = offsetof(StatePacket, listener);
+        } else if (n_fds & 4) {
                 packet.type = STATE_CHANNEL;
                 packet.size = STATE_PACKET_SIZE(channel);
                 packet.channel.reserved = fuzz_u16(input);
@@ -274,7 +276,7 @@ static void check_options(const ListenOptions *o) {
 }
 
 static void check_found(const StoreFound *f) {
-        fuzz_assert(f->id > 0 && f->entry && f->fds[0] >= 0);
+        fuzz_assert(f->id > 0 && f->entry && f->fd >= 0);
         switch (f->type) {
 
         case STATE_LISTENER:
@@ -285,12 +287,14 @@ static void check_found(const StoreFound *f) {
                 break;
 
         case STATE_CHANNEL:
-                fuzz_assert(f->fds[1] < 0);
+                break;
+
+        case STATE_LIFELINE:
                 break;
 
         default:
                 fuzz_assert(f->type == STATE_CONNECTION);
-                fuzz_assert(f->serial > 0 && f->fds[1] < 0);
+                fuzz_assert(f->serial > 0);
                 fuzz_assert(f->peer.sa.sa_family == AF_INET || f->peer.sa.sa_family == AF_INET6);
                 break;
         }
@@ -328,7 +332,6 @@ static int run_process(bool keeps, Summary *summaries) {
                         summaries[i].serial = f->serial;
                         memcpy(&summaries[i].peer, &f->peer, sizeof(f->peer));
                         summaries[i].uid = f->uid;
-                        summaries[i].n_fds = f->fds[1] >= 0 ? 2 : 1;
                 }
                 keeper_listen();
                 if (keeps)

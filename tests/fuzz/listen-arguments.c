@@ -23,7 +23,6 @@ static const struct {
         { "delivery", "s", { "signal", "pull", "channel", "socket" } },
         { "acknowledge", "b", {} },
         { "paused", "b", {} },
-        { "lifetime", "h", {} },
         { "persistent", "b", {} },
         { "nonBlocking", "b", {} },
         { "noDelay", "b", {} },

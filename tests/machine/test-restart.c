@@ -286,24 +286,20 @@ static void test_unread_replies_come_again(Machine *m, const void *data) {
 }
 
 static void test_who_left_loses_its_listeners(Machine *m, const void *data) {
-        int ends[2];
-
         restart_prepare();
-        g_assert_no_errno(pipe2(ends, O_CLOEXEC));
         g_autofree char *owned = test_listen(m->user, 0, -1, NULL);
         uint16_t owned_port = test_get_port(m->user, owned);
         g_autofree char *persistent = test_listen(m->user, 0, -1, "persistent", "b", true, NULL);
         uint16_t persistent_port = test_get_port(m->user, persistent);
-        g_autofree char *bound = test_listen(m->root, 0, -1, "lifetime", "h", ends[0], NULL);
+        g_autofree char *bound = test_listen(m->root, 0, -1, NULL);
         uint16_t bound_port = test_get_port(m->root, bound);
-        close(ends[0]);
-        _cleanup_close_ int pipe_end = ends[1];
+        _cleanup_close_ int lifeline = test_listener_call_fd(m->root, bound, "OpenLifeline");
 
         restart_begin(m, data);
         g_clear_pointer(&m->user, test_client_free);
         _cleanup_close_ int waiting = test_connect("::1", owned_port);
         _cleanup_close_ int peer = test_connect("::1", persistent_port);
-        pipe_end = close_fd(pipe_end);
+        lifeline = close_fd(lifeline);
         restart_finish(m);
 
         g_autoptr(TestClient) next = machine_client_new(m, MACHINE_USER);
@@ -315,7 +311,7 @@ static void test_who_left_loses_its_listeners(Machine *m, const void *data) {
         test_listener_call(next, persistent, "Adopt");
         test_client_expect_accepted(next, persistent, peer, 1);
 
-        test_client_expect_closed(m->root, bound, "lifetime");
+        test_client_expect_closed(m->root, bound, "lifeline");
         g_assert_cmpint(test_connect_fails("::1", bound_port), ==, ECONNREFUSED);
 }
 

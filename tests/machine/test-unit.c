@@ -98,17 +98,15 @@ MACHINE_TEST("the option interface works in the sandbox") {
 
 MACHINE_TEST("all options work in the sandbox") {
         static const char *const prefixes[] = { "127.0.0.0/8", "::1", NULL };
-        int ends[2];
 
         forbid_the_rest();
-        g_assert_no_errno(pipe(ends));
         g_autofree char *listener = test_listen(
                         m->user, 0, 16, "binaryType", "s", "arraybuffer", "localAddress", "s",
                         "::", "ipv6Only", "b", false, "delivery", "s", "signal", "acknowledge", "b", true,
-                        "paused", "b", true, "lifetime", "h", ends[0], "nonBlocking", "b", true, "noDelay",
-                        "b", true, "keepAlive", "b", true, "fastOpen", "u", 8, "allowFrom", "as", prefixes,
+                        "paused", "b", true, "nonBlocking", "b", true, "noDelay", "b", true,
+                        "keepAlive", "b", true, "fastOpen", "u", 8, "allowFrom", "as", prefixes,
                         "acceptRate", "u", 1000, "name", "s", "every one", NULL);
-        close(ends[0]);
+        int lifeline = test_listener_call_fd(m->user, listener, "OpenLifeline");
         test_listener_call(m->user, listener, "Resume");
         test_assert_served(m->user, listener, "127.0.0.1");
         test_assert_served(m->user, listener, "::1");
@@ -116,8 +114,8 @@ MACHINE_TEST("all options work in the sandbox") {
                                        UINT64_C(2)));
         test_listener_call(m->user, listener, "Pause");
 
-        close(ends[1]);
-        test_client_expect_closed(m->user, NULL, "lifetime");
+        (void) close_fd(lifeline);
+        test_client_expect_closed(m->user, NULL, "lifeline");
 }
 
 MACHINE_TEST("IPv4 and IPv6 work in the sandbox") {

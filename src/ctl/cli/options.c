@@ -84,8 +84,6 @@ static const struct {
           N_("Not supported: only for delivery \"signal\", which no verb uses"), "acknowledge", 'b' },
         { OPTION_LISTEN, 0, "paused", N_("BOOL"), N_("With --persistent: accept nothing before \"resume\""),
           "paused", 'b' },
-        { OPTION_LISTEN, 0, "lifetime", N_("FD"),
-          N_("Close at the end of this pipe, socket, pidfd or eventfd"), "lifetime", 'h' },
         { OPTION_LISTEN, 0, "persistent", N_("BOOL"), N_("Keep the listener when the tool ends"),
           "persistent", 'b' },
         { OPTION_LISTEN, 0, "non-blocking", N_("BOOL"), N_("Set O_NONBLOCK on connections"), "nonBlocking",
@@ -149,33 +147,11 @@ static int parse_backlog(size_t i, const char *value, int32_t *ret) {
         return r;
 }
 
-/* Sets close-on-exec: the descriptor is for the service, not for the programs that the tool runs. */
-static int parse_descriptor(size_t i, const char *value, int *ret) {
-        uint32_t fd;
-        int r;
-
-        r = parse_number(i, value, INT32_MAX, &fd);
-        if (r < 0)
-                return r;
-        /* The programs need the standard descriptors, too. */
-        if (fd <= STDERR_FILENO)
-                *ret = fcntl((int) fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-        else
-                *ret = fcntl((int) fd, F_SETFD, FD_CLOEXEC) < 0 ? -errno : (int) fd;
-        if (*ret < 0)
-                return message_error(
-                                -EBADF,
-                                _("Option --lifetime=%s: there is no such open descriptor; open one, as in "
-                                  "\"%s … 3<FIFO\"."),
-                                value, "--lifetime=3");
-        return 0;
-}
-
 /* Checks only the syntax; the service checks the values. */
 static int parse_listen(size_t i, const char *value, char **option) {
         _cleanup_free_ char *copy = NULL, *name = NULL;
         uint32_t number;
-        int r = 0, fd = -EBADF;
+        int r = 0;
         bool b;
 
         switch (table[i].type) {
@@ -203,10 +179,6 @@ static int parse_listen(size_t i, const char *value, char **option) {
                 }
                 break;
 
-        case 'h':
-                r = parse_descriptor(i, value, &fd);
-                break;
-
         default:
                 break;
         }
@@ -215,8 +187,6 @@ static int parse_listen(size_t i, const char *value, char **option) {
 
         if (table[i].type == 'a' && *option)
                 r = asprintf(&copy, "%s,%s", *option, value);
-        else if (table[i].type == 'h')
-                r = asprintf(&copy, "%d", fd);
         else
                 copy = strdup(value);
         if (r < 0 || !copy)

@@ -9,7 +9,7 @@
 typedef struct ListenOption {
         const char *key;   /* such as binaryType */
         const char *value; /* checked; several allowFrom joined by commas; NULL: not given */
-        char type;         /* on the bus: 's', 'b', 'u', 'h', or 'a' for "as" */
+        char type;         /* on the bus: 's', 'b', 'u', or 'a' for "as" */
 } ListenOption;
 
 /* Parses the options, before and after the verb. The other arguments go to ret_argv, a new array with a NULL

@@ -200,9 +200,6 @@ static int append_value(sd_bus_message *m, char type, const char *value) {
         case 'u':
                 return sd_bus_message_append(m, "v", "u", number);
 
-        case 'h':
-                return sd_bus_message_append(m, "v", "h", (int) number);
-
         default:
                 return sd_bus_message_append(m, "v", "s", value);
         }

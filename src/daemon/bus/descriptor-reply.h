@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * The reply with a descriptor of OpenChannel and TakeSocket.
+ * The reply with a descriptor of OpenChannel, OpenLifeline and TakeSocket.
  *
  * Like a connection, it waits until it is known that the caller takes descriptors, and until the caller has
  * credit for one.

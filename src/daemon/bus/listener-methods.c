@@ -181,7 +181,7 @@ static int act_accept(Call *call) {
         return r;
 }
 
-/* The errors of OpenChannel and TakeSocket, which work once. */
+/* The errors of OpenChannel, OpenLifeline and TakeSocket, which work once. */
 static int set_descriptor_error(Call *call, const Listener *l, int r) {
         if (r == -EOPNOTSUPP)
                 return set_wrong_delivery_error(call, l);
@@ -239,7 +239,7 @@ static void on_descriptor_failed(Call *call) {
 }
 
 /* Errors are replied immediately, without waiting for credit. */
-static int start_descriptor_reply(Call *call, DescriptorGet get, DescriptorSent sent) {
+static int start_descriptor_reply(Call *call, DescriptorGet get, DescriptorSent sent, DescriptorSent failed) {
         Listener *l;
         int r;
 
@@ -251,7 +251,7 @@ static int start_descriptor_reply(Call *call, DescriptorGet get, DescriptorSent 
         if (r < 0)
                 return r;
 
-        r = descriptor_reply_start(call, get, sent, on_descriptor_failed);
+        r = descriptor_reply_start(call, get, sent, failed);
         if (r == -EDQUOT)
                 return call_set_limit_error(call, ERROR_TOO_MANY_REQUESTS_PER_USER,
                                             "MaxPendingRequestsPerUser",
@@ -261,7 +261,7 @@ static int start_descriptor_reply(Call *call, DescriptorGet get, DescriptorSent 
 }
 
 static int act_open_channel(Call *call) {
-        return start_descriptor_reply(call, get_channel, on_channel_sent);
+        return start_descriptor_reply(call, get_channel, on_channel_sent, on_descriptor_failed);
 }
 
 static int get_socket(Call *call) {
@@ -277,7 +277,37 @@ static int get_socket(Call *call) {
 }
 
 static int act_take_socket(Call *call) {
-        return start_descriptor_reply(call, get_socket, on_socket_sent);
+        return start_descriptor_reply(call, get_socket, on_socket_sent, on_descriptor_failed);
+}
+
+static int get_lifeline(Call *call) {
+        Listener *l;
+        int r;
+
+        r = access_find_permitted(call, ACCESS_USE, &l);
+        if (r < 0)
+                return r;
+
+        r = listener_open_lifeline(l);
+        return r < 0 ? set_descriptor_error(call, l, r) : r;
+}
+
+static void on_lifeline_sent(Call *call) {
+        Listener *l = find_listener(call);
+
+        if (l)
+                listener_set_lifeline_sent(l);
+}
+
+static void on_lifeline_failed(Call *call) {
+        Listener *l = find_listener(call);
+
+        if (l)
+                lifeline_close(&l->lifeline);
+}
+
+static int act_open_lifeline(Call *call) {
+        return start_descriptor_reply(call, get_lifeline, on_lifeline_sent, on_lifeline_failed);
 }
 
 static const struct {
@@ -290,6 +320,7 @@ static const struct {
         { "Resume", { .act = act_resume } },
         { "Acknowledge", { .act = act_acknowledge } },
         { "Accept", { .act = act_accept } },
+        { "OpenLifeline", { .act = act_open_lifeline } },
         { "OpenChannel", { .act = act_open_channel } },
         { "TakeSocket", { .act = act_take_socket } },
 };
@@ -324,6 +355,11 @@ static const sd_bus_vtable method_vtable[] = {
         SD_BUS_METHOD_WITH_ARGS("Accept",
                                 SD_BUS_ARGS("u", maximum, "u", timeoutMs),
                                 SD_BUS_RESULT("a(hsqa{sv})", connections),
+                                on_method,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("OpenLifeline",
+                                SD_BUS_NO_ARGS,
+                                SD_BUS_RESULT("h", lifeline),
                                 on_method,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("OpenChannel",

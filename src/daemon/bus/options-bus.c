@@ -71,10 +71,6 @@ static int read_value(sd_bus_message *m,
                 r = sd_bus_message_read_basic(m, 'u', &value.u);
                 break;
 
-        case 'h':
-                r = sd_bus_message_read_basic(m, 'h', &value.h);
-                break;
-
         default:
                 r = read_strings(m, &strings);
                 value.as = strings;

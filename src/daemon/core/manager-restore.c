@@ -69,7 +69,7 @@ static int restore_channel(Manager *m, StoreFound *found) {
                 return 0;
 
         /* The process died before it sent the other end. OpenChannel can be called again. */
-        if (l->accepted == 0 && socket_has_hung_up(found->fds[0]))
+        if (l->accepted == 0 && socket_has_hung_up(found->fd))
                 return 0;
 
         r = user_charge(&m->users, l->uid, USER_CHANNELS, 1, NO_LIMIT, &charge);
@@ -100,6 +100,13 @@ static int restore_connection(Manager *m, StoreFound *found) {
         return r;
 }
 
+static int restore_lifeline(Manager *m, StoreFound *found) {
+        Listener *l;
+
+        l = manager_find_listener(m, found->id);
+        return l ? lifeline_restore(&l->lifeline, found) : 0;
+}
+
 static int restore(Manager *m, StoreFound *found) {
         switch (found->type) {
 
@@ -108,6 +115,9 @@ static int restore(Manager *m, StoreFound *found) {
 
         case STATE_CHANNEL:
                 return restore_channel(m, found);
+
+        case STATE_LIFELINE:
+                return restore_lifeline(m, found);
 
         default:
                 return restore_connection(m, found);
@@ -141,6 +151,7 @@ int manager_restore(Manager *m, bool same_bus) {
                         log_error("Failed to restore a %s of listener %llu: %s",
                                   found[i].type == STATE_LISTENER  ? "socket"
                                   : found[i].type == STATE_CHANNEL ? "channel"
+                                  : found[i].type == STATE_LIFELINE ? "lifeline"
                                                                    : "connection",
                                   (unsigned long long) found[i].id, strerror(-r));
         }

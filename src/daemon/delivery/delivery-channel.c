@@ -8,7 +8,6 @@
 #include <systemd/sd-event.h>
 
 #include "base/channel.h"
-#include "base/linger.h"
 #include "base/log.h"
 #include "base/macros.h"
 #include "base/socket.h"
@@ -41,7 +40,7 @@ static_assert(UNREAD_MAX >= 2 * CHANNEL_BATCH_MAX, "a packet has room while anot
 
 /* Edge-triggered: with EPOLLOUT, each read of the client causes an event, several reads one event under load.
  */
-#define CHANNEL_EVENTS ((uint32_t) EPOLLRDHUP | EPOLLET)
+#define CHANNEL_EVENTS ((uint32_t) EPOLLET)
 
 /* How the service learns that the client has read packets. */
 typedef enum CountState {
@@ -75,7 +74,6 @@ static DeliveryChannel *from_delivery(Delivery *d) {
 static void channel_close(DeliveryChannel *c) {
         c->source = sd_event_source_disable_unref(c->source);
         c->count_timer = sd_event_source_disable_unref(c->count_timer);
-        linger_limit_begin(); /* the client may have sent descriptors into it */
         c->ours = close_fd(c->ours);
         c->saved = spool_drop(c->saved);
         c->slot = NULL;
@@ -344,7 +342,7 @@ static int on_channel(sd_event_source *s, int fd, uint32_t revents, void *userda
         DeliveryChannel *c = userdata;
         Delivery *d = &c->delivery;
 
-        if (revents & (EPOLLHUP | EPOLLERR | EPOLLRDHUP)) {
+        if (revents & (EPOLLHUP | EPOLLERR)) {
                 channel_end(c);
                 return 0;
         }
@@ -413,7 +411,10 @@ int delivery_channel_open(Delivery *d) {
         if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
                 return -errno;
 
-        r = channel_add_source(c, pair[0]);
+        /* So that the client cannot send descriptors into the service. */
+        r = shutdown(pair[0], SHUT_RD) < 0 ? -errno : 0;
+        if (r >= 0)
+                r = channel_add_source(c, pair[0]);
         if (r < 0) {
                 (void) close_fd(pair[0]);
                 (void) close_fd(pair[1]);
@@ -460,7 +461,7 @@ void delivery_channel_count(Delivery *d) {
 
 int delivery_channel_restore(Delivery *d, StoreFound *found, StateSlot *slot) {
         DeliveryChannel *c;
-        int fd = found->fds[0], r, size;
+        int fd = found->fd, r, size;
 
         if (!delivery_is(d, DELIVERY_CHANNEL))
                 return -EINVAL;
@@ -480,7 +481,7 @@ int delivery_channel_restore(Delivery *d, StoreFound *found, StateSlot *slot) {
         /* A hang-up may close the listener, which is reported to the owner. channel_set_owner() enables the
          * source. */
         (void) sd_event_source_set_enabled(c->source, SD_EVENT_OFF);
-        c->ours = TAKE_FD(found->fds[0]);
+        c->ours = TAKE_FD(found->fd);
         c->saved = TAKE_PTR(found->entry);
         c->slot = slot;
         c->ends = slot->channel_ends;

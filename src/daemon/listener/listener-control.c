@@ -3,7 +3,6 @@
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <systemd/sd-event.h>
 
 #include "base/descriptors.h"
@@ -24,9 +23,8 @@
 #include "daemon/store/store-found.h"
 #include "daemon/store/store.h"
 
-static int on_lifetime(sd_event_source *s, int fd, uint32_t revents, void *userdata) {
-        listener_close(userdata, LISTENER_END_LIFETIME);
-        return 0;
+static void on_lifeline_ended(void *userdata) {
+        listener_close(userdata, LISTENER_END_LIFELINE);
 }
 
 static void on_room(void *userdata) {
@@ -93,25 +91,6 @@ static int listener_open(Listener *l, const ListenOptions *o) {
         return descriptor_is_in_reserve(l->fd) ? -EMFILE : 0;
 }
 
-static int listener_add_sources(Listener *l, const ListenOptions *o) {
-        int r;
-
-        r = listener_add_accept_source(l);
-        if (r < 0)
-                return r;
-
-        if (o->lifetime < 0)
-                return 0;
-
-        /* EPOLLERR and EPOLLHUP are always reported, for example for the write end of a pipe. */
-        r = sd_event_add_io(l->event, &l->lifetime_source, o->lifetime, EPOLLIN | EPOLLRDHUP, on_lifetime, l);
-        if (r < 0)
-                return r;
-
-        /* listener_set_owner() enables it, as its end is reported to the owner. */
-        return sd_event_source_set_enabled(l->lifetime_source, SD_EVENT_OFF);
-}
-
 DEFINE_CLEANUP(Listener, listener_free)
 
 static int listener_make(sd_event *event,
@@ -137,6 +116,7 @@ static int listener_make(sd_event *event,
         l->userdata = userdata;
         l->event = sd_event_ref(event);
         l->paused = options->paused;
+        lifeline_init(&l->lifeline, l->event, on_lifeline_ended, l);
         pacer_init(&l->pacer, options->accept_rate);
 
         if (asprintf(&l->path, LISTENER_PREFIX "/%llu", (unsigned long long) id) < 0)
@@ -178,7 +158,7 @@ static int listener_set_up(Listener *l, const ListenOptions *o) {
         if (r < 0)
                 return r;
 
-        r = listener_add_sources(l, o);
+        r = listener_add_accept_source(l);
         if (r < 0)
                 return r;
 
@@ -240,8 +220,7 @@ int listener_restore(sd_event *event,
         if (r < 0)
                 return r;
 
-        l->fd = TAKE_FD(found->fds[0]);
-        found->options->lifetime = TAKE_FD(found->fds[1]);
+        l->fd = TAKE_FD(found->fd);
         l->paused = found->state.flags & STATE_PAUSED;
         l->state = found->state.flags & STATE_UNANNOUNCED ? LISTENER_UNANNOUNCED : LISTENER_OPEN;
         if (found->state.end > 0) {
@@ -249,6 +228,7 @@ int listener_restore(sd_event *event,
                 l->end = found->state.end <= _LISTENER_END_MAX ? (ListenerEnd) (found->state.end - 1)
                                                                : LISTENER_END_ERROR;
         }
+        l->lifeline.is_sent = found->state.flags & STATE_LIFELINE_SENT;
         l->accepted = found->state.accepted;
         l->delivered = found->state.delivered;
         l->refused = found->state.refused;
@@ -287,9 +267,9 @@ void listener_set_owner(Listener *l, Outbox *outbox) {
         if (outbox)
                 listener_prepare_to_save(l);
 
-        r = l->lifetime_source ? sd_event_source_set_enabled(l->lifetime_source, SD_EVENT_ON) : 0;
+        r = lifeline_watch(&l->lifeline);
         if (r < 0) {
-                listener_error(l, MESSAGE_LISTENER_FAILED_STR, NULL, r, ERROR_LIFETIME_WATCH_FAILED);
+                listener_error(l, MESSAGE_LISTENER_FAILED_STR, NULL, r, ERROR_LIFELINE_WATCH_FAILED);
                 listener_close(l, LISTENER_END_ERROR);
                 return;
         }
@@ -325,4 +305,13 @@ int listener_open_channel(Listener *l) {
         if (fd >= 0)
                 listener_save_channel(l);
         return fd;
+}
+
+int listener_open_lifeline(Listener *l) {
+        return lifeline_open(&l->lifeline, l->store, l->slot);
+}
+
+void listener_set_lifeline_sent(Listener *l) {
+        l->lifeline.is_sent = true;
+        listener_save_state(l);
 }

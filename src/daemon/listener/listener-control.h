@@ -50,3 +50,9 @@ void listener_resume(Listener *l);
 
 /* Returns what delivery_channel_open() does, and saves the channel. */
 int listener_open_channel(Listener *l);
+
+/* Returns what lifeline_open() does. Afterwards the descriptor is sent to the client, or the lifeline closed. */
+int listener_open_lifeline(Listener *l);
+
+/* The client has its end of the lifeline. */
+void listener_set_lifeline_sent(Listener *l);

@@ -72,11 +72,11 @@ int listener_restore_connection(Listener *l, StoreFound *found) {
         Address local;
         int r;
 
-        r = socket_get_arrival_address(found->fds[0], &l->address, &local);
+        r = socket_get_arrival_address(found->fd, &l->address, &local);
         if (r < 0)
                 return r;
 
-        r = handoff_new(TAKE_FD(found->fds[0]), &found->peer, &local, found->serial, &handoff);
+        r = handoff_new(TAKE_FD(found->fd), &found->peer, &local, found->serial, &handoff);
         if (r < 0)
                 return r;
 

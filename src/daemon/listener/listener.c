@@ -7,7 +7,6 @@
 #include <systemd/sd-event.h>
 
 #include "base/i18n.h"
-#include "base/linger.h"
 #include "base/log.h"
 #include "base/message-ids.h"
 #include "daemon/delivery/delivery-channel.h"
@@ -23,7 +22,7 @@
 const char *listener_end_to_string(ListenerEnd end) {
         static const char *const names[_LISTENER_END_MAX] = {
                 [LISTENER_END_OWNER] = "owner",
-                [LISTENER_END_LIFETIME] = "lifetime",
+                [LISTENER_END_LIFELINE] = "lifeline",
                 [LISTENER_END_ADMINISTRATOR] = "administrator",
                 [LISTENER_END_ERROR] = "error",
                 [LISTENER_END_SHUTDOWN] = "shutdown",
@@ -43,7 +42,8 @@ void listener_save_state(Listener *l) {
         l->slot->flags = (l->paused ? STATE_PAUSED : 0) |
                          (l->delivery->holder != DELIVERY_HOLDER_NONE ? STATE_TAKEN : 0) |
                          (l->delivery->holder == DELIVERY_HOLDER_OWNER ? STATE_OWNERS : 0) |
-                         (l->state == LISTENER_UNANNOUNCED ? STATE_UNANNOUNCED : 0);
+                         (l->state == LISTENER_UNANNOUNCED ? STATE_UNANNOUNCED : 0) |
+                         (l->lifeline.is_sent ? STATE_LIFELINE_SENT : 0);
         l->slot->end = l->state == LISTENER_CLOSING ? (uint32_t) l->end + 1 : 0;
 }
 
@@ -158,12 +158,11 @@ static void listener_revoke(Listener *l) {
 }
 
 void listener_free_port(Listener *l) {
-        linger_limit_begin(); /* a client has opened the descriptor of the option lifetime */
         l->accept_source = sd_event_source_disable_unref(l->accept_source);
-        l->lifetime_source = sd_event_source_disable_unref(l->lifetime_source);
         l->hold_timer = sd_event_source_disable_unref(l->hold_timer);
         l->grace_timer = sd_event_source_disable_unref(l->grace_timer);
         l->fd = close_fd(l->fd);
+        lifeline_close(&l->lifeline);
         if (l->slot)
                 store_drop_listener(l->store, l->slot, l->saved);
         l->slot = NULL;
@@ -176,7 +175,7 @@ static void listener_lose_connections(Listener *l, ListenerEnd end) {
         switch (end) {
 
         case LISTENER_END_OWNER:
-        case LISTENER_END_LIFETIME:
+        case LISTENER_END_LIFELINE:
                 break;
 
         case LISTENER_END_SHUTDOWN:
@@ -233,7 +232,7 @@ void listener_resume_closing(Listener *l) {
                 return;
         }
 
-        l->lifetime_source = sd_event_source_disable_unref(l->lifetime_source);
+        lifeline_close(&l->lifeline);
         log_event(LOG_DEBUG, NULL, &fields, "Closing %s of user %u (%s), revoking its socket in %u ms",
                   l->path, (unsigned) l->uid, listener_end_to_string(l->end), (unsigned) (GRACE_USEC / 1000));
         l->events->closed(l, l->end, l->userdata);

@@ -6,7 +6,7 @@
  * queue.
  *
  * A listener belongs to the manager. listener_close() closes it, also after an error of its socket and at the
- * end of its lifetime, and reports the reason.
+ * end of its lifeline, and reports the reason.
  *
  * A revoked socket is readable for ever, and event loops spin on it. An owner that has taken the socket
  * (delivery "socket") therefore has a grace period between the report and the revocation, in which it stops
@@ -24,6 +24,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/macros.h"
+#include "daemon/listener/lifeline.h"
 #include "daemon/policy/user.h"
 #include "daemon/store/state.h"
 
@@ -40,7 +41,7 @@ typedef struct sd_event_source sd_event_source;
  * are saved for the next process. */
 typedef enum ListenerEnd {
         LISTENER_END_OWNER, /* its owner has closed it or left the bus */
-        LISTENER_END_LIFETIME,
+        LISTENER_END_LIFELINE,
         LISTENER_END_ADMINISTRATOR,
         LISTENER_END_ERROR,
         LISTENER_END_SHUTDOWN,
@@ -109,7 +110,6 @@ struct Listener {
 
         int fd;
         sd_event_source *accept_source;
-        sd_event_source *lifetime_source;
         sd_event_source *hold_timer;
         sd_event_source *grace_timer; /* not NULL: the owner has been told that the listener is closed */
         bool paused;
@@ -118,6 +118,7 @@ struct Listener {
         uint64_t back_off_usec; /* 0: the last accept() succeeded */
         Episode shortage;       /* of descriptors or memory */
         Pacer pacer;
+        Lifeline lifeline;
         Delivery *delivery;
         bool pushed_more; /* the last push() had its argument 'more' set */
 

@@ -1,11 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <assert.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <stdio.h>
-#include <sys/epoll.h>
-#include <sys/stat.h>
 
 #include "base/channel.h"
 #include "base/error.h"
@@ -101,69 +96,6 @@ static int set_delivery(ListenOptions *o, OptionValue v, Error *error) {
         return 0;
 }
 
-/* Whether the kernel alone implements the descriptor, and no file system can block on it: /proc shows it as
- * "pipe:[4711]", or it is a FIFO. */
-static bool descriptor_is_kernel_object(int fd) {
-        static const char *const kinds[] = {
-                "pipe:",
-                "socket:",
-                "pidfd:",
-                "anon_inode:[pidfd]",
-                "anon_inode:[eventfd]",
-                "anon_inode:[timerfd]",
-        };
-        char link[32], target[32] = "";
-        struct statx stat;
-
-        (void) snprintf(link, sizeof(link), "/proc/self/fd/%i", fd);
-        if (readlink(link, target, sizeof(target) - 1) < 0)
-                return false;
-
-        for (size_t i = 0; i < ELEMENTS(kinds); i++)
-                if (strncmp(target, kinds[i], strlen(kinds[i])) == 0)
-                        return true;
-
-        /* AT_STATX_DONT_SYNC does not call the file system. */
-        return target[0] == '/' &&
-               statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &stat) >= 0 &&
-               S_ISFIFO(stat.stx_mode);
-}
-
-/* Returns 0 if epoll can wait for the descriptor to become readable or hang up. */
-static int check_pollable(int fd) {
-        struct epoll_event event = { .events = EPOLLIN };
-        _cleanup_close_ int epoll = -EBADF;
-
-        /* Adding a descriptor to epoll polls it, and if it is an epoll descriptor itself, all that it
-         * watches. A file on FUSE can block that for ever, and not even SIGKILL ends it. */
-        if (!descriptor_is_kernel_object(fd))
-                return -EPERM;
-
-        epoll = epoll_create1(EPOLL_CLOEXEC);
-        if (epoll < 0)
-                return -errno;
-
-        return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
-}
-
-static int set_lifetime(ListenOptions *o, OptionValue v, Error *error) {
-        _cleanup_close_ int fd = -EBADF;
-        int r;
-
-        r = check_pollable(v.h);
-        if (r == -EPERM || r == -ELOOP || r == -EINVAL || r == -EBADF /* opened with O_PATH */)
-                return error_set(error, ERROR_INVALID_LIFETIME);
-        if (r < 0)
-                return r;
-
-        fd = fcntl(v.h, F_DUPFD_CLOEXEC, 3);
-        if (fd < 0)
-                return -errno;
-
-        o->lifetime = TAKE_FD(fd);
-        return 0;
-}
-
 static int set_channel_batch(ListenOptions *o, OptionValue v, Error *error) {
         if (v.u < 1 || v.u > CHANNEL_BATCH_MAX)
                 return error_set(error, ERROR_CHANNEL_BATCH_OUT_OF_RANGE, CHANNEL_BATCH_MAX);
@@ -241,7 +173,6 @@ static const struct {
         { "channelBatch", "u", set_channel_batch },
         { "acknowledge", "b", .boolean = offsetof(ListenOptions, acknowledge) },
         { "paused", "b", .boolean = offsetof(ListenOptions, paused) },
-        { "lifetime", "h", set_lifetime },
         { "persistent", "b", .boolean = offsetof(ListenOptions, persistent) },
         { "nonBlocking", "b", .boolean = offsetof(ListenOptions, non_blocking) },
         { "noDelay", "b", .boolean = offsetof(ListenOptions, no_delay) },
@@ -307,7 +238,6 @@ int listen_options_new(int32_t port, int32_t backlog, ListenOptions **ret, Error
 
         o->port = port < 0 ? 0 : port;
         o->address = address_any(AF_INET6);
-        o->lifetime = -EBADF;
 
         r = listen_options_set_backlog(o, backlog, error);
         if (r < 0)
@@ -321,7 +251,6 @@ ListenOptions *listen_options_free(ListenOptions *o) {
         if (!o)
                 return NULL;
 
-        (void) close_fd(o->lifetime);
         free(o->binary_type);
         free(o->interface);
         free(o->allow_from);

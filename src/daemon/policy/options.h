@@ -43,7 +43,6 @@ typedef struct ListenOptions {
         uint32_t channel_batch; /* connections in a packet; 0: not a channel */
         bool acknowledge;
         bool paused;
-        int lifetime; /* -EBADF: none */
         bool persistent;
         bool non_blocking;
         bool no_delay;
@@ -63,7 +62,6 @@ typedef union OptionValue {
         const char *s;
         bool b;
         uint32_t u;
-        int h;
         char *const *as; /* ends with NULL */
 } OptionValue;
 
@@ -84,10 +82,10 @@ ListenOptions *listen_options_free(ListenOptions *options);
 
 int listen_options_set_backlog(ListenOptions *options, int32_t backlog, Error *error);
 
-/* "s", "b", "u", "h" or "as"; NULL if there is no such option. */
+/* "s", "b", "u" or "as"; NULL if there is no such option. */
 const char *option_get_signature(const char *key);
 
-/* Copies the value, an h by duplicating the descriptor. */
+/* Copies the value. */
 int listen_options_set(ListenOptions *options, const char *key, OptionValue value, Error *error);
 
 int listen_options_finish(ListenOptions *options, Error *error);

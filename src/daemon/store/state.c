@@ -110,6 +110,9 @@ int state_check_packet(const void *data, size_t size) {
                                        ? 0
                                        : -EBADMSG;
 
+        case STATE_LIFELINE:
+                return size == offsetof(StatePacket, listener) ? 0 : -EBADMSG;
+
         default:
                 return -EBADMSG;
         }

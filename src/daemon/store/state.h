@@ -6,7 +6,7 @@
  *
  * Data that changes often is in a table in a memfd, with one slot for each listener; the service updates it
  * with plain stores. Data that does not change is sent into a spool together with the descriptors, one packet
- * for each listener, channel and connection. A listener's packet has its options as text
+ * for each listener, channel, lifeline and connection. A listener's packet has its options as text
  * (daemon/store/options-text.h).
  *
  * The next process may be another version of this program. It restores state with its own STATE_VERSION and
@@ -23,7 +23,7 @@
 #include "base/address.h"
 
 #define STATE_MAGIC "TCPServerSocket"
-#define STATE_VERSION UINT32_C(2)
+#define STATE_VERSION UINT32_C(3)
 
 /* No process reaches these numbers of listeners and connections, so that the next one can be added to any. */
 #define STATE_NUMBER_MAX (UINT64_MAX / 2)
@@ -45,6 +45,7 @@ typedef struct StateHeader {
 #define STATE_UNANNOUNCED (UINT32_C(1) << 2) /* Listen has not been answered yet */
 /* With STATE_TAKEN: that client was the owner, and the next owner may take it again. */
 #define STATE_OWNERS (UINT32_C(1) << 3)
+#define STATE_LIFELINE_SENT (UINT32_C(1) << 4) /* a client has the other end of the lifeline */
 
 /* Valid if the id is that of the listener; it is therefore written last and cleared first. */
 typedef struct StateSlot {
@@ -81,6 +82,7 @@ typedef enum StatePacketType {
         STATE_LISTENER,
         STATE_CHANNEL,
         STATE_CONNECTION,
+        STATE_LIFELINE,
         _STATE_PACKET_TYPE_MAX,
 } StatePacketType;
 

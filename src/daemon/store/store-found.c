@@ -70,8 +70,7 @@ static int on_packet(SpoolEntry *entry,
         StoreFound *added;
         int r;
 
-        if (state_check_packet(data, size) < 0 || n_fds > ELEMENTS(found.fds) ||
-            (packet->type != STATE_LISTENER && n_fds != 1)) {
+        if (state_check_packet(data, size) < 0 || n_fds != 1) {
                 log_error("Discarding an invalid entry of the fd store");
                 return false;
         }
@@ -96,8 +95,7 @@ static int on_packet(SpoolEntry *entry,
                 return r;
         }
 
-        found.fds[0] = TAKE_FD(fds[0]);
-        found.fds[1] = n_fds > 1 ? TAKE_FD(fds[1]) : -EBADF;
+        found.fd = TAKE_FD(fds[0]);
         *added = found;
         return true;
 }
@@ -117,8 +115,7 @@ static int compare_found(const void *a, const void *b) {
 
 static void found_done(StoreFound *found) {
         (void) spool_drop(found->entry);
-        (void) close_fd(found->fds[0]);
-        (void) close_fd(found->fds[1]);
+        (void) close_fd(found->fd);
         (void) listen_options_free(found->options);
 }
 

@@ -14,8 +14,8 @@ typedef struct ListenOptions ListenOptions;
 typedef struct Spool Spool;
 typedef struct SpoolEntry SpoolEntry;
 
-/* A listener, channel or connection of the last process. The code that restores it sets entry to NULL and the
- * descriptors to -EBADF; store_found_free() drops the others. */
+/* A listener, channel, connection or lifeline of the last process. The code that restores it sets entry to NULL and the
+ * descriptor to -EBADF; store_found_free() drops the others. */
 typedef struct StoreFound {
         StatePacketType type;
         uint64_t id;
@@ -26,11 +26,11 @@ typedef struct StoreFound {
         StateSlot *slot;
         StateSlot state; /* a checked copy of the slot */
 
-        int fds[2]; /* of a listener: the socket and the lifetime; else only one */
+        int fd;
         SpoolEntry *entry;
 } StoreFound;
 
-/* Returns an array without duplicates: listeners, then channels, then connections, each sorted by id and
+/* Returns an array without duplicates: listeners, channels, connections, lifelines, each sorted by id and
  * serial. The caller frees it with store_found_free(). */
 int store_found_read(StateTable *table,
                      Spool *listeners,

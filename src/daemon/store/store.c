@@ -339,7 +339,6 @@ static int store_put_listener(Store *s,
                               int fd,
                               const ListenOptions *options,
                               SpoolEntry **ret) {
-        int fds[] = { fd, options->lifetime };
         _cleanup_free_ char *text = NULL;
         _cleanup_free_ StatePacket *packet = NULL;
         size_t length, size;
@@ -361,8 +360,7 @@ static int store_put_listener(Store *s,
         packet->listener.uid = uid;
         memcpy((char *) packet + STATE_PACKET_SIZE(listener), text, length);
 
-        return spool_put(s->listeners, slot / LISTENERS_PER_QUEUE, fds, options->lifetime >= 0 ? 2 : 1,
-                         packet, size, ret);
+        return spool_put(s->listeners, slot / LISTENERS_PER_QUEUE, &fd, 1, packet, size, ret);
 }
 
 int store_save_listener(Store *s,
@@ -417,6 +415,17 @@ int store_save_channel(Store *s, const StateSlot *slot, int fd, SpoolEntry **ret
         StatePacket packet = {
                 .type = STATE_CHANNEL,
                 .size = STATE_PACKET_SIZE(channel),
+                .id = slot->id,
+        };
+
+        return spool_put(s->listeners, store_get_number(s, slot) / LISTENERS_PER_QUEUE, &fd, 1, &packet,
+                         packet.size, ret);
+}
+
+int store_save_lifeline(Store *s, const StateSlot *slot, int fd, SpoolEntry **ret) {
+        StatePacket packet = {
+                .type = STATE_LIFELINE,
+                .size = offsetof(StatePacket, listener),
                 .id = slot->id,
         };
 

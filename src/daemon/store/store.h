@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * The state that outlives the process: listeners, channels, and connections that are not confirmed as
+ * The state that outlives the process: listeners, channels, lifelines, and connections that are not confirmed as
  * delivered.
  *
  * The unit's fd store has only a memfd with a table and the queues of two spools. Everything else is in
@@ -54,6 +54,8 @@ int store_save_listener(Store *s,
 void store_drop_listener(Store *s, StateSlot *slot, SpoolEntry *entry);
 
 int store_save_channel(Store *s, const StateSlot *slot, int fd, SpoolEntry **ret);
+
+int store_save_lifeline(Store *s, const StateSlot *slot, int fd, SpoolEntry **ret);
 
 /* Creates the queue for the connections of a listener before the first accept(), so that saving a connection
  * is a single system call. */
