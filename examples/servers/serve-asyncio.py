@@ -1,9 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""An asyncio server, with dbus-next."""
+"""An asyncio server, with dbus-next: serve-asyncio.py [COMMAND...], which ends with COMMAND"""
 
 import asyncio
+import os
 import socket
+import sys
 
 from dbus_next import BusType, Variant
 from dbus_next.aio import MessageBus
@@ -30,6 +32,10 @@ async def main():
     path = await manager.call_listen(0, {'delivery': Variant('s', 'socket')}, -1)
     listener = await get_interface(bus, path, NAME + '.Listener')
     taken = socket.socket(fileno=await listener.call_take_socket())
+    if len(sys.argv) > 1:
+        lifeline = await listener.call_open_lifeline()
+        await asyncio.create_subprocess_exec(*sys.argv[1:], pass_fds=[lifeline])
+        os.close(lifeline)
     server = await asyncio.get_running_loop().create_server(Greet, sock=taken)
     print(await listener.get_local_port(), flush=True)
     await bus.wait_for_disconnect()

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A GSocketService. */
+/* A GSocketService: serve-gio [COMMAND...], which ends with COMMAND. */
 
 #include <gio/gio.h>
 #include <gio/gunixfdlist.h>
@@ -43,7 +43,22 @@ static GVariant *call(GDBusConnection *bus,
         return reply;
 }
 
-int main(void) {
+/* Runs a command that has the only copy of the lifeline. */
+static void run(GDBusConnection *bus, const char *path, const char *const *command) {
+        g_autoptr(GSubprocessLauncher) launcher = g_subprocess_launcher_new(G_SUBPROCESS_FLAGS_NONE);
+        g_autoptr(GSubprocess) process = NULL;
+        g_autoptr(GUnixFDList) fds = NULL;
+        g_autoptr(GVariant) reply = NULL;
+        g_autoptr(GError) error = NULL;
+
+        reply = call(bus, path, NAME ".Listener", "OpenLifeline", NULL, &fds);
+        g_subprocess_launcher_take_fd(launcher, g_unix_fd_list_get(fds, 0, NULL), 3);
+        process = g_subprocess_launcher_spawnv(launcher, command, &error);
+        if (!process)
+                g_error("%s", error->message);
+}
+
+int main(int argc, char *argv[]) {
         g_autoptr(GSocketService) service = g_socket_service_new();
         g_autoptr(GVariant) listen = NULL, port = NULL, taken = NULL, value = NULL;
         g_autoptr(GDBusConnection) bus = NULL;
@@ -67,6 +82,9 @@ int main(void) {
         taken = call(bus, path, NAME ".Listener", "TakeSocket", NULL, &fds);
         socket = g_socket_new_from_fd(g_unix_fd_list_get(fds, 0, NULL), NULL);
         (void) g_socket_listener_add_socket(G_SOCKET_LISTENER(service), socket, NULL, NULL);
+
+        if (argc > 1)
+                run(bus, path, (const char *const *) argv + 1);
 
         port = call(bus, path, "org.freedesktop.DBus.Properties", "Get",
                     g_variant_new("(ss)", NAME ".Listener", "LocalPort"), NULL);

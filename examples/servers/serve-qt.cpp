@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 
-// A QTcpServer.
+// A QTcpServer: serve-qt [COMMAND...], which ends with COMMAND.
 
 #include <QtCore>
 #include <QtDBus>
@@ -51,6 +51,16 @@ int main(int argc, char *argv[]) {
         if (!taken.isValid())
                 qFatal("TakeSocket: %s", qPrintable(taken.error().message()));
         server.setSocketDescriptor(fcntl(taken.value().fileDescriptor(), F_DUPFD_CLOEXEC, 3));
+
+        if (argc > 1) {
+                QDBusReply<QDBusUnixFileDescriptor> lifeline = listener.call("OpenLifeline");
+                QStringList command = application.arguments().mid(1);
+
+                if (!lifeline.isValid())
+                        qFatal("OpenLifeline: %s", qPrintable(lifeline.error().message()));
+                fcntl(lifeline.value().fileDescriptor(), F_SETFD, 0); // for the command
+                QProcess::startDetached(command.takeFirst(), command);
+        }
 
         QTextStream(stdout) << listener.property("LocalPort").toUInt() << '\n' << Qt::flush;
         return application.exec();
