@@ -19,6 +19,8 @@ typedef struct Way {
         /* Receives a connection and returns it, or -1 if it was lost. */
         int (*take)(Life *life, int peer);
         bool closed_by_other; /* another client calls Close, and faults only happen from then on */
+        unsigned batch; /* instead of 'take': so many peers connect at once, and a packet of the channel has
+                           up to so many connections */
 } Way;
 
 struct Life {
@@ -37,6 +39,7 @@ struct Life {
 
         bool revived;
         unsigned n_lost;
+        unsigned n_together; /* connections in the largest packet */
         unsigned n_kills;
 };
 

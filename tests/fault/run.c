@@ -120,8 +120,12 @@ bool run_listen(Run *run) {
         test_message_append_options(m, "delivery", "s", run->scenario->delivery, "localAddress", "s", "::1",
                                     "interface", "s", "lo", "name", "s", "faults",
                                     streq(run->scenario->delivery, "socket") ? NULL : "allowFrom", "as",
-                                    prefixes, run->scenario->acknowledge ? "acknowledge" : NULL, "b", true,
-                                    NULL);
+                                    prefixes,
+                                    run->scenario->acknowledge ? "acknowledge"
+                                    : run->scenario->batch > 0 ? "channelBatch"
+                                                               : NULL,
+                                    run->scenario->acknowledge ? "b" : "u",
+                                    run->scenario->acknowledge ? 1 : run->scenario->batch, NULL);
         must(sd_bus_message_append(m, "i", -1));
         g_autoptr(TestCall) call = test_call_start(run->client, m);
         sd_bus_message *reply = run_ask(run, call, "Listen");

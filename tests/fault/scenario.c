@@ -71,6 +71,49 @@ static bool deliver_channel(Run *run, int peer) {
         return true;
 }
 
+/* Before the channel is open, so that the service collects all connections for one packet. */
+static void connect_others(Run *run, int others[], unsigned n) {
+        for (unsigned i = 0; i < n; i++)
+                others[i] = run->handle < 0 ? test_connect_start(NULL, "::1", run->port) : -EBADF;
+}
+
+static bool receive_batches(Run *run, int peer) {
+        bool delivered = false;
+
+        while (!delivered) {
+                ChannelRecord records[CHANNEL_BATCH_MAX];
+                int fds[CHANNEL_BATCH_MAX];
+                unsigned n;
+
+                (void) run_wait_until(test_has_input(run->handle) || test_has_ended(peer) ||
+                                      run_has_ended(run));
+                if (!test_has_input(run->handle))
+                        return false;
+                n = test_channel_receive_packet(run->handle, records, fds, ELEMENTS(fds));
+                if (n == 0)
+                        return false;
+                for (unsigned i = 0; i < n; i++) {
+                        if (test_local_port(peer) == test_remote_port(fds[i])) {
+                                test_assert_connected(peer, fds[i]);
+                                delivered = true;
+                        }
+                        (void) close_fd(fds[i]);
+                }
+        }
+        return true;
+}
+
+static bool deliver_batches(Run *run, int peer) {
+        bool delivered;
+        int others[4];
+
+        connect_others(run, others, G_N_ELEMENTS(others));
+        delivered = get_handle(run, "OpenChannel") && receive_batches(run, peer);
+        for (size_t i = 0; i < G_N_ELEMENTS(others); i++)
+                (void) close_fd(others[i]);
+        return delivered;
+}
+
 static bool deliver_socket(Run *run, int peer) {
         _cleanup_close_ int fd = -EBADF;
 
@@ -134,6 +177,7 @@ const Scenario scenarios[] = {
           .deliver = deliver_signal },
         { "pull", "pull", .has_keeper = true, .n_peers = 1, .deliver = deliver_pull },
         { "channel", "channel", .has_keeper = true, .n_peers = 2, .deliver = deliver_channel },
+        { "batches", "channel", .batch = 5, .has_keeper = true, .n_peers = 2, .deliver = deliver_batches },
         { "socket", "socket", .has_keeper = true, .n_peers = 1, .deliver = deliver_socket },
         { "calls", "signal", .n_peers = 1, .deliver = deliver_nothing },
         { "polkit", "signal", .asks = true, .n_peers = 1, .deliver = deliver_signal },

@@ -11,6 +11,7 @@ typedef struct Scenario {
         const char *name;
         const char *delivery;
         bool acknowledge;
+        unsigned batch;   /* connections in a packet of the channel; 0: the default */
         bool has_keeper;  /* with a service manager that has an fd store */
         bool asks;        /* the client is not privileged, so that the service calls polkit */
         unsigned n_peers; /* connections, one after the other */

@@ -3,7 +3,8 @@
 /*
  * The service is killed before each system call that it makes for a client, one process for each, and
  * restarted. A client that repeats calls without a reply notices nothing else: its port stays bound, earlier
- * replies stay valid, and a connection is lost only between accept() and the next system call.
+ * replies stay valid, and a connection is lost only between accept() and the next system call; through a
+ * channel, until its packet is sent.
  */
 
 #include <fcntl.h>
@@ -30,6 +31,7 @@ static void test_kills(const void *data) {
         g_test_message("%s: %u kills, in %u system calls; %u connections lost", life.way->name, life.n_kills,
                        n, n_lost);
         g_assert_cmpuint(life.n_kills, >, n / 2);
+        g_assert_cmpuint(life.n_together, ==, life.way->batch);
         life_done(&life);
 }
 
