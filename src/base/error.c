@@ -228,6 +228,12 @@ static const ErrorInfo infos[] = {
                 N_("Option %s must be of type %s"),
                 { { 's', "option" }, { 's', "type" } },
         },
+        [ERROR_OPTION_NOT_INTEGER] = {
+                "option-not-integer",
+                DBUS_ERROR("InvalidArgs"),
+                N_("Option %s must be an integer, of type y, n, q, i, u, x or t"),
+                { { 's', "option" } },
+        },
         [ERROR_MALFORMED_OPTION] = {
                 "malformed-option",
                 DBUS_ERROR("InvalidArgs"),
@@ -276,23 +282,11 @@ static const ErrorInfo infos[] = {
                 N_("Option %s contradicts option delivery, \"%s\""),
                 { { 's', "option" }, { 's', "delivery" } },
         },
-        [ERROR_CHANNEL_BATCH_OUT_OF_RANGE] = {
-                "channel-batch-out-of-range",
+        [ERROR_OPTION_OUT_OF_RANGE] = {
+                "option-out-of-range",
                 DBUS_ERROR("InvalidArgs"),
-                N_("Option channelBatch is not between 1 and %s"),
-                { { 'u', "maximum" } },
-        },
-        [ERROR_DEFER_ACCEPT_OUT_OF_RANGE] = {
-                "defer-accept-out-of-range",
-                DBUS_ERROR("InvalidArgs"),
-                N_("Option deferAccept is above %s seconds"),
-                { { 'u', "maximum" } },
-        },
-        [ERROR_FAST_OPEN_OUT_OF_RANGE] = {
-                "fast-open-out-of-range",
-                DBUS_ERROR("InvalidArgs"),
-                N_("Option fastOpen is above %s"),
-                { { 'u', "maximum" } },
+                N_("Option %s is not between %s and %s"),
+                { { 's', "option" }, { 'u', "minimum" }, { 'u', "maximum" } },
         },
         [ERROR_TOO_MANY_PREFIXES] = {
                 "too-many-prefixes",

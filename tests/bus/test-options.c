@@ -67,10 +67,10 @@ static const struct {
         const char *key;
         const char *type;
 } options[] = {
-        { "binaryType", "s" },  { "localAddress", "s" }, { "ipv6Only", "b" },   { "interface", "s" },
-        { "delivery", "s" },    { "acknowledge", "b" },  { "paused", "b" },     { "persistent", "b" },
-        { "nonBlocking", "b" }, { "noDelay", "b" },      { "keepAlive", "b" },  { "deferAccept", "u" },
-        { "fastOpen", "u" },    { "allowFrom", "as" },   { "acceptRate", "u" }, { "name", "s" },
+        { "binaryType", "s" },   { "localAddress", "s" }, { "ipv6Only", "b" },   { "interface", "s" },
+        { "delivery", "s" },     { "acknowledge", "b" },  { "paused", "b" },     { "persistent", "b" },
+        { "nonBlocking", "b" },  { "noDelay", "b" },      { "keepAlive", "b" },  { "deferAccept", "u" },
+        { "fastOpen", "u" },     { "allowFrom", "as" },   { "acceptRate", "u" }, { "name", "s" },
         { "channelBatch", "u" },
 };
 
@@ -94,8 +94,58 @@ TEST("a wrong type is refused for each option") {
 
         for (size_t i = 0; i < ELEMENTS(options); i++)
                 for (size_t j = 0; j < ELEMENTS(types); j++)
-                        if (!streq(types[j], options[i].type))
+                        if (!streq(types[j], options[i].type) &&
+                            !(streq(options[i].type, "u") && strstr("ynqiuxt", types[j])))
                                 assert_wrong_type(f, options[i].key, types[j]);
+}
+
+TEST("a number may have any integer type that holds it") {
+        static const struct {
+                const char *type, *key;
+                uint64_t value;
+                bool fits;
+        } cases[] = {
+                { "y", "deferAccept", UINT8_MAX, true },
+                { "n", "deferAccept", 3600, true },
+                { "n", "acceptRate", INT16_MAX, true },
+                { "n", "deferAccept", (uint64_t) INT16_MIN, false },
+                { "n", "acceptRate", (uint64_t) -1, false },
+                { "q", "deferAccept", 3600, true },
+                { "q", "acceptRate", UINT16_MAX, true },
+                { "q", "deferAccept", UINT16_MAX, false },
+                { "i", "deferAccept", 0, true },
+                { "i", "fastOpen", INT32_MAX, true },
+                { "i", "acceptRate", (uint64_t) -1, false },
+                { "i", "acceptRate", (uint64_t) INT32_MIN, false },
+                { "u", "acceptRate", UINT32_MAX, true },
+                { "u", "fastOpen", UINT32_MAX, false },
+                { "x", "acceptRate", UINT32_MAX, true },
+                { "x", "acceptRate", UINT64_C(1) << 32, false },
+                { "x", "acceptRate", INT64_MAX, false },
+                { "x", "acceptRate", (uint64_t) -1, false },
+                { "x", "acceptRate", (uint64_t) INT64_MIN, false },
+                { "t", "acceptRate", UINT32_MAX, true },
+                { "t", "acceptRate", (UINT64_C(1) << 32) + 1, false },
+                { "t", "acceptRate", UINT64_C(1) << 63, false },
+                { "t", "acceptRate", UINT64_MAX, false },
+        };
+
+        for (size_t i = 0; i < ELEMENTS(cases); i++) {
+                bool is_long = strchr("xt", *cases[i].type);
+                const char *type = cases[i].type, *key = cases[i].key;
+                uint64_t value = cases[i].value;
+                g_autofree char *range = g_strdup_printf("%s is not between 0 and", key);
+
+                if (cases[i].fits)
+                        g_free(is_long ? test_listen(f->client, 0, -1, key, type, value, NULL)
+                                       : test_listen(f->client, 0, -1, key, type, (int) value, NULL));
+                else if (is_long)
+                        assert_invalid(f, range, key, type, value);
+                else
+                        assert_invalid(f, range, key, type, (int) value);
+        }
+        assert_invalid(f, "acceptRate must be an integer", "acceptRate", "s", "1");
+        assert_invalid(f, "channelBatch is not between 1 and 32", TEST_CHANNEL, "channelBatch", "i", -1);
 }
 
 /* tests/test-options.c has the other wrong values. */

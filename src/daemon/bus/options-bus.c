@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <stdint.h>
+#include <string.h>
 #include <systemd/sd-bus.h>
 
 #include "base/error.h"
@@ -46,7 +48,64 @@ static int read_strings(sd_bus_message *m, char ***ret) {
         return n > OPTION_ALLOW_FROM_MAX ? 0 : sd_bus_message_exit_container(m);
 }
 
-/* Reads the value inside the variant and sets the option. */
+/* Many languages and tools choose the integer type themselves, and do not choose the same. */
+static bool is_integer(const char *signature) {
+        return *signature != '\0' && signature[1] == '\0' && strchr("ynqiuxt", *signature);
+}
+
+/* Numbers above INT64_MAX become INT64_MAX. */
+static int read_integer(sd_bus_message *m, char type, int64_t *ret) {
+        union {
+                uint8_t y;
+                int16_t n;
+                uint16_t q;
+                int32_t i;
+                uint32_t u;
+                int64_t x;
+                uint64_t t;
+        } v;
+        int r;
+
+        r = sd_bus_message_read_basic(m, type, &v);
+        if (r < 0)
+                return r;
+
+        switch (type) {
+
+        case 'y':
+                *ret = v.y;
+                break;
+
+        case 'n':
+                *ret = v.n;
+                break;
+
+        case 'q':
+                *ret = v.q;
+                break;
+
+        case 'i':
+                *ret = v.i;
+                break;
+
+        case 'u':
+                *ret = v.u;
+                break;
+
+        case 'x':
+                *ret = v.x;
+                break;
+
+        default:
+                *ret = v.t > INT64_MAX ? INT64_MAX : (int64_t) v.t;
+                break;
+        }
+
+        return 0;
+}
+
+/* Reads the value inside the variant, which has the type of the option or is an integer, and sets the option.
+ */
 static int read_value(sd_bus_message *m,
                       const char *key,
                       const char *signature,
@@ -67,13 +126,13 @@ static int read_value(sd_bus_message *m,
                 value.b = b;
                 break;
 
-        case 'u':
-                r = sd_bus_message_read_basic(m, 'u', &value.u);
+        case 'a':
+                r = read_strings(m, &strings);
+                value.as = strings;
                 break;
 
         default:
-                r = read_strings(m, &strings);
-                value.as = strings;
+                r = read_integer(m, signature[0], &value.u);
                 break;
         }
         if (r < 0)
@@ -97,14 +156,16 @@ static int read_option(sd_bus_message *m, ListenOptions *o, Error *error) {
         signature = option_get_signature(key);
         if (!signature)
                 return listen_options_set(o, key, (OptionValue) {}, error);
-        if (!streq(signature, contents))
+        if (is_integer(signature) && !is_integer(contents))
+                return error_set(error, ERROR_OPTION_NOT_INTEGER, key);
+        if (!is_integer(signature) && !streq(signature, contents))
                 return error_set(error, ERROR_WRONG_OPTION_TYPE, key, signature);
 
-        r = sd_bus_message_enter_container(m, 'v', signature);
+        r = sd_bus_message_enter_container(m, 'v', contents);
         if (r < 0)
                 return r;
 
-        r = read_value(m, key, signature, o, error);
+        r = read_value(m, key, contents, o, error);
         if (r < 0)
                 return r;
 

@@ -96,30 +96,6 @@ static int set_delivery(ListenOptions *o, OptionValue v, Error *error) {
         return 0;
 }
 
-static int set_channel_batch(ListenOptions *o, OptionValue v, Error *error) {
-        if (v.u < 1 || v.u > CHANNEL_BATCH_MAX)
-                return error_set(error, ERROR_CHANNEL_BATCH_OUT_OF_RANGE, CHANNEL_BATCH_MAX);
-
-        o->channel_batch = v.u;
-        return 0;
-}
-
-static int set_defer_accept(ListenOptions *o, OptionValue v, Error *error) {
-        if (v.u > OPTION_DEFER_ACCEPT_MAX)
-                return error_set(error, ERROR_DEFER_ACCEPT_OUT_OF_RANGE, OPTION_DEFER_ACCEPT_MAX);
-
-        o->defer_accept = v.u;
-        return 0;
-}
-
-static int set_fast_open(ListenOptions *o, OptionValue v, Error *error) {
-        if (v.u > INT32_MAX)
-                return error_set(error, ERROR_FAST_OPEN_OUT_OF_RANGE, INT32_MAX);
-
-        o->fast_open = v.u;
-        return 0;
-}
-
 static int set_allow_from(ListenOptions *o, OptionValue v, Error *error) {
         _cleanup_free_ Prefix *prefixes = NULL;
         size_t n = 0;
@@ -147,11 +123,6 @@ static int set_allow_from(ListenOptions *o, OptionValue v, Error *error) {
         return 0;
 }
 
-static int set_accept_rate(ListenOptions *o, OptionValue v, Error *error) {
-        o->accept_rate = v.u;
-        return 0;
-}
-
 static int set_name(ListenOptions *o, OptionValue v, Error *error) {
         if (strlen(v.s) > OPTION_NAME_MAX || !text_is_printable(v.s))
                 return error_set(error, ERROR_INVALID_NAME, OPTION_NAME_MAX);
@@ -163,24 +134,25 @@ static const struct {
         const char *key;
         const char *signature;
         int (*set)(ListenOptions *o, OptionValue value, Error *error);
-        size_t boolean; /* set is NULL: stores the value there */
+        size_t offset;             /* set is NULL: stores the value there, a bool or a uint32_t */
+        uint32_t minimum, maximum; /* of a number */
 } option_table[] = {
         { "binaryType", "s", set_binary_type },
         { "localAddress", "s", set_local_address },
-        { "ipv6Only", "b", .boolean = offsetof(ListenOptions, ipv6_only) },
+        { "ipv6Only", "b", .offset = offsetof(ListenOptions, ipv6_only) },
         { "interface", "s", set_interface },
         { "delivery", "s", set_delivery },
-        { "channelBatch", "u", set_channel_batch },
-        { "acknowledge", "b", .boolean = offsetof(ListenOptions, acknowledge) },
-        { "paused", "b", .boolean = offsetof(ListenOptions, paused) },
-        { "persistent", "b", .boolean = offsetof(ListenOptions, persistent) },
-        { "nonBlocking", "b", .boolean = offsetof(ListenOptions, non_blocking) },
-        { "noDelay", "b", .boolean = offsetof(ListenOptions, no_delay) },
-        { "keepAlive", "b", .boolean = offsetof(ListenOptions, keep_alive) },
-        { "deferAccept", "u", set_defer_accept },
-        { "fastOpen", "u", set_fast_open },
+        { "channelBatch", "u", NULL, offsetof(ListenOptions, channel_batch), 1, CHANNEL_BATCH_MAX },
+        { "acknowledge", "b", .offset = offsetof(ListenOptions, acknowledge) },
+        { "paused", "b", .offset = offsetof(ListenOptions, paused) },
+        { "persistent", "b", .offset = offsetof(ListenOptions, persistent) },
+        { "nonBlocking", "b", .offset = offsetof(ListenOptions, non_blocking) },
+        { "noDelay", "b", .offset = offsetof(ListenOptions, no_delay) },
+        { "keepAlive", "b", .offset = offsetof(ListenOptions, keep_alive) },
+        { "deferAccept", "u", NULL, offsetof(ListenOptions, defer_accept), 0, OPTION_DEFER_ACCEPT_MAX },
+        { "fastOpen", "u", NULL, offsetof(ListenOptions, fast_open), 0, INT32_MAX },
         { "allowFrom", "as", set_allow_from },
-        { "acceptRate", "u", set_accept_rate },
+        { "acceptRate", "u", NULL, offsetof(ListenOptions, accept_rate), 0, UINT32_MAX },
         { "name", "s", set_name },
 };
 
@@ -200,6 +172,7 @@ const char *option_get_signature(const char *key) {
 
 int listen_options_set(ListenOptions *o, const char *key, OptionValue value, Error *error) {
         int i = find_option(key);
+        char *member;
 
         /* A long name is not cut, as that could be in the middle of a character. */
         if (i < 0 && (strlen(key) > OPTION_KEY_MAX || !text_is_printable(key)))
@@ -213,7 +186,17 @@ int listen_options_set(ListenOptions *o, const char *key, OptionValue value, Err
         if (option_table[i].set)
                 return option_table[i].set(o, value, error);
 
-        *(bool *) ((char *) o + option_table[i].boolean) = value.b;
+        member = (char *) o + option_table[i].offset;
+        if (streq(option_table[i].signature, "b")) {
+                *(bool *) member = value.b;
+                return 0;
+        }
+
+        if (value.u < option_table[i].minimum || value.u > option_table[i].maximum)
+                return error_set(error, ERROR_OPTION_OUT_OF_RANGE, key, option_table[i].minimum,
+                                 option_table[i].maximum);
+
+        *(uint32_t *) (void *) member = (uint32_t) value.u;
         return 0;
 }
 

@@ -61,7 +61,7 @@ typedef struct ListenOptions {
 typedef union OptionValue {
         const char *s;
         bool b;
-        uint32_t u;
+        int64_t u;       /* checked by listen_options_set() */
         char *const *as; /* ends with NULL */
 } OptionValue;
 

@@ -55,6 +55,7 @@ static int read_line(ListenOptions *o, const char *key, const char *value) {
         _cleanup_(error_done) Error problem = {};
         const char *signature;
         OptionValue v = {};
+        uint32_t number;
         int r;
 
         signature = option_get_signature(key);
@@ -74,9 +75,10 @@ static int read_line(ListenOptions *o, const char *key, const char *value) {
                 break;
 
         case 'u':
-                r = parse_uint32(value, 0, UINT32_MAX, &v.u);
+                r = parse_uint32(value, 0, UINT32_MAX, &number);
                 if (r < 0)
                         return r;
+                v.u = number;
                 break;
 
         default:
