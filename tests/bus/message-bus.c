@@ -76,8 +76,8 @@ static char *write_policy(TestBus *bus, const char *service_user) {
         return g_strdup_printf("<include>%s</include>", path);
 }
 
-/* Clients of tests run as the service's user, which the project's policy lets receive no signals with descriptors
- * but the service's own. */
+/* Clients of tests run as the service's user, which the project's policy lets receive no signals with
+ * descriptors but the service's own. */
 #define TEST_SIGNALS "<policy context=\"mandatory\"><allow receive_interface=\"test.Test\"/></policy>"
 
 static char *write_config(TestBus *bus, const char *extra_xml, const char *service_user) {

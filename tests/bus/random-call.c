@@ -44,9 +44,9 @@ static const char *pick_string(void) {
 
 static const char *pick_key(void) {
         static const char *const keys[] = {
-                "binaryType", "localAddress", "ipv6Only",     "interface",   "delivery", "acknowledge",
-                "paused",     "persistent",   "nonBlocking",  "noDelay",     "keepAlive", "deferAccept",
-                "fastOpen",   "allowFrom",    "acceptRate",   "name",        "channelBatch", "colour",
+                "binaryType", "localAddress", "ipv6Only",    "interface", "delivery",     "acknowledge",
+                "paused",     "persistent",   "nonBlocking", "noDelay",   "keepAlive",    "deferAccept",
+                "fastOpen",   "allowFrom",    "acceptRate",  "name",      "channelBatch", "colour",
         };
 
         return keys[pick(G_N_ELEMENTS(keys))];
@@ -104,10 +104,10 @@ static void append_array(sd_bus_message *m, const char *contents, unsigned *budg
 static void append_option(sd_bus_message *m, unsigned *budget) {
         static const struct {
                 const char *key, *type;
-        } right[] = { { "delivery", "s" },   { "localAddress", "s" },
-                      { "persistent", "b" }, { "paused", "b" },       { "allowFrom", "as" },
-                      { "acceptRate", "u" }, { "name", "s" },         { "noDelay", "b" },
-                      { "binaryType", "s" }, { "acknowledge", "b" },  { "fastOpen", "u" } };
+        } right[] = { { "delivery", "s" },    { "localAddress", "s" }, { "persistent", "b" },
+                      { "paused", "b" },      { "allowFrom", "as" },   { "acceptRate", "u" },
+                      { "name", "s" },        { "noDelay", "b" },      { "binaryType", "s" },
+                      { "acknowledge", "b" }, { "fastOpen", "u" } };
         unsigned n = pick(G_N_ELEMENTS(right));
         bool wrong = pick(6) == 0;
         const char *type = wrong ? "u" : right[n].type;

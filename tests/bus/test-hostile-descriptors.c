@@ -67,10 +67,12 @@ static int on_question(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         g_autoptr(sd_bus_message) reply = NULL;
         unsigned *n_answers = userdata;
 
-        if (sd_bus_message_is_method_call(m, "org.freedesktop.PolicyKit1.Authority", "CheckAuthorization") <= 0)
+        if (sd_bus_message_is_method_call(m, "org.freedesktop.PolicyKit1.Authority", "CheckAuthorization") <=
+            0)
                 return 0;
         if ((*n_answers)++ % 2 == 1)
-                g_assert_cmpint(sd_bus_message_new_method_errorf(m, &reply, SD_BUS_ERROR_FAILED, "Failed"), >=, 0);
+                g_assert_cmpint(sd_bus_message_new_method_errorf(m, &reply, SD_BUS_ERROR_FAILED, "Failed"),
+                                >=, 0);
         else {
                 g_assert_cmpint(sd_bus_message_new_method_return(m, &reply), >=, 0);
                 g_assert_cmpint(sd_bus_message_append(reply, "(bba{ss})", true, false, 0), >=, 0);
@@ -124,15 +126,17 @@ HOSTILE_TEST("the service's user receives no signal with a descriptor, even with
 
         if (h->skipped)
                 return;
-        g_assert_cmpint(sd_bus_add_filter(test_client_bus(h->fixture.client), &filter, count_signal, &count), >=, 0);
+        g_assert_cmpint(sd_bus_add_filter(test_client_bus(h->fixture.client), &filter, count_signal, &count),
+                        >=, 0);
         for (unsigned n_fds = 2; n_fds-- > 0;) {
                 g_autoptr(sd_bus_message) m = NULL;
 
-                g_assert_cmpint(sd_bus_message_new_signal(test_client_bus(h->attackers[0]), &m, "/com/example",
-                                                          "com.example", "Signal"),
+                g_assert_cmpint(sd_bus_message_new_signal(test_client_bus(h->attackers[0]), &m,
+                                                          "/com/example", "com.example", "Signal"),
                                 >=, 0);
                 append_descriptors(m, n_fds);
-                g_assert_cmpint(sd_bus_message_set_destination(m, test_client_name(h->fixture.client)), >=, 0);
+                g_assert_cmpint(sd_bus_message_set_destination(m, test_client_name(h->fixture.client)), >=,
+                                0);
                 g_assert_cmpint(sd_bus_send(test_client_bus(h->attackers[0]), m, NULL), >=, 0);
         }
         test_wait_for(count > 0);
@@ -149,10 +153,9 @@ HOSTILE_TEST("nothing can be sent into a channel") {
         _cleanup_close_ int channel = -EBADF;
         char control[CMSG_SPACE(sizeof(int))] = {};
         struct iovec iov = { .iov_base = control, .iov_len = 8 };
-        struct msghdr message = { .msg_iov = &iov,
-                                  .msg_iovlen = 1,
-                                  .msg_control = control,
-                                  .msg_controllen = sizeof(control) };
+        struct msghdr message = {
+                .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)
+        };
         struct cmsghdr *header = CMSG_FIRSTHDR(&message);
         unsigned fds;
 

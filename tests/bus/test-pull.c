@@ -2,7 +2,6 @@
 
 /* Delivery "pull". */
 
-
 #include "base/macros.h"
 #include "bus/fixture.h"
 #include "bus/kernel.h"

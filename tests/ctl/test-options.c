@@ -107,8 +107,8 @@ RECORDER_TEST("all options arrive") {
                      "--local-address=192.0.2.1", "--ipv6-only=no", "--interface=lo", "--paused",
                      "--persistent=yes", "--non-blocking=true", "--no-delay=1", "--keep-alive=off",
                      "--defer-accept=3", "--fast-open=4", "--allow-from=192.0.2.0/24,::1",
-                     "--allow-from=10.0.0.1", "--name=a name", "--backlog=5", "--accept",
-                     "--", "true", "--name=not ours"));
+                     "--allow-from=10.0.0.1", "--name=a name", "--backlog=5", "--accept", "--", "true",
+                     "--name=not ours"));
 
         assert_option(r, "binaryType", "s arraybuffer");
         assert_option(r, "localAddress", "s 192.0.2.1");

@@ -355,7 +355,11 @@ void life_live(Life *life, FaultMode mode, uint32_t ordinal) {
 }
 
 void life_init(Life *life, const Way *way) {
-        *life = (Life) { .way = way, .handle = -EBADF, .lifeline = -EBADF, .port = test_free_port(), .bus = test_bus_new(NULL) };
+        *life = (Life) { .way = way,
+                         .handle = -EBADF,
+                         .lifeline = -EBADF,
+                         .port = test_free_port(),
+                         .bus = test_bus_new(NULL) };
         life->keeper = keeper_new(life->bus);
         fault_library_init(&life->library, life->bus);
         life->control = life->library.control;

@@ -102,7 +102,8 @@ static void open_lifeline(Run *run) {
                 if (reply)
                         run->lifeline = test_reply_read_fd(reply);
                 else if (test_call_is_done(call))
-                        is_closed = sd_bus_message_is_method_error(test_call_wait(call), SD_BUS_ERROR_UNKNOWN_OBJECT);
+                        is_closed = sd_bus_message_is_method_error(test_call_wait(call),
+                                                                   SD_BUS_ERROR_UNKNOWN_OBJECT);
         }
         if (run->lifeline < 0 && !is_closed && !run_has_ended(run))
                 run_complain(run, "OpenLifeline fails twice");

@@ -22,7 +22,7 @@ typedef struct Run {
 
         TestClient *client;
         char *listener;
-        int handle;     /* the channel, or the socket */
+        int handle; /* the channel, or the socket */
         int lifeline;
         Keeper *keeper; /* NULL: without a service manager */
         GString *ends;  /* the faults that ended the service */

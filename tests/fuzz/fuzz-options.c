@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The arguments of Listen, which sd-bus receives from a socket. The input is the body of the message, or selects
- * the arguments. */
+/* The arguments of Listen, which sd-bus receives from a socket. The input is the body of the message, or
+ * selects the arguments. */
 
 #include <sys/socket.h>
 #include <systemd/sd-bus.h>

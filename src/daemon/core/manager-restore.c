@@ -149,10 +149,10 @@ int manager_restore(Manager *m, bool same_bus) {
                 }
                 if (r < 0)
                         log_error("Failed to restore a %s of listener %llu: %s",
-                                  found[i].type == STATE_LISTENER  ? "socket"
-                                  : found[i].type == STATE_CHANNEL ? "channel"
+                                  found[i].type == STATE_LISTENER   ? "socket"
+                                  : found[i].type == STATE_CHANNEL  ? "channel"
                                   : found[i].type == STATE_LIFELINE ? "lifeline"
-                                                                   : "connection",
+                                                                    : "connection",
                                   (unsigned long long) found[i].id, strerror(-r));
         }
 

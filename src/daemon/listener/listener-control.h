@@ -51,7 +51,8 @@ void listener_resume(Listener *l);
 /* Returns what delivery_channel_open() does, and saves the channel. */
 int listener_open_channel(Listener *l);
 
-/* Returns what lifeline_open() does. Afterwards the descriptor is sent to the client, or the lifeline closed. */
+/* Returns what lifeline_open() does. Afterwards the descriptor is sent to the client, or the lifeline closed.
+ */
 int listener_open_lifeline(Listener *l);
 
 /* The client has its end of the lifeline. */

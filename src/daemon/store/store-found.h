@@ -14,8 +14,8 @@ typedef struct ListenOptions ListenOptions;
 typedef struct Spool Spool;
 typedef struct SpoolEntry SpoolEntry;
 
-/* A listener, channel, connection or lifeline of the last process. The code that restores it sets entry to NULL and the
- * descriptor to -EBADF; store_found_free() drops the others. */
+/* A listener, channel, connection or lifeline of the last process. The code that restores it sets entry to
+ * NULL and the descriptor to -EBADF; store_found_free() drops the others. */
 typedef struct StoreFound {
         StatePacketType type;
         uint64_t id;

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * The state that outlives the process: listeners, channels, lifelines, and connections that are not confirmed as
- * delivered.
+ * The state that outlives the process: listeners, channels, lifelines, and connections that are not confirmed
+ * as delivered.
  *
  * The unit's fd store has only a memfd with a table and the queues of two spools. Everything else is in
  * these, so that systemd is sent no message for a listener or a connection. Without systemd there is no
