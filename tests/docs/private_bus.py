@@ -8,7 +8,7 @@ import socket
 import subprocess
 import tempfile
 
-DEADLINE = 30 * int(os.environ.get('TEST_TIMEOUT_MULTIPLIER', '1'))
+DEADLINE = 30 * float(os.environ.get('TEST_TIMEOUT_MULTIPLIER', '1'))
 
 NAME = 'org.example.TCPServerSocket'
 OBJECT = '/org/example/TCPServerSocket'
@@ -43,14 +43,13 @@ class PrivateBus:
         with open(f'{path}/bus.conf', 'w') as configuration:
             configuration.write(CONFIGURATION.format(directory=path, rules=RULES))
 
-        # The bus is ready when it prints its address, the service when it notifies its manager.
-        bus = subprocess.Popen(['dbus-daemon', f'--config-file={path}/bus.conf', '--nofork', '--print-address'],
-                               stdout=subprocess.PIPE, text=True)
-        self.processes.append(bus)
-        address = bus.stdout.readline().strip()
-        assert address, 'the private bus did not start'
+        if os.environ.get('TEST_BUS') == 'broker':
+            address = self._start_broker()
+        else:
+            address = self._start_daemon()
         os.environ['DBUS_SYSTEM_BUS_ADDRESS'] = os.environ['DBUS_SESSION_BUS_ADDRESS'] = address
 
+        # The service is ready when it notifies its manager.
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
             ready.bind(f'{path}/notify')
             ready.settimeout(DEADLINE)
@@ -58,6 +57,29 @@ class PrivateBus:
                                                    env=dict(os.environ, NOTIFY_SOCKET=f'{path}/notify')))
             while b'READY=1' not in ready.recv(4096):
                 pass
+
+    def _start_daemon(self):
+        bus = subprocess.Popen(['dbus-daemon', f'--config-file={self.directory.name}/bus.conf', '--nofork',
+                                '--print-address'], stdout=subprocess.PIPE, text=True)
+        self.processes.append(bus)
+        address = bus.stdout.readline().strip() # when it is ready
+        assert address, 'the private bus did not start'
+        return address
+
+    def _start_broker(self):
+        """Passes the socket as systemd does: connections wait in it until the bus is ready."""
+        path = f'{self.directory.name}/socket'
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(path)
+            listening.listen()
+
+            def pass_socket():
+                os.dup2(listening.fileno(), 3)
+                os.environ.update(LISTEN_FDS='1', LISTEN_PID=str(os.getpid()))
+            self.processes.append(subprocess.Popen(
+                ['dbus-broker-launch', '--scope', 'system', '--config-file', f'{self.directory.name}/bus.conf'],
+                preexec_fn=pass_socket, pass_fds=[3]))
+        return f'unix:path={path}'
 
     def __exit__(self, *_):
         statuses = []

@@ -7,6 +7,10 @@ import traceback
 _cases = []
 
 
+class Skip(Exception):
+    """Raised by a test case that cannot run here."""
+
+
 def case(name):
     """Registers a function as a test case, which fails if it raises an exception."""
     def add(function):
@@ -36,6 +40,8 @@ def run():
     for number, (name, function) in enumerate(_cases, 1):
         try:
             function()
+        except Skip as why:
+            print(f'ok {number} - {name} # SKIP {why}', flush=True)
         except Exception as error:
             failed = True
             print(f'not ok {number} - {name}')
