@@ -1,0 +1,25 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+import asyncio
+import socket
+
+from dbus_fast import BusType, Variant
+from dbus_fast.aio import MessageBus
+
+NAME = 'org.example.TCPServerSocket'
+OBJECT = '/org/example/TCPServerSocket'
+
+
+async def main():
+    bus = await MessageBus(bus_type=BusType.SYSTEM, negotiate_unix_fd=True).connect()
+    manager = bus.get_proxy_object(NAME, OBJECT, await bus.introspect(NAME, OBJECT)).get_interface(NAME)
+    path = await manager.call_listen(0, {'delivery': Variant('s', 'pull')}, -1)
+    listener = bus.get_proxy_object(NAME, path, await bus.introspect(NAME, path)).get_interface(NAME + '.Listener')
+    print(await listener.get_local_port(), flush=True)
+    while True:
+        for fd, address, port, details in await listener.call_accept(1, 20000):
+            with socket.socket(fileno=fd) as connection:
+                connection.sendall(b'!')
+
+
+asyncio.run(main())

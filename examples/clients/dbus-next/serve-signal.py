@@ -1,0 +1,28 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+import asyncio
+import socket
+
+from dbus_next import BusType
+from dbus_next.aio import MessageBus
+
+NAME = 'org.example.TCPServerSocket'
+OBJECT = '/org/example/TCPServerSocket'
+
+
+def on_accept_socket(listener, fd, address, port, details):
+    with socket.socket(fileno=fd) as connection:
+        connection.sendall(b'!')
+
+
+async def main():
+    bus = await MessageBus(bus_type=BusType.SYSTEM, negotiate_unix_fd=True).connect()
+    manager = bus.get_proxy_object(NAME, OBJECT, await bus.introspect(NAME, OBJECT)).get_interface(NAME)
+    manager.on_accept_socket(on_accept_socket)
+    path = await manager.call_listen(0, {}, -1)
+    listener = bus.get_proxy_object(NAME, path, await bus.introspect(NAME, path)).get_interface(NAME + '.Listener')
+    print(await listener.get_local_port(), flush=True)
+    await bus.wait_for_disconnect()
+
+
+asyncio.run(main())
