@@ -304,10 +304,10 @@ static void close_by_other(Life *life) {
 
 /* A persistent listener ends with its lifeline. */
 static void end_life(Life *life) {
-        life->lifeline = close_fd(life->lifeline);
         if (life->way->closed_by_other)
                 close_by_other(life);
-        else if (life->way->persistent)
+        life->lifeline = close_fd(life->lifeline);
+        if (life->way->persistent)
                 wait_for(life, !test_is_listening(getpid(), life->port));
         else
                 call_listener(life, "Close", SD_BUS_ERROR_UNKNOWN_OBJECT);
