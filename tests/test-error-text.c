@@ -5,7 +5,7 @@
 
 #include "base/error.h"
 #include "base/macros.h"
-#include "ctl/service/error-text.h"
+#include "ctl/service/client.h"
 #include "register.h"
 
 __typeof__(gettext) __wrap_gettext;
@@ -35,7 +35,7 @@ char *__wrap_gettext(const char *text) {
 }
 
 static void assert_shows(const char *message, const char *expected) {
-        g_autofree char *text = error_text_translate(message);
+        g_autofree char *text = client_translate_error(message);
 
         g_assert_cmpstr(text, ==, expected);
 }
@@ -54,30 +54,28 @@ TEST_ALONE("translates by the identity") {
 }
 
 TEST_ALONE("shows anything else as it came") {
-        static const char *const messages[] = {
-                "",
-                "[",
-                "]",
-                "[]",
-                "x []",
-                "x [no-such-error]",
-                "x [shutting-down",
-                "x [shutting-down ]",
-                "x [shutting-down a=b]",
-                "x [shutting-down] ",
-                "x [shutting]",
-                "x [shutting-down-now]",
-                "Port 80 of :: is in use",
-                "x [port-in-use]",
-                "x [port-in-use port=80]",
-                "x [port-in-use port=80 ]",
-                "x [port-in-use address=:: port=80]",
-                "x [port-in-use port=80 address=:: more=1]",
-                "x [port-in-use port=80  address=::]",
-                "x [port-in-use port=80 address=%]",
-                "x [port-in-use port=80 address=%2]",
-                "x [port-in-use port=80 address=%zz]",
-        };
+        static const char *const messages[] = { "",
+                                                "[",
+                                                "]",
+                                                "[]",
+                                                "x []",
+                                                "x [no-such-error]",
+                                                "x [shutting-down",
+                                                "x [shutting-down ]",
+                                                "x [shutting-down a=b]",
+                                                "x [shutting-down] ",
+                                                "x [shutting]",
+                                                "x [shutting-down-now]",
+                                                "Port 80 of :: is in use",
+                                                "x [port-in-use]",
+                                                "x [port-in-use port=80]",
+                                                "x [port-in-use port=80 ]",
+                                                "x [port-in-use address=:: port=80]",
+                                                "x [port-in-use port=80 address=:: more=1]",
+                                                "x [port-in-use port=80  address=::]",
+                                                "x [port-in-use port=80 address=%]",
+                                                "x [port-in-use port=80 address=%2]",
+                                                "x [port-in-use port=80 address=%zz]" };
         g_autofree char *endless = g_strnfill(1 << 20, '[');
 
         for (size_t i = 0; i < ELEMENTS(messages); i++)

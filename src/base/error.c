@@ -10,6 +10,7 @@
 #include "base/i18n.h"
 #include "base/macros.h"
 #include "base/names.h"
+#include "base/text.h"
 
 #define DBUS_ERROR(name) "org.freedesktop.DBus.Error." name
 
@@ -597,16 +598,6 @@ static void print_text(FILE *f, const Error *e, const char *text) {
         }
 }
 
-/* Returns the complete text, or NULL. */
-static char *finish_text(FILE *f, char **text) {
-        if (fclose(f) == EOF) {
-                free(*text);
-                return NULL;
-        }
-
-        return *text;
-}
-
 char *error_format(const Error *e, const char *text) {
         char *result = NULL;
         size_t size;
@@ -617,7 +608,7 @@ char *error_format(const Error *e, const char *text) {
                 return NULL;
 
         print_text(f, e, text);
-        return finish_text(f, &result);
+        return text_finish(f, &result);
 }
 
 /* A value ends at the next space or bracket. */
@@ -647,7 +638,7 @@ char *error_to_message(const Error *e) {
                 print_value(f, e->values[i]);
         }
         (void) fputc(']', f);
-        return finish_text(f, &result);
+        return text_finish(f, &result);
 }
 
 static int digit_to_int(char c) {

@@ -106,11 +106,16 @@ char *text_escape(const char *s, TextEscape escape) {
                 p += length ?: 1;
         }
 
+        return text_finish(f, &text);
+}
+
+char *text_finish(FILE *f, char **text) {
         if (fclose(f) == EOF) {
-                free(text);
+                free(*text);
                 return NULL;
         }
-        return text;
+
+        return *text;
 }
 
 /* Returns the length of the next character in bytes, and its columns. */

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 /* True for valid UTF-8 without control characters, line and paragraph separators, noncharacters, and
  * bidirectional controls, which can make one text look like another. */
@@ -19,6 +20,9 @@ typedef enum TextEscape {
 
 /* Returns a new string, or NULL without memory. */
 char *text_escape(const char *s, TextEscape escape);
+
+/* Closes a stream of open_memstream(). Returns its text, which is freed and NULL without memory. */
+char *text_finish(FILE *f, char **text);
 
 /* The number of columns on a terminal, by the locale. Invalid bytes count one column each. */
 int text_get_columns(const char *s);

@@ -11,7 +11,6 @@
 #include "ctl/cli/options.h"
 #include "ctl/service/agent.h"
 #include "ctl/service/client.h"
-#include "ctl/service/error-text.h"
 
 /* polkit's agents give a person up to five minutes. */
 #define CALL_TIMEOUT_USEC (UINT64_C(330) * 1000 * 1000)
@@ -126,6 +125,39 @@ static const char *find_advice(const sd_bus_error *error) {
         return NULL;
 }
 
+/* Above all numbers of Linux. */
+#define ERRNO_MAX 255
+
+/* The service's own reasons are in the catalogue of the tool, and the descriptions of errors in that of the C
+ * library. */
+static const char *translate_reason(const char *reason) {
+        for (int error = 1; error <= ERRNO_MAX; error++) {
+                const char *description = strerrordesc_np(error);
+
+                if (description && streq(description, reason))
+                        return strerror(error);
+        }
+
+        return _(reason);
+}
+
+char *client_translate_error(const char *message) {
+        _cleanup_(error_done) Error e = {};
+        char *reason;
+
+        if (error_from_message(message, &e) < 0)
+                return strdup(message);
+
+        for (size_t i = 0; i < ERROR_VALUES_MAX && e.info->values[i].type; i++)
+                if (streq(e.info->values[i].key, "reason") && *e.values[i] &&
+                    (reason = strdup(translate_reason(e.values[i])))) {
+                        free(e.values[i]);
+                        e.values[i] = reason;
+                }
+
+        return error_format(&e, _(e.info->text));
+}
+
 /* Returns a new string, or NULL. The errors of the bus have no identifier; their names do for the usual ones.
  */
 static char *translate(const sd_bus_error *error) {
@@ -133,7 +165,7 @@ static char *translate(const sd_bus_error *error) {
             sd_bus_error_has_name(error, SD_BUS_ERROR_NAME_HAS_NO_OWNER))
                 return strdup(_("The service is not on the bus"));
 
-        return error->message ? error_text_translate(error->message) : NULL;
+        return error->message ? client_translate_error(error->message) : NULL;
 }
 
 int client_error(const Context *c, int r, const sd_bus_error *error, const char *format, ...) {

@@ -7,6 +7,7 @@
 
 #include "base/i18n.h"
 #include "base/macros.h"
+#include "base/text.h"
 #include "ctl/cli/endpoint.h"
 #include "ctl/cli/message.h"
 #include "ctl/cli/options.h"
@@ -71,11 +72,7 @@ static char *make_names(const Context *c, const Lease *h) {
                         (void) fprintf(f, "%u", lease_get_port(h, i));
         }
 
-        if (fclose(f) == EOF) {
-                free(names);
-                return NULL;
-        }
-        return names;
+        return text_finish(f, &names);
 }
 
 static int start(Server *s, const Context *c) {

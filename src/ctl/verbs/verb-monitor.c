@@ -12,7 +12,6 @@
 #include "ctl/cli/message.h"
 #include "ctl/cli/terminal.h"
 #include "ctl/service/client.h"
-#include "ctl/service/error-text.h"
 #include "ctl/service/listener.h"
 #include "ctl/service/monitor.h"
 #include "ctl/service/query.h"
@@ -115,7 +114,7 @@ static char *format_details(const MonitorEvent *e) {
                 break;
 
         case MONITOR_ERROR:
-                cause = error_text_translate(e->message);
+                cause = client_translate_error(e->message);
                 if (cause)
                         n = asprintf(&text, _("error: %s (%s:%" PRIu32 ")"), cause, e->filename, e->line);
                 break;
