@@ -114,24 +114,22 @@ TEST_ALONE("a prefix: contains addresses") {
 }
 
 TEST_ALONE("a prefix: refuses other texts without changing the result") {
-        static const char *const texts[] = {
-                "",
-                "/",
-                "/8",
-                "192.0.2.0/",
-                "192.0.2.0/33",
-                "192.0.2.0/-1",
-                "192.0.2.0/ 8",
-                "192.0.2.0/08",
-                "192.0.2.0/8/8",
-                "192.0.2/24",
-                "::/129",
-                "::/1000",
-                "fe80::%lo/64",
-                "example.org",
-                "::1 ",
-                "192.0.2.0/4294967304",
-        };
+        static const char *const texts[] = { "",
+                                             "/",
+                                             "/8",
+                                             "192.0.2.0/",
+                                             "192.0.2.0/33",
+                                             "192.0.2.0/-1",
+                                             "192.0.2.0/ 8",
+                                             "192.0.2.0/08",
+                                             "192.0.2.0/8/8",
+                                             "192.0.2/24",
+                                             "::/129",
+                                             "::/1000",
+                                             "fe80::%lo/64",
+                                             "example.org",
+                                             "::1 ",
+                                             "192.0.2.0/4294967304" };
         Prefix p = { .bits = 47 };
 
         for (size_t i = 0; i < G_N_ELEMENTS(texts); i++) {

@@ -144,25 +144,23 @@ TEST_ALONE("parse reads time spans") {
                 { "18446744073709551614us", UINT64_MAX - 1 },
                 { "infinity", UINT64_MAX },
         };
-        static const char *const wrong[] = {
-                "",
-                " ",
-                "s",
-                "-1",
-                "1.",
-                ".5",
-                "1..5",
-                "1,5",
-                "5 minuten",
-                "1e3",
-                "infinite",
-                "infinity 1",
-                "5s!",
-                "18446744073709551615us",
-                "18446744073709551616",
-                "584543y",
-                "18446744073709551614us 1us",
-        };
+        static const char *const wrong[] = { "",
+                                             " ",
+                                             "s",
+                                             "-1",
+                                             "1.",
+                                             ".5",
+                                             "1..5",
+                                             "1,5",
+                                             "5 minuten",
+                                             "1e3",
+                                             "infinite",
+                                             "infinity 1",
+                                             "5s!",
+                                             "18446744073709551615us",
+                                             "18446744073709551616",
+                                             "584543y",
+                                             "18446744073709551614us 1us" };
         uint64_t usec;
 
         for (size_t i = 0; i < G_N_ELEMENTS(right); i++) {

@@ -7,6 +7,7 @@
 
 #include "base/macros.h"
 #include "bus/loop.h"
+#include "bus/process.h"
 
 struct TestCall {
         TestClient *client;
@@ -56,18 +57,13 @@ sd_bus_message *test_call_wait(TestCall *call) {
 /* An error has an identity at the end of its message, unless it is made by the bus, by the client's own
  * library, or by the library of the service for what it finds in its tables of members. */
 static void assert_identity(sd_bus_message *reply, const sd_bus_error *error) {
-        static const char *const names[] = {
-                SD_BUS_ERROR_INVALID_ARGS,
-                SD_BUS_ERROR_UNKNOWN_OBJECT,
-                SD_BUS_ERROR_UNKNOWN_INTERFACE,
-                SD_BUS_ERROR_UNKNOWN_METHOD,
-                SD_BUS_ERROR_UNKNOWN_PROPERTY,
-                SD_BUS_ERROR_PROPERTY_READ_ONLY,
-                NULL,
-        };
         const char *sender = sd_bus_message_get_sender(reply);
 
-        if (!sender || streq(sender, "org.freedesktop.DBus") || g_strv_contains(names, error->name))
+        if (!sender || streq(sender, "org.freedesktop.DBus") ||
+            g_strv_contains(WORDS(SD_BUS_ERROR_INVALID_ARGS, SD_BUS_ERROR_UNKNOWN_OBJECT,
+                                  SD_BUS_ERROR_UNKNOWN_INTERFACE, SD_BUS_ERROR_UNKNOWN_METHOD,
+                                  SD_BUS_ERROR_UNKNOWN_PROPERTY, SD_BUS_ERROR_PROPERTY_READ_ONLY),
+                            error->name))
                 return;
 
         if (!g_regex_match_simple("^[^\\[].* \\[[a-z0-9-]+( [A-Za-z]+=[^] []*)*\\]$", error->message,

@@ -75,11 +75,10 @@ static void get_queue(TestService *service, uint16_t port, unsigned *ret_queued,
         g_autofree char *directory = test_make_directory("ss"), *content = NULL;
         g_autofree char *log = g_build_filename(directory, "output", NULL);
         g_autofree char *filter = g_strdup_printf("sport = :%u", port);
-        const char *const argv[] = { "ss", "-H", "-t", "-l", "-n", filter, NULL };
         TestSpawn options = { .log = log };
 
         g_assert_true(test_service_is_listening(service, port));
-        g_autoptr(TestChild) child = test_child_new(argv, &options);
+        g_autoptr(TestChild) child = test_child_new(WORDS("ss", "-H", "-t", "-l", "-n", filter), &options);
         g_assert_cmpint(test_child_wait(child), ==, 0);
         g_assert_true(g_file_get_contents(log, &content, NULL, NULL));
         if (sscanf(content, "LISTEN %u %u", ret_queued, ret_backlog) != 2)

@@ -112,21 +112,21 @@ static int listen_unix(const char *path) {
 /* dbus-broker-launch only takes its socket as socket activation passes it. Clients
  * need not wait for it: the kernel queues their connections. */
 static void start_broker(TestBus *bus, const char *config) {
-        const char *argv[] = { "dbus-broker-launch", "--scope", "system", "--config-file", config, NULL };
         g_autofree char *path = g_build_filename(bus->directory, "bus", NULL);
         _cleanup_close_ int fd = listen_unix(path);
         TestSpawn options = { .log = bus->log, .listen_fd = fd };
 
-        bus->child = test_child_new(argv, &options);
+        bus->child = test_child_new(WORDS("dbus-broker-launch", "--scope", "system", "--config-file", config),
+                                    &options);
 }
 
 static void start_daemon(TestBus *bus, const char *config) {
         g_autofree char *argument = g_strdup_printf("--config-file=%s", config);
-        const char *argv[] = { "dbus-daemon", argument,          "--nofork", "--nopidfile",
-                               "--nosyslog",  "--print-address", NULL };
         TestSpawn options = { .log = bus->log };
 
-        bus->child = test_child_new(argv, &options);
+        bus->child = test_child_new(WORDS("dbus-daemon", argument, "--nofork", "--nopidfile", "--nosyslog",
+                                          "--print-address"),
+                                    &options);
         /* It prints its address, to its log here, when it can be connected to. */
         test_wait_for(test_child_has_exited(bus->child) || test_file_contains(bus->log, "unix:path="));
 }

@@ -78,10 +78,6 @@ static void pass_listen_fd(int fd) {
 
 static void child_main(const char *const *argv, const TestSpawn *options) {
         /* Variables of a service manager that are meant for the runner of the test. */
-        static const char *const unset[] = {
-                "NOTIFY_SOCKET",  "JOURNAL_STREAM", "INVOCATION_ID", "LISTEN_FDS",       "LISTEN_PID",
-                "LISTEN_FDNAMES", "WATCHDOG_USEC",  "WATCHDOG_PID",  "SYSTEMD_EXEC_PID", NULL,
-        };
         sigset_t none;
         int out = STDERR_FILENO;
 
@@ -100,7 +96,8 @@ static void child_main(const char *const *argv, const TestSpawn *options) {
         /* Standard output is the test's own, for TAP. */
         g_assert_no_errno(dup2(out, STDOUT_FILENO));
 
-        set_variables(unset);
+        set_variables(WORDS("NOTIFY_SOCKET", "JOURNAL_STREAM", "INVOCATION_ID", "LISTEN_FDS", "LISTEN_PID",
+                            "LISTEN_FDNAMES", "WATCHDOG_USEC", "WATCHDOG_PID", "SYSTEMD_EXEC_PID"));
         set_variables(options->environment);
         if (options->listen_fd > 0)
                 pass_listen_fd(options->listen_fd);

@@ -7,6 +7,9 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+/* An array of strings that ends with NULL. */
+#define WORDS(...) ((const char *const[]) { __VA_ARGS__, NULL })
+
 /* Runs in the child before exec(), to enter a namespace, to drop privileges, to install a filter. */
 typedef void (*TestChildSetup)(void *data);
 

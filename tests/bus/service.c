@@ -72,12 +72,8 @@ TestService *test_service_new(TestBus *bus, const TestServiceOptions *options) {
 }
 
 static void check_log(TestService *service) {
-        static const char *const complaints[] = {
-                "AddressSanitizer",
-                "LeakSanitizer",
-                "UndefinedBehaviorSanitizer",
-                ": runtime error: ",
-        };
+        static const char *const complaints[] = { "AddressSanitizer", "LeakSanitizer",
+                                                  "UndefinedBehaviorSanitizer", ": runtime error: " };
         g_autofree char *log = test_service_log(service);
 
         for (size_t i = 0; i < G_N_ELEMENTS(complaints); i++)

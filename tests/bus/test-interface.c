@@ -167,8 +167,7 @@ TEST_HERE("all interfaces are described") {
                 g_dbus_node_info_unref(live);
         }
         for (GDBusInterfaceInfo **one = i->described->interfaces; *one; one++)
-                g_assert_true(g_strv_contains((const char *const[]) { interfaces[0], interfaces[1], NULL },
-                                              (*one)->name));
+                g_assert_true(g_strv_contains(WORDS(interfaces[0], interfaces[1]), (*one)->name));
 }
 
 /* All described properties exist, and their values have the described types. Enters and leaves "a{sv}". */

@@ -251,27 +251,13 @@ static void assert_stays(Fixture *f, const char *listener) {
 }
 
 TEST("a persistent listener outlives busctl") {
-        const char *const argv[] = {
-                "busctl",
-                "--system",
-                "--",
-                "call",
-                TEST_BUS_NAME,
-                TEST_MANAGER_PATH,
-                TEST_MANAGER_INTERFACE,
-                "Listen",
-                "ia{sv}i",
-                "0",
-                "1",
-                "persistent",
-                "b",
-                "true",
-                "-1",
-                NULL,
-        };
-
         if (!test_require_program("busctl"))
                 return;
-        g_autofree char *listener = listen_by_tool(f, argv, "o \"", "\"");
+        g_autofree char *listener = listen_by_tool(f,
+                                                   WORDS("busctl", "--system", "--", "call", TEST_BUS_NAME,
+                                                         TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE, "Listen",
+                                                         "ia{sv}i", "0", "1", "persistent", "b", "true",
+                                                         "-1"),
+                                                   "o \"", "\"");
         assert_stays(f, listener);
 }

@@ -120,9 +120,8 @@ TEST("a peer is allowed by any of several prefixes") {
 
 /* A refused one is neither held back by the client's credit nor by the rate of the others. */
 TEST("refusing peers does not wait for the rate or the window") {
-        const char *const prefixes[] = { "::1", NULL };
-        g_autofree char *listener = test_listen(f->client, 0, -1, "allowFrom", "as", prefixes, "acknowledge",
-                                                "b", true, "acceptRate", "u", 1, NULL);
+        g_autofree char *listener = test_listen(f->client, 0, -1, "allowFrom", "as", WORDS("::1"),
+                                                "acknowledge", "b", true, "acceptRate", "u", 1, NULL);
         uint16_t port = test_get_port(f->client, listener);
         uint64_t start = test_now();
 
@@ -194,7 +193,6 @@ TEST("acceptRate 0 and the highest one delay nothing") {
 
 /* The next one that is handed over is this peer's. */
 static void take(Fixture *f, int peer) {
-
         test_client_expect_peer(f->client, NULL, peer);
 }
 

@@ -201,7 +201,7 @@ TEST("the manager is notified of start and stop") {
         _cleanup_close_ int fd = new_notify_socket(path);
 
         fixture_restart_service(f, &(TestServiceOptions) {
-                                                   .environment = (const char *const[]) { variable, NULL },
+                                                   .environment = WORDS(variable),
                                    });
         expect_notification(fd, "READY=1");
         g_assert_cmpint(test_service_stop(f->service), ==, 0);

@@ -163,8 +163,8 @@ unsigned serving_count_queued(uint16_t port) {
 unsigned serving_count_inherited(void) {
         g_autofree char *directory = test_make_directory("inherited"), *text = NULL;
         g_autofree char *path = g_build_filename(directory, "out", NULL);
-        const char *const argv[] = { "sh", "-c", "ls /proc/self/fd | wc -l", NULL };
-        g_autoptr(TestChild) child = test_child_new(argv, &(TestSpawn) { .log = path });
+        g_autoptr(TestChild) child = test_child_new(WORDS("sh", "-c", "ls /proc/self/fd | wc -l"),
+                                                    &(TestSpawn) { .log = path });
 
         g_assert_cmpint(test_child_wait(child), ==, 0);
         g_assert_true(g_file_get_contents(path, &text, NULL, NULL));

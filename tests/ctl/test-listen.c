@@ -114,11 +114,10 @@ TEST("finds the command in the working directory") {
 TEST("ignores directories that it may not search") {
         g_autofree char *hidden = test_make_directory("hidden"),
                         *path = g_strdup_printf("PATH=%s:/usr/bin:/bin", hidden);
-        const char *const environment[] = { path, NULL };
 
         g_assert_no_errno(chmod(hidden, 0));
         g_autoptr(ToolResult) result = tool_run_full(
-                        f->bus, environment, geteuid() == 0 ? test_other_uid(0) : 0,
+                        f->bus, WORDS(path), geteuid() == 0 ? test_other_uid(0) : 0,
                         WORDS("listen", "--quiet", "0", "--", "there-is-no-such-program"));
         g_assert_no_errno(chmod(hidden, 0700));
         g_assert_cmpstr(result->err, ==,
@@ -141,11 +140,11 @@ TEST("leaves the command alone") {
                         "echo \"$@\"; ulimit -Sn; grep -E '^Sig(Blk|Ign)' /proc/self/status", "--",
                         "--accept", "--", "-h", NULL);
         g_auto(GStrv) lines = g_strsplit(result->out, "\n", -1);
-        const char *const argv[] = { "sh", "-c", "ulimit -Sn; grep -E '^Sig(Blk|Ign)' /proc/self/status",
-                                     NULL };
         g_autofree char *directory = test_make_directory("plain"),
                         *path = g_build_filename(directory, "out", NULL);
-        TestChild *plain = test_child_new(argv, &(TestSpawn) { .log = path });
+        TestChild *plain = test_child_new(
+                        WORDS("sh", "-c", "ulimit -Sn; grep -E '^Sig(Blk|Ign)' /proc/self/status"),
+                        &(TestSpawn) { .log = path });
 
         g_assert_cmpint(test_child_wait(plain), ==, 0);
         test_child_free(plain);

@@ -74,8 +74,8 @@ static char *widest_line(const char *text) {
 }
 
 static char *list_at_width(Fixture *f, unsigned columns, const char *option) {
-        static const char *const environment[] = { NO_PAGER, "NO_COLOR=1", NULL };
-        g_autoptr(Terminal) t = terminal_new(f->bus, environment, columns, WORDS("list", option));
+        g_autoptr(Terminal) t = terminal_new(f->bus, WORDS(NO_PAGER, "NO_COLOR=1"), columns,
+                                             WORDS("list", option));
 
         g_assert_cmpint(terminal_wait(t), ==, 0);
         return widest_line(t->shown->str);
@@ -149,13 +149,15 @@ TEST("the pager, on a terminal only") {
 }
 
 TEST("the options of the pager") {
-        static const char *const given[] = { "SYSTEMD_PAGER=" PAGER, IN_SESSION, "SYSTEMD_LESS=FRX", NULL };
-        static const char *const secure[] = { "SYSTEMD_PAGER=echo \"<$LESSSECURE>\"; cat",
-                                              "SYSTEMD_PAGERSECURE=1", NULL };
         g_autoptr(Terminal)
                         usual = terminal_new(f->bus, WORDS("PAGER=" PAGER, IN_SESSION), 80, WORDS("list")),
-                        ours = terminal_new(f->bus, given, 80, WORDS("list")),
-                        safe = terminal_new(f->bus, secure, 80, WORDS("list"));
+                        ours = terminal_new(f->bus,
+                                            WORDS("SYSTEMD_PAGER=" PAGER, IN_SESSION, "SYSTEMD_LESS=FRX"), 80,
+                                            WORDS("list")),
+                        safe = terminal_new(f->bus,
+                                            WORDS("SYSTEMD_PAGER=echo \"<$LESSSECURE>\"; cat",
+                                                  "SYSTEMD_PAGERSECURE=1"),
+                                            80, WORDS("list"));
 
         g_assert_cmpint(terminal_wait(usual), ==, 0);
         g_assert_nonnull(strstr(usual->shown->str, "<pager FRSXMK>"));
@@ -202,7 +204,6 @@ TEST_IF(test_require_root(), "the agent is started as the tool was") {
         g_autofree char *directory = test_make_directory("agent"),
                         *agent = g_build_filename(directory, "pkttyagent", NULL),
                         *path = g_strdup_printf("PATH=%s:%s", directory, g_getenv("PATH"));
-        const char *const environment[] = { path, NULL };
         const struct passwd *user;
 
         user = getpwuid(test_other_uid(0));
@@ -211,7 +212,7 @@ TEST_IF(test_require_root(), "the agent is started as the tool was") {
         g_assert_no_errno(chmod(directory, 0755));
 
         tool_set_up_with(allow_few_descriptors);
-        g_autoptr(Terminal) t = terminal_new_full(f->bus, environment, 80, user->pw_name,
+        g_autoptr(Terminal) t = terminal_new_full(f->bus, WORDS(path), 80, user->pw_name,
                                                   WORDS("listen", "0", "--", "true"));
         tool_set_up_with(NULL);
         /* There is no polkit here, so that it is denied. */

@@ -65,23 +65,21 @@ static const char *find_tool(bool for_another_user) {
 }
 
 static TestChild *start(TestBus *bus, const char *const *environment, const char *const *argv, SetUp *how) {
-        static const char *const unset[] = {
-                "COLUMNS",
-                "DBUS_SESSION_BUS_ADDRESS",
-                "LANG",
-                "LANGUAGE",
-                "LESS",
-                "NO_COLOR",
-                "PAGER",
-                "SYSTEMD_COLORS",
-                "SYSTEMD_LESS",
-                "SYSTEMD_PAGER",
-                "SUDO_UID",
-                "SYSTEMD_PAGERSECURE",
-                "XDG_RUNTIME_DIR",
-                "LC_ALL=C.UTF-8",
-                "TERM=xterm",
-        };
+        static const char *const unset[] = { "COLUMNS",
+                                             "DBUS_SESSION_BUS_ADDRESS",
+                                             "LANG",
+                                             "LANGUAGE",
+                                             "LESS",
+                                             "NO_COLOR",
+                                             "PAGER",
+                                             "SYSTEMD_COLORS",
+                                             "SYSTEMD_LESS",
+                                             "SYSTEMD_PAGER",
+                                             "SUDO_UID",
+                                             "SYSTEMD_PAGERSECURE",
+                                             "XDG_RUNTIME_DIR",
+                                             "LC_ALL=C.UTF-8",
+                                             "TERM=xterm" };
         g_autofree char *address = bus ? g_strdup_printf("DBUS_SYSTEM_BUS_ADDRESS=%s", test_bus_address(bus))
                                        : NULL;
         g_autoptr(GPtrArray) variables = g_ptr_array_new(), words = g_ptr_array_new();

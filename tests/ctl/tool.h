@@ -25,8 +25,6 @@ typedef struct ToolResult {
         char *err;
 } ToolResult;
 
-#define WORDS(...) ((const char *const[]) { __VA_ARGS__, NULL })
-
 /* Runs in all that is started from now on, before the tool; NULL: nothing does. */
 void tool_set_up_with(TestChildSetup more);
 

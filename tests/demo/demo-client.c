@@ -53,20 +53,17 @@ static int connect_to(uint16_t port) {
 /* A process that knows TCP only. */
 static void start_peer(unsigned number, uint16_t port) {
         char who[16], text[64], answer[64];
-        size_t length;
-        int fd;
 
         if (must("Failed to start a peer", fork()) > 0)
                 return;
 
         (void) snprintf(who, sizeof(who), "peer %u", number);
-        length = (size_t) snprintf(text, sizeof(text), "Greetings from peer number %u!", number);
+        size_t length = (size_t) snprintf(text, sizeof(text), "Greetings from peer number %u!", number);
         (void) alarm(DEADLINE_SEC);
-        fd = must("Failed to connect", connect_to(port));
+        int fd = must("Failed to connect", connect_to(port));
         say(who, "Connected to port %" PRIu16 ", sends %zu bytes: \"%s\"", port, length, text);
         if (send(fd, text, length, MSG_NOSIGNAL) != (ssize_t) length || shutdown(fd, SHUT_WR) < 0 ||
-            recv(fd, answer, length, MSG_WAITALL) != (ssize_t) length ||
-            memcmp(answer, text, length) != 0) {
+            recv(fd, answer, length, MSG_WAITALL) != (ssize_t) length || memcmp(answer, text, length) != 0) {
                 say(who, "Failed to get the same bytes back");
                 exit(EXIT_FAILURE);
         }
@@ -131,7 +128,7 @@ static sd_bus_message *find_service(sd_bus *bus, const char **ret) {
 }
 
 int main(void) {
-        sd_bus_message *owner, *reply = NULL;
+        sd_bus_message *reply = NULL;
         unsigned n_served = 0, n_ended = 0;
         const char *service, *listener;
         sd_bus *bus = NULL;
@@ -143,7 +140,7 @@ int main(void) {
         (void) setvbuf(stdout, NULL, _IOLBF, 0);
         (void) alarm(DEADLINE_SEC);
         must("Failed to connect to the bus", sd_bus_open_system(&bus));
-        owner = find_service(bus, &service);
+        sd_bus_message *owner = find_service(bus, &service);
         say("client", "Found the service on the bus: " BUS_NAME " is %s", service);
 
         /* Before Listen, to miss no signal. sd-bus compares unique names of senders only. */

@@ -137,11 +137,10 @@ void keeper_listen(void) {
                 struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
                 size_t n_fds = 0;
                 int fds[4];
-                ssize_t n;
 
                 message.msg_control = &control;
                 message.msg_controllen = sizeof(control);
-                n = recvmsg(notify, &message, MSG_CMSG_CLOEXEC);
+                ssize_t n = recvmsg(notify, &message, MSG_CMSG_CLOEXEC);
                 if (n < 0)
                         return;
 

@@ -27,11 +27,10 @@ static void try_address(const char *s) {
         char text[ADDRESS_STRING_MAX];
         struct in6_addr in6;
         struct in_addr in;
-        int r;
 
         memset(&address, 0xa5, sizeof(address));
         untouched = address;
-        r = address_parse(s, &address);
+        int r = address_parse(s, &address);
         if (r < 0) {
                 fuzz_assert(r == -EINVAL || r == -ENODEV);
                 fuzz_assert(memcmp(&address, &untouched, sizeof(address)) == 0);
@@ -54,12 +53,10 @@ static void try_prefix(const char *s, const char *other) {
         Prefix prefix, untouched;
         char literal[256];
         Address address;
-        char *slash;
-        int r;
 
         memset(&prefix, 0xa5, sizeof(prefix));
         untouched = prefix;
-        r = prefix_parse(s, &prefix);
+        int r = prefix_parse(s, &prefix);
         if (r < 0) {
                 fuzz_assert(r == -EINVAL);
                 fuzz_assert(memcmp(&prefix, &untouched, sizeof(prefix)) == 0);
@@ -71,7 +68,7 @@ static void try_prefix(const char *s, const char *other) {
 
         /* A prefix contains its own address. */
         (void) snprintf(literal, sizeof(literal), "%s", s);
-        slash = strchr(literal, '/');
+        char *slash = strchr(literal, '/');
         if (slash)
                 *slash = '\0';
         if (address_parse(literal, &address) == 0)
@@ -88,9 +85,8 @@ static void try_numbers(const char *s) {
         uint32_t number = 42;
         uint64_t usec = 42;
         bool boolean;
-        int r;
 
-        r = parse_port_range(s, &range);
+        int r = parse_port_range(s, &range);
         fuzz_assert(r == -EINVAL || r == -ERANGE || r == 0);
         fuzz_assert(r < 0 ? range.first == 1 && range.last == 0 : range.first <= range.last);
 

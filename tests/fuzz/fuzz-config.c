@@ -24,14 +24,12 @@ static void make(const char *directory) {
 }
 
 static void clean_up(void) {
-        static const char *const names[] = {
-                "etc/tcpserversocket/tcpserversocketd.conf.d/50-fuzz.conf",
-                "etc/tcpserversocket/tcpserversocketd.conf",
-                "etc/tcpserversocket/tcpserversocketd.conf.d",
-                "etc/tcpserversocket",
-                "etc",
-                "",
-        };
+        static const char *const names[] = { "etc/tcpserversocket/tcpserversocketd.conf.d/50-fuzz.conf",
+                                             "etc/tcpserversocket/tcpserversocketd.conf",
+                                             "etc/tcpserversocket/tcpserversocketd.conf.d",
+                                             "etc/tcpserversocket",
+                                             "etc",
+                                             "" };
         char path[256];
 
         for (size_t i = 0; i < ELEMENTS(names); i++) {
@@ -52,11 +50,10 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
 }
 
 static void write_file(const char *name, const uint8_t *data, size_t size) {
-        _cleanup_close_ int fd = -EBADF;
         char path[256];
 
         (void) snprintf(path, sizeof(path), "%s/etc/tcpserversocket/%s", root, name);
-        fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+        _cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
         fuzz_assert(fd >= 0);
         fuzz_assert(write(fd, data, size) == (ssize_t) size);
 }
@@ -93,7 +90,6 @@ static void check(const Settings *s) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         const uint8_t *drop_in = size > 0 ? memmem(data, size, SEPARATOR, strlen(SEPARATOR)) : NULL;
         Settings *settings = NULL;
-        int r;
 
         write_file("tcpserversocketd.conf", data, drop_in ? (size_t) (drop_in - data) : size);
         if (drop_in)
@@ -101,7 +97,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         write_file("tcpserversocketd.conf.d/50-fuzz.conf", drop_in ?: data,
                    drop_in ? (size_t) (data + size - drop_in) : 0);
 
-        r = settings_load(root, &settings);
+        int r = settings_load(root, &settings);
         fuzz_assert(r == 0 || r == 1);
         check(settings);
         fuzz_assert(!settings_free(settings));

@@ -44,10 +44,9 @@ static void check(const ListenOptions *o) {
 static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         _cleanup_(error_done) Error problem = {};
         ListenOptions *o = NULL;
-        int r;
 
         was_read = true;
-        r = listen_options_read(m, &o, &problem);
+        int r = listen_options_read(m, &o, &problem);
         if (r < 0) {
                 fuzz_assert(!o);
                 /* Only errors of the caller, or of the message. */
@@ -100,14 +99,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         FuzzInput input = { data, data + size };
         static FuzzMessage m;
         uint8_t mode = fuzz_u8(&input);
-        unsigned before;
 
         /* sd-bus has closed the connection after a malformed message. */
         if (bus && sd_bus_is_ready(bus) <= 0)
                 disconnect_bus();
         if (!bus)
                 connect_bus();
-        before = fuzz_count_fds();
+        unsigned before = fuzz_count_fds();
 
         message_begin(&m, MESSAGE_CALL, 0, 7);
         message_add_field(&m, FIELD_PATH, "/org/example/TCPServerSocket");

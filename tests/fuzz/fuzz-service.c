@@ -101,7 +101,6 @@ static const char *pick_path(Run *run) {
         static char paths[4][sizeof(LISTENER_PREFIX) + 24];
         static unsigned next;
         uint8_t which = fuzz_u8(&run->input);
-        char *path;
 
         if (which == 0)
                 return MANAGER_PATH;
@@ -112,7 +111,7 @@ static const char *pick_path(Run *run) {
         if (which == 253)
                 return LISTENER_PREFIX;
 
-        path = paths[next++ % ELEMENTS(paths)];
+        char *path = paths[next++ % ELEMENTS(paths)];
         (void) snprintf(path, sizeof(paths[0]), LISTENER_PREFIX "/%u", 1 + (which - 1) % LISTENERS_MAX);
         return path;
 }
@@ -242,7 +241,6 @@ static void step_call_with_descriptors(Run *run) {
         static const char *const signatures[] = { LISTEN_SIGNATURE, "h", "ah", "v", "uu", "ss" };
         static const char descriptors[] = "hhhhhhhhhhhhhhhh";
         unsigned method = fuzz_u8(&run->input) % ELEMENTS(methods);
-        unsigned n_fds;
         const uint8_t *bytes;
         size_t size;
 
@@ -250,7 +248,7 @@ static void step_call_with_descriptors(Run *run) {
                                method < 2 ? MANAGER_PATH : LISTENER_PREFIX "/1", methods[method].interface,
                                methods[method].member);
         _Static_assert(sizeof(descriptors) - 1 == MESSAGE_FDS_MAX, "one descriptor too few or too many");
-        n_fds = fuzz_u8(&run->input) % (MESSAGE_FDS_MAX + 1);
+        unsigned n_fds = fuzz_u8(&run->input) % (MESSAGE_FDS_MAX + 1);
         if (n_fds > 0) {
                 while (message.n_fds < n_fds)
                         message.fds[message.n_fds++] = run->descriptor;
@@ -269,14 +267,13 @@ static void step_call_with_descriptors(Run *run) {
 static void step_connect(Run *run) {
         uint8_t which = fuzz_u8(&run->input);
         Address to;
-        int fd;
 
         if (run->n_peers == PEERS_MAX)
                 return;
 
         fuzz_assert(address_parse(which & 128 ? "::1" : "127.0.0.1", &to) == 0);
         address_set_port(&to, FIRST_PORT + which % LISTENERS_MAX);
-        fd = socket(to.sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        int fd = socket(to.sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         if (fd < 0)
                 return;
         (void) connect(fd, &to.sa, to.size);
@@ -347,7 +344,6 @@ static void step_bytes(Run *run) {
 /* Returns whether the loop is to run. */
 static bool take_step(Run *run) {
         switch ((Step) (fuzz_u8(&run->input) % _STEP_MAX)) {
-
         case STEP_LISTEN:
                 step_listen(run);
                 return true;
@@ -445,7 +441,6 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         unsigned fds = fuzz_count_fds();
         Run run = { .input = { data, data + size } };
-        bool runs;
 
         run.descriptor = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         fuzz_assert(run.descriptor >= 0);
@@ -454,7 +449,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                                 new_settings(fuzz_u8(&run.input) & (uint8_t) ~SETTINGS_IDLE), NULL,
                                 &run.service) == 0);
 
-        runs = private_bus_run(run.bus);
+        bool runs = private_bus_run(run.bus);
         for (unsigned n = 0; runs && n < STEPS_MAX && !fuzz_is_over(&run.input); n++)
                 if (take_step(&run))
                         runs = private_bus_run(run.bus);

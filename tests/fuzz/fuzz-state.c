@@ -73,9 +73,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
 /* ---------------------------------------------------------------------- the state of the last process */
 
 static void make_table(World *w) {
-        int fd;
-
-        fd = memfd_create("fuzz", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+        int fd = memfd_create("fuzz", MFD_CLOEXEC | MFD_ALLOW_SEALING);
         fuzz_assert(fd >= 0);
         fuzz_assert(ftruncate(fd, sizeof(StateTable)) == 0);
         w->table_fd = fcntl(fd, F_DUPFD_CLOEXEC, KEEPER_FIRST_FD);
@@ -198,7 +196,6 @@ static void make_world(World *w, FuzzInput *input) {
         make_table(w);
         while (!fuzz_is_over(input) && w->n_given++ < FOUND_MAX)
                 switch (fuzz_u8(input) % 9) {
-
                 case 0:
                         write_bytes(input, &w->table->header, sizeof(w->table->header));
                         break;
@@ -278,7 +275,6 @@ static void check_options(const ListenOptions *o) {
 static void check_found(const StoreFound *f) {
         fuzz_assert(f->id > 0 && f->entry && f->fd >= 0);
         switch (f->type) {
-
         case STATE_LISTENER:
                 fuzz_assert(f->options && f->slot && f->state.id == f->id);
                 fuzz_assert(f->state.owner[0] == ':' || f->state.owner[0] == '\0');
@@ -307,11 +303,10 @@ static int run_process(bool keeps, Summary *summaries) {
         sd_event *event = NULL;
         Store *store = NULL;
         size_t n = 0;
-        int r;
 
         keeper_start_process();
         fuzz_assert(sd_event_new(&event) >= 0);
-        r = store_new(event, &store);
+        int r = store_new(event, &store);
         if (r >= 0) {
                 r = store_read(store, &found, &n);
                 fuzz_assert(memchr(store_get_bus(store), '\0', sizeof(((StateHeader *) 0)->bus_id)));
@@ -350,12 +345,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         static Summary first[FOUND_MAX], second[FOUND_MAX];
         FuzzInput input = { data, data + size };
         World world = {};
-        int n, m;
 
         make_world(&world, &input);
 
-        n = run_process(true, first);
-        m = run_process(false, second);
+        int n = run_process(true, first);
+        int m = run_process(false, second);
         if (!world.is_odd && !keeper_is_full()) {
                 fuzz_assert(n >= 0 && n == m);
                 fuzz_assert(memcmp(first, second, (size_t) n * sizeof(*first)) == 0);

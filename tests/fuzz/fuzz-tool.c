@@ -110,10 +110,9 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
 static void try_endpoint(const char *s) {
         _cleanup_free_ char *again = NULL;
         Endpoint e = { .port = 1 }, copy;
-        int r;
 
         start_capture();
-        r = endpoint_parse(s, &e);
+        int r = endpoint_parse(s, &e);
         expect_said(r < 0);
         if (r < 0) {
                 fuzz_assert(r == -EINVAL && !e.address && e.port == 1);
@@ -131,10 +130,9 @@ static void try_endpoint(const char *s) {
 
 static void try_target(const char *s) {
         Target t = {};
-        int r;
 
         start_capture();
-        r = target_parse(s, &t);
+        int r = target_parse(s, &t);
         expect_said(r < 0);
         if (r < 0) {
                 fuzz_assert(!t.name && !t.addresses);
@@ -163,13 +161,12 @@ static void try_target(const char *s) {
 /* Only for paths and numbers: to find a name, it would call the service. */
 static void try_path(Context *c, const char *s) {
         _cleanup_free_ char *path = NULL;
-        int r;
 
         if (*s != '/' && (*s == '\0' || s[strspn(s, "0123456789")] != '\0'))
                 return;
 
         start_capture();
-        r = query_path(c, s, &path);
+        int r = query_path(c, s, &path);
         expect_said(r < 0);
         fuzz_assert(r < 0 || (sd_bus_object_path_is_valid(path) && strncmp(path, BELOW, strlen(BELOW)) == 0));
 }
@@ -196,14 +193,13 @@ static void try_options(int argc, char *argv[]) {
         Context c = { .pager = false, .legend = true, .ask_password = true, .backlog = -1 };
         _cleanup_free_ char **rest = NULL, *said = NULL;
         int n = 0, n_command = 0, r;
-        unsigned n_lines;
 
         optind = 0; /* resets getopt_long() */
         start_capture();
         r = options_parse(argc, argv, &c, &n, &rest);
         if (r == 0 && c.help)
                 options_print_help();
-        n_lines = end_capture(&said);
+        unsigned n_lines = end_capture(&said);
         message_set_quiet(false);
 
         fuzz_assert(r < 0 ? n_lines == 1 && !rest : r > 0 ? n_lines == 0 : n_lines > 0 && !rest);

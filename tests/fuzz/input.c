@@ -78,10 +78,8 @@ static void remove_journal(void) {
 }
 
 void fuzz_init_log(void) {
-        int fd;
-
         (void) snprintf(address.sun_path, sizeof(address.sun_path), "/tmp/fuzz-journal-%i", (int) getpid());
-        fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
         fuzz_assert(fd >= 0);
         remove_journal();
         fuzz_assert(bind(fd, (struct sockaddr *) &address, sizeof(address)) == 0);
@@ -93,12 +91,11 @@ void fuzz_init_log(void) {
 
 void fuzz_init_network(void) {
         struct ifreq request = { .ifr_name = "lo", .ifr_flags = IFF_UP };
-        _cleanup_close_ int fd = -EBADF;
 
         if (unshare(CLONE_NEWNET) < 0 && unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0)
                 return;
 
-        fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        _cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
         fuzz_assert(fd >= 0);
         fuzz_assert(ioctl(fd, SIOCSIFFLAGS, &request) == 0);
 }

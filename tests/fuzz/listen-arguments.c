@@ -49,7 +49,6 @@ static void append_value(FuzzMessage *m, FuzzInput *input, size_t option, const 
         size_t size, array;
 
         switch (signature[0]) {
-
         case 's':
         case 'o':
                 message_append_string(m, pick_string(input, option, odd));
@@ -85,10 +84,8 @@ static void append_value(FuzzMessage *m, FuzzInput *input, size_t option, const 
 }
 
 void listen_arguments_append(FuzzMessage *m, FuzzInput *input, int32_t port) {
-        size_t array;
-
         message_append_u32(m, (uint32_t) port);
-        array = message_open_array(m, 8);
+        size_t array = message_open_array(m, 8);
         for (unsigned n = fuzz_u8(input) % 20; n > 0; n--) {
                 uint8_t what = fuzz_u8(input);
                 size_t option = what & OPTION_KEY;

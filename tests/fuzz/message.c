@@ -42,10 +42,8 @@ void message_append_signature(FuzzMessage *m, const char *signature) {
 }
 
 size_t message_open_array(FuzzMessage *m, size_t alignment) {
-        size_t array;
-
         message_align(m, 4);
-        array = m->size;
+        size_t array = m->size;
         message_append_u32(m, 0);
         message_align(m, alignment);
         return array;

@@ -62,12 +62,10 @@ static void waiting_add(Waiting *w, sd_bus_message *m) {
 }
 
 static sd_bus_message *waiting_take(Waiting *w) {
-        sd_bus_message *m;
-
         if (w->n == 0)
                 return NULL;
 
-        m = w->calls[w->first];
+        sd_bus_message *m = w->calls[w->first];
         w->first = (w->first + 1) % WAITING_MAX;
         w->n--;
         return m;
@@ -98,11 +96,10 @@ static sd_bus_message *new_reply(sd_bus_message *call, BusAnswer answer) {
 static int append_uid(sd_bus_message *reply, sd_bus_message *call) {
         static const uint32_t uids[BUS_CLIENTS] = { 0, 1000, 1000, 1001 };
         const char *name;
-        int client;
 
         fuzz_assert(sd_bus_message_rewind(call, true) >= 0);
         fuzz_assert(sd_bus_message_read(call, "s", &name) > 0);
-        client = find_client(name);
+        int client = find_client(name);
         return sd_bus_message_append(reply, "u", client >= 0 ? uids[client] : 4711);
 }
 

@@ -277,7 +277,7 @@ static sd_journal *open_unit_journal(const char *since, va_list matches) {
         sd_journal *journal;
         const char *match;
 
-        journal = open_journal((const char *const[]) { "SYSLOG_IDENTIFIER=tcpserversocketd", NULL });
+        journal = open_journal(WORDS("SYSLOG_IDENTIFIER=tcpserversocketd"));
         while ((match = va_arg(matches, const char *)))
                 must(sd_journal_add_match(journal, match, 0));
         must(sd_journal_seek_cursor(journal, since));

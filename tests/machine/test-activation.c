@@ -276,15 +276,6 @@ static bool is_other_bus(const char *path) {
 /* Without systemd, the bus itself starts the service, by its helper: the configuration is the system's own,
  * in a mount namespace where the socket is not there yet. */
 MACHINE_TEST("a bus without systemd starts the service") {
-        static const char *const argv[] = {
-                "unshare",
-                "--mount",
-                "sh",
-                "-c",
-                "mount -t tmpfs -o mode=0755 tmpfs /run/dbus && "
-                "exec dbus-daemon --system --nofork --nopidfile --nosyslog",
-                NULL,
-        };
         g_autofree char *log = g_build_filename(test_bus_directory(m->bus), "other-bus.log", NULL);
 
         if (test_bus_is_broker()) {
@@ -294,7 +285,11 @@ MACHINE_TEST("a bus without systemd starts the service") {
 
         machine_configure("IdleTimeoutSec=50ms");
         test_show_on_failure(log);
-        g_autoptr(TestChild) child = machine_start_as(NULL, log, argv);
+        g_autoptr(TestChild) child = machine_start_as(
+                        NULL, log,
+                        WORDS("unshare", "--mount", "sh", "-c",
+                              "mount -t tmpfs -o mode=0755 tmpfs /run/dbus && "
+                              "exec dbus-daemon --system --nofork --nopidfile --nosyslog"));
         g_autofree char *path = g_strdup_printf("/proc/%d/root/run/dbus/system_bus_socket", (int) child->pid);
         g_autofree char *address = g_strdup_printf("unix:path=%s", path);
         test_wait_for(is_other_bus(path) || test_child_has_exited(child));

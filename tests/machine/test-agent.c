@@ -69,8 +69,7 @@ static Agent *agent_new_with_locale(pid_t pid, const char *locale) {
         TestSpawn options = { .environment = environment, .setup = set_agent_up, .data = &set_up };
 
         g_assert_no_errno(fcntl(ends[0], F_SETFD, FD_CLOEXEC));
-        agent->child = test_child_new((const char *const[]) { "pkttyagent", "--process", process,
-                                                              "--notify-fd", notify, NULL },
+        agent->child = test_child_new(WORDS("pkttyagent", "--process", process, "--notify-fd", notify),
                                       &options);
         agent->shown = g_string_new(NULL);
         close(ends[1]);
@@ -131,28 +130,6 @@ static bool process_belongs_to(pid_t pid, uid_t uid) {
 
 /* busctl as MACHINE_USER, up to the call. */
 static Caller *caller_new(const char *port) {
-        const char *const argv[] = {
-                "sh",
-                "-c",
-                "read -r go <\"$0\" && exec \"$@\"",
-                GATE,
-                "busctl",
-                "--timeout=120",
-                "call",
-                "org.example.TCPServerSocket",
-                "/org/example/TCPServerSocket",
-                "org.example.TCPServerSocket",
-                "Listen",
-                "ia{sv}i",
-                port,
-                "1",
-                "persistent",
-                "b",
-                "true",
-                "--",
-                "-1",
-                NULL,
-        };
         Caller *caller = g_new0(Caller, 1);
 
         (void) unlink(GATE);
@@ -161,7 +138,12 @@ static Caller *caller_new(const char *port) {
         g_assert_no_errno(chmod(GATE, 0666));
         caller->gate = open(GATE, O_RDWR | O_CLOEXEC);
         g_assert_no_errno(caller->gate);
-        caller->child = machine_start_as(MACHINE_USER, OUTPUT, argv);
+        caller->child = machine_start_as(MACHINE_USER, OUTPUT,
+                                         WORDS("sh", "-c", "read -r go <\"$0\" && exec \"$@\"", GATE,
+                                               "busctl", "--timeout=120", "call",
+                                               "org.example.TCPServerSocket", "/org/example/TCPServerSocket",
+                                               "org.example.TCPServerSocket", "Listen", "ia{sv}i", port, "1",
+                                               "persistent", "b", "true", "--", "-1"));
         /* polkit registers the agent for the uid that the process has at that moment. */
         test_wait_for(process_belongs_to(caller->child->pid, machine_uid(MACHINE_USER)));
         return caller;

@@ -158,7 +158,6 @@ static unsigned count_taken(const char *log) {
 }
 
 static void test_out_of_descriptors(Machine *m, const void *data) {
-        static const char *const argv[] = { "/proc/self/exe", "--hoard", NULL };
         g_autofree char *directory = test_make_directory("hoarder"), *output = NULL;
         g_autofree char *log = g_build_filename(directory, "output", NULL);
         TestSpawn options = { .log = log, .setup = become_hoarder };
@@ -167,7 +166,7 @@ static void test_out_of_descriptors(Machine *m, const void *data) {
         Watch watch;
 
         watch_init(&watch, m);
-        g_autoptr(TestChild) child = test_child_new(argv, &options);
+        g_autoptr(TestChild) child = test_child_new(WORDS("/proc/self/exe", "--hoard"), &options);
         test_show_on_failure(log);
         test_wait_for(test_file_contains(log, " as "));
         g_assert_true(g_file_get_contents(log, &output, NULL, NULL));

@@ -45,10 +45,9 @@ MACHINE_TEST("a stop tells owners before their sockets are revoked") {
         _cleanup_close_ int listening = test_listener_call_fd(m->user, listener, "TakeSocket"), peer = -EBADF,
                             socket = -EBADF;
         uint16_t port = test_get_port(m->user, listener);
-        g_autoptr(TestNotice) closed = NULL;
 
         g_free(machine_run("systemctl", "stop", "--no-block", MACHINE_UNIT, NULL));
-        closed = test_client_wait_closed(m->user);
+        g_autoptr(TestNotice) closed = test_client_wait_closed(m->user);
         g_assert_cmpstr(closed->reason, ==, "shutdown");
 
         peer = test_connect("::1", port);

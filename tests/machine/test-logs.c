@@ -101,12 +101,9 @@ MACHINE_TEST("listeners closed by an administrator are logged") {
 }
 
 MACHINE_TEST("messages have explanations") {
-        static const char *const english[] = {
-                "Subject: A request for a port was denied",
-                "Defined-By: tcpserversocket",
-                "asked for port 443",
-                "\"org.example.TCPServerSocket.listen-privileged\"",
-        };
+        static const char *const english[] = { "Subject: A request for a port was denied",
+                                               "Defined-By: tcpserversocket", "asked for port 443",
+                                               "\"org.example.TCPServerSocket.listen-privileged\"" };
 
         machine_set_rule(DENY);
         g_autofree char *end = machine_journal_end();

@@ -12,14 +12,14 @@
 #include "machine/restart.h"
 
 static void test_signals_go_on(Machine *m, const void *data) {
-        static const char *const prefixes[] = { "127.0.0.0/8", "2001:db8::/32", "::1", NULL };
         g_auto(Seen) before = {}, other_before = {};
 
         restart_prepare();
         g_free(test_listen(m->user, 0, -1, NULL)); /* so that the numbers are not those of a new service */
-        g_autofree char *listener = test_listen(m->user, 0, 17, "binaryType", "s", "arraybuffer", "name", "s",
-                                                "the same", "allowFrom", "as", prefixes, "nonBlocking", "b",
-                                                true, "noDelay", "b", true, "acceptRate", "u", 10000, NULL);
+        g_autofree char *listener = test_listen(
+                        m->user, 0, 17, "binaryType", "s", "arraybuffer", "name", "s", "the same",
+                        "allowFrom", "as", WORDS("127.0.0.0/8", "2001:db8::/32", "::1"), "nonBlocking", "b",
+                        true, "noDelay", "b", true, "acceptRate", "u", 10000, NULL);
         g_autofree char *other = test_listen(m->user, 0, -1, "paused", "b", true, "persistent", "b", true,
                                              NULL);
         uint16_t port = test_get_port(m->user, listener);
@@ -174,29 +174,23 @@ static void test_sockets_go_on(Machine *m, const void *data) {
 
 /* The owner has been told, and its socket is not revoked yet. */
 static void test_closing_ones_end(Machine *m, const void *data) {
-        g_autoptr(TestNotice) closed = NULL, again = NULL;
-        _cleanup_close_ int listening = -EBADF;
-        g_autofree char *listener = NULL, *error = NULL;
-        g_autoptr(TestCall) close = NULL;
-        uint16_t port;
-
         restart_prepare();
-        listener = test_listen(m->user, 0, -1, "delivery", "s", "socket", NULL);
-        port = test_get_port(m->user, listener);
-        listening = test_listener_call_fd(m->user, listener, "TakeSocket");
-        close = test_call_start(m->root,
-                                test_message_new(m->root, listener, TEST_LISTENER_INTERFACE, "Close"));
-        closed = test_client_wait_closed(m->user);
+        g_autofree char *listener = test_listen(m->user, 0, -1, "delivery", "s", "socket", NULL);
+        uint16_t port = test_get_port(m->user, listener);
+        _cleanup_close_ int listening = test_listener_call_fd(m->user, listener, "TakeSocket");
+        g_autoptr(TestCall) close = test_call_start(
+                        m->root, test_message_new(m->root, listener, TEST_LISTENER_INTERFACE, "Close"));
+        g_autoptr(TestNotice) closed = test_client_wait_closed(m->user);
         g_assert_cmpstr(closed->reason, ==, "administrator");
 
         restart_begin(m, data);
         (void) test_call_wait(close);
         g_assert_cmpstr(test_call_error(close), ==, SD_BUS_ERROR_NO_REPLY);
         restart_finish(m);
-        again = test_client_wait_closed(m->user);
+        g_autoptr(TestNotice) again = test_client_wait_closed(m->user);
         g_assert_cmpstr(again->listener, ==, listener);
         g_assert_cmpstr(again->reason, ==, "administrator");
-        error = test_listener_call_fails(m->user, listener, "TakeSocket");
+        g_autofree char *error = test_listener_call_fails(m->user, listener, "TakeSocket");
         g_assert_cmpstr(error, ==, SD_BUS_ERROR_UNKNOWN_OBJECT);
 
         (void) test_wait_fd(listening, POLLIN);

@@ -26,7 +26,7 @@ static TestChild *serve_as(const char *user, const char *const *argv) {
         g_assert_false(test_child_has_exited(child));
         return child;
 }
-#define SERVE_AS(user, ...) serve_as(user, (const char *const[]) { "tcpserversocketctl", __VA_ARGS__, NULL })
+#define SERVE_AS(user, ...) serve_as(user, WORDS("tcpserversocketctl", __VA_ARGS__))
 
 static void assert_curl(const char *url, const char *expected) {
         g_autofree char *got = machine_run("curl", "--silent", "--show-error", "--fail", "--max-time", "10",
@@ -139,14 +139,12 @@ MACHINE_TEST("a server without socket activation works") {
 
 /* A connection for which there can be no process now gets one later. */
 MACHINE_TEST("no process is left behind") {
-        static const char *const argv[] = { "prlimit", "--nproc=2", "tcpserversocketctl",
-                                            "listen",  "--inetd",   "8081",
-                                            "--",      "cat",       NULL };
         /* The kernel counts the processes of a user in all machines. */
         g_autofree char *uid = g_strdup_printf("%d", g_random_int_range(100000, INT32_MAX));
 
         g_free(machine_run("useradd", "--uid", uid, "carol", NULL));
-        g_autoptr(TestChild) server = serve_as("carol", argv);
+        g_autoptr(TestChild) server = serve_as("carol", WORDS("prlimit", "--nproc=2", "tcpserversocketctl",
+                                                              "listen", "--inetd", "8081", "--", "cat"));
         _cleanup_close_ int first = test_connect("127.0.0.1", 8081);
 
         test_send(first, "a", 1);
