@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The fixture of most bus tests: a bus, the service on it, one client. Includes the whole harness.
+/* The fixture of most bus tests: a bus, the service on it, one client. Includes the whole harness, and
+ * the system headers that most tests need.
  *
  *     TEST("a connection is handed over") {
  *             g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
@@ -12,9 +13,20 @@
  * the tests.
  */
 
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/macros.h"
 #include "bus/call.h"
 #include "bus/client.h"
 #include "bus/connections.h"
+#include "bus/keeper.h"
+#include "bus/kernel.h"
 #include "bus/loop.h"
 #include "bus/message-bus.h"
 #include "bus/net.h"

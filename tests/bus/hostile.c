@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-#include "base/macros.h"
 #include "bus/hostile.h"
 
 /* Lets the test be polkit. */

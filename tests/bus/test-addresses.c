@@ -2,17 +2,13 @@
 
 /* The addresses of listeners, the peers that reach them, and the text form of both ends. */
 
-#include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <net/if.h>
 #include <stddef.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
-#include <unistd.h>
 
-#include "base/macros.h"
 #include "bus/fixture.h"
 
 #define NOT_AVAILABLE "org.example.TCPServerSocket.Error.AddressNotAvailable"

@@ -2,12 +2,6 @@
 
 /* The ends of owners, of the service and of the bus, owners that stall, and their connections. */
 
-#include <poll.h>
-#include <signal.h>
-#include <stdio.h>
-#include <sys/socket.h>
-
-#include "base/macros.h"
 #include "bus/fixture.h"
 
 #define PEERS 28

@@ -5,10 +5,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include "base/macros.h"
 #include "bus/fixture.h"
 
 typedef struct Harness {

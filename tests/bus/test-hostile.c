@@ -5,7 +5,6 @@
  * service does not crash and does not grow.
  */
 
-#include "base/macros.h"
 #include "bus/hostile.h"
 #include "bus/random-call.h"
 

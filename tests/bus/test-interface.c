@@ -3,9 +3,7 @@
 /* Compares the interface description with the service. */
 
 #include <gio/gio.h>
-#include <string.h>
 
-#include "base/macros.h"
 #include "bus/fixture.h"
 
 #define INTROSPECTABLE "org.freedesktop.DBus.Introspectable"

@@ -2,7 +2,6 @@
 
 /* Listeners that outlive their owners' connections. */
 
-#include "base/macros.h"
 #include "bus/fixture.h"
 
 #define HAS_OWNER "org.example.TCPServerSocket.Error.HasOwner"

@@ -4,12 +4,8 @@
 
 #include <netinet/in.h>
 #include <stdlib.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include "base/macros.h"
 #include "bus/fixture.h"
-#include "bus/kernel.h"
 
 /* The resources of the service without a listener. */
 static unsigned count_fds(Fixture *f) {

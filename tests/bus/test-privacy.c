@@ -5,12 +5,8 @@
 
 #include <grp.h>
 #include <pwd.h>
-#include <signal.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
-#include <unistd.h>
 
-#include "base/macros.h"
 #include "bus/fixture.h"
 
 #define LISTENERS TEST_MANAGER_PATH "/listener"

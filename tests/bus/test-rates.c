@@ -2,9 +2,7 @@
 
 /* allowFrom, acceptRate, and the counters of connections. */
 
-#include "base/macros.h"
 #include "bus/fixture.h"
-#include "bus/kernel.h"
 
 /* The service may be early by so many µs, once, because it is late at other times. */
 #define EARLY 10000U

@@ -2,15 +2,10 @@
 
 /* The service as a program: arguments, exit status, output, notifications to its manager, and its log. */
 
-#include <fcntl.h>
-#include <poll.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
-#include "base/macros.h"
 #include "bus/fixture.h"
 
 #define NO_BUS "unix:path=/nonexistent/bus"

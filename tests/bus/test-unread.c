@@ -6,7 +6,6 @@
  * client. dbus-broker counts it against the client, and in the end disconnects it.
  */
 
-#include "base/macros.h"
 #include "bus/fixture.h"
 
 /* --- Calls of which the answers are counted --- */

@@ -2,11 +2,7 @@
 #include "ctl/serving.h"
 
 #include <linux/seccomp.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/syscall.h>
-
-#include "base/macros.h"
 
 static bool find_port(Tool *tool, uint16_t *ret) {
         g_autofree char *text = NULL;

@@ -2,13 +2,8 @@
 
 /* "listen --accept" and "--inetd": one COMMAND for each connection. */
 
-#include <signal.h>
-#include <string.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
-#include <unistd.h>
 
-#include "base/macros.h"
 #include "ctl/serving.h"
 
 /* Writes its environment and its descriptors to the connection. */

@@ -2,10 +2,6 @@
 
 /* --max-connections= and --max-connections-per-source=: excess connections wait, and are served later. */
 
-#include <signal.h>
-#include <sys/socket.h>
-
-#include "base/macros.h"
 #include "ctl/serving.h"
 
 /* Peers of an echo server. A peer that has its echo is served. */

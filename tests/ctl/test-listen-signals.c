@@ -3,11 +3,6 @@
 /* "listen" without --accept, and signals: shells, terminals and supervisors see what they would see of the
  * COMMAND alone. When the listener is gone, the COMMAND gets SIGTERM. */
 
-#include <signal.h>
-#include <string.h>
-#include <unistd.h>
-
-#include "base/macros.h"
 #include "ctl/serving.h"
 
 /* Writes the name of each signal, and exits at SIGTERM. They are blocked before "ready", because a signal

@@ -2,12 +2,9 @@
 
 /* "listen" without --accept: an unmodified server, as from socket activation. */
 
-#include <signal.h>
-#include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-#include "base/macros.h"
 #include "ctl/serving.h"
 
 TEST("passes several sockets to the command") {

@@ -2,9 +2,6 @@
 
 /* list, show, close, pause, resume, status: their effects, their text and their JSON. */
 
-#include <string.h>
-
-#include "base/macros.h"
 #include "ctl/tool.h"
 
 #define PERSISTENT "persistent", "b", true

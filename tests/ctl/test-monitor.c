@@ -2,13 +2,6 @@
 
 /* monitor shows connections and errors, and does not affect the clients. */
 
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <string.h>
-#include <unistd.h>
-
-#include "base/macros.h"
 #include "ctl/tool.h"
 
 /* From its return on, the monitor receives all messages. */

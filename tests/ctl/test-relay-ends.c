@@ -2,13 +2,8 @@
 
 /* "relay" when something ends early: a peer can tell incomplete data from complete data. */
 
-#include <poll.h>
-#include <signal.h>
 #include <sys/ioctl.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include "base/macros.h"
 #include "ctl/relayed.h"
 
 /* Reads to the end of the connection, which is 0 or an errno. Returns the number of bytes. */

@@ -2,15 +2,10 @@
 
 /* "relay" when a resource runs out: connections wait, and none is lost. */
 
-#include <fcntl.h>
 #include <pthread.h>
-#include <string.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
-#include <unistd.h>
 
-#include "base/macros.h"
 #include "ctl/relayed.h"
 
 static int compare(const void *a, const void *b) {

@@ -2,13 +2,8 @@
 
 /* "relay" passes all data on in both directions, until both sides have ended. */
 
-#include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
-#include <string.h>
-#include <sys/socket.h>
 
-#include "base/macros.h"
 #include "ctl/relayed.h"
 
 TEST_BY_BOTH("half-close") {

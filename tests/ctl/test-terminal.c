@@ -3,12 +3,9 @@
 /* Output on a terminal: colours, the pager, lines that fit. */
 
 #include <pwd.h>
-#include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
-#include "base/macros.h"
 #include "ctl/tool.h"
 
 #define ESCAPE "\033["

@@ -1,17 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "ctl/tool.h"
 
-#include <fcntl.h>
 #include <grp.h>
-#include <poll.h>
 #include <pty.h>
 #include <pwd.h>
-#include <signal.h>
-#include <string.h>
 #include <sys/ioctl.h>
-#include <unistd.h>
-
-#include "base/macros.h"
 
 typedef struct SetUp {
         int in, out, err;

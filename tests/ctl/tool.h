@@ -6,9 +6,7 @@
  * Environments are "VARIABLE=VALUE" to set, "VARIABLE" to unset; NULL-terminated or NULL. Variables
  * of the runner for colours, pagers and languages are not passed on. */
 
-#include <glib.h>
 #include <json-c/json.h>
-#include <stdbool.h>
 #include <sys/types.h>
 
 #include "bus/fixture.h"

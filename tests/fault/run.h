@@ -4,7 +4,6 @@
 /* A client of a service in which one call fails. Violations are collected, so that all faults are tried. */
 
 #include "bus/fixture.h"
-#include "bus/keeper.h"
 #include "fault/fault.h"
 
 #define PATIENCE_MS 6000U

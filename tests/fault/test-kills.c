@@ -7,12 +7,6 @@
  * channel, until its packet is sent.
  */
 
-#include <fcntl.h>
-#include <poll.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
-#include "base/macros.h"
 #include "bus/fixture.h"
 #include "fault/life.h"
 

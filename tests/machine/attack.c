@@ -2,12 +2,7 @@
 #include "machine/attack.h"
 
 #include <linux/sockios.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/ioctl.h>
-#include <sys/socket.h>
-
-#include "base/macros.h"
 
 /* A socket's buffer takes some 200 KiB on every kernel and with every setting that one meets. */
 #define OWN_MESSAGE_SIZE (16U * 1024)

@@ -1,18 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "machine/machine.h"
 
-#include <fcntl.h>
 #include <glib/gstdio.h>
 #include <grp.h>
 #include <pwd.h>
-#include <signal.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <systemd/sd-journal.h>
-#include <unistd.h>
-
-#include "base/macros.h"
 
 #define DROP_IN "/run/tcpserversocket/tcpserversocketd.conf.d/50-test.conf"
 #define UNIT_DROP_IN "/run/systemd/system/" MACHINE_UNIT ".d/50-test.conf"

@@ -11,14 +11,7 @@
  * A file without a main() of its own gets one that calls machine_init() and runs the tests.
  */
 
-#include "bus/call.h"
-#include "bus/client.h"
-#include "bus/connections.h"
-#include "bus/loop.h"
-#include "bus/message-bus.h"
-#include "bus/net.h"
-#include "bus/network.h"
-#include "bus/process.h"
+#include "bus/fixture.h"
 
 #define MACHINE_UNIT "tcpserversocketd.service"
 #define MACHINE_POLKIT "polkit.service"

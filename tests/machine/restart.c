@@ -2,14 +2,6 @@
 
 #include "machine/restart.h"
 
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
-#include "base/macros.h"
-#include "bus/call.h"
 #include "config.h"
 
 /* While this is there, the next process does not start. */

@@ -1,15 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "machine/soak-party.h"
 
-#include <fcntl.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
 #include <syslog.h>
 #include <systemd/sd-journal.h>
-#include <unistd.h>
-
-#include "base/macros.h"
-#include "bus/call.h"
 
 /* -------------------------------------------------------------------------------------------- peers */
 

@@ -2,14 +2,8 @@
 
 /* The service is started by calls and exits when idle, and no call is lost. */
 
-#include <errno.h>
-#include <signal.h>
-#include <string.h>
 #include <sys/stat.h>
-#include <systemd/sd-bus.h>
-#include <unistd.h>
 
-#include "base/macros.h"
 #include "machine/machine.h"
 
 #define MANAGER "org.example.TCPServerSocket", "/org/example/TCPServerSocket", "org.example.TCPServerSocket"

@@ -2,17 +2,11 @@
 
 /* Questions of polkit: its agent pkttyagent on a terminal of its own, with PAM. */
 
-#include <fcntl.h>
-#include <poll.h>
 #include <pty.h>
-#include <signal.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
-#include "base/macros.h"
 #include "machine/machine.h"
 
 #define GATE "/run/test-gate"

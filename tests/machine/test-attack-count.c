@@ -6,10 +6,7 @@
 
 #include <netinet/in.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include "base/macros.h"
 #include "base/message-ids.h"
 #include "machine/attack.h"
 

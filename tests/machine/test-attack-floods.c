@@ -3,10 +3,6 @@
 /* Clients that ask for as much as they can, or forge replies: none gets more than its share, and no other
  * client is affected. */
 
-#include <string.h>
-#include <sys/socket.h>
-
-#include "base/macros.h"
 #include "machine/attack.h"
 
 #define SERVICE_UNIT_LIMIT 1024U

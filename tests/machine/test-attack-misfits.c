@@ -4,15 +4,9 @@
  * other client is affected. */
 
 #include <grp.h>
-#include <poll.h>
 #include <pwd.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include "base/macros.h"
 #include "base/message-ids.h"
 #include "base/rate-limit.h"
 #include "machine/attack.h"

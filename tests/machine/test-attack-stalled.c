@@ -3,7 +3,6 @@
 /* Clients that get connections and never read: a bystander gets its connections as fast as before, and a
  * newcomer its listener. */
 
-#include "base/macros.h"
 #include "machine/attack.h"
 
 /* Rounds with and without them; more of both when the times differ too much. */

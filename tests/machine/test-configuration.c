@@ -2,10 +2,6 @@
 
 /* The configuration: its files, its effects, and its errors, which are not fatal. */
 
-#include <string.h>
-#include <unistd.h>
-
-#include "base/macros.h"
 #include "base/message-ids.h"
 #include "machine/machine.h"
 

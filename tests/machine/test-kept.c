@@ -3,12 +3,7 @@
 /* The fd store of systemd: many listeners, the stop of the unit, and a restart of the bus. */
 
 #include <netinet/in.h>
-#include <poll.h>
-#include <signal.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include "base/macros.h"
 #include "machine/machine.h"
 
 static uint64_t count_stored(void) {

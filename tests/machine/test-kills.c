@@ -4,9 +4,6 @@
  * each delivery. No connection is refused. One may be lost with each kill: the one that had been accepted and
  * not been stored yet. soak-party.h compares what the peers, the clients and the service count. */
 
-#include <signal.h>
-
-#include "base/macros.h"
 #include "machine/soak-party.h"
 
 #define PEERS 4U   /* of each listener at a time */

@@ -2,10 +2,6 @@
 
 /* The messages in the journal, and their limits. */
 
-#include <string.h>
-#include <unistd.h>
-
-#include "base/macros.h"
 #include "base/message-ids.h"
 #include "machine/machine.h"
 

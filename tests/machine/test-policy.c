@@ -2,9 +2,6 @@
 
 /* The bus, with its own policy and the project's, allows only the necessary messages. */
 
-#include <string.h>
-
-#include "base/macros.h"
 #include "machine/machine.h"
 
 /* Calls without arguments. Returns the error's name, or NULL. */

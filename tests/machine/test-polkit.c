@@ -2,10 +2,6 @@
 
 /* The authorization of Listen by the rules of the real polkitd. test-agent.c has its questions. */
 
-#include <signal.h>
-#include <string.h>
-
-#include "base/macros.h"
 #include "machine/machine.h"
 
 #define INTERACTIVE_REQUIRED SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED

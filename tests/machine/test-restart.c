@@ -2,13 +2,6 @@
 
 /* A restart loses nothing: after a crash, systemctl restart, and an upgrade, all is as it was. */
 
-#include <fcntl.h>
-#include <poll.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
-#include "base/macros.h"
-#include "bus/call.h"
 #include "machine/restart.h"
 
 static void test_signals_go_on(Machine *m, const void *data) {

@@ -2,11 +2,6 @@
 
 /* The tool runs real servers, which do not know the service, for a user without privileges. */
 
-#include <signal.h>
-#include <string.h>
-#include <unistd.h>
-
-#include "base/macros.h"
 #include "machine/machine.h"
 
 #define LOG "/run/test-serve.log"

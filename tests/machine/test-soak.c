@@ -6,12 +6,9 @@
  *
  * In the second half of the time the process is not ended, so that slow growth shows. */
 
-#include <signal.h>
 #include <syslog.h>
 #include <systemd/sd-journal.h>
-#include <unistd.h>
 
-#include "base/macros.h"
 #include "machine/soak-party.h"
 #include "machine/soak-usage.h"
 

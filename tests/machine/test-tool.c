@@ -2,9 +2,6 @@
 
 /* The tool as it is installed, with the real polkit: when it asks for a password. */
 
-#include <string.h>
-
-#include "base/macros.h"
 #include "ctl/tool.h"
 #include "machine/machine.h"
 

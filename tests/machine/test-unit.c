@@ -2,10 +2,6 @@
 
 /* The sandbox of the unit allows what the service needs, and no more. */
 
-#include <string.h>
-#include <unistd.h>
-
-#include "base/macros.h"
 #include "machine/machine.h"
 
 /* A forbidden system call kills the service, in place of an error that it could ignore. */
