@@ -21,7 +21,7 @@ static int on_accept_socket(sd_bus_message *message, void *data, sd_bus_error *e
 }
 
 int main(void) {
-        struct rlimit limit; /* 1024 by default; sd-bus leaves the bus when a descriptor exceeds it. */
+        struct rlimit limit; /* 1024 by default, too few to keep connections */
         sd_bus_message *reply;
         const char *path;
         uint16_t port;
