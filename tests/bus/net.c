@@ -22,10 +22,9 @@ static void resolve(const char *address, uint16_t port, struct sockaddr_storage 
         struct addrinfo hints = { .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM },
                         *info;
         char service[8];
-        int r;
 
         g_snprintf(service, sizeof(service), "%u", port);
-        r = getaddrinfo(address, service, &hints, &info);
+        int r = getaddrinfo(address, service, &hints, &info);
         if (r != 0)
                 g_error("%s: %s", address, gai_strerror(r));
         memcpy(ret, info->ai_addr, info->ai_addrlen);
@@ -36,10 +35,9 @@ static void resolve(const char *address, uint16_t port, struct sockaddr_storage 
 int test_connect_start(const char *source, const char *address, uint16_t port) {
         struct sockaddr_storage to, from;
         socklen_t length;
-        int fd;
 
         resolve(address, port, &to, &length);
-        fd = socket(to.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        int fd = socket(to.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         g_assert_no_errno(fd);
         if (source) {
                 socklen_t from_length;
@@ -68,7 +66,7 @@ static int finish_connect(int fd, unsigned milliseconds) {
                 return -1;
         /* Most are done at once, without a turn of the loop. */
         while ((n = poll(&poll_fd, 1, 0)) == 0 && test_now() < deadline)
-                g_assert_cmpint(sd_event_run(test_event(), 1000), >=, 0);
+                must(sd_event_run(test_event(), 1000));
         g_assert_no_errno(n);
         if (n == 0)
                 error = ETIMEDOUT;
@@ -96,11 +94,9 @@ int test_connect(const char *address, uint16_t port) {
 }
 
 int test_connect_from_neighbour(const char *address, uint16_t port) {
-        int fd;
-
         /* A socket stays in the namespace where it was made. */
         test_network_visit_neighbour();
-        fd = test_connect_start(NULL, address, port);
+        int fd = test_connect_start(NULL, address, port);
         test_network_return();
         fd = finish_connect(fd, TEST_DEADLINE_MS);
         g_assert_no_errno(fd);
@@ -212,9 +208,7 @@ int test_wait_end(int fd) {
 }
 
 unsigned test_channel_receive_packet(int channel, ChannelRecord *records, int *fds, size_t max) {
-        ssize_t n;
-
-        n = channel_receive(channel, MSG_DONTWAIT, records, fds, max);
+        ssize_t n = channel_receive(channel, MSG_DONTWAIT, records, fds, max);
         if (n == -EAGAIN) {
                 (void) test_wait_fd(channel, POLLIN);
                 n = channel_receive(channel, MSG_DONTWAIT, records, fds, max);

@@ -4,13 +4,10 @@
  */
 
 #include <linux/seccomp.h>
-#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 
-#include "base/macros.h"
 #include "bus/fixture.h"
 
 /* --- The kernel stops the service at each accept4() and asks this process what to do; seccomp_unotify(2) ---
@@ -71,7 +68,6 @@ static int on_accept(sd_event_source *source, int fd, uint32_t revents, void *us
                 struct seccomp_notif_resp call;
                 char space[512];
         } answer = {};
-        int error;
 
         if (!(revents & EPOLLIN))
                 return sd_event_source_set_enabled(source, SD_EVENT_OFF);
@@ -80,7 +76,7 @@ static int on_accept(sd_event_source *source, int fd, uint32_t revents, void *us
         if (ioctl(fd, SECCOMP_IOCTL_NOTIF_RECV, &question) < 0)
                 return 0;
 
-        error = watch->choose(watch);
+        int error = watch->choose(watch);
         answer.call.id = question.call.id;
         answer.call.error = -error;
         answer.call.flags = error == 0 ? SECCOMP_USER_NOTIF_FLAG_CONTINUE : 0;
@@ -102,9 +98,7 @@ static void accept_watch_set_up(AcceptWatch *watch, Fixture *fixture) {
         watch->filter = test_channel_receive(channel[0], &unused);
         close_fd(channel[0]);
         if (watch->filter >= 0)
-                g_assert_cmpint(sd_event_add_io(test_event(), &watch->source, watch->filter, EPOLLIN,
-                                                on_accept, watch),
-                                >=, 0);
+                must(sd_event_add_io(test_event(), &watch->source, watch->filter, EPOLLIN, on_accept, watch));
 }
 
 static void accept_watch_tear_down(AcceptWatch *watch, Fixture *fixture) {
@@ -169,19 +163,17 @@ TEST_OF("nothing about a listener is sent before the reply of Listen",
         for (unsigned i = 0; i < 3; i++) {
                 sd_bus_message *message = test_message_new(client, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE,
                                                            "Listen");
-                g_autoptr(TestCall) call = NULL;
-                g_autoptr(TestAccepted) accepted = NULL;
                 const char *listener;
 
-                g_assert_cmpint(sd_bus_message_append(message, "ia{sv}i", PORT, 0, -1), >=, 0);
-                call = test_call_start(client, message);
+                must(sd_bus_message_append(message, "ia{sv}i", PORT, 0, -1));
+                g_autoptr(TestCall) call = test_call_start(client, message);
                 g_assert_null(test_call_error(call));
-                g_assert_cmpint(sd_bus_message_read(test_call_wait(call), "o", &listener), >=, 0);
+                must(sd_bus_message_read(test_call_wait(call), "o", &listener));
 
                 /* If the service has not called accept() yet, it does at the first connection. */
                 if (w->peer < 0)
                         w->peer = test_connect_start(NULL, "127.0.0.1", PORT);
-                accepted = test_client_wait_accepted(client);
+                g_autoptr(TestAccepted) accepted = test_client_wait_accepted(client);
                 g_assert_cmpstr(accepted->listener, ==, listener);
                 g_assert_cmpuint(accepted->order, >, test_call_order(call));
                 test_assert_connected(w->peer, accepted->socket);
@@ -212,11 +204,10 @@ TEST("each of 200 connections at once is delivered once") {
         for (size_t i = 0; i < ELEMENTS(fds); i++) {
                 g_autoptr(TestAccepted) accepted = test_client_wait_accepted(f->client);
                 char own[6] = "";
-                size_t index;
 
                 g_assert_cmpuint(accepted->serial, ==, i + 1);
                 test_receive(accepted->socket, own, 5);
-                index = strtoul(own, NULL, 10);
+                size_t index = strtoul(own, NULL, 10);
                 g_assert_cmpuint(index, <, ELEMENTS(fds));
                 g_assert_cmpuint(accepted->remote_port, ==, test_local_port(fds[index]));
                 g_assert_true(g_hash_table_add(peers, GSIZE_TO_POINTER(index)));
@@ -331,13 +322,12 @@ TEST_HERE("errors of the host are reported once and pass") {
 
         for (size_t i = 0; i < ELEMENTS(errors); i++) {
                 g_autofree char *listener = test_listen(e->base.client, 0, -1, NULL);
-                g_autoptr(TestError) error = NULL;
 
                 for (unsigned n = 0; n < 3; n++)
                         plan(e, errors[i]);
                 assert_serves(e, listener);
 
-                error = test_client_wait_error(e->base.client);
+                g_autoptr(TestError) error = test_client_wait_error(e->base.client);
                 g_assert_cmpstr(error->listener, ==, listener);
                 g_assert_nonnull(strstr(error->message, g_strerror(errors[i])));
                 test_client_sync_service(e->base.client);
@@ -350,9 +340,6 @@ TEST_HERE("errors of the host are reported once and pass") {
 TEST_HERE("errors of the host do not use up the CPU") {
         g_autofree char *listener = test_listen(e->base.client, 0, -1, NULL);
         g_autofree char *other = test_listen(e->base.client, 0, -1, NULL);
-        _cleanup_close_ int peer = -EBADF;
-        g_autoptr(TestAccepted) accepted = NULL;
-        uint64_t start;
 
         if (!accept_watch_require(&e->watch))
                 return;
@@ -361,16 +348,15 @@ TEST_HERE("errors of the host do not use up the CPU") {
         test_client_sync_service(e->base.client);
         e->n_calls = 0;
         e->always = ENFILE;
-        peer = test_connect("::1", test_get_port(e->base.client, listener));
-        start = test_now();
+        _cleanup_close_ int peer = test_connect("::1", test_get_port(e->base.client, listener));
+        uint64_t start = test_now();
         test_wait_for(test_now() >= start + 2 * SECOND);
         g_assert_cmpuint(e->n_calls, >=, 3);
         g_assert_cmpuint(e->n_calls, <=, 10);
         g_assert_cmpuint(test_client_count_signals(e->base.client, "Error"), ==, 1);
 
         e->always = 0;
-        accepted = test_client_wait_accepted(e->base.client);
-        test_assert_connected(peer, accepted->socket);
+        test_client_expect_peer(e->base.client, NULL, peer);
         assert_serves(e, other);
         g_assert_cmpuint(test_client_count_signals(e->base.client, "Error"), ==, 1);
 }
@@ -383,16 +369,13 @@ TEST_HERE("errors of the socket end the listener") {
                 return;
 
         for (size_t i = 0; i < ELEMENTS(errors); i++) {
-                g_autofree char *listener = test_listen(e->base.client, 0, -1, NULL), *gone = NULL;
+                g_autofree char *listener = test_listen(e->base.client, 0, -1, NULL);
                 uint16_t port = test_get_port(e->base.client, listener);
-                _cleanup_close_ int peer = -EBADF;
-                g_autoptr(TestError) error = NULL;
-                g_autoptr(TestNotice) closed = NULL;
 
                 plan(e, errors[i]);
-                peer = test_connect("::1", port);
-                error = test_client_wait_error(e->base.client);
-                closed = test_client_wait_closed(e->base.client);
+                _cleanup_close_ int peer = test_connect("::1", port);
+                g_autoptr(TestError) error = test_client_wait_error(e->base.client);
+                g_autoptr(TestNotice) closed = test_client_wait_closed(e->base.client);
                 g_assert_cmpstr(error->listener, ==, listener);
                 g_assert_nonnull(strstr(error->message, g_strerror(errors[i])));
                 g_assert_cmpstr(closed->listener, ==, listener);
@@ -400,8 +383,8 @@ TEST_HERE("errors of the socket end the listener") {
                 g_assert_cmpuint(error->order, <, closed->order);
                 (void) test_wait_end(peer);
                 g_assert_false(test_service_is_listening(e->base.service, port));
-                gone = test_listener_call_fails(e->base.client, listener, "Pause");
-                g_assert_cmpstr(gone, ==, SD_BUS_ERROR_UNKNOWN_OBJECT);
+                test_assert_text(test_listener_call_fails(e->base.client, listener, "Pause"),
+                                 SD_BUS_ERROR_UNKNOWN_OBJECT);
                 assert_serves(e, other);
         }
         g_assert_cmpuint(test_client_count_signals(e->base.client, "Error"), ==, ELEMENTS(errors));
@@ -412,21 +395,16 @@ TEST_HERE("errors of the socket end the listener") {
 TEST_HERE("errors of the socket end the listener also inside Resume and Listen") {
         g_autofree char *listener = test_listen(e->base.client, 0, -1, "paused", "b", true, NULL);
         _cleanup_close_ int peer = test_connect("::1", test_get_port(e->base.client, listener));
-        g_autoptr(TestNotice) closed = NULL, second = NULL;
-        g_autofree char *next = NULL;
 
         if (!accept_watch_require(&e->watch))
                 return;
 
         plan(e, EINVAL);
         test_listener_call(e->base.client, listener, "Resume");
-        closed = test_client_wait_closed(e->base.client);
-        g_assert_cmpstr(closed->reason, ==, "error");
+        test_client_expect_closed(e->base.client, NULL, "error");
         (void) test_wait_end(peer);
 
         plan(e, EINVAL);
-        next = test_listen(e->base.client, 0, -1, NULL);
-        second = test_client_wait_closed(e->base.client);
-        g_assert_cmpstr(second->listener, ==, next);
-        g_assert_cmpstr(second->reason, ==, "error");
+        g_autofree char *next = test_listen(e->base.client, 0, -1, NULL);
+        test_client_expect_closed(e->base.client, next, "error");
 }

@@ -3,14 +3,9 @@
 /* A dbus-daemon that is short of descriptors. When it cannot take one that comes with a message, it ends the
  * connection that the message came from: ours. Nothing of that is silent. */
 
-#include <poll.h>
-#include <string.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 
-#include "base/macros.h"
 #include "bus/fixture.h"
-#include "bus/kernel.h"
 
 #define BUS_LIMIT 200U
 #define BUS_OWN 8U
@@ -104,18 +99,17 @@ TEST_HERE("a bus with enough descriptors delivers all connections") {
 
 /* With none to spare, the very first one is too much. */
 TEST_HERE("a bus without descriptors ends the service") {
-        g_autofree char *log = NULL, *lost = NULL;
         Short s;
 
         short_init(&s, f, 0);
         s.peers[0] = test_connect("::1", s.ports[0]);
         s.n_peers = 1;
-        lost = g_strdup_printf("Connection from ::1 port %u lost: the service stops",
-                               test_local_port(s.peers[0]));
+        g_autofree char *lost = g_strdup_printf("Connection from ::1 port %u lost: the service stops",
+                                                test_local_port(s.peers[0]));
         g_assert_cmpuint(short_wait_peers(&s), ==, 0);
         /* systemd starts it again then. */
         g_assert_cmpint(test_service_wait_exit(f->service), ==, 1);
-        log = test_service_log(f->service);
+        g_autofree char *log = test_service_log(f->service);
         g_assert_nonnull(strstr(log, "The connection to the bus is lost"));
         g_assert_nonnull(strstr(log, lost));
         test_wait_for(!test_bus_service_owner(f->bus));
@@ -125,12 +119,11 @@ TEST_HERE("a bus without descriptors ends the service") {
 /* Between the two either may happen, but nothing else. */
 TEST_HERE("a bus with few descriptors delivers all connections or ends the service") {
         g_autofree char *log = NULL;
-        unsigned served;
         Short s;
 
         short_init(&s, f, 3);
         short_connect(&s, LISTENERS * PEERS);
-        served = short_wait_peers(&s);
+        unsigned served = short_wait_peers(&s);
         g_test_message("%u of %u were served", served, LISTENERS * PEERS);
         if (served < LISTENERS * PEERS) {
                 g_assert_cmpint(test_service_wait_exit(f->service), ==, 1);

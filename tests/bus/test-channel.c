@@ -3,14 +3,8 @@
 /* Delivery "channel": what it carries, when, and how it ends. */
 
 #include <arpa/inet.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <sys/socket.h>
 
-#include "base/macros.h"
 #include "bus/fixture.h"
-#include "bus/kernel.h"
 
 typedef struct Channel {
         Fixture *f;
@@ -50,7 +44,7 @@ static void channel_expect(Channel *c, unsigned n) {
                 _cleanup_close_ int fd = test_channel_receive(c->fd, &serial);
                 unsigned number;
 
-                g_assert_cmpint(fd, >=, 0);
+                must(fd);
                 g_assert_cmpuint(serial, ==, c->n_received + 1);
                 test_receive(fd, &number, sizeof(number));
                 g_assert_cmpuint(number, ==, c->n_received);
@@ -109,10 +103,9 @@ static unsigned receive_bytes(int channel, char bytes[static 4096], int fds[stat
                 .msg_controllen = sizeof(control),
         };
         struct cmsghdr *rights;
-        ssize_t n;
 
         (void) test_wait_fd(channel, POLLIN);
-        n = recvmsg(channel, &message, MSG_DONTWAIT);
+        ssize_t n = recvmsg(channel, &message, MSG_DONTWAIT);
         g_assert_cmpint(n, >, 0);
         g_assert_cmpint(n % 64, ==, 0);
         g_assert_cmpint(message.msg_flags & (MSG_TRUNC | MSG_CTRUNC), ==, 0);
@@ -195,14 +188,13 @@ TEST("a packet has the addresses also if the peer has reset the connection") {
         const struct linger at_once = { .l_onoff = 1 };
         struct sockaddr_storage storage;
         socklen_t size = sizeof(storage);
-        uint16_t peer_port;
         char bytes[4096];
         int fds[64], peer;
         Channel c;
 
         channel_listen(&c, f);
         peer = test_connect("::1", c.port);
-        peer_port = test_local_port(peer);
+        uint16_t peer_port = test_local_port(peer);
         test_send(peer, "last words", 10);
         g_assert_no_errno(setsockopt(peer, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once)));
         (void) close(peer);
@@ -232,26 +224,22 @@ TEST("nothing is accepted before the channel is open") {
 }
 
 TEST("a channel can be opened once") {
-        g_autofree char *again = NULL, *after = NULL;
         Channel c;
 
         channel_open(&c, f);
-        again = test_listener_call_fails(f->client, c.listener, "OpenChannel");
-        g_assert_cmpstr(again, ==, ALREADY_TAKEN);
+        test_assert_text(test_listener_call_fails(f->client, c.listener, "OpenChannel"), ALREADY_TAKEN);
         channel_connect(&c, 1);
         channel_expect(&c, 1);
-        after = test_listener_call_fails(f->client, c.listener, "OpenChannel");
-        g_assert_cmpstr(after, ==, ALREADY_TAKEN);
+        test_assert_text(test_listener_call_fails(f->client, c.listener, "OpenChannel"), ALREADY_TAKEN);
         channel_done(&c);
 }
 
 /* The kernel has what the channel has no room for. */
 TEST("a full channel stops accepting until it is read") {
-        unsigned fds;
         Channel c;
 
         channel_open(&c, f);
-        fds = test_service_count_fds(f->service);
+        unsigned fds = test_service_count_fds(f->service);
         channel_connect(&c, UNREAD_MAX + 36);
         channel_assert_counters(&c, UNREAD_MAX, 0);
         g_assert_cmpuint(test_service_count_queued(f->service, c.port), ==, 36);
@@ -446,12 +434,11 @@ TEST("Pause and Resume apply to channels") {
 TEST("closing the channel closes the listener and its unread connections") {
         unsigned fds = test_service_count_fds(f->service);
         uint64_t serial;
-        _cleanup_close_ int taken = -EBADF;
         Channel c;
 
         channel_open(&c, f);
         channel_connect(&c, 10);
-        taken = test_channel_receive(c.fd, &serial);
+        _cleanup_close_ int taken = test_channel_receive(c.fd, &serial);
         c.n_received++;
         channel_expect(&c, 2);
         channel_assert_counters(&c, 10, 3);
@@ -500,10 +487,8 @@ static bool is_on_bus(TestClient *asker, const char *name) {
         g_autoptr(sd_bus_message) reply = NULL;
         int owned;
 
-        g_assert_cmpint(sd_bus_call_method(test_client_bus(asker), "org.freedesktop.DBus",
-                                           "/org/freedesktop/DBus", "org.freedesktop.DBus", "NameHasOwner",
-                                           NULL, &reply, "s", name),
-                        >=, 0);
+        must(sd_bus_call_method(test_client_bus(asker), "org.freedesktop.DBus", "/org/freedesktop/DBus",
+                                "org.freedesktop.DBus", "NameHasOwner", NULL, &reply, "s", name));
         g_assert_cmpint(sd_bus_message_read(reply, "b", &owned), >, 0);
         return owned;
 }
@@ -614,10 +599,9 @@ TEST("a channel ends with the owner of its listener") {
 TEST("closed channels do not count against MaxChannelsPerUser") {
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_CHANNEL, "persistent", "b", true,
                                                 NULL);
-        unsigned fds;
 
         test_client_sync_service(f->client);
-        fds = test_service_count_fds(f->service);
+        unsigned fds = test_service_count_fds(f->service);
         for (unsigned i = 0; i < 70; i++) {
                 int channel = test_listener_call_fd(f->client, listener, "OpenChannel");
 

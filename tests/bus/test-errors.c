@@ -2,18 +2,14 @@
 
 /* The service runs out of descriptors; a listening socket fails; no descriptor leaks. */
 
-#include <sys/socket.h>
-
-#include "base/macros.h"
 #include "bus/fixture.h"
-#include "bus/kernel.h"
 
 #define SECOND UINT64_C(1000000)
 
 /* One that says something to the person who reads it, and to the one who looks into the source. */
 static void assert_error_is_good(const TestError *error, const char *listener, const char *reason) {
         const char *root = g_getenv("TEST_SOURCE_ROOT");
-        g_autofree char *path = NULL, *source = NULL;
+        g_autofree char *source = NULL;
         g_autoptr(GError) failure = NULL;
         uint32_t line = error->line;
 
@@ -31,7 +27,7 @@ static void assert_error_is_good(const TestError *error, const char *listener, c
         g_assert_true(g_str_has_suffix(error->filename, ".c"));
         g_assert_null(strchr(error->filename, '/'));
         g_assert_nonnull(root);
-        path = g_build_filename(root, "src", "daemon", "listener", error->filename, NULL);
+        g_autofree char *path = g_build_filename(root, "src", "daemon", "listener", error->filename, NULL);
         (void) g_file_get_contents(path, &source, NULL, &failure);
         g_assert_no_error(failure);
 
@@ -50,7 +46,7 @@ TEST("reasons are in English in any locale") {
         g_autofree char *variable = g_strdup_printf("LOCPATH=%s", test_bus_directory(f->bus));
         const char *const localedef[] = { "localedef", "-i", "de_DE", "-f", "ISO-8859-1", locale, NULL };
         const char *const environment[] = { variable, "LC_ALL=de_DE.ISO-8859-1", NULL };
-        g_autofree char *error = NULL, *message = NULL;
+        g_autofree char *message = NULL;
         int status;
 
         if (!g_spawn_sync(NULL, (char **) localedef, NULL,
@@ -63,31 +59,26 @@ TEST("reasons are in English in any locale") {
 
         fixture_restart_service(f, &(TestServiceOptions) { .environment = environment });
         /* TCP has no multicast. */
-        error = test_listen_fails(f->client, &message, 0, -1, "localAddress", "s", "ff0e::1", NULL);
-        g_assert_cmpstr(error, ==, SD_BUS_ERROR_INVALID_ARGS);
+        test_assert_text(test_listen_fails(f->client, &message, 0, -1, "localAddress", "s", "ff0e::1", NULL),
+                         SD_BUS_ERROR_INVALID_ARGS);
         g_assert_nonnull(strstr(message, ": Invalid argument ["));
 }
 
 TEST("without free descriptors, accepting is suspended, reported once, and resumed") {
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         uint16_t port = test_get_port(f->client, listener);
-        _cleanup_close_ int a = -EBADF, b = -EBADF;
-        g_autoptr(TestError) error = NULL;
-        g_autoptr(TestAccepted) first = NULL, second = NULL;
-        uint64_t start, cpu;
-        unsigned limit;
 
         test_settle(f->client); /* the first question whether it takes descriptors is over */
-        limit = test_service_spare_fds(f->service, 0);
-        a = test_connect("::1", port);
-        b = test_connect("::1", port);
+        unsigned limit = test_service_spare_fds(f->service, 0);
+        _cleanup_close_ int a = test_connect("::1", port);
+        _cleanup_close_ int b = test_connect("::1", port);
         test_send(a, "patience", 8);
-        error = test_client_wait_error(f->client);
+        g_autoptr(TestError) error = test_client_wait_error(f->client);
         assert_error_is_good(error, listener, "Too many open files");
 
         /* All the while it has something to accept and cannot. */
-        start = test_now();
-        cpu = test_service_cpu_time(f->service);
+        uint64_t start = test_now();
+        uint64_t cpu = test_service_cpu_time(f->service);
         test_wait_for(test_now() >= start + 2 * SECOND);
         cpu = test_service_cpu_time(f->service) - cpu;
         g_assert_cmpuint(cpu, <, SECOND / 4);
@@ -98,8 +89,8 @@ TEST("without free descriptors, accepting is suspended, reported once, and resum
         g_assert_cmpuint(test_service_count_queued(f->service, port), ==, 2);
 
         test_service_limit_fds(f->service, limit);
-        first = test_client_wait_accepted(f->client);
-        second = test_client_wait_accepted(f->client);
+        g_autoptr(TestAccepted) first = test_client_wait_accepted(f->client);
+        g_autoptr(TestAccepted) second = test_client_wait_accepted(f->client);
         test_expect(first->socket, "patience");
         test_assert_connected(a, first->socket);
         test_assert_connected(b, second->socket);
@@ -112,17 +103,12 @@ TEST("each episode without free descriptors is reported") {
         uint16_t port = test_get_port(f->client, listener);
 
         for (unsigned episode = 1; episode <= 2; episode++) {
-                _cleanup_close_ int peer = -EBADF, quick = -EBADF;
-                g_autoptr(TestError) error = NULL;
-                unsigned limit;
-                uint64_t end;
-
                 test_wait_for(test_get_u64(f->client, listener, "Accepted") ==
                               test_get_u64(f->client, listener, "Delivered"));
                 test_settle(f->client); /* the first question whether it takes descriptors is over */
-                limit = test_service_spare_fds(f->service, 0);
-                peer = test_connect("::1", port);
-                error = test_client_wait_error(f->client);
+                unsigned limit = test_service_spare_fds(f->service, 0);
+                _cleanup_close_ int peer = test_connect("::1", port);
+                g_autoptr(TestError) error = test_client_wait_error(f->client);
                 assert_error_is_good(error, listener, "Too many open files");
                 test_service_limit_fds(f->service, limit);
                 test_accepted_free(test_client_wait_accepted(f->client));
@@ -132,7 +118,7 @@ TEST("each episode without free descriptors is reported") {
                               test_get_u64(f->client, listener, "Delivered"));
                 test_settle(f->client); /* the first question whether it takes descriptors is over */
                 limit = test_service_spare_fds(f->service, 0);
-                quick = test_connect("::1", port);
+                _cleanup_close_ int quick = test_connect("::1", port);
                 test_wait_for(test_service_count_queued(f->service, port) == 1);
                 test_settle(f->client);
                 test_service_limit_fds(f->service, limit);
@@ -140,7 +126,7 @@ TEST("each episode without free descriptors is reported") {
                 g_assert_cmpuint(test_client_count_signals(f->client, "Error"), ==, episode);
 
                 /* When it has worked for a second, it is over. */
-                end = test_now() + 2 * SECOND;
+                uint64_t end = test_now() + 2 * SECOND;
                 test_wait_for(episode == 2 || test_now() >= end);
         }
 }
@@ -152,17 +138,15 @@ TEST("with few free descriptors, no connection is lost") {
                 uint16_t port = test_get_port(f->client, listener);
                 unsigned n_errors = test_client_count_signals(f->client, "Error"), n;
                 int peers[10];
-                unsigned limit;
-                uint64_t start, cpu;
 
                 test_settle(f->client); /* the first question whether it takes descriptors is over */
-                limit = test_service_spare_fds(f->service, spare);
+                unsigned limit = test_service_spare_fds(f->service, spare);
                 for (size_t i = 0; i < ELEMENTS(peers); i++) {
                         peers[i] = test_connect("::1", port);
                         test_send(peers[i], &i, sizeof(i));
                 }
-                start = test_now();
-                cpu = test_service_cpu_time(f->service);
+                uint64_t start = test_now();
+                uint64_t cpu = test_service_cpu_time(f->service);
                 test_wait_for(test_now() >= start + SECOND);
                 g_assert_cmpuint(test_service_cpu_time(f->service) - cpu, <, SECOND / 4);
                 test_settle(f->client);
@@ -192,27 +176,24 @@ TEST("without free descriptors, other calls work") {
         g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         g_autofree char *theirs = test_listen(other, 0, -1, NULL);
-        g_autofree char *listen = NULL, *text = NULL;
+        g_autofree char *text = NULL;
         _cleanup_close_ int old = test_connect("::1", test_get_port(f->client, listener)), a = -EBADF,
                             b = -EBADF;
         g_autoptr(TestAccepted) accepted = test_client_wait_accepted(f->client);
-        g_autoptr(TestError) error = NULL, their_error = NULL;
-        unsigned limit;
 
         test_wait_for(test_get_u64(f->client, listener, "Delivered") == 1);
         test_settle(f->client); /* the first question whether it takes descriptors is over */
-        limit = test_service_spare_fds(f->service, 0);
+        unsigned limit = test_service_spare_fds(f->service, 0);
         a = test_connect("::1", test_get_port(f->client, listener));
         b = test_connect("::1", test_get_port(other, theirs));
-        error = test_client_wait_error(f->client);
-        their_error = test_client_wait_error(other);
+        g_autoptr(TestError) error = test_client_wait_error(f->client);
+        g_autoptr(TestError) their_error = test_client_wait_error(other);
         assert_error_is_good(error, listener, "Too many open files");
         assert_error_is_good(their_error, theirs, "Too many open files");
 
         test_assert_connected(old, accepted->socket);
         g_assert_true(test_get_bool(other, theirs, "Paused") == false);
-        listen = test_listen_fails(other, &text, 0, -1, NULL);
-        g_assert_cmpstr(listen, ==, SD_BUS_ERROR_LIMITS_EXCEEDED);
+        test_assert_text(test_listen_fails(other, &text, 0, -1, NULL), SD_BUS_ERROR_LIMITS_EXCEEDED);
 
         /* Back-off and Pause are not the same. */
         test_listener_call(other, theirs, "Pause");
@@ -228,12 +209,10 @@ TEST("without free descriptors, other calls work") {
 TEST("without free descriptors, a listener can be closed") {
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         uint16_t port = test_get_port(f->client, listener);
-        _cleanup_close_ int peer = -EBADF;
-        unsigned limit;
 
         test_settle(f->client); /* the first question whether it takes descriptors is over */
-        limit = test_service_spare_fds(f->service, 0);
-        peer = test_connect("::1", port);
+        unsigned limit = test_service_spare_fds(f->service, 0);
+        _cleanup_close_ int peer = test_connect("::1", port);
         test_error_free(test_client_wait_error(f->client));
         test_listener_call(f->client, listener, "Close");
         (void) test_wait_end(peer);
@@ -243,11 +222,8 @@ TEST("without free descriptors, a listener can be closed") {
 }
 
 TEST("some descriptors are reserved for connections") {
-        _cleanup_close_ int lifeline = -EBADF, peer = -EBADF;
-        g_autoptr(TestAccepted) accepted = NULL;
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         const char *wrapper = g_getenv("TEST_SERVICE_WRAPPER");
-        unsigned limit, n_fds;
         bool full = false;
 
         if (wrapper && wrapper[0] != '\0') {
@@ -255,14 +231,13 @@ TEST("some descriptors are reserved for connections") {
                 return;
         }
 
-        limit = test_service_spare_fds(f->service, 300);
+        unsigned limit = test_service_spare_fds(f->service, 300);
         for (unsigned i = 0; i < 300 && !full; i++) {
                 sd_bus_message *message = test_message_new(f->client, TEST_MANAGER_PATH,
                                                            TEST_MANAGER_INTERFACE, "Listen");
-                g_autoptr(TestCall) call = NULL;
 
-                g_assert_cmpint(sd_bus_message_append(message, "ia{sv}i", 0, 0, -1), >=, 0);
-                call = test_call_start(f->client, message);
+                must(sd_bus_message_append(message, "ia{sv}i", 0, 0, -1));
+                g_autoptr(TestCall) call = test_call_start(f->client, message);
                 full = test_call_error(call) != NULL;
                 if (full)
                         g_assert_cmpstr(test_call_error(call), ==, SD_BUS_ERROR_LIMITS_EXCEEDED);
@@ -270,20 +245,17 @@ TEST("some descriptors are reserved for connections") {
         g_assert_true(full);
 
         test_settle(f->client);
-        n_fds = test_service_count_fds(f->service);
+        unsigned n_fds = test_service_count_fds(f->service);
         for (unsigned i = 0; i < 16; i++) {
-                g_autofree char *error = test_listener_call_fails(f->client, listener, "OpenLifeline");
-
-                g_assert_cmpstr(error, ==, SD_BUS_ERROR_LIMITS_EXCEEDED);
+                test_assert_text(test_listener_call_fails(f->client, listener, "OpenLifeline"),
+                                 SD_BUS_ERROR_LIMITS_EXCEEDED);
         }
         test_settle(f->client);
         g_assert_cmpuint(test_service_count_fds(f->service), ==, n_fds);
 
         test_service_limit_fds(f->service, limit);
-        lifeline = test_listener_call_fd(f->client, listener, "OpenLifeline");
-        peer = test_connect("::1", test_get_port(f->client, listener));
-        accepted = test_client_wait_accepted(f->client);
-        test_assert_connected(peer, accepted->socket);
+        _cleanup_close_ int lifeline = test_listener_call_fd(f->client, listener, "OpenLifeline");
+        test_assert_served(f->client, listener, "::1");
         g_assert_cmpuint(test_client_count_signals(f->client, "Closed"), ==, 0);
 }
 
@@ -294,23 +266,19 @@ TEST("a socket that fails ends its listener") {
         uint16_t port = test_get_port(f->client, listener), other_port = test_get_port(f->client, other);
         _cleanup_close_ int peer = test_connect("::1", port), copy = -EBADF, later = -EBADF;
         g_autoptr(TestAccepted) accepted = test_client_wait_accepted(f->client), next = NULL;
-        g_autoptr(TestError) error = NULL;
-        g_autoptr(TestNotice) closed = NULL;
-        g_autofree char *gone = NULL;
 
         copy = test_service_copy_listening_socket(f->service, port);
         if (copy < 0)
                 return;
         g_assert_no_errno(shutdown(copy, SHUT_RDWR));
 
-        error = test_client_wait_error(f->client);
+        g_autoptr(TestError) error = test_client_wait_error(f->client);
         assert_error_is_good(error, listener, "Invalid argument");
-        closed = test_client_wait_closed(f->client);
+        g_autoptr(TestNotice) closed = test_client_wait_closed(f->client);
         g_assert_cmpstr(closed->listener, ==, listener);
         g_assert_cmpstr(closed->reason, ==, "error");
         g_assert_cmpuint(error->order, <, closed->order);
-        gone = test_listener_call_fails(f->client, listener, "Close");
-        g_assert_cmpstr(gone, ==, SD_BUS_ERROR_UNKNOWN_OBJECT);
+        test_assert_text(test_listener_call_fails(f->client, listener, "Close"), SD_BUS_ERROR_UNKNOWN_OBJECT);
 
         test_assert_connected(peer, accepted->socket);
         later = test_connect("::1", other_port);
@@ -322,12 +290,11 @@ TEST("a socket that fails ends its listener") {
 }
 
 TEST("fifty listeners with a thousand connections leave no descriptors behind") {
-        g_autoptr(GHashTable) before = NULL, after = NULL;
         GHashTableIter iterator;
         void *number;
 
         test_client_sync_service(f->client);
-        before = test_service_list_fds(f->service);
+        g_autoptr(GHashTable) before = test_service_list_fds(f->service);
 
         for (unsigned i = 0; i < 50; i++) {
                 g_autoptr(TestClient) owner = test_client_new(f->bus, (uid_t) -1);
@@ -351,7 +318,7 @@ TEST("fifty listeners with a thousand connections leave no descriptors behind") 
         }
 
         test_wait_for(test_service_count_fds(f->service) == g_hash_table_size(before));
-        after = test_service_list_fds(f->service);
+        g_autoptr(GHashTable) after = test_service_list_fds(f->service);
         g_hash_table_iter_init(&iterator, before);
         while (g_hash_table_iter_next(&iterator, &number, NULL))
                 g_assert_true(g_hash_table_contains(after, number));

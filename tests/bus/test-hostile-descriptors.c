@@ -2,12 +2,6 @@
 
 /* No descriptor of a client enters the service. */
 
-#include <fcntl.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
-#include "base/macros.h"
 #include "bus/hostile.h"
 
 static void append_descriptors(sd_bus_message *m, unsigned n) {
@@ -15,14 +9,12 @@ static void append_descriptors(sd_bus_message *m, unsigned n) {
 
         g_assert_no_errno(fd);
         while (n-- > 0)
-                g_assert_cmpint(sd_bus_message_append(m, "h", fd), >=, 0);
+                must(sd_bus_message_append(m, "h", fd));
 }
 
 static void assert_denied(TestClient *client, sd_bus_message *m, unsigned n) {
-        g_autoptr(TestCall) call = NULL;
-
         append_descriptors(m, n);
-        call = test_call_start(client, m);
+        g_autoptr(TestCall) call = test_call_start(client, m);
         g_assert_cmpstr(test_call_error(call), ==, SD_BUS_ERROR_ACCESS_DENIED);
 }
 
@@ -47,15 +39,15 @@ HOSTILE_TEST("calls with a descriptor are refused by the bus, also those of root
         for (unsigned n = 0; n < 2 * G_N_ELEMENTS(numbers); n++) {
                 TestClient *client = n % 2 == 0 ? h->attackers[0] : h->fixture.client;
                 uint16_t port = test_free_port();
-                sd_bus_message *m;
 
                 for (size_t i = 0; i < G_N_ELEMENTS(calls); i++)
                         assert_denied(client,
                                       test_message_new(client, calls[i].path, calls[i].interface,
                                                        calls[i].member),
                                       numbers[n / 2]);
-                m = test_message_new(client, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE, "Listen");
-                g_assert_cmpint(sd_bus_message_append(m, "ia{sv}i", (int) port, 0, -1), >=, 0);
+                sd_bus_message *m = test_message_new(client, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE,
+                                                     "Listen");
+                must(sd_bus_message_append(m, "ia{sv}i", (int) port, 0, -1));
                 assert_denied(client, m, numbers[n / 2]);
                 test_client_sync_service(h->fixture.client);
                 g_assert_false(test_service_is_listening(h->fixture.service, port));
@@ -71,28 +63,27 @@ static int on_question(sd_bus_message *m, void *userdata, sd_bus_error *error) {
             0)
                 return 0;
         if ((*n_answers)++ % 2 == 1)
-                g_assert_cmpint(sd_bus_message_new_method_errorf(m, &reply, SD_BUS_ERROR_FAILED, "Failed"),
-                                >=, 0);
+                must(sd_bus_message_new_method_errorf(m, &reply, SD_BUS_ERROR_FAILED, "Failed"));
         else {
-                g_assert_cmpint(sd_bus_message_new_method_return(m, &reply), >=, 0);
-                g_assert_cmpint(sd_bus_message_append(reply, "(bba{ss})", true, false, 0), >=, 0);
+                must(sd_bus_message_new_method_return(m, &reply));
+                must(sd_bus_message_append(reply, "(bba{ss})", true, false, 0));
         }
         append_descriptors(reply, 1);
-        g_assert_cmpint(sd_bus_send(sd_bus_message_get_bus(m), reply, NULL), >=, 0);
+        must(sd_bus_send(sd_bus_message_get_bus(m), reply, NULL));
         return 1;
 }
 
 /* dbus-broker has no policy for replies. */
 HOSTILE_TEST("dbus-daemon passes on no reply with a descriptor") {
-        unsigned fds, n_answers = 0;
+        unsigned n_answers = 0;
 
         if (h->skipped)
                 return;
         g_clear_pointer(&h->polkit, test_client_free);
         h->polkit = test_client_new_full(h->fixture.bus, (uid_t) -1, TEST_CLIENT_NO_MATCH);
-        g_assert_cmpint(sd_bus_add_filter(test_client_bus(h->polkit), NULL, on_question, &n_answers), >=, 0);
+        must(sd_bus_add_filter(test_client_bus(h->polkit), NULL, on_question, &n_answers));
         test_call_driver(h->polkit, "RequestName", "su", "org.freedesktop.PolicyKit1", 0);
-        fds = test_service_count_fds(h->fixture.service);
+        unsigned fds = test_service_count_fds(h->fixture.service);
         for (unsigned n = 0; n < 2; n++) {
                 g_autoptr(TestCall) call = test_listen_start(h->attackers[n], 0, false);
 
@@ -114,7 +105,7 @@ static int count_signal(sd_bus_message *m, void *userdata, sd_bus_error *error) 
         unsigned *count = userdata;
         uint8_t type;
 
-        g_assert_cmpint(sd_bus_message_get_type(m, &type), >=, 0);
+        must(sd_bus_message_get_type(m, &type));
         if (type == SD_BUS_MESSAGE_SIGNAL && g_strcmp0(sd_bus_message_get_interface(m), "com.example") == 0)
                 (*count)++;
         return 0;
@@ -126,18 +117,15 @@ HOSTILE_TEST("the service's user receives no signal with a descriptor, even with
 
         if (h->skipped)
                 return;
-        g_assert_cmpint(sd_bus_add_filter(test_client_bus(h->fixture.client), &filter, count_signal, &count),
-                        >=, 0);
+        must(sd_bus_add_filter(test_client_bus(h->fixture.client), &filter, count_signal, &count));
         for (unsigned n_fds = 2; n_fds-- > 0;) {
                 g_autoptr(sd_bus_message) m = NULL;
 
-                g_assert_cmpint(sd_bus_message_new_signal(test_client_bus(h->attackers[0]), &m,
-                                                          "/com/example", "com.example", "Signal"),
-                                >=, 0);
+                must(sd_bus_message_new_signal(test_client_bus(h->attackers[0]), &m, "/com/example",
+                                               "com.example", "Signal"));
                 append_descriptors(m, n_fds);
-                g_assert_cmpint(sd_bus_message_set_destination(m, test_client_name(h->fixture.client)), >=,
-                                0);
-                g_assert_cmpint(sd_bus_send(test_client_bus(h->attackers[0]), m, NULL), >=, 0);
+                must(sd_bus_message_set_destination(m, test_client_name(h->fixture.client)));
+                must(sd_bus_send(test_client_bus(h->attackers[0]), m, NULL));
         }
         test_wait_for(count > 0);
         test_client_sync(h->attackers[0]);
@@ -148,24 +136,20 @@ HOSTILE_TEST("the service's user receives no signal with a descriptor, even with
 
 /* The other end of the channel is shut down for reading. */
 HOSTILE_TEST("nothing can be sent into a channel") {
-        g_autoptr(TestClient) client = NULL;
-        g_autofree char *listener = NULL;
-        _cleanup_close_ int channel = -EBADF;
         char control[CMSG_SPACE(sizeof(int))] = {};
         struct iovec iov = { .iov_base = control, .iov_len = 8 };
         struct msghdr message = {
                 .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)
         };
         struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-        unsigned fds;
 
         if (h->skipped)
                 return;
-        client = test_client_new(h->fixture.bus, (uid_t) -1);
-        listener = test_listen(client, 0, -1, "delivery", "s", "channel", NULL);
-        channel = test_listener_call_fd(client, listener, "OpenChannel");
+        g_autoptr(TestClient) client = test_client_new(h->fixture.bus, (uid_t) -1);
+        g_autofree char *listener = test_listen(client, 0, -1, "delivery", "s", "channel", NULL);
+        _cleanup_close_ int channel = test_listener_call_fd(client, listener, "OpenChannel");
         test_settle(client);
-        fds = test_service_count_fds(h->fixture.service);
+        unsigned fds = test_service_count_fds(h->fixture.service);
         *header = (struct cmsghdr) { .cmsg_len = CMSG_LEN(sizeof(int)),
                                      .cmsg_level = SOL_SOCKET,
                                      .cmsg_type = SCM_RIGHTS };

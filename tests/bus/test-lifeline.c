@@ -2,11 +2,6 @@
 
 /* OpenLifeline: the listener ends when the last copy of a descriptor is closed. */
 
-#include <fcntl.h>
-#include <poll.h>
-#include <unistd.h>
-
-#include "base/macros.h"
 #include "bus/fixture.h"
 
 #define ALREADY_TAKEN "org.example.TCPServerSocket.Error.AlreadyTaken"
@@ -16,23 +11,17 @@ static int open_lifeline(TestClient *client, const char *listener) {
 }
 
 static void assert_serves(Fixture *f, const char *listener) {
-        _cleanup_close_ int peer = test_connect("::1", test_get_port(f->client, listener));
-        g_autoptr(TestAccepted) accepted = test_client_wait_accepted(f->client);
-
-        g_assert_cmpstr(accepted->listener, ==, listener);
-        test_assert_connected(peer, accepted->socket);
+        test_assert_served(f->client, listener, "::1");
         g_assert_cmpuint(test_client_count_signals(f->client, "Closed"), ==, 0);
 }
 
 static void assert_ends(Fixture *f, const char *listener, uint16_t port) {
         g_autoptr(TestNotice) closed = test_client_wait_closed(f->client);
-        g_autofree char *error = NULL;
 
         g_assert_cmpstr(closed->listener, ==, listener);
         g_assert_cmpstr(closed->reason, ==, "lifeline");
         g_assert_cmpint(test_connect_fails("::1", port), ==, ECONNREFUSED);
-        error = test_listener_call_fails(f->client, listener, "Close");
-        g_assert_cmpstr(error, ==, SD_BUS_ERROR_UNKNOWN_OBJECT);
+        test_assert_text(test_listener_call_fails(f->client, listener, "Close"), SD_BUS_ERROR_UNKNOWN_OBJECT);
 
         test_client_sync_service(f->client);
         g_assert_cmpuint(test_client_count_signals(f->client, "Closed"), ==, 1);
@@ -41,26 +30,22 @@ static void assert_ends(Fixture *f, const char *listener, uint16_t port) {
 
 TEST("the listener ends when the last copy is closed") {
         g_autofree char *listener = NULL, *other = test_listen(f->client, 0, -1, NULL);
-        _cleanup_close_ int first = -EBADF, second = -EBADF, others = -EBADF, peer = -EBADF;
-        g_autoptr(TestAccepted) accepted = NULL;
-        unsigned n_fds;
-        uint16_t port;
 
-        others = open_lifeline(f->client, other);
+        _cleanup_close_ int others = open_lifeline(f->client, other);
         test_settle(f->client);
-        n_fds = test_service_count_fds(f->service);
+        unsigned n_fds = test_service_count_fds(f->service);
 
         listener = test_listen(f->client, 0, -1, NULL);
-        port = test_get_port(f->client, listener);
-        first = open_lifeline(f->client, listener);
+        uint16_t port = test_get_port(f->client, listener);
+        _cleanup_close_ int first = open_lifeline(f->client, listener);
         g_assert_cmpint(fcntl(first, F_GETFD), ==, FD_CLOEXEC);
-        second = fcntl(first, F_DUPFD_CLOEXEC, 3);
+        _cleanup_close_ int second = fcntl(first, F_DUPFD_CLOEXEC, 3);
         g_assert_no_errno(second);
         assert_serves(f, listener);
         first = close_fd(first);
         assert_serves(f, listener);
-        peer = test_connect("::1", port);
-        accepted = test_client_wait_accepted(f->client);
+        _cleanup_close_ int peer = test_connect("::1", port);
+        g_autoptr(TestAccepted) accepted = test_client_wait_accepted(f->client);
 
         second = close_fd(second);
         assert_ends(f, listener, port);
@@ -71,14 +56,12 @@ TEST("the listener ends when the last copy is closed") {
 
 TEST("a listener has one lifeline, for its owner") {
         g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
-        g_autofree char *listener = test_listen(f->client, 0, -1, NULL), *error = NULL, *refused = NULL;
-        _cleanup_close_ int lifeline = -EBADF;
+        g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
 
-        refused = test_listener_call_fails(other, listener, "OpenLifeline");
-        g_assert_cmpstr(refused, ==, SD_BUS_ERROR_ACCESS_DENIED);
-        lifeline = open_lifeline(f->client, listener);
-        error = test_listener_call_fails(f->client, listener, "OpenLifeline");
-        g_assert_cmpstr(error, ==, ALREADY_TAKEN);
+        test_assert_text(test_listener_call_fails(other, listener, "OpenLifeline"),
+                         SD_BUS_ERROR_ACCESS_DENIED);
+        _cleanup_close_ int lifeline = open_lifeline(f->client, listener);
+        test_assert_text(test_listener_call_fails(f->client, listener, "OpenLifeline"), ALREADY_TAKEN);
         assert_serves(f, listener);
 
         test_listener_call(f->client, listener, "Close");
@@ -109,10 +92,9 @@ TEST("a lifeline of a persistent listener outlives the owner's connection") {
 static uint64_t count_waits(TestService *service) {
         g_autofree char *path = g_strdup_printf("/proc/%d/status", (int) test_service_pid(service));
         g_autofree char *status = NULL;
-        const char *line;
 
         g_assert_true(g_file_get_contents(path, &status, NULL, NULL));
-        line = strstr(status, "\nvoluntary_ctxt_switches:");
+        const char *line = strstr(status, "\nvoluntary_ctxt_switches:");
         g_assert_nonnull(line);
         return g_ascii_strtoull(strchr(line, ':') + 1, NULL, 10);
 }
@@ -121,14 +103,13 @@ static uint64_t count_waits(TestService *service) {
 TEST("nothing that the client does with a lifeline wakes the service up") {
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL), *path = NULL;
         _cleanup_close_ int lifeline = open_lifeline(f->client, listener), again = -EBADF;
-        uint64_t waits;
         char byte;
 
         /* Only root and the service's user can open it again. */
         path = g_strdup_printf("/proc/self/fd/%d", lifeline);
         again = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
         test_settle(f->client);
-        waits = count_waits(f->service);
+        uint64_t waits = count_waits(f->service);
         g_assert_cmpint(fcntl(lifeline, F_GETFL) & O_ACCMODE, ==, O_RDONLY);
         g_assert_no_errno(fcntl(lifeline, F_SETFL, O_NONBLOCK | O_ASYNC));
         g_assert_no_errno(fcntl(lifeline, F_SETPIPE_SZ, 4096));
@@ -142,6 +123,5 @@ TEST("nothing that the client does with a lifeline wakes the service up") {
         assert_serves(f, listener);
 
         lifeline = close_fd(lifeline);
-        g_autoptr(TestNotice) closed = test_client_wait_closed(f->client);
-        g_assert_cmpstr(closed->reason, ==, "lifeline");
+        test_client_expect_closed(f->client, NULL, "lifeline");
 }

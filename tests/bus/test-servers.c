@@ -3,14 +3,9 @@
 /* Servers of several frameworks that have taken the listening socket (examples/servers), and stop when they
  * get Closed. */
 
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 
-#include "base/macros.h"
 #include "bus/fixture.h"
 
 #define SECOND UINT64_C(1000000)
@@ -103,7 +98,6 @@ typedef enum End {
 
 static void end(Fixture *f, Server *server, End end) {
         switch (end) {
-
         case ADMINISTRATOR:
                 test_listener_call(f->client, server->listener, "Close");
                 break;
@@ -148,13 +142,12 @@ static void assert_stops_quietly(Fixture *f, const char *program) {
 }
 
 static void assert_script_stops_quietly(Fixture *f, const char *name, const char *module) {
-        const char *const import[] = { "/usr/bin/python3", "-c", module, NULL };
         g_autofree char *program = g_build_filename(g_getenv("TEST_SOURCE_ROOT"), "examples/servers", name,
                                                     NULL);
 
         if (!test_require_program("/usr/bin/python3"))
                 return;
-        if (test_run_command_in(-1, import) != 0) {
+        if (test_run_command_in(-1, WORDS("/usr/bin/python3", "-c", module)) != 0) {
                 g_autofree char *reason = g_strdup_printf("needs Python with \"%s\"", module);
 
                 g_test_skip(reason);

@@ -3,18 +3,9 @@
 /* What outlives the service's process, with a service manager of the test's own. The real one is in
  * machine/test-restart.c. */
 
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include "base/macros.h"
 #include "bus/fixture.h"
-#include "bus/keeper.h"
 #include "daemon/store/state.h"
 
 typedef struct StoreFixture {
@@ -57,20 +48,18 @@ static void tear_down(StoreFixture *f, const void *data) {
 #define TEST_HERE(sentence) TEST_OF(sentence, StoreFixture, f, set_up, tear_down, NULL)
 
 TEST_HERE("listeners and connections of all deliveries outlive the process") {
-        g_autofree char *signals = NULL, *pull = NULL, *channel = NULL, *taken = NULL, *next = NULL;
-        _cleanup_close_ int a = -EBADF, b = -EBADF, c = -EBADF, d = -EBADF, ours = -EBADF, listening = -EBADF;
         _cleanup_close_ int socket = -EBADF;
         uint64_t serial;
 
-        signals = test_listen(f->client, 0, -1, "acknowledge", "b", true, NULL);
-        pull = test_listen(f->client, 0, -1, TEST_PERSISTENT_PULL, NULL);
-        channel = test_listen(f->client, 0, -1, "delivery", "s", "channel", NULL);
-        taken = test_listen(f->client, 0, -1, "delivery", "s", "socket", NULL);
-        ours = test_listener_call_fd(f->client, channel, "OpenChannel");
-        listening = test_listener_call_fd(f->client, taken, "TakeSocket");
-        a = test_connect("::1", test_get_port(f->client, signals));
+        g_autofree char *signals = test_listen(f->client, 0, -1, "acknowledge", "b", true, NULL);
+        g_autofree char *pull = test_listen(f->client, 0, -1, TEST_PERSISTENT_PULL, NULL);
+        g_autofree char *channel = test_listen(f->client, 0, -1, "delivery", "s", "channel", NULL);
+        g_autofree char *taken = test_listen(f->client, 0, -1, "delivery", "s", "socket", NULL);
+        _cleanup_close_ int ours = test_listener_call_fd(f->client, channel, "OpenChannel");
+        _cleanup_close_ int listening = test_listener_call_fd(f->client, taken, "TakeSocket");
+        _cleanup_close_ int a = test_connect("::1", test_get_port(f->client, signals));
         test_client_expect_accepted(f->client, signals, a, 1);
-        b = test_connect("::1", test_get_port(f->client, channel));
+        _cleanup_close_ int b = test_connect("::1", test_get_port(f->client, channel));
         test_wait_for(test_get_u64(f->client, channel, "Accepted") == 1);
 
         for (unsigned n = 0; n < 3; n++) {
@@ -78,7 +67,7 @@ TEST_HERE("listeners and connections of all deliveries outlive the process") {
                 start(f);
                 test_client_expect_accepted(f->client, signals, a, 1);
         }
-        c = test_connect("::1", test_get_port(f->client, pull));
+        _cleanup_close_ int c = test_connect("::1", test_get_port(f->client, pull));
         {
                 g_autoptr(GPtrArray) batch = test_accept(f->client, pull, 1, 5000);
 
@@ -89,9 +78,9 @@ TEST_HERE("listeners and connections of all deliveries outlive the process") {
         g_assert_cmpuint(serial, ==, 1);
         test_assert_connected(b, socket);
         test_wait_for(test_get_u64(f->client, channel, "Delivered") == 1);
-        d = test_connect("::1", test_get_port(f->client, taken));
+        _cleanup_close_ int d = test_connect("::1", test_get_port(f->client, taken));
         g_assert_cmpuint(test_wait_fd(listening, POLLIN), ==, POLLIN);
-        next = test_listen(f->client, 0, -1, NULL);
+        g_autofree char *next = test_listen(f->client, 0, -1, NULL);
         g_assert_cmpstr(next, ==, TEST_MANAGER_PATH "/listener/5");
 }
 
@@ -120,14 +109,12 @@ static int on_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error *err
 
 /* A client that checks the sender would ignore signals of another one. */
 TEST_HERE("signals are sent after the new process owns the name") {
-        g_autofree char *bound = NULL, *channel = NULL;
-        _cleanup_close_ int lifeline = -EBADF, ours = -EBADF;
         sd_bus_slot *match = NULL;
 
-        bound = test_listen(f->client, 0, -1, NULL);
-        lifeline = test_listener_call_fd(f->client, bound, "OpenLifeline");
-        channel = test_listen(f->client, 0, -1, "delivery", "s", "channel", NULL);
-        ours = test_listener_call_fd(f->client, channel, "OpenChannel");
+        g_autofree char *bound = test_listen(f->client, 0, -1, NULL);
+        _cleanup_close_ int lifeline = test_listener_call_fd(f->client, bound, "OpenLifeline");
+        g_autofree char *channel = test_listen(f->client, 0, -1, "delivery", "s", "channel", NULL);
+        _cleanup_close_ int ours = test_listener_call_fd(f->client, channel, "OpenChannel");
         {
                 _cleanup_close_ int peer = test_connect("::1", test_get_port(f->client, channel)),
                                     socket = -EBADF;
@@ -137,10 +124,9 @@ TEST_HERE("signals are sent after the new process owns the name") {
                 test_assert_connected(peer, socket);
         }
         test_wait_for(test_get_u64(f->client, channel, "Delivered") == 1);
-        g_assert_cmpint(sd_bus_match_signal(test_client_bus(f->client), &match, "org.freedesktop.DBus",
-                                            "/org/freedesktop/DBus", "org.freedesktop.DBus",
-                                            "NameOwnerChanged", on_owner_changed, f),
-                        >=, 0);
+        must(sd_bus_match_signal(test_client_bus(f->client), &match, "org.freedesktop.DBus",
+                                 "/org/freedesktop/DBus", "org.freedesktop.DBus", "NameOwnerChanged",
+                                 on_owner_changed, f));
 
         stop(f);
         lifeline = close_fd(lifeline);
@@ -171,20 +157,18 @@ TEST_HERE("a Listen without a reply frees its port") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL),
                         *again = NULL;
         uint16_t port = test_get_port(f->client, listener);
-        g_autoptr(TestNotice) closed = NULL;
         sd_bus_slot *match = NULL;
 
         test_wait_for(keeper_find(f->keeper, "table") >= 0);
-        g_assert_cmpint(sd_bus_match_signal(test_client_bus(f->client), &match, "org.freedesktop.DBus",
-                                            "/org/freedesktop/DBus", "org.freedesktop.DBus",
-                                            "NameOwnerChanged", on_owner_changed, f),
-                        >=, 0);
+        must(sd_bus_match_signal(test_client_bus(f->client), &match, "org.freedesktop.DBus",
+                                 "/org/freedesktop/DBus", "org.freedesktop.DBus", "NameOwnerChanged",
+                                 on_owner_changed, f));
         stop(f);
         set_flag(f, STATE_UNANNOUNCED);
         start(f);
         again = test_listen(f->client, port, -1, NULL);
         g_assert_cmpstr(again, !=, listener);
-        closed = test_client_wait_closed(f->client);
+        g_autoptr(TestNotice) closed = test_client_wait_closed(f->client);
         g_assert_cmpstr(closed->listener, ==, listener);
         g_assert_cmpuint(f->name_order, >, 0);
         g_assert_cmpuint(closed->order, >, f->name_order);
@@ -192,30 +176,30 @@ TEST_HERE("a Listen without a reply frees its port") {
 }
 
 TEST_HERE("sockets and channels of listeners without an owner stay taken") {
-        g_autofree char *socket = NULL, *channel = NULL, *left = NULL, *error = NULL;
-        _cleanup_close_ int taken = -EBADF, ours = -EBADF, theirs = -EBADF, a = -EBADF, b = -EBADF,
-                            c = -EBADF;
         TestClient *owner = test_client_new(f->bus, (uid_t) -1);
         uint64_t serial;
 
-        socket = test_listen(owner, 0, -1, "delivery", "s", "socket", "persistent", "b", true, NULL);
-        channel = test_listen(owner, 0, -1, "delivery", "s", "channel", "persistent", "b", true, NULL);
-        left = test_listen(owner, 0, -1, "delivery", "s", "channel", "persistent", "b", true, NULL);
-        theirs = test_listener_call_fd(owner, left, "OpenChannel");
+        g_autofree char *socket = test_listen(owner, 0, -1, "delivery", "s", "socket", "persistent", "b",
+                                              true, NULL);
+        g_autofree char *channel = test_listen(owner, 0, -1, "delivery", "s", "channel", "persistent", "b",
+                                               true, NULL);
+        g_autofree char *left = test_listen(owner, 0, -1, "delivery", "s", "channel", "persistent", "b", true,
+                                            NULL);
+        _cleanup_close_ int theirs = test_listener_call_fd(owner, left, "OpenChannel");
         test_client_free(owner);
         test_wait_for(!test_has_owner(f->client, left));
-        taken = test_listener_call_fd(f->client, socket, "TakeSocket");
-        ours = test_listener_call_fd(f->client, channel, "OpenChannel");
+        _cleanup_close_ int taken = test_listener_call_fd(f->client, socket, "TakeSocket");
+        _cleanup_close_ int ours = test_listener_call_fd(f->client, channel, "OpenChannel");
 
         stop(f);
         start(f);
-        error = test_listener_call_fails(f->client, socket, "TakeSocket");
-        g_assert_cmpstr(error, ==, "org.example.TCPServerSocket.Error.AlreadyTaken");
+        test_assert_text(test_listener_call_fails(f->client, socket, "TakeSocket"),
+                         "org.example.TCPServerSocket.Error.AlreadyTaken");
 
         /* Its program has left. */
-        a = test_connect("::1", test_get_port(f->client, left));
-        b = test_connect("::1", test_get_port(f->client, channel));
-        c = test_channel_receive(ours, &serial);
+        _cleanup_close_ int a = test_connect("::1", test_get_port(f->client, left));
+        _cleanup_close_ int b = test_connect("::1", test_get_port(f->client, channel));
+        _cleanup_close_ int c = test_channel_receive(ours, &serial);
         test_assert_connected(b, c);
         test_client_sync_service(f->client);
         g_assert_cmpuint(test_get_u64(f->client, left, "Accepted"), ==, 0);
@@ -232,15 +216,13 @@ typedef struct Closing {
 
 /* Kills the service in the grace period. */
 static void kill_while_closing(StoreFixture *f, Closing *c) {
-        g_autoptr(TestNotice) closed = NULL;
-
         c->other = test_client_new(f->bus, (uid_t) -1);
         c->listener = test_listen(f->client, 0, -1, "delivery", "s", "socket", "persistent", "b", true, NULL);
         c->port = test_get_port(f->client, c->listener);
         c->socket = test_listener_call_fd(f->client, c->listener, "TakeSocket");
         test_call_free(test_call_start(
                         c->other, test_message_new(c->other, c->listener, TEST_LISTENER_INTERFACE, "Close")));
-        closed = test_client_wait_closed(f->client);
+        g_autoptr(TestNotice) closed = test_client_wait_closed(f->client);
         stop(f);
 }
 
@@ -261,14 +243,11 @@ static void assert_closed(StoreFixture *f, Closing *c) {
 
 /* The last process may have died before it told the owner. */
 TEST_HERE("after a crash in the grace period, there is another one") {
-        g_autoptr(TestNotice) closed = NULL;
         Closing c;
 
         kill_while_closing(f, &c);
         start(f);
-        closed = test_client_wait_closed(f->client);
-        g_assert_cmpstr(closed->listener, ==, c.listener);
-        g_assert_cmpstr(closed->reason, ==, "owner");
+        test_client_expect_closed(f->client, c.listener, "owner");
         g_assert_true(test_service_is_listening(f->service, c.port));
         assert_closed(f, &c);
 }
@@ -286,14 +265,13 @@ TEST_HERE("a crash in the grace period does not keep the listener of an owner th
 TEST_HERE("connections lost before the restart are reported as such") {
         g_autofree char *channel = test_listen(f->client, 0, -1, "delivery", "s", "channel", NULL);
         _cleanup_close_ int ours = test_listener_call_fd(f->client, channel, "OpenChannel"), peer = -EBADF;
-        g_autoptr(TestError) error = NULL;
 
         peer = test_connect("::1", test_get_port(f->client, channel));
         test_wait_for(test_get_u64(f->client, channel, "Accepted") == 1);
         stop(f);
         start(f);
         ours = close_fd(ours);
-        error = test_client_wait_error(f->client);
+        g_autoptr(TestError) error = test_client_wait_error(f->client);
         g_assert_cmpstr(error->listener, ==, channel);
         g_assert_nonnull(strstr(error->message, "before the restart of the service"));
         g_assert_null(strstr(error->message, "0.0.0.0"));
@@ -424,38 +402,33 @@ TEST_HERE("a full channel outlives the process") {
 TEST_HERE("a stop closes all listeners") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
         uint16_t port = test_get_port(f->client, listener);
-        g_autoptr(TestNotice) closed = NULL;
 
         g_assert_cmpint(test_service_stop(f->service), ==, 0);
         g_clear_pointer(&f->service, test_service_free);
-        closed = test_client_wait_closed(f->client);
-        g_assert_cmpstr(closed->reason, ==, "shutdown");
+        test_client_expect_closed(f->client, NULL, "shutdown");
         keeper_hear(f->keeper);
         g_assert_cmpint(test_connect_fails("::1", port), ==, ECONNREFUSED);
 }
 
 TEST_HERE("on another bus, owners are not confused") {
-        g_autofree char *owned = NULL, *persistent = NULL, *error = NULL;
-        uint16_t owned_port, persistent_port;
         g_autofree char *owner = g_strdup(test_client_name(f->client));
-        TestBus *other;
 
-        owned = test_listen(f->client, 0, -1, NULL);
-        owned_port = test_get_port(f->client, owned);
-        persistent = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
-        persistent_port = test_get_port(f->client, persistent);
+        g_autofree char *owned = test_listen(f->client, 0, -1, NULL);
+        uint16_t owned_port = test_get_port(f->client, owned);
+        g_autofree char *persistent = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
+        uint16_t persistent_port = test_get_port(f->client, persistent);
         stop(f);
         g_clear_pointer(&f->client, test_client_free);
 
         /* Another client has the owner's name here, as each bus counts from 1. */
-        other = test_bus_new(NULL);
+        TestBus *other = test_bus_new(NULL);
         do {
                 g_clear_pointer(&f->client, test_client_free);
                 f->client = test_client_new(other, (uid_t) -1);
         } while (!streq(test_client_name(f->client), owner));
         start_on(f, other);
-        error = test_listener_call_fails(f->client, owned, "Close");
-        g_assert_cmpstr(error, ==, "org.freedesktop.DBus.Error.UnknownObject");
+        test_assert_text(test_listener_call_fails(f->client, owned, "Close"),
+                         "org.freedesktop.DBus.Error.UnknownObject");
         g_assert_cmpint(test_connect_fails("::1", owned_port), ==, ECONNREFUSED);
         g_assert_false(test_has_owner(f->client, persistent));
         test_listener_call(f->client, persistent, "Adopt");
@@ -474,10 +447,9 @@ TEST_HERE("the table of another version is discarded") {
                                       *again = NULL;
         uint16_t port = test_get_port(f->client, listener);
         StateHeader header;
-        int table;
 
         stop(f);
-        table = keeper_find(f->keeper, "table");
+        int table = keeper_find(f->keeper, "table");
         g_assert_cmpint(pread(table, &header, sizeof(header), 0), ==, sizeof(header));
         header.version++;
         g_assert_cmpint(pwrite(table, &header, sizeof(header), 0), ==, sizeof(header));
@@ -540,11 +512,10 @@ TEST_HERE("a damaged table does not crash the service") {
                 g_autofree G_GNUC_UNUSED char *listener = test_listen(f->client, 0, -1, "persistent", "b",
                                                                       true, NULL);
                 StateSlot slots[8];
-                int table;
 
                 test_wait_for(keeper_find(f->keeper, "table") >= 0);
                 stop(f);
-                table = keeper_find(f->keeper, "table");
+                int table = keeper_find(f->keeper, "table");
                 g_assert_cmpint(pread(table, slots, sizeof(slots), sizeof(StateHeader)), ==, sizeof(slots));
                 for (unsigned n = 0; n < 20; n++)
                         ((char *) slots)[g_test_rand_int_range(0, sizeof(slots))] = (char) g_test_rand_int();
@@ -565,7 +536,6 @@ TEST_HERE("numbers at the end of their range do not end the service") {
         for (size_t i = 0; i < ELEMENTS(places); i++) {
                 g_autofree char *saved = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
                 uint16_t port = test_get_port(f->client, saved);
-                _cleanup_close_ int peer = -EBADF;
 
                 test_wait_for(keeper_find(f->keeper, "table") >= 0);
                 stop(f);
@@ -575,7 +545,7 @@ TEST_HERE("numbers at the end of their range do not end the service") {
                 g_assert_cmpint(test_connect_fails("::1", port), ==, ECONNREFUSED);
 
                 g_autofree char *next = test_listen(f->client, 0, -1, NULL);
-                peer = test_connect("::1", test_get_port(f->client, next));
+                _cleanup_close_ int peer = test_connect("::1", test_get_port(f->client, next));
                 test_client_expect_accepted(f->client, next, peer, 1);
         }
 }
@@ -612,8 +582,6 @@ TEST_HERE("the end of the bus loses no connection") {
 /* A manager that does not read does not block the service, and is notified later. */
 TEST_HERE("a busy service manager does not block the service") {
         g_auto(GStrv) listeners = g_new0(char *, 1001);
-        g_autofree char *last = NULL;
-        uint16_t port;
 
         if (!test_require_descriptors(2000))
                 return;
@@ -621,8 +589,8 @@ TEST_HERE("a busy service manager does not block the service") {
         keeper_set_deaf(f->keeper, true);
         for (unsigned i = 0; i < 700; i++)
                 listeners[i] = test_listen(f->client, 0, -1, NULL);
-        last = test_listen(f->client, 0, -1, NULL);
-        port = test_get_port(f->client, last);
+        g_autofree char *last = test_listen(f->client, 0, -1, NULL);
+        uint16_t port = test_get_port(f->client, last);
         {
                 _cleanup_close_ int peer = test_connect("::1", port);
 

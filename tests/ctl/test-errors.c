@@ -3,9 +3,6 @@
 /* An error is one line with its cause and its remedy, and an exit status. Text from other programs does no
  * harm. */
 
-#include <string.h>
-
-#include "base/macros.h"
 #include "ctl/tool.h"
 
 typedef struct Case {
@@ -79,16 +76,13 @@ TEST("a name that two listeners have") {
 }
 
 TEST_IF(test_require_root(), "no right") {
-        g_autofree char *listener = NULL;
-        g_autoptr(ToolResult) close = NULL, pause = NULL, show = NULL;
-
         /* Without polkit, only root may do it. */
-        listener = test_listen(f->client, 0, -1, NULL);
-        close = tool_run_full(f->bus, NULL, test_other_uid(0), WORDS("close", "1"));
+        g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
+        g_autoptr(ToolResult) close = tool_run_full(f->bus, NULL, test_other_uid(0), WORDS("close", "1"));
         tool_assert_fails(close, 1, "Failed to close listener 1", "run the command as root", NULL);
-        pause = tool_run_full(f->bus, NULL, test_other_uid(0), WORDS("pause", "1"));
+        g_autoptr(ToolResult) pause = tool_run_full(f->bus, NULL, test_other_uid(0), WORDS("pause", "1"));
         tool_assert_fails(pause, 1, "Only the owner of listener 1", "persistent", NULL);
-        show = tool_run_full(f->bus, NULL, test_other_uid(0), WORDS("show", "1"));
+        g_autoptr(ToolResult) show = tool_run_full(f->bus, NULL, test_other_uid(0), WORDS("show", "1"));
         tool_assert_fails(show, 1, "Failed to get the properties of listener 1", NULL);
         g_assert_true(test_service_is_listening(f->service, test_get_port(f->client, listener)));
 }
@@ -186,12 +180,12 @@ static int on_listen(sd_bus_message *m, void *userdata, sd_bus_error *error) {
 TEST_ALONE_IF(test_require_root(), "a port that the configuration forbids") {
         g_autoptr(TestBus) bus = test_bus_new(NULL);
         g_autoptr(TestClient) service = test_client_new(bus, (uid_t) -1);
-        g_autoptr(ToolResult) result = NULL;
         sd_bus_slot *slot = NULL;
 
         must(sd_bus_add_object(test_client_bus(service), &slot, TEST_MANAGER_PATH, on_listen, NULL));
         test_call_driver(service, "RequestName", "su", TEST_BUS_NAME, 0);
-        result = tool_run_full(bus, NULL, test_other_uid(0), WORDS("listen", "80", "--", "true"));
+        g_autoptr(ToolResult) result = tool_run_full(bus, NULL, test_other_uid(0),
+                                                     WORDS("listen", "80", "--", "true"));
         tool_assert_fails(result, 1, "does not allow port 80; see AllowedPorts=", NULL);
         sd_bus_slot_unref(slot);
 }

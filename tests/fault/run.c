@@ -114,14 +114,13 @@ bool run_listen(Run *run) {
         sd_bus_message *m = test_message_new(run->client, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE,
                                              "Listen");
         const char *path;
-        const char *const prefixes[] = { "127.0.0.0/8", "::1", NULL };
 
         run->lifeline = close_fd(run->lifeline);
         must(sd_bus_message_append(m, "i", (int) run->port));
         test_message_append_options(m, "delivery", "s", run->scenario->delivery, "localAddress", "s", "::1",
                                     "interface", "s", "lo", "name", "s", "faults",
                                     streq(run->scenario->delivery, "socket") ? NULL : "allowFrom", "as",
-                                    prefixes,
+                                    WORDS("127.0.0.0/8", "::1"),
                                     run->scenario->acknowledge ? "acknowledge"
                                     : run->scenario->batch > 0 ? "channelBatch"
                                                                : NULL,

@@ -93,15 +93,13 @@ MACHINE_TEST("the option interface works in the sandbox") {
 }
 
 MACHINE_TEST("all options work in the sandbox") {
-        static const char *const prefixes[] = { "127.0.0.0/8", "::1", NULL };
-
         forbid_the_rest();
-        g_autofree char *listener = test_listen(m->user, 0, 16, "binaryType", "s", "arraybuffer",
-                                                "localAddress", "s", "::", "ipv6Only", "b", false, "delivery",
-                                                "s", "signal", "acknowledge", "b", true, "paused", "b", true,
-                                                "nonBlocking", "b", true, "noDelay", "b", true, "keepAlive",
-                                                "b", true, "fastOpen", "u", 8, "allowFrom", "as", prefixes,
-                                                "acceptRate", "u", 1000, "name", "s", "every one", NULL);
+        g_autofree char *listener = test_listen(
+                        m->user, 0, 16, "binaryType", "s", "arraybuffer", "localAddress", "s",
+                        "::", "ipv6Only", "b", false, "delivery", "s", "signal", "acknowledge", "b", true,
+                        "paused", "b", true, "nonBlocking", "b", true, "noDelay", "b", true, "keepAlive", "b",
+                        true, "fastOpen", "u", 8, "allowFrom", "as", WORDS("127.0.0.0/8", "::1"),
+                        "acceptRate", "u", 1000, "name", "s", "every one", NULL);
         int lifeline = test_listener_call_fd(m->user, listener, "OpenLifeline");
         test_listener_call(m->user, listener, "Resume");
         test_assert_served(m->user, listener, "127.0.0.1");
