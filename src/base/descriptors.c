@@ -7,8 +7,8 @@
 
 #include "base/descriptors.h"
 
-/* Each of up to 56 connections that are being delivered needs two for a moment. A message on dbus-daemon's
- * system bus has at most 16. The rest is for the process itself. */
+/* Each of up to 56 connections that are being delivered needs two for a moment. The rest is for the process
+ * itself. */
 #define RESERVE 192
 
 static struct rlimit original;

@@ -4,10 +4,9 @@
 /*
  * The limit of file descriptors (RLIMIT_NOFILE), and a reserve below it.
  *
- * libsystemd closes the bus connection when it cannot receive a message for want of descriptors, so that one
- * call with a descriptor could end a service that has none left. The last descriptors are therefore reserved
- * for messages of the bus. The kernel always allocates the lowest free number, hence the number of a new
- * descriptor shows how many are left.
+ * To deliver a connection takes more descriptors than to accept it. The last descriptors are therefore reserved
+ * for deliveries and for the process itself, and no listener, lifeline or new connection uses them. The kernel
+ * always allocates the lowest free number, hence the number of a new descriptor shows how many are left.
  */
 
 #include <stdbool.h>

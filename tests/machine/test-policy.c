@@ -83,6 +83,64 @@ MACHINE_TEST("the service may only ping clients") {
                       "Introspect");
 }
 
+static sd_bus_message *append_descriptor(sd_bus_message *m) {
+        must(sd_bus_message_append(m, "h", STDIN_FILENO));
+        return m;
+}
+
+MACHINE_TEST("no call with a descriptor reaches the service") {
+        TestClient *const clients[] = { m->user, m->root };
+        static const struct {
+                const char *path, *interface, *member;
+        } calls[] = {
+                { TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE, "Listen" },
+                { TEST_MANAGER_PATH "/listener/1", TEST_LISTENER_INTERFACE, "OpenLifeline" },
+                { TEST_MANAGER_PATH, "org.freedesktop.DBus.Peer", "Ping" },
+                { "/org/freedesktop/LogControl1", "org.freedesktop.DBus.Properties", "GetAll" },
+        };
+
+        for (size_t i = 0; i < ELEMENTS(clients); i++) {
+                /* The service runs, and has its name. */
+                test_client_sync_service(clients[i]);
+                for (size_t j = 0; j < ELEMENTS(calls); j++) {
+                        sd_bus_message *message = test_message_new(clients[i], calls[j].path,
+                                                                   calls[j].interface, calls[j].member);
+                        g_autoptr(TestCall) waiting = test_call_start(clients[i], append_descriptor(message));
+
+                        g_assert_cmpstr(test_call_error(waiting), ==, SD_BUS_ERROR_ACCESS_DENIED);
+                }
+        }
+}
+
+static int count_signal(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        unsigned *count = userdata;
+
+        *count += sd_bus_message_is_signal(m, "com.example", "Signal") > 0;
+        return 0;
+}
+
+/* As while it starts. */
+MACHINE_TEST("the service receives no signal with a descriptor before it owns its name") {
+        g_autoptr(TestClient) service = machine_client_new(m, "tcpserversocket");
+        unsigned count = 0;
+
+        must(sd_bus_add_filter(test_client_bus(service), NULL, count_signal, &count));
+        for (unsigned with_descriptor = 2; with_descriptor-- > 0;) {
+                g_autoptr(sd_bus_message) signal = NULL;
+
+                must(sd_bus_message_new_signal(test_client_bus(m->user), &signal, "/", "com.example",
+                                               "Signal"));
+                if (with_descriptor)
+                        append_descriptor(signal);
+                must(sd_bus_send_to(test_client_bus(m->user), signal, test_client_name(service), NULL));
+        }
+        test_wait_for(count > 0);
+        test_client_sync(m->user);
+        test_client_sync(service);
+        g_assert_cmpuint(count, ==, 1);
+        g_clear_pointer(&service, test_client_free);
+}
+
 static void send_forged(TestClient *from, TestClient *to) {
         g_autoptr(sd_bus_message) signal = NULL;
 

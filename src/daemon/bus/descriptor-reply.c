@@ -2,7 +2,6 @@
 
 #include <systemd/sd-event.h>
 
-#include "base/linger.h"
 #include "base/macros.h"
 #include "daemon/bus/call.h"
 #include "daemon/bus/descriptor-reply.h"
@@ -31,7 +30,6 @@ static void reply_free(DescriptorReply *reply) {
         user_discharge(&reply->charge);
         sd_event_source_disable_unref(reply->timer);
         error_done(&reply->call.error);
-        linger_limit_begin(); /* the message may carry descriptors */
         sd_bus_message_unref(reply->call.message);
         free(reply);
 }
