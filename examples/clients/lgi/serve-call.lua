@@ -22,7 +22,7 @@ local interface = Gio.DBusNodeInfo.new_for_xml(CLIENT).interfaces[1]
 bus:register_object(OBJECT .. '/Client', interface, GObject.Closure(on_call))
 local options = {delivery = GLib.Variant('s', 'call')}
 local manager = Gio.DBusProxy.new_sync(bus, 'NONE', nil, NAME, OBJECT, NAME)
-local path = manager:call_sync('Listen', GLib.Variant('(ia{sv}i)', {0, options, -1}), 'NONE', -1)[1]
+local path = assert(manager:call_sync('Listen', GLib.Variant('(ia{sv}i)', {0, options, -1}), 'NONE', -1))[1]
 local listener = Gio.DBusProxy.new_sync(bus, 'NONE', nil, NAME, path, NAME .. '.Listener')
 print(listener:get_cached_property('LocalPort').value)
 io.stdout:flush()

@@ -8,7 +8,7 @@ local NAME = 'org.example.TCPServerSocket'
 local bus = Gio.bus_get_sync(Gio.BusType.SYSTEM)
 local manager = Gio.DBusProxy.new_sync(bus, 'NONE', nil, NAME, '/org/example/TCPServerSocket', NAME)
 local options = {delivery = GLib.Variant('s', 'pull')}
-local path = manager:call_sync('Listen', GLib.Variant('(ia{sv}i)', {0, options, -1}), 'NONE', -1)[1]
+local path = assert(manager:call_sync('Listen', GLib.Variant('(ia{sv}i)', {0, options, -1}), 'NONE', -1))[1]
 local listener = Gio.DBusProxy.new_sync(bus, 'NONE', nil, NAME, path, NAME .. '.Listener')
 print(listener:get_cached_property('LocalPort').value)
 io.stdout:flush()

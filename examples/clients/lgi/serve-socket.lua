@@ -8,7 +8,7 @@ local NAME = 'org.example.TCPServerSocket'
 local bus = Gio.bus_get_sync(Gio.BusType.SYSTEM)
 local manager = Gio.DBusProxy.new_sync(bus, 'NONE', nil, NAME, '/org/example/TCPServerSocket', NAME)
 local options = {delivery = GLib.Variant('s', 'socket')}
-local path = manager:call_sync('Listen', GLib.Variant('(ia{sv}i)', {0, options, -1}), 'NONE', -1)[1]
+local path = assert(manager:call_sync('Listen', GLib.Variant('(ia{sv}i)', {0, options, -1}), 'NONE', -1))[1]
 local listener = Gio.DBusProxy.new_sync(bus, 'NONE', nil, NAME, path, NAME .. '.Listener')
 local reply, list = listener:call_with_unix_fd_list_sync('TakeSocket', nil, 'NONE', -1)
 local service = Gio.SocketService()
