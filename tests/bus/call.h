@@ -32,6 +32,15 @@ char *test_call_fails(TestClient *client,
                       const char *types,
                       ...);
 
+/* Common options. */
+#define TEST_PULL "delivery", "s", "pull"
+#define TEST_CHANNEL "delivery", "s", "channel"
+#define TEST_SOCKET "delivery", "s", "socket"
+#define TEST_ACKNOWLEDGE "acknowledge", "b", true
+#define TEST_PAUSED "paused", "b", true
+#define TEST_PERSISTENT "persistent", "b", true
+#define TEST_PERSISTENT_PULL TEST_PULL, TEST_PERSISTENT
+
 /* Returns the listener's path. */
 char *test_listen(TestClient *client, int port, int backlog, ...) G_GNUC_NULL_TERMINATED;
 char *test_listen_fails(TestClient *client, char **ret_message, int port, int backlog, ...)
@@ -81,11 +90,6 @@ int test_reply_read_fd(sd_bus_message *reply);
 TestAccepted *test_accepted_read(sd_bus_message *message);
 
 /* --- Accept, for listeners of delivery "pull" --- */
-
-/* The options of Listen. */
-#define TEST_PULL "delivery", "s", "pull"
-#define TEST_CHANNEL "delivery", "s", "channel"
-#define TEST_PERSISTENT_PULL TEST_PULL, "persistent", "b", true
 
 /* The most that one call may wait, and gets. */
 #define TEST_ACCEPT_TIMEOUT_MAX 20000U

@@ -393,7 +393,7 @@ TEST_HERE("errors of the socket end the listener") {
 
 /* accept() is first called when the listener goes on: inside Resume, and inside Listen itself. */
 TEST_HERE("errors of the socket end the listener also inside Resume and Listen") {
-        g_autofree char *listener = test_listen(e->base.client, 0, -1, "paused", "b", true, NULL);
+        g_autofree char *listener = test_listen(e->base.client, 0, -1, TEST_PAUSED, NULL);
         _cleanup_close_ int peer = test_connect("::1", test_get_port(e->base.client, listener));
 
         if (!accept_watch_require(&e->watch))

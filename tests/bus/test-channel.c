@@ -266,7 +266,7 @@ TEST("a full channel stops accepting until it is read") {
 
 static void channel_open_batches(Channel *c, Fixture *f, unsigned batch) {
         *c = (Channel) { .f = f,
-                         .listener = test_listen(f->client, 0, -1, TEST_CHANNEL, "persistent", "b", true,
+                         .listener = test_listen(f->client, 0, -1, TEST_CHANNEL, TEST_PERSISTENT,
                                                  "channelBatch", "u", batch, NULL) };
         c->port = test_get_port(f->client, c->listener);
         c->fd = test_listener_call_fd(f->client, c->listener, "OpenChannel");
@@ -597,8 +597,7 @@ TEST("a channel ends with the owner of its listener") {
 
 /* More often than a user may have channels at a time. */
 TEST("closed channels do not count against MaxChannelsPerUser") {
-        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_CHANNEL, "persistent", "b", true,
-                                                NULL);
+        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_CHANNEL, TEST_PERSISTENT, NULL);
 
         test_client_sync_service(f->client);
         unsigned fds = test_service_count_fds(f->service);
@@ -612,9 +611,8 @@ TEST("closed channels do not count against MaxChannelsPerUser") {
 
 /* A program that restarts: its port stays, and the next one opens a channel of its own. */
 TEST("a persistent listener outlives its channel") {
-        Channel c = {
-                .f = f, .listener = test_listen(f->client, 0, -1, TEST_CHANNEL, "persistent", "b", true, NULL)
-        };
+        Channel c = { .f = f,
+                      .listener = test_listen(f->client, 0, -1, TEST_CHANNEL, TEST_PERSISTENT, NULL) };
 
         c.port = test_get_port(f->client, c.listener);
         c.fd = test_listener_call_fd(f->client, c.listener, "OpenChannel");
@@ -644,8 +642,7 @@ TEST("a persistent listener outlives its channel") {
 TEST("a channel of a persistent listener without an owner works") {
         Channel c = { .f = f,
                       .fd = -EBADF,
-                      .listener = test_listen(f->client, 0, -1, TEST_CHANNEL, "persistent", "b", true,
-                                              NULL) };
+                      .listener = test_listen(f->client, 0, -1, TEST_CHANNEL, TEST_PERSISTENT, NULL) };
 
         c.port = test_get_port(f->client, c.listener);
         test_client_free(f->client);

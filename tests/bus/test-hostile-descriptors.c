@@ -146,7 +146,7 @@ HOSTILE_TEST("nothing can be sent into a channel") {
         if (h->skipped)
                 return;
         g_autoptr(TestClient) client = test_client_new(h->fixture.bus, (uid_t) -1);
-        g_autofree char *listener = test_listen(client, 0, -1, "delivery", "s", "channel", NULL);
+        g_autofree char *listener = test_listen(client, 0, -1, TEST_CHANNEL, NULL);
         _cleanup_close_ int channel = test_listener_call_fd(client, listener, "OpenChannel");
         test_settle(client);
         unsigned fds = test_service_count_fds(h->fixture.service);

@@ -70,7 +70,7 @@ TEST("a listener has one lifeline, for its owner") {
 }
 
 TEST("a lifeline of a persistent listener outlives the owner's connection") {
-        g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
+        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT, NULL);
         g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
         uint16_t port = test_get_port(f->client, listener);
         _cleanup_close_ int lifeline = open_lifeline(other, listener);

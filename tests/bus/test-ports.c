@@ -112,7 +112,7 @@ TEST("the backlog is at most somaxconn") {
 
 /* The kernel queues one connection more than the backlog. */
 TEST("a full backlog takes no more, and is delivered in order after Resume") {
-        g_autofree char *listener = test_listen(f->client, 0, 2, "paused", "b", true, NULL);
+        g_autofree char *listener = test_listen(f->client, 0, 2, TEST_PAUSED, NULL);
         uint16_t port = test_get_port(f->client, listener);
         Peers peers = {};
 
@@ -254,8 +254,7 @@ TEST("a listener in its grace period counts against the limit") {
 
         for (uint32_t i = 0; i < limit - 1; i++)
                 g_free(test_listen(f->client, 0, -1, NULL));
-        g_autofree char *taken = test_listen(f->client, 0, -1, "delivery", "s", "socket", "persistent", "b",
-                                             true, NULL);
+        g_autofree char *taken = test_listen(f->client, 0, -1, TEST_SOCKET, TEST_PERSISTENT, NULL);
         _cleanup_close_ int socket = test_listener_call_fd(f->client, taken, "TakeSocket");
 
         g_autoptr(TestCall) close = test_call_start(

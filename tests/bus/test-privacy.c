@@ -181,7 +181,7 @@ static void assert_may_not_read(TestClient *client, const char *listener) {
 
 TEST_HERE("only the owner may use a listener") {
         g_autofree char *listener = test_listen(p->owner, 0, -1, "name", "s", "seen", NULL);
-        g_autofree char *acknowledged = test_listen(p->owner, 0, -1, "acknowledge", "b", true, NULL);
+        g_autofree char *acknowledged = test_listen(p->owner, 0, -1, TEST_ACKNOWLEDGE, NULL);
         test_assert_served(p->owner, acknowledged, "127.0.0.1");
         for (unsigned i = 0; i < 2; i++) {
                 TestClient *other = i == 0 ? p->sibling : p->stranger;
@@ -220,7 +220,7 @@ TEST_HERE("root may read and close a listener, and no more") {
 }
 
 TEST_HERE("only its uid may use a persistent listener") {
-        g_autofree char *listener = test_listen(p->owner, 0, -1, "persistent", "b", true, NULL);
+        g_autofree char *listener = test_listen(p->owner, 0, -1, TEST_PERSISTENT, NULL);
         assert_may_not_use(p->root, listener);
         assert_may_not_use(p->stranger, listener);
         assert_may_not_close(p->stranger, listener);
@@ -287,7 +287,7 @@ TEST_HERE("a list has only listeners of the caller's user") {
         g_autofree char *first = test_listen(p->owner, 0, -1, NULL);
         g_autofree char *second = test_listen(p->owner, 0, -1, NULL);
         g_autofree char *siblings = test_listen(p->sibling, 0, -1, NULL);
-        g_autofree char *persistent = test_listen(p->owner, 0, -1, "persistent", "b", true, NULL);
+        g_autofree char *persistent = test_listen(p->owner, 0, -1, TEST_PERSISTENT, NULL);
         assert_lists(p->owner, first, second, siblings, persistent, NULL);
         assert_lists(p->sibling, first, second, siblings, persistent, NULL);
         assert_lists(p->stranger, NULL);
@@ -342,7 +342,7 @@ TEST_HERE("an unidentified caller is not logged as root") {
 TEST_HERE("a port that the client keeps is logged") {
         static const int on = 1;
 
-        g_autofree char *listener = test_listen(p->owner, 0, -1, "delivery", "s", "socket", NULL);
+        g_autofree char *listener = test_listen(p->owner, 0, -1, TEST_SOCKET, NULL);
         _cleanup_close_ int socket = test_listener_call_fd(p->owner, listener, "TakeSocket");
         g_assert_no_errno(setsockopt(socket, SOL_SOCKET, SO_LOCK_FILTER, &on, sizeof(on)));
         g_assert_no_errno(setsockopt(socket, SOL_SOCKET, SO_BINDTODEVICE, "lo", strlen("lo")));

@@ -51,10 +51,10 @@ TEST_HERE("listeners and connections of all deliveries outlive the process") {
         _cleanup_close_ int socket = -EBADF;
         uint64_t serial;
 
-        g_autofree char *signals = test_listen(f->client, 0, -1, "acknowledge", "b", true, NULL);
+        g_autofree char *signals = test_listen(f->client, 0, -1, TEST_ACKNOWLEDGE, NULL);
         g_autofree char *pull = test_listen(f->client, 0, -1, TEST_PERSISTENT_PULL, NULL);
-        g_autofree char *channel = test_listen(f->client, 0, -1, "delivery", "s", "channel", NULL);
-        g_autofree char *taken = test_listen(f->client, 0, -1, "delivery", "s", "socket", NULL);
+        g_autofree char *channel = test_listen(f->client, 0, -1, TEST_CHANNEL, NULL);
+        g_autofree char *taken = test_listen(f->client, 0, -1, TEST_SOCKET, NULL);
         _cleanup_close_ int ours = test_listener_call_fd(f->client, channel, "OpenChannel");
         _cleanup_close_ int listening = test_listener_call_fd(f->client, taken, "TakeSocket");
         _cleanup_close_ int a = test_connect("::1", test_get_port(f->client, signals));
@@ -85,7 +85,7 @@ TEST_HERE("listeners and connections of all deliveries outlive the process") {
 }
 
 TEST_HERE("acknowledgements are accepted after a restart") {
-        g_autofree char *listener = test_listen(f->client, 0, -1, "acknowledge", "b", true, NULL);
+        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_ACKNOWLEDGE, NULL);
         _cleanup_close_ int peer = test_connect("::1", test_get_port(f->client, listener));
 
         test_client_expect_accepted(f->client, listener, peer, 1);
@@ -113,7 +113,7 @@ TEST_HERE("signals are sent after the new process owns the name") {
 
         g_autofree char *bound = test_listen(f->client, 0, -1, NULL);
         _cleanup_close_ int lifeline = test_listener_call_fd(f->client, bound, "OpenLifeline");
-        g_autofree char *channel = test_listen(f->client, 0, -1, "delivery", "s", "channel", NULL);
+        g_autofree char *channel = test_listen(f->client, 0, -1, TEST_CHANNEL, NULL);
         _cleanup_close_ int ours = test_listener_call_fd(f->client, channel, "OpenChannel");
         {
                 _cleanup_close_ int peer = test_connect("::1", test_get_port(f->client, channel)),
@@ -154,8 +154,7 @@ static void set_flag(StoreFixture *f, uint32_t flag) {
 
 /* As if the process had died before it could answer Listen. */
 TEST_HERE("a Listen without a reply frees its port") {
-        g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL),
-                        *again = NULL;
+        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT, NULL), *again = NULL;
         uint16_t port = test_get_port(f->client, listener);
         sd_bus_slot *match = NULL;
 
@@ -179,12 +178,9 @@ TEST_HERE("sockets and channels of listeners without an owner stay taken") {
         TestClient *owner = test_client_new(f->bus, (uid_t) -1);
         uint64_t serial;
 
-        g_autofree char *socket = test_listen(owner, 0, -1, "delivery", "s", "socket", "persistent", "b",
-                                              true, NULL);
-        g_autofree char *channel = test_listen(owner, 0, -1, "delivery", "s", "channel", "persistent", "b",
-                                               true, NULL);
-        g_autofree char *left = test_listen(owner, 0, -1, "delivery", "s", "channel", "persistent", "b", true,
-                                            NULL);
+        g_autofree char *socket = test_listen(owner, 0, -1, TEST_SOCKET, TEST_PERSISTENT, NULL);
+        g_autofree char *channel = test_listen(owner, 0, -1, TEST_CHANNEL, TEST_PERSISTENT, NULL);
+        g_autofree char *left = test_listen(owner, 0, -1, TEST_CHANNEL, TEST_PERSISTENT, NULL);
         _cleanup_close_ int theirs = test_listener_call_fd(owner, left, "OpenChannel");
         test_client_free(owner);
         test_wait_for(!test_has_owner(f->client, left));
@@ -217,7 +213,7 @@ typedef struct Closing {
 /* Kills the service in the grace period. */
 static void kill_while_closing(StoreFixture *f, Closing *c) {
         c->other = test_client_new(f->bus, (uid_t) -1);
-        c->listener = test_listen(f->client, 0, -1, "delivery", "s", "socket", "persistent", "b", true, NULL);
+        c->listener = test_listen(f->client, 0, -1, TEST_SOCKET, TEST_PERSISTENT, NULL);
         c->port = test_get_port(f->client, c->listener);
         c->socket = test_listener_call_fd(f->client, c->listener, "TakeSocket");
         test_call_free(test_call_start(
@@ -263,7 +259,7 @@ TEST_HERE("a crash in the grace period does not keep the listener of an owner th
 }
 
 TEST_HERE("connections lost before the restart are reported as such") {
-        g_autofree char *channel = test_listen(f->client, 0, -1, "delivery", "s", "channel", NULL);
+        g_autofree char *channel = test_listen(f->client, 0, -1, TEST_CHANNEL, NULL);
         _cleanup_close_ int ours = test_listener_call_fd(f->client, channel, "OpenChannel"), peer = -EBADF;
 
         peer = test_connect("::1", test_get_port(f->client, channel));
@@ -289,8 +285,8 @@ typedef struct Batches {
 
 static void batches_open(Batches *b, StoreFixture *f, unsigned batch) {
         *b = (Batches) { .f = f };
-        b->listener = test_listen(f->client, 0, -1, TEST_CHANNEL, "persistent", "b", true, "channelBatch",
-                                  "u", batch, NULL);
+        b->listener = test_listen(f->client, 0, -1, TEST_CHANNEL, TEST_PERSISTENT, "channelBatch", "u", batch,
+                                  NULL);
         b->port = test_get_port(f->client, b->listener);
         b->channel = test_listener_call_fd(f->client, b->listener, "OpenChannel");
 }
@@ -400,7 +396,7 @@ TEST_HERE("a full channel outlives the process") {
 
 /* SIGTERM without a systemd on the bus that could say what it is for. */
 TEST_HERE("a stop closes all listeners") {
-        g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
+        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT, NULL);
         uint16_t port = test_get_port(f->client, listener);
 
         g_assert_cmpint(test_service_stop(f->service), ==, 0);
@@ -415,7 +411,7 @@ TEST_HERE("on another bus, owners are not confused") {
 
         g_autofree char *owned = test_listen(f->client, 0, -1, NULL);
         uint16_t owned_port = test_get_port(f->client, owned);
-        g_autofree char *persistent = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
+        g_autofree char *persistent = test_listen(f->client, 0, -1, TEST_PERSISTENT, NULL);
         uint16_t persistent_port = test_get_port(f->client, persistent);
         stop(f);
         g_clear_pointer(&f->client, test_client_free);
@@ -509,8 +505,8 @@ TEST_HERE("invalid descriptors in the fd store are discarded") {
 /* Every byte of it may be wrong. */
 TEST_HERE("a damaged table does not crash the service") {
         for (unsigned round = 0; round < 20; round++) {
-                g_autofree G_GNUC_UNUSED char *listener = test_listen(f->client, 0, -1, "persistent", "b",
-                                                                      true, NULL);
+                g_autofree G_GNUC_UNUSED char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT,
+                                                                      NULL);
                 StateSlot slots[8];
 
                 test_wait_for(keeper_find(f->keeper, "table") >= 0);
@@ -534,7 +530,7 @@ TEST_HERE("numbers at the end of their range do not end the service") {
         const uint64_t highest = UINT64_MAX;
 
         for (size_t i = 0; i < ELEMENTS(places); i++) {
-                g_autofree char *saved = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
+                g_autofree char *saved = test_listen(f->client, 0, -1, TEST_PERSISTENT, NULL);
                 uint16_t port = test_get_port(f->client, saved);
 
                 test_wait_for(keeper_find(f->keeper, "table") >= 0);
@@ -552,7 +548,7 @@ TEST_HERE("numbers at the end of their range do not end the service") {
 
 /* The listener has no owner then, and its connections wait in the kernel. */
 TEST_HERE("the end of the bus loses no connection") {
-        g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
+        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT, NULL);
         uint16_t port = test_get_port(f->client, listener);
         int peers[8];
 

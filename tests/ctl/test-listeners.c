@@ -4,8 +4,6 @@
 
 #include "ctl/tool.h"
 
-#define PERSISTENT "persistent", "b", true
-
 static void assert_is_listener(json_object *o) {
         json_assert_members(o, "listener", "int", "path", "string", "localAddress", "string", "localPort",
                             "int", "backlog", "int", "binaryType", "string", "delivery", "string", "name",
@@ -15,10 +13,9 @@ static void assert_is_listener(json_object *o) {
 }
 
 TEST("list writes JSON") {
-        g_autofree char *first = test_listen(f->client, 0, 7, PERSISTENT, "name", "s", "first \"one\"",
+        g_autofree char *first = test_listen(f->client, 0, 7, TEST_PERSISTENT, "name", "s", "first \"one\"",
                                              "localAddress", "s", "127.0.0.1", NULL);
-        g_autofree char *second = test_listen(f->client, 0, -1, "delivery", "s", "pull", "paused", "b", true,
-                                              NULL);
+        g_autofree char *second = test_listen(f->client, 0, -1, TEST_PULL, TEST_PAUSED, NULL);
         g_autoptr(json_object) list = tool_run_json(f->bus, "list", "--json=short", NULL);
         json_object *o;
 
@@ -73,8 +70,8 @@ TEST("list writes a table") {
 /* Listeners that do not accept now. */
 TEST("the table shows states") {
         g_autoptr(TestClient) leaver = test_client_new(f->bus, (uid_t) -1);
-        g_autofree G_GNUC_UNUSED char *paused = test_listen(f->client, 0, -1, "paused", "b", true, NULL),
-                                      *orphan = test_listen(leaver, 0, -1, PERSISTENT, NULL),
+        g_autofree G_GNUC_UNUSED char *paused = test_listen(f->client, 0, -1, TEST_PAUSED, NULL),
+                                      *orphan = test_listen(leaver, 0, -1, TEST_PERSISTENT, NULL),
                                       *listening = test_listen(f->client, 0, -1, NULL);
         g_auto(GStrv) lines = NULL;
 
@@ -147,7 +144,7 @@ TEST("show finds listeners by number, path and name") {
 
 TEST_IF(test_require_root(), "close closes all, and reports what fails") {
         g_autofree char *first = test_listen(f->client, 0, -1, "name", "s", "web", NULL);
-        g_autofree char *second = test_listen(f->client, 0, -1, PERSISTENT, NULL);
+        g_autofree char *second = test_listen(f->client, 0, -1, TEST_PERSISTENT, NULL);
         uint16_t port = test_get_port(f->client, first), other = test_get_port(f->client, second);
         g_autoptr(ToolResult) result = tool_run(f->bus, "close", "web", "77", "2", NULL);
         g_autoptr(TestNotice) closed = test_client_wait_closed(f->client);
@@ -161,7 +158,7 @@ TEST_IF(test_require_root(), "close closes all, and reports what fails") {
 }
 
 TEST("pause and resume work") {
-        g_autofree char *listener = test_listen(f->client, 0, -1, PERSISTENT, "name", "s", "web", NULL);
+        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT, "name", "s", "web", NULL);
 
         tool_do(f->bus, "pause", "web", NULL);
         g_assert_true(test_get_bool(f->client, listener, "Paused"));

@@ -39,11 +39,11 @@ typedef struct Saved {
 } Saved;
 
 static void save(Life *life, Saved *saved) {
-        saved->unacknowledged = test_listen(life->client, 0, -1, "acknowledge", "b", true, NULL);
+        saved->unacknowledged = test_listen(life->client, 0, -1, TEST_ACKNOWLEDGE, NULL);
         saved->lifeline = test_listener_call_fd(life->client, saved->unacknowledged, "OpenLifeline");
-        saved->in_channel = test_listen(life->client, 0, -1, "delivery", "s", "channel", NULL);
-        saved->taken = test_listen(life->client, 0, -1, "delivery", "s", "socket", NULL);
-        saved->waiting = test_listen(life->client, 0, -1, "persistent", "b", true, "paused", "b", true, NULL);
+        saved->in_channel = test_listen(life->client, 0, -1, TEST_CHANNEL, NULL);
+        saved->taken = test_listen(life->client, 0, -1, TEST_SOCKET, NULL);
+        saved->waiting = test_listen(life->client, 0, -1, TEST_PERSISTENT, TEST_PAUSED, NULL);
         saved->channel = test_listener_call_fd(life->client, saved->in_channel, "OpenChannel");
         saved->socket = test_listener_call_fd(life->client, saved->taken, "TakeSocket");
         saved->unacknowledged_peer = test_connect("::1", test_get_port(life->client, saved->unacknowledged));

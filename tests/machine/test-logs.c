@@ -86,7 +86,7 @@ MACHINE_TEST("exhaustion is logged") {
 MACHINE_TEST("listeners closed by an administrator are logged") {
         g_autofree char *end = machine_journal_end(), *listener = NULL;
 
-        listener = test_listen(m->user, 0, -1, "persistent", "b", true, "acknowledge", "b", true, NULL);
+        listener = test_listen(m->user, 0, -1, TEST_PERSISTENT, TEST_ACKNOWLEDGE, NULL);
         _cleanup_close_ int peer = test_connect("::1", test_get_port(m->user, listener));
         test_accepted_free(test_client_wait_accepted(m->user));
         g_clear_pointer(&m->user, test_client_free);

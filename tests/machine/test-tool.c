@@ -72,8 +72,7 @@ MACHINE_TEST("no password is asked for without a terminal or with --no-ask-passw
 
 MACHINE_TEST("list asks for no password") {
         g_free(listen_as_root(m));
-        g_autofree char *own = test_listen(m->user, 0, -1, "persistent", "b", true, "name", "s", "mine",
-                                           NULL);
+        g_autofree char *own = test_listen(m->user, 0, -1, TEST_PERSISTENT, "name", "s", "mine", NULL);
         g_autoptr(Terminal) t = terminal_new_full(NULL, NULL, 200, MACHINE_USER,
                                                   (Words) { "list", "--no-pager", NULL });
         g_assert_cmpint(terminal_wait(t), ==, 0);

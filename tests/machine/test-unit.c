@@ -96,10 +96,10 @@ MACHINE_TEST("all options work in the sandbox") {
         forbid_the_rest();
         g_autofree char *listener = test_listen(
                         m->user, 0, 16, "binaryType", "s", "arraybuffer", "localAddress", "s",
-                        "::", "ipv6Only", "b", false, "delivery", "s", "signal", "acknowledge", "b", true,
-                        "paused", "b", true, "nonBlocking", "b", true, "noDelay", "b", true, "keepAlive", "b",
-                        true, "fastOpen", "u", 8, "allowFrom", "as", WORDS("127.0.0.0/8", "::1"),
-                        "acceptRate", "u", 1000, "name", "s", "every one", NULL);
+                        "::", "ipv6Only", "b", false, "delivery", "s", "signal", TEST_ACKNOWLEDGE,
+                        TEST_PAUSED, "nonBlocking", "b", true, "noDelay", "b", true, "keepAlive", "b", true,
+                        "fastOpen", "u", 8, "allowFrom", "as", WORDS("127.0.0.0/8", "::1"), "acceptRate", "u",
+                        1000, "name", "s", "every one", NULL);
         int lifeline = test_listener_call_fd(m->user, listener, "OpenLifeline");
         test_listener_call(m->user, listener, "Resume");
         test_assert_served(m->user, listener, "127.0.0.1");
@@ -124,7 +124,7 @@ MACHINE_TEST("IPv4 and IPv6 work in the sandbox") {
 
 MACHINE_TEST("persistent listeners work in the sandbox") {
         forbid_the_rest();
-        g_autofree char *listener = test_listen(m->user, 0, -1, "persistent", "b", true, NULL);
+        g_autofree char *listener = test_listen(m->user, 0, -1, TEST_PERSISTENT, NULL);
         _cleanup_close_ int peer = test_connect("::1", test_get_port(m->user, listener));
         test_accepted_free(test_client_wait_accepted(m->user));
         test_wait_for(test_get_u64(m->user, listener, "Delivered") == 1);
