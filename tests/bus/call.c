@@ -271,9 +271,11 @@ int test_listener_call_fd(TestClient *client, const char *listener, const char *
 }
 
 /* Returns the reply, entered into its variant, and the type of its value. */
-static sd_bus_message *get(TestClient *client, const char *listener, const char *property, char *ret_type) {
-        sd_bus_message *reply = test_call(client, listener, "org.freedesktop.DBus.Properties", "Get", "ss",
-                                          TEST_LISTENER_INTERFACE, property);
+static sd_bus_message *get(TestClient *client, const char *path, const char *property, char *ret_type) {
+        const char *interface = streq(path, TEST_MANAGER_PATH) ? TEST_MANAGER_INTERFACE
+                                                               : TEST_LISTENER_INTERFACE;
+        sd_bus_message *reply = test_call(client, path, "org.freedesktop.DBus.Properties", "Get", "ss",
+                                          interface, property);
         const char *contents;
 
         g_assert_cmpint(sd_bus_message_peek_type(reply, NULL, &contents), >, 0);

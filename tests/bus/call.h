@@ -55,7 +55,7 @@ char *test_listener_call_fails(TestClient *client, const char *listener, const c
 /* OpenChannel, TakeSocket. */
 int test_listener_call_fd(TestClient *client, const char *listener, const char *member);
 
-/* Properties of a listener. u64: of any integer type. */
+/* Properties of a listener, or of the manager with its path. u64: of any integer type. */
 uint64_t test_get_u64(TestClient *client, const char *listener, const char *property);
 bool test_get_bool(TestClient *client, const char *listener, const char *property);
 char *test_get_string(TestClient *client, const char *listener, const char *property);

@@ -10,10 +10,6 @@ void fixture_set_up(Fixture *f, const void *data) {
         f->client = test_client_new(f->bus, options->client_uid != 0 ? options->client_uid : (uid_t) -1);
 }
 
-void fixture_set_up_plain(Fixture *f, const void *data) {
-        fixture_set_up(f, NULL);
-}
-
 void fixture_tear_down(Fixture *f, const void *data) {
         /* The client first, so that the service's exit proves that it has cleaned up after one, too. */
         g_clear_pointer(&f->client, test_client_free);

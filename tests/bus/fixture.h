@@ -55,8 +55,6 @@ typedef struct Fixture {
 } Fixture;
 
 void fixture_set_up(Fixture *f, const void *data);
-/* The same without options, as the data is the test's own. */
-void fixture_set_up_plain(Fixture *f, const void *data);
 /* Members that a test has freed itself must be NULL. */
 void fixture_tear_down(Fixture *f, const void *data);
 /* Ends the service by SIGTERM and starts it again. */

@@ -152,7 +152,7 @@ int test_run(void) {
         int r = test_run_registered(program);
 
         process.event = sd_event_unref(process.event);
-        test_run_command("rm", "-rf", process.directory, NULL);
+        test_run_command("rm", "-rf", process.directory);
         process.janitor = close_fd(process.janitor);
         while (wait(NULL) >= 0)
                 ;

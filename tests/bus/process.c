@@ -190,20 +190,10 @@ int test_run_command_in(int netns, const char *const *argv) {
         return status;
 }
 
-void test_run_command(const char *program, ...) {
-        g_autoptr(GPtrArray) argv = g_ptr_array_new();
-        g_autofree char *line = NULL;
-        va_list arguments;
-        char *argument = (char *) program;
+void test_run_words(const char *const *argv) {
+        if (test_run_command_in(-1, argv) != 0) {
+                g_autofree char *line = g_strjoinv(" ", (char **) argv);
 
-        va_start(arguments, program);
-        for (; argument; argument = va_arg(arguments, char *))
-                g_ptr_array_add(argv, argument);
-        va_end(arguments);
-        g_ptr_array_add(argv, NULL);
-
-        if (test_run_command_in(-1, (const char *const *) argv->pdata) != 0) {
-                line = g_strjoinv(" ", (char **) argv->pdata);
                 g_error("this command failed: %s", line);
         }
 }

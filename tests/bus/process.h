@@ -53,6 +53,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(TestChild, test_child_free)
 bool test_file_contains(const char *path, const char *text);
 
 /* Runs a command, which must succeed. The event loop does not run. */
-void test_run_command(const char *program, ...) G_GNUC_NULL_TERMINATED;
+#define test_run_command(...) test_run_words(WORDS(__VA_ARGS__))
+void test_run_words(const char *const *argv);
 /* The same, but returns its exit status, and enters the network namespace first unless that is -1. */
 int test_run_command_in(int netns, const char *const *argv);

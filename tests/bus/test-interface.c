@@ -393,9 +393,9 @@ TEST_HERE("gdbus-codegen generates code and documentation") {
 
         if (!test_require_program("gdbus-codegen"))
                 return;
-        test_run_command("gdbus-codegen", "--header", "--output", header, i->path, NULL);
-        test_run_command("gdbus-codegen", "--body", "--output", body, i->path, NULL);
-        test_run_command("gdbus-codegen", "--generate-docbook", book, i->path, NULL);
+        test_run_command("gdbus-codegen", "--header", "--output", header, i->path);
+        test_run_command("gdbus-codegen", "--body", "--output", body, i->path);
+        test_run_command("gdbus-codegen", "--generate-docbook", book, i->path);
         assert_generated(header);
         assert_generated(body);
         assert_generated(chapter);
@@ -403,10 +403,10 @@ TEST_HERE("gdbus-codegen generates code and documentation") {
 
         if (!test_require_program("xmllint"))
                 return;
-        test_run_command("xmllint", "--noout", "--nonet", chapter, next, NULL);
+        test_run_command("xmllint", "--noout", "--nonet", chapter, next);
 }
 
 TEST_HERE("xmllint finds no error") {
         if (test_require_program("xmllint"))
-                test_run_command("xmllint", "--noout", "--nonet", i->path, NULL);
+                test_run_command("xmllint", "--noout", "--nonet", i->path);
 }

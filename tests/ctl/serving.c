@@ -28,13 +28,6 @@ Tool *serving_start(TestBus *bus, uint16_t *ret_port, const char *const *argv) {
         return tool;
 }
 
-char *serving_output(Tool *tool) {
-        char *text = NULL;
-
-        g_assert_true(g_file_get_contents(tool->out, &text, NULL, NULL));
-        return text;
-}
-
 static unsigned count_lines(const char *path, const char *line) {
         g_autofree char *text = NULL;
         g_auto(GStrv) lines = NULL;
@@ -168,8 +161,22 @@ unsigned serving_count_inherited(void) {
         return (unsigned) atoi(text) - 1;
 }
 
-void serving_fail_always(int call, int error) {
-        g_assert_cmpint(test_filter_call(call, SECCOMP_RET_ERRNO | (unsigned) error, 0), ==, 0);
+static int forbidden_call, forbidden_error;
+
+static void forbid(void *data) {
+        g_assert_cmpint(test_filter_call(forbidden_call, SECCOMP_RET_ERRNO | (unsigned) forbidden_error, 0),
+                        ==, 0);
+}
+
+void serving_forbid(int call, int error) {
+        forbidden_call = call;
+        forbidden_error = error;
+        tool_set_up_with(forbid);
+}
+
+void serving_assert_echoes(int peer) {
+        test_send(peer, "echo", 4);
+        test_expect(peer, "echo");
 }
 
 void peer_reset(int fd) {

@@ -26,9 +26,7 @@ Tool *serving_start(TestBus *bus, uint16_t *ret_port, const char *const *argv);
         }                                                                                           \
         static void by_##line(Fixture *f, const char *delivery)
 
-/* Its standard output so far. */
-char *serving_output(Tool *tool);
-/* How often a line is there. */
+/* How often a line is in its standard output. */
 unsigned serving_count_lines(Tool *tool, const char *line);
 
 /* The same for standard error. */
@@ -55,8 +53,11 @@ unsigned serving_count_queued(uint16_t port);
 /* How many descriptors a child of this process inherits. */
 unsigned serving_count_inherited(void);
 
-/* For tool_set_up_with(): this system call fails for as long as the process lives. */
-void serving_fail_always(int call, int error);
+/* Calls tool_set_up_with(): this system call fails as long as the process lives. */
+void serving_forbid(int call, int error);
+
+/* The server sends back what it receives. */
+void serving_assert_echoes(int peer);
 
 /* Closes the connection of a peer with a RST. */
 void peer_reset(int fd);

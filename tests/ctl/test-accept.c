@@ -93,26 +93,17 @@ TEST("several ports") {
         }
 }
 
-static char *run(const char *program, ...) {
+static char *run(const char *const *argv) {
         g_autofree char *directory = test_make_directory("run"),
                         *path = g_build_filename(directory, "out", NULL);
-        g_autoptr(GPtrArray) argv = g_ptr_array_new();
-        char *argument = (char *) program, *text;
-        va_list arguments;
+        g_autoptr(TestChild) child = test_child_new(argv, &(TestSpawn) { .log = path });
+        char *text;
 
-        va_start(arguments, program);
-        for (; argument; argument = va_arg(arguments, char *))
-                g_ptr_array_add(argv, argument);
-        va_end(arguments);
-        g_ptr_array_add(argv, NULL);
-
-        g_autoptr(TestChild) child = test_child_new((const char *const *) argv->pdata,
-                                                    &(TestSpawn) { .log = path });
         test_wait_for_within(240000, test_child_has_exited(child));
         int status = test_child_wait(child);
         g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
         if (status != 0)
-                g_error("%s ended with %d: %s", program, status, text);
+                g_error("%s ended with %d: %s", argv[0], status, text);
         return text;
 }
 
@@ -126,7 +117,7 @@ TEST_IF(test_require_program("busybox") && test_require_program("curl"), "busybo
                         f->bus, &port,
                         WORDS("listen", "--inetd", "0", "--", "busybox", "httpd", "-i", "-h", directory));
         g_autofree char *url = g_strdup_printf("http://127.0.0.1:%u/file", port);
-        g_autofree char *got = run("curl", "--silent", "--show-error", "--fail", url, NULL);
+        g_autofree char *got = run(WORDS("curl", "--silent", "--show-error", "--fail", url));
         g_assert_cmpstr(got, ==, "hello from busybox");
 }
 
@@ -148,7 +139,7 @@ TEST_BY_BOTH_IF(test_require_program("ab"), "thousands of connections") {
                                              WORDS("listen", "--inetd", delivery, "--max-connections=16",
                                                    "127.0.0.1:0", "--", g_getenv("TEST_CTL_ANSWER")));
         url = g_strdup_printf("http://127.0.0.1:%u/", port);
-        report = run("ab", "-q", "-s", "240", "-n", n, "-c", "64", url, NULL);
+        report = run(WORDS("ab", "-q", "-s", "240", "-n", n, "-c", "64", url));
         g_test_message("%s", report);
         g_assert_nonnull(strstr(report, complete));
         g_assert_nonnull(strstr(report, "Failed requests:        0\n"));
@@ -204,16 +195,14 @@ TEST("killed, it leaves its connections alive") {
         g_autoptr(Tool) tool = serving_start(f->bus, &port, WORDS("listen", "--inetd", "0", "--", "cat"));
         _cleanup_close_ int peer = test_connect("::1", port);
 
-        test_send(peer, "a", 1);
-        test_expect(peer, "a");
+        serving_assert_echoes(peer);
         g_assert_cmpint(serving_end(tool, SIGKILL), ==, 128 + SIGKILL);
         test_wait_for(!test_service_is_listening(f->service, port));
-        test_send(peer, "b", 1);
-        test_expect(peer, "b");
+        serving_assert_echoes(peer);
 }
 
 static void close_by_administrator(Fixture *f, Tool *tool) {
-        tool_do(f->bus, "close", "echo", NULL);
+        tool_do(f->bus, "close", "echo");
         test_wait_for(tool_has_complained(tool, "is lost: an administrator has closed it."));
 }
 
@@ -223,13 +212,11 @@ TEST_BY_BOTH_IF(test_require_root(), "closed by an administrator") {
                         f->bus, &port, WORDS("listen", "--inetd", delivery, "--name=echo", "0", "--", "cat"));
         _cleanup_close_ int peer = test_connect("::1", port);
 
-        test_send(peer, "a", 1);
-        test_expect(peer, "a");
+        serving_assert_echoes(peer);
         close_by_administrator(f, tool);
         test_wait_for(tool_has_complained(tool, "Waiting for 1 connection to end.\n"));
         g_assert_cmpint(test_connect_fails("::1", port), ==, ECONNREFUSED);
-        test_send(peer, "b", 1);
-        test_expect(peer, "b");
+        serving_assert_echoes(peer);
         g_assert_false(test_child_has_exited(tool->child));
         g_assert_no_errno(shutdown(peer, SHUT_WR));
         g_assert_cmpint(test_wait_end(peer), ==, 0);
@@ -272,41 +259,34 @@ TEST_BY_BOTH_IF(test_require_root(), "one of two ports is lost") {
         test_wait_for(tool_has_complained(tool, second));
         ports[1] = (uint16_t) atoi(strchr(second, ':') + 1);
         _cleanup_close_ int peer = test_connect("127.0.0.1", ports[1]);
-        test_send(peer, "a", 1);
-        test_expect(peer, "a");
-        tool_do(f->bus, "close", "1", NULL);
+        serving_assert_echoes(peer);
+        tool_do(f->bus, "close", "1");
         test_wait_for(!test_service_is_listening(f->service, ports[1]));
-        test_send(peer, "b", 1);
-        test_expect(peer, "b");
+        serving_assert_echoes(peer);
         g_assert_false(test_child_has_exited(tool->child));
         peer = close_fd(peer);
         g_assert_cmpint(test_child_wait(tool->child), ==, 1);
 }
 
-/* With a seccomp filter. */
-static Tool *serve_without(Fixture *f, TestChildSetup forbid, uint16_t *ret_port) {
+/* A system call fails with this errno. */
+static Tool *serve_without(Fixture *f, int call, int error, uint16_t *ret_port) {
         Tool *tool;
 
-        tool_set_up_with(forbid);
+        serving_forbid(call, error);
         tool = serving_start(f->bus, ret_port, WORDS("listen", "--inetd", "0", "--", "cat"));
         tool_set_up_with(NULL);
         return tool;
-}
-
-static void forbid_pidfds(void *data) {
-        serving_fail_always(SYS_pidfd_open, ENFILE);
 }
 
 /* It cannot see when commands end, and tries again. */
 TEST("pidfd_open() fails") {
         uint16_t port;
 
-        g_autoptr(Tool) tool = serve_without(f, forbid_pidfds, &port);
+        g_autoptr(Tool) tool = serve_without(f, SYS_pidfd_open, ENFILE, &port);
         _cleanup_close_ int peer = test_connect("::1", port);
         test_wait_for(tool_has_complained(tool,
                                           "Connections have to wait: Too many open files in system.\n"));
-        test_send(peer, "a", 1);
-        test_expect(peer, "a");
+        serving_assert_echoes(peer);
         /* The tool has tried again, in vain: the zombie is not reaped. */
         g_assert_no_errno(shutdown(peer, SHUT_WR));
         g_assert_cmpint(test_wait_end(peer), ==, 0);
@@ -315,15 +295,11 @@ TEST("pidfd_open() fails") {
         g_assert_cmpint(serving_end(tool, SIGKILL), ==, 128 + SIGKILL);
 }
 
-static void forbid_processes(void *data) {
-        serving_fail_always(SYS_clone, EAGAIN);
-}
-
 /* A connection that waits for one is closed when the tool ends. */
 TEST("clone() fails") {
         uint16_t port;
 
-        g_autoptr(Tool) tool = serve_without(f, forbid_processes, &port);
+        g_autoptr(Tool) tool = serve_without(f, SYS_clone, EAGAIN, &port);
         _cleanup_close_ int peer = test_connect("::1", port);
         test_wait_for(tool_has_complained(tool,
                                           "Connections have to wait: Resource temporarily unavailable.\n"));
@@ -331,15 +307,11 @@ TEST("clone() fails") {
         g_assert_cmpint(test_wait_end(peer), ==, 0);
 }
 
-static void forbid_accept(void *data) {
-        serving_fail_always(SYS_accept4, EMFILE);
-}
-
 TEST("a shortage is logged once") {
         static const char shortage[] = "Connections have to wait: Too many open files.";
         uint16_t port;
 
-        g_autoptr(Tool) tool = serve_without(f, forbid_accept, &port);
+        g_autoptr(Tool) tool = serve_without(f, SYS_accept4, EMFILE, &port);
         _cleanup_close_ int peer = test_connect("::1", port);
         test_wait_for(tool_has_complained(tool, shortage));
         unsigned n_rests = serving_count_rests(tool->child->pid);
@@ -363,7 +335,7 @@ TEST("options choose the delivery") {
                 g_autoptr(Tool) tool = serving_start(f->bus, &port,
                                                      WORDS("listen", "--inetd", "--name=chosen",
                                                            cases[i].option, "0", "--", "echo", "here"));
-                g_autoptr(ToolResult) shown = tool_run(f->bus, "show", "--json=short", "chosen", NULL);
+                g_autoptr(ToolResult) shown = tool_run(f->bus, "show", "--json=short", "chosen");
                 _cleanup_close_ int peer = test_connect("127.0.0.1", port);
 
                 g_assert_nonnull(strstr(shown->out, cases[i].delivery));
@@ -379,11 +351,11 @@ TEST("a paused listener waits until it is resumed") {
                                              WORDS("listen", "--inetd", "--paused", "--persistent",
                                                    "--name=later", "0", "--", "echo", "here"));
         _cleanup_close_ int peer = test_connect("127.0.0.1", port);
-        g_autoptr(ToolResult) shown = tool_run(f->bus, "show", "later", NULL);
+        g_autoptr(ToolResult) shown = tool_run(f->bus, "show", "later");
 
         g_assert_nonnull(strstr(shown->out, "Paused=yes\n"));
         g_assert_nonnull(strstr(shown->out, "Accepted=0\n"));
-        tool_do(f->bus, "resume", "later", NULL);
+        tool_do(f->bus, "resume", "later");
         test_expect(peer, "here\n");
         g_assert_cmpint(serving_end(tool, SIGTERM), ==, 128 + SIGTERM);
 }

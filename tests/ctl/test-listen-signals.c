@@ -189,7 +189,7 @@ TEST_IF(test_require_root(), "closed by an administrator") {
         uint16_t port;
         g_autoptr(Tool) tool = start_teller(f->bus, &port);
 
-        tool_do(f->bus, "close", "web", NULL);
+        tool_do(f->bus, "close", "web");
         assert_ends(f, tool, "is lost: an administrator has closed it.");
         g_assert_false(test_service_is_listening(f->service, port));
 }

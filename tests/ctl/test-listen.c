@@ -10,8 +10,7 @@
 TEST("passes several sockets to the command") {
         g_autoptr(ToolResult) result = tool_run(
                         f->bus, "listen", "--quiet", "0", "127.0.0.1:0", "[::1]:0", "--", "sh", "-c",
-                        "test $LISTEN_PID = $$ && echo $LISTEN_FDS $LISTEN_FDNAMES && ls /proc/self/fd",
-                        NULL);
+                        "test $LISTEN_PID = $$ && echo $LISTEN_FDS $LISTEN_FDNAMES && ls /proc/self/fd");
         g_auto(GStrv) lines = g_strsplit(result->out, "\n", -1);
         unsigned a, b, c;
 
@@ -31,7 +30,7 @@ TEST("passes several sockets to the command") {
 
 TEST("names the sockets") {
         g_autoptr(ToolResult) result = tool_run(f->bus, "listen", "--quiet", "--name=web", "0", "0", "--",
-                                                "sh", "-c", "echo $LISTEN_FDNAMES", NULL);
+                                                "sh", "-c", "echo $LISTEN_FDNAMES");
 
         g_assert_cmpstr(result->err, ==, "");
         g_assert_cmpstr(result->out, ==, "web:web\n");
@@ -77,8 +76,8 @@ TEST("exit statuses") {
 
         for (size_t i = 0; i < ELEMENTS(cases); i++) {
                 const char *const *c = cases[i].command;
-                g_autoptr(ToolResult) result = tool_run(f->bus, "listen", "--quiet", "0", "--", c[0], c[1],
-                                                        c[2], NULL);
+                g_autoptr(ToolResult)
+                                result = tool_run(f->bus, "listen", "--quiet", "0", "--", c[0], c[1], c[2]);
 
                 g_assert_cmpstr(result->err, ==, cases[i].says);
                 g_assert_cmpint(result->status, ==, cases[i].status);
@@ -135,7 +134,7 @@ TEST("leaves the command alone") {
         g_autoptr(ToolResult) result = tool_run(
                         f->bus, "listen", "--quiet", "0", "--", "sh", "-c",
                         "echo \"$@\"; ulimit -Sn; grep -E '^Sig(Blk|Ign)' /proc/self/status", "--",
-                        "--accept", "--", "-h", NULL);
+                        "--accept", "--", "-h");
         g_auto(GStrv) lines = g_strsplit(result->out, "\n", -1);
         g_autofree char *directory = test_make_directory("plain"),
                         *path = g_build_filename(directory, "out", NULL);
@@ -157,8 +156,8 @@ TEST("persistent is all or nothing") {
 
         listener = test_listen(f->client, 0, -1, NULL);
         taken = g_strdup_printf("%u", test_get_port(f->client, listener));
-        g_autoptr(ToolResult) result = tool_run(f->bus, "listen", "--persistent", free_port, taken, "--",
-                                                "true", NULL);
+        g_autoptr(ToolResult)
+                        result = tool_run(f->bus, "listen", "--persistent", free_port, taken, "--", "true");
         g_assert_cmpint(result->status, ==, 1);
         g_assert_false(test_service_is_listening(f->service, first));
 }
@@ -205,13 +204,11 @@ TEST("arguments that are wrong") {
                 { { "relay", "0", "localhost:65616" }, { "\"localhost:65616\" is not a port" } },
                 { { "relay", "0", "localhost:0" }, { "Port 0", "\"localhost:0\"" } },
         };
-        g_autoptr(ToolResult) in_use = tool_run(f->bus, "listen", "0", taken, "--", "true", NULL);
 
-        tool_assert_fails(in_use, 1, "in use", taken, NULL);
+        tool_assert_fails(tool_run(f->bus, "listen", "0", taken, "--", "true"), 1, "in use", taken);
         for (size_t i = 0; i < ELEMENTS(cases); i++) {
-                g_autoptr(ToolResult) result = tool_run_full(f->bus, NULL, 0, cases[i].argv);
-
-                tool_assert_fails(result, 1, cases[i].says[0], cases[i].says[1], NULL);
+                tool_assert_fails(tool_run_full(f->bus, NULL, 0, cases[i].argv), 1, cases[i].says[0],
+                                  cases[i].says[1]);
         }
 }
 
@@ -226,9 +223,8 @@ TEST("ports have the names of services(5)") {
         if (!test_require_root())
                 return;
         for (size_t i = 0; i < ELEMENTS(names); i++) {
-                g_autoptr(ToolResult) denied = tool_run_full(f->bus, NULL, test_other_uid(0),
-                                                             WORDS("listen", names[i], "--", "true"));
-
-                tool_assert_fails(denied, 1, "Failed to listen on port 80: ", NULL);
+                tool_assert_fails(tool_run_full(f->bus, NULL, test_other_uid(0),
+                                                WORDS("listen", names[i], "--", "true")),
+                                  1, "Failed to listen on port 80: ");
         }
 }

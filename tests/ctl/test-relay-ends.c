@@ -72,7 +72,7 @@ TEST_BY_BOTH("the data of a peer that has reset its connection reaches the targe
 }
 
 static void close_by_administrator(Fixture *f, Relayed *r) {
-        tool_do(f->bus, "close", "relayed", NULL);
+        tool_do(f->bus, "close", "relayed");
         test_wait_for(tool_has_complained(r->tool, "is lost: an administrator has closed it."));
 }
 

@@ -237,15 +237,11 @@ TEST("a busy connection does not delay others") {
         relay_end(&r);
 }
 
-/* As a security module does. */
-static void forbid_accept(void *data) {
-        serving_fail_always(SYS_accept4, EPERM);
-}
-
+/* As by a security module. */
 TEST("accept is forbidden") {
         Relayed r;
 
-        tool_set_up_with(forbid_accept);
+        serving_forbid(SYS_accept4, EPERM);
         r = relay_start(f, target_new(), NULL);
         tool_set_up_with(NULL);
         _cleanup_close_ int client = test_connect("::1", r.port);

@@ -351,14 +351,14 @@ TEST_IF(test_require_program("busybox") && test_require_program("curl"), "real p
         to = g_strdup_printf("localhost:%u", target);
         g_autoptr(Tool) relay = serving_start(f->bus, &port, WORDS("relay", "127.0.0.1:0", to));
         url = g_strdup_printf("http://127.0.0.1:%u/file", port);
-        test_run_command("curl", "--silent", "--show-error", "--fail", "--output", got, url, NULL);
-        test_run_command("cmp", file, got, NULL);
+        test_run_command("curl", "--silent", "--show-error", "--fail", "--output", got, url);
+        test_run_command("cmp", file, got);
 }
 
 TEST_IF(test_require_root(), "closed by an administrator") {
         Relayed r = relay_start(f, target_new(), "--name=relayed");
 
-        tool_do(f->bus, "close", "relayed", NULL);
+        tool_do(f->bus, "close", "relayed");
         test_wait_for(tool_has_complained(r.tool, "is lost: an administrator has closed it."));
         relay_wait(&r, 1);
 }

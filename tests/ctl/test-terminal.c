@@ -89,7 +89,7 @@ TEST("lines fit") {
         narrower = list_at_width(f, 40, "--no-legend");
         full = list_at_width(f, 80, "--full");
         wide = list_at_width(f, 200, NULL);
-        g_autoptr(ToolResult) piped = tool_run(f->bus, "list", NULL);
+        g_autoptr(ToolResult) piped = tool_run(f->bus, "list");
         g_autoptr(ToolResult) told = tool_run_full(f->bus, columns, 0, WORDS("list", "--no-legend"));
 
         g_assert_cmpint(g_utf8_strlen(narrow, -1), ==, 80);
@@ -220,9 +220,8 @@ TEST_IF(test_require_root(), "the agent is started as the tool was") {
 TEST("help") {
         g_autoptr(Terminal) t = terminal_new(f->bus, WORDS("PAGER=" PAGER, IN_SESSION), 80, WORDS("--help"));
         g_autoptr(Terminal) narrow = terminal_new(f->bus, WORDS(NO_PAGER, "NO_COLOR=1"), 80, WORDS("--help"));
-        g_autoptr(ToolResult) plain = tool_run(f->bus, "list", "-h", NULL),
-                              verb = tool_run(f->bus, "help", NULL),
-                              version = tool_run(f->bus, "--version", NULL);
+        g_autoptr(ToolResult) plain = tool_run(f->bus, "list", "-h"), verb = tool_run(f->bus, "help"),
+                              version = tool_run(f->bus, "--version");
 
         g_assert_cmpint(terminal_wait(t), ==, 0);
         g_assert_nonnull(strstr(t->shown->str, "<pager "));

@@ -52,7 +52,7 @@ static const char *find_tool(bool for_another_user) {
                 g_autofree char *directory = test_make_directory("copy");
 
                 copy = g_build_filename(directory, "tcpserversocketctl", NULL);
-                test_run_command("install", tool, copy, NULL);
+                test_run_command("install", tool, copy);
         }
         return copy;
 }
@@ -169,37 +169,6 @@ ToolResult *tool_run_full(TestBus *bus, const char *const *environment, uid_t ui
         return tool_finish(tool_start(bus, environment, uid, argv));
 }
 
-static GPtrArray *collect(va_list arguments) {
-        GPtrArray *argv = g_ptr_array_new();
-        char *argument;
-
-        while ((argument = va_arg(arguments, char *)))
-                g_ptr_array_add(argv, argument);
-        g_ptr_array_add(argv, NULL);
-        return argv;
-}
-
-ToolResult *tool_run(TestBus *bus, ...) {
-        va_list arguments;
-
-        va_start(arguments, bus);
-        g_autoptr(GPtrArray) argv = collect(arguments);
-        va_end(arguments);
-        return tool_run_full(bus, NULL, 0, (const char *const *) argv->pdata);
-}
-
-void tool_do(TestBus *bus, ...) {
-        va_list arguments;
-
-        va_start(arguments, bus);
-        g_autoptr(GPtrArray) argv = collect(arguments);
-        va_end(arguments);
-        g_autoptr(ToolResult) result = tool_run_full(bus, NULL, 0, (const char *const *) argv->pdata);
-        g_assert_cmpstr(result->out, ==, "");
-        g_assert_cmpstr(result->err, ==, "");
-        g_assert_cmpint(result->status, ==, 0);
-}
-
 void tool_result_free(ToolResult *result) {
         if (!result)
                 return;
@@ -209,37 +178,34 @@ void tool_result_free(ToolResult *result) {
         g_free(result);
 }
 
-json_object *tool_run_json(TestBus *bus, ...) {
-        va_list arguments;
-        json_object *o;
-
-        va_start(arguments, bus);
-        g_autoptr(GPtrArray) argv = collect(arguments);
-        va_end(arguments);
-
-        g_autoptr(ToolResult) result = tool_run_full(bus, NULL, 0, (const char *const *) argv->pdata);
+void tool_assert_quiet(ToolResult *result) {
+        g_assert_cmpstr(result->out, ==, "");
         g_assert_cmpstr(result->err, ==, "");
         g_assert_cmpint(result->status, ==, 0);
-        o = json_tokener_parse(result->out);
+        tool_result_free(result);
+}
+
+json_object *tool_parse_json(ToolResult *result) {
+        g_assert_cmpstr(result->err, ==, "");
+        g_assert_cmpint(result->status, ==, 0);
+        json_object *o = json_tokener_parse(result->out);
         if (!o)
                 g_error("this is no JSON: %s", result->out);
+        tool_result_free(result);
         return o;
 }
 
-void tool_assert_fails(ToolResult *result, int status, ...) {
-        const char *text;
-        va_list texts;
-
+void tool_assert_error(ToolResult *result, int status, const char *const *texts) {
+        g_test_message("%s", result->err);
         g_assert_cmpint(result->status, ==, status);
         g_assert_cmpstr(result->out, ==, "");
-        va_start(texts, status);
-        while ((text = va_arg(texts, const char *)))
-                if (!strstr(result->err, text))
-                        g_error("there is no \"%s\" in: %s", text, result->err);
-        va_end(texts);
+        for (; *texts; texts++)
+                if (!strstr(result->err, *texts))
+                        g_error("there is no \"%s\" in: %s", *texts, result->err);
         /* One line, and an end to it. */
         g_assert_nonnull(strchr(result->err, '\n'));
         g_assert_cmpstr(strchr(result->err, '\n'), ==, "\n");
+        tool_result_free(result);
 }
 
 /* ---------------------------------------------------------------------------------------------- terminals */

@@ -40,17 +40,21 @@ ToolResult *tool_finish(Tool *tool);
 
 /* To its end. */
 ToolResult *tool_run_full(TestBus *bus, const char *const *environment, uid_t uid, const char *const *argv);
-ToolResult *tool_run(TestBus *bus, ...) G_GNUC_NULL_TERMINATED;
-/* Must succeed and write nothing. */
-void tool_do(TestBus *bus, ...) G_GNUC_NULL_TERMINATED;
+#define tool_run(bus, ...) tool_run_full(bus, NULL, 0, WORDS(__VA_ARGS__))
 void tool_result_free(ToolResult *result);
 
-/* Must succeed and have written JSON, and nothing to standard error. */
-json_object *tool_run_json(TestBus *bus, ...) G_GNUC_NULL_TERMINATED;
+/* Must succeed and write nothing. */
+#define tool_do(bus, ...) tool_assert_quiet(tool_run(bus, __VA_ARGS__))
+/* Must succeed and write JSON, and nothing to standard error. */
+#define tool_run_json(bus, ...) tool_parse_json(tool_run(bus, __VA_ARGS__))
+/* Must fail with that status, with one line on standard error that has all of these texts, and no other
+ * output. */
+#define tool_assert_fails(result, status, ...) tool_assert_error(result, status, WORDS(__VA_ARGS__))
 
-/* Must fail with that status, with one line on standard error that has all of these texts, and nothing else.
- */
-void tool_assert_fails(ToolResult *result, int status, ...) G_GNUC_NULL_TERMINATED;
+/* Each consumes the result. */
+void tool_assert_quiet(ToolResult *result);
+json_object *tool_parse_json(ToolResult *result);
+void tool_assert_error(ToolResult *result, int status, const char *const *texts);
 
 /* On a terminal of its own: standard input, output and error. */
 typedef struct Terminal {

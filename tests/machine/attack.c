@@ -280,7 +280,7 @@ void attack_assert_bus_has_room(Machine *m) {
         g_test_message("the bus held up to %u descriptors", peak);
         g_assert_cmpuint(peak, >, 0);
         g_assert_cmpuint(peak, <, BUS_FULL);
-        g_assert_cmpuint(peak, <=, machine_get_u64(m->root, "MaxUnacknowledged"));
+        g_assert_cmpuint(peak, <=, test_get_u64(m->root, TEST_MANAGER_PATH, "MaxUnacknowledged"));
 }
 
 typedef struct AttackTest {

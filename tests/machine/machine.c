@@ -59,7 +59,7 @@ TestChild *machine_start_as(const char *user, const char *log, const char *const
         return test_child_new(argv, &options);
 }
 
-static char *run(const char *user, int *ret_status, const char *const *argv) {
+char *machine_run_words_as(const char *user, int *ret_status, const char *const *argv) {
         static unsigned number;
         g_autofree char *name = g_strdup_printf("/run/machine-output-%u", number++);
         g_autoptr(TestChild) child = machine_start_as(user, name, argv);
@@ -73,45 +73,22 @@ static char *run(const char *user, int *ret_status, const char *const *argv) {
         return g_strchomp(output);
 }
 
-static GPtrArray *collect(const char *program, va_list arguments) {
-        GPtrArray *argv = g_ptr_array_new();
-
-        for (char *argument = (char *) program; argument; argument = va_arg(arguments, char *))
-                g_ptr_array_add(argv, argument);
-        g_ptr_array_add(argv, NULL);
-        return argv;
-}
-
-char *machine_run(const char *program, ...) {
-        g_autofree char *line = NULL;
-        va_list arguments;
+char *machine_run_words(const char *const *argv) {
         int status;
+        char *output = machine_run_words_as(NULL, &status, argv);
 
-        va_start(arguments, program);
-        g_autoptr(GPtrArray) argv = collect(program, arguments);
-        va_end(arguments);
-
-        char *output = run(NULL, &status, (const char *const *) argv->pdata);
         if (status != 0) {
-                line = g_strjoinv(" ", (char **) argv->pdata);
+                g_autofree char *line = g_strjoinv(" ", (char **) argv);
+
                 g_error("this command failed with status %d: %s\n%s", status, line, output);
         }
         return output;
 }
 
-char *machine_run_as(const char *user, int *ret_status, const char *program, ...) {
-        va_list arguments;
-
-        va_start(arguments, program);
-        g_autoptr(GPtrArray) argv = collect(program, arguments);
-        va_end(arguments);
-        return run(user, ret_status, (const char *const *) argv->pdata);
-}
-
 /* ---------------------------------------------------------------------------------------------- unit */
 
 char *machine_get_unit(const char *property) {
-        return machine_run("systemctl", "show", "--property", property, "--value", MACHINE_UNIT, NULL);
+        return machine_run("systemctl", "show", "--property", property, "--value", MACHINE_UNIT);
 }
 
 bool machine_unit_is(const char *active_state) {
@@ -132,7 +109,7 @@ pid_t machine_service_pid(void) {
 }
 
 void machine_stop_service(void) {
-        g_free(machine_run("systemctl", "stop", MACHINE_UNIT, NULL));
+        g_free(machine_run("systemctl", "stop", MACHINE_UNIT));
 }
 
 /* --------------------------------------------------------------------------------------------- files */
@@ -179,7 +156,7 @@ void machine_configure(const char *lines) {
 
 void machine_reconfigure(const char *lines) {
         machine_configure(lines);
-        g_free(machine_run("systemctl", "reload", MACHINE_UNIT, NULL));
+        g_free(machine_run("systemctl", "reload", MACHINE_UNIT));
 }
 
 void machine_configure_unit(const char *lines) {
@@ -187,56 +164,20 @@ void machine_configure_unit(const char *lines) {
 
         machine_write(UNIT_DROP_IN, content);
         unit_is_configured = true;
-        g_free(machine_run("systemctl", "daemon-reload", NULL));
+        g_free(machine_run("systemctl", "daemon-reload"));
 }
 
 void machine_set_rule(const char *rule) {
         machine_write(RULE, rule);
         rule_is_set = true;
         /* It would read them by itself, but does not tell when it has. */
-        g_free(machine_run("systemctl", "restart", MACHINE_POLKIT, NULL));
+        g_free(machine_run("systemctl", "restart", MACHINE_POLKIT));
 }
 
 /* ----------------------------------------------------------------------------------------------- bus */
 
 TestClient *machine_client_new(Machine *m, const char *user) {
         return test_client_new(m->bus, user ? machine_uid(user) : (uid_t) -1);
-}
-
-static sd_bus_message *get_property(TestClient *client, const char *property, char *ret_type) {
-        sd_bus_message *reply = test_call(client, TEST_MANAGER_PATH, "org.freedesktop.DBus.Properties", "Get",
-                                          "ss", TEST_MANAGER_INTERFACE, property);
-        const char *contents;
-
-        g_assert_cmpint(sd_bus_message_peek_type(reply, NULL, &contents), >, 0);
-        g_assert_cmpint(sd_bus_message_enter_container(reply, 'v', contents), >, 0);
-        *ret_type = contents[0];
-        return reply;
-}
-
-uint64_t machine_get_u64(TestClient *client, const char *property) {
-        uint32_t u;
-        uint64_t t;
-        char type;
-
-        g_autoptr(sd_bus_message) reply = get_property(client, property, &type);
-        if (type == 'u') {
-                g_assert_cmpint(sd_bus_message_read_basic(reply, type, &u), >, 0);
-                return u;
-        }
-        g_assert_cmpint(type, ==, 't');
-        g_assert_cmpint(sd_bus_message_read_basic(reply, type, &t), >, 0);
-        return t;
-}
-
-bool machine_get_bool(TestClient *client, const char *property) {
-        char type;
-        int b;
-
-        g_autoptr(sd_bus_message) reply = get_property(client, property, &type);
-        g_assert_cmpint(type, ==, 'b');
-        g_assert_cmpint(sd_bus_message_read_basic(reply, type, &b), >, 0);
-        return b;
 }
 
 /* ------------------------------------------------------------------------------------------- journal */
@@ -247,7 +188,7 @@ static sd_journal *open_journal(const char *const *matches) {
         sd_journal *journal;
 
         /* Everything that was sent before is in the files then. */
-        test_run_command("journalctl", "--sync", NULL);
+        test_run_command("journalctl", "--sync");
         must(sd_journal_open(&journal, SD_JOURNAL_LOCAL_ONLY));
         for (; matches && *matches; matches++)
                 must(sd_journal_add_match(journal, *matches, 0));
@@ -359,9 +300,9 @@ static void clean_files(void) {
         g_hash_table_remove_all(written);
 
         if (unit_is_configured)
-                g_free(machine_run("systemctl", "daemon-reload", NULL));
+                g_free(machine_run("systemctl", "daemon-reload"));
         if (rule_is_set)
-                g_free(machine_run("systemctl", "restart", MACHINE_POLKIT, NULL));
+                g_free(machine_run("systemctl", "restart", MACHINE_POLKIT));
         unit_is_configured = rule_is_set = false;
 }
 
@@ -387,8 +328,8 @@ static bool is_machine(void) {
 
 /* For tests that fail. The reader ends with the machine. */
 static void show_journal(void) {
-        g_free(machine_run("sh", "-c", "journalctl --follow --no-tail --quiet --no-hostname >" LOG " 2>&1 &",
-                           NULL));
+        g_free(machine_run("sh", "-c",
+                           "journalctl --follow --no-tail --quiet --no-hostname >" LOG " 2>&1 &"));
         test_show_on_failure(LOG);
 }
 
@@ -405,17 +346,16 @@ void machine_init(int *argc, char ***argv) {
          * that. */
         test_be_patient(3);
         written = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
-        test_run_command("ip", "link", "set", "lo", "up", NULL);
+        test_run_command("ip", "link", "set", "lo", "up");
         /* Tests restart it more often than systemd takes for sane. */
         machine_write("/run/systemd/system/" MACHINE_POLKIT ".d/50-test.conf",
                       "[Unit]\nStartLimitIntervalSec=0\n");
         g_hash_table_remove_all(written);
-        g_free(machine_run("systemctl", "daemon-reload", NULL));
-        g_free(machine_run("useradd", "--create-home", MACHINE_USER, NULL));
-        g_free(machine_run("groupadd", MACHINE_WEB_GROUP, NULL));
-        g_free(machine_run("useradd", "--create-home", "--groups", MACHINE_WEB_GROUP, MACHINE_WEB_USER,
-                           NULL));
-        g_free(machine_run("sh", "-c", "echo 'root:" MACHINE_ROOT_PASSWORD "' | chpasswd", NULL));
+        g_free(machine_run("systemctl", "daemon-reload"));
+        g_free(machine_run("useradd", "--create-home", MACHINE_USER));
+        g_free(machine_run("groupadd", MACHINE_WEB_GROUP));
+        g_free(machine_run("useradd", "--create-home", "--groups", MACHINE_WEB_GROUP, MACHINE_WEB_USER));
+        g_free(machine_run("sh", "-c", "echo 'root:" MACHINE_ROOT_PASSWORD "' | chpasswd"));
         show_journal();
 }
 

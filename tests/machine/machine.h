@@ -43,9 +43,11 @@ uid_t machine_uid(const char *user);
 
 /* Runs a command while the event loop runs. It must succeed; returns its output to standard output and error,
  * without a newline at the end. */
-char *machine_run(const char *program, ...) G_GNUC_NULL_TERMINATED;
+#define machine_run(...) machine_run_words(WORDS(__VA_ARGS__))
+char *machine_run_words(const char *const *argv);
 /* The same as another user (NULL: root), with any exit status, which ret_status gets. */
-char *machine_run_as(const char *user, int *ret_status, const char *program, ...) G_GNUC_NULL_TERMINATED;
+#define machine_run_as(user, ret_status, ...) machine_run_words_as(user, ret_status, WORDS(__VA_ARGS__))
+char *machine_run_words_as(const char *user, int *ret_status, const char *const *argv);
 /* Starts it and does not wait. The output goes to the file. */
 TestChild *machine_start_as(const char *user, const char *log, const char *const *argv);
 
@@ -70,9 +72,7 @@ void machine_configure_unit(const char *lines);
 /* Makes this a rule of polkit, in JavaScript, and waits until it is in force. */
 void machine_set_rule(const char *rule);
 
-/* Properties of the manager; u64: of any integer type. And how many listeners ListListeners returns. */
-uint64_t machine_get_u64(TestClient *client, const char *property);
-bool machine_get_bool(TestClient *client, const char *property);
+/* How many listeners ListListeners returns. */
 unsigned machine_count_listed(TestClient *client);
 
 /* Where the journal ends now. */

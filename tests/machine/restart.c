@@ -21,15 +21,14 @@ static void begin_crash(Machine *m) {
 static void begin_restart(Machine *m) {
         pid_t pid = machine_service_pid();
 
-        g_free(machine_run("systemctl", "restart", "--no-block", MACHINE_UNIT, NULL));
+        g_free(machine_run("systemctl", "restart", "--no-block", MACHINE_UNIT));
         test_wait_for(machine_process_is_gone(pid));
 }
 
 static void begin_upgrade(Machine *m) {
         g_free(machine_run("sh", "-c",
                            "sed 's/" PROJECT_VERSION "/" NEXT_VERSION "/g' " BINARY " >" BINARY ".new && "
-                           "chmod 0755 " BINARY ".new && mv " BINARY ".new " BINARY,
-                           NULL));
+                           "chmod 0755 " BINARY ".new && mv " BINARY ".new " BINARY));
         begin_restart(m);
 }
 

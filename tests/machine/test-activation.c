@@ -119,7 +119,7 @@ MACHINE_TEST("IdleTimeoutSec=0 keeps the service running") {
         test_client_sync_service(m->user);
         let_pass(200);
         g_assert_nonnull(test_bus_service_owner(m->bus));
-        g_assert_cmpuint(machine_get_u64(m->user, "IdleTimeoutUSec"), ==, UINT64_MAX);
+        g_assert_cmpuint(test_get_u64(m->user, TEST_MANAGER_PATH, "IdleTimeoutUSec"), ==, UINT64_MAX);
 }
 
 /* A call made at the very moment of the exit is answered, by the one that goes or by the one that comes. */

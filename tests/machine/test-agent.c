@@ -191,9 +191,9 @@ MACHINE_TEST("the question is in the language of the user") {
                 return;
         }
 
-        g_free(machine_run("localedef", "-i", "de_DE", "-f", "UTF-8", "de_DE.UTF-8", NULL));
+        g_free(machine_run("localedef", "-i", "de_DE", "-f", "UTF-8", "de_DE.UTF-8"));
         /* A process that has looked for locales before does not see a new one. */
-        g_free(machine_run("systemctl", "restart", MACHINE_POLKIT, NULL));
+        g_free(machine_run("systemctl", "restart", MACHINE_POLKIT));
         g_autoptr(Agent) agent = agent_new_with_locale(caller->child->pid, "de_DE.UTF-8");
         caller_call(caller);
         test_wait_for(agent_shows(agent, "um Netzwerkverbindungen auf Port 80 zu empfangen."));

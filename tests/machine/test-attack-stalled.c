@@ -97,7 +97,8 @@ static void assert_stalled(Machine *m, GPtrArray *attackers, const char *deliver
         test_wait_for((in_flight = count_in_flight(m, attackers)) > 0);
         g_test_message("%u attackers hold %" G_GUINT64_FORMAT " connections", attackers->len, in_flight);
         if (!streq(delivery, "channel"))
-                g_assert_cmpuint(in_flight, <=, machine_get_u64(m->root, "MaxUnacknowledged"));
+                g_assert_cmpuint(in_flight, <=,
+                                 test_get_u64(m->root, TEST_MANAGER_PATH, "MaxUnacknowledged"));
 }
 
 static bool is_within(const char *what, uint64_t before, uint64_t during, uint64_t most) {

@@ -11,7 +11,7 @@
 
 static char *get(const char *property) {
         return machine_run("busctl", "get-property", TEST_BUS_NAME, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE,
-                           property, NULL);
+                           property);
 }
 
 static void assert_defaults(void) {
@@ -83,9 +83,9 @@ MACHINE_TEST("drop-ins take precedence") {
         /* Not one of them. */
         machine_write("/etc/" NAME ".d/50-e.conf.disabled", "[TCPServerSocket]\nMaxListeners=17\n");
 
-        g_assert_cmpuint(machine_get_u64(m->user, "MaxListeners"), ==, 13);
-        g_assert_cmpuint(machine_get_u64(m->user, "MaxListenersPerUser"), ==, 14);
-        g_assert_cmpuint(machine_get_u64(m->user, "MaxPendingRequestsPerUser"), ==, 11);
+        g_assert_cmpuint(test_get_u64(m->user, TEST_MANAGER_PATH, "MaxListeners"), ==, 13);
+        g_assert_cmpuint(test_get_u64(m->user, TEST_MANAGER_PATH, "MaxListenersPerUser"), ==, 14);
+        g_assert_cmpuint(test_get_u64(m->user, TEST_MANAGER_PATH, "MaxPendingRequestsPerUser"), ==, 11);
 }
 
 MACHINE_TEST("no file is needed") {
@@ -98,13 +98,13 @@ MACHINE_TEST("no file is needed") {
 
 MACHINE_TEST("a reload applies the configuration") {
         machine_configure("MaxListeners=20");
-        g_assert_cmpuint(machine_get_u64(m->user, "MaxListeners"), ==, 20);
+        g_assert_cmpuint(test_get_u64(m->user, TEST_MANAGER_PATH, "MaxListeners"), ==, 20);
         pid_t pid = machine_service_pid();
         for (unsigned i = 21; i < 25; i++) {
                 g_autofree char *line = g_strdup_printf("MaxListeners=%u", i);
 
                 machine_reconfigure(line);
-                test_wait_for(machine_get_u64(m->user, "MaxListeners") == i);
+                test_wait_for(test_get_u64(m->user, TEST_MANAGER_PATH, "MaxListeners") == i);
         }
         g_assert_cmpint(machine_service_pid(), ==, pid);
         test_wait_for(machine_unit_is("active"));
@@ -124,13 +124,13 @@ MACHINE_TEST("MaxListenersPerUser limits each user") {
 
         /* Less than is there already: that stays. */
         machine_reconfigure("MaxListenersPerUser=1");
-        test_wait_for(machine_get_u64(m->user, "MaxListenersPerUser") == 1);
+        test_wait_for(test_get_u64(m->user, TEST_MANAGER_PATH, "MaxListenersPerUser") == 1);
         g_assert_cmpuint(test_get_port(m->user, first), >, 0);
         test_listener_call(m->user, second, "Close");
         g_free(test_listen_fails(m->user, NULL, 0, -1, NULL));
 
         machine_reconfigure("MaxListenersPerUser=3");
-        test_wait_for(machine_get_u64(m->user, "MaxListenersPerUser") == 3);
+        test_wait_for(test_get_u64(m->user, TEST_MANAGER_PATH, "MaxListenersPerUser") == 3);
         g_free(test_listen(m->user, 0, -1, NULL));
         g_free(test_listen(m->user, 0, -1, NULL));
 }
@@ -231,11 +231,11 @@ MACHINE_TEST("wrong lines are reported and skipped") {
                             "[Other]\n"                /* 12: with all that follows */
                             "MaxListeners=2\n");
 
-        g_assert_cmpuint(machine_get_u64(m->user, "MaxListenersPerUser"), ==, 77);
-        g_assert_cmpuint(machine_get_u64(m->user, "MaxListeners"), ==, 16384);
-        g_assert_cmpuint(machine_get_u64(m->user, "MaxUnacknowledged"), ==, 56);
-        g_assert_cmpuint(machine_get_u64(m->user, "IdleTimeoutUSec"), ==, 30000000);
-        g_assert_true(machine_get_bool(m->user, "AllowSocketDelivery"));
+        g_assert_cmpuint(test_get_u64(m->user, TEST_MANAGER_PATH, "MaxListenersPerUser"), ==, 77);
+        g_assert_cmpuint(test_get_u64(m->user, TEST_MANAGER_PATH, "MaxListeners"), ==, 16384);
+        g_assert_cmpuint(test_get_u64(m->user, TEST_MANAGER_PATH, "MaxUnacknowledged"), ==, 56);
+        g_assert_cmpuint(test_get_u64(m->user, TEST_MANAGER_PATH, "IdleTimeoutUSec"), ==, 30000000);
+        g_assert_true(test_get_bool(m->user, TEST_MANAGER_PATH, "AllowSocketDelivery"));
         assert_denied(m->root, 81, "::1");
 
         for (unsigned line = 1; line <= 13; line++)
@@ -248,18 +248,18 @@ MACHINE_TEST("a directory instead of a file is reported") {
         static const char path[] = "/run/" NAME ".d/50-directory.conf";
         g_autofree char *end = machine_journal_end();
 
-        test_run_command("mkdir", "-p", path, NULL);
+        test_run_command("mkdir", "-p", path);
         /* It may have been a restriction. */
         assert_denied(m->root, 8000, "::1");
         assert_reported(end, path, 0);
-        test_run_command("rmdir", path, NULL);
+        test_run_command("rmdir", path);
 }
 
 MACHINE_TEST("a reload applies only valid lines") {
         g_autofree char *listener = test_listen(m->user, 0, -1, NULL);
 
         machine_reconfigure("MaxListeners=\x01\xff\nMaxListenersPerUser=5\n[[[\n=\n=x\nMaxListeners");
-        test_wait_for(machine_get_u64(m->user, "MaxListenersPerUser") == 5);
-        g_assert_cmpuint(machine_get_u64(m->user, "MaxListeners"), ==, 16384);
+        test_wait_for(test_get_u64(m->user, TEST_MANAGER_PATH, "MaxListenersPerUser") == 5);
+        g_assert_cmpuint(test_get_u64(m->user, TEST_MANAGER_PATH, "MaxListeners"), ==, 16384);
         g_assert_cmpuint(test_get_port(m->user, listener), >, 0);
 }

@@ -107,14 +107,14 @@ MACHINE_TEST("messages have explanations") {
         g_free(machine_journal_get(end, "MESSAGE", ID(REQUEST_DENIED), NULL));
 
         g_autofree char *output = machine_run("journalctl", "--no-pager", "--catalog", "--unit", MACHINE_UNIT,
-                                              ID(REQUEST_DENIED), "PORT=443", NULL);
+                                              ID(REQUEST_DENIED), "PORT=443");
         for (size_t i = 0; i < ELEMENTS(english); i++)
                 if (!strstr(output, english[i]))
                         g_error("\"%s\" is not in: %s", english[i], output);
 
         g_clear_pointer(&output, g_free);
         output = machine_run("journalctl", "--no-pager", "--output=json", "--unit", MACHINE_UNIT,
-                             ID(REQUEST_DENIED), "PORT=443", NULL);
+                             ID(REQUEST_DENIED), "PORT=443");
         g_assert_nonnull(strstr(output, "\"ACTION\":\"org.example.TCPServerSocket.listen-privileged\""));
 }
 
@@ -130,27 +130,27 @@ MACHINE_TEST("all explanations are in two languages") {
         for (size_t i = 0; i < ELEMENTS(ids); i++) {
                 g_autofree char *header = g_strdup_printf("\n-- %s\n", ids[i]);
 
-                g_free(machine_run("journalctl", "--dump-catalog", ids[i], NULL));
+                g_free(machine_run("journalctl", "--dump-catalog", ids[i]));
                 g_assert_nonnull(strstr(german, header));
         }
 
         /* journalctl speaks the language of its locale, where that can be had. */
         if (access("/usr/share/i18n/locales/de_DE", F_OK) < 0)
                 return;
-        g_free(machine_run("localedef", "-i", "de_DE", "-f", "UTF-8", "de_DE.UTF-8", NULL));
-        g_autofree char *english = machine_run("journalctl", "--dump-catalog", MESSAGE_EXHAUSTED_STR, NULL);
+        g_free(machine_run("localedef", "-i", "de_DE", "-f", "UTF-8", "de_DE.UTF-8"));
+        g_autofree char *english = machine_run("journalctl", "--dump-catalog", MESSAGE_EXHAUSTED_STR);
         g_assert_nonnull(strstr(english, "No connections can be accepted"));
         g_clear_pointer(&german, g_free);
         german = machine_run("env", "LC_ALL=de_DE.UTF-8", "journalctl", "--dump-catalog",
-                             MESSAGE_EXHAUSTED_STR, NULL);
+                             MESSAGE_EXHAUSTED_STR);
         g_assert_nonnull(strstr(german, "Aus Mangel an Ressourcen"));
 }
 
 MACHINE_TEST("the log level can be set") {
         test_client_sync_service(m->user);
-        g_autofree char *level = machine_run("systemctl", "service-log-level", MACHINE_UNIT, NULL);
+        g_autofree char *level = machine_run("systemctl", "service-log-level", MACHINE_UNIT);
         g_assert_cmpstr(level, ==, "info");
-        g_autofree char *target = machine_run("systemctl", "service-log-target", MACHINE_UNIT, NULL);
+        g_autofree char *target = machine_run("systemctl", "service-log-target", MACHINE_UNIT);
         g_assert_cmpstr(target, ==, "auto");
 
         g_autofree char *end = machine_journal_end();
@@ -158,13 +158,13 @@ MACHINE_TEST("the log level can be set") {
         test_client_sync_service(m->user);
         g_assert_cmpuint(machine_journal_count(end, "PRIORITY=7", NULL), ==, 0);
 
-        g_free(machine_run("systemctl", "service-log-level", MACHINE_UNIT, "debug", NULL));
+        g_free(machine_run("systemctl", "service-log-level", MACHINE_UNIT, "debug"));
         g_free(test_listen(m->user, 0, -1, NULL));
         test_wait_for(machine_journal_count(end, "PRIORITY=7", NULL) > 0);
 
-        g_free(machine_run("systemctl", "service-log-level", MACHINE_UNIT, "warning", NULL));
+        g_free(machine_run("systemctl", "service-log-level", MACHINE_UNIT, "warning"));
         g_clear_pointer(&level, g_free);
-        level = machine_run("systemctl", "service-log-level", MACHINE_UNIT, NULL);
+        level = machine_run("systemctl", "service-log-level", MACHINE_UNIT);
         g_assert_cmpstr(level, ==, "warning");
 }
 
@@ -209,7 +209,7 @@ MACHINE_TEST("a user cannot forge a line") {
 }
 
 MACHINE_TEST("a journal that hangs does not block the service") {
-        g_free(machine_run("systemctl", "kill", "--signal=SIGSTOP", "systemd-journald.service", NULL));
+        g_free(machine_run("systemctl", "kill", "--signal=SIGSTOP", "systemd-journald.service"));
         machine_configure("AllowedPorts=1024-65535");
         for (unsigned i = 0; i < 100; i++) {
                 g_autofree char *listener = test_listen(m->root, 0, -1, NULL);
@@ -218,5 +218,5 @@ MACHINE_TEST("a journal that hangs does not block the service") {
                 g_free(test_listen_fails(m->root, NULL, 80, -1, NULL));
                 test_listener_call(m->root, listener, "Close");
         }
-        g_free(machine_run("systemctl", "kill", "--signal=SIGCONT", "systemd-journald.service", NULL));
+        g_free(machine_run("systemctl", "kill", "--signal=SIGCONT", "systemd-journald.service"));
 }

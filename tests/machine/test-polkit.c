@@ -42,10 +42,10 @@ MACHINE_TEST("privileged ports need an authorization") {
 }
 
 MACHINE_TEST("the sysctl decides which ports are privileged") {
-        g_free(machine_run("sysctl", "-q", "-w", "net.ipv4.ip_unprivileged_port_start=80", NULL));
+        g_free(machine_run("sysctl", "-q", "-w", "net.ipv4.ip_unprivileged_port_start=80"));
         assert_listens(m->user, 80);
         assert_denied(m->user, 79, INTERACTIVE_REQUIRED);
-        g_free(machine_run("sysctl", "-q", "-w", "net.ipv4.ip_unprivileged_port_start=1024", NULL));
+        g_free(machine_run("sysctl", "-q", "-w", "net.ipv4.ip_unprivileged_port_start=1024"));
         assert_denied(m->user, 80, INTERACTIVE_REQUIRED);
 }
 
@@ -131,21 +131,20 @@ MACHINE_TEST("only managers may use listeners of other users") {
 MACHINE_TEST("without polkit, only root and the service user may listen") {
         g_autoptr(TestClient) service = machine_client_new(m, "tcpserversocket");
 
-        g_free(machine_run("systemctl", "mask", "--runtime", "--now", MACHINE_POLKIT, NULL));
+        g_free(machine_run("systemctl", "mask", "--runtime", "--now", MACHINE_POLKIT));
         assert_denied(m->user, 0, SD_BUS_ERROR_ACCESS_DENIED);
         assert_denied(m->user, 80, SD_BUS_ERROR_ACCESS_DENIED);
         assert_listens(m->root, 80);
         assert_listens(service, 80);
         assert_listens(service, 0);
 
-        g_free(machine_run("systemctl", "unmask", "--runtime", MACHINE_POLKIT, NULL));
+        g_free(machine_run("systemctl", "unmask", "--runtime", MACHINE_POLKIT));
         assert_listens(m->user, 0);
 }
 
 /* polkitd is stopped in its tracks, so that it has been asked and has not answered. */
 static void stop_polkit(bool stop) {
-        g_free(machine_run("systemctl", "kill", "--signal", stop ? "SIGSTOP" : "SIGCONT", MACHINE_POLKIT,
-                           NULL));
+        g_free(machine_run("systemctl", "kill", "--signal", stop ? "SIGSTOP" : "SIGCONT", MACHINE_POLKIT));
 }
 
 MACHINE_TEST("a polkit that hangs does not block other calls") {
@@ -206,7 +205,7 @@ MACHINE_TEST("the pending requests of a user are limited") {
 static bool polkit_has_failed(void) {
         int status;
 
-        g_free(machine_run_as(NULL, &status, "systemctl", "is-failed", MACHINE_POLKIT, NULL));
+        g_free(machine_run_as(NULL, &status, "systemctl", "is-failed", MACHINE_POLKIT));
         return status == 0;
 }
 
@@ -215,7 +214,7 @@ MACHINE_TEST("a crash of polkit denies the request") {
         stop_polkit(true);
         g_autoptr(TestCall) call = test_listen_start(m->user, 0, false);
         test_client_sync_service(m->root);
-        g_free(machine_run("systemctl", "kill", "--signal", "SIGKILL", MACHINE_POLKIT, NULL));
+        g_free(machine_run("systemctl", "kill", "--signal", "SIGKILL", MACHINE_POLKIT));
         g_assert_cmpstr(test_call_error(call), ==, SD_BUS_ERROR_ACCESS_DENIED);
         /* The bus starts it again. A request that arrives before systemd has seen the crash gets no answer.
          */

@@ -25,7 +25,7 @@ static TestChild *serve_as(const char *user, const char *const *argv) {
 
 static void assert_curl(const char *url, const char *expected) {
         g_autofree char *got = machine_run("curl", "--silent", "--show-error", "--fail", "--max-time", "10",
-                                           url, NULL);
+                                           url);
 
         g_assert_cmpstr(got, ==, expected);
 }
@@ -57,7 +57,7 @@ MACHINE_TEST("gunicorn on port 80") {
                 assert_curl("http://127.0.0.1/", expected);
                 assert_curl("http://[::1]/", expected);
         }
-        g_autofree char *report = machine_run("ab", "-q", "-n", "500", "-c", "10", "http://127.0.0.1/", NULL);
+        g_autofree char *report = machine_run("ab", "-q", "-n", "500", "-c", "10", "http://127.0.0.1/");
         g_assert_nonnull(strstr(report, "Complete requests:      500\n"));
         g_assert_nonnull(strstr(report, "Failed requests:        0\n"));
 
@@ -68,7 +68,7 @@ MACHINE_TEST("gunicorn on port 80") {
         g_assert_cmpint(test_connect_fails("127.0.0.1", 80), ==, ECONNREFUSED);
 
         g_autofree char *denied = machine_run_as(MACHINE_USER, &status, "tcpserversocketctl", "listen", "80",
-                                                 "--", "true", NULL);
+                                                 "--", "true");
         g_assert_cmpint(status, ==, 1);
         g_assert_nonnull(strstr(denied, "80"));
 }
@@ -96,7 +96,7 @@ MACHINE_TEST("ssh works through a listener") {
 
         if (!test_require_program("ssh") || !test_require_program("/usr/sbin/sshd"))
                 return;
-        g_free(machine_run("runuser", "-l", MACHINE_USER, "-c", make, NULL));
+        g_free(machine_run("runuser", "-l", MACHINE_USER, "-c", make));
         g_autoptr(TestChild) server = SERVE_AS(MACHINE_USER, "listen", "--inetd", "127.0.0.1:2222", "--",
                                                "/usr/sbin/sshd", "-i", "-e", "-f", "/dev/null", "-h", key);
         for (unsigned i = 0; i < 2; i++) {
@@ -104,7 +104,7 @@ MACHINE_TEST("ssh works through a listener") {
                                 "exec ssh -p 2222 -o BatchMode=yes 127.0.0.1 'id -un; exit %u'", 40 + i);
 
                 got = (g_free(got),
-                       machine_run_as(NULL, &status, "runuser", "-l", MACHINE_USER, "-c", command, NULL));
+                       machine_run_as(NULL, &status, "runuser", "-l", MACHINE_USER, "-c", command));
                 g_assert_cmpstr(got, ==, MACHINE_USER);
                 g_assert_cmpint(status, ==, 40 + (int) i);
         }
@@ -120,7 +120,7 @@ MACHINE_TEST("a server without socket activation works") {
                 return;
         machine_configure("AllowSocketDelivery=no");
         g_autofree char *refused = machine_run_as(MACHINE_USER, &status, "tcpserversocketctl", "listen",
-                                                  "8080", "--", "true", NULL);
+                                                  "8080", "--", "true");
         g_assert_cmpint(status, ==, 1);
         g_assert_null(strchr(refused, '\n'));
 
@@ -128,7 +128,7 @@ MACHINE_TEST("a server without socket activation works") {
         g_autoptr(TestChild) server = SERVE_AS(MACHINE_USER, "listen", "--inetd", "8080", "--", "busybox",
                                                "httpd", "-i", "-h", "/srv/www");
         assert_curl("http://127.0.0.1:8080/hello", "hello");
-        g_autofree char *listeners = machine_run("tcpserversocketctl", "list", "--json=short", NULL);
+        g_autofree char *listeners = machine_run("tcpserversocketctl", "list", "--json=short");
         g_assert_nonnull(strstr(listeners, "\"channel\""));
 }
 
@@ -137,7 +137,7 @@ MACHINE_TEST("no process is left behind") {
         /* The kernel counts the processes of a user in all machines. */
         g_autofree char *uid = g_strdup_printf("%d", g_random_int_range(100000, INT32_MAX));
 
-        g_free(machine_run("useradd", "--uid", uid, "carol", NULL));
+        g_free(machine_run("useradd", "--uid", uid, "carol"));
         g_autoptr(TestChild) server = serve_as("carol", WORDS("prlimit", "--nproc=2", "tcpserversocketctl",
                                                               "listen", "--inetd", "8081", "--", "cat"));
         _cleanup_close_ int first = test_connect("127.0.0.1", 8081);

@@ -5,21 +5,18 @@
 #include "ctl/tool.h"
 #include "machine/machine.h"
 
-typedef const char *const Words[];
-
 /* A listener of root's, which only an administrator may close. */
 static char *listen_as_root(Machine *m) {
         return test_listen(m->root, 0, -1, "name", "s", "web", NULL);
 }
 
-static ToolResult *run_as(const char *user, Words argv) {
+static ToolResult *run_as(const char *user, const char *const *argv) {
         return tool_run_full(NULL, NULL, machine_uid(user), argv);
 }
 
 MACHINE_TEST("the right password closes the listener") {
         g_autofree char *listener = listen_as_root(m);
-        g_autoptr(Terminal)
-                        t = terminal_new_full(NULL, NULL, 80, MACHINE_USER, (Words) { "close", "1", NULL });
+        g_autoptr(Terminal) t = terminal_new_full(NULL, NULL, 80, MACHINE_USER, WORDS("close", "1"));
 
         test_wait_for(terminal_shows(t, TERMINAL_PROMPT));
         g_assert_true(terminal_shows(t, "org.example.TCPServerSocket.manage"));
@@ -31,10 +28,9 @@ MACHINE_TEST("the right password closes the listener") {
 }
 
 MACHINE_TEST("listen on port 80 asks for the password") {
-        g_autoptr(Terminal)
-                        t = terminal_new_full(NULL, NULL, 80, MACHINE_USER,
-                                              (Words) { "listen", "80", "--", "sh", "-c",
-                                                        "echo \"descriptors: $LISTEN_FDS\"; exit 7", NULL });
+        g_autoptr(Terminal) t = terminal_new_full(
+                        NULL, NULL, 80, MACHINE_USER,
+                        WORDS("listen", "80", "--", "sh", "-c", "echo \"descriptors: $LISTEN_FDS\"; exit 7"));
 
         test_wait_for(terminal_shows(t, TERMINAL_PROMPT));
         g_assert_true(terminal_shows(t, "port 80"));
@@ -45,8 +41,7 @@ MACHINE_TEST("listen on port 80 asks for the password") {
 
 MACHINE_TEST("the wrong password is refused") {
         g_autofree char *listener = listen_as_root(m);
-        g_autoptr(Terminal)
-                        t = terminal_new_full(NULL, NULL, 200, MACHINE_USER, (Words) { "close", "1", NULL });
+        g_autoptr(Terminal) t = terminal_new_full(NULL, NULL, 200, MACHINE_USER, WORDS("close", "1"));
 
         terminal_type_password(t, "no idea");
         g_assert_cmpint(terminal_wait(t), ==, 1);
@@ -58,23 +53,22 @@ MACHINE_TEST("the wrong password is refused") {
 MACHINE_TEST("no password is asked for without a terminal or with --no-ask-password") {
         g_autofree char *listener = listen_as_root(m);
         g_autoptr(Terminal) t = terminal_new_full(NULL, NULL, 200, MACHINE_USER,
-                                                  (Words) { "close", "1", "--no-ask-password", NULL });
-        g_autoptr(ToolResult) script = run_as(MACHINE_USER, (Words) { "close", "1", NULL });
+                                                  WORDS("close", "1", "--no-ask-password"));
+        g_autoptr(ToolResult) script = run_as(MACHINE_USER, WORDS("close", "1"));
 
         g_assert_cmpint(terminal_wait(t), ==, 1);
         g_assert_false(terminal_shows(t, TERMINAL_PROMPT));
         g_assert_true(terminal_shows(t, "without --no-ask-password"));
 
         /* Without a terminal. */
-        tool_assert_fails(script, 1, "Failed to close listener 1", NULL);
+        tool_assert_fails(g_steal_pointer(&script), 1, "Failed to close listener 1");
         g_assert_true(test_is_listening(machine_service_pid(), test_get_port(m->root, listener)));
 }
 
 MACHINE_TEST("list asks for no password") {
         g_free(listen_as_root(m));
         g_autofree char *own = test_listen(m->user, 0, -1, TEST_PERSISTENT, "name", "s", "mine", NULL);
-        g_autoptr(Terminal) t = terminal_new_full(NULL, NULL, 200, MACHINE_USER,
-                                                  (Words) { "list", "--no-pager", NULL });
+        g_autoptr(Terminal) t = terminal_new_full(NULL, NULL, 200, MACHINE_USER, WORDS("list", "--no-pager"));
         g_assert_cmpint(terminal_wait(t), ==, 0);
         g_assert_false(terminal_shows(t, TERMINAL_PROMPT));
         g_assert_true(terminal_shows(t, "mine"));
@@ -84,7 +78,7 @@ MACHINE_TEST("list asks for no password") {
 
 MACHINE_TEST("root is not asked for a password") {
         g_free(test_listen(m->user, 0, -1, "name", "s", "web", NULL));
-        g_autoptr(Terminal) t = terminal_new(NULL, NULL, 80, (Words) { "close", "web", NULL });
+        g_autoptr(Terminal) t = terminal_new(NULL, NULL, 80, WORDS("close", "web"));
         g_assert_cmpint(terminal_wait(t), ==, 0);
         g_assert_false(terminal_shows(t, TERMINAL_PROMPT));
 }
@@ -92,7 +86,7 @@ MACHINE_TEST("root is not asked for a password") {
 /* Through PID 1's namespaces: of this very machine, the same bus. */
 MACHINE_TEST("--machine shows another machine") {
         g_free(listen_as_root(m));
-        g_autoptr(ToolResult) result = tool_run(NULL, "--machine=.host", "show", "web", NULL);
+        g_autoptr(ToolResult) result = tool_run(NULL, "--machine=.host", "show", "web");
         g_assert_cmpstr(result->err, ==, "");
         g_assert_cmpint(result->status, ==, 0);
         g_assert_nonnull(strstr(result->out, "Name=web\n"));
@@ -100,12 +94,12 @@ MACHINE_TEST("--machine shows another machine") {
 
 /* Calls start the service, and a monitor does not. */
 MACHINE_TEST("commands start the service, monitor does not") {
-        g_autoptr(Tool) monitor = tool_start(NULL, NULL, 0, (Words) { "monitor", NULL });
+        g_autoptr(Tool) monitor = tool_start(NULL, NULL, 0, WORDS("monitor"));
 
         test_wait_for(tool_has_complained(monitor, "Monitoring listeners"));
         g_assert_true(machine_unit_is("inactive"));
 
-        g_autoptr(ToolResult) status = run_as(MACHINE_USER, (Words) { "status", NULL });
+        g_autoptr(ToolResult) status = run_as(MACHINE_USER, WORDS("status"));
         g_assert_cmpint(status->status, ==, 0);
         g_assert_nonnull(strstr(status->out, "of the user tcpserversocket\n"));
         g_assert_true(machine_unit_is("active"));

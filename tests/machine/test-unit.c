@@ -28,13 +28,11 @@ static void assert_status(const char *field, const char *expected) {
 
 MACHINE_TEST("systemd-analyze finds little exposure") {
         /* 1.3 */
-        g_free(machine_run("systemd-analyze", "security", "--no-pager", "--threshold=13", MACHINE_UNIT,
-                           NULL));
+        g_free(machine_run("systemd-analyze", "security", "--no-pager", "--threshold=13", MACHINE_UNIT));
 }
 
 MACHINE_TEST("systemd-analyze verifies the unit") {
-        g_autofree char *complaints = machine_run("systemd-analyze", "verify", "--man=no", MACHINE_UNIT,
-                                                  NULL);
+        g_autofree char *complaints = machine_run("systemd-analyze", "verify", "--man=no", MACHINE_UNIT);
 
         g_assert_cmpstr(complaints, ==, "");
 }
@@ -58,7 +56,8 @@ MACHINE_TEST("LimitNOFILE suffices for MaxListeners") {
 
         /* The limit of the process is lower where the machine may not raise it. */
         g_assert_cmpstr(limit, ==, soft);
-        g_assert_cmpuint(g_ascii_strtoull(limit, NULL, 10), >=, 8 * machine_get_u64(m->user, "MaxListeners"));
+        g_assert_cmpuint(g_ascii_strtoull(limit, NULL, 10), >=,
+                         8 * test_get_u64(m->user, TEST_MANAGER_PATH, "MaxListeners"));
 }
 
 /* ------------------------------------------------------------------------------ requests of clients */
@@ -143,16 +142,16 @@ MACHINE_TEST("log level, reload and introspection work in the sandbox") {
 
         forbid_the_rest();
         test_client_sync_service(m->user);
-        g_free(machine_run("systemctl", "service-log-level", MACHINE_UNIT, "debug", NULL));
+        g_free(machine_run("systemctl", "service-log-level", MACHINE_UNIT, "debug"));
         g_free(test_listen(m->user, 0, -1, NULL));
         g_free(test_listen_fails(m->user, NULL, 80, -1, NULL));
         test_wait_for(machine_journal_count(end, "PRIORITY=7", NULL) > 0);
 
         machine_configure("MaxListeners=7\nNonsense=1");
-        g_free(machine_run("systemctl", "reload", MACHINE_UNIT, NULL));
-        test_wait_for(machine_get_u64(m->user, "MaxListeners") == 7);
+        g_free(machine_run("systemctl", "reload", MACHINE_UNIT));
+        test_wait_for(test_get_u64(m->user, TEST_MANAGER_PATH, "MaxListeners") == 7);
         g_free(machine_run("busctl", "introspect", "org.example.TCPServerSocket",
-                           "/org/example/TCPServerSocket", NULL));
+                           "/org/example/TCPServerSocket"));
 }
 
 int main(int argc, char *argv[]) {
