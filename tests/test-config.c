@@ -103,7 +103,17 @@ static void root_load(Root *f) {
         f->log = leave_out(log, f->root);
 }
 
-static void root_assert_defaults(Root *f) {
+/* With this main file. */
+static void root_load_settings(Root *f, const char *text) {
+        root_write_settings(f, MAIN, text);
+        root_load(f);
+}
+
+/* Loads the configuration, which has all defaults, with this log. */
+static void root_expect_defaults(Root *f, const char *log) {
+        root_load(f);
+        g_assert_cmpstr(f->log, ==, log);
+
         Settings *s = f->settings;
 
         g_assert_cmpint(s->limits.listeners, ==, 16384);
@@ -124,20 +134,14 @@ static void root_assert_defaults(Root *f) {
 }
 
 TEST("nothing is configured") {
-        root_load(f);
-        root_assert_defaults(f);
-        g_assert_cmpstr(f->log, ==, "");
+        root_expect_defaults(f, "");
 
         root_write_file(f, MAIN, "", 0);
-        root_load(f);
-        root_assert_defaults(f);
-        g_assert_cmpstr(f->log, ==, "");
+        root_expect_defaults(f, "");
 
         /* Like the installed file. */
         root_write_settings(f, MAIN, "#MaxListeners=1\n  ; a comment\n\n\t\n[TCPServerSocket]\n");
-        root_load(f);
-        root_assert_defaults(f);
-        g_assert_cmpstr(f->log, ==, "");
+        root_expect_defaults(f, "");
 }
 
 #define EVERYTHING                           \
@@ -156,8 +160,7 @@ TEST("nothing is configured") {
 TEST("everything is configured") {
         Settings *s;
 
-        root_write_settings(f, MAIN, EVERYTHING);
-        root_load(f);
+        root_load_settings(f, EVERYTHING);
         g_assert_cmpstr(f->log, ==, "");
 
         s = f->settings;
@@ -183,9 +186,7 @@ TEST("an empty value restores the default") {
                         "MaxListeners=\nMaxListenersPerUser=\nMaxPendingRequestsPerUser=\nMaxUnacknowledged=\n"
                         "MaxUnacknowledgedPerClient=\nIdleTimeoutSec=\nAllowedPorts=\nAllowedAddresses=  \n"
                         "AllowSocketDelivery=\n");
-        root_load(f);
-        root_assert_defaults(f);
-        g_assert_cmpstr(f->log, ==, "");
+        root_expect_defaults(f, "");
 
         /* An empty assignment starts a new list. */
         root_write_settings(f, MAIN, "AllowedPorts=80\nAllowedPorts=\nAllowedPorts=81\n");
@@ -229,8 +230,7 @@ TEST("drop-ins are read by name, and masked by directory") {
 TEST("the main file is only read in etc") {
         root_write_settings(f, "usr/lib/tcpserversocket/tcpserversocketd.conf", "MaxListeners=1\n");
         root_write_settings(f, "run/tcpserversocket/tcpserversocketd.conf", "MaxListeners=1\n");
-        root_load(f);
-        root_assert_defaults(f);
+        root_expect_defaults(f, "");
 }
 
 static void link_to_null(Root *f, const char *name) {
@@ -245,9 +245,7 @@ TEST("an empty file or a link to null masks another") {
         link_to_null(f, DROP_IN("etc", "a.conf"));
         root_write_file(f, DROP_IN("run", "b.conf"), "", 0);
         link_to_null(f, MAIN);
-        root_load(f);
-        root_assert_defaults(f);
-        g_assert_cmpstr(f->log, ==, "");
+        root_expect_defaults(f, "");
 }
 
 TEST("files without the suffix conf are not read") {
@@ -255,9 +253,7 @@ TEST("files without the suffix conf are not read") {
         root_write_settings(f, DROP_IN("etc", "a.conf~"), "MaxListeners=1\n");
         root_write_settings(f, DROP_IN("etc", "a.conf.dpkg-new"), "MaxListeners=1\n");
         root_write_settings(f, DROP_IN("etc", ".a.conf"), "MaxListeners=1\n");
-        root_load(f);
-        root_assert_defaults(f);
-        g_assert_cmpstr(f->log, ==, "");
+        root_expect_defaults(f, "");
 }
 
 TEST("an unreadable file is skipped and restricts") {
@@ -273,8 +269,7 @@ TEST("an unreadable file is skipped and restricts") {
         g_assert_cmpint(truncate(huge, 2 * 1024 * 1024), ==, 0);
         root_write_settings(f, DROP_IN("etc", "5-good.conf"), "MaxListeners=5\n");
         root_write_file(f, "usr/lib/tcpserversocket/tcpserversocketd.conf.d", "not a directory", -1);
-        root_write_settings(f, MAIN, "MaxListenersPerUser=4\n");
-        root_load(f);
+        root_load_settings(f, "MaxListenersPerUser=4\n");
 
         g_assert_cmpint(f->settings->limits.listeners, ==, 5);
         g_assert_cmpint(f->settings->limits.listeners_per_user, ==, 4);
@@ -380,17 +375,13 @@ TEST("every invalid value is logged with its line") {
                                                             cases[i].complaint);
 
                 root_write_settings(f, MAIN, text);
-                root_load(f);
-                root_assert_defaults(f);
-                g_assert_cmpstr(f->log, ==, expected);
+                root_expect_defaults(f, expected);
         }
 }
 
 TEST("valid values and words next to invalid ones are kept") {
-        root_write_settings(f, MAIN,
-                            "MaxListeners=5\nMaxListeners=x\nIdleTimeoutSec=5\nIdleTimeoutSec=x\n"
-                            "AllowedPorts=80 http 443\nAllowedAddresses=10.0.0.0/8 here\n");
-        root_load(f);
+        root_load_settings(f, "MaxListeners=5\nMaxListeners=x\nIdleTimeoutSec=5\nIdleTimeoutSec=x\n"
+                              "AllowedPorts=80 http 443\nAllowedAddresses=10.0.0.0/8 here\n");
         g_assert_cmpint(f->settings->limits.listeners, ==, 5);
         g_assert_cmpint(f->settings->idle_timeout_usec, ==, 5 * G_USEC_PER_SEC);
         g_assert_cmpint(g_strv_length(f->settings->allowed_ports), ==, 2);
@@ -407,8 +398,7 @@ TEST("valid values and words next to invalid ones are kept") {
 TEST("a list without a valid word allows nothing") {
         Address address;
 
-        root_write_settings(f, MAIN, "AllowedPorts=http\nAllowedAddresses=localhost\n");
-        root_load(f);
+        root_load_settings(f, "AllowedPorts=http\nAllowedAddresses=localhost\n");
         g_assert_false(settings_allow_port(f->settings, 80));
         g_assert_false(settings_allow_port(f->settings, 0));
         g_assert_cmpint(address_parse("127.0.0.1", &address), ==, 0);
@@ -443,10 +433,8 @@ TEST("sections and headers") {
 }
 
 TEST("comments at the beginning and at the end of lines") {
-        root_write_settings(f, MAIN,
-                            "; MaxListeners=1\n\t# MaxListeners=2\nMaxListenersPerUser=3 ; and why\n"
-                            "AllowedPorts=80 ;81\nAllowedPorts=\t; none\nAllowedPorts=82\n");
-        root_load(f);
+        root_load_settings(f, "; MaxListeners=1\n\t# MaxListeners=2\nMaxListenersPerUser=3 ; and why\n"
+                              "AllowedPorts=80 ;81\nAllowedPorts=\t; none\nAllowedPorts=82\n");
         g_assert_cmpstr(f->log, ==, "");
         g_assert_cmpint(f->settings->limits.listeners, ==, 16384);
         g_assert_cmpint(f->settings->limits.listeners_per_user, ==, 3);
@@ -454,8 +442,7 @@ TEST("comments at the beginning and at the end of lines") {
         g_assert_true(settings_allow_port(f->settings, 82));
 
         /* A semicolon begins a comment only after white space. */
-        root_write_settings(f, MAIN, "MaxListeners=1;2\nMaxListeners ;=3\n");
-        root_load(f);
+        root_load_settings(f, "MaxListeners=1;2\nMaxListeners ;=3\n");
         g_assert_cmpstr(f->log, ==,
                         "<4>/" MAIN
                         ":2: MaxListeners must be a number from 1 to 1000000, not \"1;2\", ignoring\n"
@@ -481,8 +468,7 @@ TEST("zero bytes, a byte order mark, and long lines") {
 
         /* Lines of any length. */
         text = g_strdup_printf("AllowedPorts=80%s81\n%s\nMaxListeners=4\n", spaces, comment);
-        root_write_settings(f, MAIN, text);
-        root_load(f);
+        root_load_settings(f, text);
         g_assert_cmpint(f->incomplete, ==, 0);
         g_assert_cmpint(g_strv_length(f->settings->allowed_ports), ==, 2);
         g_assert_cmpint(f->settings->limits.listeners, ==, 4);
@@ -502,16 +488,14 @@ TEST("the idle timeout") {
         };
 
         for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
-                root_write_settings(f, MAIN, cases[i].text);
-                root_load(f);
+                root_load_settings(f, cases[i].text);
                 g_assert_cmpuint(f->settings->idle_timeout_usec, ==, cases[i].usec);
                 g_assert_cmpstr(f->log, ==, "");
         }
 }
 
 TEST("only allowed ports are allowed") {
-        root_write_settings(f, MAIN, "AllowedPorts=80 8000-8002 65535\n");
-        root_load(f);
+        root_load_settings(f, "AllowedPorts=80 8000-8002 65535\n");
         g_assert_true(settings_allow_port(f->settings, 80));
         g_assert_false(settings_allow_port(f->settings, 79));
         g_assert_false(settings_allow_port(f->settings, 81));
@@ -526,18 +510,15 @@ TEST("only allowed ports are allowed") {
 TEST("port 0 is allowed if all ephemeral ports are") {
         root_write_file(f, "proc/sys/net/ipv4/ip_local_port_range", "40000\t40009\n", -1);
 
-        root_write_settings(f, MAIN, "AllowedPorts=40005-40009 40000-40004\n");
-        root_load(f);
+        root_load_settings(f, "AllowedPorts=40005-40009 40000-40004\n");
         g_assert_cmpint(f->settings->ephemeral_ports.last, ==, 40009);
         g_assert_true(settings_allow_port(f->settings, 0));
 
-        root_write_settings(f, MAIN, "AllowedPorts=40006-40009 40000-40004\n");
-        root_load(f);
+        root_load_settings(f, "AllowedPorts=40006-40009 40000-40004\n");
         g_assert_false(settings_allow_port(f->settings, 0));
 
         root_write_file(f, "proc/sys/net/ipv4/ip_local_port_range", "nonsense", -1);
-        root_write_settings(f, MAIN, "AllowedPorts=1024-65535\n");
-        root_load(f);
+        root_load_settings(f, "AllowedPorts=1024-65535\n");
         g_assert_cmpint(f->settings->ephemeral_ports.first, ==, 32768);
         g_assert_true(settings_allow_port(f->settings, 0));
 }
@@ -554,8 +535,7 @@ TEST("only allowed addresses are allowed") {
         g_assert_true(allows(f, "::", false));
         g_assert_true(allows(f, "192.0.2.1", false));
 
-        root_write_settings(f, MAIN, "AllowedAddresses=127.0.0.0/8 192.0.2.1 2001:db8::/32 fe80::/10\n");
-        root_load(f);
+        root_load_settings(f, "AllowedAddresses=127.0.0.0/8 192.0.2.1 2001:db8::/32 fe80::/10\n");
         g_assert_true(allows(f, "127.1.2.3", false));
         g_assert_true(allows(f, "192.0.2.1", false));
         g_assert_false(allows(f, "192.0.2.2", false));
@@ -571,22 +551,19 @@ TEST("only allowed addresses are allowed") {
 }
 
 TEST("the unspecified address stands for all") {
-        root_write_settings(f, MAIN, "AllowedAddresses=0.0.0.0/0\n");
-        root_load(f);
+        root_load_settings(f, "AllowedAddresses=0.0.0.0/0\n");
         g_assert_true(allows(f, "0.0.0.0", false));
         g_assert_true(allows(f, "192.0.2.1", false));
         g_assert_false(allows(f, "::", false));
 
         /* Without ipv6Only, :: takes IPv4, too, which is not allowed. */
-        root_write_settings(f, MAIN, "AllowedAddresses=::/0\n");
-        root_load(f);
+        root_load_settings(f, "AllowedAddresses=::/0\n");
         g_assert_false(allows(f, "0.0.0.0", false));
         g_assert_false(allows(f, "::", false));
         g_assert_true(allows(f, "::", true));
         g_assert_true(allows(f, "2001:db8::5", false));
 
-        root_write_settings(f, MAIN, "AllowedAddresses=:: 0.0.0.0\n");
-        root_load(f);
+        root_load_settings(f, "AllowedAddresses=:: 0.0.0.0\n");
         g_assert_true(allows(f, "::", false));
         g_assert_true(allows(f, "0.0.0.0", false));
         g_assert_false(allows(f, "::1", false));

@@ -26,7 +26,8 @@ void hostile_set_up(Hostile *h, const void *data);
 /* Also fails when the client was not served, or the attackers have left something. */
 void hostile_tear_down(Hostile *h, const void *data);
 
-#define HOSTILE_TEST(sentence) TEST_OF(sentence, Hostile, h, hostile_set_up, hostile_tear_down, NULL)
+#define HOSTILE_TEST(sentence) \
+        TEST_OF_IF(!h->skipped, sentence, Hostile, h, hostile_set_up, hostile_tear_down, NULL)
 
 void hostile_new_attackers(Hostile *h);
 void hostile_free_attackers(Hostile *h);

@@ -34,8 +34,6 @@ HOSTILE_TEST("calls with a descriptor are refused by the bus, also those of root
                 { h->listener, TEST_LISTENER_INTERFACE, "Close" },
         };
 
-        if (h->skipped)
-                return;
         for (unsigned n = 0; n < 2 * G_N_ELEMENTS(numbers); n++) {
                 TestClient *client = n % 2 == 0 ? h->attackers[0] : h->fixture.client;
                 uint16_t port = test_free_port();
@@ -77,8 +75,6 @@ static int on_question(sd_bus_message *m, void *userdata, sd_bus_error *error) {
 HOSTILE_TEST("dbus-daemon passes on no reply with a descriptor") {
         unsigned n_answers = 0;
 
-        if (h->skipped)
-                return;
         g_clear_pointer(&h->polkit, test_client_free);
         h->polkit = test_client_new_full(h->fixture.bus, (uid_t) -1, TEST_CLIENT_NO_MATCH);
         must(sd_bus_add_filter(test_client_bus(h->polkit), NULL, on_question, &n_answers));
@@ -115,8 +111,6 @@ HOSTILE_TEST("the service's user receives no signal with a descriptor, even with
         unsigned count = 0;
         sd_bus_slot *filter;
 
-        if (h->skipped)
-                return;
         must(sd_bus_add_filter(test_client_bus(h->fixture.client), &filter, count_signal, &count));
         for (unsigned n_fds = 2; n_fds-- > 0;) {
                 g_autoptr(sd_bus_message) m = NULL;
@@ -143,8 +137,6 @@ HOSTILE_TEST("nothing can be sent into a channel") {
         };
         struct cmsghdr *header = CMSG_FIRSTHDR(&message);
 
-        if (h->skipped)
-                return;
         g_autoptr(TestClient) client = test_client_new(h->fixture.bus, (uid_t) -1);
         g_autofree char *listener = test_listen(client, 0, -1, TEST_CHANNEL, NULL);
         _cleanup_close_ int channel = test_listener_call_fd(client, listener, "OpenChannel");

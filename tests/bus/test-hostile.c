@@ -68,8 +68,6 @@ HOSTILE_TEST("random calls do not harm the service") {
         const char *variable = g_getenv("TEST_HOSTILE_CALLS");
         unsigned n = variable ? (unsigned) atoi(variable) : CALLS, before;
 
-        if (h->skipped)
-                return;
         attack(h, n / 5);
         hostile_wait_clean(h);
         before = get_memory_kb(h->fixture.service);
@@ -114,8 +112,6 @@ static void append_large_option(sd_bus_message *m, bool list) {
 }
 
 HOSTILE_TEST("the largest messages do not harm the service") {
-        if (h->skipped)
-                return;
         unsigned before = get_memory_kb(h->fixture.service);
         for (unsigned n = 0; n < 4; n++) {
                 sd_bus_message *m = test_message_new(h->attackers[0], TEST_MANAGER_PATH,
