@@ -16,16 +16,31 @@ typedef struct Channel {
         unsigned n_received;
 } Channel;
 
-static void channel_listen(Channel *c, Fixture *f) {
-        *c = (Channel) { .f = f,
-                         .fd = -EBADF,
-                         .listener = test_listen(f->client, 0, -1, TEST_CHANNEL, NULL) };
-        c->port = test_get_port(f->client, c->listener);
+static void channel_done(Channel *c) {
+        close_fd(c->fd);
+        for (unsigned i = 0; i < c->n_peers; i++)
+                close_fd(c->peers[i]);
+        g_free(c->listener);
 }
 
-static void channel_open(Channel *c, Fixture *f) {
-        channel_listen(c, f);
-        c->fd = test_listener_call_fd(f->client, c->listener, "OpenChannel");
+/* With these options of Listen, and NULL. */
+#define channel_listen(f, ...) channel_new(f, test_listen((f)->client, 0, -1, TEST_CHANNEL, __VA_ARGS__))
+
+static Channel channel_new(Fixture *f, char *listener) {
+        return (Channel) {
+                .f = f, .fd = -EBADF, .listener = listener, .port = test_get_port(f->client, listener)
+        };
+}
+
+static void channel_take(Channel *c) {
+        c->fd = test_listener_call_fd(c->f->client, c->listener, "OpenChannel");
+}
+
+static Channel channel_open(Fixture *f) {
+        Channel c = channel_listen(f, NULL);
+
+        channel_take(&c);
+        return c;
 }
 
 static void channel_connect(Channel *c, unsigned n) {
@@ -75,13 +90,6 @@ static void channel_assert_closed(Channel *c, const char *reason) {
         g_assert_cmpstr(closed->listener, ==, c->listener);
         g_assert_cmpstr(closed->reason, ==, reason);
         g_assert_false(test_service_is_listening(c->f->service, c->port));
-}
-
-static void channel_done(Channel *c) {
-        close_fd(c->fd);
-        for (unsigned i = 0; i < c->n_peers; i++)
-                close_fd(c->peers[i]);
-        g_free(c->listener);
 }
 
 #define ALREADY_TAKEN "org.example.TCPServerSocket.Error.AlreadyTaken"
@@ -153,16 +161,15 @@ TEST("a packet has the serial, the addresses and the connection") {
         };
 
         for (size_t i = 0; i < ELEMENTS(cases); i++) {
-                Channel c = { .f = f };
+                _cleanup_(channel_done)
+                                Channel c = channel_listen(f, "localAddress", "s", cases[i].bound,
+                                                           "nonBlocking", "b", cases[i].non_blocking, NULL);
                 _cleanup_close_ int peer = -EBADF;
                 uint64_t serial;
                 char bytes[4096];
                 int fds[64];
 
-                c.listener = test_listen(f->client, 0, -1, TEST_CHANNEL, "localAddress", "s", cases[i].bound,
-                                         "nonBlocking", "b", cases[i].non_blocking, NULL);
-                c.port = test_get_port(f->client, c.listener);
-                c.fd = test_listener_call_fd(f->client, c.listener, "OpenChannel");
+                channel_take(&c);
                 g_assert_cmpint(test_get_socket_option(c.fd, SOL_SOCKET, SO_DOMAIN), ==, AF_UNIX);
                 g_assert_cmpint(test_get_socket_option(c.fd, SOL_SOCKET, SO_TYPE), ==, SOCK_SEQPACKET);
                 g_assert_cmpint(fcntl(c.fd, F_GETFL) & O_NONBLOCK, ==, 0);
@@ -179,7 +186,6 @@ TEST("a packet has the serial, the addresses and the connection") {
                         test_assert_connected(peer, fds[0]);
                         (void) close(fds[0]);
                 }
-                channel_done(&c);
         }
 }
 
@@ -190,55 +196,45 @@ TEST("a packet has the addresses also if the peer has reset the connection") {
         socklen_t size = sizeof(storage);
         char bytes[4096];
         int fds[64], peer;
-        Channel c;
 
-        channel_listen(&c, f);
+        _cleanup_(channel_done) Channel c = channel_listen(f, NULL);
         peer = test_connect("::1", c.port);
         uint16_t peer_port = test_local_port(peer);
         test_send(peer, "last words", 10);
         g_assert_no_errno(setsockopt(peer, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once)));
         (void) close(peer);
 
-        c.fd = test_listener_call_fd(f->client, c.listener, "OpenChannel");
+        channel_take(&c);
         g_assert_cmpuint(receive_bytes(c.fd, bytes, fds), ==, 1);
         g_assert_cmpint(getpeername(fds[0], (struct sockaddr *) &storage, &size), <, 0);
         assert_address(bytes + 8, "::1", peer_port);
         assert_address(bytes + 36, "::1", c.port);
         test_expect(fds[0], "last words");
         (void) close(fds[0]);
-        channel_done(&c);
 }
 
 TEST("nothing is accepted before the channel is open") {
-        Channel c;
-
-        channel_listen(&c, f);
+        _cleanup_(channel_done) Channel c = channel_listen(f, NULL);
         channel_connect(&c, 5);
         channel_assert_counters(&c, 0, 0);
         g_assert_cmpuint(test_service_count_queued(f->service, c.port), ==, 5);
 
-        c.fd = test_listener_call_fd(f->client, c.listener, "OpenChannel");
+        channel_take(&c);
         channel_expect(&c, 5);
         channel_assert_counters(&c, 5, 5);
-        channel_done(&c);
 }
 
 TEST("a channel can be opened once") {
-        Channel c;
-
-        channel_open(&c, f);
+        _cleanup_(channel_done) Channel c = channel_open(f);
         test_assert_text(test_listener_call_fails(f->client, c.listener, "OpenChannel"), ALREADY_TAKEN);
         channel_connect(&c, 1);
         channel_expect(&c, 1);
         test_assert_text(test_listener_call_fails(f->client, c.listener, "OpenChannel"), ALREADY_TAKEN);
-        channel_done(&c);
 }
 
 /* The kernel has what the channel has no room for. */
 TEST("a full channel stops accepting until it is read") {
-        Channel c;
-
-        channel_open(&c, f);
+        _cleanup_(channel_done) Channel c = channel_open(f);
         unsigned fds = test_service_count_fds(f->service);
         channel_connect(&c, UNREAD_MAX + 36);
         channel_assert_counters(&c, UNREAD_MAX, 0);
@@ -257,19 +253,17 @@ TEST("a full channel stops accepting until it is read") {
         channel_connect(&c, 100);
         channel_expect(&c, 177);
         channel_assert_counters(&c, 200, 200);
-        channel_done(&c);
 }
 
 /* --- Several connections in a packet --- */
 
 #define BATCH_MAX CHANNEL_BATCH_MAX
 
-static void channel_open_batches(Channel *c, Fixture *f, unsigned batch) {
-        *c = (Channel) { .f = f,
-                         .listener = test_listen(f->client, 0, -1, TEST_CHANNEL, TEST_PERSISTENT,
-                                                 "channelBatch", "u", batch, NULL) };
-        c->port = test_get_port(f->client, c->listener);
-        c->fd = test_listener_call_fd(f->client, c->listener, "OpenChannel");
+static Channel channel_open_batches(Fixture *f, unsigned batch) {
+        Channel c = channel_listen(f, TEST_PERSISTENT, "channelBatch", "u", batch, NULL);
+
+        channel_take(&c);
+        return c;
 }
 
 /* The service accepts these connections in a row. */
@@ -307,9 +301,8 @@ static bool channel_has_packet(const Channel *c) {
 TEST("a packet has up to channelBatch connections") {
         for (unsigned batch = 1; batch <= BATCH_MAX; batch = batch * 2 + 1) {
                 unsigned n = BATCH_MAX + 1;
-                Channel c;
 
-                channel_open_batches(&c, f, batch);
+                _cleanup_(channel_done) Channel c = channel_open_batches(f, batch);
                 channel_connect_at_once(&c, n);
                 for (; n > 0; n -= MIN(n, batch))
                         channel_expect_packet(&c, MIN(n, batch));
@@ -317,15 +310,12 @@ TEST("a packet has up to channelBatch connections") {
                 /* A connection does not wait for others. */
                 channel_connect(&c, 1);
                 channel_expect_packet(&c, 1);
-                channel_done(&c);
         }
 }
 
 /* Read or not, a packet counts as a whole. */
 TEST("all connections of a packet count as delivered, or none") {
-        Channel c;
-
-        channel_open_batches(&c, f, BATCH_MAX);
+        _cleanup_(channel_done) Channel c = channel_open_batches(f, BATCH_MAX);
         channel_connect_at_once(&c, 2 * BATCH_MAX + 7);
         channel_assert_counters(&c, 2 * BATCH_MAX, 0);
         g_assert_cmpuint(test_service_count_queued(f->service, c.port), ==, 7);
@@ -337,15 +327,13 @@ TEST("all connections of a packet count as delivered, or none") {
         channel_expect_packet(&c, 7);
         channel_assert_counters(&c, 2 * BATCH_MAX + 7, 2 * BATCH_MAX + 7);
         g_assert_false(channel_has_packet(&c));
-        channel_done(&c);
 }
 
 TEST("packets of different sizes are counted one by one") {
         static const unsigned sizes[] = { 1, 9, 2, 17, 1, 1, 24, 3, 1, 32 };
         unsigned unread = 0, accepted = 0, read = 0;
-        Channel c;
 
-        channel_open_batches(&c, f, BATCH_MAX);
+        _cleanup_(channel_done) Channel c = channel_open_batches(f, BATCH_MAX);
         for (size_t i = 0; i < ELEMENTS(sizes); i++) {
                 /* So many that the next packet has room. */
                 for (; unread > UNREAD_MAX - BATCH_MAX; read++) {
@@ -362,14 +350,12 @@ TEST("packets of different sizes are counted one by one") {
                 channel_expect_packet(&c, sizes[read]);
                 channel_assert_counters(&c, accepted, c.n_received);
         }
-        channel_done(&c);
 }
 
 TEST("unread packets of different sizes are lost with the channel") {
         static const unsigned sizes[] = { 3, 9, 12, 1, 7 };
-        Channel c;
 
-        channel_open_batches(&c, f, BATCH_MAX);
+        _cleanup_(channel_done) Channel c = channel_open_batches(f, BATCH_MAX);
         for (size_t i = 0; i < ELEMENTS(sizes); i++)
                 channel_connect_at_once(&c, sizes[i]);
         channel_assert_counters(&c, 32, 0);
@@ -390,18 +376,15 @@ TEST("unread packets of different sizes are lost with the channel") {
 
         /* The next channel begins without them. */
         channel_connect(&c, 1);
-        c.fd = test_listener_call_fd(f->client, c.listener, "OpenChannel");
+        channel_take(&c);
         c.n_received = 32;
         channel_expect_packet(&c, 1);
         test_wait_for(test_get_u64(f->client, c.listener, "Delivered") == 13);
-        channel_done(&c);
 }
 
 /* It needs no bus, and so no answers to Pings. */
 TEST("a channel delivers while its client does not read the bus") {
-        Channel c;
-
-        channel_open(&c, f);
+        _cleanup_(channel_done) Channel c = channel_open(f);
         test_client_set_stalled(f->client, true);
         for (unsigned i = 0; i < 10; i++) {
                 channel_connect(&c, 20);
@@ -410,13 +393,10 @@ TEST("a channel delivers while its client does not read the bus") {
         test_client_set_stalled(f->client, false);
         channel_assert_counters(&c, 200, 200);
         g_assert_cmpuint(test_client_count_signals(f->client, NULL), ==, 0);
-        channel_done(&c);
 }
 
 TEST("Pause and Resume apply to channels") {
-        Channel c;
-
-        channel_open(&c, f);
+        _cleanup_(channel_done) Channel c = channel_open(f);
         channel_connect(&c, 2);
         channel_expect(&c, 2);
         test_listener_call(f->client, c.listener, "Pause");
@@ -426,7 +406,6 @@ TEST("Pause and Resume apply to channels") {
         test_listener_call(f->client, c.listener, "Resume");
         channel_expect(&c, 4);
         channel_assert_counters(&c, 6, 6);
-        channel_done(&c);
 }
 
 /* --- The end --- */
@@ -434,9 +413,8 @@ TEST("Pause and Resume apply to channels") {
 TEST("closing the channel closes the listener and its unread connections") {
         unsigned fds = test_service_count_fds(f->service);
         uint64_t serial;
-        Channel c;
 
-        channel_open(&c, f);
+        _cleanup_(channel_done) Channel c = channel_open(f);
         channel_connect(&c, 10);
         _cleanup_close_ int taken = test_channel_receive(c.fd, &serial);
         c.n_received++;
@@ -458,20 +436,16 @@ TEST("closing the channel closes the listener and its unread connections") {
         test_receive(taken, &serial, sizeof(unsigned));
         test_assert_connected(taken, c.peers[0]);
         test_wait_for(test_service_count_fds(f->service) == fds);
-        channel_done(&c);
 }
 
 TEST("closing a channel that was read to its end loses nothing") {
-        Channel c;
-
-        channel_open(&c, f);
+        _cleanup_(channel_done) Channel c = channel_open(f);
         channel_connect(&c, 5);
         channel_expect(&c, 5);
         /* At once: the service may not know yet that they were read. */
         c.fd = close_fd(c.fd);
         channel_assert_closed(&c, "owner");
         g_assert_cmpuint(test_client_count_signals(f->client, "Error"), ==, 0);
-        channel_done(&c);
 }
 
 /* The service finds several things at once, and the first of them is another one than the end of the channel.
@@ -496,9 +470,8 @@ static bool is_on_bus(TestClient *asker, const char *name) {
 TEST("a client that leaves and closes its channel loses its unread connections") {
         g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
         g_autofree char *name = g_strdup(test_client_name(f->client));
-        Channel c;
 
-        channel_open(&c, f);
+        _cleanup_(channel_done) Channel c = channel_open(f);
         channel_connect(&c, 5);
         channel_assert_counters(&c, 5, 0);
 
@@ -516,13 +489,10 @@ TEST("a client that leaves and closes its channel loses its unread connections")
                 (void) test_wait_end(c.peers[i]);
                 test_wait_for(test_service_has_logged(f->service, lost));
         }
-        channel_done(&c);
 }
 
 TEST("closing the channel while a connection arrives loses the unread ones") {
-        Channel c;
-
-        channel_open(&c, f);
+        _cleanup_(channel_done) Channel c = channel_open(f);
         channel_connect(&c, 5);
         channel_assert_counters(&c, 5, 0);
 
@@ -535,27 +505,20 @@ TEST("closing the channel while a connection arrives loses the unread ones") {
         g_assert_cmpuint(test_client_count_signals(f->client, "Error"), >=, 5);
         for (unsigned i = 0; i < 6; i++)
                 (void) test_wait_end(c.peers[i]);
-        channel_done(&c);
 }
 
 TEST("closing or shutting down an unused channel closes the listener") {
-        Channel closed, shut_down;
-
-        channel_open(&closed, f);
+        _cleanup_(channel_done) Channel closed = channel_open(f);
         closed.fd = close_fd(closed.fd);
         channel_assert_closed(&closed, "owner");
-        channel_open(&shut_down, f);
+        _cleanup_(channel_done) Channel shut_down = channel_open(f);
         g_assert_no_errno(shutdown(shut_down.fd, SHUT_RDWR));
         channel_assert_closed(&shut_down, "owner");
         g_assert_cmpuint(test_client_count_signals(f->client, "Error"), ==, 0);
-        channel_done(&closed);
-        channel_done(&shut_down);
 }
 
 TEST("after Close, the channel can be read to its end") {
-        Channel c;
-
-        channel_open(&c, f);
+        _cleanup_(channel_done) Channel c = channel_open(f);
         channel_connect(&c, 6);
         channel_expect(&c, 1);
         channel_assert_counters(&c, 6, 1);
@@ -564,26 +527,21 @@ TEST("after Close, the channel can be read to its end") {
         channel_expect(&c, 5);
         channel_assert_end(&c);
         g_assert_cmpuint(test_client_count_signals(f->client, "Error"), ==, 0);
-        channel_done(&c);
 }
 
 TEST("after the end of the service, the channel can be read to its end") {
-        Channel c;
-
-        channel_open(&c, f);
+        _cleanup_(channel_done) Channel c = channel_open(f);
         channel_connect(&c, 6);
         channel_assert_counters(&c, 6, 0);
         g_assert_cmpint(test_service_stop(f->service), ==, 0);
         channel_expect(&c, 6);
         channel_assert_end(&c);
-        channel_done(&c);
 }
 
 TEST("a channel ends with the owner of its listener") {
         unsigned fds = test_service_count_fds(f->service);
-        Channel c;
 
-        channel_open(&c, f);
+        _cleanup_(channel_done) Channel c = channel_open(f);
         channel_connect(&c, 2);
         channel_expect(&c, 2);
         g_clear_pointer(&f->client, test_client_free);
@@ -592,7 +550,6 @@ TEST("a channel ends with the owner of its listener") {
         test_wait_for(test_service_count_fds(f->service) <= fds);
         /* It has read both. */
         g_assert_false(test_service_has_logged(f->service, "lost: "));
-        channel_done(&c);
 }
 
 /* More often than a user may have channels at a time. */
@@ -611,11 +568,9 @@ TEST("closed channels do not count against MaxChannelsPerUser") {
 
 /* A program that restarts: its port stays, and the next one opens a channel of its own. */
 TEST("a persistent listener outlives its channel") {
-        Channel c = { .f = f,
-                      .listener = test_listen(f->client, 0, -1, TEST_CHANNEL, TEST_PERSISTENT, NULL) };
+        _cleanup_(channel_done) Channel c = channel_listen(f, TEST_PERSISTENT, NULL);
 
-        c.port = test_get_port(f->client, c.listener);
-        c.fd = test_listener_call_fd(f->client, c.listener, "OpenChannel");
+        channel_take(&c);
         for (unsigned i = 0; i < 3; i++) {
                 channel_connect(&c, 2);
                 channel_expect(&c, 2);
@@ -632,26 +587,22 @@ TEST("a persistent listener outlives its channel") {
                 channel_connect(&c, 2);
                 channel_assert_counters(&c, c.n_peers - 2, c.n_peers - 2);
                 test_listener_call(f->client, c.listener, "Adopt");
-                c.fd = test_listener_call_fd(f->client, c.listener, "OpenChannel");
+                channel_take(&c);
                 channel_expect(&c, 2);
         }
-        channel_done(&c);
 }
 
 /* Any program of its user may go on with it. */
 TEST("a channel of a persistent listener without an owner works") {
-        Channel c = { .f = f,
-                      .fd = -EBADF,
-                      .listener = test_listen(f->client, 0, -1, TEST_CHANNEL, TEST_PERSISTENT, NULL) };
+        _cleanup_(channel_done) Channel c = channel_listen(f, TEST_PERSISTENT, NULL);
 
-        c.port = test_get_port(f->client, c.listener);
         test_client_free(f->client);
         f->client = test_client_new(f->bus, (uid_t) -1);
         test_wait_for(!test_has_owner(f->client, c.listener));
         channel_connect(&c, 2);
         channel_assert_counters(&c, 0, 0);
 
-        c.fd = test_listener_call_fd(f->client, c.listener, "OpenChannel");
+        channel_take(&c);
         channel_expect(&c, 2);
         channel_connect(&c, 2);
         channel_expect(&c, 2);
@@ -667,5 +618,4 @@ TEST("a channel of a persistent listener without an owner works") {
         }
         channel_connect(&c, 2);
         channel_expect(&c, 2);
-        channel_done(&c);
 }

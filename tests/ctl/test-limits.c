@@ -47,7 +47,7 @@ static void crowd_done(Crowd *c) {
 }
 
 TEST_BY_BOTH("a limit for all connections") {
-        Crowd c = {};
+        _cleanup_(crowd_done) Crowd c = {};
         uint16_t port;
         g_autoptr(Tool) tool = serving_start(f->bus, &port,
                                              WORDS("listen", "--inetd", delivery, "--max-connections=3",
@@ -70,12 +70,11 @@ TEST_BY_BOTH("a limit for all connections") {
                 g_assert_cmpuint(serving_count_children(pid), <=, 3);
         }
         test_wait_for(serving_count_children(pid) == 0);
-        crowd_done(&c);
 }
 
 /* Many peers with one address do not delay peers with another one. */
 TEST_BY_BOTH("a limit for each source") {
-        Crowd many = {}, others = {};
+        _cleanup_(crowd_done) Crowd many = {}, others = {};
         uint16_t port;
         g_autoptr(Tool) tool = serving_start(f->bus, &port,
                                              WORDS("listen", "--inetd", delivery,
@@ -105,13 +104,11 @@ TEST_BY_BOTH("a limit for each source") {
                 test_wait_for(crowd_count_served(&many) == MIN(i + 3, 30));
         }
         g_assert_cmpint(serving_end(tool, SIGTERM), ==, 128 + SIGTERM);
-        crowd_done(&many);
-        crowd_done(&others);
 }
 
 /* Both limits: beyond the total, connections stay in the kernel. */
 TEST("both limits") {
-        Crowd a = {}, b = {};
+        _cleanup_(crowd_done) Crowd a = {}, b = {};
         uint16_t port;
         g_autoptr(Tool) tool = serving_start(f->bus, &port,
                                              WORDS("listen", "--inetd", "--max-connections=3",
@@ -139,12 +136,10 @@ TEST("both limits") {
         }
         g_assert_cmpuint(b.n_served, ==, 5);
         g_assert_cmpint(serving_end(tool, SIGTERM), ==, 128 + SIGTERM);
-        crowd_done(&a);
-        crowd_done(&b);
 }
 
 TEST("relay leaves excess connections in the kernel") {
-        Crowd c = {};
+        _cleanup_(crowd_done) Crowd c = {};
         uint16_t port, target;
         g_autoptr(Tool) echo = serving_start(f->bus, &target,
                                              WORDS("listen", "--inetd", "127.0.0.1:0", "--", "cat"));
@@ -163,5 +158,4 @@ TEST("relay leaves excess connections in the kernel") {
         }
         g_assert_cmpint(serving_end(tool, SIGTERM), ==, 128 + SIGTERM);
         g_assert_cmpint(serving_end(echo, SIGTERM), ==, 128 + SIGTERM);
-        crowd_done(&c);
 }
