@@ -407,7 +407,7 @@ static const ErrorInfo infos[] = {
         [ERROR_NO_DESCRIPTORS] = {
                 "no-descriptors",
                 DBUS_ERROR("NotSupported"),
-                N_("The caller's connection to the bus does not take file descriptors"),
+                N_("The caller's connection to the bus does not take file descriptors; enable them in its D-Bus library"),
         },
         [ERROR_SHUTTING_DOWN] = {
                 "shutting-down",
@@ -456,11 +456,6 @@ static const ErrorInfo infos[] = {
                 "",
                 N_("Listener closed, failed to wait for the end of its lifeline: %s"),
                 { { 's', "reason" } },
-        },
-        [ERROR_OWNER_TAKES_NO_DESCRIPTORS] = {
-                "owner-takes-no-descriptors",
-                "",
-                N_("Listener closed, its owner's connection to the bus does not take file descriptors"),
         },
 };
 

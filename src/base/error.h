@@ -109,7 +109,6 @@ typedef enum ErrorId {
         ERROR_SOCKET_FAILED,
         ERROR_WATCH_FAILED,
         ERROR_LIFELINE_WATCH_FAILED,
-        ERROR_OWNER_TAKES_NO_DESCRIPTORS,
 
         _ERROR_ID_MAX,
 } ErrorId;

@@ -93,7 +93,7 @@ TestAccepted *test_accepted_read(sd_bus_message *message);
 
 /* The most that one call may wait, and gets. */
 #define TEST_ACCEPT_TIMEOUT_MAX 20000U
-#define TEST_ACCEPT_MAX 15U
+#define TEST_ACCEPT_MAX 16U
 
 /* Reads the first connection of a reply to Accept. Returns NULL if there is none. */
 TestAccepted *test_accept_read_first(sd_bus_message *reply);

@@ -19,9 +19,7 @@ struct TestClient {
         char *name;
         unsigned order;
 
-        TestPings pings;
-        unsigned n_pings;
-        GQueue held_pings; /* sd_bus_message */
+        bool silent;
 
         TestAcceptedHook hook;
         void *hook_data;
@@ -160,24 +158,6 @@ static void record_signal(TestClient *client, sd_bus_message *message) {
                 record_notice(client, message, "o", &client->pending);
 }
 
-/* Before sd-bus's own answer. */
-static int handle_ping(TestClient *client, sd_bus_message *message) {
-        client->n_pings++;
-        switch (client->pings) {
-        case TEST_PINGS_ANSWER:
-                return 0;
-        case TEST_PINGS_REFUSE:
-                must(sd_bus_reply_method_errorf(message, SD_BUS_ERROR_UNKNOWN_METHOD, "No Ping here"));
-                return 1;
-        case TEST_PINGS_IGNORE:
-                return 1;
-        case TEST_PINGS_HOLD:
-                g_queue_push_tail(&client->held_pings, sd_bus_message_ref(message));
-                return 1;
-        }
-        g_assert_not_reached();
-}
-
 static int on_message(sd_bus_message *message, void *userdata, sd_bus_error *error) {
         TestClient *client = userdata;
 
@@ -185,7 +165,7 @@ static int on_message(sd_bus_message *message, void *userdata, sd_bus_error *err
         if (sd_bus_message_is_signal(message, TEST_MANAGER_INTERFACE, NULL) > 0)
                 record_signal(client, message);
         else if (sd_bus_message_is_method_call(message, "org.freedesktop.DBus.Peer", "Ping") > 0)
-                return handle_ping(client, message);
+                return client->silent;
         return 0;
 }
 
@@ -243,12 +223,7 @@ TestClient *test_client_new(TestBus *bus, uid_t uid) {
         return test_client_new_full(bus, uid, 0);
 }
 
-static void unref_message(void *message) {
-        sd_bus_message_unref(message);
-}
-
 void test_client_disconnect(TestClient *client) {
-        g_queue_clear_full(&client->held_pings, unref_message);
         client->bus = sd_bus_close_unref(client->bus);
 }
 
@@ -301,23 +276,8 @@ void test_client_set_stalled(TestClient *client, bool stalled) {
                 must(sd_bus_attach_event(client->bus, test_event(), SD_EVENT_PRIORITY_NORMAL));
 }
 
-void test_client_set_pings(TestClient *client, TestPings pings) {
-        client->pings = pings;
-}
-
-unsigned test_client_answer_pings(TestClient *client) {
-        unsigned n = 0;
-        sd_bus_message *ping;
-
-        for (; (ping = g_queue_pop_head(&client->held_pings)); n++) {
-                must(sd_bus_reply_method_return(ping, NULL));
-                sd_bus_message_unref(ping);
-        }
-        return n;
-}
-
-unsigned test_client_count_pings(TestClient *client) {
-        return client->n_pings;
+void test_client_set_silent(TestClient *client, bool silent) {
+        client->silent = silent;
 }
 
 void test_client_on_accepted(TestClient *client, TestAcceptedHook hook, void *data) {

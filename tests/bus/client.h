@@ -23,14 +23,6 @@ typedef enum TestClientFlags {
         TEST_CLIENT_NO_MATCH = 1 << 1, /* does not subscribe to the service's signals */
 } TestClientFlags;
 
-/* How it reacts to org.freedesktop.DBus.Peer.Ping of the service. */
-typedef enum TestPings {
-        TEST_PINGS_ANSWER,
-        TEST_PINGS_REFUSE, /* with an error */
-        TEST_PINGS_IGNORE, /* as jeepney does */
-        TEST_PINGS_HOLD,   /* until test_client_answer_pings() */
-} TestPings;
-
 typedef struct TestAccepted {
         char *listener;
         int socket;
@@ -78,12 +70,10 @@ const char *test_client_name(TestClient *client);
 /* The bus has ended the connection. */
 bool test_client_is_disconnected(TestClient *client);
 
-/* Stalled: its socket is neither read nor are Pings answered, as in a process that hangs. It can still send.
- */
+/* Stalled: its socket is not read, as in a process that hangs. It can still send. */
 void test_client_set_stalled(TestClient *client, bool stalled);
-void test_client_set_pings(TestClient *client, TestPings pings);
-unsigned test_client_answer_pings(TestClient *client);
-unsigned test_client_count_pings(TestClient *client);
+/* Whether it answers org.freedesktop.DBus.Peer.Ping. jeepney and zbus do not. */
+void test_client_set_silent(TestClient *client, bool silent);
 void test_client_on_accepted(TestClient *client, TestAcceptedHook hook, void *data);
 
 /* Each takes the oldest that was not taken yet, and waits for it. */

@@ -70,32 +70,25 @@ void test_assert_counters(TestClient *client, const char *listener, uint64_t acc
         g_assert_cmpuint(test_get_u64(client, listener, "Lost"), ==, 0);
 }
 
-unsigned test_get_window(TestClient *client) {
-        g_autoptr(sd_bus_message)
-                        reply = test_call(client, TEST_MANAGER_PATH, "org.freedesktop.DBus.Properties", "Get",
-                                          "ss", TEST_MANAGER_INTERFACE, "MaxUnacknowledgedPerClient");
-        uint32_t window;
-
-        g_assert_cmpint(sd_bus_message_read(reply, "v", "u", &window), >, 0);
-        return window;
+unsigned test_get_window(void) {
+        /* On dbus-broker, the descriptor in the first Ping is not known to be read. */
+        return test_bus_is_broker() ? 20 - 1 : 17;
 }
 
-void test_open_window(TestClient *client) {
-        /* 1 + 2 + 4 + … */
-        unsigned n = 2 * test_get_window(client) - 1;
-        g_autofree char *listener = test_listen(client, 0, -1, "paused", "b", true, NULL);
-        uint16_t port = test_get_port(client, listener);
-        g_autofree int *peers = g_new(int, n);
+void test_clog(TestClient *client, TestBus *bus) {
+        static const char padding[64 * 1024];
+        g_autoptr(TestClient) sender = test_client_new(bus, (uid_t) -1);
 
-        /* All are there when it starts, so that each window is a full one. */
-        for (unsigned i = 0; i < n; i++)
-                peers[i] = test_connect("::1", port);
-        test_listener_call(client, listener, "Resume");
-        for (unsigned i = 0; i < n; i++) {
-                test_accepted_free(test_client_wait_accepted(client));
-                close_fd(peers[i]);
+        test_client_set_stalled(client, true);
+        for (unsigned i = 0; i < 8; i++) {
+                g_autoptr(sd_bus_message) message = NULL;
+
+                g_assert_cmpint(sd_bus_message_new_signal(test_client_bus(sender), &message, "/test",
+                                                          "test.Test", "Test"),
+                                >=, 0);
+                g_assert_cmpint(sd_bus_message_set_destination(message, test_client_name(client)), >=, 0);
+                g_assert_cmpint(sd_bus_message_append_array(message, 'y', padding, sizeof(padding)), >=, 0);
+                g_assert_cmpint(sd_bus_send(test_client_bus(sender), message, NULL), >=, 0);
         }
-        test_wait_for(test_get_u64(client, listener, "Delivered") == n);
-        test_listener_call(client, listener, "Close");
-        test_notice_free(test_client_wait_closed(client));
+        test_client_sync(sender);
 }

@@ -32,12 +32,9 @@ void test_acknowledge(TestClient *client, const char *listener, uint64_t serial)
 /* Waits until so many are delivered; none is lost. */
 void test_assert_counters(TestClient *client, const char *listener, uint64_t accepted, uint64_t delivered);
 
-/*
- * The window: how many connections the service sends to a client that has not confirmed them. It begins with
- * one and doubles each time that the client has confirmed all of them.
- */
+/* How many connections the service sends to a client that does not read: MaxUnacknowledgedPerClient, and on
+ * dbus-daemon what MaxUnacknowledged leaves for one client. */
+unsigned test_get_window(void);
 
-/* The most of it: MaxUnacknowledgedPerClient. */
-unsigned test_get_window(TestClient *client);
-/* Has the client answer until its window is open. Takes the connections that it has received. */
-void test_open_window(TestClient *client);
+/* The client does not read, and its socket is full, so that messages to it stay in the bus. */
+void test_clog(TestClient *client, TestBus *bus);

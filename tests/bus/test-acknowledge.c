@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The confirmation of a connection: the answer to a Ping, or with the option acknowledge a call. */
+/* The option acknowledge. */
 
 #include "base/macros.h"
 #include "bus/fixture.h"
@@ -18,20 +18,18 @@ static void assert_not_acknowledged(Fixture *f, const char *listener, uint64_t s
         g_assert_nonnull(strstr(message, streq(expected, TEST_WRONG_DELIVERY) ? "acknowledge" : "serial"));
 }
 
-TEST("without the option, a Ping confirms connections") {
+TEST("without the option, connections are delivered without a call") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "acknowledge", "b", false, NULL);
         Peers peers = {};
 
         peers_connect(&peers, test_get_port(f->client, listener), 1);
         peers_take(&peers, f->client, 1, 1);
         test_wait_for(test_get_u64(f->client, listener, "Delivered") == 1);
-        /* The first, before there was a connection, asked whether it takes descriptors. */
-        g_assert_cmpuint(test_client_count_pings(f->client), ==, 2);
         test_assert_counters(f->client, listener, 1, 1);
         peers_done(&peers);
 }
 
-TEST("with the option, no Ping confirms connections") {
+TEST("with the option, a call confirms connections") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "acknowledge", "b", true, NULL);
         uint16_t port = test_get_port(f->client, listener);
         Peers peers = {};
@@ -39,13 +37,10 @@ TEST("with the option, no Ping confirms connections") {
         peers_connect(&peers, port, 3);
         peers_take(&peers, f->client, 1, 3);
         test_settle(f->client);
-        /* Only whether it takes descriptors. */
-        g_assert_cmpuint(test_client_count_pings(f->client), ==, 1);
         test_assert_counters(f->client, listener, 3, 0);
 
         test_acknowledge(f->client, listener, 3);
         test_assert_counters(f->client, listener, 3, 3);
-        g_assert_cmpuint(test_client_count_pings(f->client), ==, 1);
         peers_done(&peers);
 }
 
@@ -58,7 +53,6 @@ TEST("the service keeps its descriptor until the acknowledgement") {
         test_settle(f->client);
         peers_connect(&peers, test_get_port(f->client, listener), 2);
         peers_take(&peers, f->client, 1, 2);
-        /* What asked whether the bus is rid of them goes as well. */
         test_wait_for(test_service_count_fds(f->service) == n_fds + 2);
         test_acknowledge(f->client, listener, 1);
         g_assert_cmpuint(test_service_count_fds(f->service), ==, n_fds + 1);
@@ -171,7 +165,6 @@ TEST("listeners share neither room nor serials") {
         peers_done(&peers_b);
 }
 
-/* A client may use both kinds at once: the answer to a Ping is for the one, not for the other. */
 TEST("listeners with and without the option do not affect each other") {
         g_autofree char *asked = test_listen(f->client, 0, -1, NULL);
         g_autofree char *told = test_listen(f->client, 0, -1, "acknowledge", "b", true, NULL);

@@ -3,8 +3,9 @@
 /* The ends of owners, of the service and of the bus, owners that stall, and their connections. */
 
 #include "bus/fixture.h"
+#include "bus/kernel.h"
 
-#define PEERS 28
+#define PEERS 28U
 
 /* ---- A client that is a process of its own: this program, as CLIENT_ARGUMENT. ---- */
 
@@ -93,15 +94,6 @@ static void close_all(int peers[static PEERS]) {
                 close_fd(peers[i]);
 }
 
-/* One of whom the service knows that it takes descriptors and answers. */
-static char *listen_and_answer(TestClient *client) {
-        char *listener = test_listen(client, 0, -1, NULL);
-
-        test_client_sync_service(client);
-        g_assert_cmpuint(test_client_count_pings(client), ==, 1);
-        return listener;
-}
-
 /* ---- Owners ---- */
 
 static void kill_a_process(Fixture *f, bool acknowledge) {
@@ -125,18 +117,16 @@ TEST("the unacknowledged connection of a killed owner ends") {
         kill_a_process(f, true);
 }
 
-TEST("unconfirmed connections of an owner that leaves end") {
-        unsigned fds = test_service_count_fds(f->service), window = test_get_window(f->client);
+TEST("unread connections of an owner that leaves end") {
+        unsigned fds = test_service_count_fds(f->service);
         TestClient *dying = test_client_new(f->bus, (uid_t) -1);
-        int peers[PEERS];
-
-        g_assert_cmpuint(window, <, PEERS);
-        test_open_window(dying);
-        test_client_set_pings(dying, TEST_PINGS_HOLD);
         g_autofree char *listener = test_listen(dying, 0, -1, NULL);
         uint16_t port = test_get_port(dying, listener);
+        int peers[PEERS];
+
+        test_clog(dying, f->bus);
         connect_all(port, peers);
-        test_wait_for(test_client_count_accepted(dying) == window);
+        test_wait_for(test_service_count_queued(f->service, port) == PEERS - test_get_window());
 
         test_client_free(dying);
         for (size_t i = 0; i < PEERS; i++)
@@ -163,85 +153,50 @@ TEST("delivered connections outlive listener and owner") {
         assert_carries(b, of_left);
 }
 
-/* Sent, but not known to have arrived, when the listener is closed. */
-TEST("an unconfirmed connection outlives its listener") {
+/* Its message waits in the bus when the listener is closed. */
+TEST("an unread connection outlives its listener") {
         unsigned fds = test_service_count_fds(f->service);
-        g_autofree char *listener = listen_and_answer(f->client);
+        g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
+        g_autoptr(TestClient) observer = test_client_new(f->bus, (uid_t) -1);
+        uint16_t port = test_get_port(f->client, listener);
+        _cleanup_close_ int peer = -EBADF;
+        g_autoptr(TestAccepted) accepted = NULL;
 
-        test_client_set_pings(f->client, TEST_PINGS_HOLD);
-        _cleanup_close_ int peer = test_connect("::1", test_get_port(f->client, listener));
-        g_autoptr(TestAccepted) accepted = test_client_wait_accepted(f->client);
-        test_wait_for(test_client_count_pings(f->client) == 2);
-        test_listener_call(f->client, listener, "Close");
+        test_clog(f->client, f->bus);
+        peer = test_connect("::1", port);
+        test_wait_for(test_service_count_queued(f->service, port) == 0);
+        test_call_free(test_call_start(f->client, test_message_new(f->client, listener,
+                                                                   TEST_LISTENER_INTERFACE, "Close")));
         test_wait_for(test_service_count_fds(f->service) == fds);
-        assert_carries(peer, accepted);
+        test_client_sync_service(observer);
 
-        g_assert_cmpuint(test_client_answer_pings(f->client), ==, 1);
-        test_client_sync_service(f->client);
+        test_client_set_stalled(f->client, false);
+        accepted = test_client_wait_accepted(f->client);
         assert_carries(peer, accepted);
 }
 
-/* The bus has them still, and its room is what the window is about. */
-TEST("an unconfirmed connection of a closed listener counts in the window") {
-        unsigned window = test_get_window(f->client), pings;
-        g_autofree char *closed = test_listen(f->client, 0, -1, NULL);
-        g_autofree char *next = test_listen(f->client, 0, -1, NULL);
-        uint16_t next_port = test_get_port(f->client, next);
+TEST("unread connections of a closed listener count in the limit of the client") {
+        g_autofree char *closed = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
+        g_autofree char *next = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
+        g_autoptr(TestClient) observer = test_client_new(f->bus, (uid_t) -1);
+        uint16_t closed_port = test_get_port(f->client, closed), next_port = test_get_port(f->client, next);
+        _cleanup_close_ int peer = -EBADF;
         int peers[PEERS];
 
-        g_assert_cmpuint(window, <, PEERS);
-        test_open_window(f->client);
-        pings = test_client_count_pings(f->client);
-        test_client_set_pings(f->client, TEST_PINGS_HOLD);
-        connect_all(test_get_port(f->client, closed), peers);
-        test_wait_for(test_client_count_accepted(f->client) == window);
-        test_wait_for(test_client_count_pings(f->client) > pings);
-        test_listener_call(f->client, closed, "Close");
-        _cleanup_close_ int peer = test_connect("::1", next_port);
-        test_client_sync_service(f->client);
-        g_assert_cmpuint(test_get_u64(f->client, next, "Accepted"), ==, 0);
+        test_clog(f->client, f->bus);
+        connect_all(closed_port, peers);
+        test_wait_for(test_service_count_queued(f->service, closed_port) == PEERS - test_get_window());
+        test_listener_call(observer, closed, "Close");
+        peer = test_connect("::1", next_port);
+        test_settle(observer);
+        g_assert_cmpuint(test_get_u64(observer, next, "Accepted"), ==, 0);
 
-        test_client_set_pings(f->client, TEST_PINGS_ANSWER);
-        (void) test_client_answer_pings(f->client);
-        test_wait_for(test_client_count_accepted(f->client) == window + 1);
+        test_client_set_stalled(f->client, false);
+        test_wait_for(test_client_count_accepted(f->client) == test_get_window() + 1);
         close_all(peers);
 }
 
-/* Nothing of the listener is left to end it. */
-TEST("an unconfirmed connection of a closed listener ends with its client") {
-        unsigned fds = test_service_count_fds(f->service);
-        TestClient *dying = test_client_new(f->bus, (uid_t) -1);
-        g_autofree char *listener = test_listen(dying, 0, -1, NULL);
-
-        test_client_set_pings(dying, TEST_PINGS_IGNORE);
-        _cleanup_close_ int peer = test_connect("::1", test_get_port(dying, listener));
-        test_wait_for(test_client_count_accepted(dying) == 1);
-        test_listener_call(dying, listener, "Close");
-        test_client_free(dying);
-        (void) test_wait_end(peer);
-        test_wait_for(test_service_count_fds(f->service) == fds);
-}
-
-/* The message may be lost on the way, and the connection must not be lost with it. */
-TEST("the service keeps its copy until the client has confirmed") {
-        g_autofree char *listener = listen_and_answer(f->client);
-        char byte;
-
-        test_client_set_pings(f->client, TEST_PINGS_HOLD);
-        _cleanup_close_ int peer = test_connect("::1", test_get_port(f->client, listener));
-        g_autoptr(TestAccepted) accepted = test_client_wait_accepted(f->client);
-        accepted->socket = close_fd(accepted->socket);
-        test_client_sync_service(f->client);
-        g_assert_cmpint((int) recv(peer, &byte, 1, MSG_DONTWAIT), ==, -1);
-        g_assert_cmpint(errno, ==, EAGAIN);
-
-        test_wait_for(test_client_count_pings(f->client) == 2);
-        g_assert_cmpuint(test_client_answer_pings(f->client), ==, 1);
-        g_assert_cmpint(test_wait_end(peer), ==, 0);
-        g_assert_cmpuint(test_get_u64(f->client, listener, "Delivered"), ==, 1);
-}
-
-/* ---- Owners that stall ---- */
+/* ---- Owners that do not do what they should ---- */
 
 TEST("stalled clients do not delay another") {
         enum {
@@ -311,12 +266,10 @@ TEST("SIGINT closes all listeners") {
         shut_down(f, SIGINT);
 }
 
-/* The connection was sent and not confirmed. */
 TEST("the service exits with an error when the bus ends") {
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         uint16_t port = test_get_port(f->client, listener);
 
-        test_client_set_pings(f->client, TEST_PINGS_IGNORE);
         _cleanup_close_ int peer = test_connect("::1", port);
         g_autoptr(TestAccepted) accepted = test_client_wait_accepted(f->client);
         test_bus_kill(f->bus);

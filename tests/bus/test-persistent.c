@@ -79,16 +79,20 @@ TEST("another connection adopts the listener and gets its queue") {
         }
 }
 
-/* Sent to an owner that never said it had them. */
-TEST("unconfirmed connections are delivered again") {
+/* dbus-broker takes messages over for the owner, and drops them with it. */
+TEST("connections that wait in dbus-daemon are delivered again") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
+        g_autoptr(TestClient) observer = test_client_new(f->bus, (uid_t) -1);
         uint16_t port = test_get_port(f->client, listener);
 
-        test_open_window(f->client);
-        test_client_set_pings(f->client, TEST_PINGS_HOLD);
-        _cleanup_close_ int a = test_connect_and_say(port, "first");
-        _cleanup_close_ int b = test_connect_and_say(port, "second");
-        test_wait_for(test_client_count_accepted(f->client) == 2);
+        if (test_bus_is_broker()) {
+                g_test_skip("the bus is dbus-broker");
+                return;
+        }
+
+        test_clog(f->client, f->bus);
+        _cleanup_close_ int a = test_connect_and_say(port, "first"), b = test_connect_and_say(port, "second");
+        test_wait_for(test_get_u64(observer, listener, "Accepted") >= 1);
 
         replace_client(f, listener);
         _cleanup_close_ int queued = test_connect_and_say(port, "queued");

@@ -76,13 +76,17 @@ TEST_IF(test_require_root(), "listeners that end") {
         g_assert_cmpstr(json_get_string(event, "reason"), ==, "owner");
 }
 
-/* The listener of a client that takes no descriptors ends. */
+/* A connection is lost in a channel that is closed. */
 TEST_IF(test_require_root(), "errors") {
-        g_autoptr(TestClient) unfit = test_client_new_full(f->bus, (uid_t) -1, TEST_CLIENT_NO_FDS);
         g_autoptr(Tool) people = watch(f, WORDS("monitor")),
                         programs = watch(f, WORDS("monitor", "--json=short"));
-        g_autofree char *listener = test_listen(unfit, 0, -1, NULL);
-        g_autoptr(TestError) error = test_client_wait_error(unfit);
+        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_CHANNEL, "persistent", "b", true, NULL);
+        int channel = test_listener_call_fd(f->client, listener, "OpenChannel");
+        _cleanup_close_ G_GNUC_UNUSED int peer = test_connect("::1", test_get_port(f->client, listener));
+
+        test_wait_for(test_get_u64(f->client, listener, "Accepted") == 1);
+        close_fd(channel);
+        g_autoptr(TestError) error = test_client_wait_error(f->client);
         /* People see it without its identity. */
         g_autofree char *text = g_strdup_printf(" listener 1: error: %.*s (%s:%u)\n",
                                                 (int) (strrchr(error->message, '[') - error->message - 1),

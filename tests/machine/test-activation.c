@@ -87,15 +87,14 @@ MACHINE_TEST("the service exits after the last client") {
 
 MACHINE_TEST("the service stays for an undelivered connection") {
         machine_configure("IdleTimeoutSec=50ms");
-        test_client_set_pings(m->user, TEST_PINGS_HOLD);
-        g_autofree char *listener = test_listen(m->user, 0, -1, NULL);
-        test_assert_served(m->user, listener, "::1");
-        test_wait_for(test_client_count_pings(m->user) > 0);
+        g_autofree char *listener = test_listen(m->user, 0, -1, "acknowledge", "b", true, NULL);
+        _cleanup_close_ int peer = test_connect("::1", test_get_port(m->user, listener));
+        g_autoptr(TestAccepted) accepted = test_client_wait_accepted(m->user);
+        test_assert_connected(peer, accepted->socket);
         let_pass(200);
         g_assert_cmpuint(test_bus_owner_changes(m->bus), ==, 1);
 
-        test_client_set_pings(m->user, TEST_PINGS_ANSWER);
-        g_assert_cmpuint(test_client_answer_pings(m->user), >, 0);
+        test_acknowledge(m->user, listener, 1);
         test_listener_call(m->user, listener, "Close");
         test_wait_for(!test_bus_service_owner(m->bus));
 }

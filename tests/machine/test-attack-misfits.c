@@ -19,27 +19,20 @@ static void test_without_answers(Machine *m, const void *data) {
 
         watch_init(&watch, m);
         g_autoptr(Attacker) a = attacker_new(m, 0, "signal");
-        test_client_set_pings(a->client, TEST_PINGS_IGNORE);
+        test_client_set_silent(a->client, true);
         attacker_connect(a, PEERS);
-        /* It has one, which it may use, and the others wait for an answer. */
-        test_accepted_free(test_client_wait_accepted(a->client));
+        test_wait_for(test_client_count_accepted(a->client) == PEERS);
+        test_wait_for(attacker_get(m, a, "Delivered") == PEERS);
         watch_assert_unnoticed(&watch, m);
-        g_assert_cmpuint(attacker_get(m, a, "Delivered"), ==, 0);
-        g_assert_cmpuint(attacker_get(m, a, "Accepted"), ==,
-                         test_client_count_signals(a->client, "AcceptSocket"));
-        g_assert_cmpuint(attacker_get(m, a, "Accepted"), <, 3);
-        g_assert_cmpuint(attacker_get(m, a, "Lost"), ==, 0);
 
         test_client_free(g_steal_pointer(&a->client));
         attacker_wait_peers_end(a);
         watch_done(&watch, m);
 }
 
-/* They confirm connections, and do not answer Pings. dbus-daemon allows the service 128 pending replies,
- * including those of polkit. */
+/* dbus-daemon lets the service wait for 128 replies in all, polkit's included. */
 static void test_acknowledging_without_answers(Machine *m, const void *data) {
         g_autoptr(GPtrArray) clients = g_ptr_array_new_with_free_func((GDestroyNotify) test_client_free);
-        unsigned n = 0;
         Watch watch;
 
         watch_init(&watch, m);
@@ -47,22 +40,14 @@ static void test_acknowledging_without_answers(Machine *m, const void *data) {
                 TestClient *client = attack_client_new(m, 0);
 
                 g_ptr_array_add(clients, client);
-                test_client_set_pings(client, TEST_PINGS_IGNORE);
+                test_client_set_silent(client, true);
                 g_autofree char *listener = test_listen(client, 0, -1, "acknowledge", "b", true, NULL);
                 _cleanup_close_ int peer = test_connect("127.0.0.1", test_get_port(client, listener));
-                /* Its predecessors may have used up the share of their uid. */
-                for (unsigned j = 0; j < 4; j++)
-                        test_client_sync_service(client);
-                if (test_client_count_accepted(client) == 0)
-                        continue;
-                n++;
                 g_autoptr(TestAccepted) accepted = test_client_wait_accepted(client);
                 sd_bus_message_unref(test_call(client, listener, TEST_LISTENER_INTERFACE, "Acknowledge", "t",
                                                accepted->serial));
                 test_listener_call(client, listener, "Close");
         }
-        g_test_message("%u of them got a connection", n);
-        g_assert_cmpuint(n, >, 0);
         watch_assert_unnoticed(&watch, m);
         g_clear_pointer(&clients, g_ptr_array_unref);
         watch_done(&watch, m);
@@ -214,11 +199,13 @@ static void test_leaves_mid_delivery(Machine *m, const void *data) {
         /* Another one each time: the log names 30 of one user in a minute. */
         g_autoptr(Attacker) a = attacker_new(m, user++, "signal");
         attacker_take(a, PEERS);
-        test_client_set_stalled(a->client, true);
+        test_clog(a->client, m->bus);
         attacker_connect(a, PEERS);
         watch_assert_unnoticed(&watch, m);
         uint64_t in_flight = attacker_get(m, a, "Accepted") - attacker_get(m, a, "Delivered");
-        g_assert_cmpuint(in_flight, >, 1);
+        /* dbus-broker has taken them over for the client. */
+        if (!test_bus_is_broker())
+                g_assert_cmpuint(in_flight, >, 1);
         owner = g_strdup_printf("OWNER=%s", test_client_name(a->client));
 
         test_client_free(g_steal_pointer(&a->client));
@@ -258,7 +245,10 @@ static void test_leaves_a_persistent_one(Machine *m, const void *data) {
         watch_init(&watch, m);
         g_autoptr(TestClient) first = attack_client_new(m, 0);
         g_autofree char *listener = test_listen(first, 0, -1, "persistent", "b", true, NULL);
-        test_client_set_stalled(first, true);
+        if (test_bus_is_broker())
+                test_client_set_stalled(first, true);
+        else
+                test_clog(first, m->bus);
         for (size_t i = 0; i < PEERS; i++)
                 peers[i] = test_connect("127.0.0.1", test_get_port(m->root, listener));
         watch_assert_unnoticed(&watch, m);

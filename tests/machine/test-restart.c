@@ -227,37 +227,13 @@ static void test_unconfirmed_signals_come_again(Machine *m, const void *data) {
         a = close_fd(a);
 }
 
-/* Connections of a client that answers no Ping are unconfirmed, and are sent again. */
-static void test_signals_without_an_answer_come_again(Machine *m, const void *data) {
-        restart_prepare();
-        g_autofree char *listener = test_listen(m->user, 0, -1, "persistent", "b", true, NULL);
-        uint16_t port = test_get_port(m->user, listener);
-        test_client_set_pings(m->user, TEST_PINGS_IGNORE);
-        _cleanup_close_ int a = test_connect("::1", port);
-        _cleanup_close_ int b = test_connect("::1", port);
-        test_client_expect_accepted(m->user, listener, a, 1);
-
-        restart_begin(m, data);
-        test_client_set_pings(m->user, TEST_PINGS_ANSWER);
-        restart_finish(m);
-        for (unsigned n = 0; n < 2;) {
-                g_autoptr(TestAccepted) accepted = test_client_wait_accepted(m->user);
-
-                /* The second one may have been sent before as well. */
-                if (accepted->serial != n + 1)
-                        continue;
-                test_assert_connected(n++ == 0 ? a : b, accepted->socket);
-        }
-        test_wait_for(test_get_u64(m->user, listener, "Delivered") == 2);
-}
-
 static void test_unread_replies_come_again(Machine *m, const void *data) {
         restart_prepare();
         g_autofree char *listener = test_listen(m->user, 0, -1, TEST_PERSISTENT_PULL, NULL);
         uint16_t port = test_get_port(m->user, listener);
         g_autoptr(TestClient) other = machine_client_new(m, MACHINE_USER);
         test_client_sync_service(other);
-        test_client_set_stalled(other, true);
+        test_clog(other, m->bus);
         TestCall *call = test_accept_start(other, listener, 1, TEST_ACCEPT_TIMEOUT_MAX);
         _cleanup_close_ int a = test_connect("::1", port);
         test_wait_for(test_get_u64(m->user, listener, "Accepted") == 1);
@@ -362,7 +338,6 @@ int main(int argc, char *argv[]) {
         add("sockets continue", test_sockets_go_on, true);
         add("listeners in their grace period end", test_closing_ones_end, false);
         add("unacknowledged connections are delivered again", test_unconfirmed_signals_come_again, false);
-        add("unconfirmed connections are delivered again", test_signals_without_an_answer_come_again, false);
         add("connections in unread replies are delivered again", test_unread_replies_come_again, false);
         add("listeners of clients that left are closed", test_who_left_loses_its_listeners, false);
         machine_add_full("/restart/lower limits do not close listeners", test_limits_do_not_close,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <assert.h>
+#include <systemd/sd-event.h>
 
-#include "base/linger.h"
 #include "base/log.h"
 #include "base/macros.h"
 #include "base/message-ids.h"
@@ -11,21 +11,22 @@
 #include "daemon/core/manager.h"
 #include "daemon/outbox/bus-driver.h"
 #include "daemon/outbox/error-reply.h"
+#include "daemon/outbox/outbox.h"
 
 static Call *call_free(Call *call) {
         if (!call)
                 return NULL;
 
-        if (call->slot || call->query) {
+        if (call->is_queued)
                 TAILQ_REMOVE(&call->queue->calls, call, link);
-                sd_bus_slot_unref(call->slot);
-                (void) polkit_query_free(call->query);
-        }
+        sd_bus_slot_unref(call->slot);
+        waiter_stop(&call->waiter);
+        sd_event_source_disable_unref(call->timer);
+        (void) polkit_query_free(call->query);
         user_discharge(&call->charge);
         if (call->method->free_data && call->data)
                 call->method->free_data(call->data);
         error_done(&call->error);
-        linger_limit_begin(); /* the message may carry descriptors */
         sd_bus_message_unref(call->message);
         free(call);
         return NULL;
@@ -33,6 +34,28 @@ static Call *call_free(Call *call) {
 
 DEFINE_CLEANUP(Call, call_free)
 #define _cleanup_call_ _cleanup_(call_freep)
+
+/* Until the bus has room for the descriptor that shows whether the caller takes them. */
+#define SUPPORT_USEC (UINT64_C(5) * 1000 * 1000)
+
+static void call_enqueue(Call *call) {
+        assert(!call->is_queued);
+
+        TAILQ_INSERT_TAIL(&call->queue->calls, call, link);
+        call->is_queued = true;
+}
+
+/* Takes the call out of the queue when a question is answered, and looks up its caller again. */
+static void call_dequeue(Call *call) {
+        assert(call->is_queued);
+
+        TAILQ_REMOVE(&call->queue->calls, call, link);
+        call->is_queued = false;
+
+        /* Never NULL, as the calls of a client are freed when it leaves. */
+        call->client = manager_find_client(call->manager, sd_bus_message_get_sender(call->message));
+        assert(call->client);
+}
 
 int call_queue_init(CallQueue *queue, sd_bus *bus, Manager *manager) {
         int r;
@@ -174,8 +197,7 @@ static void on_authorization(PolkitAnswer answer, void *userdata) {
         CallNeed again = {};
         int r;
 
-        /* Never NULL, as the calls of a client are freed when it leaves. */
-        call->client = manager_find_client(call->manager, sd_bus_message_get_sender(call->message));
+        call_dequeue(call);
         call->authorized = answer == POLKIT_ALLOWED;
 
         if (call->authorized) {
@@ -224,7 +246,61 @@ static int call_authorize(Call *call) {
         if (r < 0)
                 return call_reply_error(call, r);
 
-        TAILQ_INSERT_TAIL(&call->queue->calls, call, link);
+        call_enqueue(call);
+        return 0;
+}
+
+static int call_set_too_many_error(Call *call) {
+        uint32_t limit = call->manager->limits.pending_requests_per_user;
+
+        return call_set_limit_error(call, ERROR_TOO_MANY_CALLS, "MaxPendingRequestsPerUser", limit);
+}
+
+static int on_support_late(sd_event_source *source, uint64_t usec, void *userdata);
+
+/* Goes on with an identified caller. Returns 0 if the call waits in the queue. */
+static int call_proceed(Call *call) {
+        Client *client = call->client;
+        OutboxSupport support = OUTBOX_SUPPORT_YES;
+        int r;
+
+        if (call->method->needs_descriptors)
+                support = outbox_request_support(client->outbox, &call->waiter);
+        if (support == OUTBOX_SUPPORT_YES)
+                return call_authorize(call);
+
+        if (support == OUTBOX_SUPPORT_NO)
+                r = error_set(&call->error, ERROR_NO_DESCRIPTORS);
+        else if (client->n_calls >= call->manager->limits.pending_requests_per_user)
+                r = call_set_too_many_error(call);
+        else
+                r = sd_event_add_time_relative(sd_bus_get_event(call->queue->bus), &call->timer,
+                                               CLOCK_MONOTONIC, SUPPORT_USEC, 0, on_support_late, call);
+        if (r < 0)
+                return call_reply_error(call, r);
+
+        client->n_calls++;
+        call_enqueue(call);
+        return 0;
+}
+
+static void on_support(Waiter *waiter) {
+        _cleanup_call_ Call *call = CONTAINER_OF(waiter, Call, waiter);
+
+        call_dequeue(call);
+        call->client->n_calls--;
+        call->timer = sd_event_source_disable_unref(call->timer);
+
+        if (call_proceed(call) == 0)
+                call = NULL; /* in the queue */
+}
+
+static int on_support_late(sd_event_source *source, uint64_t usec, void *userdata) {
+        _cleanup_call_ Call *call = userdata;
+
+        call_dequeue(call);
+        call->client->n_calls--;
+        (void) error_reply(call->message, ERROR_NO_ROOM_FOR_DESCRIPTOR);
         return 0;
 }
 
@@ -233,12 +309,9 @@ static int on_identity(sd_bus_message *answer, void *userdata, sd_bus_error *ret
         uint32_t uid;
         int r;
 
-        TAILQ_REMOVE(&call->queue->calls, call, link);
+        call_dequeue(call);
         call->slot = sd_bus_slot_unref(call->slot);
-
-        /* Never NULL, as the calls of a client are freed when it leaves. */
-        call->client = manager_find_client(call->manager, sd_bus_message_get_sender(call->message));
-        assert(call->client && call->client->n_calls > 0);
+        assert(call->client->n_calls > 0);
         call->client->n_calls--;
 
         r = -EACCES;
@@ -258,18 +331,17 @@ static int on_identity(sd_bus_message *answer, void *userdata, sd_bus_error *ret
                 return 0;
         }
 
-        if (call_authorize(call) == 0)
+        if (call_proceed(call) == 0)
                 call = NULL; /* in the queue */
         return 0;
 }
 
 static int call_identify(Call *call) {
         CallQueue *queue = call->queue;
-        uint32_t limit = call->manager->limits.pending_requests_per_user;
         int r;
 
-        if (call->client->n_calls >= limit)
-                return call_set_limit_error(call, ERROR_TOO_MANY_CALLS, "MaxPendingRequestsPerUser", limit);
+        if (call->client->n_calls >= call->manager->limits.pending_requests_per_user)
+                return call_set_too_many_error(call);
 
         r = bus_driver_call(queue->bus, &call->slot, "org.freedesktop.DBus", "GetConnectionUnixUser",
                             call->client->name, on_identity, call);
@@ -277,7 +349,7 @@ static int call_identify(Call *call) {
                 return r;
 
         call->client->n_calls++;
-        TAILQ_INSERT_TAIL(&queue->calls, call, link);
+        call_enqueue(call);
         return 0;
 }
 
@@ -298,6 +370,7 @@ int call_start(CallQueue *queue, sd_bus_message *message, const CallMethod *meth
                 .message = sd_bus_message_ref(message),
                 .method = method,
                 .data = data,
+                .waiter = { .ready = on_support },
         };
 
         r = manager_acquire_client(queue->manager, sd_bus_message_get_sender(message), &call->client);
@@ -306,7 +379,7 @@ int call_start(CallQueue *queue, sd_bus_message *message, const CallMethod *meth
 
         /* Calls of one client keep their order while it is identified. */
         if (call->client->identified && call->client->n_calls == 0)
-                r = call_authorize(call);
+                r = call_proceed(call);
         else {
                 r = call_identify(call);
                 if (r < 0)

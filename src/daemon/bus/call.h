@@ -4,10 +4,10 @@
 /*
  * A method call that waits until its caller is identified and authorized.
  *
- * The arguments are read first. Then the bus is asked for the caller's uid, once for each client. Then the
- * method says which authorization it needs, and polkit is asked. Both questions are asynchronous. Then the
- * method acts, once, and looks everything up again, because in the meantime its caller may have left or a
- * limit may be reached. An error in any of these steps denies the call.
+ * The arguments are read first. Then the bus is asked for the caller's uid, and whether the caller takes
+ * descriptors, once for each client. Then the method says which authorization it needs, and polkit is asked.
+ * All questions are asynchronous. Then the method acts, once, and looks everything up again, because in the
+ * meantime its caller may have left or a limit may be reached. An error in any of these steps denies the call.
  */
 
 #include <sys/queue.h>
@@ -18,6 +18,7 @@
 #include "daemon/bus/close-replies.h"
 #include "daemon/bus/polkit.h"
 #include "daemon/bus/unread-bus.h"
+#include "daemon/outbox/waiter.h"
 #include "daemon/policy/options.h"
 #include "daemon/policy/user.h"
 
@@ -42,6 +43,8 @@ typedef struct CallMethod {
         int (*act)(Call *call);
         /* Frees Call.data; NULL: there is none. */
         void (*free_data)(void *data);
+        /* The caller will be sent descriptors. */
+        bool needs_descriptors;
 } CallMethod;
 
 /* All pending calls. */
@@ -66,8 +69,11 @@ struct Call {
         bool authorized; /* polkit has allowed the needed action */
         Error error;
 
-        sd_bus_slot *slot;  /* the question for the caller's uid */
-        PolkitQuery *query; /* the question to polkit */
+        bool is_queued;
+        sd_bus_slot *slot;      /* the question for the caller's uid */
+        Waiter waiter;          /* for the answer whether the caller takes descriptors */
+        sd_event_source *timer; /* limits that wait */
+        PolkitQuery *query;     /* the question to polkit */
         CallNeed need;
         UserCharge charge;
         TAILQ_ENTRY(Call) link;

@@ -71,13 +71,6 @@ static void on_room(Waiter *waiter) {
         reply_free(reply);
 }
 
-static void on_refused(Waiter *waiter) {
-        DescriptorReply *reply = CONTAINER_OF(waiter, DescriptorReply, waiter);
-
-        (void) error_reply(reply->call.message, ERROR_NO_DESCRIPTORS);
-        reply_free(reply);
-}
-
 static int on_time(sd_event_source *source, uint64_t usec, void *userdata) {
         DescriptorReply *reply = userdata;
 
@@ -115,7 +108,7 @@ int descriptor_reply_start(Call *call, DescriptorGet get, DescriptorSent sent, D
         reply->get = get;
         reply->sent = sent;
         reply->failed = failed;
-        reply->waiter = (Waiter) { .ready = on_room, .refused = on_refused };
+        reply->waiter = (Waiter) { .ready = on_room };
         reply->end = (Waiter) { .ready = on_left };
         outbox_await_end(call->client->outbox, &reply->end);
 

@@ -315,14 +315,14 @@ static const struct {
         CallMethod method;
 } methods[] = {
         { "Close", { .need = need_close, .act = act_close } },
-        { "Adopt", { .act = act_adopt } },
+        { "Adopt", { .act = act_adopt, .needs_descriptors = true } },
         { "Pause", { .act = act_pause } },
         { "Resume", { .act = act_resume } },
         { "Acknowledge", { .act = act_acknowledge } },
-        { "Accept", { .act = act_accept } },
-        { "OpenLifeline", { .act = act_open_lifeline } },
-        { "OpenChannel", { .act = act_open_channel } },
-        { "TakeSocket", { .act = act_take_socket } },
+        { "Accept", { .act = act_accept, .needs_descriptors = true } },
+        { "OpenLifeline", { .act = act_open_lifeline, .needs_descriptors = true } },
+        { "OpenChannel", { .act = act_open_channel, .needs_descriptors = true } },
+        { "TakeSocket", { .act = act_take_socket, .needs_descriptors = true } },
 };
 
 /* The handler of all methods. sd-bus passes the listener that find_object() found; it is looked up once more

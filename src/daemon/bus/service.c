@@ -210,7 +210,7 @@ static bool service_is_busy(void *userdata) {
         Service *s = userdata;
 
         return s->restore || s->manager->listeners || !TAILQ_EMPTY(&s->calls.calls) ||
-               budget_get_used(&s->manager->traffic.budget) > 0;
+               traffic_is_busy(&s->manager->traffic);
 }
 
 /* All calls that the bus has sent before the release are answered by now. */

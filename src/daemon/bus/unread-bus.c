@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-#include "base/linger.h"
 #include "base/log.h"
 #include "base/macros.h"
 #include "daemon/bus/unread-bus.h"
@@ -19,32 +18,6 @@
 #define ASK_AGAIN_USEC (UINT64_C(500) * 1000)
 
 static void unread_bus_ask_later(UnreadBus *u);
-
-static int read_outgoing_bytes(sd_bus_message *m, uint32_t *ret) {
-        const char *key;
-        int r;
-
-        r = sd_bus_message_enter_container(m, 'a', "{sv}");
-        if (r < 0)
-                return r;
-
-        while ((r = sd_bus_message_enter_container(m, 'e', "sv")) > 0) {
-                r = sd_bus_message_read_basic(m, 's', &key);
-                if (r < 0)
-                        return r;
-                if (streq(key, "OutgoingBytes"))
-                        return sd_bus_message_read(m, "v", "u", ret);
-
-                r = sd_bus_message_skip(m, "v");
-                if (r < 0)
-                        return r;
-                r = sd_bus_message_exit_container(m);
-                if (r < 0)
-                        return r;
-        }
-
-        return r < 0 ? r : -ENODATA;
-}
 
 /* Sends refusals that were held back, as far as there is room. */
 static void client_send_held(UnreadClient *c, bool disabled) {
@@ -83,12 +56,11 @@ static bool client_has_to_wait(const UnreadClient *c) {
         return c->charge.amount > UNREAD_FREE || c->n_held > 0 || c->signal_deferred;
 }
 
-static void unread_bus_disable(UnreadBus *u, const char *why) {
+static void unread_bus_disable(UnreadBus *u) {
         u->disabled = true;
 
-        if (u->manager->traffic.tells_refusals) /* only dbus-daemon */
-                log_warning("Clients that do not read can block others, the bus does not report unread bytes: %s",
-                            why);
+        if (u->manager->traffic.is_daemon)
+                log_warning("The bus does not report unread bytes, a client that does not read can block others");
 
         /* No client is added when the accounting is disabled. */
         for (UnreadClient *c = u->unread.clients; c; c = c->hh.next) {
@@ -97,42 +69,17 @@ static void unread_bus_disable(UnreadBus *u, const char *why) {
         }
 }
 
-/* Other errors are temporary, or the client has left, which NameOwnerChanged reports. */
-static bool is_for_good(const sd_bus_error *error) {
-        static const char *const names[] = {
-                SD_BUS_ERROR_FAILED, /* of dbus-broker, which has the method, but no statistics */
-                SD_BUS_ERROR_UNKNOWN_METHOD, SD_BUS_ERROR_UNKNOWN_INTERFACE,
-                SD_BUS_ERROR_NOT_SUPPORTED,  SD_BUS_ERROR_ACCESS_DENIED,
-        };
-
-        for (size_t i = 0; i < ELEMENTS(names); i++)
-                if (streq(error->name, names[i]))
-                        return true;
-
-        return false;
-}
-
 static void handle_statistics(UnreadBus *u, UnreadClient *c, sd_bus_message *m) {
-        const sd_bus_error *error = sd_bus_message_get_error(m);
-        uint32_t bytes;
+        BusWaiting waiting;
         int r;
 
-        if (!bus_driver_is_sender(m))
+        r = bus_driver_read_waiting(m, &waiting);
+        if (r == -EOPNOTSUPP)
+                unread_bus_disable(u);
+        if (r < 0)
                 return;
 
-        if (error) {
-                if (is_for_good(error))
-                        unread_bus_disable(u, error->message);
-                return;
-        }
-
-        r = read_outgoing_bytes(m, &bytes);
-        if (r < 0) {
-                unread_bus_disable(u, strerror(-r));
-                return;
-        }
-
-        unread_client_set_waiting(c, bytes);
+        unread_client_set_waiting(c, waiting.bytes);
         client_send_held(c, false);
         client_tell_room(u, c);
 }
@@ -157,8 +104,7 @@ static void unread_bus_ask(UnreadBus *u, UnreadClient *c) {
                 return;
 
         unread_client_ask(c);
-        r = bus_driver_call(u->bus, &c->question, "org.freedesktop.DBus.Debug.Stats", "GetConnectionStats",
-                            c->name, on_statistics, c);
+        r = bus_driver_ask_waiting(u->bus, &c->question, c->name, on_statistics, c);
         if (r < 0) {
                 log_debug("Failed to call GetConnectionStats for %s: %s", c->name, strerror(-r));
                 unread_bus_ask_later(u);
@@ -334,7 +280,6 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error) {
                 return 0;
         }
 
-        linger_limit_begin(); /* the message may carry descriptors */
         unread_bus_ask(u, c);
         return client_refuse(c, m, size);
 }

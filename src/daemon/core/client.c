@@ -27,13 +27,13 @@ int client_new(const char *name, Client **ret) {
         return 0;
 }
 
-int client_identify(Client *client, uid_t uid, Traffic *traffic, uint32_t window_max) {
+int client_identify(Client *client, uid_t uid, Traffic *traffic, uint32_t descriptors_max) {
         int r;
 
         if (client->identified)
                 return 0;
 
-        r = outbox_new(traffic, client->name, uid, window_max, &client->outbox);
+        r = outbox_new(traffic, client->name, uid, descriptors_max, &client->outbox);
         if (r < 0)
                 return r;
 

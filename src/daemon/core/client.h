@@ -28,7 +28,7 @@ struct Client {
 int client_new(const char *name, Client **ret);
 
 /* Sets the uid that the bus has reported. */
-int client_identify(Client *client, uid_t uid, Traffic *traffic, uint32_t window_max);
+int client_identify(Client *client, uid_t uid, Traffic *traffic, uint32_t descriptors_max);
 
 /* Closes its listeners, but persistent ones, which then have no owner. */
 Client *client_free(Client *client);

@@ -53,7 +53,7 @@ void manager_set_settings(Manager *m, Settings *settings) {
 
         for (Client *client = m->clients; client; client = client->hh.next)
                 if (client->outbox)
-                        outbox_set_window_max(client->outbox, m->limits.unacknowledged_per_client);
+                        outbox_set_max(client->outbox, m->limits.unacknowledged_per_client);
         budget_set_limit(&m->traffic.budget, m->limits.unacknowledged);
 }
 

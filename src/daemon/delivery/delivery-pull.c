@@ -4,7 +4,6 @@
 #include <systemd/sd-bus.h>
 #include <systemd/sd-event.h>
 
-#include "base/linger.h"
 #include "base/log.h"
 #include "base/macros.h"
 #include "base/names.h"
@@ -14,14 +13,11 @@
 #include "daemon/outbox/outbox.h"
 
 /* dbus-daemon disconnects a sender of more than 16 descriptors in a message (max_message_unix_fds on the
- * system bus). One of them is the receipt, because a caller that blocks in its library cannot answer Ping. */
-#define CONNECTIONS_PER_REPLY_MAX 15
+ * system bus). */
+#define CONNECTIONS_PER_REPLY_MAX 16
 
 /* Upper bound for the size of a signal Pending, in bytes. */
 #define PENDING_SIZE UINT64_C(256)
-
-/* Even a call with a timeout of 0 waits until the bus has dealt with the probe. */
-#define PROBE_USEC 1000
 
 typedef struct DeliveryPull DeliveryPull;
 typedef struct PullCall PullCall;
@@ -61,7 +57,6 @@ static PullCall *pull_call_free(PullCall *call) {
         waiter_stop(&call->end);
         waiter_stop(&call->waiter);
         sd_event_source_disable_unref(call->timer);
-        linger_limit_begin(); /* the call may carry descriptors */
         sd_bus_message_unref(call->message);
         free(call);
         return NULL;
@@ -83,15 +78,8 @@ static void on_admitted(Waiter *waiter) {
         delivery_tell_room(&CONTAINER_OF(waiter, DeliveryPull, pending_waiter)->delivery);
 }
 
-static void on_refused(Waiter *waiter) {
-        PullCall *call = call_from_waiter(waiter);
-
-        (void) error_reply(call->message, ERROR_NO_DESCRIPTORS);
-        (void) pull_call_free(call);
-}
-
 /* Replies with the first n waiting connections. */
-static int send_reply(PullCall *call, uint32_t n, int receipt) {
+static int send_reply(PullCall *call, uint32_t n) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
         Delivery *d = &call->pull->delivery;
         Handoff *first = n > 0 ? TAILQ_FIRST(&d->waiting) : NULL, *handoff = first;
@@ -108,7 +96,7 @@ static int send_reply(PullCall *call, uint32_t n, int receipt) {
         for (uint32_t left = n; left > 0; left--, handoff = TAILQ_NEXT(handoff, delivery_link)) {
                 r = sd_bus_message_open_container(m, 'r', "hsqa{sv}");
                 if (r >= 0)
-                        r = delivery_append_handoff(d, m, handoff, left == 1 ? receipt : -EBADF);
+                        r = delivery_append_handoff(d, m, handoff);
                 if (r >= 0)
                         r = sd_bus_message_close_container(m);
                 if (r < 0)
@@ -119,7 +107,7 @@ static int send_reply(PullCall *call, uint32_t n, int receipt) {
         if (r < 0)
                 return r;
 
-        return outbox_send(call->outbox, m, first, n);
+        return n > 0 ? outbox_send(call->outbox, m, first, n) : sd_bus_send(NULL, m, NULL);
 }
 
 /* Returns how many connections the call can be answered with now; if none, its waiter is called later. */
@@ -153,28 +141,20 @@ static uint32_t pull_request_room(Delivery *d) {
         return room > d->n_waiting ? room - d->n_waiting : 0;
 }
 
-/* Replies with the first n waiting connections and ends the call. Returns 0 if there is no room for the
- * receipt. */
-static int pull_answer(DeliveryPull *p, PullCall *call, uint32_t n) {
-        _cleanup_close_ int receipt = -EBADF;
-        Delivery *d = &p->delivery;
+/* Replies with the first n waiting connections and ends the call. */
+static int pull_answer(PullCall *call, uint32_t n) {
+        Delivery *d = &call->pull->delivery;
         int r;
 
-        r = outbox_attach_receipt(call->outbox, &call->waiter, &receipt);
-        if (r <= 0)
+        r = send_reply(call, n);
+        if (r < 0)
                 return r;
-
-        r = send_reply(call, n, receipt);
-        if (r < 0) {
-                outbox_detach_receipt(call->outbox);
-                return r;
-        }
 
         for (; n > 0; n--)
                 delivery_mark_sent(d);
-        outbox_seal_receipt(call->outbox);
+        outbox_flush(call->outbox, false);
         (void) pull_call_free(call);
-        return 1;
+        return 0;
 }
 
 static int pull_push(Delivery *d, bool more) {
@@ -187,8 +167,8 @@ static int pull_push(Delivery *d, bool more) {
                 return 0; /* one reply for all of them */
 
         while (d->n_waiting > 0 && (room = pull_request_call(p, &call)) > 0) {
-                r = pull_answer(p, call, room < d->n_waiting ? room : d->n_waiting);
-                if (r <= 0)
+                r = pull_answer(call, room < d->n_waiting ? room : d->n_waiting);
+                if (r < 0)
                         return r;
         }
 
@@ -235,18 +215,7 @@ static int on_time_out(sd_event_source *s, uint64_t usec, void *userdata) {
         DeliveryPull *p = call->pull;
         int r;
 
-        /* The first call of its client: the answer of the bus to the probe will follow at once. */
-        if (outbox_is_being_probed(call->outbox)) {
-                (void) sd_event_source_set_time_relative(s, PROBE_USEC);
-                return sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
-        }
-
-        if (outbox_is_refused(call->outbox)) {
-                on_refused(&call->waiter);
-                return 0;
-        }
-
-        r = send_reply(call, 0, -EBADF);
+        r = send_reply(call, 0);
         if (r < 0)
                 log_debug("Failed to answer a call of Accept for %s: %s", p->delivery.parameters.path,
                           strerror(-r));
@@ -282,11 +251,10 @@ int delivery_pull_accept(Delivery *d,
         call->pull = p;
         call->outbox = caller;
         call->end = (Waiter) { .ready = on_caller_left };
-        call->waiter = (Waiter) { .ready = on_room, .refused = on_refused };
+        call->waiter = (Waiter) { .ready = on_room };
         call->message = sd_bus_message_ref(message);
         call->maximum = maximum < CONNECTIONS_PER_REPLY_MAX ? maximum : CONNECTIONS_PER_REPLY_MAX;
         outbox_await_end(caller, &call->end);
-        outbox_expect_receipts(caller);
         TAILQ_INSERT_TAIL(&p->calls, call, link);
         p->n_calls++;
         p->pending_sent = false;
@@ -322,7 +290,7 @@ void delivery_pull_end_calls(Delivery *d) {
         PullCall *call;
 
         while ((call = TAILQ_FIRST(&p->calls))) {
-                (void) send_reply(call, 0, -EBADF);
+                (void) send_reply(call, 0);
                 (void) pull_call_free(call);
         }
 }

@@ -31,7 +31,7 @@ static DeliverySignal *from_waiter(Waiter *waiter) {
         return CONTAINER_OF(waiter, DeliverySignal, waiter);
 }
 
-static int send_accept_socket(DeliverySignal *s, Handoff *handoff, int receipt) {
+static int send_accept_socket(DeliverySignal *s, Handoff *handoff) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
         int r;
 
@@ -48,38 +48,11 @@ static int send_accept_socket(DeliverySignal *s, Handoff *handoff, int receipt) 
         if (r < 0)
                 return r;
 
-        r = delivery_append_handoff(&s->delivery, m, handoff, receipt);
+        r = delivery_append_handoff(&s->delivery, m, handoff);
         if (r < 0)
                 return r;
 
         return outbox_send(s->outbox, m, handoff, 1);
-}
-
-/* Sends the first waiting connection. Returns 0 if there is no room for a receipt, which the option
- * acknowledge needs: such a client need not answer Ping, and the receipt shows when the message has left
- * the bus. */
-static int signal_push_one(DeliverySignal *s) {
-        bool acknowledge = s->delivery.parameters.options->acknowledge;
-        Handoff *handoff = TAILQ_FIRST(&s->delivery.waiting);
-        _cleanup_close_ int receipt = -EBADF;
-        int r;
-
-        if (acknowledge) {
-                r = outbox_attach_receipt(s->outbox, &s->waiter, &receipt);
-                if (r <= 0)
-                        return r;
-        }
-
-        r = send_accept_socket(s, handoff, receipt);
-        if (r < 0) {
-                outbox_detach_receipt(s->outbox);
-                return r;
-        }
-
-        delivery_mark_sent(&s->delivery);
-        if (acknowledge)
-                outbox_seal_receipt(s->outbox);
-        return 1;
 }
 
 /* At least one for each listener, so that listeners of one user do not block each other. */
@@ -125,11 +98,13 @@ static int signal_push(Delivery *d, bool more) {
         int r = 0;
 
         while (d->n_waiting > 0 && signal_request_send_room(s) > 0) {
-                r = signal_push_one(s);
-                if (r == 0 || errno_is_transient(r) || bus_is_lost(r))
+                r = send_accept_socket(s, TAILQ_FIRST(&d->waiting));
+                if (errno_is_transient(r) || bus_is_lost(r))
                         break;
                 if (r < 0)
                         delivery_lose(d, TAILQ_FIRST(&d->waiting), -r);
+                else
+                        delivery_mark_sent(d);
         }
 
         if (s->outbox)
@@ -174,8 +149,6 @@ static void signal_set_owner(Delivery *d, Outbox *outbox) {
 
         waiter_stop(&s->waiter);
         s->outbox = outbox;
-        if (outbox && d->parameters.options->acknowledge)
-                outbox_expect_receipts(outbox);
 
         /* The last owner did not acknowledge these. outbox_free() recalls those on the bus. */
         if (!outbox)
@@ -188,12 +161,6 @@ static void signal_set_owner(Delivery *d, Outbox *outbox) {
 
 static void on_room(Waiter *waiter) {
         delivery_tell_room(&from_waiter(waiter)->delivery);
-}
-
-static void on_refused(Waiter *waiter) {
-        Delivery *d = &from_waiter(waiter)->delivery;
-
-        d->parameters.events->refused(d->parameters.userdata);
 }
 
 static Delivery *signal_free(Delivery *d) {
@@ -222,7 +189,7 @@ int delivery_signal_new(const DeliveryParameters *parameters, Delivery **ret) {
                 return -ENOMEM;
 
         delivery_init(&s->delivery, &signal_ops, parameters);
-        s->waiter = (Waiter) { .ready = on_room, .refused = on_refused };
+        s->waiter = (Waiter) { .ready = on_room };
 
         *ret = &s->delivery;
         return 0;

@@ -43,7 +43,7 @@ void delivery_set_holder(Delivery *d) {
         d->holder = d->has_owner ? DELIVERY_HOLDER_OWNER : DELIVERY_HOLDER_OTHER;
 }
 
-static void delivery_handle_read(Delivery *d, Handoff *handoff) {
+static void delivery_handle_passed(Delivery *d, Handoff *handoff) {
         if (d->parameters.options->acknowledge)
                 handoff->state = HANDOFF_SENT;
         else
@@ -52,7 +52,7 @@ static void delivery_handle_read(Delivery *d, Handoff *handoff) {
 
 static const HandoffEvents handoff_events = {
         .recalled = delivery_recall,
-        .read = delivery_handle_read,
+        .passed = delivery_handle_passed,
         .lost = delivery_lose,
         .room = delivery_tell_room,
 };
@@ -128,7 +128,7 @@ void delivery_lose_sent(Delivery *d, int error) {
                 delivery_lose(d, handoff, error);
 }
 
-int delivery_append_handoff(const Delivery *d, sd_bus_message *m, const Handoff *handoff, int receipt) {
+int delivery_append_handoff(const Delivery *d, sd_bus_message *m, const Handoff *handoff) {
         char peer[ADDRESS_STRING_MAX], local[ADDRESS_STRING_MAX];
         int r;
 
@@ -147,12 +147,6 @@ int delivery_append_handoff(const Delivery *d, sd_bus_message *m, const Handoff 
                                   d->parameters.options->binary_type);
         if (r < 0)
                 return r;
-
-        if (receipt >= 0) {
-                r = sd_bus_message_append(m, "{sv}", "receipt", "h", receipt);
-                if (r < 0)
-                        return r;
-        }
 
         return sd_bus_message_close_container(m);
 }

@@ -33,9 +33,6 @@ typedef struct DeliveryEvents {
         void (*channel_ended)(void *userdata);
         /* Returns how many listeners the client's user has, which share the user's window. */
         uint32_t (*count_siblings)(void *userdata);
-        /* The client's connection to the bus does not take descriptors, so the listener ends with an error.
-         */
-        void (*refused)(void *userdata);
 } DeliveryEvents;
 
 typedef struct DeliveryParameters {
@@ -120,9 +117,8 @@ void delivery_lose(Delivery *d, Handoff *handoff, int error);
 void delivery_lose_waiting(Delivery *d, int error);
 void delivery_lose_sent(Delivery *d, int error);
 
-/* Appends a connection to a message, as "hsqa{sv}". 'receipt': a descriptor for the details, or negative; see
- * outbox.h. */
-int delivery_append_handoff(const Delivery *d, sd_bus_message *m, const Handoff *handoff, int receipt);
+/* Appends a connection to a message, as "hsqa{sv}". */
+int delivery_append_handoff(const Delivery *d, sd_bus_message *m, const Handoff *handoff);
 
 /* Returns how many connections have been accepted but not confirmed. */
 static inline uint32_t delivery_get_in_flight(const Delivery *d) {

@@ -58,20 +58,12 @@ static uint32_t on_count_siblings(void *userdata) {
         return l->charge.user ? (uint32_t) l->charge.user->used[USER_LISTENERS] : 0;
 }
 
-static void on_refused(void *userdata) {
-        Listener *l = userdata;
-
-        listener_error(l, MESSAGE_LISTENER_FAILED_STR, NULL, 0, ERROR_OWNER_TAKES_NO_DESCRIPTORS);
-        listener_close(l, LISTENER_END_ERROR);
-}
-
 static const DeliveryEvents delivery_events = {
         .room = on_room,
         .delivered = on_delivered,
         .lost = on_lost,
         .channel_ended = on_channel_ended,
         .count_siblings = on_count_siblings,
-        .refused = on_refused,
 };
 
 static int listener_open(Listener *l, const ListenOptions *o) {

@@ -27,10 +27,10 @@ typedef struct SpoolEntry SpoolEntry;
 
 /* The outbox reports to the delivery of the handoff. */
 typedef struct HandoffEvents {
-        /* The message was not read. The handoff has no entry any more and has to be sent again. */
+        /* The message did not leave the bus. The handoff has no entry any more and has to be sent again. */
         void (*recalled)(Delivery *delivery, Handoff *handoff);
-        /* The message was read. The handoff has no entry any more; the call may free it. */
-        void (*read)(Delivery *delivery, Handoff *handoff);
+        /* The message has left the bus for the client. The handoff has no entry any more; the call may free it. */
+        void (*passed)(Delivery *delivery, Handoff *handoff);
         /* After recalled(): the connection cannot be sent to this client. Frees the handoff. */
         void (*lost)(Delivery *delivery, Handoff *handoff, int error);
         /* There may be room again. The call may close the listener. */
@@ -38,10 +38,9 @@ typedef struct HandoffEvents {
 } HandoffEvents;
 
 typedef enum HandoffState {
-        HANDOFF_WAITING,  /* for room */
-        HANDOFF_ON_BUS,   /* its message is on the bus */
-        HANDOFF_RELEASED, /* the bus has released its message, and whether it was read is not known yet */
-        HANDOFF_SENT,     /* read, or in a channel; the client has not confirmed it */
+        HANDOFF_WAITING, /* for room */
+        HANDOFF_ON_BUS,  /* its message is on the bus */
+        HANDOFF_SENT,    /* has left the bus, or is in a channel; the client has not confirmed it */
 } HandoffState;
 
 struct Handoff {
@@ -62,10 +61,8 @@ typedef TAILQ_HEAD(HandoffQueue, Handoff) HandoffQueue;
 
 /* A descriptor in a message on the bus. */
 struct OutboxEntry {
-        Handoff *handoff; /* NULL: a channel, a listening socket, or a connection of a closed listener */
-        bool receipt;     /* its message carries one */
-        bool charged;     /* to the slot; a receipt that hangs up returns the charge early */
-        UserSlot slot;
+        Handoff *handoff;  /* NULL: another descriptor, a connection of a closed listener, or one that has passed */
+        UserSlot slot;     /* that it is charged to */
         uint64_t cookie;   /* of the message */
         uint64_t position; /* in the order of the outbox */
         TAILQ_ENTRY(OutboxEntry) link;

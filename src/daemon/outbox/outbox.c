@@ -1,20 +1,24 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <assert.h>
+#include <sys/eventfd.h>
 #include <systemd/sd-bus.h>
 #include <systemd/sd-event.h>
 
 #include "base/log.h"
 #include "base/macros.h"
-#include "daemon/outbox/barrier.h"
+#include "daemon/outbox/bus-driver.h"
 #include "daemon/outbox/handoff.h"
 #include "daemon/outbox/outbox.h"
-#include "daemon/outbox/probe.h"
-#include "daemon/outbox/receipt.h"
 #include "daemon/outbox/traffic.h"
-#include "daemon/outbox/waiter.h"
+#include "daemon/policy/credit.h"
 #include "daemon/store/store.h"
 
+/* Until the next question to the bus, while descriptors wait in it. */
+#define PAUSE_MIN_USEC (UINT64_C(1) * 1000)
+#define PAUSE_MAX_USEC (UINT64_C(500) * 1000)
+
+/* Until the next attempt, after a failure. */
 #define RETRY_USEC (UINT64_C(250) * 1000)
 
 typedef TAILQ_HEAD(OutboxQueue, OutboxEntry) OutboxQueue;
@@ -24,21 +28,33 @@ struct Outbox {
         char *destination;
         Credit credit;
 
-        OutboxQueue on_bus; /* in the order of sending */
-        uint64_t last_position;
-        TrafficMember member;   /* joined while anything is on the bus */
-        sd_event_source *timer; /* for the next attempt after a failure */
+        OutboxQueue entries;   /* in the order of sending; with credit that was not returned yet */
+        uint64_t last_sent;    /* position */
+        uint64_t last_passed;  /* up to this position, the bus has passed the messages on */
+        TrafficMember member;  /* joined while there are messages after last_passed */
+        sd_bus_slot *question; /* about the messages up to the position 'asked' */
+        uint64_t asked;
+        bool counts; /* the question is how many descriptors wait */
 
-        Probe probe;
-        Barriers barriers;
-        Receipts receipts;
+        sd_event_source *pause; /* no question is asked until then */
+        uint64_t pause_usec;    /* 0: no descriptor waited, said the last answer */
+        bool retries;           /* after a failure; nothing is sent until then either */
 
+        OutboxSupport support;
+        uint64_t support_cookie; /* of the message that finds it out */
+        uint64_t support_position;
+        sd_bus_slot *support_answer;
+
+        Waiters support_waiters;
         Waiters room_waiters;
         Waiters signal_waiters;
         Waiters end_waiters; /* for the client to leave the bus */
 };
 
 DEFINE_CLEANUP(Outbox, outbox_free)
+
+static void outbox_ask(Outbox *outbox);
+static void outbox_send_support_message(Outbox *outbox);
 
 static void outbox_wake(Outbox *outbox) {
         credit_wake(&outbox->credit);
@@ -47,16 +63,11 @@ static void outbox_wake(Outbox *outbox) {
 /* Each waiter uses room at once or needs none; see budget_wake(). */
 static void outbox_serve_waiters(void *userdata) {
         Outbox *outbox = userdata;
-        Waiter *waiter;
 
-        if (outbox->probe.state != PROBE_PASSED) {
-                /* Only the probe waits for room. */
-                if (outbox->probe.state == PROBE_NEW && (waiter = TAILQ_FIRST(&outbox->room_waiters)))
-                        (void) outbox_request_room(outbox, waiter);
-                return;
-        }
+        if (outbox->support == OUTBOX_SUPPORT_UNKNOWN && !TAILQ_EMPTY(&outbox->support_waiters))
+                outbox_send_support_message(outbox);
 
-        while (!outbox->timer && !TAILQ_EMPTY(&outbox->room_waiters) &&
+        while (!outbox->retries && !TAILQ_EMPTY(&outbox->room_waiters) &&
                credit_request_room(&outbox->credit) > 0)
                 waiters_serve_one(&outbox->room_waiters);
 }
@@ -65,15 +76,11 @@ static void outbox_serve_waiters(void *userdata) {
 static Handoff *outbox_remove(Outbox *outbox, OutboxEntry *entry) {
         Handoff *handoff = entry->handoff;
 
-        TAILQ_REMOVE(&outbox->on_bus, entry, link);
+        TAILQ_REMOVE(&outbox->entries, entry, link);
         if (handoff)
                 handoff->entry = NULL;
-        if (entry->charged)
-                credit_return(&outbox->credit, entry->slot);
+        credit_return(&outbox->credit, entry->slot);
         free(entry);
-
-        if (TAILQ_EMPTY(&outbox->on_bus) && outbox->probe.state != PROBE_SENT)
-                traffic_leave(outbox->traffic, &outbox->member);
         return handoff;
 }
 
@@ -84,10 +91,11 @@ Outbox *outbox_free(Outbox *outbox) {
                 return NULL;
 
         waiters_serve_all(&outbox->end_waiters);
+        waiters_done(&outbox->support_waiters);
         waiters_done(&outbox->room_waiters);
         waiters_done(&outbox->signal_waiters);
 
-        while ((entry = TAILQ_FIRST(&outbox->on_bus))) {
+        while ((entry = TAILQ_FIRST(&outbox->entries))) {
                 Handoff *handoff = outbox_remove(outbox, entry);
 
                 if (handoff) {
@@ -99,19 +107,18 @@ Outbox *outbox_free(Outbox *outbox) {
                 }
         }
 
-        receipts_done(&outbox->receipts);
         traffic_leave(outbox->traffic, &outbox->member);
-        sd_event_source_disable_unref(outbox->timer);
-        probe_done(&outbox->probe);
-        barriers_done(&outbox->barriers);
+        sd_event_source_disable_unref(outbox->pause);
+        sd_bus_slot_unref(outbox->question);
+        sd_bus_slot_unref(outbox->support_answer);
         credit_done(&outbox->credit);
         free(outbox->destination);
         free(outbox);
         return NULL;
 }
 
-void outbox_set_window_max(Outbox *outbox, uint32_t window_max) {
-        credit_set_window_max(&outbox->credit, window_max);
+void outbox_set_max(Outbox *outbox, uint32_t max) {
+        credit_set_max(&outbox->credit, max);
 }
 
 sd_bus *outbox_get_bus(Outbox *outbox) {
@@ -140,187 +147,168 @@ void outbox_await_end(Outbox *outbox, Waiter *waiter) {
         waiter_start(waiter, &outbox->end_waiters);
 }
 
-static int on_timer(sd_event_source *s, uint64_t usec, void *userdata) {
+static int on_pause_over(sd_event_source *s, uint64_t usec, void *userdata) {
         Outbox *outbox = userdata;
 
-        outbox->timer = sd_event_source_disable_unref(outbox->timer);
-
-        if (outbox->probe.state == PROBE_REFUSED) {
-                waiters_refuse(&outbox->room_waiters);
-                outbox_wake(outbox); /* another client may use the room of the probe */
-                return 0;
-        }
-
+        outbox->pause = sd_event_source_disable_unref(outbox->pause);
+        outbox->retries = false;
+        if (outbox->pause_usec > 0)
+                outbox_ask(outbox);
         outbox_flush(outbox, false);
         outbox_wake(outbox);
         return 0;
 }
 
-static void outbox_set_timer(Outbox *outbox, uint64_t usec) {
+static void outbox_start_pause(Outbox *outbox, uint64_t usec) {
         int r;
 
-        if (outbox->timer)
+        if (outbox->pause)
                 return;
 
-        r = sd_event_add_time_relative(sd_bus_get_event(outbox->traffic->bus), &outbox->timer,
-                                       CLOCK_MONOTONIC, usec, 1, on_timer, outbox);
+        r = sd_event_add_time_relative(sd_bus_get_event(outbox->traffic->bus), &outbox->pause,
+                                       CLOCK_MONOTONIC, usec, 1, on_pause_over, outbox);
         if (r < 0)
                 log_error("Failed to set a timer for %s: %s", outbox->destination, strerror(-r));
 }
 
-static void outbox_refuse(Outbox *outbox) {
-        outbox->probe.state = PROBE_REFUSED;
-        outbox->timer = sd_event_source_disable_unref(outbox->timer);
-        /* Waiters are called from the event loop, because their listeners may be closed in the call. */
-        outbox_set_timer(outbox, 0);
+static void outbox_retry_later(Outbox *outbox) {
+        outbox->retries = true;
+        outbox->pause = sd_event_source_disable_unref(outbox->pause);
+        outbox_start_pause(outbox, RETRY_USEC);
+        if (!outbox->pause)
+                outbox->retries = false; /* too early rather than never */
 }
 
-/* The client has read everything up to the position. A receipt releases only messages that carry one. The
- * others belong to a barrier, an open call on the bus, and stay charged until it is answered. */
-static void outbox_pass(Outbox *outbox, uint64_t position, bool receipt) {
-        bool was_full = credit_is_full(&outbox->credit) || receipt;
-        OutboxEntry *entry, *next;
+/* ------------------------------------------------------------------------------- what waits in the bus */
 
-        store_hold(outbox->traffic->store);
-        for (entry = TAILQ_FIRST(&outbox->on_bus); entry && entry->position <= position; entry = next) {
-                Handoff *handoff;
-
-                next = TAILQ_NEXT(entry, link);
-                if (receipt && !entry->receipt)
-                        continue;
-
-                handoff = outbox_remove(outbox, entry);
-                if (handoff)
-                        handoff->events->read(handoff->delivery, handoff);
-        }
-        store_release(outbox->traffic->store);
-
-        /* The window also grows after the first barrier, which covers the probe. */
-        if (was_full || credit_is_new(&outbox->credit))
-                credit_grow(&outbox->credit);
-
-        outbox_flush(outbox, false);
-        outbox_wake(outbox);
-}
-
-static void on_barrier_passed(uint64_t position, void *userdata) {
-        outbox_pass(userdata, position, false);
-}
-
-static void on_barrier_failed(void *userdata) {
-        outbox_set_timer(userdata, RETRY_USEC);
-}
-
-static const BarrierEvents barrier_events = {
-        .passed = on_barrier_passed,
-        .failed = on_barrier_failed,
-};
-
-static void on_receipt_hung(Receipt *receipt, void *userdata) {
-        Outbox *outbox = userdata;
+/* The bus has passed on the messages up to the position. */
+static void outbox_pass(Outbox *outbox, uint64_t position) {
         OutboxEntry *entry;
 
-        /* Earlier messages may still be on the bus, because it may have refused this one. */
-        TAILQ_FOREACH(entry, &outbox->on_bus, link)
-                if (entry->charged && receipt_went_with(receipt, entry->position)) {
-                        credit_return(&outbox->credit, entry->slot);
-                        entry->charged = false;
-                        if (entry->handoff)
-                                entry->handoff->state = HANDOFF_RELEASED;
-                }
+        if (position < outbox->last_passed)
+                return;
 
-        outbox_wake(outbox);
-}
-
-static void on_receipt_read(Receipt *receipt, void *userdata) {
-        uint64_t position = receipt->position;
-        Outbox *outbox = userdata;
-
-        (void) receipt_free(receipt);
-        outbox_pass(outbox, position, true);
-}
-
-static const ReceiptEvents receipt_events = {
-        .hung = on_receipt_hung,
-        .read = on_receipt_read,
-};
-
-static void on_probe_passed(void *userdata) {
-        Outbox *outbox = userdata;
-
-        if (TAILQ_EMPTY(&outbox->on_bus))
+        outbox->last_passed = position;
+        if (position == outbox->last_sent)
                 traffic_leave(outbox->traffic, &outbox->member);
-        outbox_wake(outbox);
+
+        store_hold(outbox->traffic->store);
+        TAILQ_FOREACH(entry, &outbox->entries, link) {
+                Handoff *handoff = entry->handoff;
+
+                if (entry->position > position)
+                        break;
+                if (!handoff)
+                        continue;
+
+                entry->handoff = NULL;
+                handoff->entry = NULL;
+                handoff->events->passed(handoff->delivery, handoff);
+        }
+        store_release(outbox->traffic->store);
 }
 
-static void on_probe_refused(void *userdata) {
-        Outbox *outbox = userdata;
+/* The answer to the last question: of what was sent before it, so many descriptors wait. Descriptors of other
+ * senders may be among them. */
+static void outbox_handle_count(Outbox *outbox, uint32_t waiting) {
+        uint64_t usec = outbox->pause_usec * 2, passed = outbox->asked;
+        OutboxEntry *entry;
+        uint32_t n = 0;
 
-        (void) receipt_free(outbox->receipts.probe);
+        TAILQ_FOREACH_REVERSE(entry, &outbox->entries, OutboxQueue, link) {
+                if (entry->position > outbox->asked)
+                        continue;
+                if (n == waiting)
+                        break;
+                passed = entry->position - 1;
+                n++;
+        }
 
-        if (outbox->probe.state == PROBE_REFUSED) {
-                outbox_refuse(outbox);
+        outbox_pass(outbox, passed);
+        while ((entry = TAILQ_FIRST(&outbox->entries)) && entry->position <= passed)
+                (void) outbox_remove(outbox, entry);
+
+        if (n == 0) {
+                outbox->pause_usec = 0;
                 return;
         }
 
-        traffic_leave(outbox->traffic, &outbox->member);
-        outbox_set_timer(outbox, RETRY_USEC);
+        outbox->pause_usec = usec < PAUSE_MIN_USEC   ? PAUSE_MIN_USEC
+                             : usec > PAUSE_MAX_USEC ? PAUSE_MAX_USEC
+                                                     : usec;
+        outbox_start_pause(outbox, outbox->pause_usec);
 }
 
-static const ProbeEvents probe_events = {
-        .passed = on_probe_passed,
-        .refused = on_probe_refused,
-};
+static void outbox_set_support(Outbox *outbox, OutboxSupport support) {
+        outbox->support = support;
+        waiters_serve_all(&outbox->support_waiters);
+}
 
-static void outbox_probe(Outbox *outbox) {
-        Traffic *traffic = outbox->traffic;
-        _cleanup_close_ int fd = -EBADF;
+static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        Outbox *outbox = userdata;
+        uint32_t waiting;
         int r;
 
-        r = receipts_add(&outbox->receipts, false, &fd, &outbox->receipts.probe);
-        if (r == 0)
-                return;
-        if (r > 0) {
-                r = probe_send(&outbox->probe, traffic->bus, fd, traffic->tells_refusals);
-                if (r < 0)
-                        (void) receipt_free(outbox->receipts.probe);
-                else
-                        r = probe_wait(&outbox->probe, traffic->bus);
-        }
+        outbox->question = sd_bus_slot_unref(outbox->question);
+
+        r = traffic_read_answer(outbox->traffic, outbox->destination, outbox->counts, m, &waiting);
         if (r < 0) {
-                log_debug("Failed to probe %s for descriptor passing: %s", outbox->destination, strerror(-r));
-                outbox_set_timer(outbox, RETRY_USEC);
-                return;
+                log_debug("The bus does not report what waits for %s: %s", outbox->destination, strerror(-r));
+                outbox_retry_later(outbox);
+                return 0;
         }
 
-        traffic_join(traffic, &outbox->member);
+        if (!outbox->traffic->is_daemon)
+                outbox_pass(outbox, outbox->asked);
+        if (outbox->counts)
+                outbox_handle_count(outbox, waiting);
+
+        /* Last, because the waiters may send messages and ask about them. */
+        if (outbox->support == OUTBOX_SUPPORT_ASKED && outbox->support_position <= outbox->asked)
+                outbox_set_support(outbox, OUTBOX_SUPPORT_YES);
+        outbox_flush(outbox, false);
+        outbox_wake(outbox);
+
+        /* The credit is still used up, and only dbus-daemon says each time how much of it is free again. */
+        if (!TAILQ_EMPTY(&outbox->room_waiters) && !TAILQ_EMPTY(&outbox->entries))
+                outbox_ask(outbox);
+        return 0;
 }
 
-bool outbox_is_refused(const Outbox *outbox) {
-        return outbox->probe.state == PROBE_REFUSED;
+static void outbox_ask(Outbox *outbox) {
+        int r;
+
+        if (outbox->question || outbox->pause)
+                return;
+
+        outbox->asked = outbox->last_sent;
+        outbox->counts = outbox->traffic->is_daemon || !TAILQ_EMPTY(&outbox->room_waiters);
+        r = traffic_ask(outbox->traffic, outbox->destination, outbox->counts, &outbox->question, on_answer,
+                        outbox);
+        if (r < 0) {
+                log_debug("Failed to ask the bus what waits for %s: %s", outbox->destination, strerror(-r));
+                outbox_retry_later(outbox);
+        }
 }
 
-bool outbox_is_being_probed(const Outbox *outbox) {
-        return outbox->probe.state == PROBE_SENT;
+void outbox_flush(Outbox *outbox, bool more) {
+        if (!more && outbox->last_passed < outbox->last_sent)
+                outbox_ask(outbox);
 }
 
 uint32_t outbox_request_room(Outbox *outbox, Waiter *waiter) {
-        uint32_t room = 0;
+        uint32_t room = outbox->retries ? 0 : credit_request_room(&outbox->credit);
 
-        if (outbox->probe.state == PROBE_REFUSED)
-                outbox_set_timer(outbox, 0);
-        else if (outbox->timer)
-                ; /* the next attempt wakes the waiters */
-        else if (outbox->probe.state == PROBE_NEW)
-                outbox_probe(outbox);
-        else if (outbox->probe.state == PROBE_PASSED)
-                room = credit_request_room(&outbox->credit);
-
-        if (room == 0)
+        if (room == 0) {
                 waiter_start(waiter, &outbox->room_waiters);
+                if (!TAILQ_EMPTY(&outbox->entries))
+                        outbox_ask(outbox);
+        }
 
         return room;
 }
+
+/* -------------------------------------------------------------------------------------------- sending */
 
 static void outbox_queue_done(OutboxQueue *queue) {
         OutboxEntry *entry;
@@ -347,28 +335,37 @@ static int outbox_queue_fill(OutboxQueue *queue, uint32_t n) {
 static void outbox_add(Outbox *outbox, OutboxEntry *entry, Handoff *handoff, uint64_t cookie) {
         *entry = (OutboxEntry) {
                 .handoff = handoff,
-                .receipt = outbox->receipts.open,
-                .charged = true,
                 .slot = credit_take(&outbox->credit),
                 .cookie = cookie,
-                .position = ++outbox->last_position,
+                .position = ++outbox->last_sent,
         };
         if (handoff)
                 handoff->entry = entry;
-        TAILQ_INSERT_TAIL(&outbox->on_bus, entry, link);
+        TAILQ_INSERT_TAIL(&outbox->entries, entry, link);
 }
 
-int outbox_send(Outbox *outbox, sd_bus_message *message, Handoff *first, uint32_t n) {
+static int outbox_send_full(Outbox *outbox,
+                            sd_bus_message *message,
+                            Handoff *first,
+                            uint32_t n,
+                            sd_bus_slot **ret,
+                            sd_bus_message_handler_t handler,
+                            void *userdata) {
         OutboxQueue entries = TAILQ_HEAD_INITIALIZER(entries);
         Handoff *handoff = first;
         OutboxEntry *entry;
         uint64_t cookie;
         int r;
 
+        assert(n > 0);
+
         /* Allocated first, because a message that was sent cannot be withdrawn. */
         r = outbox_queue_fill(&entries, n);
         if (r >= 0)
-                r = sd_bus_send(outbox->traffic->bus, message, &cookie);
+                r = handler ? sd_bus_call_async(outbox->traffic->bus, ret, message, handler, userdata, UINT64_MAX)
+                            : sd_bus_send(outbox->traffic->bus, message, NULL);
+        if (r >= 0)
+                r = sd_bus_message_get_cookie(message, &cookie);
         if (r < 0) {
                 outbox_queue_done(&entries);
                 return r;
@@ -383,96 +380,143 @@ int outbox_send(Outbox *outbox, sd_bus_message *message, Handoff *first, uint32_
                         handoff = TAILQ_NEXT(handoff, delivery_link);
         }
 
-        if (n > 0)
-                traffic_join(outbox->traffic, &outbox->member);
+        traffic_join(outbox->traffic, &outbox->member);
         return 0;
 }
 
-/* Returns how many descriptors are on the bus with neither a receipt nor a barrier. */
-static uint32_t outbox_count_open(Outbox *outbox) {
-        OutboxEntry *entry;
-        uint32_t n = 0;
-
-        TAILQ_FOREACH_REVERSE(entry, &outbox->on_bus, OutboxQueue, link) {
-                if (entry->position <= outbox->barriers.position)
-                        break;
-                if (!entry->receipt)
-                        n++;
-        }
-
-        return n;
+int outbox_send(Outbox *outbox, sd_bus_message *message, Handoff *first, uint32_t n) {
+        return outbox_send_full(outbox, message, first, n, NULL, NULL, NULL);
 }
 
-void outbox_flush(Outbox *outbox, bool more) {
-        Barrier *barrier;
+int outbox_call(Outbox *outbox,
+                sd_bus_message *message,
+                Handoff *handoff,
+                sd_bus_slot **ret,
+                sd_bus_message_handler_t handler,
+                void *userdata) {
+        return outbox_send_full(outbox, message, handoff, 1, ret, handler, userdata);
+}
+
+void outbox_take_back(Outbox *outbox, Handoff *handoff) {
+        if (handoff->entry)
+                (void) outbox_remove(outbox, handoff->entry);
+        outbox_retry_later(outbox);
+}
+
+/* ---------------------------------------------------------------------- whether it takes descriptors */
+
+/* dbus-daemon and dbus-broker use different errors. */
+static bool error_is_about_descriptors(const sd_bus_error *error) {
+        return sd_bus_error_has_name(error, SD_BUS_ERROR_NOT_SUPPORTED) ||
+               sd_bus_error_has_name(error, SD_BUS_ERROR_FAILED);
+}
+
+static void outbox_handle_support_refusal(Outbox *outbox, const sd_bus_error *error) {
+        log_debug("The bus refused a descriptor for %s: %s", outbox->destination, error->message);
+
+        if (error_is_about_descriptors(error)) {
+                outbox_set_support(outbox, OUTBOX_SUPPORT_NO);
+                return;
+        }
+
+        outbox->support = OUTBOX_SUPPORT_UNKNOWN;
+        outbox_retry_later(outbox);
+}
+
+/* From the client, or from dbus-broker. */
+static int on_support_answer(sd_bus_message *m, void *userdata, sd_bus_error *ret_error) {
+        const sd_bus_error *error = sd_bus_message_get_error(m);
+        Outbox *outbox = userdata;
+
+        outbox->support_answer = sd_bus_slot_unref(outbox->support_answer);
+
+        if (error && bus_driver_is_sender(m) && outbox->support == OUTBOX_SUPPORT_ASKED)
+                outbox_handle_support_refusal(outbox, error);
+        return 0;
+}
+
+/* dbus-daemon reports a refusal even if the call expects no reply, and limits the calls without a reply.
+ * dbus-broker reports it only if a reply is expected. */
+static int outbox_send_ping(Outbox *outbox) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        _cleanup_close_ int fd = -EBADF;
         int r;
 
-        if (outbox->timer)
-                return;
+        outbox->support_answer = sd_bus_slot_unref(outbox->support_answer);
 
-        barrier = barriers_choose(&outbox->barriers, outbox_count_open(outbox),
-                                  credit_get_window(&outbox->credit), more);
-        if (!barrier)
-                return;
+        fd = eventfd(0, EFD_CLOEXEC);
+        if (fd < 0)
+                return -errno;
 
-        r = barrier_send(barrier, outbox->last_position);
+        r = sd_bus_message_new_method_call(outbox->traffic->bus, &m, outbox->destination, "/",
+                                           "org.freedesktop.DBus.Peer", "Ping");
+        if (r >= 0)
+                r = sd_bus_message_append_basic(m, 'h', &fd);
+        if (r < 0)
+                return r;
+
+        if (!outbox->traffic->is_daemon)
+                r = outbox_call(outbox, m, NULL, &outbox->support_answer, on_support_answer, outbox);
+        else {
+                r = sd_bus_message_set_expect_reply(m, false);
+                if (r >= 0)
+                        r = outbox_send(outbox, m, NULL, 1);
+        }
+        if (r < 0)
+                return r;
+
+        return sd_bus_message_get_cookie(m, &outbox->support_cookie);
+}
+
+static void outbox_send_support_message(Outbox *outbox) {
+        int r;
+
+        assert(outbox->support == OUTBOX_SUPPORT_UNKNOWN);
+
+        if (outbox->retries || credit_request_room(&outbox->credit) == 0)
+                return; /* outbox_serve_waiters() follows */
+
+        r = outbox_send_ping(outbox);
         if (r < 0) {
-                log_debug("Failed to send a barrier to %s: %s", outbox->destination, strerror(-r));
-                outbox_set_timer(outbox, RETRY_USEC);
+                log_debug("Failed to send a descriptor to %s: %s", outbox->destination, strerror(-r));
+                outbox_retry_later(outbox);
+                return;
         }
+
+        outbox->support = OUTBOX_SUPPORT_ASKED;
+        outbox->support_position = outbox->last_sent;
+        outbox_flush(outbox, false);
 }
 
-void outbox_expect_receipts(Outbox *outbox) {
-        credit_expect_receipts(&outbox->credit);
+OutboxSupport outbox_request_support(Outbox *outbox, Waiter *waiter) {
+        if (outbox->support == OUTBOX_SUPPORT_UNKNOWN)
+                outbox_send_support_message(outbox);
+        if (outbox->support == OUTBOX_SUPPORT_UNKNOWN || outbox->support == OUTBOX_SUPPORT_ASKED)
+                waiter_start(waiter, &outbox->support_waiters);
+
+        return outbox->support;
 }
 
-int outbox_attach_receipt(Outbox *outbox, Waiter *waiter, int *ret_fd) {
-        int r;
-
-        assert(!outbox->receipts.open);
-
-        r = receipts_add(&outbox->receipts, true, ret_fd, &outbox->receipts.open);
-        if (r > 0)
-                outbox->receipts.open->first = outbox->last_position + 1;
-        else if (r == 0)
-                waiter_start(waiter, &outbox->room_waiters);
-
-        return r;
-}
-
-void outbox_detach_receipt(Outbox *outbox) {
-        (void) receipt_free(outbox->receipts.open);
-}
-
-void outbox_seal_receipt(Outbox *outbox) {
-        assert(outbox->receipts.open);
-
-        TAKE_PTR(outbox->receipts.open)->position = outbox->last_position;
-}
+/* -------------------------------------------------------------------------------------------- refusals */
 
 /* The bus has answered a message to the client with an error. */
 static void outbox_handle_refusal(Outbox *outbox, uint64_t cookie, const sd_bus_error *error) {
-        bool later = streq(error->name, SD_BUS_ERROR_LIMITS_EXCEEDED) ||
-                     streq(error->name, SD_BUS_ERROR_NO_MEMORY);
+        bool later = sd_bus_error_has_name(error, SD_BUS_ERROR_LIMITS_EXCEEDED) ||
+                     sd_bus_error_has_name(error, SD_BUS_ERROR_NO_MEMORY);
         const HandoffEvents *events = NULL;
         Delivery *recalled = NULL;
         OutboxEntry *entry, *next;
 
         log_debug("The bus refused a message to %s: %s", outbox->destination, error->message);
-        if (streq(error->name, SD_BUS_ERROR_NOT_SUPPORTED))
-                outbox_refuse(outbox);
-        else
-                outbox_set_timer(outbox, RETRY_USEC);
+        outbox_retry_later(outbox);
 
-        for (entry = TAILQ_FIRST(&outbox->on_bus); entry; entry = next) {
+        for (entry = TAILQ_FIRST(&outbox->entries); entry; entry = next) {
                 Handoff *handoff;
 
                 next = TAILQ_NEXT(entry, link);
                 if (entry->cookie != cookie)
                         continue;
 
-                /* Its receipt hangs up although the client has not read the message. */
-                (void) receipt_free(receipts_find(&outbox->receipts, entry->position));
                 handoff = outbox_remove(outbox, entry);
                 if (!handoff)
                         continue;
@@ -485,7 +529,7 @@ static void outbox_handle_refusal(Outbox *outbox, uint64_t cookie, const sd_bus_
                         events->lost(recalled, handoff, EACCES);
         }
 
-        /* Another caller of Accept may have room now; otherwise the timer starts the next attempt. */
+        /* Another caller of Accept may have room now; otherwise the next attempt follows the pause. */
         if (recalled)
                 events->room(recalled);
 }
@@ -494,19 +538,20 @@ static bool on_refused(TrafficMember *member, uint64_t cookie, const sd_bus_erro
         Outbox *outbox = CONTAINER_OF(member, Outbox, member);
         OutboxEntry *entry;
 
-        if (probe_handle_refusal(&outbox->probe, cookie, error))
-                return true;
-
-        TAILQ_FOREACH(entry, &outbox->on_bus, link)
+        TAILQ_FOREACH(entry, &outbox->entries, link)
                 if (entry->cookie == cookie) {
-                        outbox_handle_refusal(outbox, cookie, error);
+                        if (outbox->support == OUTBOX_SUPPORT_ASKED && cookie == outbox->support_cookie) {
+                                (void) outbox_remove(outbox, entry);
+                                outbox_handle_support_refusal(outbox, error);
+                        } else
+                                outbox_handle_refusal(outbox, cookie, error);
                         return true;
                 }
 
         return false;
 }
 
-int outbox_new(Traffic *traffic, const char *destination, uid_t uid, uint32_t window_max, Outbox **ret) {
+int outbox_new(Traffic *traffic, const char *destination, uid_t uid, uint32_t max, Outbox **ret) {
         _cleanup_(outbox_freep) Outbox *outbox = NULL;
         int r;
 
@@ -516,26 +561,19 @@ int outbox_new(Traffic *traffic, const char *destination, uid_t uid, uint32_t wi
 
         outbox->traffic = traffic;
         outbox->member.refused = on_refused;
-        TAILQ_INIT(&outbox->on_bus);
+        TAILQ_INIT(&outbox->entries);
+        TAILQ_INIT(&outbox->support_waiters);
         TAILQ_INIT(&outbox->room_waiters);
         TAILQ_INIT(&outbox->signal_waiters);
         TAILQ_INIT(&outbox->end_waiters);
 
-        r = credit_init(&outbox->credit, &traffic->budget, uid, window_max, outbox_serve_waiters, outbox);
+        r = credit_init(&outbox->credit, &traffic->budget, uid, max, outbox_serve_waiters, outbox);
         if (r < 0)
                 return r;
 
         outbox->destination = strdup(destination);
         if (!outbox->destination)
                 return -ENOMEM;
-
-        receipts_init(&outbox->receipts, &traffic->receipts, &outbox->credit, &receipt_events, outbox);
-        barriers_init(&outbox->barriers, traffic->bus, outbox->destination, &barrier_events, outbox);
-        outbox->probe = (Probe) {
-                .destination = outbox->destination,
-                .events = &probe_events,
-                .userdata = outbox,
-        };
 
         *ret = TAKE_PTR(outbox);
         return 0;

@@ -2,11 +2,10 @@
 
 #include <systemd/sd-bus.h>
 
-#include "base/linger.h"
+#include "base/log.h"
 #include "base/macros.h"
 #include "base/names.h"
 #include "daemon/outbox/bus-driver.h"
-#include "daemon/outbox/ping.h"
 #include "daemon/outbox/traffic.h"
 
 /* dbus-daemon answers a refused signal with an error, like a call. */
@@ -16,8 +15,6 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *ret_error
         TrafficMember *member;
         uint64_t cookie;
 
-        linger_limit_begin(); /* the message may carry descriptors */
-
         error = sd_bus_message_get_error(m);
         if (!error || sd_bus_message_get_reply_cookie(m, &cookie) < 0)
                 return 0;
@@ -26,7 +23,8 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *ret_error
                 return 0;
 
         if (cookie == traffic->test_cookie) {
-                traffic->tells_refusals = true;
+                traffic->is_daemon = true;
+                budget_set_unlimited(&traffic->budget, false);
                 return 1;
         }
 
@@ -49,8 +47,6 @@ static int traffic_test_bus(Traffic *traffic) {
         if (r >= 0)
                 r = sd_bus_message_set_auto_start(m, false);
         if (r >= 0)
-                r = ping_seal_above_secret_cookies(m);
-        if (r >= 0)
                 r = sd_bus_send(traffic->bus, m, &traffic->test_cookie);
 
         return r;
@@ -70,10 +66,11 @@ int traffic_init(Traffic *traffic,
                 .userdata = userdata,
                 .bus = sd_bus_ref(bus),
                 .store = store,
+                .counts = true,
         };
         TAILQ_INIT(&traffic->members);
-        receipt_check_init(&traffic->receipts, bus);
         budget_init(&traffic->budget, users, limit);
+        budget_set_unlimited(&traffic->budget, true);
 
         r = sd_bus_add_filter(bus, &traffic->errors, on_message, traffic);
         if (r < 0)
@@ -88,8 +85,62 @@ void traffic_done(Traffic *traffic) {
 
         budget_done(&traffic->budget);
         traffic->errors = sd_bus_slot_unref(traffic->errors);
-        receipt_check_done(&traffic->receipts);
         traffic->bus = sd_bus_unref(traffic->bus);
+}
+
+/* Without statistics of dbus-broker, its answer to any call says that it has taken over the messages. */
+int traffic_ask(Traffic *traffic,
+                const char *client,
+                bool count,
+                sd_bus_slot **ret,
+                sd_bus_message_handler_t handler,
+                void *userdata) {
+        if (traffic->counts && traffic->is_daemon)
+                return bus_driver_ask_waiting(traffic->bus, ret, client, handler, userdata);
+        if (traffic->counts && count)
+                return bus_driver_ask_waiting_for_all(traffic->bus, ret, handler, userdata);
+
+        return bus_driver_call(traffic->bus, ret, "org.freedesktop.DBus", "GetId", NULL, handler, userdata);
+}
+
+static int read_waiting(const Traffic *traffic,
+                        const char *client,
+                        bool count,
+                        sd_bus_message *answer,
+                        BusWaiting *ret) {
+        if (traffic->counts && traffic->is_daemon)
+                return bus_driver_read_waiting(answer, ret);
+        if (traffic->counts && count)
+                return bus_driver_read_waiting_for_all(answer, client, ret);
+        if (!bus_driver_is_sender(answer) || sd_bus_message_is_method_error(answer, NULL))
+                return -EIO;
+
+        return 0;
+}
+
+int traffic_read_answer(Traffic *traffic,
+                        const char *client,
+                        bool count,
+                        sd_bus_message *answer,
+                        uint32_t *ret_waiting) {
+        BusWaiting waiting = {};
+        int r;
+
+        r = read_waiting(traffic, client, count, answer, &waiting);
+        if (r == -EOPNOTSUPP) {
+                traffic->counts = false;
+                log_warning("The bus does not report unread descriptors, a client that does not read can block others");
+                return -EAGAIN;
+        }
+        if (r < 0)
+                return r;
+
+        *ret_waiting = waiting.descriptors;
+        return 0;
+}
+
+bool traffic_is_busy(const Traffic *traffic) {
+        return !TAILQ_EMPTY(&traffic->members);
 }
 
 void traffic_join(Traffic *traffic, TrafficMember *member) {

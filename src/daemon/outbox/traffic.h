@@ -8,7 +8,6 @@
 #include <sys/queue.h>
 #include <systemd/sd-bus.h>
 
-#include "daemon/outbox/receipt.h"
 #include "daemon/policy/credit.h"
 
 typedef struct Store Store;
@@ -34,11 +33,11 @@ typedef struct Traffic {
         sd_bus *bus;
         Store *store; /* of the connections; or NULL */
         Budget budget;
-        ReceiptCheck receipts;
         TAILQ_HEAD(, TrafficMember) members;
         sd_bus_slot *errors;
         uint64_t test_cookie;
-        bool tells_refusals; /* the bus answers a signal that it refuses with an error */
+        bool is_daemon; /* the bus is dbus-daemon, which answers a signal that it refuses with an error */
+        bool counts;    /* the bus reports how many descriptors wait for a client */
 } Traffic;
 
 int traffic_init(Traffic *traffic,
@@ -49,6 +48,26 @@ int traffic_init(Traffic *traffic,
                  const TrafficEvents *events,
                  void *userdata);
 void traffic_done(Traffic *traffic);
+
+/* Asks the bus about the messages that were sent to the client before; the answer comes after all refusals of
+ * them. 'count': how many descriptors wait for the client. dbus-daemon always reports that; for dbus-broker it
+ * is expensive. */
+int traffic_ask(Traffic *traffic,
+                const char *client,
+                bool count,
+                sd_bus_slot **ret,
+                sd_bus_message_handler_t handler,
+                void *userdata);
+
+/* Reads the answer to traffic_ask() with the same arguments. Without a count, the number is 0. */
+int traffic_read_answer(Traffic *traffic,
+                        const char *client,
+                        bool count,
+                        sd_bus_message *answer,
+                        uint32_t *ret_waiting);
+
+/* Whether a message is on the bus. */
+bool traffic_is_busy(const Traffic *traffic);
 
 /* Both may be called again. */
 void traffic_join(Traffic *traffic, TrafficMember *member);

@@ -46,16 +46,6 @@ void waiters_serve_all(Waiters *queue) {
                 waiters_serve_one(queue);
 }
 
-void waiters_refuse(Waiters *queue) {
-        Waiter *waiter;
-
-        while ((waiter = TAILQ_FIRST(queue))) {
-                assert(waiter->refused);
-                waiter_stop(waiter);
-                waiter->refused(waiter);
-        }
-}
-
 void waiters_done(Waiters *queue) {
         Waiter *waiter;
 

@@ -13,8 +13,6 @@ typedef struct Waiter {
         Waiters *queue; /* NULL: not waiting */
         /* The wait is over. The waiter uses the room before it returns. */
         void (*ready)(struct Waiter *waiter);
-        /* The client does not take descriptors. */
-        void (*refused)(struct Waiter *waiter);
         TAILQ_ENTRY(Waiter) link;
 } Waiter;
 
@@ -27,9 +25,6 @@ void waiters_serve_one(Waiters *queue);
 
 /* The same for all waiters, each once. */
 void waiters_serve_all(Waiters *queue);
-
-/* Removes all waiters and calls refused(). */
-void waiters_refuse(Waiters *queue);
 
 /* Removes all waiters without a call. */
 void waiters_done(Waiters *queue);

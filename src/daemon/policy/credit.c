@@ -5,11 +5,6 @@
 #include "base/macros.h"
 #include "daemon/policy/credit.h"
 
-/* One client may use this much of its user's share, and the rest lets the user's other clients begin. A new
- * client with receipts may use one more: if it blocks in its library, its probe is released only after its
- * first reply. */
-#define RESERVED_PER_CLIENT 2
-
 static uint32_t subtract(uint64_t limit, uint64_t used) {
         return limit > used ? (uint32_t) (limit - used) : 0;
 }
@@ -18,65 +13,47 @@ static uint32_t min(uint32_t a, uint32_t b) {
         return a < b ? a : b;
 }
 
-static void budget_divide(Budget *budget, uint32_t limit) {
-        /* The reserved part is enough for nine users, and each has at least one. With the default limit a
-         * share is four: two that one client can keep by not reading, and two for another client of its user
-         * to begin with, a connection and its receipt. */
-        budget->common = limit * 5 / 14;
-        budget->reserved = limit - budget->common;
-        budget->share = limit >= 14 ? limit / 14 : 1;
-}
-
 void budget_init(Budget *budget, Users *users, uint32_t limit) {
-        *budget = (Budget) { .users = users };
-        budget_divide(budget, limit);
+        *budget = (Budget) { .users = users, .limit = limit };
         TAILQ_INIT(&budget->queue);
 }
 
 void budget_done(Budget *budget) {
         assert(TAILQ_EMPTY(&budget->queue));
-        assert(budget_get_used(budget) == 0);
+        assert(budget->users->used[USER_RESERVED_DESCRIPTORS] == 0);
+        assert(budget->users->used[USER_COMMON_DESCRIPTORS] == 0);
 }
 
-uint32_t budget_get_used(const Budget *budget) {
-        return (uint32_t) (budget->users->used[USER_RESERVED_DESCRIPTORS] +
-                           budget->users->used[USER_COMMON_DESCRIPTORS]);
-}
-
-bool credit_is_new(const Credit *credit) {
-        return credit->window <= 1;
+/* With the default of 56, 32 users have one descriptor each, and 24 are common. */
+static uint32_t budget_get_reserved(const Budget *budget) {
+        return budget->limit - (uint32_t) ((uint64_t) budget->limit * 3 / 7);
 }
 
 static uint32_t credit_get_reserved_room(const Credit *credit) {
         const Budget *budget = credit->budget;
-        const User *user = credit->reserved.user;
-        uint32_t per_client = RESERVED_PER_CLIENT + (credit->receipts && credit_is_new(credit) ? 1 : 0);
-        uint32_t per_user = subtract(budget->share, user->used[USER_RESERVED_DESCRIPTORS]);
-        uint32_t all = subtract(budget->reserved, budget->users->used[USER_RESERVED_DESCRIPTORS]);
 
-        return min(min(per_user, all), subtract(per_client, credit->reserved.amount));
+        if (credit->reserved.user->used[USER_RESERVED_DESCRIPTORS] > 0)
+                return 0;
+
+        return min(subtract(budget_get_reserved(budget), budget->users->used[USER_RESERVED_DESCRIPTORS]), 1);
 }
 
-/* Half of it is only for clients that have read before. The other half is for new clients of users with
- * a used-up share. */
+/* Two thirds of what other clients leave, rounded up. */
 static uint32_t credit_get_common_room(const Credit *credit) {
         const Budget *budget = credit->budget;
-        uint32_t limit = credit_is_new(credit) ? budget->common / 2 : budget->common;
+        uint64_t others = budget->users->used[USER_COMMON_DESCRIPTORS] - credit->common.amount;
+        uint32_t left = subtract(budget->limit - budget_get_reserved(budget), others);
 
-        return subtract(limit, budget->users->used[USER_COMMON_DESCRIPTORS]);
+        return subtract((uint32_t) (((uint64_t) left * 2 + 2) / 3), credit->common.amount);
 }
 
-static uint32_t credit_get_budget_room(const Credit *credit) {
-        return credit_get_reserved_room(credit) + credit_get_common_room(credit);
-}
+static uint32_t credit_get_room(const Credit *credit) {
+        uint32_t own = subtract(credit->max, credit->reserved.amount + credit->common.amount);
 
-/* With receipts, one is kept for the receipt that follows the connections. Otherwise many clients could each
- * exceed the limit by one, and fill the bus. A share of one has no room for both; but such a budget is too
- * small to fill the bus. */
-static uint32_t credit_get_connection_room(const Credit *credit) {
-        bool keep = credit->receipts && credit->budget->share > 1;
+        if (credit->budget->is_unlimited)
+                return own;
 
-        return subtract(credit_get_budget_room(credit), keep ? 1 : 0);
+        return min(own, credit_get_reserved_room(credit) + credit_get_common_room(credit));
 }
 
 static void credit_enqueue(Credit *credit) {
@@ -99,7 +76,7 @@ static Credit *budget_find_queued(Budget *budget) {
         Credit *credit;
 
         TAILQ_FOREACH(credit, &budget->queue, link)
-                if (credit_get_connection_room(credit) > 0)
+                if (credit_get_room(credit) > 0)
                         return credit;
 
         return NULL;
@@ -117,25 +94,24 @@ static void budget_wake(Budget *budget) {
 }
 
 void budget_set_limit(Budget *budget, uint32_t limit) {
-        budget_divide(budget, limit);
+        budget->limit = limit;
+        budget_wake(budget);
+}
+
+void budget_set_unlimited(Budget *budget, bool is_unlimited) {
+        budget->is_unlimited = is_unlimited;
         budget_wake(budget);
 }
 
 int credit_init(Credit *credit,
                 Budget *budget,
                 uid_t uid,
-                uint32_t window_max,
+                uint32_t max,
                 CreditCallback callback,
                 void *userdata) {
         int r;
 
-        *credit = (Credit) {
-                .budget = budget,
-                .window = 1,
-                .window_max = window_max,
-                .callback = callback,
-                .userdata = userdata,
-        };
+        *credit = (Credit) { .budget = budget, .max = max, .callback = callback, .userdata = userdata };
 
         r = user_charge(budget->users, uid, USER_RESERVED_DESCRIPTORS, 0, UINT64_MAX, &credit->reserved);
         if (r < 0)
@@ -157,45 +133,28 @@ void credit_done(Credit *credit) {
         budget_wake(credit->budget);
 }
 
-void credit_set_window_max(Credit *credit, uint32_t window_max) {
-        credit->window_max = window_max;
-        credit->window = min(credit->window, window_max);
-}
-
-uint32_t credit_get_window(const Credit *credit) {
-        return credit->window;
-}
-
-void credit_expect_receipts(Credit *credit) {
-        credit->receipts = true;
-}
-
-bool credit_is_full(const Credit *credit) {
-        return credit->used >= credit->window;
-}
-
-void credit_grow(Credit *credit) {
-        credit->window = min(credit->window * 2, credit->window_max);
+void credit_set_max(Credit *credit, uint32_t max) {
+        credit->max = max;
 }
 
 uint32_t credit_request_room(Credit *credit) {
-        uint32_t own = subtract(credit->window, credit->used);
-        uint32_t common = credit_get_connection_room(credit);
+        uint32_t room = credit_get_room(credit);
 
-        if (own > 0 && common == 0)
+        /* Descriptors of its own that are given back resume the client in any case. */
+        if (room == 0 && credit->reserved.amount + credit->common.amount < credit->max)
                 credit_enqueue(credit);
 
-        return min(own, common);
+        return room;
 }
 
-static UserSlot credit_charge(Credit *credit) {
+UserSlot credit_take(Credit *credit) {
         UserCharge *charge = credit_get_reserved_room(credit) > 0 ? &credit->reserved : &credit->common;
 
         user_charge_set(charge, charge->amount + 1);
         return charge->slot;
 }
 
-static void credit_discharge(Credit *credit, UserSlot slot) {
+void credit_return(Credit *credit, UserSlot slot) {
         UserCharge *charge = slot == USER_RESERVED_DESCRIPTORS ? &credit->reserved : &credit->common;
 
         assert(charge->slot == slot);
@@ -203,37 +162,8 @@ static void credit_discharge(Credit *credit, UserSlot slot) {
         user_charge_set(charge, charge->amount - 1);
 }
 
-UserSlot credit_take(Credit *credit) {
-        credit->used++;
-        return credit_charge(credit);
-}
-
-void credit_return(Credit *credit, UserSlot slot) {
-        assert(credit->used > 0);
-
-        credit->used--;
-        credit_discharge(credit, slot);
-}
-
 void credit_wake(Credit *credit) {
         /* Clients in the queue come first, or a client that reads fast could keep the whole budget. */
         budget_wake(credit->budget);
         credit->callback(credit->userdata);
-}
-
-bool credit_take_extra(Credit *credit, bool in_window, UserSlot *ret_slot) {
-        if (credit_get_budget_room(credit) == 0) {
-                credit_enqueue(credit);
-                return false;
-        }
-
-        *ret_slot = in_window ? credit_take(credit) : credit_charge(credit);
-        return true;
-}
-
-void credit_return_extra(Credit *credit, bool in_window, UserSlot slot) {
-        if (in_window)
-                credit_return(credit, slot);
-        else
-                credit_discharge(credit, slot);
 }

@@ -4,11 +4,13 @@
 /*
  * How many descriptors each client may have on the bus.
  *
- * The bus carries few descriptors for the service, and those sent to a client that does not read stay there.
- * So the Budget has two parts. The reserved one has a small share for each user, which no other user can
- * take. The common one is mainly for clients that read: the fewer they are, the faster they are. Besides,
- * each client has a window of its own, which begins at one and doubles each time the client has read all of
- * it.
+ * dbus-daemon carries few descriptors for the service, and those sent to a client that does not read stay
+ * there. So the Budget has two parts. The reserved one has one descriptor for each user, which no other user
+ * can take. The common one makes clients faster; a client may take two thirds of the free part, so that the
+ * next one gets some as well. Besides, each client has a maximum of its own.
+ *
+ * dbus-broker counts descriptors against the receiving user and lets no other user suffer. There, the maximum of
+ * each client is the only limit: with all connections that a user may have, it stays below the user's quota.
  *
  * A client without credit stops accepting and is resumed in FIFO order.
  */
@@ -25,10 +27,9 @@ typedef struct Credit Credit;
 
 struct Budget {
         Users *users; /* to which it is charged */
-        uint32_t reserved;
-        uint32_t share; /* of the reserved part, for each user */
-        uint32_t common;
-        TAILQ_HEAD(, Credit) queue; /* clients that have a window, but found no room in the budget */
+        uint32_t limit;
+        bool is_unlimited;
+        TAILQ_HEAD(, Credit) queue; /* clients that found no room in the budget */
 };
 
 /* Called when there is credit again. Takes all the credit that it needs before it returns. */
@@ -39,11 +40,8 @@ struct Credit {
         Budget *budget;
         UserCharge reserved;
         UserCharge common;
-        uint32_t window;
-        uint32_t window_max;
-        uint32_t used; /* of the window */
+        uint32_t max;
         bool is_queued;
-        bool receipts; /* a message may carry a receipt besides its connections */
         CreditCallback callback;
         void *userdata;
         TAILQ_ENTRY(Credit) link;
@@ -57,38 +55,25 @@ void budget_done(Budget *budget);
 /* Resumes clients that wait, if there is more now. */
 void budget_set_limit(Budget *budget, uint32_t limit);
 
-uint32_t budget_get_used(const Budget *budget);
+/* Whether the bus does not limit the descriptors that one sender has there. */
+void budget_set_unlimited(Budget *budget, bool is_unlimited);
 
 /* Returns 0 or -ENOMEM. */
 int credit_init(Credit *credit,
                 Budget *budget,
                 uid_t uid,
-                uint32_t window_max,
+                uint32_t max,
                 CreditCallback callback,
                 void *userdata);
 
 /* Gives everything back. */
 void credit_done(Credit *credit);
 
-/* Descriptors beyond the new window are not recalled; they are not replaced when the client has read them. */
-void credit_set_window_max(Credit *credit, uint32_t window_max);
+/* Descriptors beyond the new maximum are not recalled. */
+void credit_set_max(Credit *credit, uint32_t max);
 
-/* The client has not read anything yet. */
-bool credit_is_new(const Credit *credit);
-
-uint32_t credit_get_window(const Credit *credit);
-
-/* From now on each message may carry a receipt besides its connections, and room is kept for it. */
-void credit_expect_receipts(Credit *credit);
-
-/* Nothing of the window is left. */
-bool credit_is_full(const Credit *credit);
-
-/* Doubles the window: the client has read. */
-void credit_grow(Credit *credit);
-
-/* How many connections may be sent now. If the window has room and the budget has none, the client is
- * queued, and its callback is called later. */
+/* How many descriptors may be sent now. If the budget has no room, the client is queued, and its callback is
+ * called later. */
 uint32_t credit_request_room(Credit *credit);
 
 /* Takes one of what credit_request_room() returned. Returns the slot that it is charged to. */
@@ -98,8 +83,3 @@ UserSlot credit_take(Credit *credit);
  * descriptors can be given back before. */
 void credit_return(Credit *credit, UserSlot slot);
 void credit_wake(Credit *credit);
-
-/* Takes a descriptor that is no connection. In the window, it may go one beyond it. Returns false if the
- * budget has no room: the client queues up then. */
-bool credit_take_extra(Credit *credit, bool in_window, UserSlot *ret_slot);
-void credit_return_extra(Credit *credit, bool in_window, UserSlot slot);

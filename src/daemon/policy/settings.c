@@ -13,12 +13,10 @@
 #define IDLE_TIMEOUT_USEC (UINT64_C(30) * 1000 * 1000)
 
 /* dbus-daemon stops reading from a sender that has 64 descriptors on their way to their receivers, on the
- * system bus (max_incoming_unix_fds), and the service would stop for all clients. Some of the 64 are left for
- * the probes that find out whether a client takes descriptors. */
-#define UNACKNOWLEDGED_MAX 56
-/* With less, a client that blocks in a call of Accept could not get the three descriptors that it needs: the
- * probe, its first connection, and the receipt of that connection. */
+ * system bus (max_incoming_unix_fds), and the service would stop for all clients. An administrator who raises
+ * that limit can raise this one. */
 #define UNACKNOWLEDGED_MIN 14
+#define UNACKNOWLEDGED_MAX 10000
 
 typedef struct Reading {
         Settings *settings;
