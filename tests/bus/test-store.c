@@ -394,6 +394,29 @@ TEST_HERE("a full channel outlives the process") {
         }
 }
 
+/* Then the service cannot know which connections are unread, but it must count each of them. */
+TEST_HERE("a damaged record of packets does no harm") {
+        static const uint64_t records[] = { 0, 1, UINT64_C(1) << 63, UINT64_C(1) << 33, 0x5555, UINT64_MAX };
+        Batches b;
+
+        batches_open(&b, f, CHANNEL_BATCH_MAX);
+        for (size_t i = 0; i < ELEMENTS(records); i++) {
+                batches_fill(&b, 3);
+                batches_fill(&b, 9);
+                stop(f);
+                g_assert_cmpint(pwrite(keeper_find(f->keeper, "table"), &records[i], sizeof(records[i]),
+                                       sizeof(StateHeader) + offsetof(StateSlot, channel_ends)),
+                                ==, sizeof(records[i]));
+                start(f);
+                batches_fill(&b, 5);
+                batches_read(&b, 3);
+                batches_read(&b, 9);
+                batches_read(&b, 5);
+                batches_assert_delivered(&b, b.n_peers);
+        }
+        batches_done(&b);
+}
+
 /* SIGTERM without a systemd on the bus that could say what it is for. */
 TEST_HERE("a stop closes all listeners") {
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT, NULL);
