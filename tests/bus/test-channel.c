@@ -438,6 +438,20 @@ TEST("closing the channel closes the listener and its unread connections") {
         test_wait_for(test_service_count_fds(f->service) == fds);
 }
 
+/* No call asks for the counters in between. */
+TEST("connections that were read shortly before the channel is closed are not lost") {
+        _cleanup_(channel_done) Channel c = channel_open(f);
+        channel_connect(&c, 8);
+        channel_assert_counters(&c, 8, 0);
+        channel_expect(&c, 3);
+        for (unsigned i = 0; i < 3; i++)
+                test_client_sync_service(f->client);
+        c.fd = close_fd(c.fd);
+
+        channel_assert_closed(&c, "owner");
+        g_assert_cmpuint(test_client_count_signals(f->client, "Error"), ==, 5);
+}
+
 TEST("closing a channel that was read to its end loses nothing") {
         _cleanup_(channel_done) Channel c = channel_open(f);
         channel_connect(&c, 5);

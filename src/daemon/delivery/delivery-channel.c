@@ -34,21 +34,14 @@ typedef uint64_t PacketEnds;
 static_assert(UNREAD_MAX == sizeof(PacketEnds) * 8, "the number has a bit for each unread connection");
 static_assert(UNREAD_MAX >= 2 * CHANNEL_BATCH_MAX, "a packet has room while another one is unread");
 
-/* Counting reads at most once in this time, instead of after each one, saves the client and the service a
- * sixth of their time for a connection: the kernel wakes the service for each read that it waits for. */
+/* A client that reads more often than so many times in this period is counted once in it. With an event for
+ * each read, the wake-ups take a sixth of the time that client and service spend on a connection. */
 #define COUNT_USEC (UINT64_C(20) * 1000)
+#define COUNT_READS_MAX 16
 
 /* Edge-triggered: with EPOLLOUT, each read of the client causes an event, several reads one event under load.
  */
 #define CHANNEL_EVENTS ((uint32_t) EPOLLET)
-
-/* How the service learns that the client has read packets. */
-typedef enum CountState {
-        COUNT_NONE,    /* nothing is unread, or the timer could not be set */
-        COUNT_TIMED,   /* the timer counts the unread packets */
-        COUNT_WATCHED, /* each read is an event, because the client is slow: packets stay unread until the
-                        * timer, or fill the channel */
-} CountState;
 
 /* Before the first packet. */
 #define PACKET_ENDS_INIT UINT64_C(1)
@@ -58,8 +51,9 @@ typedef struct DeliveryChannel {
         int ours;          /* the service's end; -EBADF: no channel */
         bool reset;        /* the client has closed it with unread packets in it */
         sd_event_source *source;
-        sd_event_source *count_timer;
-        CountState count_state;
+        sd_event_source *count_timer; /* instead of events, while it is enabled */
+        uint64_t count_end_usec;      /* of the period, on CLOCK_MONOTONIC */
+        uint32_t n_reads;             /* in the period: events, or with the timer connections */
         PacketEnds ends;
         unsigned memory[CHANNEL_BATCH_MAX + 1]; /* of a packet, by its number of connections; bytes */
         StateSlot *slot;                        /* NULL: not in the store */
@@ -77,7 +71,6 @@ static void channel_close(DeliveryChannel *c) {
         c->ours = close_fd(c->ours);
         c->saved = spool_drop(c->saved);
         c->slot = NULL;
-        c->count_state = COUNT_NONE;
 }
 
 /* Shuts the channel down and returns true if the client has closed its end. The kernel reports only once
@@ -141,22 +134,24 @@ static uint32_t channel_count_connections(const DeliveryChannel *c, unsigned byt
         return n;
 }
 
-/* Confirms the connections that have been read. Packets in a channel that the client has closed take no
- * memory, so that is checked afterwards. */
-static void channel_count_read(DeliveryChannel *c) {
-        uint32_t unread;
+/* Confirms the connections that have been read, and returns their number. Packets in a channel that the
+ * client has closed take no memory, so that is checked afterwards. */
+static uint32_t channel_count_read(DeliveryChannel *c) {
+        uint32_t unread, n = 0;
         int size;
 
         if (channel_get_unread(c) == 0 || ioctl(c->ours, SIOCOUTQ, &size) < 0)
-                return;
+                return 0;
 
         /* Bytes that are left over do not count: the kernel releases the memory of a packet in two steps, and
          * wakes us after the first. */
         unread = channel_count_connections(c, (unsigned) size, channel_get_unread(c));
         if (channel_shut_down_if_closed(c))
                 unread = c->reset ? channel_get_unread(c) : 0;
-        while (channel_get_unread(c) > unread)
+        for (; channel_get_unread(c) > unread; n++)
                 channel_confirm_first(c);
+
+        return n;
 }
 
 static uint32_t channel_get_batch(const DeliveryChannel *c) {
@@ -169,65 +164,75 @@ static bool channel_has_room(const DeliveryChannel *c) {
         return channel_get_unread(c) + channel_get_batch(c) <= UNREAD_MAX;
 }
 
-static int on_count(sd_event_source *s, uint64_t usec, void *userdata);
-
-static void channel_count_soon(DeliveryChannel *c) {
-        int r;
-
-        if (c->count_state != COUNT_NONE || channel_get_unread(c) == 0)
-                return;
-
-        if (!c->count_timer)
-                r = sd_event_add_time_relative(c->delivery.parameters.event, &c->count_timer, CLOCK_MONOTONIC,
-                                               COUNT_USEC, 1, on_count, c);
-        else {
-                r = sd_event_source_set_time_relative(c->count_timer, COUNT_USEC);
-                if (r >= 0)
-                        r = sd_event_source_set_enabled(c->count_timer, SD_EVENT_ONESHOT);
-        }
-        if (r < 0)
-                log_warning("Failed to set a timer for %s: %s", c->delivery.parameters.path, strerror(-r));
-        else
-                c->count_state = COUNT_TIMED;
+static bool channel_is_timed(const DeliveryChannel *c) {
+        return c->count_timer && sd_event_source_get_enabled(c->count_timer, NULL) > 0;
 }
 
 /* An event for the reads until now follows at once. */
 static void channel_watch_reads(DeliveryChannel *c) {
         int r;
 
-        if (c->count_state == COUNT_WATCHED)
+        if (!channel_is_timed(c))
                 return;
 
         r = sd_event_source_set_io_events(c->source, CHANNEL_EVENTS | EPOLLOUT);
         if (r < 0) {
                 log_warning("Failed to watch the channel of %s: %s", c->delivery.parameters.path,
                             strerror(-r));
-                channel_count_soon(c);
                 return;
         }
 
-        if (c->count_timer)
-                (void) sd_event_source_set_enabled(c->count_timer, SD_EVENT_OFF);
-        c->count_state = COUNT_WATCHED;
-}
-
-static void channel_unwatch_reads(DeliveryChannel *c) {
-        if (c->count_state != COUNT_WATCHED)
-                return;
-
-        if (sd_event_source_set_io_events(c->source, CHANNEL_EVENTS) >= 0)
-                c->count_state = COUNT_NONE;
+        (void) sd_event_source_set_enabled(c->count_timer, SD_EVENT_OFF);
+        c->n_reads = 0;
 }
 
 static int on_count(sd_event_source *s, uint64_t usec, void *userdata) {
         DeliveryChannel *c = userdata;
 
-        c->count_state = COUNT_NONE;
-        channel_count_read(c);
-        if (channel_get_unread(c) > 0)
+        (void) sd_event_source_set_time_relative(s, COUNT_USEC);
+        c->n_reads += channel_count_read(c);
+        if (c->n_reads <= COUNT_READS_MAX)
                 channel_watch_reads(c);
+        c->n_reads = 0;
         delivery_tell_room(&c->delivery);
         return 0;
+}
+
+static void channel_start_timer(DeliveryChannel *c) {
+        int r;
+
+        if (!c->count_timer)
+                r = sd_event_add_time_relative(c->delivery.parameters.event, &c->count_timer, CLOCK_MONOTONIC,
+                                               COUNT_USEC, 1, on_count, c);
+        else
+                r = sd_event_source_set_time_relative(c->count_timer, COUNT_USEC);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(c->count_timer, SD_EVENT_ON);
+        if (r >= 0)
+                r = sd_event_source_set_io_events(c->source, CHANNEL_EVENTS);
+        if (r >= 0)
+                return;
+
+        log_warning("Failed to set a timer for %s: %s", c->delivery.parameters.path, strerror(-r));
+        c->count_timer = sd_event_source_disable_unref(c->count_timer);
+}
+
+/* Counts an event, and starts the timer when there are too many. */
+static void channel_note_read(DeliveryChannel *c) {
+        uint64_t now;
+
+        if (channel_is_timed(c) || sd_event_now(c->delivery.parameters.event, CLOCK_MONOTONIC, &now) < 0)
+                return;
+
+        if (now >= c->count_end_usec) {
+                c->count_end_usec = now + COUNT_USEC;
+                c->n_reads = 0;
+        }
+        if (++c->n_reads <= COUNT_READS_MAX)
+                return;
+
+        c->n_reads = 0;
+        channel_start_timer(c);
 }
 
 /* Sends the first n connections that wait, in one packet. */
@@ -266,8 +271,8 @@ static bool channel_is_served(const DeliveryChannel *c) {
 
 /* Returns whether a packet may be sent now; if not, an event follows. */
 static bool channel_request_packet(DeliveryChannel *c) {
-        if (!channel_has_room(c) && c->count_state != COUNT_WATCHED) {
-                channel_count_read(c);
+        if (!channel_has_room(c) && channel_is_timed(c)) {
+                c->n_reads += channel_count_read(c);
                 if (!channel_has_room(c))
                         channel_watch_reads(c);
         }
@@ -317,7 +322,6 @@ static int channel_push(Delivery *d, bool more) {
                         /* The channel holds a copy that outlives this process. */
                         handoff_close(handoff);
                 }
-                channel_count_soon(c);
         }
 
         return 0;
@@ -328,7 +332,7 @@ static int channel_push(Delivery *d, bool more) {
 static void channel_end(DeliveryChannel *c) {
         Delivery *d = &c->delivery;
 
-        channel_count_read(c);
+        (void) channel_count_read(c);
         delivery_lose_sent(d, EPIPE);
         if (!d->parameters.options->persistent)
                 delivery_lose_waiting(d, EPIPE);
@@ -347,9 +351,8 @@ static int on_channel(sd_event_source *s, int fd, uint32_t revents, void *userda
                 return 0;
         }
 
-        channel_count_read(c);
-        if (channel_get_unread(c) == 0)
-                channel_unwatch_reads(c);
+        (void) channel_count_read(c);
+        channel_note_read(c);
         delivery_tell_room(d);
         return 0;
 }
@@ -390,7 +393,8 @@ static int channel_measure_packets(DeliveryChannel *c) {
 }
 
 static int channel_add_source(DeliveryChannel *c, int fd) {
-        return sd_event_add_io(c->delivery.parameters.event, &c->source, fd, CHANNEL_EVENTS, on_channel, c);
+        return sd_event_add_io(c->delivery.parameters.event, &c->source, fd, CHANNEL_EVENTS | EPOLLOUT,
+                               on_channel, c);
 }
 
 int delivery_channel_open(Delivery *d) {
@@ -456,7 +460,7 @@ bool delivery_channel_is_unsaved(Delivery *d) {
 
 void delivery_channel_count(Delivery *d) {
         if (delivery_is(d, DELIVERY_CHANNEL))
-                channel_count_read(from_delivery(d));
+                (void) channel_count_read(from_delivery(d));
 }
 
 int delivery_channel_restore(Delivery *d, StoreFound *found, StateSlot *slot) {
@@ -494,15 +498,13 @@ int delivery_channel_restore(Delivery *d, StoreFound *found, StateSlot *slot) {
 static void channel_set_owner(Delivery *d, Outbox *outbox) {
         DeliveryChannel *c = from_delivery(d);
 
-        channel_count_read(c);
+        (void) channel_count_read(c);
 
         /* The next owner opens a channel of its own. */
         if (c->ours >= 0 && d->parameters.options->persistent && channel_shut_down_if_closed(c))
                 channel_end(c);
-        if (c->source) {
+        if (c->source)
                 (void) sd_event_source_set_enabled(c->source, SD_EVENT_ON);
-                channel_count_soon(c);
-        }
 }
 
 static Delivery *channel_free(Delivery *d) {
