@@ -7,6 +7,7 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 
+#include "ctl/tool.h"
 #include "machine/machine.h"
 
 #define GATE "/run/test-gate"
@@ -21,12 +22,6 @@ static void write_text(int fd, const char *text) {
 }
 
 /* ------------------------------------------------------------------------------------------- the agent */
-
-typedef struct Agent {
-        TestChild *child;
-        int terminal;
-        GString *shown; /* all that was on the terminal */
-} Agent;
 
 typedef struct AgentSetUp {
         int line;
@@ -43,18 +38,18 @@ static void set_agent_up(void *data) {
 
 /* An agent of the user of a process, as polkit wants it, which asks in the language of the locale if polkit
  * has a question about the process. */
-static Agent *agent_new_with_locale(pid_t pid, const char *locale) {
-        Agent *agent = g_new0(Agent, 1);
+static Terminal *agent_new_with_locale(pid_t pid, const char *locale) {
+        Terminal *agent = g_new0(Terminal, 1);
         AgentSetUp set_up = { .uid = pid == getpid() ? 0 : machine_uid(MACHINE_USER) };
         g_autofree char *process = g_strdup_printf("%d", (int) pid);
         _cleanup_close_ int line = -EBADF;
         int ends[2];
 
-        g_assert_no_errno(openpty(&agent->terminal, &line, NULL, NULL, NULL));
+        g_assert_no_errno(openpty(&agent->fd, &line, NULL, NULL, NULL));
         set_up.line = line;
         g_assert_no_errno(fchown(line, set_up.uid, (gid_t) -1));
-        g_assert_no_errno(fcntl(agent->terminal, F_SETFD, FD_CLOEXEC));
-        g_assert_no_errno(fcntl(agent->terminal, F_SETFL, O_NONBLOCK));
+        g_assert_no_errno(fcntl(agent->fd, F_SETFD, FD_CLOEXEC));
+        g_assert_no_errno(fcntl(agent->fd, F_SETFL, O_NONBLOCK));
         g_assert_no_errno(pipe(ends));
         g_autofree char *notify = g_strdup_printf("%d", ends[1]);
 
@@ -74,38 +69,14 @@ static Agent *agent_new_with_locale(pid_t pid, const char *locale) {
         return agent;
 }
 
-static Agent *agent_new(pid_t pid) {
+static Terminal *agent_new(pid_t pid) {
         return agent_new_with_locale(pid, "C.UTF-8");
 }
 
-static void agent_free(Agent *agent) {
-        if (!agent)
-                return;
-        test_child_free(agent->child);
-        close(agent->terminal);
-        g_string_free(agent->shown, true);
-        g_free(agent);
-}
-
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(Agent, agent_free)
-
-static bool agent_shows(Agent *agent, const char *text) {
-        char buffer[512];
-        ssize_t n;
-
-        while ((n = read(agent->terminal, buffer, sizeof(buffer))) > 0)
-                g_string_append_len(agent->shown, buffer, n);
-        return strstr(agent->shown->str, text);
-}
-
-static void agent_answer(Agent *agent, const char *password) {
-        g_autofree char *line = g_strdup_printf("%s\n", password);
-
-        test_wait_for(agent_shows(agent, "Password: "));
-        test_wait_for(!test_has_echo(agent->terminal));
+static void agent_answer(Terminal *agent, const char *password) {
+        terminal_type_password(agent, password);
         /* The next call is asked and logged again. */
         g_string_truncate(agent->shown, 0);
-        write_text(agent->terminal, line);
 }
 
 /* ------------------------------------------------------------------------------------------ the caller */
@@ -168,14 +139,14 @@ static void assert_serves(TestClient *client) {
 
 MACHINE_TEST("the right password") {
         g_autoptr(Caller) caller = caller_new("80");
-        g_autoptr(Agent) agent = agent_new(caller->child->pid);
+        g_autoptr(Terminal) agent = agent_new(caller->child->pid);
 
         caller_call(caller);
         /* The question is a sentence with the port. */
-        test_wait_for(agent_shows(agent, "Password: "));
-        g_assert_true(agent_shows(agent, "org.example.TCPServerSocket.listen-privileged"));
-        g_assert_true(agent_shows(agent, "port 80"));
-        g_assert_false(agent_shows(agent, "$(port)"));
+        test_wait_for(terminal_shows(agent, TERMINAL_PROMPT));
+        g_assert_true(terminal_shows(agent, "org.example.TCPServerSocket.listen-privileged"));
+        g_assert_true(terminal_shows(agent, "port 80"));
+        g_assert_false(terminal_shows(agent, "$(port)"));
         agent_answer(agent, MACHINE_ROOT_PASSWORD);
 
         g_assert_cmpint(test_child_wait(caller->child), ==, 0);
@@ -194,14 +165,14 @@ MACHINE_TEST("the question is in the language of the user") {
         g_free(machine_run("localedef", "-i", "de_DE", "-f", "UTF-8", "de_DE.UTF-8"));
         /* A process that has looked for locales before does not see a new one. */
         g_free(machine_run("systemctl", "restart", MACHINE_POLKIT));
-        g_autoptr(Agent) agent = agent_new_with_locale(caller->child->pid, "de_DE.UTF-8");
+        g_autoptr(Terminal) agent = agent_new_with_locale(caller->child->pid, "de_DE.UTF-8");
         caller_call(caller);
-        test_wait_for(agent_shows(agent, "um Netzwerkverbindungen auf Port 80 zu empfangen."));
+        test_wait_for(terminal_shows(agent, "um Netzwerkverbindungen auf Port 80 zu empfangen."));
 }
 
 MACHINE_TEST("the wrong password") {
         g_autoptr(Caller) caller = caller_new("80");
-        g_autoptr(Agent) agent = agent_new(caller->child->pid);
+        g_autoptr(Terminal) agent = agent_new(caller->child->pid);
 
         caller_call(caller);
         agent_answer(agent, "no idea");
@@ -213,27 +184,27 @@ MACHINE_TEST("the wrong password") {
 
 MACHINE_TEST("an answer authorizes one call") {
         g_autoptr(Caller) first = caller_new("80"), second = NULL;
-        g_autoptr(Agent) agent = agent_new(first->child->pid);
+        g_autoptr(Terminal) agent = agent_new(first->child->pid);
 
         caller_call(first);
         agent_answer(agent, MACHINE_ROOT_PASSWORD);
         g_assert_cmpint(test_child_wait(first->child), ==, 0);
-        g_clear_pointer(&agent, agent_free);
+        g_clear_pointer(&agent, terminal_free);
 
         second = caller_new("81");
         agent = agent_new(second->child->pid);
         caller_call(second);
-        test_wait_for(agent_shows(agent, "port 81"));
+        test_wait_for(terminal_shows(agent, "port 81"));
         g_assert_false(test_child_has_exited(second->child));
 }
 
 MACHINE_TEST("a caller may give up while it is asked") {
         g_autoptr(Caller) caller = caller_new("80");
-        g_autoptr(Agent) agent = agent_new(caller->child->pid);
+        g_autoptr(Terminal) agent = agent_new(caller->child->pid);
         g_autoptr(TestClient) web = machine_client_new(m, MACHINE_WEB_USER);
 
         caller_call(caller);
-        test_wait_for(agent_shows(agent, "Password: "));
+        test_wait_for(terminal_shows(agent, TERMINAL_PROMPT));
         /* Meanwhile other callers are authorized and served. */
         for (unsigned i = 0; i < 10; i++) {
                 assert_serves(m->root);
@@ -253,10 +224,10 @@ MACHINE_TEST("a caller may give up while it is asked") {
 
 MACHINE_TEST("an answer after the end of the caller has no effect") {
         g_autoptr(Caller) caller = caller_new("80");
-        g_autoptr(Agent) agent = agent_new(caller->child->pid);
+        g_autoptr(Terminal) agent = agent_new(caller->child->pid);
 
         caller_call(caller);
-        test_wait_for(agent_shows(agent, "Password: "));
+        test_wait_for(terminal_shows(agent, TERMINAL_PROMPT));
         g_autofree char *listener = test_listen(m->root, 80, -1, NULL);
         agent_answer(agent, MACHINE_ROOT_PASSWORD);
         g_assert_cmpint(test_child_wait(caller->child), ==, 1);
@@ -266,10 +237,10 @@ MACHINE_TEST("an answer after the end of the caller has no effect") {
 
 MACHINE_TEST("the service may exit while a user is asked") {
         g_autoptr(Caller) caller = caller_new("80");
-        g_autoptr(Agent) agent = agent_new(caller->child->pid);
+        g_autoptr(Terminal) agent = agent_new(caller->child->pid);
 
         caller_call(caller);
-        test_wait_for(agent_shows(agent, "Password: "));
+        test_wait_for(terminal_shows(agent, TERMINAL_PROMPT));
         unsigned n_cancelled = machine_count_logged(GIVEN_UP);
         machine_stop_service();
         g_assert_cmpint(test_child_wait(caller->child), ==, 1);
@@ -281,7 +252,7 @@ MACHINE_TEST("the service may exit while a user is asked") {
 
 MACHINE_TEST("sixty callers are asked at once") {
         g_autoptr(TestClient) web = machine_client_new(m, MACHINE_WEB_USER);
-        g_autoptr(Agent) agent = agent_new(getpid());
+        g_autoptr(Terminal) agent = agent_new(getpid());
         TestClient *clients[MANY];
         TestCall *calls[MANY];
         unsigned n_pending = 0, n_served = 0, n_cancelled;
@@ -290,7 +261,7 @@ MACHINE_TEST("sixty callers are asked at once") {
                 clients[i] = machine_client_new(m, MACHINE_USER);
                 calls[i] = test_listen_start(clients[i], 100 + (int) i, true);
         }
-        test_wait_for(agent_shows(agent, "Password: "));
+        test_wait_for(terminal_shows(agent, TERMINAL_PROMPT));
 
         uint64_t start = test_now();
         while (n_served < 50) {
@@ -318,7 +289,7 @@ MACHINE_TEST("sixty callers are asked at once") {
 
 MACHINE_TEST("a question to one user does not delay another") {
         g_autoptr(Caller) caller = caller_new("80");
-        g_autoptr(Agent) agent = agent_new(caller->child->pid), own = agent_new(getpid());
+        g_autoptr(Terminal) agent = agent_new(caller->child->pid), own = agent_new(getpid());
         TestClient *clients[MANY];
         TestCall *calls[MANY];
 
@@ -326,7 +297,7 @@ MACHINE_TEST("a question to one user does not delay another") {
                 clients[i] = machine_client_new(m, MACHINE_WEB_USER);
                 calls[i] = test_listen_start(clients[i], 100 + (int) i, true);
         }
-        test_wait_for(agent_shows(own, "Password: "));
+        test_wait_for(terminal_shows(own, TERMINAL_PROMPT));
 
         caller_call(caller);
         agent_answer(agent, MACHINE_ROOT_PASSWORD);
