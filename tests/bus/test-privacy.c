@@ -237,82 +237,64 @@ TEST_HERE("only its uid may use a persistent listener") {
 
 /* ---- Listings ---- */
 
-/* These paths, up to NULL, and no others. */
-G_GNUC_NULL_TERMINATED static void assert_lists(TestClient *client, ...) {
+/* ListListeners, or introspection, returns these paths and no others. */
+static void assert_lists(TestClient *client, const char *const *expected) {
         g_autoptr(sd_bus_message) reply = test_call(client, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE,
                                                     "ListListeners", "");
-        g_autoptr(GHashTable) listed = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        g_autoptr(GHashTable) listed = g_hash_table_new(g_str_hash, g_str_equal);
         const char *path;
-        va_list expected;
-        unsigned n = 0;
 
         g_assert_cmpint(sd_bus_message_enter_container(reply, 'a', "(oa{sv})"), >, 0);
         while (sd_bus_message_enter_container(reply, 'r', "oa{sv}") > 0) {
                 g_assert_cmpint(sd_bus_message_read(reply, "o", &path), >, 0);
                 must(sd_bus_message_skip(reply, "a{sv}"));
                 must(sd_bus_message_exit_container(reply));
-                g_assert_true(g_hash_table_add(listed, g_strdup(path)));
+                g_assert_true(g_strv_contains(expected, path) && g_hash_table_add(listed, (char *) path));
         }
-
-        va_start(expected, client);
-        for (; (path = va_arg(expected, const char *)); n++)
-                g_assert_true(g_hash_table_contains(listed, path));
-        va_end(expected);
-        g_assert_cmpuint(g_hash_table_size(listed), ==, n);
+        g_assert_cmpuint(g_hash_table_size(listed), ==, g_strv_length((char **) expected));
 }
 
-/* The same by introspection. */
-G_GNUC_NULL_TERMINATED static void assert_finds(TestClient *client, ...) {
+static void assert_finds(TestClient *client, const char *const *expected) {
         g_autoptr(sd_bus_message) reply = test_call(client, LISTENERS, "org.freedesktop.DBus.Introspectable",
                                                     "Introspect", "");
-        const char *xml, *path;
-        va_list expected;
-        unsigned n = 0;
+        unsigned n = g_strv_length((char **) expected);
+        const char *xml;
 
         g_assert_cmpint(sd_bus_message_read(reply, "s", &xml), >, 0);
         g_auto(GStrv) parts = g_strsplit(xml, "<node name=", -1);
-
-        va_start(expected, client);
-        for (; (path = va_arg(expected, const char *)); n++) {
-                g_autofree char *node = g_strdup_printf("<node name=\"%s\"", path + strlen(LISTENERS "/"));
+        g_assert_cmpuint(g_strv_length(parts) - 1, ==, n);
+        for (; *expected; expected++) {
+                g_autofree char *node = g_strdup_printf("<node name=\"%s\"",
+                                                        *expected + strlen(LISTENERS "/"));
 
                 if (!strstr(xml, node))
                         g_error("%s is not in: %s", node, xml);
         }
-        va_end(expected);
-        g_assert_cmpuint(g_strv_length(parts) - 1, ==, n);
 }
 
-TEST_HERE("a list has only listeners of the caller's user") {
+TEST_HERE("lists and introspection have only listeners of the caller's user") {
         g_autofree char *first = test_listen(p->owner, 0, -1, NULL);
         g_autofree char *second = test_listen(p->owner, 0, -1, NULL);
         g_autofree char *siblings = test_listen(p->sibling, 0, -1, NULL);
         g_autofree char *persistent = test_listen(p->owner, 0, -1, TEST_PERSISTENT, NULL);
-        assert_lists(p->owner, first, second, siblings, persistent, NULL);
-        assert_lists(p->sibling, first, second, siblings, persistent, NULL);
-        assert_lists(p->stranger, NULL);
-        assert_lists(p->root, first, second, siblings, persistent, NULL);
+        TestClient *clients[] = { p->owner, p->sibling, p->root };
+
+        for (size_t i = 0; i < ELEMENTS(clients); i++) {
+                assert_lists(clients[i], WORDS(first, second, siblings, persistent));
+                assert_finds(clients[i], WORDS(first, second, siblings, persistent));
+        }
+        assert_lists(p->stranger, WORDS(NULL));
+        assert_finds(p->stranger, WORDS(NULL));
 
         test_listener_call(p->owner, first, "Close");
-        assert_lists(p->owner, second, siblings, persistent, NULL);
-}
-
-TEST_HERE("introspection shows only listeners of the caller's user") {
-        g_autofree char *first = test_listen(p->owner, 0, -1, NULL);
-        g_autofree char *second = test_listen(p->owner, 0, -1, NULL);
-        g_autofree char *siblings = test_listen(p->sibling, 0, -1, NULL);
-        test_client_sync_service(p->stranger);
-        assert_lists(p->stranger, NULL);
-        assert_finds(p->owner, first, second, siblings, NULL);
-        assert_finds(p->sibling, first, second, siblings, NULL);
-        assert_finds(p->stranger, NULL);
+        assert_lists(p->owner, WORDS(second, siblings, persistent));
 }
 
 /* The first call of the connection, as with "busctl tree". */
 TEST_HERE("introspection shows all listeners to root") {
         g_autofree char *listener = test_listen(p->owner, 0, -1, NULL);
         g_autofree char *siblings = test_listen(p->sibling, 0, -1, NULL);
-        assert_finds(p->root, listener, siblings, NULL);
+        assert_finds(p->root, WORDS(listener, siblings));
 }
 
 /* ---- Strangers ---- */

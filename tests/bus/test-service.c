@@ -104,13 +104,9 @@ TEST_ALONE("a refused name is reported") {
 }
 
 TEST("--version and the property agree") {
-        g_autoptr(sd_bus_message)
-                        reply = test_call(f->client, TEST_MANAGER_PATH, "org.freedesktop.DBus.Properties",
-                                          "Get", "ss", TEST_MANAGER_INTERFACE, "Version");
-        const char *version;
+        g_autofree char *version = test_get_string(f->client, TEST_MANAGER_PATH, "Version");
         Run r = run("--version", NULL);
 
-        must(sd_bus_message_read(reply, "v", "s", &version));
         g_autofree char *expected = g_strdup_printf("tcpserversocketd %s\n", version);
         g_assert_cmpint(r.status, ==, 0);
         g_assert_cmpstr(r.out, ==, expected);
@@ -137,20 +133,13 @@ static const char session_xml[] = "<type>session</type>"
                                   "</policy>";
 
 static void set_up_session(Fixture *f, const void *data) {
-        static const char *const arguments[] = { "--user", NULL };
-
         f->bus = test_bus_new_for_user(session_xml, "nobody");
         g_autofree char *address = g_strdup_printf("DBUS_SESSION_BUS_ADDRESS=%s", test_bus_address(f->bus));
         f->service = test_service_new(
                         f->bus,
                         &(TestServiceOptions) {
-                                        .arguments = arguments,
-                                        .environment =
-                                                        (const char *const[]) {
-                                                                        address,
-                                                                        "DBUS_SYSTEM_BUS_ADDRESS=" NO_BUS,
-                                                                        NULL,
-                                                        },
+                                        .arguments = WORDS("--user"),
+                                        .environment = WORDS(address, "DBUS_SYSTEM_BUS_ADDRESS=" NO_BUS),
                         });
         f->client = test_client_new(f->bus, (uid_t) -1);
 }
@@ -242,9 +231,7 @@ static void set(TestClient *client, const char *property, const char *value) {
 }
 
 static void assert_is(TestClient *client, const char *property, const char *value) {
-        g_autofree char *now = get(client, property);
-
-        g_assert_cmpstr(now, ==, value);
+        test_assert_text(get(client, property), value);
 }
 
 static void assert_refuses(TestClient *client,
@@ -271,12 +258,12 @@ TEST_IF(test_require_root(), "the level can be changed") {
 }
 
 TEST_IF(test_require_root(), "the target can be changed") {
-        set(f->client, "LogTarget", "console");
-        assert_is(f->client, "LogTarget", "console");
-        set(f->client, "LogTarget", "journal");
-        assert_is(f->client, "LogTarget", "journal");
-        set(f->client, "LogTarget", "auto");
-        assert_is(f->client, "LogTarget", "auto");
+        static const char *const targets[] = { "console", "journal", "auto" };
+
+        for (size_t i = 0; i < ELEMENTS(targets); i++) {
+                set(f->client, "LogTarget", targets[i]);
+                assert_is(f->client, "LogTarget", targets[i]);
+        }
 }
 
 TEST_IF(test_require_root(), "wrong values and unknown properties are refused") {
