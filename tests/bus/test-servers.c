@@ -23,8 +23,6 @@ typedef struct Server {
         uint64_t cpu_usec; /* when it got Closed */
 } Server;
 
-static bool without_lifeline;
-
 static void assert_greets(uint16_t port) {
         _cleanup_close_ int peer = test_connect("127.0.0.1", port);
         char greeting[2];
@@ -41,7 +39,7 @@ static void server_start(Server *server, Fixture *f, const char *program, unsign
                         *name = g_strdup_printf("server-%u", n), *directory = test_make_directory(name);
         const char *const environment[] = { address, NULL };
         g_autofree char *fifo = g_build_filename(directory, "fifo", NULL);
-        const char *const argv[] = { program, without_lifeline ? NULL : "cat", fifo, NULL };
+        const char *const argv[] = { program, "cat", fifo, NULL };
 
         g_assert_no_errno(mkfifo(fifo, 0600));
         server->command = open(fifo, O_RDWR | O_CLOEXEC);
@@ -103,8 +101,6 @@ static void end(Fixture *f, Server *server, End end) {
                 break;
 
         case LIFELINE:
-                if (without_lifeline)
-                        return;
                 server->command = close_fd(server->command);
                 test_wait_for(!test_service_is_listening(f->service, server->port));
                 break;
@@ -165,10 +161,7 @@ TEST("a server of asyncio stops without a warning and without work") {
 }
 
 TEST("a server of socketserver stops without a warning and without work") {
-        /* Until the service asks the bus: a client in a blocking call gets no second descriptor. */
-        without_lifeline = true;
         assert_script_stops_quietly(f, "serve-socketserver.py", "import dbus, gi");
-        without_lifeline = false;
 }
 
 TEST("a QTcpServer stops without a warning and without work") {
