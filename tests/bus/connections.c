@@ -83,12 +83,11 @@ void test_clog(TestClient *client, TestBus *bus) {
         for (unsigned i = 0; i < 8; i++) {
                 g_autoptr(sd_bus_message) message = NULL;
 
-                g_assert_cmpint(sd_bus_message_new_signal(test_client_bus(sender), &message, "/test",
-                                                          "test.Test", "Test"),
-                                >=, 0);
-                g_assert_cmpint(sd_bus_message_set_destination(message, test_client_name(client)), >=, 0);
-                g_assert_cmpint(sd_bus_message_append_array(message, 'y', padding, sizeof(padding)), >=, 0);
-                g_assert_cmpint(sd_bus_send(test_client_bus(sender), message, NULL), >=, 0);
+                must(sd_bus_message_new_signal(test_client_bus(sender), &message, "/test", "test.Test",
+                                               "Test"));
+                must(sd_bus_message_set_destination(message, test_client_name(client)));
+                must(sd_bus_message_append_array(message, 'y', padding, sizeof(padding)));
+                must(sd_bus_send(test_client_bus(sender), message, NULL));
         }
         test_client_sync(sender);
 }

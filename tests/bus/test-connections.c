@@ -2,14 +2,8 @@
 
 /* What a connection can carry; what Close() ends and what it leaves alone. */
 
-#include <poll.h>
 #include <sched.h>
-#include <signal.h>
-#include <stdio.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include "base/macros.h"
 #include "bus/fixture.h"
 
 #define CHUNK (64U * 1024 + 3)
@@ -115,19 +109,14 @@ static void start_close(TestClient *client, const TestAccepted *accepted, void *
 
 TEST("a listener may be closed in the handler of its own signal") {
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
-        _cleanup_close_ int peer = -EBADF;
-        g_autoptr(TestAccepted) accepted = NULL;
-        g_autoptr(TestNotice) closed = NULL;
         g_autoptr(TestCall) close_call = NULL;
         uint16_t port = test_get_port(f->client, listener);
 
         test_client_on_accepted(f->client, start_close, &close_call);
-        peer = test_connect("::1", port);
-        accepted = test_client_wait_accepted(f->client);
+        _cleanup_close_ int peer = test_connect("::1", port);
+        g_autoptr(TestAccepted) accepted = test_client_wait_accepted(f->client);
         g_assert_null(test_call_error(close_call));
-        closed = test_client_wait_closed(f->client);
-        g_assert_cmpstr(closed->listener, ==, listener);
-        g_assert_cmpstr(closed->reason, ==, "owner");
+        test_client_expect_closed(f->client, listener, "owner");
         test_client_sync_service(f->client);
         g_assert_cmpuint(test_client_count_signals(f->client, "Closed"), ==, 1);
 
@@ -138,7 +127,7 @@ TEST("a listener may be closed in the handler of its own signal") {
 /* A connection that was reset may arrive, for the client to find that out, or not. */
 TEST("peers that disconnect before accept() do not affect others") {
         const struct linger reset = { .l_onoff = 1, .l_linger = 0 };
-        g_autofree char *listener = test_listen(f->client, 0, -1, "paused", "b", true, NULL);
+        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PAUSED, NULL);
         uint16_t port = test_get_port(f->client, listener);
         _cleanup_close_ int rude = test_connect("::1", port), polite = test_connect("::1", port),
                             patient = test_connect("::1", port);
@@ -179,7 +168,7 @@ TEST("peers that disconnect before accept() do not affect others") {
 }
 
 TEST("Close ends undelivered connections") {
-        g_autofree char *listener = test_listen(f->client, 0, -1, "paused", "b", true, NULL);
+        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PAUSED, NULL);
         _cleanup_close_ int peer = test_connect("::1", test_get_port(f->client, listener));
 
         test_listener_call(f->client, listener, "Close");
@@ -221,27 +210,20 @@ TEST_OF("the port is free before Close is answered", Fixture, f, set_up_in_turns
 }
 
 static bool has_time_wait(uint16_t port) {
-        g_autofree char *table = NULL, *pattern = NULL;
+        g_autofree char *table = NULL;
 
         g_assert_true(g_file_get_contents("/proc/self/net/tcp6", &table, NULL, NULL));
-        pattern = g_strdup_printf("^ *\\d+: [0-9A-F]+:%04X [0-9A-F]+:[0-9A-F]+ 06 ", port);
+        g_autofree char *pattern = g_strdup_printf("^ *\\d+: [0-9A-F]+:%04X [0-9A-F]+:[0-9A-F]+ 06 ", port);
         return g_regex_match_simple(pattern, table, G_REGEX_MULTILINE, 0);
 }
 
 /* This end closes first, so this end has it in TIME_WAIT; another connection is still in use. */
-TEST("the same port can be listened on again at once") {
-        g_autofree char *first = NULL, *second = NULL;
-        _cleanup_close_ int old = -EBADF, living = -EBADF, new = -EBADF;
-        g_autoptr(TestAccepted) old_accepted = NULL, living_accepted = NULL, new_accepted = NULL;
-
-        if (!test_require_private_network())
-                return;
-
-        first = test_listen(f->client, PORT, -1, NULL);
-        old = test_connect("::1", PORT);
-        old_accepted = test_client_wait_accepted(f->client);
-        living = test_connect("::1", PORT);
-        living_accepted = test_client_wait_accepted(f->client);
+TEST_IF(test_require_private_network(), "the same port can be listened on again at once") {
+        g_autofree char *first = test_listen(f->client, PORT, -1, NULL);
+        _cleanup_close_ int old = test_connect("::1", PORT);
+        g_autoptr(TestAccepted) old_accepted = test_client_wait_accepted(f->client);
+        _cleanup_close_ int living = test_connect("::1", PORT);
+        g_autoptr(TestAccepted) living_accepted = test_client_wait_accepted(f->client);
 
         old_accepted->socket = close_fd(old_accepted->socket);
         g_assert_cmpint(test_wait_end(old), ==, 0);
@@ -249,12 +231,10 @@ TEST("the same port can be listened on again at once") {
         test_wait_for(has_time_wait(PORT));
 
         test_listener_call(f->client, first, "Close");
-        second = test_listen(f->client, PORT, -1, NULL);
+        g_autofree char *second = test_listen(f->client, PORT, -1, NULL);
         g_assert_cmpstr(second, !=, first);
-        new = test_connect("::1", PORT);
-        new_accepted = test_client_wait_accepted(f->client);
-        g_assert_cmpstr(new_accepted->listener, ==, second);
-        test_assert_connected(new, new_accepted->socket);
+        _cleanup_close_ int new = test_connect("::1", PORT);
+        test_client_expect_peer(f->client, second, new);
         test_assert_connected(living, living_accepted->socket);
 }
 
@@ -272,7 +252,7 @@ static void make_linger(int fd) {
 /* With acknowledge, the service has the last copy. */
 TEST("a descriptor with SO_LINGER does not block the service") {
         g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
-        g_autofree char *listener = test_listen(f->client, 0, -1, "acknowledge", "b", true, NULL);
+        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_ACKNOWLEDGE, NULL);
         _cleanup_close_ G_GNUC_UNUSED int peer = test_connect("::1", test_get_port(f->client, listener));
         TestAccepted *accepted = test_client_wait_accepted(f->client);
 
@@ -290,14 +270,14 @@ TEST("calls are answered while many listeners accept") {
                 PEERS = 100,
                 CALLS = 6
         };
-        static const char *const none[] = { "255.255.255.255", NULL };
         char *listeners[LISTENERS];
         uint16_t ports[LISTENERS];
         TestCall *calls[CALLS];
         uint64_t refused;
 
         for (unsigned i = 0; i < LISTENERS; i++) {
-                listeners[i] = test_listen(f->client, 0, PEERS, "allowFrom", "as", none, NULL);
+                listeners[i] = test_listen(f->client, 0, PEERS, "allowFrom", "as", WORDS("255.255.255.255"),
+                                           NULL);
                 ports[i] = test_get_port(f->client, listeners[i]);
         }
 
@@ -310,14 +290,14 @@ TEST("calls are answered while many listeners accept") {
                 sd_bus_message *m = test_message_new(f->client, listeners[0],
                                                      "org.freedesktop.DBus.Properties", "Get");
 
-                g_assert_cmpint(sd_bus_message_append(m, "ss", TEST_LISTENER_INTERFACE, "Refused"), >=, 0);
+                must(sd_bus_message_append(m, "ss", TEST_LISTENER_INTERFACE, "Refused"));
                 calls[i] = test_call_start(f->client, m);
         }
         test_client_sync(f->client);
         g_assert_no_errno(kill(test_service_pid(f->service), SIGCONT));
 
         /* In a turn it takes 16 at the most, and has one for each call otherwise. */
-        g_assert_cmpint(sd_bus_message_read(test_call_wait(calls[CALLS - 1]), "v", "t", &refused), >=, 0);
+        must(sd_bus_message_read(test_call_wait(calls[CALLS - 1]), "v", "t", &refused));
         g_assert_cmpuint(refused, <=, 2 * 16);
 
         for (unsigned i = 0; i < CALLS; i++)

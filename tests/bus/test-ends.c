@@ -3,7 +3,6 @@
 /* The ends of owners, of the service and of the bus, owners that stall, and their connections. */
 
 #include "bus/fixture.h"
-#include "bus/kernel.h"
 
 #define PEERS 28U
 
@@ -159,35 +158,32 @@ TEST("an unread connection outlives its listener") {
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         g_autoptr(TestClient) observer = test_client_new(f->bus, (uid_t) -1);
         uint16_t port = test_get_port(f->client, listener);
-        _cleanup_close_ int peer = -EBADF;
-        g_autoptr(TestAccepted) accepted = NULL;
 
         test_clog(f->client, f->bus);
-        peer = test_connect("::1", port);
+        _cleanup_close_ int peer = test_connect("::1", port);
         test_wait_for(test_service_count_queued(f->service, port) == 0);
-        test_call_free(test_call_start(f->client, test_message_new(f->client, listener,
-                                                                   TEST_LISTENER_INTERFACE, "Close")));
+        test_call_free(test_call_start(
+                        f->client, test_message_new(f->client, listener, TEST_LISTENER_INTERFACE, "Close")));
         test_wait_for(test_service_count_fds(f->service) == fds);
         test_client_sync_service(observer);
 
         test_client_set_stalled(f->client, false);
-        accepted = test_client_wait_accepted(f->client);
+        g_autoptr(TestAccepted) accepted = test_client_wait_accepted(f->client);
         assert_carries(peer, accepted);
 }
 
 TEST("unread connections of a closed listener count in the limit of the client") {
-        g_autofree char *closed = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
-        g_autofree char *next = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
+        g_autofree char *closed = test_listen(f->client, 0, -1, TEST_PERSISTENT, NULL);
+        g_autofree char *next = test_listen(f->client, 0, -1, TEST_PERSISTENT, NULL);
         g_autoptr(TestClient) observer = test_client_new(f->bus, (uid_t) -1);
         uint16_t closed_port = test_get_port(f->client, closed), next_port = test_get_port(f->client, next);
-        _cleanup_close_ int peer = -EBADF;
         int peers[PEERS];
 
         test_clog(f->client, f->bus);
         connect_all(closed_port, peers);
         test_wait_for(test_service_count_queued(f->service, closed_port) == PEERS - test_get_window());
         test_listener_call(observer, closed, "Close");
-        peer = test_connect("::1", next_port);
+        _cleanup_close_ int peer = test_connect("::1", next_port);
         test_settle(observer);
         g_assert_cmpuint(test_get_u64(observer, next, "Accepted"), ==, 0);
 
@@ -238,7 +234,7 @@ TEST("stalled clients do not delay another") {
 
 static void shut_down(Fixture *f, int signal_number) {
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
-        g_autofree char *paused = test_listen(f->client, 0, -1, "paused", "b", true, NULL);
+        g_autofree char *paused = test_listen(f->client, 0, -1, TEST_PAUSED, NULL);
         uint16_t port = test_get_port(f->client, listener), paused_port = test_get_port(f->client, paused);
         _cleanup_close_ int peer = test_connect("::1", port), queued = test_connect("::1", paused_port);
         g_autoptr(TestAccepted) accepted = test_client_wait_accepted(f->client);

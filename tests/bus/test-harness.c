@@ -91,17 +91,15 @@ TEST_HERE("a stalled client neither reads nor answers") {
 }
 
 TEST_HERE("a silent client answers no Ping") {
-        g_autoptr(TestCall) first = NULL, second = NULL;
-
         test_client_set_silent(h->client, true);
-        first = ping(h);
+        g_autoptr(TestCall) first = ping(h);
         test_client_sync(h->service);
         send_accepted(h, 1, STDERR_FILENO);
         test_accepted_free(test_client_wait_accepted(h->client));
         g_assert_false(test_call_is_done(first));
 
         test_client_set_silent(h->client, false);
-        second = ping(h);
+        g_autoptr(TestCall) second = ping(h);
         g_assert_null(test_call_error(second));
 }
 

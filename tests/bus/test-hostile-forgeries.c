@@ -2,15 +2,9 @@
 
 /* What no library sends: replies without calls, forged signals, and signals to the service. */
 
-#include <fcntl.h>
-#include <poll.h>
-#include <string.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
-#include <unistd.h>
 
-#include "base/macros.h"
 #include "bus/hostile.h"
 #include "fuzz/message.h"
 
@@ -104,7 +98,7 @@ HOSTILE_TEST("forged replies and signals are ignored") {
         FuzzMessage *m = g_new0(FuzzMessage, 1);
         int fd = -EBADF;
 
-        for (uint32_t n = 0; !h->skipped && n < 4000; n++) {
+        for (uint32_t n = 0; n < 4000; n++) {
                 char byte;
 
                 if (fd < 0)
@@ -130,7 +124,7 @@ static int count_signal(sd_bus_message *message, void *userdata, sd_bus_error *e
         unsigned *counts = userdata;
         uint8_t type;
 
-        g_assert_cmpint(sd_bus_message_get_type(message, &type), >=, 0);
+        must(sd_bus_message_get_type(message, &type));
         if (type == SD_BUS_MESSAGE_SIGNAL &&
             g_strcmp0(sd_bus_message_get_interface(message), "com.example") == 0)
                 counts[0]++;
@@ -140,8 +134,6 @@ static int count_signal(sd_bus_message *message, void *userdata, sd_bus_error *e
 }
 
 static void tear_down_signals(Hostile *h, const void *data) {
-        if (h->skipped)
-                return;
         hostile_free_attackers(h);
         g_clear_pointer(&h->polkit, test_client_free);
         g_clear_pointer(&h->listener, g_free);
@@ -150,15 +142,12 @@ static void tear_down_signals(Hostile *h, const void *data) {
 
 /* A client that owns the service's name receives no signals of others. */
 TEST_OF("clients cannot send signals to the service", Hostile, h, hostile_set_up, tear_down_signals, NULL) {
-        g_autoptr(TestClient) stand_in = NULL;
         unsigned counts[2] = {};
 
-        if (h->skipped)
-                return;
         g_clear_pointer(&h->fixture.service, test_service_free);
         test_wait_for(!test_bus_service_owner(h->fixture.bus));
-        stand_in = test_client_new(h->fixture.bus, (uid_t) -1);
-        g_assert_cmpint(sd_bus_add_filter(test_client_bus(stand_in), NULL, count_signal, counts), >=, 0);
+        g_autoptr(TestClient) stand_in = test_client_new(h->fixture.bus, (uid_t) -1);
+        must(sd_bus_add_filter(test_client_bus(stand_in), NULL, count_signal, counts));
         test_client_match_everything(stand_in);
 
         for (unsigned n = 0; n < 2; n++) {
@@ -167,11 +156,10 @@ TEST_OF("clients cannot send signals to the service", Hostile, h, hostile_set_up
                 /* First without the name, which proves that it would arrive. */
                 if (n == 1)
                         test_call_driver(stand_in, "RequestName", "su", TEST_BUS_NAME, 0);
-                g_assert_cmpint(sd_bus_message_new_signal(test_client_bus(h->attackers[0]), &m,
-                                                          "/com/example", "com.example", "Signal"),
-                                >=, 0);
-                g_assert_cmpint(sd_bus_message_set_destination(m, test_client_name(stand_in)), >=, 0);
-                g_assert_cmpint(sd_bus_send(test_client_bus(h->attackers[0]), m, NULL), >=, 0);
+                must(sd_bus_message_new_signal(test_client_bus(h->attackers[0]), &m, "/com/example",
+                                               "com.example", "Signal"));
+                must(sd_bus_message_set_destination(m, test_client_name(stand_in)));
+                must(sd_bus_send(test_client_bus(h->attackers[0]), m, NULL));
                 if (n == 0)
                         test_wait_for(counts[0] == 1);
         }
@@ -179,9 +167,8 @@ TEST_OF("clients cannot send signals to the service", Hostile, h, hostile_set_up
         /* What comes later is there, so that it was not slow. */
         g_autoptr(sd_bus_message) call = test_message_new(h->attackers[0], TEST_MANAGER_PATH,
                                                           TEST_MANAGER_INTERFACE, "Listen");
-        g_assert_cmpint(sd_bus_send(test_client_bus(h->attackers[0]), call, NULL), >=, 0);
+        must(sd_bus_send(test_client_bus(h->attackers[0]), call, NULL));
         test_wait_for(counts[1] == 1);
         g_assert_cmpuint(counts[0], ==, 1);
         g_clear_pointer(&stand_in, test_client_free);
 }
-

@@ -2,20 +2,15 @@
 
 /* Clients that take no descriptors, answer no Ping, or do not read. */
 
-#include <sys/socket.h>
-
-#include "base/macros.h"
 #include "bus/fixture.h"
-#include "bus/kernel.h"
 
 /* Another client is served as ever. */
 static void assert_unimpressed(TestClient *client) {
         g_autofree char *listener = test_listen(client, 0, -1, NULL);
-        Peers peers = {};
+        _cleanup_(peers_done) Peers peers = {};
 
         peers_connect(&peers, test_get_port(client, listener), 3);
         peers_take(&peers, client, 1, 3);
-        peers_done(&peers);
 }
 
 /* ---- Descriptors ---- */
@@ -53,38 +48,32 @@ TEST("no method that sends a descriptor works for a client without them") {
         g_autoptr(TestClient) poor = test_client_new_full(f->bus, (uid_t) -1, TEST_CLIENT_NO_FDS);
 
         for (size_t i = 0; i < ELEMENTS(methods); i++) {
-                g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, "delivery",
-                                                        "s", methods[i].delivery, NULL);
-                _cleanup_close_ int fd = -EBADF;
+                g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT, "delivery", "s",
+                                                        methods[i].delivery, NULL);
 
                 assert_not_supported(test_listener_call_fails(poor, listener, methods[i].member));
                 assert_not_supported(test_listener_call_fails(poor, listener, "Adopt"));
-                fd = test_listener_call_fd(f->client, listener, methods[i].member);
+                _cleanup_close_ int fd = test_listener_call_fd(f->client, listener, methods[i].member);
         }
 }
 
 /* ---- Clients that do not answer or do not read ---- */
 
 TEST("a client that answers no Ping gets all connections") {
-        g_autofree char *listener = NULL;
-        Peers peers = {};
+        _cleanup_(peers_done) Peers peers = {};
 
         test_client_set_silent(f->client, true);
-        listener = test_listen(f->client, 0, -1, NULL);
+        g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         peers_connect(&peers, test_get_port(f->client, listener), ELEMENTS(peers.fds));
         peers_take(&peers, f->client, 1, peers.n);
         test_assert_counters(f->client, listener, peers.n, peers.n);
-        peers_done(&peers);
 }
 
 /* The client closes each connection at once. */
 TEST("peers of a silent client see the end of their connections") {
-        g_autofree char *listener = NULL;
-        uint16_t port;
-
         test_client_set_silent(f->client, true);
-        listener = test_listen(f->client, 0, -1, NULL);
-        port = test_get_port(f->client, listener);
+        g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
+        uint16_t port = test_get_port(f->client, listener);
         for (unsigned i = 0; i < 50; i++) {
                 _cleanup_close_ int peer = test_connect("::1", port);
 
@@ -95,10 +84,10 @@ TEST("peers of a silent client see the end of their connections") {
 
 TEST("a client that does not read is sent its share, and the rest when it reads") {
         g_autoptr(TestClient) observer = test_client_new(f->bus, (uid_t) -1);
-        g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
+        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT, NULL);
         uint16_t port = test_get_port(f->client, listener);
         unsigned window = test_get_window();
-        Peers peers = {};
+        _cleanup_(peers_done) Peers peers = {};
 
         test_clog(f->client, f->bus);
         peers_connect(&peers, port, window + 5);
@@ -112,14 +101,12 @@ TEST("a client that does not read is sent its share, and the rest when it reads"
         test_client_set_stalled(f->client, false);
         peers_take(&peers, f->client, 1, peers.n);
         test_assert_counters(observer, listener, peers.n, peers.n);
-        peers_done(&peers);
 }
 
 /* Acknowledged, but never read: all of it waits in the bus. The bus would stop reading from the service. */
 TEST("acknowledging unread connections does not affect others") {
         g_autoptr(TestClient) liar = test_client_new(f->bus, (uid_t) -1);
-        g_autofree char *listener = test_listen(liar, 0, -1, "acknowledge", "b", true, "persistent", "b",
-                                                true, NULL);
+        g_autofree char *listener = test_listen(liar, 0, -1, TEST_ACKNOWLEDGE, TEST_PERSISTENT, NULL);
         uint16_t port = test_get_port(liar, listener);
 
         test_client_set_stalled(liar, true);
@@ -128,9 +115,9 @@ TEST("acknowledging unread connections does not affect others") {
                 sd_bus_message *message = test_message_new(liar, listener, TEST_LISTENER_INTERFACE,
                                                            "Acknowledge");
 
-                g_assert_cmpint(sd_bus_message_append(message, "t", serial), >=, 0);
-                g_assert_cmpint(sd_bus_message_set_expect_reply(message, false), >=, 0);
-                g_assert_cmpint(sd_bus_send(NULL, message, NULL), >=, 0);
+                must(sd_bus_message_append(message, "t", serial));
+                must(sd_bus_message_set_expect_reply(message, false));
+                must(sd_bus_send(NULL, message, NULL));
                 sd_bus_message_unref(message);
                 test_client_sync_service(f->client);
         }

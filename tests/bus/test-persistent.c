@@ -32,7 +32,7 @@ static void assert_next(Fixture *f, int peer, uint64_t serial, const char *text)
 }
 
 TEST("the port stays when the owner leaves") {
-        g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
+        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT, NULL);
         uint16_t port = test_get_port(f->client, listener);
 
         g_assert_true(test_get_bool(f->client, listener, "Persistent"));
@@ -53,7 +53,7 @@ TEST("the port does not stay without the option") {
 }
 
 TEST("another connection adopts the listener and gets its queue") {
-        g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
+        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT, NULL);
         uint16_t port = test_get_port(f->client, listener);
         unsigned fds = test_service_count_fds(f->service);
 
@@ -81,7 +81,7 @@ TEST("another connection adopts the listener and gets its queue") {
 
 /* dbus-broker takes messages over for the owner, and drops them with it. */
 TEST("connections that wait in dbus-daemon are delivered again") {
-        g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
+        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT, NULL);
         g_autoptr(TestClient) observer = test_client_new(f->bus, (uid_t) -1);
         uint16_t port = test_get_port(f->client, listener);
 
@@ -106,8 +106,7 @@ TEST("connections that wait in dbus-daemon are delivered again") {
 }
 
 TEST("unacknowledged connections are delivered again") {
-        g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, "acknowledge", "b",
-                                                true, NULL);
+        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT, TEST_ACKNOWLEDGE, NULL);
         uint16_t port = test_get_port(f->client, listener);
         _cleanup_close_ int a = test_connect_and_say(port, "first"), b = test_connect_and_say(port, "second"),
                             c = test_connect_and_say(port, "third");
@@ -130,8 +129,7 @@ TEST("unacknowledged connections are delivered again") {
 
 /* Whether the last owner has read them or not. */
 TEST("connections are delivered again in order") {
-        g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, "acknowledge", "b",
-                                                true, NULL);
+        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT, TEST_ACKNOWLEDGE, NULL);
         uint16_t port = test_get_port(f->client, listener);
         TestClient *observer = test_client_new(f->bus, (uid_t) -1);
         _cleanup_close_ int a = test_connect_and_say(port, "first"), b = -EBADF, c = -EBADF;
@@ -155,7 +153,7 @@ TEST("connections are delivered again in order") {
 }
 
 TEST("a listener with an owner cannot be adopted") {
-        g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
+        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT, NULL);
         g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
 
         test_assert_text(test_listener_call_fails(other, listener, "Adopt"), HAS_OWNER);
@@ -167,7 +165,7 @@ TEST("a listener with an owner cannot be adopted") {
 }
 
 TEST("a listener is adopted once") {
-        g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
+        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT, NULL);
         g_autoptr(TestClient) late = test_client_new(f->bus, (uid_t) -1);
 
         replace_client(f, listener);
@@ -177,8 +175,8 @@ TEST("a listener is adopted once") {
 }
 
 TEST("another connection of the user may close it") {
-        g_autofree char *owned = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
-        g_autofree char *left = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
+        g_autofree char *owned = test_listen(f->client, 0, -1, TEST_PERSISTENT, NULL);
+        g_autofree char *left = test_listen(f->client, 0, -1, TEST_PERSISTENT, NULL);
         uint16_t owned_port = test_get_port(f->client, owned), left_port = test_get_port(f->client, left);
         g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
 
@@ -194,7 +192,7 @@ TEST("another connection of the user may close it") {
 }
 
 TEST("another connection of the user may pause it") {
-        g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, NULL);
+        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT, NULL);
         uint16_t port = test_get_port(f->client, listener);
 
         replace_client(f, listener);
@@ -212,8 +210,7 @@ TEST("another connection of the user may pause it") {
 
 /* A listener without an owner accepts nothing, also after Resume. */
 TEST("nothing is accepted without an owner") {
-        g_autofree char *listener = test_listen(f->client, 0, -1, "persistent", "b", true, "paused", "b",
-                                                true, NULL);
+        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT, TEST_PAUSED, NULL);
         _cleanup_close_ int peer = test_connect_and_say(test_get_port(f->client, listener), "patience");
 
         replace_client(f, listener);

@@ -114,7 +114,7 @@ TEST("the backlog is at most somaxconn") {
 TEST("a full backlog takes no more, and is delivered in order after Resume") {
         g_autofree char *listener = test_listen(f->client, 0, 2, TEST_PAUSED, NULL);
         uint16_t port = test_get_port(f->client, listener);
-        Peers peers = {};
+        _cleanup_(peers_done) Peers peers = {};
 
         peers_connect(&peers, port, 3);
         g_assert_cmpuint(test_service_count_queued(f->service, port), ==, 3);
@@ -123,7 +123,6 @@ TEST("a full backlog takes no more, and is delivered in order after Resume") {
 
         test_listener_call(f->client, listener, "Resume");
         peers_take(&peers, f->client, 1, 3);
-        peers_done(&peers);
 }
 
 static void assert_in_use(Fixture *f, TestClient *client, const char *address, uint16_t port) {

@@ -119,7 +119,7 @@ TEST("a peer is allowed by any of several prefixes") {
 /* A refused one is neither held back by the client's credit nor by the rate of the others. */
 TEST("refusing peers does not wait for the rate or the window") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "allowFrom", "as", WORDS("::1"),
-                                                "acknowledge", "b", true, "acceptRate", "u", 1, NULL);
+                                                TEST_ACKNOWLEDGE, "acceptRate", "u", 1, NULL);
         uint16_t port = test_get_port(f->client, listener);
         uint64_t start = test_now();
 
@@ -252,4 +252,3 @@ TEST("acceptRate does not delay other listeners") {
                 test_assert_connected(another, their_accepted->socket);
         }
 }
-

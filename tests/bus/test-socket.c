@@ -2,17 +2,11 @@
 
 /* Delivery "socket": the client accepts by itself, until the listener ends. */
 
-#include <fcntl.h>
 #include <linux/filter.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <poll.h>
-#include <signal.h>
-#include <sys/socket.h>
 
-#include "base/macros.h"
 #include "bus/fixture.h"
-#include "bus/kernel.h"
 
 #define ALREADY_TAKEN "org.example.TCPServerSocket.Error.AlreadyTaken"
 
@@ -23,10 +17,8 @@ static int take_socket(TestClient *client, const char *listener) {
 }
 
 static int accept_one(int socket) {
-        int fd;
-
         (void) test_wait_fd(socket, POLLIN);
-        fd = accept4(socket, NULL, NULL, SOCK_CLOEXEC);
+        int fd = accept4(socket, NULL, NULL, SOCK_CLOEXEC);
         g_assert_no_errno(fd);
         return fd;
 }
@@ -60,18 +52,17 @@ static Copy copy_new(TestClient *client, const char *listener) {
 static void assert_unreachable(uint16_t port) {
         static const char *const addresses[] = { "::1", "127.0.0.1" };
         int fds[ELEMENTS(addresses)];
-        uint64_t deadline;
 
         for (size_t i = 0; i < ELEMENTS(fds); i++)
                 fds[i] = test_connect_start(NULL, addresses[i], port);
-        deadline = test_deadline(1000);
+        uint64_t deadline = test_deadline(1000);
         for (size_t i = 0; i < ELEMENTS(fds); i++) {
                 struct pollfd poll_fd = { .fd = fds[i], .events = POLLOUT };
 
                 if (fds[i] < 0)
                         continue;
                 while (poll(&poll_fd, 1, 0) == 0 && test_now() < deadline)
-                        g_assert_cmpint(sd_event_run(test_event(), 1000), >=, 0);
+                        must(sd_event_run(test_event(), 1000));
                 if (poll_fd.revents != 0)
                         g_assert_cmpint(test_get_socket_option(fds[i], SOL_SOCKET, SO_ERROR), ==,
                                         ECONNREFUSED);
@@ -200,8 +191,9 @@ TEST("TakeSocket fails while dbus-daemon has no room for it") {
                 test_wait_for(test_service_count_queued(f->service, port) == 0);
         }
 
-        g_autofree char *error = test_call_fails(f->client, &text, listener, TEST_LISTENER_INTERFACE, "TakeSocket", "");
-        g_assert_cmpstr(error, ==, SD_BUS_ERROR_LIMITS_EXCEEDED);
+        test_assert_text(test_call_fails(f->client, &text, listener, TEST_LISTENER_INTERFACE, "TakeSocket",
+                                         ""),
+                         SD_BUS_ERROR_LIMITS_EXCEEDED);
         g_assert_nonnull(strstr(text, "MaxUnacknowledged"));
 
         for (size_t i = 0; i < ELEMENTS(n_taken); i++) {
@@ -212,19 +204,17 @@ TEST("TakeSocket fails while dbus-daemon has no room for it") {
 }
 
 TEST("a socket is taken once") {
-        g_autofree char *listener = test_listen(f->client, 0, -1, SOCKET, NULL), *again = NULL, *after = NULL;
+        g_autofree char *listener = test_listen(f->client, 0, -1, SOCKET, NULL);
         _cleanup_close_ int socket = take_socket(f->client, listener);
 
-        again = test_listener_call_fails(f->client, listener, "TakeSocket");
-        g_assert_cmpstr(again, ==, ALREADY_TAKEN);
+        test_assert_text(test_listener_call_fails(f->client, listener, "TakeSocket"), ALREADY_TAKEN);
         assert_accepts(socket, test_get_port(f->client, listener));
         socket = close_fd(socket);
-        after = test_listener_call_fails(f->client, listener, "TakeSocket");
-        g_assert_cmpstr(after, ==, ALREADY_TAKEN);
+        test_assert_text(test_listener_call_fails(f->client, listener, "TakeSocket"), ALREADY_TAKEN);
 }
 
 TEST("another connection of the user may take a persistent socket") {
-        g_autofree char *persistent = test_listen(f->client, 0, -1, SOCKET, "persistent", "b", true, NULL);
+        g_autofree char *persistent = test_listen(f->client, 0, -1, SOCKET, TEST_PERSISTENT, NULL);
         g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
         _cleanup_close_ int socket = take_socket(other, persistent);
 
@@ -233,7 +223,7 @@ TEST("another connection of the user may take a persistent socket") {
 
 /* A program that restarts takes it again, with what has queued meanwhile. */
 TEST("the next owner takes a persistent socket again") {
-        g_autofree char *listener = test_listen(f->client, 0, -1, SOCKET, "persistent", "b", true, NULL);
+        g_autofree char *listener = test_listen(f->client, 0, -1, SOCKET, TEST_PERSISTENT, NULL);
         uint16_t port = test_get_port(f->client, listener);
         _cleanup_close_ int socket = take_socket(f->client, listener), peer = -EBADF, fd = -EBADF;
 
@@ -271,7 +261,7 @@ static void end_and_assert_revoked(Fixture *f, End end) {
         g_autofree char *listener = test_listen(f->client, test_free_port(), -1, SOCKET, "persistent", "b",
                                                 end == CLOSE_BY_ROOT, NULL);
         g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
-        Copy c = copy_new(f->client, listener);
+        _cleanup_(copy_done) Copy c = copy_new(f->client, listener);
 
         if (end == CLOSE)
                 test_listener_call(f->client, listener, "Close");
@@ -285,14 +275,10 @@ static void end_and_assert_revoked(Fixture *f, End end) {
                 test_listener_call(other, listener, "Close");
 
         if (reasons[end]) {
-                g_autoptr(TestNotice) closed = test_client_wait_closed(f->client);
-
-                g_assert_cmpstr(closed->listener, ==, listener);
-                g_assert_cmpstr(closed->reason, ==, reasons[end]);
+                test_client_expect_closed(f->client, listener, reasons[end]);
         } else
                 test_wait_for(!test_service_is_listening(f->service, c.port));
         copy_assert_revoked(&c);
-        copy_done(&c);
 }
 
 TEST("Close revokes the socket") {
@@ -329,15 +315,13 @@ typedef struct Grace {
 
 /* The other client may close it because it is of the same user. */
 static void grace_start(Fixture *f, Grace *g) {
-        g_autoptr(TestNotice) closed = NULL;
-
         g->other = test_client_new(f->bus, (uid_t) -1);
-        g->listener = test_listen(f->client, test_free_port(), -1, SOCKET, "persistent", "b", true, NULL);
+        g->listener = test_listen(f->client, test_free_port(), -1, SOCKET, TEST_PERSISTENT, NULL);
         g->port = test_get_port(f->client, g->listener);
         g->socket = take_socket(f->client, g->listener);
         g->close = test_call_start(g->other,
                                    test_message_new(g->other, g->listener, TEST_LISTENER_INTERFACE, "Close"));
-        closed = test_client_wait_closed(f->client);
+        g_autoptr(TestNotice) closed = test_client_wait_closed(f->client);
         g_assert_cmpstr(closed->listener, ==, g->listener);
         g->start = test_now();
 }
@@ -396,20 +380,18 @@ TEST("the owner is told before its socket is revoked") {
 
 TEST("in the grace period, the listener does not exist for callers") {
         g_auto(Grace) g = {};
-        g_autofree char *error = NULL, *property = NULL;
 
         grace_start(f, &g);
         assert_no_such_listener(f->client, g.listener, "TakeSocket");
         assert_no_such_listener(f->client, g.listener, "Adopt");
         assert_no_such_listener(g.other, g.listener, "Adopt");
         assert_no_such_listener(g.other, g.listener, "Close");
-        property = test_call_fails(f->client, NULL, g.listener, "org.freedesktop.DBus.Properties", "Get",
-                                   "ss", TEST_LISTENER_INTERFACE, "LocalPort");
-        g_assert_cmpstr(property, ==, SD_BUS_ERROR_UNKNOWN_OBJECT);
+        test_assert_text(test_call_fails(f->client, NULL, g.listener, "org.freedesktop.DBus.Properties",
+                                         "Get", "ss", TEST_LISTENER_INTERFACE, "LocalPort"),
+                         SD_BUS_ERROR_UNKNOWN_OBJECT);
         g_assert_false(is_listed(f->client, g.listener));
         g_assert_false(is_listed(g.other, g.listener));
-        error = test_listen_fails(g.other, NULL, g.port, -1, NULL);
-        g_assert_cmpstr(error, ==, SD_BUS_ERROR_ADDRESS_IN_USE);
+        test_assert_text(test_listen_fails(g.other, NULL, g.port, -1, NULL), SD_BUS_ERROR_ADDRESS_IN_USE);
         g_assert_false(test_call_is_done(g.close));
 }
 
@@ -451,8 +433,7 @@ TEST("without a taken socket, there is no grace period") {
         bool was_cut = false;
 
         for (unsigned attempt = 0; !was_cut && attempt < 10; attempt++) {
-                g_autofree char *listener = test_listen(f->client, 0, -1, SOCKET, "persistent", "b", true,
-                                                        NULL);
+                g_autofree char *listener = test_listen(f->client, 0, -1, SOCKET, TEST_PERSISTENT, NULL);
                 g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
                 Grace g = { .start = test_now() };
 
@@ -466,22 +447,20 @@ TEST("without a taken socket, there is no grace period") {
 TEST("a service that stops tells the owners before it revokes their sockets") {
         g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
         g_autofree char *a = test_listen(f->client, 0, -1, SOCKET, NULL),
-                        *b = test_listen(other, 0, -1, SOCKET, NULL), *error = NULL;
+                        *b = test_listen(other, 0, -1, SOCKET, NULL);
         uint16_t port_a = test_get_port(f->client, a), port_b = test_get_port(other, b);
         _cleanup_close_ int socket_a = take_socket(f->client, a), socket_b = take_socket(other, b);
-        g_autoptr(TestNotice) closed_a = NULL, closed_b = NULL;
         uint64_t start = test_now();
 
         g_assert_no_errno(kill(test_service_pid(f->service), SIGTERM));
-        closed_a = test_client_wait_closed(f->client);
-        closed_b = test_client_wait_closed(other);
+        g_autoptr(TestNotice) closed_a = test_client_wait_closed(f->client);
+        g_autoptr(TestNotice) closed_b = test_client_wait_closed(other);
         g_assert_cmpstr(closed_a->reason, ==, "shutdown");
         g_assert_cmpstr(closed_b->reason, ==, "shutdown");
         assert_accepts(socket_a, port_a);
         assert_accepts(socket_b, port_b);
 
-        error = test_listen_fails(other, NULL, 0, -1, NULL);
-        g_assert_cmpstr(error, ==, SD_BUS_ERROR_NO_REPLY);
+        test_assert_text(test_listen_fails(other, NULL, 0, -1, NULL), SD_BUS_ERROR_NO_REPLY);
 
         g_assert_cmpint(test_service_wait_exit(f->service), ==, 0);
         g_assert_cmpuint(test_now() - start, >, 900 * 1000);
@@ -495,11 +474,10 @@ static void assert_ends_at_once(Fixture *f, int signal_number, bool with_owner) 
         for (unsigned attempt = 0; !was_cut && attempt < 10; attempt++) {
                 g_autofree char *listener = test_listen(f->client, 0, -1, SOCKET, NULL);
                 _cleanup_close_ int socket = take_socket(f->client, listener);
-                g_autoptr(TestNotice) closed = NULL;
                 Grace g = { .start = test_now() };
 
                 g_assert_no_errno(kill(test_service_pid(f->service), signal_number));
-                closed = test_client_wait_closed(f->client);
+                g_autoptr(TestNotice) closed = test_client_wait_closed(f->client);
                 if (with_owner)
                         g_assert_no_errno(kill(test_service_pid(f->service), signal_number));
                 else {
@@ -532,15 +510,11 @@ TEST("a revoked copy does not keep the port") {
                 uint16_t port = test_free_port();
                 g_autofree char *listener = test_listen(f->client, port, -1, SOCKET, NULL), *next = NULL;
                 Copy c = copy_new(f->client, listener);
-                _cleanup_close_ int peer = -EBADF;
-                g_autoptr(TestAccepted) accepted = NULL;
 
                 test_listener_call(f->client, listener, "Close");
                 next = test_listen(f->client, port, -1, NULL);
-                peer = test_connect("::1", port);
-                accepted = test_client_wait_accepted(f->client);
-                g_assert_cmpstr(accepted->listener, ==, next);
-                test_assert_connected(peer, accepted->socket);
+                _cleanup_close_ int peer = test_connect("::1", port);
+                test_client_expect_peer(f->client, next, peer);
                 assert_accepts_nothing(c.socket);
                 /* Nor can it get into the way later. */
                 g_assert_cmpint(listen(c.socket, 16), ==, -1);
@@ -552,21 +526,16 @@ TEST("a revoked copy does not keep the port") {
 /* All that it can do is to keep the number from others, as long as it is there. */
 TEST("a revoked copy that listens again only keeps the port number") {
         uint16_t port = test_free_port();
-        g_autofree char *listener = test_listen(f->client, port, -1, SOCKET, NULL), *next = NULL,
-                        *error = NULL;
+        g_autofree char *listener = test_listen(f->client, port, -1, SOCKET, NULL), *next = NULL;
         Copy c = copy_new(f->client, listener);
-        _cleanup_close_ int peer = -EBADF;
-        g_autoptr(TestAccepted) accepted = NULL;
 
         test_listener_call(f->client, listener, "Close");
         g_assert_no_errno(listen(c.socket, 16));
-        error = test_listen_fails(f->client, NULL, port, -1, NULL);
-        g_assert_cmpstr(error, ==, SD_BUS_ERROR_ADDRESS_IN_USE);
+        test_assert_text(test_listen_fails(f->client, NULL, port, -1, NULL), SD_BUS_ERROR_ADDRESS_IN_USE);
         assert_unreachable(port);
 
         copy_done(&c);
         next = test_listen(f->client, port, -1, NULL);
-        peer = test_connect("::1", port);
-        accepted = test_client_wait_accepted(f->client);
-        test_assert_connected(peer, accepted->socket);
+        _cleanup_close_ int peer = test_connect("::1", port);
+        test_client_expect_peer(f->client, NULL, peer);
 }

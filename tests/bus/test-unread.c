@@ -255,7 +255,7 @@ static void lose_connections(TestClient *client, const char *listener) {
 
 TEST("unread Error signals do not affect others") {
         g_autoptr(TestClient) owner = test_client_new(f->bus, (uid_t) -1);
-        g_autofree char *listener = test_listen(owner, 0, -1, TEST_CHANNEL, "persistent", "b", true, NULL);
+        g_autofree char *listener = test_listen(owner, 0, -1, TEST_CHANNEL, TEST_PERSISTENT, NULL);
         Counted calls = {};
         uint64_t before = 0;
 
@@ -286,25 +286,21 @@ typedef struct Due {
 
 /* After each of the caller's calls a connection waits again, which the owner would be told. */
 static void due_set_up(Due *d, Fixture *f) {
-        uint16_t port;
-
         *d = (Due) {
                 .owner = test_client_new(f->bus, (uid_t) -1),
                 .caller = test_client_new(f->bus, (uid_t) -1),
         };
         d->calls.client = d->owner;
         d->listener = test_listen(d->owner, 0, -1, TEST_PERSISTENT_PULL, NULL);
-        port = test_get_port(d->owner, d->listener);
+        uint16_t port = test_get_port(d->owner, d->listener);
         close_fd(test_connect("::1", port));
 
         call_unread(f, counted_make_introspect, d->owner, N_TO_FILL, &d->calls);
         if (!test_bus_is_broker())
                 d->before = get_outgoing_bytes(f->client, d->owner);
         for (unsigned i = 0; i < N_ACCEPTS; i++) {
-                g_autoptr(GPtrArray) batch = NULL;
-
                 close_fd(test_connect("::1", port));
-                batch = test_accept(d->caller, d->listener, 1, TEST_ACCEPT_TIMEOUT_MAX);
+                g_autoptr(GPtrArray) batch = test_accept(d->caller, d->listener, 1, TEST_ACCEPT_TIMEOUT_MAX);
                 g_assert_cmpuint(batch->len, ==, 1);
         }
 }
@@ -443,12 +439,9 @@ TEST_ON("20000 calls at once are answered", &session_like) {
 }
 
 TEST("pull is served without answering Pings") {
-        g_autofree char *listener = NULL;
-        uint16_t port;
-
         test_client_set_silent(f->client, true);
-        listener = test_listen(f->client, 0, -1, TEST_PULL, NULL);
-        port = test_get_port(f->client, listener);
+        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PULL, NULL);
+        uint16_t port = test_get_port(f->client, listener);
 
         for (unsigned i = 0; i < 100; i++) {
                 _cleanup_close_ G_GNUC_UNUSED int peer = test_connect("::1", port);
@@ -469,12 +462,9 @@ TEST("pull is served without answering Pings") {
 }
 
 TEST("acknowledge is served without answering Pings") {
-        g_autofree char *listener = NULL;
-        uint16_t port;
-
         test_client_set_silent(f->client, true);
-        listener = test_listen(f->client, 0, -1, "acknowledge", "b", true, NULL);
-        port = test_get_port(f->client, listener);
+        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_ACKNOWLEDGE, NULL);
+        uint16_t port = test_get_port(f->client, listener);
 
         for (unsigned i = 0; i < 100; i++) {
                 _cleanup_close_ G_GNUC_UNUSED int peer = test_connect("::1", port);

@@ -80,7 +80,7 @@ TEST_IF(test_require_root(), "listeners that end") {
 TEST_IF(test_require_root(), "errors") {
         g_autoptr(Tool) people = watch(f, WORDS("monitor")),
                         programs = watch(f, WORDS("monitor", "--json=short"));
-        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_CHANNEL, "persistent", "b", true, NULL);
+        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_CHANNEL, TEST_PERSISTENT, NULL);
         int channel = test_listener_call_fd(f->client, listener, "OpenChannel");
         _cleanup_close_ G_GNUC_UNUSED int peer = test_connect("::1", test_get_port(f->client, listener));
 
@@ -132,7 +132,7 @@ TEST_IF(test_require_root(), "connections through a channel") {
                         people = watch(f, WORDS("monitor"));
         g_autofree char *line = g_strdup_printf(" listener 1: 1 connection through the channel of %s\n",
                                                 test_client_name(f->client));
-        g_autofree char *listener = test_listen(f->client, 0, -1, "delivery", "s", "channel", NULL);
+        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_CHANNEL, NULL);
         _cleanup_close_ int channel = test_listener_call_fd(f->client, listener, "OpenChannel");
         _cleanup_close_ int peer = test_connect("::1", test_get_port(f->client, listener));
         _cleanup_close_ int ours = test_channel_receive(channel, &serial);

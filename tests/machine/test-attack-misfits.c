@@ -41,7 +41,7 @@ static void test_acknowledging_without_answers(Machine *m, const void *data) {
 
                 g_ptr_array_add(clients, client);
                 test_client_set_silent(client, true);
-                g_autofree char *listener = test_listen(client, 0, -1, "acknowledge", "b", true, NULL);
+                g_autofree char *listener = test_listen(client, 0, -1, TEST_ACKNOWLEDGE, NULL);
                 _cleanup_close_ int peer = test_connect("127.0.0.1", test_get_port(client, listener));
                 g_autoptr(TestAccepted) accepted = test_client_wait_accepted(client);
                 sd_bus_message_unref(test_call(client, listener, TEST_LISTENER_INTERFACE, "Acknowledge", "t",
@@ -244,7 +244,7 @@ static void test_leaves_a_persistent_one(Machine *m, const void *data) {
 
         watch_init(&watch, m);
         g_autoptr(TestClient) first = attack_client_new(m, 0);
-        g_autofree char *listener = test_listen(first, 0, -1, "persistent", "b", true, NULL);
+        g_autofree char *listener = test_listen(first, 0, -1, TEST_PERSISTENT, NULL);
         if (test_bus_is_broker())
                 test_client_set_stalled(first, true);
         else
