@@ -439,6 +439,11 @@ static const ErrorInfo infos[] = {
                 N_("Failed to accept connections, trying again: %s"),
                 { { 's', "reason" } },
         },
+        [ERROR_CLIENT_STALLED] = {
+                "client-stalled",
+                "",
+                N_("Stopped accepting, the client has taken no connection for 5 seconds"),
+        },
         [ERROR_SOCKET_FAILED] = {
                 "socket-failed",
                 "",

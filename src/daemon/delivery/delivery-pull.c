@@ -185,6 +185,10 @@ bool delivery_pull_wants_pending(Delivery *d) {
         return p->owner && !p->pending_sent && !p->pending_waiter.queue && TAILQ_EMPTY(&p->calls);
 }
 
+bool delivery_pull_is_called(Delivery *d) {
+        return !TAILQ_EMPTY(&from_delivery(d)->calls);
+}
+
 void delivery_pull_send_pending(Delivery *d) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
         DeliveryPull *p = from_delivery(d);

@@ -28,6 +28,9 @@ int delivery_pull_accept(Delivery *d,
  * signal was not sent since the last one. False for another kind of delivery. */
 bool delivery_pull_wants_pending(Delivery *d);
 
+/* Whether a call of Accept waits. */
+bool delivery_pull_is_called(Delivery *d);
+
 /* Sends the signal Pending. Only if delivery_pull_wants_pending(). */
 void delivery_pull_send_pending(Delivery *d);
 

@@ -28,6 +28,10 @@
 #define BACK_OFF_MAX_USEC (UINT64_C(1000) * 1000)
 #define EPISODE_QUIET_USEC (UINT64_C(1000) * 1000)
 
+/* The client is told after so long without room for another connection. */
+#define STALL_USEC (UINT64_C(5) * 1000 * 1000)
+#define STALL_QUIET_USEC (UINT64_C(60) * 1000 * 1000)
+
 #define NS_PER_S UINT64_C(1000000000)
 #define TOLERANCE_NS (NS_PER_S / 100)
 
@@ -250,8 +254,55 @@ static bool listener_wants_pending(Listener *l) {
         return !listener_is_stopped(l) && delivery_pull_wants_pending(l->delivery);
 }
 
+static int on_stall_timer(sd_event_source *s, uint64_t usec, void *userdata) {
+        Listener *l = userdata;
+
+        if (l->stopped_usec == 0)
+                return 0;
+
+        if (usec < l->stopped_usec + STALL_USEC) {
+                (void) sd_event_source_set_time(s, l->stopped_usec + STALL_USEC);
+                return sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
+        }
+
+        if (episode_add_failure(&l->stall, usec, STALL_QUIET_USEC))
+                listener_error(l, MESSAGE_CLIENT_STALLED_STR, NULL, 0, ERROR_CLIENT_STALLED);
+        return 0;
+}
+
+/* The timer is not stopped when the client takes a connection: a listener under load stops often, and for
+ * microseconds. */
+static void listener_start_stall(Listener *l) {
+        int r = 0;
+
+        l->stopped_usec = clock_get_usec();
+        if (!l->stall_timer)
+                r = sd_event_add_time(l->event, &l->stall_timer, CLOCK_MONOTONIC, l->stopped_usec + STALL_USEC,
+                                      0, on_stall_timer, l);
+        else if (sd_event_source_get_enabled(l->stall_timer, NULL) == 0) {
+                r = sd_event_source_set_time(l->stall_timer, l->stopped_usec + STALL_USEC);
+                if (r >= 0)
+                        r = sd_event_source_set_enabled(l->stall_timer, SD_EVENT_ONESHOT);
+        }
+        if (r < 0)
+                log_warning("Failed to set a timer for %s: %s", l->path, strerror(-r));
+}
+
+/* Whether the listener has stopped because the client has not taken earlier connections. */
+static bool listener_waits_for_client(Listener *l) {
+        if (listener_is_stopped(l) || !l->owner_name)
+                return false;
+
+        return l->options->delivery != DELIVERY_PULL || delivery_pull_is_called(l->delivery);
+}
+
 static void listener_watch(Listener *l, bool watch) {
         int r;
+
+        if (watch || !listener_waits_for_client(l))
+                l->stopped_usec = 0;
+        else if (l->stopped_usec == 0)
+                listener_start_stall(l);
 
         r = sd_event_source_set_enabled(l->accept_source, watch ? SD_EVENT_ON : SD_EVENT_OFF);
         if (r < 0) {

@@ -160,6 +160,7 @@ static void listener_revoke(Listener *l) {
 void listener_free_port(Listener *l) {
         l->accept_source = sd_event_source_disable_unref(l->accept_source);
         l->hold_timer = sd_event_source_disable_unref(l->hold_timer);
+        l->stall_timer = sd_event_source_disable_unref(l->stall_timer);
         l->grace_timer = sd_event_source_disable_unref(l->grace_timer);
         l->fd = close_fd(l->fd);
         lifeline_close(&l->lifeline);

@@ -117,6 +117,9 @@ struct Listener {
         ListenerHold hold;
         uint64_t back_off_usec; /* 0: the last accept() succeeded */
         Episode shortage;       /* of descriptors or memory */
+        sd_event_source *stall_timer;
+        uint64_t stopped_usec; /* since when its delivery has no room; 0: it has */
+        Episode stall;         /* of the client */
         Pacer pacer;
         Lifeline lifeline;
         Delivery *delivery;
