@@ -82,24 +82,41 @@ static int enter_value(sd_bus_message *m, const char *key, const char *type) {
         return r;
 }
 
+/* In one pass, because each key costs the service as much as a system call. */
 int bus_driver_read_waiting(sd_bus_message *answer, BusWaiting *ret) {
         BusWaiting waiting;
+        unsigned n = 0;
         int r;
 
         r = check_answer(answer);
         if (r < 0)
                 return r;
 
-        r = enter_value(answer, "OutgoingBytes", "u");
-        if (r > 0)
-                r = sd_bus_message_read_basic(answer, 'u', &waiting.bytes);
-        if (r >= 0)
-                r = sd_bus_message_rewind(answer, true);
-        if (r >= 0)
-                r = enter_value(answer, "OutgoingFDs", "u");
-        if (r > 0)
-                r = sd_bus_message_read_basic(answer, 'u', &waiting.descriptors);
-        if (r <= 0)
+        r = sd_bus_message_enter_container(answer, 'a', "{sv}");
+        if (r < 0)
+                return r;
+
+        while (n < 2 && (r = sd_bus_message_enter_container(answer, 'e', "sv")) > 0) {
+                uint32_t *value = NULL;
+                const char *key;
+
+                r = sd_bus_message_read_basic(answer, 's', &key);
+                if (r < 0)
+                        return r;
+
+                if (streq(key, "OutgoingBytes"))
+                        value = &waiting.bytes;
+                else if (streq(key, "OutgoingFDs"))
+                        value = &waiting.descriptors;
+
+                r = value ? sd_bus_message_read(answer, "v", "u", value) : sd_bus_message_skip(answer, "v");
+                if (r >= 0)
+                        r = sd_bus_message_exit_container(answer);
+                if (r < 0)
+                        return r;
+                n += value != NULL;
+        }
+        if (n < 2)
                 return r < 0 ? r : -EOPNOTSUPP;
 
         *ret = waiting;
