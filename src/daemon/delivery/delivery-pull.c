@@ -258,6 +258,8 @@ int delivery_pull_accept(Delivery *d,
         call->waiter = (Waiter) { .ready = on_room };
         call->message = sd_bus_message_ref(message);
         call->maximum = maximum < CONNECTIONS_PER_REPLY_MAX ? maximum : CONNECTIONS_PER_REPLY_MAX;
+        /* A short reply while the one before it is on the bus would make all replies short. */
+        call->waiter.wanted = call->maximum;
         outbox_await_end(caller, &call->end);
         TAILQ_INSERT_TAIL(&p->calls, call, link);
         p->n_calls++;

@@ -18,6 +18,11 @@
 #define PAUSE_MIN_USEC (UINT64_C(1) * 1000)
 #define PAUSE_MAX_USEC (UINT64_C(500) * 1000)
 
+/* A question costs the bus and the service as much as two messages. So while messages follow each other, it
+ * waits for so many of them, or for this time. */
+#define ASK_MIN 16
+#define ASK_USEC (UINT64_C(1) * 1000)
+
 /* Until the next attempt, after a failure. */
 #define RETRY_USEC (UINT64_C(250) * 1000)
 
@@ -34,7 +39,10 @@ struct Outbox {
         TrafficMember member;  /* joined while there are messages after last_passed */
         sd_bus_slot *question; /* about the messages up to the position 'asked' */
         uint64_t asked;
-        bool counts; /* the question is how many descriptors wait */
+        bool counts;  /* the question is how many descriptors wait */
+        bool is_busy; /* the last question was about several messages */
+        sd_event_source *ask_timer;
+        uint64_t ask_position; /* the timer runs for the messages up to it; 0: it does not run */
 
         sd_event_source *pause; /* no question is asked until then */
         uint64_t pause_usec;    /* 0: no descriptor waited, said the last answer */
@@ -60,15 +68,22 @@ static void outbox_wake(Outbox *outbox) {
         credit_wake(&outbox->credit);
 }
 
+/* Less room than a waiter wants is enough if no answer of the bus can make it more. */
+static uint32_t outbox_get_room(Outbox *outbox, const Waiter *waiter) {
+        uint32_t room = outbox->retries ? 0 : credit_request_room(&outbox->credit);
+
+        return room >= waiter->wanted || TAILQ_EMPTY(&outbox->entries) ? room : 0;
+}
+
 /* Each waiter uses room at once or needs none; see budget_wake(). */
 static void outbox_serve_waiters(void *userdata) {
         Outbox *outbox = userdata;
+        Waiter *waiter;
 
         if (outbox->support == OUTBOX_SUPPORT_UNKNOWN && !TAILQ_EMPTY(&outbox->support_waiters))
                 outbox_send_support_message(outbox);
 
-        while (!outbox->retries && !TAILQ_EMPTY(&outbox->room_waiters) &&
-               credit_request_room(&outbox->credit) > 0)
+        while ((waiter = TAILQ_FIRST(&outbox->room_waiters)) && outbox_get_room(outbox, waiter) > 0)
                 waiters_serve_one(&outbox->room_waiters);
 }
 
@@ -109,6 +124,7 @@ Outbox *outbox_free(Outbox *outbox) {
 
         traffic_leave(outbox->traffic, &outbox->member);
         sd_event_source_disable_unref(outbox->pause);
+        sd_event_source_disable_unref(outbox->ask_timer);
         sd_bus_slot_unref(outbox->question);
         sd_bus_slot_unref(outbox->support_answer);
         credit_done(&outbox->credit);
@@ -250,6 +266,7 @@ static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         int r;
 
         outbox->question = sd_bus_slot_unref(outbox->question);
+        outbox->is_busy = outbox->asked > outbox->last_passed + 1;
 
         r = traffic_read_answer(outbox->traffic, outbox->destination, outbox->counts, m, &waiting);
         if (r < 0) {
@@ -291,13 +308,51 @@ static void outbox_ask(Outbox *outbox) {
         }
 }
 
-void outbox_flush(Outbox *outbox, bool more) {
-        if (!more && outbox->last_passed < outbox->last_sent)
+static void outbox_ask_later(Outbox *outbox);
+
+static int on_ask(sd_event_source *s, uint64_t usec, void *userdata) {
+        Outbox *outbox = userdata;
+        uint64_t position = outbox->ask_position;
+
+        outbox->ask_position = 0;
+        if (outbox->last_passed < position)
                 outbox_ask(outbox);
+        else
+                outbox_ask_later(outbox);
+        return 0;
+}
+
+static void outbox_ask_later(Outbox *outbox) {
+        int r;
+
+        if (outbox->ask_position > 0 || outbox->last_passed == outbox->last_sent)
+                return;
+
+        if (!outbox->ask_timer)
+                r = sd_event_add_time_relative(sd_bus_get_event(outbox->traffic->bus), &outbox->ask_timer,
+                                               CLOCK_MONOTONIC, ASK_USEC, 1, on_ask, outbox);
+        else {
+                r = sd_event_source_set_time_relative(outbox->ask_timer, ASK_USEC);
+                if (r >= 0)
+                        r = sd_event_source_set_enabled(outbox->ask_timer, SD_EVENT_ONESHOT);
+        }
+        if (r < 0)
+                outbox_ask(outbox);
+        else
+                outbox->ask_position = outbox->last_sent;
+}
+
+void outbox_flush(Outbox *outbox, bool more) {
+        uint64_t n = outbox->last_sent - outbox->last_passed;
+
+        if (n >= ASK_MIN || (n > 0 && !more && !outbox->is_busy))
+                outbox_ask(outbox);
+        else if (!more)
+                outbox_ask_later(outbox);
 }
 
 uint32_t outbox_request_room(Outbox *outbox, Waiter *waiter) {
-        uint32_t room = outbox->retries ? 0 : credit_request_room(&outbox->credit);
+        uint32_t room = outbox_get_room(outbox, waiter);
 
         if (room == 0) {
                 waiter_start(waiter, &outbox->room_waiters);

@@ -80,6 +80,6 @@ int outbox_call(Outbox *outbox,
 /* The bus has refused the call with this handoff, and it has to be sent again after a while. */
 void outbox_take_back(Outbox *outbox, Handoff *handoff);
 
-/* Asks the bus about what was sent. 'more': other messages follow at once, and the question comes after
- * them. */
+/* Asks the bus about what was sent: at once, or, while messages follow each other, after 16 of them or a
+ * millisecond. 'more': another message follows at once, and the question comes after it. */
 void outbox_flush(Outbox *outbox, bool more);

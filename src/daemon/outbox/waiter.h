@@ -4,6 +4,7 @@
 /* Callbacks that wait at a client's outbox: for room, for the client to read signals, or for the client to
  * leave the bus. They are called in FIFO order. */
 
+#include <stdint.h>
 #include <sys/queue.h>
 
 typedef TAILQ_HEAD(Waiters, Waiter) Waiters;
@@ -13,6 +14,7 @@ typedef struct Waiter {
         Waiters *queue; /* NULL: not waiting */
         /* The wait is over. The waiter uses the room before it returns. */
         void (*ready)(struct Waiter *waiter);
+        uint32_t wanted; /* descriptors; for room only */
         TAILQ_ENTRY(Waiter) link;
 } Waiter;
 
