@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* A service manager of the test's own: it has an fd store, and can do what systemd does not: hand back
- * damaged or foreign descriptors, or none. */
+/* A service manager with an fd store, which can also return damaged or foreign descriptors, or none. */
 
 #include <stdbool.h>
 

@@ -21,7 +21,7 @@ bool test_require_descriptors(unsigned n);
 /* By its name or its path. */
 bool test_require_program(const char *name);
 
-/* Drives all clients that are not stalled, the buses' observers, and what was added to it. */
+/* Runs all clients that are not stalled, the observers of buses, and event sources of tests. */
 sd_event *test_event(void);
 
 /* Fails when the condition does not become true within the usual deadline, and shows it. The condition is
@@ -44,7 +44,7 @@ uint64_t test_deadline(unsigned milliseconds);
 uint64_t test_now(void);
 void test_wait_step(uint64_t deadline, const char *what, const char *file, int line);
 
-/* Waits for poll(2) events of fd while the loop goes on; returns what poll() reported. */
+/* Waits for poll(2) events of fd while the event loop runs. Returns the events. */
 uint32_t test_wait_fd(int fd, uint32_t events);
 
 /* Handles everything that is there already, and returns. */

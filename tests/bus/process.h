@@ -17,8 +17,8 @@ typedef void (*TestChildSetup)(void *data);
  * For TestChildSetup: from now on, a seccomp filter takes this action for a system call. Returns 0, a
  * descriptor with SECCOMP_FILTER_FLAG_NEW_LISTENER, or a negative errno.
  *
- * On some architectures, the C library has socketcall(2) do what accept4() and its relatives do. For
- * SYS_accept4, the filter sees that as well.
+ * On some architectures, the C library uses socketcall(2) for accept4(). The filter of SYS_accept4
+ * covers that as well.
  */
 int test_filter_call(int call, unsigned action, unsigned flags);
 

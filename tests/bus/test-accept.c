@@ -10,8 +10,7 @@
 
 #include "bus/fixture.h"
 
-/* --- The kernel stops the service at each accept4() and asks this process what to do; seccomp_unotify(2) ---
- */
+/* --- accept4() of the service stops until this process decides its result; seccomp_unotify(2) --- */
 
 typedef struct AcceptWatch {
         /* Returns 0 if the call shall be made, or the errno that it fails with. */
@@ -279,7 +278,7 @@ static void assert_no_complaints(AcceptErrors *e, const char *listener) {
 
 #define TEST_HERE(sentence) TEST_OF(sentence, AcceptErrors, e, set_up, tear_down, NULL)
 
-/* Those that accept(2) says to treat like EAGAIN. */
+/* accept(2) recommends to treat these like EAGAIN. */
 TEST_HERE("errors of one connection do not affect the listener") {
         static const int errors[] = {
                 ECONNABORTED, EINTR,     EPROTO,       ENETDOWN,   ENOPROTOOPT, EHOSTDOWN,
@@ -391,7 +390,7 @@ TEST_HERE("errors of the socket end the listener") {
         g_assert_cmpuint(test_client_count_signals(e->base.client, "Closed"), ==, ELEMENTS(errors));
 }
 
-/* accept() is first called when the listener goes on: inside Resume, and inside Listen itself. */
+/* Resume and Listen call accept() at once. */
 TEST_HERE("errors of the socket end the listener also inside Resume and Listen") {
         g_autofree char *listener = test_listen(e->base.client, 0, -1, TEST_PAUSED, NULL);
         _cleanup_close_ int peer = test_connect("::1", test_get_port(e->base.client, listener));

@@ -40,7 +40,7 @@ TEST("with the option, a call confirms connections") {
         test_assert_counters(f->client, listener, 3, 3);
 }
 
-/* The client closes what it gets at once, here; that alone ends no connection. */
+/* The client closes its descriptor at once, which does not end the connection. */
 TEST("the service keeps its descriptor until the acknowledgement") {
         unsigned n_fds = test_service_count_fds(f->service) + 1;
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_ACKNOWLEDGE, NULL);
@@ -195,7 +195,6 @@ TEST("the listeners of a user share the limit of unacknowledged connections") {
         peers_done(&others);
 }
 
-/* What was not acknowledged when the listener ended does not hold the client's credit for ever. */
 TEST("the end of a listener frees its unacknowledged connections") {
         for (unsigned i = 0; i < 3; i++) {
                 g_autofree char *listener = test_listen(f->client, 0, -1, TEST_ACKNOWLEDGE, NULL);

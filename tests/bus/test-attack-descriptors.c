@@ -85,7 +85,6 @@ static unsigned short_wait_peers(Short *s) {
 
 #define TEST_HERE(sentence) TEST_OF(sentence, Fixture, f, set_up, fixture_tear_down, NULL)
 
-/* What is served one after the other, or nearly, does not need many. */
 TEST_HERE("a bus with enough descriptors delivers all connections") {
         Short s;
 
@@ -116,7 +115,6 @@ TEST_HERE("a bus without descriptors ends the service") {
         short_done(&s);
 }
 
-/* Between the two either may happen, but nothing else. */
 TEST_HERE("a bus with few descriptors delivers all connections or ends the service") {
         g_autofree char *log = NULL;
         Short s;

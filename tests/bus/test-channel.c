@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Delivery "channel": what it carries, when, and how it ends. */
+/* Delivery "channel": its packets, its flow control, and its end. */
 
 #include <arpa/inet.h>
 
@@ -232,7 +232,7 @@ TEST("a channel can be opened once") {
         test_assert_text(test_listener_call_fails(f->client, c.listener, "OpenChannel"), ALREADY_TAKEN);
 }
 
-/* The kernel has what the channel has no room for. */
+/* The other connections stay in the queue of the kernel. */
 TEST("a full channel stops accepting until it is read") {
         _cleanup_(channel_done) Channel c = channel_open(f);
         unsigned fds = test_service_count_fds(f->service);
@@ -293,7 +293,6 @@ static void channel_expect_packet(Channel *c, unsigned n) {
         }
 }
 
-/* Without the service, which does not wake between the two. */
 static bool channel_has_packet(const Channel *c) {
         return test_has_input(c->fd);
 }
@@ -382,7 +381,6 @@ TEST("unread packets of different sizes are lost with the channel") {
         test_wait_for(test_get_u64(f->client, c.listener, "Delivered") == 13);
 }
 
-/* It needs no bus, and so no answers to Pings. */
 TEST("a channel delivers while its client does not read the bus") {
         _cleanup_(channel_done) Channel c = channel_open(f);
         test_client_set_stalled(f->client, true);
@@ -422,7 +420,7 @@ TEST("closing the channel closes the listener and its unread connections") {
         channel_assert_counters(&c, 10, 3);
         c.fd = close_fd(c.fd);
 
-        /* Each of those that were not read is told, and closed. */
+        /* Each unread connection is closed and reported. */
         for (unsigned i = 0; i < 7; i++) {
                 g_autoptr(TestError) error = test_client_wait_error(f->client);
 
@@ -462,8 +460,7 @@ TEST("closing a channel that was read to its end loses nothing") {
         g_assert_cmpuint(test_client_count_signals(f->client, "Error"), ==, 0);
 }
 
-/* The service finds several things at once, and the first of them is another one than the end of the channel.
- */
+/* The service finds several events at once, and the end of the channel is not the first. */
 static void close_while_it_sleeps(Channel *c) {
         Fixture *f = c->f;
 
@@ -491,7 +488,7 @@ TEST("a client that leaves and closes its channel loses its unread connections")
 
         g_assert_no_errno(kill(test_service_pid(f->service), SIGSTOP));
         g_clear_pointer(&f->client, test_client_free);
-        /* The bus has told the service then, too. */
+        /* The service has got NameOwnerChanged as well. */
         test_wait_for(!is_on_bus(other, name));
         close_while_it_sleeps(&c);
 
@@ -580,7 +577,7 @@ TEST("closed channels do not count against MaxChannelsPerUser") {
         }
 }
 
-/* A program that restarts: its port stays, and the next one opens a channel of its own. */
+/* After a restart, a program opens another channel of its listener. */
 TEST("a persistent listener outlives its channel") {
         _cleanup_(channel_done) Channel c = channel_listen(f, TEST_PERSISTENT, NULL);
 
@@ -590,7 +587,7 @@ TEST("a persistent listener outlives its channel") {
                 channel_expect(&c, 2);
                 channel_assert_counters(&c, c.n_peers, c.n_peers);
 
-                /* In the order in which the kernel closes what a process leaves, and in the other. */
+                /* The kernel closes the descriptors of a process in any order. */
                 if (i % 2 == 0)
                         c.fd = close_fd(c.fd);
                 test_client_free(f->client);
@@ -606,7 +603,6 @@ TEST("a persistent listener outlives its channel") {
         }
 }
 
-/* Any program of its user may go on with it. */
 TEST("a channel of a persistent listener without an owner works") {
         _cleanup_(channel_done) Channel c = channel_listen(f, TEST_PERSISTENT, NULL);
 

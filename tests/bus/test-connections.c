@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What a connection can carry; what Close() ends and what it leaves alone. */
+/* The data of connections, and the effects of Close. */
 
 #include <sched.h>
 
@@ -296,7 +296,7 @@ TEST("calls are answered while many listeners accept") {
         test_client_sync(f->client);
         g_assert_no_errno(kill(test_service_pid(f->service), SIGCONT));
 
-        /* In a turn it takes 16 at the most, and has one for each call otherwise. */
+        /* The service accepts up to 16 in a turn. */
         must(sd_bus_message_read(test_call_wait(calls[CALLS - 1]), "v", "t", &refused));
         g_assert_cmpuint(refused, <=, 2 * 16);
 

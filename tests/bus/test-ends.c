@@ -192,7 +192,7 @@ TEST("unread connections of a closed listener count in the limit of the client")
         close_all(peers);
 }
 
-/* ---- Owners that do not do what they should ---- */
+/* ---- Owners that stall ---- */
 
 TEST("stalled clients do not delay another") {
         enum {

@@ -6,7 +6,7 @@
 
 #define SECOND UINT64_C(1000000)
 
-/* One that says something to the person who reads it, and to the one who looks into the source. */
+/* The error has a readable reason, and the place in the source. */
 static void assert_error_is_good(const TestError *error, const char *listener, const char *reason) {
         const char *root = g_getenv("TEST_SOURCE_ROOT");
         g_autofree char *source = NULL;

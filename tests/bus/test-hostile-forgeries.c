@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What no library sends: replies without calls, forged signals, and signals to the service. */
+/* Messages that no library sends: replies without calls, forged signals, signals to the service. */
 
 #include <sys/syscall.h>
 #include <sys/un.h>
@@ -164,7 +164,7 @@ TEST_OF("clients cannot send signals to the service", Hostile, h, hostile_set_up
                         test_wait_for(counts[0] == 1);
         }
 
-        /* What comes later is there, so that it was not slow. */
+        /* A later message has arrived, so the forged ones have as well. */
         g_autoptr(sd_bus_message) call = test_message_new(h->attackers[0], TEST_MANAGER_PATH,
                                                           TEST_MANAGER_INTERFACE, "Listen");
         must(sd_bus_send(test_client_bus(h->attackers[0]), call, NULL));

@@ -4,7 +4,7 @@
 
 #include "bus/fixture.h"
 
-/* Another client is served as ever. */
+/* Another client is served. */
 static void assert_unimpressed(TestClient *client) {
         g_autofree char *listener = test_listen(client, 0, -1, NULL);
         _cleanup_(peers_done) Peers peers = {};

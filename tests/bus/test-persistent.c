@@ -221,7 +221,7 @@ TEST("nothing is accepted without an owner") {
         assert_next(f, peer, 1, "patience");
 }
 
-/* Runs a tool that calls Listen() and ends; returns what it printed between these two. */
+/* Runs a tool that calls Listen and exits. Returns its output between these two texts. */
 static char *listen_by_tool(Fixture *f, const char *const *argv, const char *before, const char *after) {
         g_autofree char *address = g_strdup_printf("DBUS_SYSTEM_BUS_ADDRESS=%s", test_bus_address(f->bus));
         g_autofree char *log = g_build_filename(test_bus_directory(f->bus), "tool.log", NULL), *output = NULL;

@@ -116,7 +116,7 @@ TEST("a peer is allowed by any of several prefixes") {
         ASSERT_ALLOWS(f, PREFIXES("198.51.100.0/24", "192.0.2.2", "2001:db8::2/127"), visits);
 }
 
-/* A refused one is neither held back by the client's credit nor by the rate of the others. */
+/* Peers are refused without credit, and at any rate. */
 TEST("refusing peers does not wait for the rate or the window") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "allowFrom", "as", WORDS("::1"),
                                                 TEST_ACKNOWLEDGE, "acceptRate", "u", 1, NULL);
@@ -189,12 +189,10 @@ TEST("acceptRate 0 and the highest one delay nothing") {
         (void) measure(f, highest, 100);
 }
 
-/* The next one that is handed over is this peer's. */
 static void take(Fixture *f, int peer) {
         test_client_expect_peer(f->client, NULL, peer);
 }
 
-/* Stopping and going on gains nothing. */
 TEST("Pause and Resume do not circumvent acceptRate") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "acceptRate", "u", 5, NULL);
         uint16_t port = test_get_port(f->client, listener);
@@ -226,7 +224,6 @@ TEST("acceptRate does not delay Close") {
         test_wait_for(test_service_count_fds(f->service) == n_fds);
 }
 
-/* One that waits for its turn is none of the others' business. */
 TEST("acceptRate does not delay other listeners") {
         g_autofree char *slow = test_listen(f->client, 0, -1, "acceptRate", "u", 1, NULL);
         g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);

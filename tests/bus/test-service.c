@@ -10,7 +10,7 @@
 
 #define NO_BUS "unix:path=/nonexistent/bus"
 
-/* Runs it to its end, on no bus at all. */
+/* Runs it without a bus until it exits. */
 typedef struct Run {
         char *out, *err;
         int status;

@@ -34,7 +34,7 @@ static void assert_accepts(int socket, uint16_t port) {
 typedef struct Copy {
         int socket;
         uint16_t port;
-        int peer, accepted; /* a connection of before */
+        int peer, accepted; /* a connection before the end */
         int queued;         /* not accepted */
 } Copy;
 
@@ -94,7 +94,7 @@ static void copy_assert_revoked(Copy *c) {
         assert_accepts_nothing(c->socket);
         assert_unreachable(c->port);
 
-        /* What locks it up stays. */
+        /* The client cannot remove the filter. */
         g_assert_cmpint(setsockopt(c->socket, SOL_SOCKET, SO_DETACH_FILTER, &none, sizeof(none)), ==, -1);
         g_assert_cmpint(setsockopt(c->socket, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)), ==,
                         -1);
@@ -102,8 +102,7 @@ static void copy_assert_revoked(Copy *c) {
                 g_assert_cmpint(setsockopt(c->socket, SOL_SOCKET, SO_LOCK_FILTER, &none, sizeof(none)), ==,
                                 -1);
 
-        /* It may call listen(), to no effect: on that port, or where the kernel has forgotten it, on another.
-         */
+        /* listen() has no effect, on this port or on one that the kernel chooses now. */
         for (unsigned i = 0; i < 2; i++) {
                 (void) listen(c->socket, 16);
                 assert_unreachable(c->port);
@@ -221,7 +220,7 @@ TEST("another connection of the user may take a persistent socket") {
         assert_accepts(socket, test_get_port(other, persistent));
 }
 
-/* A program that restarts takes it again, with what has queued meanwhile. */
+/* After a restart, a program takes the socket again, with the connections in its queue. */
 TEST("the next owner takes a persistent socket again") {
         g_autofree char *listener = test_listen(f->client, 0, -1, SOCKET, TEST_PERSISTENT, NULL);
         uint16_t port = test_get_port(f->client, listener);
@@ -443,7 +442,7 @@ TEST("without a taken socket, there is no grace period") {
         g_assert_true(was_cut);
 }
 
-/* Both have one grace period together. */
+/* Both share a grace period. */
 TEST("a service that stops tells the owners before it revokes their sockets") {
         g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
         g_autofree char *a = test_listen(f->client, 0, -1, SOCKET, NULL),
@@ -504,7 +503,6 @@ TEST("a service that stops does not wait for owners that have left") {
         assert_ends_at_once(f, SIGTERM, false);
 }
 
-/* A copy is not in the way of the next one. */
 TEST("a revoked copy does not keep the port") {
         for (unsigned i = 0; i < 3; i++) {
                 uint16_t port = test_free_port();
@@ -516,14 +514,13 @@ TEST("a revoked copy does not keep the port") {
                 _cleanup_close_ int peer = test_connect("::1", port);
                 test_client_expect_peer(f->client, next, peer);
                 assert_accepts_nothing(c.socket);
-                /* Nor can it get into the way later. */
                 g_assert_cmpint(listen(c.socket, 16), ==, -1);
                 test_listener_call(f->client, next, "Close");
                 copy_done(&c);
         }
 }
 
-/* All that it can do is to keep the number from others, as long as it is there. */
+/* A copy can only keep the port number taken while it is open. */
 TEST("a revoked copy that listens again only keeps the port number") {
         uint16_t port = test_free_port();
         g_autofree char *listener = test_listen(f->client, port, -1, SOCKET, NULL), *next = NULL;

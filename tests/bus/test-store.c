@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What outlives the service's process, with a service manager of the test's own. The real one is in
- * machine/test-restart.c. */
+/* Restarts, with a service manager of the test. machine/test-restart.c has systemd. */
 
 #include <sys/mman.h>
 
@@ -13,7 +12,7 @@ typedef struct StoreFixture {
         TestClient *client;
         TestService *service;
         Keeper *keeper;
-        unsigned name_order; /* when the client has heard who has the name */
+        unsigned name_order; /* of the NameOwnerChanged of the service */
 } StoreFixture;
 
 static void start_on(StoreFixture *f, TestBus *bus) {
@@ -237,7 +236,7 @@ static void assert_closed(StoreFixture *f, Closing *c) {
         g_free(c->listener);
 }
 
-/* The last process may have died before it told the owner. */
+/* The last process may have died before it sent Closed. */
 TEST_HERE("after a crash in the grace period, there is another one") {
         Closing c;
 
@@ -417,7 +416,7 @@ TEST_HERE("a damaged record of packets does no harm") {
         batches_done(&b);
 }
 
-/* SIGTERM without a systemd on the bus that could say what it is for. */
+/* Without a systemd on the bus, SIGTERM is a stop, not a restart. */
 TEST_HERE("a stop closes all listeners") {
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT, NULL);
         uint16_t port = test_get_port(f->client, listener);

@@ -8,12 +8,12 @@
 
 #include "bus/fixture.h"
 
-/* --- Calls of which the answers are counted --- */
+/* --- Calls with counted replies --- */
 
 #define COUNTED_LISTENERS 1000U
 #define COUNTED_LISTS 300U
 
-/* As many are sent before one waits. */
+/* The number of calls before a wait. */
 #define COUNTED_AT_ONCE 50U
 
 /* Begins with zeros. */
@@ -22,8 +22,8 @@ typedef struct Counted {
         unsigned n_sent;
         unsigned n_answered;
         unsigned n_refused; /* of these */
-        unsigned n_failed;  /* and otherwise */
-        unsigned refused; /* when the service's first refusal came, among all that the client has received */
+        unsigned n_failed;  /* with another error */
+        unsigned refused;   /* the order of the first refusal among all received messages */
 } Counted;
 
 static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *error) {
@@ -59,18 +59,17 @@ static sd_bus_message *counted_make_introspect(TestClient *client) {
 
 #define SECOND UINT64_C(1000000)
 
-/* Each is more than dbus-daemon takes. */
+/* The replies to so many calls exceed the limit of dbus-daemon. */
 #define N_SHORT_CALLS 50000U /* of 3 kB */
 #define N_ECHOES 200U        /* of 1 MiB */
 #define N_PATH_ECHOES 3000U  /* of 60 kB */
 
-#define N_TO_FILL 4000U /* short calls, of which one user may not leave the answers to all unread */
+#define N_TO_FILL 4000U /* short calls with more replies than a user may leave unread */
 #define N_LOST 64U      /* a channel holds no more */
 #define N_ROUNDS 10U
 #define N_ACCEPTS 1000U
 
-/* What fits in although nothing more was to be sent: an account is full when the next answer would be too
- * much, and a signal is shorter. */
+/* An account is full when the next reply would exceed it, and may still have room for shorter signals. */
 #define SLACK (UINT64_C(16) * 1024)
 
 static sd_bus_message *new_get(TestClient *client, const char *interface, const char *property) {
@@ -81,7 +80,7 @@ static sd_bus_message *new_get(TestClient *client, const char *interface, const 
         return m;
 }
 
-/* Another one is served as ever, one that was there and one that comes. */
+/* Other clients are served, old ones and new ones. */
 static void assert_served(Fixture *f, TestClient *bystander) {
         g_autoptr(TestClient) newcomer = test_client_new(f->bus, (uid_t) -1);
         TestClient *clients[] = { bystander, newcomer };
@@ -97,8 +96,8 @@ static void assert_served(Fixture *f, TestClient *bystander) {
         }
 }
 
-/* What the service has been told last was true when it was asked, and that may have been while the client was
- * reading: it refuses a call for that still. Before so many are answered it has asked again. */
+/* The service refuses calls because of an old number of bytes, which it got while the client was reading. It
+ * asks the bus again before so many calls. */
 static void make_it_ask(TestClient *client) {
         for (unsigned i = 0; i < COUNTED_AT_ONCE; i++) {
                 g_autoptr(TestCall) call = test_call_start(
@@ -108,7 +107,7 @@ static void make_it_ask(TestClient *client) {
         }
 }
 
-/* It has been refused, and reads all. Then every call is answered, and it goes on as if nothing had been. */
+/* After refused calls, the client reads everything. Then all of its calls are answered. */
 static void recover(TestClient *client, Counted *calls) {
         test_client_set_stalled(client, false);
         if (test_bus_is_broker())
@@ -122,7 +121,7 @@ static void recover(TestClient *client, Counted *calls) {
         test_listener_call(client, listener, "Close");
 }
 
-/* It sends so many of them and does not read. */
+/* Sends so many calls and does not read. */
 static void call_unread(Fixture *f,
                         sd_bus_message *(*make)(TestClient *client),
                         TestClient *staller,
@@ -139,7 +138,6 @@ static void call_unread(Fixture *f,
         }
 }
 
-/* Then it reads again. */
 static void stall(Fixture *f,
                   sd_bus_message *(*make)(TestClient *client),
                   TestClient *staller,
@@ -158,7 +156,7 @@ static sd_bus_message *make_echo(TestClient *client) {
         return new_get(client, TEST_MANAGER_INTERFACE, name);
 }
 
-/* sd-bus takes no longer ones. */
+/* The maximum of sd-bus. */
 static sd_bus_message *make_path_echo(TestClient *client) {
         g_autofree char *name = g_strnfill(60000, 'x');
         g_autofree char *path = g_strdup_printf(TEST_MANAGER_PATH "/listener/%s", name);
@@ -185,7 +183,7 @@ TEST("unread replies to many short calls do not affect others") {
         stall(f, counted_make_introspect, staller, N_SHORT_CALLS);
 }
 
-/* sd-bus repeats in its errors what there is not. */
+/* The errors of sd-bus contain the unknown name. */
 TEST("unread errors with long names do not affect others") {
         g_autoptr(TestClient) staller = test_client_new(f->bus, (uid_t) -1);
 
@@ -198,7 +196,7 @@ TEST("unread errors with long paths do not affect others") {
         stall(f, make_path_echo, staller, N_PATH_ECHOES);
 }
 
-/* What of all that was sent to it waits in dbus-daemon. */
+/* The bytes to the client that wait in dbus-daemon. */
 static uint64_t get_outgoing_bytes(TestClient *asker, TestClient *client) {
         sd_bus_message *m = NULL;
         uint32_t bytes = 0;
@@ -224,7 +222,7 @@ static uint64_t get_outgoing_bytes(TestClient *asker, TestClient *client) {
         return bytes;
 }
 
-/* The owner, who does not read, was sent nothing more. */
+/* The service has sent nothing to the owner, which does not read. */
 static void assert_spared(Fixture *f, TestClient *owner, uint64_t before) {
         uint64_t after;
 
@@ -275,7 +273,7 @@ TEST("unread Error signals do not affect others") {
         test_wait_for(test_client_count_signals(owner, "Error") == n_errors + N_LOST);
 }
 
-/* A connection waits, and the owner, who does not read, is not told. */
+/* A connection waits, and Pending is postponed because the owner does not read. */
 typedef struct Due {
         TestClient *owner;
         TestClient *caller;
@@ -284,7 +282,7 @@ typedef struct Due {
         uint64_t before;
 } Due;
 
-/* After each of the caller's calls a connection waits again, which the owner would be told. */
+/* After each call of the caller, another connection waits, which would cause a Pending. */
 static void due_set_up(Due *d, Fixture *f) {
         *d = (Due) {
                 .owner = test_client_new(f->bus, (uid_t) -1),
@@ -319,14 +317,14 @@ TEST("an unread Pending is postponed until the client has read") {
         due_set_up(&d, f);
         assert_spared(f, d.owner, d.before);
 
-        /* It does not ask again and again whether it may tell. */
+        /* The service does not ask the bus all the time. */
         uint64_t start = test_now();
         uint64_t cpu = test_service_cpu_time(f->service);
         test_wait_for(test_now() >= start + SECOND);
         cpu = test_service_cpu_time(f->service) - cpu;
         g_assert_cmpuint(cpu, <, SECOND / 4);
 
-        /* That one waits the owner learns when it has read, and need not call for it. */
+        /* The owner gets Pending when it has read, without a call. */
         if (!test_bus_is_broker()) {
                 test_client_set_stalled(d.owner, false);
                 do {
@@ -342,7 +340,6 @@ TEST("an unread Pending is postponed until the client has read") {
         due_tear_down(&d);
 }
 
-/* Who comes after one that is not told is. */
 TEST("the next owner gets a postponed Pending") {
         Due d;
 
@@ -358,7 +355,7 @@ TEST("the next owner gets a postponed Pending") {
         due_tear_down(&d);
 }
 
-/* It is told in any case, and what was to be told is forgotten. */
+/* Closed is always sent, and the postponed Pending is dropped. */
 TEST("Closed is sent to a client that does not read") {
         g_autoptr(TestNotice) closed = NULL;
         Due d;
@@ -377,7 +374,7 @@ TEST("Closed is sent to a client that does not read") {
 /* --- Clients that read --- */
 
 #define FEW_LISTENERS 20U
-#define N_AT_ONCE 20000U /* their answers are more than dbus-daemon takes */
+#define N_AT_ONCE 20000U /* their replies exceed the limit of dbus-daemon */
 
 /* In windows, as a client that reads does. */
 static void call_often(TestClient *client, sd_bus_message *(*make)(TestClient *client), unsigned n_calls) {
@@ -403,7 +400,7 @@ TEST("a client that reads is served without answering Pings") {
         call_often(f->client, counted_make_introspect, 5000);
 }
 
-/* One list is longer than what may always be unread, and another client of the same user reads nothing. */
+/* One list exceeds UNREAD_FREE, and another client of the same user reads nothing. */
 TEST("a client that reads is served beside one that does not") {
         g_autoptr(TestClient) staller = test_client_new(f->bus, (uid_t) -1);
         Counted calls = {};
