@@ -122,7 +122,7 @@ TEST("a client that takes no connections gets one Error, and the log one message
         g_autoptr(TestClient) unread = test_client_new(f->bus, (uid_t) -1);
         g_autoptr(TestClient) channel = test_client_new(f->bus, (uid_t) -1);
         g_autofree char *signal = test_listen(unread, 0, -1, NULL);
-        g_autofree char *acknowledge = test_listen(f->client, 0, -1, "acknowledge", "b", true, NULL);
+        g_autofree char *acknowledge = test_listen(f->client, 0, -1, TEST_ACKNOWLEDGE, NULL);
         g_autofree char *packets = test_listen(channel, 0, -1, TEST_CHANNEL, NULL);
         g_autofree char *message = g_strdup_printf("%s of user %u: Stopped accepting", signal, getuid());
         _cleanup_close_ int fd = test_listener_call_fd(channel, packets, "OpenChannel");

@@ -2,9 +2,7 @@
 
 /* Delivery "pull". */
 
-#include "base/macros.h"
 #include "bus/fixture.h"
-#include "bus/kernel.h"
 
 /* Takes exactly n, by as many calls as it needs; serial is the first one's. */
 static void take(TestClient *client, const char *listener, const Peers *peers, uint64_t serial, unsigned n) {
@@ -58,18 +56,17 @@ static void assert_not_pending(TestClient *client, unsigned n) {
 
 TEST("maximum and timeoutMs out of range are refused") {
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PULL, NULL);
-        g_autoptr(TestCall) longest = NULL;
-        Peers peers = {};
+        _cleanup_(peers_done) Peers peers = {};
 
         assert_invalid(f->client, listener, 0, 0, "maximum");
         assert_invalid(f->client, listener, 0, 1000, "maximum");
         assert_invalid(f->client, listener, 1, TEST_ACCEPT_TIMEOUT_MAX + 1, "timeoutMs");
         assert_invalid(f->client, listener, 16, UINT32_MAX, "timeoutMs");
 
-        longest = test_accept_start(f->client, listener, UINT32_MAX, TEST_ACCEPT_TIMEOUT_MAX);
+        g_autoptr(TestCall)
+                        longest = test_accept_start(f->client, listener, UINT32_MAX, TEST_ACCEPT_TIMEOUT_MAX);
         peers_connect(&peers, test_get_port(f->client, listener), 1);
         g_assert_null(test_call_error(longest));
-        peers_done(&peers);
 }
 
 TEST("a connection comes with its details") {
@@ -79,10 +76,9 @@ TEST("a connection comes with its details") {
         TestCall *call = test_accept_start(f->client, listener, 1, TEST_ACCEPT_TIMEOUT_MAX);
         _cleanup_close_ int peer = test_connect_from("127.0.0.2", "127.0.0.1", port);
         g_autoptr(GPtrArray) batch = test_accept_finish(call);
-        TestAccepted *accepted;
 
         g_assert_cmpuint(batch->len, ==, 1);
-        accepted = g_ptr_array_index(batch, 0);
+        TestAccepted *accepted = g_ptr_array_index(batch, 0);
         g_assert_cmpstr(accepted->remote_address, ==, "127.0.0.2");
         g_assert_cmpuint(accepted->remote_port, ==, test_local_port(peer));
         g_assert_cmpstr(accepted->local_address, ==, "127.0.0.1");
@@ -100,7 +96,7 @@ TEST("all connections arrive in order") {
         unsigned fds = test_service_count_fds(f->service);
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PULL, NULL);
         uint16_t port = test_get_port(f->client, listener);
-        Peers peers = {};
+        _cleanup_(peers_done) Peers peers = {};
 
         peers_connect(&peers, port, 40);
         take(f->client, listener, &peers, 1, 40);
@@ -108,14 +104,13 @@ TEST("all connections arrive in order") {
         take(f->client, listener, &peers, 41, 24);
         test_assert_counters(f->client, listener, 64, 64);
         g_assert_cmpuint(test_service_count_fds(f->service), <=, fds + 1);
-        peers_done(&peers);
 }
 
 /* Other connections stay in the kernel. */
 TEST("no more is accepted than asked for") {
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PULL, NULL);
         uint16_t port = test_get_port(f->client, listener);
-        Peers peers = {};
+        _cleanup_(peers_done) Peers peers = {};
 
         peers_connect(&peers, port, 10);
         test_client_sync_service(f->client);
@@ -127,14 +122,13 @@ TEST("no more is accepted than asked for") {
         g_assert_cmpuint(test_service_count_queued(f->service, port), ==, 7);
         take(f->client, listener, &peers, 4, 7);
         test_assert_counters(f->client, listener, 10, 10);
-        peers_done(&peers);
 }
 
 /* Of many, one call gets many, and never more than the bus would take in one message. */
 TEST("a call gets up to 16 connections") {
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PULL, NULL);
         unsigned most = 0;
-        Peers peers = {};
+        _cleanup_(peers_done) Peers peers = {};
 
         peers_connect(&peers, test_get_port(f->client, listener), ELEMENTS(peers.fds));
         for (unsigned taken = 0; taken < peers.n;) {
@@ -148,7 +142,6 @@ TEST("a call gets up to 16 connections") {
         }
         g_assert_cmpuint(most, ==, TEST_ACCEPT_MAX);
         test_assert_counters(f->client, listener, peers.n, peers.n);
-        peers_done(&peers);
 }
 
 /* ---- Waiting ---- */
@@ -156,7 +149,7 @@ TEST("a call gets up to 16 connections") {
 TEST("a call ends after timeoutMs") {
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PULL, NULL);
         uint64_t start = test_now();
-        Peers peers = {};
+        _cleanup_(peers_done) Peers peers = {};
 
         assert_empty(f->client, listener, 80);
         g_assert_cmpuint(test_now() - start, >=, 80 * 1000U);
@@ -167,13 +160,12 @@ TEST("a call ends after timeoutMs") {
         /* Nothing was lost by it. */
         peers_connect(&peers, test_get_port(f->client, listener), 2);
         take(f->client, listener, &peers, 1, 2);
-        peers_done(&peers);
 }
 
 /* Even of a caller that the service knows nothing of, such as a call from a script. */
 TEST("a call with timeoutMs 0 gets waiting connections") {
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT_PULL, NULL);
-        Peers peers = {};
+        _cleanup_(peers_done) Peers peers = {};
 
         peers_connect(&peers, test_get_port(f->client, listener), 3);
         for (unsigned i = 1; i <= 3; i++) {
@@ -185,14 +177,12 @@ TEST("a call with timeoutMs 0 gets waiting connections") {
                 test_assert_counters(f->client, listener, i, i);
         }
         assert_empty(f->client, listener, 0);
-        peers_done(&peers);
 }
 
 TEST("a call waits for Resume") {
-        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PULL, "paused", "b", true, NULL);
+        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PULL, TEST_PAUSED, NULL);
         TestCall *call = test_accept_start(f->client, listener, 1, TEST_ACCEPT_TIMEOUT_MAX);
-        g_autoptr(GPtrArray) batch = NULL;
-        Peers peers = {};
+        _cleanup_(peers_done) Peers peers = {};
 
         peers_connect(&peers, test_get_port(f->client, listener), 1);
         test_client_sync_service(f->client);
@@ -200,9 +190,8 @@ TEST("a call waits for Resume") {
         g_assert_cmpuint(test_get_u64(f->client, listener, "Accepted"), ==, 0);
         assert_not_pending(f->client, 0);
         test_listener_call(f->client, listener, "Resume");
-        batch = test_accept_finish(call);
+        g_autoptr(GPtrArray) batch = test_accept_finish(call);
         g_assert_cmpuint(batch->len, ==, 1);
-        peers_done(&peers);
 }
 
 static void assert_ended(TestCall *call) {
@@ -233,11 +222,10 @@ TEST("a call ends with its listener") {
 TEST("the number of waiting calls is limited") {
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PULL, NULL);
         g_autoptr(GPtrArray) calls = g_ptr_array_new_with_free_func((GDestroyNotify) test_call_free);
-        g_autoptr(TestCall) refused = NULL;
 
         for (unsigned i = 0; i < 64; i++)
                 g_ptr_array_add(calls, test_accept_start(f->client, listener, 1, TEST_ACCEPT_TIMEOUT_MAX));
-        refused = test_accept_start(f->client, listener, 1, TEST_ACCEPT_TIMEOUT_MAX);
+        g_autoptr(TestCall) refused = test_accept_start(f->client, listener, 1, TEST_ACCEPT_TIMEOUT_MAX);
         g_assert_cmpstr(test_call_error(refused), ==, SD_BUS_ERROR_LIMITS_EXCEEDED);
         for (unsigned i = 0; i < calls->len; i++)
                 g_assert_false(test_call_is_done(g_ptr_array_index(calls, i)));
@@ -251,7 +239,7 @@ TEST("the number of waiting calls is limited") {
 TEST("Pending is sent once for waiting connections, and again after a call") {
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PULL, NULL);
         uint16_t port = test_get_port(f->client, listener);
-        Peers peers = {};
+        _cleanup_(peers_done) Peers peers = {};
 
         assert_not_pending(f->client, 0);
         peers_connect(&peers, port, 1);
@@ -271,7 +259,6 @@ TEST("Pending is sent once for waiting connections, and again after a call") {
         peers_connect(&peers, port, 1);
         assert_pending(f->client, listener, 3);
         take(f->client, listener, &peers, 4, 1);
-        peers_done(&peers);
 }
 
 TEST("Pending is not sent while a call waits") {
@@ -279,7 +266,7 @@ TEST("Pending is not sent while a call waits") {
         uint16_t port = test_get_port(f->client, listener);
         TestCall *first = test_accept_start(f->client, listener, 1, TEST_ACCEPT_TIMEOUT_MAX);
         TestCall *second = test_accept_start(f->client, listener, 1, TEST_ACCEPT_TIMEOUT_MAX);
-        Peers peers = {};
+        _cleanup_(peers_done) Peers peers = {};
 
         /* A call waits for each. */
         test_client_sync_service(f->client);
@@ -293,24 +280,23 @@ TEST("Pending is not sent while a call waits") {
         assert_not_pending(f->client, 0);
         peers_connect(&peers, port, 1);
         assert_pending(f->client, listener, 1);
-        peers_done(&peers);
 }
 
 static void call_without_reply(TestClient *client, const char *listener, const char *member, bool accept) {
         sd_bus_message *m = test_message_new(client, listener, TEST_LISTENER_INTERFACE, member);
 
-        g_assert_cmpint(sd_bus_message_set_expect_reply(m, false), >=, 0);
+        must(sd_bus_message_set_expect_reply(m, false));
         if (accept)
-                g_assert_cmpint(sd_bus_message_append(m, "uu", 1U, 1000U), >=, 0);
-        g_assert_cmpint(sd_bus_send(test_client_bus(client), m, NULL), >=, 0);
+                must(sd_bus_message_append(m, "uu", 1U, 1000U));
+        must(sd_bus_send(test_client_bus(client), m, NULL));
         sd_bus_message_unref(m);
 }
 
 /* There is no message that a connection could be in. */
 TEST("a call without a reply takes no connection") {
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PULL, NULL);
-        g_autofree char *taken = test_listen(f->client, 0, -1, "delivery", "s", "socket", NULL);
-        g_autofree char *channel = test_listen(f->client, 0, -1, "delivery", "s", "channel", NULL);
+        g_autofree char *taken = test_listen(f->client, 0, -1, TEST_SOCKET, NULL);
+        g_autofree char *channel = test_listen(f->client, 0, -1, TEST_CHANNEL, NULL);
         _cleanup_close_ int peer = test_connect("::1", test_get_port(f->client, listener)), fd = -EBADF,
                             other = -EBADF;
 
@@ -333,10 +319,8 @@ TEST("a call without a reply takes no connection") {
 
 /* The next call's only connection is this peer's. */
 static void assert_got(GPtrArray *batch, int peer, uint64_t serial, const char *text) {
-        TestAccepted *accepted;
-
         g_assert_cmpuint(batch->len, ==, 1);
-        accepted = g_ptr_array_index(batch, 0);
+        TestAccepted *accepted = g_ptr_array_index(batch, 0);
         g_assert_cmpuint(accepted->serial, ==, serial);
         g_assert_cmpuint(accepted->remote_port, ==, test_local_port(peer));
         test_expect(accepted->socket, text);
@@ -401,19 +385,17 @@ TEST("calls are answered in the order they came") {
 TEST("a caller that leaves before its reply loses no connection") {
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT_PULL, NULL);
         TestClient *leaving = test_client_new(f->bus, (uid_t) -1);
-        TestCall *first, *second;
-        _cleanup_close_ int peer = -EBADF;
-        g_autoptr(GPtrArray) batch = NULL;
 
-        first = test_accept_start(leaving, listener, 1, TEST_ACCEPT_TIMEOUT_MAX);
+        TestCall *first = test_accept_start(leaving, listener, 1, TEST_ACCEPT_TIMEOUT_MAX);
         test_client_sync_service(leaving);
-        second = test_accept_start(f->client, listener, 1, TEST_ACCEPT_TIMEOUT_MAX);
+        TestCall *second = test_accept_start(f->client, listener, 1, TEST_ACCEPT_TIMEOUT_MAX);
         test_client_sync_service(f->client);
         test_call_free(first);
         test_client_free(leaving);
 
-        peer = test_connect_and_say(test_get_port(f->client, listener), "for the next caller");
-        batch = test_accept_finish(second);
+        _cleanup_close_ int peer = test_connect_and_say(test_get_port(f->client, listener),
+                                                        "for the next caller");
+        g_autoptr(GPtrArray) batch = test_accept_finish(second);
         assert_got(batch, peer, 1, "for the next caller");
         g_assert_cmpuint(test_get_u64(f->client, listener, "Lost"), ==, 0);
 }
@@ -458,14 +440,13 @@ static void send_descriptors(TestClient *sender, TestClient *receiver, unsigned 
         for (unsigned i = 0; i < n_messages; i++) {
                 g_autoptr(sd_bus_message) message = NULL;
 
-                g_assert_cmpint(sd_bus_message_new_signal(test_client_bus(sender), &message, "/test",
-                                                          "test.Test", "Test"),
-                                >=, 0);
-                g_assert_cmpint(sd_bus_message_set_destination(message, test_client_name(receiver)), >=, 0);
-                g_assert_cmpint(sd_bus_message_append_array(message, 'y', padding, sizeof(padding)), >=, 0);
+                must(sd_bus_message_new_signal(test_client_bus(sender), &message, "/test", "test.Test",
+                                               "Test"));
+                must(sd_bus_message_set_destination(message, test_client_name(receiver)));
+                must(sd_bus_message_append_array(message, 'y', padding, sizeof(padding)));
                 for (unsigned j = 0; j < 16; j++)
-                        g_assert_cmpint(sd_bus_message_append(message, "h", STDIN_FILENO), >=, 0);
-                g_assert_cmpint(sd_bus_send(test_client_bus(sender), message, NULL), >=, 0);
+                        must(sd_bus_message_append(message, "h", STDIN_FILENO));
+                must(sd_bus_send(test_client_bus(sender), message, NULL));
         }
 }
 
@@ -477,8 +458,6 @@ TEST("a connection in a refused reply goes to the next caller") {
         TestClient *hanging = test_client_new(f->bus, (uid_t) -1);
         uint16_t port = test_get_port(f->client, listener);
         _cleanup_close_ int known = test_connect_and_say(port, "known"), unread = -EBADF, refused = -EBADF;
-        g_autoptr(GPtrArray) batch = NULL;
-        TestCall *call;
 
         if (!require_daemon())
                 return;
@@ -492,10 +471,10 @@ TEST("a connection in a refused reply goes to the next caller") {
 
         test_call_free(test_accept_start(hanging, listener, 1, TEST_ACCEPT_TIMEOUT_MAX));
         test_client_sync_service(f->client);
-        call = test_accept_start(f->client, listener, 1, TEST_ACCEPT_TIMEOUT_MAX);
+        TestCall *call = test_accept_start(f->client, listener, 1, TEST_ACCEPT_TIMEOUT_MAX);
         test_client_sync_service(f->client);
         refused = test_connect_and_say(port, "refused");
-        batch = test_accept_finish(call);
+        g_autoptr(GPtrArray) batch = test_accept_finish(call);
         assert_got(batch, refused, 3, "refused");
 
         test_client_free(hanging);
@@ -506,12 +485,10 @@ TEST("a connection in a refused reply goes to the next caller") {
 TEST("an owner that leaves ends its connections") {
         unsigned fds = test_service_count_fds(f->service);
         TestClient *leaving = test_client_new(f->bus, (uid_t) -1);
-        g_autofree char *listener = NULL;
-        uint16_t port;
         int peers[3];
 
-        listener = test_listen(leaving, 0, -1, TEST_PULL, NULL);
-        port = test_get_port(leaving, listener);
+        g_autofree char *listener = test_listen(leaving, 0, -1, TEST_PULL, NULL);
+        uint16_t port = test_get_port(leaving, listener);
         for (size_t i = 0; i < ELEMENTS(peers); i++)
                 peers[i] = test_connect_and_say(port, "hello");
         test_client_set_stalled(leaving, true);
@@ -532,7 +509,7 @@ TEST("a caller that hangs does not delay others") {
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT_PULL, NULL);
         uint16_t port = test_get_port(f->client, listener);
         g_autoptr(TestClient) hanging = test_client_new(f->bus, (uid_t) -1);
-        Peers peers = {};
+        _cleanup_(peers_done) Peers peers = {};
 
         g_free(test_listen(hanging, 0, -1, NULL)); /* it is known to take descriptors */
         test_clog(hanging, f->bus);
@@ -547,26 +524,24 @@ TEST("a caller that hangs does not delay others") {
 
                 g_assert_cmpuint(batch->len, ==, 1);
         }
-        peers_done(&peers);
 }
 
 TEST("a listener without an owner can be called") {
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT_PULL, NULL);
         uint16_t port = test_get_port(f->client, listener);
         TestClient *next = test_client_new(f->bus, (uid_t) -1);
-        _cleanup_close_ int first = -EBADF, second = -EBADF;
 
         test_client_free(f->client);
         f->client = next;
         test_wait_for(!test_has_owner(next, listener));
-        first = test_connect_and_say(port, "first");
+        _cleanup_close_ int first = test_connect_and_say(port, "first");
         test_client_sync_service(next);
         g_assert_cmpuint(test_get_u64(next, listener, "Accepted"), ==, 0);
         g_assert_cmpuint(test_client_count_signals(next, NULL), ==, 0);
 
         assert_gets(next, listener, first, 1, "first");
         g_assert_false(test_has_owner(next, listener));
-        second = test_connect_and_say(port, "second");
+        _cleanup_close_ int second = test_connect_and_say(port, "second");
         test_client_sync_service(next);
         g_assert_cmpuint(test_client_count_signals(next, NULL), ==, 0);
 
@@ -598,11 +573,10 @@ TEST("a caller without descriptors is refused and loses no connection") {
         uint16_t port = test_get_port(f->client, listener);
         g_autoptr(TestClient) poor = test_client_new_full(f->bus, (uid_t) -1, TEST_CLIENT_NO_FDS);
         g_autoptr(TestCall) early = test_accept_start(poor, listener, 1, TEST_ACCEPT_TIMEOUT_MAX);
-        g_autoptr(TestCall) late = NULL;
         _cleanup_close_ int peer = test_connect_and_say(port, "for another caller");
 
         g_assert_cmpstr(test_call_error(early), ==, SD_BUS_ERROR_NOT_SUPPORTED);
-        late = test_accept_start(poor, listener, 16, 0);
+        g_autoptr(TestCall) late = test_accept_start(poor, listener, 16, 0);
         g_assert_cmpstr(test_call_error(late), ==, SD_BUS_ERROR_NOT_SUPPORTED);
         g_assert_true(test_service_is_listening(f->service, port));
 

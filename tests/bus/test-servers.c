@@ -39,14 +39,13 @@ static void server_start(Server *server, Fixture *f, const char *program, unsign
                         *name = g_strdup_printf("server-%u", n), *directory = test_make_directory(name);
         const char *const environment[] = { address, NULL };
         g_autofree char *fifo = g_build_filename(directory, "fifo", NULL);
-        const char *const argv[] = { program, "cat", fifo, NULL };
 
         g_assert_no_errno(mkfifo(fifo, 0600));
         server->command = open(fifo, O_RDWR | O_CLOEXEC);
         g_assert_no_errno(server->command);
         server->log = g_build_filename(directory, "log", NULL);
         test_show_on_failure(server->log);
-        server->process = test_child_new(argv,
+        server->process = test_child_new(WORDS(program, "cat", fifo),
                                          &(TestSpawn) { .environment = environment, .log = server->log });
         server->listener = g_strdup_printf(TEST_MANAGER_PATH "/listener/%u", n);
 
