@@ -144,7 +144,9 @@ static void generate_one_by_one(const Plan *plan, Tally *tally) {
         for (unsigned i = 0; i < SAMPLES_SKIPPED; i++)
                 (void) load_probe(plan->port);
 
-        while (now_ns() < plan->end && tally->n < SAMPLES_MAX && tally->failed <= FAILURES_MAX) {
+        /* On a busy machine, the time may end before the first sample. */
+        while ((now_ns() < plan->end || tally->n + tally->failed == 0) && tally->n < SAMPLES_MAX &&
+               tally->failed <= FAILURES_MAX) {
                 uint32_t ns = load_probe(plan->port);
 
                 if (ns > 0)
