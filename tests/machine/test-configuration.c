@@ -221,7 +221,7 @@ MACHINE_TEST("wrong lines are reported and skipped") {
                             "[TCPServerSocket]\n"      /* 2 */
                             "MaxListeners=many\n"      /* 3 */
                             "MaxListenersPerUser=77\n" /* 4: right */
-                            "MaxUnacknowledged=57\n"   /* 5: too many */
+                            "MaxUnacknowledged=10001\n"   /* 5: too many */
                             "Nonsense=yes\n"           /* 6 */
                             "no assignment\n"          /* 7 */
                             "AllowedPorts=70000 80\n"  /* 8: one word of it */

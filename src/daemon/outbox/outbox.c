@@ -69,7 +69,7 @@ static void outbox_wake(Outbox *outbox) {
 }
 
 /* Less room than a waiter wants is enough if no answer of the bus can make it more. */
-static uint32_t outbox_get_room(Outbox *outbox, const Waiter *waiter) {
+static uint32_t outbox_request_credit(Outbox *outbox, const Waiter *waiter) {
         uint32_t room = outbox->retries ? 0 : credit_request_room(&outbox->credit);
 
         return room >= waiter->wanted || TAILQ_EMPTY(&outbox->entries) ? room : 0;
@@ -83,7 +83,7 @@ static void outbox_serve_waiters(void *userdata) {
         if (outbox->support == OUTBOX_SUPPORT_UNKNOWN && !TAILQ_EMPTY(&outbox->support_waiters))
                 outbox_send_support_message(outbox);
 
-        while ((waiter = TAILQ_FIRST(&outbox->room_waiters)) && outbox_get_room(outbox, waiter) > 0)
+        while ((waiter = TAILQ_FIRST(&outbox->room_waiters)) && outbox_request_credit(outbox, waiter) > 0)
                 waiters_serve_one(&outbox->room_waiters);
 }
 
@@ -352,7 +352,7 @@ void outbox_flush(Outbox *outbox, bool more) {
 }
 
 uint32_t outbox_request_room(Outbox *outbox, Waiter *waiter) {
-        uint32_t room = outbox_get_room(outbox, waiter);
+        uint32_t room = outbox_request_credit(outbox, waiter);
 
         if (room == 0) {
                 waiter_start(waiter, &outbox->room_waiters);
