@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <assert.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <unistd.h>
