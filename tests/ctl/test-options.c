@@ -168,7 +168,7 @@ RECORDER_TEST("wrong ports") {
         }
 }
 
-/* The interface description has a table of them. */
+/* The interface description has a table of them. The tool itself decides how it receives connections. */
 RECORDER_TEST("each option of Listen is one of the tool") {
         g_autofree char *path = g_build_filename(g_getenv("TEST_SOURCE_ROOT"), "data", TEST_BUS_NAME ".xml",
                                                  NULL);
@@ -186,6 +186,9 @@ RECORDER_TEST("each option of Listen is one of the tool") {
         for (g_regex_match(row, xml, 0, &match); g_match_info_matches(match);
              g_match_info_next(match, NULL), n++) {
                 g_autofree char *key = g_match_info_fetch(match, 1);
+                if (streq(key, "channelBatch") || streq(key, "handler"))
+                        continue;
+
                 g_autofree char *hyphens = g_regex_replace(hump, key, -1, 0, "-\\0", 0, NULL);
                 g_autofree char *lower = g_ascii_strdown(hyphens, -1),
                                 *option = g_strdup_printf("     --%s", lower);
