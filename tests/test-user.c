@@ -111,7 +111,7 @@ static void test_client_maximum(void) {
         Budget budget;
         Taker t;
 
-        budget_init(&budget, &users, 56);
+        budget_init(&budget, &users, USER_RESERVED_DESCRIPTORS, USER_COMMON_DESCRIPTORS, 56);
         taker_init(&t, &budget, 1000, 40);
         g_assert_cmpint(t.n, ==, 1 + 16);
 
@@ -135,7 +135,7 @@ static void test_shares(void) {
         Users users = {};
         Budget budget;
 
-        budget_init(&budget, &users, 56);
+        budget_init(&budget, &users, USER_RESERVED_DESCRIPTORS, USER_COMMON_DESCRIPTORS, 56);
         for (unsigned i = 0; i < G_N_ELEMENTS(greedy); i++)
                 taker_init(&greedy[i], &budget, 1000 + i % 31, 40);
         g_assert_cmpuint(users.used[USER_COMMON_DESCRIPTORS], ==, 24);
@@ -158,7 +158,7 @@ static void test_common_part(void) {
         Users users = {};
         Budget budget;
 
-        budget_init(&budget, &users, 56);
+        budget_init(&budget, &users, USER_RESERVED_DESCRIPTORS, USER_COMMON_DESCRIPTORS, 56);
         for (unsigned i = 0; i < G_N_ELEMENTS(takers); i++) {
                 taker_init(&takers[i], &budget, 1000 + i, 40);
                 g_assert_cmpint(takers[i].n, ==, expected[i]);
@@ -176,7 +176,7 @@ static void test_limits(void) {
                 Users users = {};
                 Budget budget;
 
-                budget_init(&budget, &users, limit);
+                budget_init(&budget, &users, USER_RESERVED_DESCRIPTORS, USER_COMMON_DESCRIPTORS, limit);
                 for (unsigned i = 0; i < G_N_ELEMENTS(takers); i++)
                         taker_init(&takers[i], &budget, 1000 + i, 40);
                 g_assert_cmpuint(get_used(&users), ==, limit);
@@ -191,7 +191,8 @@ static void test_order(void) {
         Users users = {};
         Budget budget;
 
-        budget_init(&budget, &users, 3); /* two reserved, one for each user, and a common one */
+        budget_init(&budget, &users, USER_RESERVED_DESCRIPTORS, USER_COMMON_DESCRIPTORS,
+                    3); /* two reserved, one for each user, and a common one */
         taker_init(&a, &budget, 1, 2);
         g_assert_cmpint(a.n, ==, 2);
         taker_init(&b, &budget, 1, 2);
@@ -220,7 +221,7 @@ static void test_needless(void) {
         Users users = {};
         Budget budget;
 
-        budget_init(&budget, &users, 1);
+        budget_init(&budget, &users, USER_RESERVED_DESCRIPTORS, USER_COMMON_DESCRIPTORS, 1);
         taker_init(&a, &budget, 1, 1);
         taker_init(&b, &budget, 1, 1);
         taker_init(&c, &budget, 1, 1);

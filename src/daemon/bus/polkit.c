@@ -11,7 +11,7 @@
 #include "daemon/bus/polkit.h"
 
 /* dbus-daemon allows a connection of the system bus 128 pending replies (max_replies_per_connection).
- * Barriers use up to 56 of them. */
+ * Calls of clients use up to 56 of them. */
 #define CHECKS_MAX 24
 #define DIALOGS_MAX 40
 

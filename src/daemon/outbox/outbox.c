@@ -26,12 +26,16 @@
 /* Until the next attempt, after a failure. */
 #define RETRY_USEC (UINT64_C(250) * 1000)
 
+/* Several, so that the client can answer one while the next are on their way. */
+#define CALLS_PER_CLIENT_MAX 8
+
 typedef TAILQ_HEAD(OutboxQueue, OutboxEntry) OutboxQueue;
 
 struct Outbox {
         Traffic *traffic;
         char *destination;
         Credit credit;
+        Credit calls;
 
         OutboxQueue entries;   /* in the order of sending; with credit that was not returned yet */
         uint64_t last_sent;    /* position */
@@ -55,6 +59,7 @@ struct Outbox {
 
         Waiters support_waiters;
         Waiters room_waiters;
+        Waiters call_waiters;
         Waiters signal_waiters;
         Waiters end_waiters; /* for the client to leave the bus */
 };
@@ -66,6 +71,7 @@ static void outbox_send_support_message(Outbox *outbox);
 
 static void outbox_wake(Outbox *outbox) {
         credit_wake(&outbox->credit);
+        credit_wake(&outbox->calls);
 }
 
 /* Less room than a waiter wants is enough if no answer of the bus can make it more. */
@@ -85,6 +91,15 @@ static void outbox_serve_waiters(void *userdata) {
 
         while ((waiter = TAILQ_FIRST(&outbox->room_waiters)) && outbox_request_credit(outbox, waiter) > 0)
                 waiters_serve_one(&outbox->room_waiters);
+}
+
+/* Each waiter makes a call, or waits for room for a descriptor instead. */
+static void outbox_serve_callers(void *userdata) {
+        Outbox *outbox = userdata;
+
+        while (!outbox->retries && !TAILQ_EMPTY(&outbox->call_waiters) &&
+               credit_request_room(&outbox->calls) > 0)
+                waiters_serve_one(&outbox->call_waiters);
 }
 
 /* The bus has released the descriptor. Frees the entry and returns its handoff, or NULL. */
@@ -108,6 +123,7 @@ Outbox *outbox_free(Outbox *outbox) {
         waiters_serve_all(&outbox->end_waiters);
         waiters_done(&outbox->support_waiters);
         waiters_done(&outbox->room_waiters);
+        waiters_done(&outbox->call_waiters);
         waiters_done(&outbox->signal_waiters);
 
         while ((entry = TAILQ_FIRST(&outbox->entries))) {
@@ -128,6 +144,7 @@ Outbox *outbox_free(Outbox *outbox) {
         sd_bus_slot_unref(outbox->question);
         sd_bus_slot_unref(outbox->support_answer);
         credit_done(&outbox->credit);
+        credit_done(&outbox->calls);
         free(outbox->destination);
         free(outbox);
         return NULL;
@@ -183,7 +200,7 @@ static void outbox_start_pause(Outbox *outbox, uint64_t usec) {
 
         r = sd_event_add_time_relative(sd_bus_get_event(outbox->traffic->bus), &outbox->pause,
                                        CLOCK_MONOTONIC, usec, 1, on_pause_over, outbox);
-        if (r < 0)
+        if (r < 0 && r != -ESTALE) /* the service exits */
                 log_error("Failed to set a timer for %s: %s", outbox->destination, strerror(-r));
 }
 
@@ -449,13 +466,50 @@ int outbox_call(Outbox *outbox,
                 sd_bus_slot **ret,
                 sd_bus_message_handler_t handler,
                 void *userdata) {
-        return outbox_send_full(outbox, message, handoff, 1, ret, handler, userdata);
+        int r;
+
+        r = outbox_send_full(outbox, message, handoff, 1, ret, handler, userdata);
+        if (r >= 0 && handoff)
+                (void) credit_take(&outbox->calls);
+
+        return r;
 }
 
 void outbox_take_back(Outbox *outbox, Handoff *handoff) {
         if (handoff->entry)
                 (void) outbox_remove(outbox, handoff->entry);
         outbox_retry_later(outbox);
+}
+
+uint32_t outbox_request_call_room(Outbox *outbox, Waiter *waiter) {
+        uint32_t calls = credit_request_room(&outbox->calls), room;
+        Waiters *queue = calls > 0 ? &outbox->room_waiters : &outbox->call_waiters;
+
+        if (waiter->queue != queue)
+                waiter_stop(waiter);
+
+        if (calls == 0) {
+                waiter_start(waiter, queue);
+                return 0;
+        }
+
+        room = outbox_request_room(outbox, waiter);
+        return room < calls ? room : calls;
+}
+
+void outbox_end_calls(Outbox *outbox, uint32_t n) {
+        Credit *calls = &outbox->calls;
+
+        for (; n > 0; n--)
+                credit_return(calls, calls->common.amount > 0 ? calls->common.slot : calls->reserved.slot);
+}
+
+void outbox_wake_callers(Outbox *outbox) {
+        credit_wake(&outbox->calls);
+}
+
+void outbox_wake_callers_later(Outbox *outbox) {
+        outbox_start_pause(outbox, 0);
 }
 
 /* ---------------------------------------------------------------------- whether it takes descriptors */
@@ -619,10 +673,16 @@ int outbox_new(Traffic *traffic, const char *destination, uid_t uid, uint32_t ma
         TAILQ_INIT(&outbox->entries);
         TAILQ_INIT(&outbox->support_waiters);
         TAILQ_INIT(&outbox->room_waiters);
+        TAILQ_INIT(&outbox->call_waiters);
         TAILQ_INIT(&outbox->signal_waiters);
         TAILQ_INIT(&outbox->end_waiters);
 
         r = credit_init(&outbox->credit, &traffic->budget, uid, max, outbox_serve_waiters, outbox);
+        if (r < 0)
+                return r;
+
+        r = credit_init(&outbox->calls, &traffic->calls, uid, CALLS_PER_CLIENT_MAX, outbox_serve_callers,
+                        outbox);
         if (r < 0)
                 return r;
 

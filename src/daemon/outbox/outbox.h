@@ -69,7 +69,11 @@ void outbox_await_end(Outbox *outbox, Waiter *waiter);
  * their delivery, or, if 'first' is NULL, a channel or a listening socket. Call outbox_flush() afterwards. */
 int outbox_send(Outbox *outbox, sd_bus_message *message, Handoff *first, uint32_t n);
 
-/* The same for a method call with one descriptor. The handler gets the reply, without a timeout. */
+/* Returns how many connections may be sent now in method calls. If that is 0, queues the waiter. */
+uint32_t outbox_request_call_room(Outbox *outbox, Waiter *waiter);
+
+/* Sends a method call with one descriptor. The handler gets the reply, without a timeout. With a handoff, the
+ * call is charged until outbox_end_calls(). */
 int outbox_call(Outbox *outbox,
                 sd_bus_message *message,
                 Handoff *handoff,
@@ -79,6 +83,12 @@ int outbox_call(Outbox *outbox,
 
 /* The bus has refused the call with this handoff, and it has to be sent again after a while. */
 void outbox_take_back(Outbox *outbox, Handoff *handoff);
+
+/* So many calls are over. To resume the clients that wait for room, outbox_wake_callers() follows, or, if
+ * listeners must not be closed in it, outbox_wake_callers_later(). */
+void outbox_end_calls(Outbox *outbox, uint32_t n);
+void outbox_wake_callers(Outbox *outbox);
+void outbox_wake_callers_later(Outbox *outbox);
 
 /* Asks the bus about what was sent: at once, or, while messages follow each other, after 16 of them or a
  * millisecond. 'more': another message follows at once, and the question comes after it. */

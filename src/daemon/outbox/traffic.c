@@ -8,6 +8,10 @@
 #include "daemon/outbox/bus-driver.h"
 #include "daemon/outbox/traffic.h"
 
+/* dbus-daemon limits the open calls of a connection to 128 on the system bus (max_replies_per_connection).
+ * The questions to polkit take up to half of them. */
+#define CALLS_MAX 56
+
 /* dbus-daemon answers a refused signal with an error, like a call. */
 static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *ret_error) {
         Traffic *traffic = userdata;
@@ -25,6 +29,7 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *ret_error
         if (cookie == traffic->test_cookie) {
                 traffic->is_daemon = true;
                 budget_set_unlimited(&traffic->budget, false);
+                budget_set_unlimited(&traffic->calls, false);
                 return 1;
         }
 
@@ -69,8 +74,10 @@ int traffic_init(Traffic *traffic,
                 .counts = true,
         };
         TAILQ_INIT(&traffic->members);
-        budget_init(&traffic->budget, users, limit);
+        budget_init(&traffic->budget, users, USER_RESERVED_DESCRIPTORS, USER_COMMON_DESCRIPTORS, limit);
+        budget_init(&traffic->calls, users, USER_RESERVED_ANSWERS, USER_COMMON_ANSWERS, CALLS_MAX);
         budget_set_unlimited(&traffic->budget, true);
+        budget_set_unlimited(&traffic->calls, true);
 
         r = sd_bus_add_filter(bus, &traffic->errors, on_message, traffic);
         if (r < 0)
@@ -84,6 +91,7 @@ void traffic_done(Traffic *traffic) {
                 return;
 
         budget_done(&traffic->budget);
+        budget_done(&traffic->calls);
         traffic->errors = sd_bus_slot_unref(traffic->errors);
         traffic->bus = sd_bus_unref(traffic->bus);
 }

@@ -32,7 +32,8 @@ typedef struct Traffic {
         void *userdata;
         sd_bus *bus;
         Store *store; /* of the connections; or NULL */
-        Budget budget;
+        Budget budget; /* of descriptors on the bus */
+        Budget calls;  /* that clients have not answered */
         TAILQ_HEAD(, TrafficMember) members;
         sd_bus_slot *errors;
         uint64_t test_cookie;

@@ -13,15 +13,15 @@ static uint32_t min(uint32_t a, uint32_t b) {
         return a < b ? a : b;
 }
 
-void budget_init(Budget *budget, Users *users, uint32_t limit) {
-        *budget = (Budget) { .users = users, .limit = limit };
+void budget_init(Budget *budget, Users *users, UserSlot reserved, UserSlot common, uint32_t limit) {
+        *budget = (Budget) { .users = users, .reserved = reserved, .common = common, .limit = limit };
         TAILQ_INIT(&budget->queue);
 }
 
 void budget_done(Budget *budget) {
         assert(TAILQ_EMPTY(&budget->queue));
-        assert(budget->users->used[USER_RESERVED_DESCRIPTORS] == 0);
-        assert(budget->users->used[USER_COMMON_DESCRIPTORS] == 0);
+        assert(budget->users->used[budget->reserved] == 0);
+        assert(budget->users->used[budget->common] == 0);
 }
 
 /* With the default of 56, 32 users have one descriptor each, and 24 are common. */
@@ -32,16 +32,16 @@ static uint32_t budget_get_reserved(const Budget *budget) {
 static uint32_t credit_get_reserved_room(const Credit *credit) {
         const Budget *budget = credit->budget;
 
-        if (credit->reserved.user->used[USER_RESERVED_DESCRIPTORS] > 0)
+        if (credit->reserved.user->used[budget->reserved] > 0)
                 return 0;
 
-        return min(subtract(budget_get_reserved(budget), budget->users->used[USER_RESERVED_DESCRIPTORS]), 1);
+        return min(subtract(budget_get_reserved(budget), budget->users->used[budget->reserved]), 1);
 }
 
 /* Two thirds of what other clients leave, rounded up. */
 static uint32_t credit_get_common_room(const Credit *credit) {
         const Budget *budget = credit->budget;
-        uint64_t others = budget->users->used[USER_COMMON_DESCRIPTORS] - credit->common.amount;
+        uint64_t others = budget->users->used[budget->common] - credit->common.amount;
         uint32_t left = subtract(budget->limit - budget_get_reserved(budget), others);
 
         return subtract((uint32_t) (((uint64_t) left * 2 + 2) / 3), credit->common.amount);
@@ -113,11 +113,11 @@ int credit_init(Credit *credit,
 
         *credit = (Credit) { .budget = budget, .max = max, .callback = callback, .userdata = userdata };
 
-        r = user_charge(budget->users, uid, USER_RESERVED_DESCRIPTORS, 0, UINT64_MAX, &credit->reserved);
+        r = user_charge(budget->users, uid, budget->reserved, 0, UINT64_MAX, &credit->reserved);
         if (r < 0)
                 return r;
 
-        r = user_charge(budget->users, uid, USER_COMMON_DESCRIPTORS, 0, UINT64_MAX, &credit->common);
+        r = user_charge(budget->users, uid, budget->common, 0, UINT64_MAX, &credit->common);
         if (r < 0)
                 user_discharge(&credit->reserved);
         return r;
@@ -155,7 +155,7 @@ UserSlot credit_take(Credit *credit) {
 }
 
 void credit_return(Credit *credit, UserSlot slot) {
-        UserCharge *charge = slot == USER_RESERVED_DESCRIPTORS ? &credit->reserved : &credit->common;
+        UserCharge *charge = slot == credit->budget->reserved ? &credit->reserved : &credit->common;
 
         assert(charge->slot == slot);
         assert(charge->amount > 0);

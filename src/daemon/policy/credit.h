@@ -13,6 +13,9 @@
  * each client is the only limit: with all connections that a user may have, it stays below the user's quota.
  *
  * A client without credit stops accepting and is resumed in FIFO order.
+ *
+ * The calls that clients have not answered have a Budget of the same kind: dbus-daemon limits the open calls
+ * of one sender, too.
  */
 
 #include <stdbool.h>
@@ -27,6 +30,8 @@ typedef struct Credit Credit;
 
 struct Budget {
         Users *users; /* to which it is charged */
+        UserSlot reserved;
+        UserSlot common;
         uint32_t limit;
         bool is_unlimited;
         TAILQ_HEAD(, Credit) queue; /* clients that found no room in the budget */
@@ -47,7 +52,8 @@ struct Credit {
         TAILQ_ENTRY(Credit) link;
 };
 
-void budget_init(Budget *budget, Users *users, uint32_t limit);
+/* The slots are those of the two parts. */
+void budget_init(Budget *budget, Users *users, UserSlot reserved, UserSlot common, uint32_t limit);
 
 /* Requires that credit_done() was called for all its credits. */
 void budget_done(Budget *budget);

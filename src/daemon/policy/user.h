@@ -34,6 +34,8 @@ typedef enum UserSlot {
         USER_CALLS,                /* that wait for polkit, or to be sent a descriptor */
         USER_RESERVED_DESCRIPTORS, /* on the bus, of the part with a share for each user */
         USER_COMMON_DESCRIPTORS,   /* on the bus, of the rest */
+        USER_RESERVED_ANSWERS,     /* to calls of the service, of the part with a share for each user */
+        USER_COMMON_ANSWERS,       /* the same, of the rest */
         USER_UNREAD_BYTES,         /* sent, without descriptors, and perhaps not read */
         _USER_SLOT_MAX,
 } UserSlot;
