@@ -196,6 +196,16 @@ static void test_values_are_stored(void) {
         listen_options_free(o);
 }
 
+static void assert_goes_together(const char *key, OptionValue value, const char *delivery) {
+        ListenOptions *o = new_options();
+
+        assert_set(o, key, value);
+        assert_set(o, "delivery", VALUE(.s = delivery));
+        assert_finished(o);
+        g_assert_cmpstr(delivery_kind_to_string(o->delivery), ==, delivery);
+        listen_options_free(o);
+}
+
 static void test_limits(void) {
         g_autofree char *longest = g_strnfill(OPTION_NAME_MAX, 'n');
         g_autofree char *too_long = g_strnfill(OPTION_NAME_MAX + 1, 'n');
@@ -221,6 +231,12 @@ static void test_limits(void) {
         assert_refused("channelBatch", VALUE(.u = CHANNEL_BATCH_MAX + 1), ERROR_OPTION_OUT_OF_RANGE);
 
         assert_taken("deferAccept", VALUE(.u = 0));
+        assert_refused("handler", VALUE(.s = "no/path"), ERROR_INVALID_HANDLER);
+        longest[0] = '/';
+        too_long[0] = '/';
+        assert_goes_together("handler", VALUE(.s = longest), "call");
+        assert_refused("handler", VALUE(.s = too_long), ERROR_INVALID_HANDLER);
+
         assert_taken("deferAccept", VALUE(.u = OPTION_DEFER_ACCEPT_MAX));
         assert_refused("deferAccept", VALUE(.u = OPTION_DEFER_ACCEPT_MAX + 1), ERROR_OPTION_OUT_OF_RANGE);
         assert_taken("fastOpen", VALUE(.u = 0));
@@ -243,6 +259,7 @@ static void test_words(void) {
         assert_refused("binaryType", VALUE(.s = "blob"), ERROR_INVALID_BINARY_TYPE);
 
         assert_taken("delivery", VALUE(.s = "signal"));
+        assert_taken("delivery", VALUE(.s = "call"));
         assert_taken("delivery", VALUE(.s = "pull"));
         assert_taken("delivery", VALUE(.s = "channel"));
         assert_taken("delivery", VALUE(.s = "socket"));
@@ -344,24 +361,18 @@ static void test_contradictions(void) {
         listen_options_free(o);
 }
 
-static void assert_goes_together(const char *key, OptionValue value, const char *delivery) {
-        ListenOptions *o = new_options();
-
-        assert_set(o, key, value);
-        assert_set(o, "delivery", VALUE(.s = delivery));
-        assert_finished(o);
-        g_assert_cmpstr(delivery_kind_to_string(o->delivery), ==, delivery);
-        listen_options_free(o);
-}
-
 static void test_deliveries(void) {
-        static const char *const others[] = { "pull", "channel", "socket" };
+        static const char *const others[] = { "call", "pull", "channel", "socket" };
         char *prefixes[] = { (char *) "192.0.2.0/24", NULL }, *none[] = { NULL };
 
         assert_goes_together("acknowledge", VALUE(.b = true), "signal");
+        assert_contradictory("handler", VALUE(.s = "/"), "delivery", VALUE(.s = "signal"));
+        assert_goes_together("handler", VALUE(.s = "/a/b"), "call");
         for (size_t i = 0; i < ELEMENTS(others); i++) {
                 assert_contradictory("acknowledge", VALUE(.b = true), "delivery", VALUE(.s = others[i]));
                 assert_goes_together("acknowledge", VALUE(.b = false), others[i]);
+                if (i > 0)
+                        assert_contradictory("delivery", VALUE(.s = others[i]), "handler", VALUE(.s = "/"));
         }
 
         assert_goes_together("channelBatch", VALUE(.u = 1), "channel");

@@ -275,7 +275,13 @@ static const ErrorInfo infos[] = {
         [ERROR_INVALID_DELIVERY] = {
                 "invalid-delivery",
                 DBUS_ERROR("InvalidArgs"),
-                N_("Option delivery is none of \"signal\", \"pull\", \"channel\", \"socket\""),
+                N_("Option delivery is none of \"signal\", \"call\", \"pull\", \"channel\", \"socket\""),
+        },
+        [ERROR_INVALID_HANDLER] = {
+                "invalid-handler",
+                DBUS_ERROR("InvalidArgs"),
+                N_("Option handler is not an object path of at most %s bytes"),
+                { { 'u', "maximum" } },
         },
         [ERROR_OPTION_CONTRADICTS_DELIVERY] = {
                 "option-contradicts-delivery",
@@ -461,6 +467,19 @@ static const ErrorInfo infos[] = {
                 "",
                 N_("Listener closed, failed to wait for the end of its lifeline: %s"),
                 { { 's', "reason" } },
+        },
+        [ERROR_NO_HANDLER] = {
+                "no-handler",
+                "",
+                N_("Listener closed, its owner does not export an object %s with the interface %s and its "
+                   "method %s"),
+                { { 's', "object" }, { 's', "interface" }, { 's', "method" } },
+        },
+        [ERROR_CALL_NOT_ANSWERED] = {
+                "call-not-answered",
+                "",
+                N_("The owner has not answered a call of %s for %s seconds"),
+                { { 's', "method" }, { 'u', "seconds" } },
         },
 };
 

@@ -11,6 +11,10 @@
 #define LISTENER_PREFIX "/org/example/TCPServerSocket/listener"
 #define LISTENER_INTERFACE "org.example.TCPServerSocket.Listener"
 
+/* Exported by a client of the delivery "call", at this path unless the option handler names another one. */
+#define CLIENT_PATH "/org/example/TCPServerSocket/Client"
+#define CLIENT_INTERFACE "org.example.TCPServerSocket.Client"
+
 #define ERROR_NAME_ADDRESS_NOT_AVAILABLE "org.example.TCPServerSocket.Error.AddressNotAvailable"
 #define ERROR_NAME_ALREADY_TAKEN "org.example.TCPServerSocket.Error.AlreadyTaken"
 #define ERROR_NAME_HAS_OWNER "org.example.TCPServerSocket.Error.HasOwner"

@@ -34,6 +34,7 @@ char *test_call_fails(TestClient *client,
 
 /* Common options. */
 #define TEST_PULL "delivery", "s", "pull"
+#define TEST_CALL "delivery", "s", "call"
 #define TEST_CHANNEL "delivery", "s", "channel"
 #define TEST_SOCKET "delivery", "s", "socket"
 #define TEST_ACKNOWLEDGE "acknowledge", "b", true

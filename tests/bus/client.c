@@ -21,6 +21,9 @@ struct TestClient {
 
         bool silent;
 
+        TestCalls calls;
+        GQueue held_calls; /* sd_bus_message */
+
         TestAcceptedHook hook;
         void *hook_data;
 
@@ -41,6 +44,7 @@ void test_accepted_free(TestAccepted *accepted) {
         g_free(accepted->remote_address);
         g_free(accepted->local_address);
         g_free(accepted->binary_type);
+        g_free(accepted->handler);
         g_free(accepted);
 }
 
@@ -106,6 +110,8 @@ static void record_accepted(TestClient *client, sd_bus_message *message) {
         TestAccepted *accepted = test_accepted_read(message);
         accepted->listener = g_strdup(listener);
         accepted->order = client->order;
+        if (sd_bus_message_is_method_call(message, NULL, NULL) > 0)
+                accepted->handler = g_strdup(sd_bus_message_get_path(message));
         g_queue_push_tail(&client->accepted, accepted);
         if (client->hook)
                 client->hook(client, accepted, client->hook_data);
@@ -158,6 +164,18 @@ static void record_signal(TestClient *client, sd_bus_message *message) {
                 record_notice(client, message, "o", &client->pending);
 }
 
+static int handle_accept_socket(TestClient *client, sd_bus_message *message) {
+        if (client->calls == TEST_CALLS_NONE)
+                return 0;
+
+        record_accepted(client, message);
+        if (client->calls == TEST_CALLS_HOLD)
+                g_queue_push_tail(&client->held_calls, sd_bus_message_ref(message));
+        else
+                g_assert_cmpint(sd_bus_reply_method_return(message, NULL), >=, 0);
+        return 1;
+}
+
 static int on_message(sd_bus_message *message, void *userdata, sd_bus_error *error) {
         TestClient *client = userdata;
 
@@ -166,6 +184,8 @@ static int on_message(sd_bus_message *message, void *userdata, sd_bus_error *err
                 record_signal(client, message);
         else if (sd_bus_message_is_method_call(message, "org.freedesktop.DBus.Peer", "Ping") > 0)
                 return client->silent;
+        else if (sd_bus_message_is_method_call(message, TEST_CLIENT_INTERFACE, "AcceptSocket") > 0)
+                return handle_accept_socket(client, message);
         return 0;
 }
 
@@ -223,7 +243,12 @@ TestClient *test_client_new(TestBus *bus, uid_t uid) {
         return test_client_new_full(bus, uid, 0);
 }
 
+static void unref_message(void *message) {
+        sd_bus_message_unref(message);
+}
+
 void test_client_disconnect(TestClient *client) {
+        g_queue_clear_full(&client->held_calls, unref_message);
         client->bus = sd_bus_close_unref(client->bus);
 }
 
@@ -278,6 +303,24 @@ void test_client_set_stalled(TestClient *client, bool stalled) {
 
 void test_client_set_silent(TestClient *client, bool silent) {
         client->silent = silent;
+}
+
+void test_client_set_calls(TestClient *client, TestCalls calls) {
+        client->calls = calls;
+}
+
+void test_client_answer_call(TestClient *client, const char *error) {
+        g_autoptr(sd_bus_message) message = g_queue_pop_head(&client->held_calls);
+
+        g_assert_nonnull(message);
+        if (error)
+                g_assert_cmpint(sd_bus_reply_method_errorf(message, error, "An error of the client"), >=, 0);
+        else
+                g_assert_cmpint(sd_bus_reply_method_return(message, NULL), >=, 0);
+}
+
+unsigned test_client_count_held(TestClient *client) {
+        return client->held_calls.length;
 }
 
 void test_client_on_accepted(TestClient *client, TestAcceptedHook hook, void *data) {

@@ -15,6 +15,7 @@
 #define TEST_MANAGER_PATH "/org/example/TCPServerSocket"
 #define TEST_MANAGER_INTERFACE "org.example.TCPServerSocket"
 #define TEST_LISTENER_INTERFACE "org.example.TCPServerSocket.Listener"
+#define TEST_CLIENT_INTERFACE "org.example.TCPServerSocket.Client"
 
 typedef struct TestClient TestClient;
 
@@ -22,6 +23,13 @@ typedef enum TestClientFlags {
         TEST_CLIENT_NO_FDS = 1 << 0,   /* does not negotiate that it takes descriptors */
         TEST_CLIENT_NO_MATCH = 1 << 1, /* does not subscribe to the service's signals */
 } TestClientFlags;
+
+/* What it does with AcceptSocket of TEST_CLIENT_INTERFACE, at any path. */
+typedef enum TestCalls {
+        TEST_CALLS_NONE, /* it exports no object */
+        TEST_CALLS_ANSWER,
+        TEST_CALLS_HOLD, /* until test_client_answer_call() */
+} TestCalls;
 
 typedef struct TestAccepted {
         char *listener;
@@ -32,6 +40,7 @@ typedef struct TestAccepted {
         char *local_address;
         uint16_t local_port;
         char *binary_type;
+        char *handler;  /* the object that was called; NULL: it came otherwise */
         unsigned order; /* among all that this client has received */
 } TestAccepted;
 
@@ -74,6 +83,11 @@ bool test_client_is_disconnected(TestClient *client);
 void test_client_set_stalled(TestClient *client, bool stalled);
 /* Whether it answers org.freedesktop.DBus.Peer.Ping. jeepney and zbus do not. */
 void test_client_set_silent(TestClient *client, bool silent);
+void test_client_set_calls(TestClient *client, TestCalls calls);
+/* Answers the oldest call that it holds; error: the name of one, or NULL. */
+void test_client_answer_call(TestClient *client, const char *error);
+/* How many it holds. */
+unsigned test_client_count_held(TestClient *client);
 void test_client_on_accepted(TestClient *client, TestAcceptedHook hook, void *data);
 
 /* Each takes the oldest that was not taken yet, and waits for it. */

@@ -17,6 +17,7 @@ static const char *pick_string(void) {
         static const char *const strings[] = {
                 "",
                 "signal",
+                "call",
                 "pull",
                 "channel",
                 "socket",

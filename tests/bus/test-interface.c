@@ -10,25 +10,41 @@
 #define PROPERTIES "org.freedesktop.DBus.Properties"
 #define PREFIX TEST_MANAGER_PATH "/listener"
 
+/* A file of the project. */
+typedef struct Description {
+        char *path;
+        char *text; /* its content */
+        GDBusNodeInfo *node;
+} Description;
+
 typedef struct Interface {
         Fixture base;
-        char *path; /* of the description */
-        char *text; /* its content */
-        GDBusNodeInfo *described;
+        Description service; /* the interfaces of the service */
+        Description client;  /* the interface that a client exports */
         char *listener;
 } Interface;
 
-static void set_up(Interface *i, const void *data) {
+static void description_read(Description *d, const char *name) {
         const char *root = g_getenv("TEST_SOURCE_ROOT");
         g_autoptr(GError) error = NULL;
 
         g_assert_nonnull(root);
-        i->path = g_build_filename(root, "data", TEST_BUS_NAME ".xml", NULL);
-        (void) g_file_get_contents(i->path, &i->text, NULL, &error);
+        d->path = g_build_filename(root, "data", name, NULL);
+        (void) g_file_get_contents(d->path, &d->text, NULL, &error);
         g_assert_no_error(error);
-        i->described = g_dbus_node_info_new_for_xml(i->text, &error);
+        d->node = g_dbus_node_info_new_for_xml(d->text, &error);
         g_assert_no_error(error);
+}
 
+static void description_done(Description *d) {
+        g_dbus_node_info_unref(d->node);
+        g_free(d->text);
+        g_free(d->path);
+}
+
+static void set_up(Interface *i, const void *data) {
+        description_read(&i->service, TEST_BUS_NAME ".xml");
+        description_read(&i->client, TEST_CLIENT_INTERFACE ".xml");
         fixture_set_up(&i->base, NULL);
         i->listener = test_listen(i->base.client, 0, -1, NULL);
 }
@@ -36,9 +52,8 @@ static void set_up(Interface *i, const void *data) {
 static void tear_down(Interface *i, const void *data) {
         fixture_tear_down(&i->base, NULL);
         g_free(i->listener);
-        g_dbus_node_info_unref(i->described);
-        g_free(i->text);
-        g_free(i->path);
+        description_done(&i->client);
+        description_done(&i->service);
 }
 
 /* Annotations for code generators do not concern the service. */
@@ -118,7 +133,8 @@ static void assert_as_described(Interface *i,
                                 const char *interface,
                                 const char *must_have) {
         GDBusNodeInfo *live = introspect(i, path);
-        g_autofree char *described = list_members(g_dbus_node_info_lookup_interface(i->described, interface));
+        g_autofree char *described = list_members(
+                        g_dbus_node_info_lookup_interface(i->service.node, interface));
         g_autofree char *found = list_members(g_dbus_node_info_lookup_interface(live, interface));
 
         g_assert_cmpstr(found, ==, described);
@@ -164,7 +180,7 @@ TEST_HERE("all interfaces are described") {
                 g_assert_cmpuint(own, ==, 1);
                 g_dbus_node_info_unref(live);
         }
-        for (GDBusInterfaceInfo **one = i->described->interfaces; *one; one++)
+        for (GDBusInterfaceInfo **one = i->service.node->interfaces; *one; one++)
                 g_assert_true(g_strv_contains(WORDS(interfaces[0], interfaces[1]), (*one)->name));
 }
 
@@ -199,7 +215,7 @@ TEST_HERE("properties have the described types") {
         const char *path;
 
         for (size_t n = 0; n < ELEMENTS(paths); n++) {
-                GDBusInterfaceInfo *described = g_dbus_node_info_lookup_interface(i->described,
+                GDBusInterfaceInfo *described = g_dbus_node_info_lookup_interface(i->service.node,
                                                                                   interfaces[n]);
                 g_autoptr(sd_bus_message) all = test_call(i->base.client, paths[n], PROPERTIES, "GetAll", "s",
                                                           interfaces[n]);
@@ -221,7 +237,7 @@ TEST_HERE("properties have the described types") {
         g_assert_cmpint(sd_bus_message_enter_container(list, 'r', "oa{sv}"), >, 0);
         g_assert_cmpint(sd_bus_message_read(list, "o", &path), >, 0);
         g_assert_cmpstr(path, ==, i->listener);
-        assert_properties(list, g_dbus_node_info_lookup_interface(i->described, TEST_LISTENER_INTERFACE));
+        assert_properties(list, g_dbus_node_info_lookup_interface(i->service.node, TEST_LISTENER_INTERFACE));
 }
 
 static void assert_set_fails(Interface *i,
@@ -260,7 +276,7 @@ TEST_HERE("properties cannot be set") {
         const char *const paths[] = { TEST_MANAGER_PATH, i->listener };
 
         for (size_t n = 0; n < ELEMENTS(paths); n++) {
-                GDBusInterfaceInfo *described = g_dbus_node_info_lookup_interface(i->described,
+                GDBusInterfaceInfo *described = g_dbus_node_info_lookup_interface(i->service.node,
                                                                                   interfaces[n]);
 
                 for (GDBusPropertyInfo **p = described->properties; *p; p++)
@@ -349,9 +365,9 @@ TEST_HERE("introspection lists the listeners") {
 }
 
 /* gdbus-codegen takes the documentation from a comment in front of each member, in a form of its own. */
-static void assert_documented(Interface *i, const char *name, GDBusArgInfo *const *arguments) {
+static void assert_documented(const Description *d, const char *name, GDBusArgInfo *const *arguments) {
         g_autofree char *heading = g_strdup_printf("\n        %s:\n", name);
-        const char *start = strstr(i->text, heading), *end;
+        const char *start = strstr(d->text, heading), *end;
 
         if (!start)
                 g_error("%s is not documented", name);
@@ -365,17 +381,44 @@ static void assert_documented(Interface *i, const char *name, GDBusArgInfo *cons
         }
 }
 
-TEST_HERE("each member and each argument is documented") {
-        for (GDBusInterfaceInfo **one = i->described->interfaces; *one; one++) {
+static void assert_all_documented(const Description *d) {
+        for (GDBusInterfaceInfo **one = d->node->interfaces; *one; one++) {
                 for (GDBusMethodInfo **m = (*one)->methods; m && *m; m++) {
-                        assert_documented(i, (*m)->name, (*m)->in_args);
-                        assert_documented(i, (*m)->name, (*m)->out_args);
+                        assert_documented(d, (*m)->name, (*m)->in_args);
+                        assert_documented(d, (*m)->name, (*m)->out_args);
                 }
                 for (GDBusSignalInfo **s = (*one)->signals; s && *s; s++)
-                        assert_documented(i, (*s)->name, (*s)->args);
+                        assert_documented(d, (*s)->name, (*s)->args);
                 for (GDBusPropertyInfo **p = (*one)->properties; p && *p; p++)
-                        assert_documented(i, (*p)->name, NULL);
+                        assert_documented(d, (*p)->name, NULL);
         }
+}
+
+TEST_HERE("each member and each argument is documented") {
+        assert_all_documented(&i->service);
+        assert_all_documented(&i->client);
+}
+
+/* tests/bus/client.c checks the arguments of each call. Some functions of GJS read the first interface only.
+ */
+TEST_HERE("the method of clients has the arguments of the signal") {
+        GDBusInterfaceInfo *client = i->client.node->interfaces[0];
+        GDBusSignalInfo *signal = g_dbus_interface_info_lookup_signal(i->service.node->interfaces[0],
+                                                                      "AcceptSocket");
+        g_autoptr(GPtrArray) of_method = g_ptr_array_new_with_free_func(g_free);
+        g_autoptr(GPtrArray) of_signal = g_ptr_array_new_with_free_func(g_free);
+
+        g_assert_cmpstr(client->name, ==, TEST_CLIENT_INTERFACE);
+        g_assert_null(i->client.node->interfaces[1]);
+        g_assert_cmpstr(client->methods[0]->name, ==, "AcceptSocket");
+        g_assert_null(client->methods[1]);
+        g_assert_true(!client->methods[0]->out_args || !client->methods[0]->out_args[0]);
+
+        list_arguments(of_method, "AcceptSocket", "in", client->methods[0]->in_args);
+        list_arguments(of_signal, "AcceptSocket", "in", signal->args);
+        g_assert_cmpuint(of_method->len, ==, of_signal->len);
+        for (unsigned n = 0; n < of_method->len; n++)
+                g_assert_cmpstr(of_method->pdata[n], ==, of_signal->pdata[n]);
 }
 
 static void assert_generated(const char *path) {
@@ -390,23 +433,25 @@ TEST_HERE("gdbus-codegen generates code and documentation") {
         g_autofree char *book = g_build_filename(directory, "book", NULL);
         g_autofree char *chapter = g_strdup_printf("%s-%s.xml", book, TEST_MANAGER_INTERFACE);
         g_autofree char *next = g_strdup_printf("%s-%s.xml", book, TEST_LISTENER_INTERFACE);
+        g_autofree char *last = g_strdup_printf("%s-%s.xml", book, TEST_CLIENT_INTERFACE);
 
         if (!test_require_program("gdbus-codegen"))
                 return;
-        test_run_command("gdbus-codegen", "--header", "--output", header, i->path);
-        test_run_command("gdbus-codegen", "--body", "--output", body, i->path);
-        test_run_command("gdbus-codegen", "--generate-docbook", book, i->path);
+        test_run_command("gdbus-codegen", "--header", "--output", header, i->service.path, i->client.path);
+        test_run_command("gdbus-codegen", "--body", "--output", body, i->service.path, i->client.path);
+        test_run_command("gdbus-codegen", "--generate-docbook", book, i->service.path, i->client.path);
         assert_generated(header);
         assert_generated(body);
         assert_generated(chapter);
         assert_generated(next);
+        assert_generated(last);
 
         if (!test_require_program("xmllint"))
                 return;
-        test_run_command("xmllint", "--noout", "--nonet", chapter, next);
+        test_run_command("xmllint", "--noout", "--nonet", chapter, next, last);
 }
 
 TEST_HERE("xmllint finds no error") {
         if (test_require_program("xmllint"))
-                test_run_command("xmllint", "--noout", "--nonet", i->path);
+                test_run_command("xmllint", "--noout", "--nonet", i->service.path, i->client.path);
 }

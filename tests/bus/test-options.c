@@ -71,7 +71,7 @@ static const struct {
         { "delivery", "s" },     { "acknowledge", "b" },  { "paused", "b" },     { "persistent", "b" },
         { "nonBlocking", "b" },  { "noDelay", "b" },      { "keepAlive", "b" },  { "deferAccept", "u" },
         { "fastOpen", "u" },     { "allowFrom", "as" },   { "acceptRate", "u" }, { "name", "s" },
-        { "channelBatch", "u" },
+        { "channelBatch", "u" }, { "handler", "o" },
 };
 
 static void assert_wrong_type(Fixture *f, const char *key, const char *type) {
@@ -181,6 +181,9 @@ TEST("contradictions are refused") {
         assert_invalid(f, "acknowledge", "delivery", "s", "pull", "acknowledge", "b", true);
         assert_invalid(f, "channelBatch", "channelBatch", "u", 1);
         assert_invalid(f, "channelBatch", "delivery", "s", "pull", "channelBatch", "u", 16);
+        assert_invalid(f, "acknowledge", "delivery", "s", "call", "acknowledge", "b", true);
+        assert_invalid(f, "handler", "handler", "o", "/org/example/Handler");
+        assert_invalid(f, "handler", "delivery", "s", "pull", "handler", "o", "/org/example/Handler");
         assert_invalid(f, "paused", "delivery", "s", "socket", "paused", "b", true);
         if (!test_require_private_network())
                 return;
@@ -535,7 +538,7 @@ TEST("fastOpen takes data with the first packet") {
 }
 
 TEST("methods of another delivery are refused") {
-        static const char *const deliveries[] = { "signal", "pull", "channel", "socket" };
+        static const char *const deliveries[] = { "signal", "pull", "channel", "socket", "call" };
         static const struct {
                 const char *member, *types;
                 bool works[ELEMENTS(deliveries)];
@@ -544,8 +547,10 @@ TEST("methods of another delivery are refused") {
                 { "Accept", "uu", { [1] = true } },
                 { "OpenChannel", "", { [2] = true } },
                 { "TakeSocket", "", { [3] = true } },
-                { "Pause", "", { true, true, true, false } }, /* the service does not accept for "socket" */
-                { "Resume", "", { true, true, true, false } },
+                { "Pause",
+                  "",
+                  { true, true, true, false, true } }, /* the service does not accept for "socket" */
+                { "Resume", "", { true, true, true, false, true } },
         };
 
         for (size_t i = 0; i < ELEMENTS(deliveries); i++) {

@@ -10,6 +10,7 @@ import scd
 
 SERVICE = 'org.example.TCPServerSocket'
 XML = f'data/{SERVICE}.xml'
+CLIENT_XML = f'data/{SERVICE}.Client.xml'
 INTERFACE_PAGE = f'data/man/{SERVICE}.5.scd'
 CONFIGURATION_PAGE = 'data/man/tcpserversocketd.conf.5.scd'
 DAEMON_PAGE = 'data/man/tcpserversocketd.8.scd'
@@ -112,8 +113,10 @@ def describe(member):
 @check('members of the interfaces')
 def members(sources):
     problems = []
-    for interface in xml.etree.ElementTree.fromstring(sources[XML].encode()):
-        owner = 'a listener' if interface.get('name').endswith('.Listener') else 'the manager'
+    owners = {SERVICE: 'the manager', SERVICE + '.Listener': 'a listener', SERVICE + '.Client': 'a client'}
+    for interface in [interface for name in (XML, CLIENT_XML)
+                      for interface in xml.etree.ElementTree.fromstring(sources[name].encode())]:
+        owner = owners[interface.get('name')]
         for tag, heading in ('method', 'Methods'), ('signal', 'Signals'), ('property', 'Properties'):
             found = {describe(member) for member in interface.iter(tag)}
             if found:
@@ -264,6 +267,7 @@ def tool_listen_options(sources):
     program = {option.split()[-1].rstrip('[=') for option in help_options(sources[TOOL_HELP])}
     names = {key: '--' + re.sub(r'(?<=[a-z0-9])([A-Z])', lambda m: '-' + m[1].lower(), key) for key in option_keys(sources)}
     del names['channelBatch']  # the tool itself reads the channel
+    del names['handler']  # of an object on the bus, which the tool does not have
     return [f'option {key} of Listen has no {name}' for key, name in names.items() if name not in program]
 
 

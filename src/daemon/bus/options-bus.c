@@ -118,7 +118,8 @@ static int read_value(sd_bus_message *m,
         switch (signature[0]) {
 
         case 's':
-                r = sd_bus_message_read_basic(m, 's', &value.s);
+        case 'o':
+                r = sd_bus_message_read_basic(m, signature[0], &value.s);
                 break;
 
         case 'b':

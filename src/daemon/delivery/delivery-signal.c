@@ -31,8 +31,9 @@ static DeliverySignal *from_waiter(Waiter *waiter) {
         return CONTAINER_OF(waiter, DeliverySignal, waiter);
 }
 
-static int send_accept_socket(DeliverySignal *s, Handoff *handoff) {
+static int signal_send(Delivery *d, Handoff *handoff) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        DeliverySignal *s = from_delivery(d);
         int r;
 
         r = sd_bus_message_new_signal(outbox_get_bus(s->outbox), &m, MANAGER_PATH, MANAGER_INTERFACE,
@@ -52,7 +53,12 @@ static int send_accept_socket(DeliverySignal *s, Handoff *handoff) {
         if (r < 0)
                 return r;
 
-        return outbox_send(s->outbox, m, handoff, 1);
+        r = outbox_send(s->outbox, m, handoff, 1);
+        if (r < 0)
+                return r;
+
+        delivery_mark_sent(d);
+        return 0;
 }
 
 /* At least one for each listener, so that listeners of one user do not block each other. */
@@ -65,7 +71,8 @@ static uint32_t signal_get_acknowledge_window(DeliverySignal *s) {
         return n < ACKNOWLEDGE_WINDOW_USER ? ACKNOWLEDGE_WINDOW_USER / n : 1;
 }
 
-static uint32_t signal_request_send_room(DeliverySignal *s) {
+static uint32_t signal_request_send_room(Delivery *d) {
+        DeliverySignal *s = from_delivery(d);
         uint32_t room, max;
 
         if (!s->outbox)
@@ -83,33 +90,15 @@ static uint32_t signal_request_send_room(DeliverySignal *s) {
 }
 
 static uint32_t signal_request_room(Delivery *d) {
-        uint32_t room = signal_request_send_room(from_delivery(d));
+        uint32_t room = signal_request_send_room(d);
 
         return room > d->n_waiting ? room - d->n_waiting : 0;
 }
 
-/* The service then exits, and the next process sends the waiting connections. */
-static bool bus_is_lost(int r) {
-        return r == -ENOTCONN || r == -ECONNRESET;
-}
-
 static int signal_push(Delivery *d, bool more) {
         DeliverySignal *s = from_delivery(d);
-        int r = 0;
 
-        while (d->n_waiting > 0 && signal_request_send_room(s) > 0) {
-                r = send_accept_socket(s, TAILQ_FIRST(&d->waiting));
-                if (errno_is_transient(r) || bus_is_lost(r))
-                        break;
-                if (r < 0)
-                        delivery_lose(d, TAILQ_FIRST(&d->waiting), -r);
-                else
-                        delivery_mark_sent(d);
-        }
-
-        if (s->outbox)
-                outbox_flush(s->outbox, more);
-        return errno_is_transient(r) ? r : 0;
+        return delivery_push_each(d, s->outbox, signal_request_send_room, signal_send, more);
 }
 
 /* A serial also acknowledges all lower ones. A connection that was sent after higher serials is only included
@@ -145,18 +134,13 @@ int delivery_signal_acknowledge(Delivery *d, uint64_t serial) {
 
 static void signal_set_owner(Delivery *d, Outbox *outbox) {
         DeliverySignal *s = from_delivery(d);
-        Handoff *handoff, *previous;
 
         waiter_stop(&s->waiter);
         s->outbox = outbox;
 
         /* The last owner did not acknowledge these. outbox_free() recalls those on the bus. */
         if (!outbox)
-                for (handoff = TAILQ_LAST(&d->sent, HandoffQueue); handoff; handoff = previous) {
-                        previous = TAILQ_PREV(handoff, HandoffQueue, delivery_link);
-                        if (handoff->state == HANDOFF_SENT)
-                                delivery_recall(d, handoff);
-                }
+                delivery_recall_read(d);
 }
 
 static void on_room(Waiter *waiter) {

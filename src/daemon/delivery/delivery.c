@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <assert.h>
+#include <sys/socket.h>
 #include <systemd/sd-bus.h>
 
+#include "base/descriptors.h"
 #include "base/macros.h"
 #include "daemon/delivery/delivery.h"
+#include "daemon/outbox/outbox.h"
 #include "daemon/policy/options.h"
 
 void delivery_init(Delivery *d, const DeliveryOps *ops, const DeliveryParameters *parameters) {
@@ -44,7 +47,7 @@ void delivery_set_holder(Delivery *d) {
 }
 
 static void delivery_handle_passed(Delivery *d, Handoff *handoff) {
-        if (d->parameters.options->acknowledge)
+        if (d->parameters.options->acknowledge || delivery_is(d, DELIVERY_CALL))
                 handoff->state = HANDOFF_SENT;
         else
                 delivery_confirm(d, handoff);
@@ -66,6 +69,31 @@ void delivery_add(Delivery *d, Handoff *handoff) {
         d->n_waiting++;
 }
 
+/* The service then exits, and the next process sends the waiting connections. */
+static bool bus_is_lost(int r) {
+        return r == -ENOTCONN || r == -ECONNRESET;
+}
+
+int delivery_push_each(Delivery *d,
+                       Outbox *outbox,
+                       uint32_t (*request_room)(Delivery *d),
+                       int (*send)(Delivery *d, Handoff *handoff),
+                       bool more) {
+        int r = 0;
+
+        while (d->n_waiting > 0 && request_room(d) > 0) {
+                r = send(d, TAILQ_FIRST(&d->waiting));
+                if (errno_is_transient(r) || bus_is_lost(r))
+                        break;
+                if (r < 0)
+                        delivery_lose(d, TAILQ_FIRST(&d->waiting), -r);
+        }
+
+        if (outbox)
+                outbox_flush(outbox, more);
+        return errno_is_transient(r) ? r : 0;
+}
+
 void delivery_mark_sent(Delivery *d) {
         Handoff *handoff = TAILQ_FIRST(&d->waiting);
 
@@ -85,6 +113,7 @@ void delivery_recall(Delivery *d, Handoff *handoff) {
         assert(!handoff->entry);
 
         delivery_remove(d, handoff);
+        handoff->call = sd_bus_slot_unref(handoff->call);
         handoff->state = HANDOFF_WAITING;
 
         TAILQ_FOREACH(later, &d->waiting, delivery_link)
@@ -97,10 +126,27 @@ void delivery_recall(Delivery *d, Handoff *handoff) {
         d->n_waiting++;
 }
 
+void delivery_recall_read(Delivery *d) {
+        Handoff *handoff, *previous;
+
+        for (handoff = TAILQ_LAST(&d->sent, HandoffQueue); handoff; handoff = previous) {
+                previous = TAILQ_PREV(handoff, HandoffQueue, delivery_link);
+                if (handoff->state == HANDOFF_SENT)
+                        delivery_recall(d, handoff);
+        }
+}
+
 void delivery_confirm(Delivery *d, Handoff *handoff) {
         delivery_remove(d, handoff);
         (void) handoff_free(handoff);
         d->parameters.events->delivered(d->parameters.userdata);
+}
+
+void delivery_reject(Delivery *d, Handoff *handoff) {
+        (void) shutdown(handoff->fd, SHUT_RDWR);
+        delivery_remove(d, handoff);
+        (void) handoff_free(handoff);
+        d->parameters.events->rejected(d->parameters.userdata);
 }
 
 void delivery_lose(Delivery *d, Handoff *handoff, int error) {

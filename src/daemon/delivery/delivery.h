@@ -19,6 +19,8 @@ typedef struct Outbox Outbox;
 typedef struct sd_bus_message sd_bus_message;
 typedef struct sd_event sd_event;
 
+#define DELIVERY_ANSWER_SECONDS 5U
+
 /* Called on the listener, with the userdata of DeliveryParameters. */
 typedef struct DeliveryEvents {
         /* There is room again, or push() may succeed now. The listener accepts and pushes in the call, and
@@ -31,6 +33,13 @@ typedef struct DeliveryEvents {
         void (*lost)(const Address *peer, int error, void *userdata);
         /* The client has closed its channel. The call closes the listener unless it is persistent. */
         void (*channel_ended)(void *userdata);
+        /* The client has refused a connection, which is closed. */
+        void (*rejected)(void *userdata);
+        /* The client does not export the object, interface or method that the delivery calls, so the listener
+         * ends with an error. */
+        void (*no_handler)(void *userdata);
+        /* The client has not answered a call for DELIVERY_ANSWER_SECONDS. Once for many calls. */
+        void (*unanswered)(void *userdata);
         /* Returns how many listeners the client's user has, which share the user's window. */
         uint32_t (*count_siblings)(void *userdata);
 } DeliveryEvents;
@@ -103,14 +112,30 @@ bool delivery_is(const Delivery *d, DeliveryKind kind);
 /* Consumes the handoff. Serials have to ascend. */
 void delivery_add(Delivery *d, Handoff *handoff);
 
+/* push() for a delivery with a message for each connection. 'send' returns a negative errno, or calls
+ * delivery_mark_sent(). The outbox may be NULL. */
+int delivery_push_each(Delivery *d,
+                       Outbox *outbox,
+                       uint32_t (*request_room)(Delivery *d),
+                       int (*send)(Delivery *d, Handoff *handoff),
+                       bool more);
+
 /* The first waiting connection has been sent. */
 void delivery_mark_sent(Delivery *d);
 
 /* A sent connection has to be sent again: it waits in the order of serials. */
 void delivery_recall(Delivery *d, Handoff *handoff);
 
+/* The same for all connections that the client has read and not confirmed. outbox_free() recalls the others.
+ */
+void delivery_recall_read(Delivery *d);
+
 /* The client has the connection. Frees the handoff. */
 void delivery_confirm(Delivery *d, Handoff *handoff);
+
+/* The client does not want the connection. Its peer is disconnected, even if the client keeps its copy. Frees
+ * the handoff. */
+void delivery_reject(Delivery *d, Handoff *handoff);
 
 /* Closes a connection that the client will not get. Frees the handoff. */
 void delivery_lose(Delivery *d, Handoff *handoff, int error);

@@ -277,8 +277,8 @@ static void listener_start_stall(Listener *l) {
 
         l->stopped_usec = clock_get_usec();
         if (!l->stall_timer)
-                r = sd_event_add_time(l->event, &l->stall_timer, CLOCK_MONOTONIC, l->stopped_usec + STALL_USEC,
-                                      0, on_stall_timer, l);
+                r = sd_event_add_time(l->event, &l->stall_timer, CLOCK_MONOTONIC,
+                                      l->stopped_usec + STALL_USEC, 0, on_stall_timer, l);
         else if (sd_event_source_get_enabled(l->stall_timer, NULL) == 0) {
                 r = sd_event_source_set_time(l->stall_timer, l->stopped_usec + STALL_USEC);
                 if (r >= 0)
@@ -288,9 +288,10 @@ static void listener_start_stall(Listener *l) {
                 log_warning("Failed to set a timer for %s: %s", l->path, strerror(-r));
 }
 
-/* Whether the listener has stopped because the client has not taken earlier connections. */
+/* Whether the listener has stopped because the client has not taken earlier connections. The delivery "call"
+ * reports calls without an answer itself, also while others are answered. */
 static bool listener_waits_for_client(Listener *l) {
-        if (listener_is_stopped(l) || !l->owner_name)
+        if (listener_is_stopped(l) || !l->owner_name || l->options->delivery == DELIVERY_CALL)
                 return false;
 
         return l->options->delivery != DELIVERY_PULL || delivery_pull_is_called(l->delivery);

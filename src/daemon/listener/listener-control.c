@@ -11,6 +11,7 @@
 #include "base/message-ids.h"
 #include "base/names.h"
 #include "base/socket.h"
+#include "daemon/delivery/delivery-call.h"
 #include "daemon/delivery/delivery-channel.h"
 #include "daemon/delivery/delivery-pull.h"
 #include "daemon/delivery/delivery-signal.h"
@@ -42,6 +43,27 @@ static void on_lost(const Address *peer, int error, void *userdata) {
         listener_count_lost(userdata, peer, error);
 }
 
+static void on_rejected(void *userdata) {
+        Listener *l = userdata;
+
+        l->refused++;
+        l->rejected++;
+        listener_save_state(l);
+}
+
+static void on_no_handler(void *userdata) {
+        Listener *l = userdata;
+
+        listener_error(l, MESSAGE_LISTENER_FAILED_STR, NULL, 0, ERROR_NO_HANDLER, l->options->handler,
+                       CLIENT_INTERFACE, "AcceptSocket");
+        listener_close(l, LISTENER_END_ERROR);
+}
+
+static void on_unanswered(void *userdata) {
+        listener_error(userdata, NULL, NULL, 0, ERROR_CALL_NOT_ANSWERED, "AcceptSocket",
+                       DELIVERY_ANSWER_SECONDS);
+}
+
 static void on_channel_ended(void *userdata) {
         Listener *l = userdata;
 
@@ -62,6 +84,9 @@ static const DeliveryEvents delivery_events = {
         .room = on_room,
         .delivered = on_delivered,
         .lost = on_lost,
+        .rejected = on_rejected,
+        .no_handler = on_no_handler,
+        .unanswered = on_unanswered,
         .channel_ended = on_channel_ended,
         .count_siblings = on_count_siblings,
 };
@@ -121,9 +146,8 @@ static int listener_make(sd_event *event,
 static int listener_create_delivery(Listener *l, const ListenOptions *o) {
         static int (*const create[_DELIVERY_KIND_MAX])(const DeliveryParameters *parameters,
                                                        Delivery **ret) = {
-                [DELIVERY_SIGNAL] = delivery_signal_new,
-                [DELIVERY_PULL] = delivery_pull_new,
-                [DELIVERY_CHANNEL] = delivery_channel_new,
+                [DELIVERY_SIGNAL] = delivery_signal_new, [DELIVERY_CALL] = delivery_call_new,
+                [DELIVERY_PULL] = delivery_pull_new,     [DELIVERY_CHANNEL] = delivery_channel_new,
                 [DELIVERY_SOCKET] = delivery_socket_new,
         };
 
@@ -224,6 +248,7 @@ int listener_restore(sd_event *event,
         l->accepted = found->state.accepted;
         l->delivered = found->state.delivered;
         l->refused = found->state.refused;
+        l->rejected = found->state.rejected;
         l->lost = found->state.lost;
 
         r = listener_set_up(l, found->options);

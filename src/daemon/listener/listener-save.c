@@ -89,7 +89,7 @@ int listener_restore_connection(Listener *l, StoreFound *found) {
 }
 
 void listener_restore_counters(Listener *l) {
-        uint64_t rest = l->lost + delivery_get_in_flight(l->delivery);
+        uint64_t rest = l->lost + l->rejected + delivery_get_in_flight(l->delivery);
 
         /* The last process may have sent all of them, and the client may acknowledge any of them now. */
         l->delivery->last_sent = l->accepted;

@@ -38,6 +38,7 @@ void listener_save_state(Listener *l) {
         l->slot->accepted = l->accepted;
         l->slot->delivered = l->delivered;
         l->slot->refused = l->refused;
+        l->slot->rejected = l->rejected;
         l->slot->lost = l->lost;
         l->slot->flags = (l->paused ? STATE_PAUSED : 0) |
                          (l->delivery->holder != DELIVERY_HOLDER_NONE ? STATE_TAKEN : 0) |

@@ -128,6 +128,7 @@ struct Listener {
         uint64_t accepted;
         uint64_t delivered;
         uint64_t refused;
+        uint64_t rejected; /* the part of 'refused' that was accepted, and that the client did not want */
         uint64_t lost;
 
         Store *store;    /* NULL: the listener ends with the process */

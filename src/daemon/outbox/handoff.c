@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <assert.h>
+#include <systemd/sd-bus.h>
 
 #include "base/linger.h"
 #include "base/macros.h"
@@ -43,6 +44,7 @@ Handoff *handoff_free(Handoff *handoff) {
                 return NULL;
 
         handoff_close(handoff);
+        sd_bus_slot_unref(handoff->call);
         if (handoff->entry)
                 handoff->entry->handoff = NULL;
         free(handoff);

@@ -24,6 +24,7 @@ typedef struct Delivery Delivery;
 typedef struct Handoff Handoff;
 typedef struct OutboxEntry OutboxEntry;
 typedef struct SpoolEntry SpoolEntry;
+typedef struct sd_bus_slot sd_bus_slot;
 
 /* The outbox reports to the delivery of the handoff. */
 typedef struct HandoffEvents {
@@ -54,6 +55,8 @@ struct Handoff {
         Address local;
         bool out_of_order;  /* the bus refused its message once, so that higher serials were sent before it */
         OutboxEntry *entry; /* NULL: not on the bus */
+        sd_bus_slot *call;  /* of the delivery "call", if it is not answered; or NULL */
+        uint64_t called_usec;
         TAILQ_ENTRY(Handoff) delivery_link;
 };
 

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <assert.h>
+#include <systemd/sd-bus.h>
 
 #include "base/channel.h"
 #include "base/error.h"
 #include "base/macros.h"
+#include "base/names.h"
 #include "base/text.h"
 #include "daemon/policy/options.h"
 #include "daemon/policy/prefix.h"
@@ -18,6 +20,7 @@ static const struct {
         bool can_acknowledge;
 } delivery_kinds[_DELIVERY_KIND_MAX] = {
         [DELIVERY_SIGNAL] = { .name = "signal", .accepts = true, .can_acknowledge = true },
+        [DELIVERY_CALL] = { .name = "call", .accepts = true },
         [DELIVERY_PULL] = { .name = "pull", .accepts = true },
         [DELIVERY_CHANNEL] = { .name = "channel", .accepts = true },
         [DELIVERY_SOCKET] = { .name = "socket" },
@@ -96,6 +99,13 @@ static int set_delivery(ListenOptions *o, OptionValue v, Error *error) {
         return 0;
 }
 
+static int set_handler(ListenOptions *o, OptionValue v, Error *error) {
+        if (strlen(v.s) > OPTION_HANDLER_MAX || !sd_bus_object_path_is_valid(v.s))
+                return error_set(error, ERROR_INVALID_HANDLER, OPTION_HANDLER_MAX);
+
+        return copy_string(&o->handler, v.s);
+}
+
 static int set_allow_from(ListenOptions *o, OptionValue v, Error *error) {
         _cleanup_free_ Prefix *prefixes = NULL;
         size_t n = 0;
@@ -142,6 +152,7 @@ static const struct {
         { "ipv6Only", "b", .offset = offsetof(ListenOptions, ipv6_only) },
         { "interface", "s", set_interface },
         { "delivery", "s", set_delivery },
+        { "handler", "o", set_handler },
         { "channelBatch", "u", NULL, offsetof(ListenOptions, channel_batch), 1, CHANNEL_BATCH_MAX },
         { "acknowledge", "b", .offset = offsetof(ListenOptions, acknowledge) },
         { "paused", "b", .offset = offsetof(ListenOptions, paused) },
@@ -236,6 +247,7 @@ ListenOptions *listen_options_free(ListenOptions *o) {
 
         free(o->binary_type);
         free(o->interface);
+        free(o->handler);
         free(o->allow_from);
         free(o->name);
         free(o);
@@ -269,6 +281,8 @@ static int check_interface(ListenOptions *o, Error *error) {
 static int check_delivery(const ListenOptions *o, Error *error) {
         const char *delivery = delivery_kind_to_string(o->delivery);
 
+        if (o->handler && o->delivery != DELIVERY_CALL)
+                return error_set(error, ERROR_OPTION_CONTRADICTS_DELIVERY, "handler", delivery);
         if (o->acknowledge && !delivery_kind_can_acknowledge(o->delivery))
                 return error_set(error, ERROR_OPTION_CONTRADICTS_DELIVERY, "acknowledge", delivery);
         if (o->channel_batch > 0 && o->delivery != DELIVERY_CHANNEL)
@@ -308,6 +322,9 @@ int listen_options_finish(ListenOptions *o, Error *error) {
                 return r;
 
         r = check_delivery(o, error);
+        if (r < 0)
+                return r;
+        r = o->delivery == DELIVERY_CALL ? set_default(&o->handler, CLIENT_PATH) : 0;
         if (r < 0)
                 return r;
 

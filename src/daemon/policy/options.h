@@ -15,6 +15,7 @@
 #include "base/address.h"
 
 #define OPTION_NAME_MAX 255
+#define OPTION_HANDLER_MAX 255
 #define OPTION_KEY_MAX 64 /* of an unknown option, to be named in an error */
 #define OPTION_ALLOW_FROM_MAX 256
 #define OPTION_DEFER_ACCEPT_MAX 3600
@@ -24,6 +25,7 @@ typedef struct Prefix Prefix;
 
 typedef enum DeliveryKind {
         DELIVERY_SIGNAL,
+        DELIVERY_CALL,
         DELIVERY_PULL,
         DELIVERY_CHANNEL,
         DELIVERY_SOCKET,
@@ -40,6 +42,7 @@ typedef struct ListenOptions {
         bool ipv6_only;
         char *interface;
         DeliveryKind delivery;
+        char *handler;          /* NULL unless the delivery is DELIVERY_CALL */
         uint32_t channel_batch; /* connections in a packet; 0: not a channel */
         bool acknowledge;
         bool paused;
@@ -59,7 +62,7 @@ typedef struct ListenOptions {
 
 /* The value of one option, in the member that its signature names. */
 typedef union OptionValue {
-        const char *s;
+        const char *s; /* of the type o, too */
         bool b;
         int64_t u;       /* checked by listen_options_set() */
         char *const *as; /* ends with NULL */
@@ -82,7 +85,7 @@ ListenOptions *listen_options_free(ListenOptions *options);
 
 int listen_options_set_backlog(ListenOptions *options, int32_t backlog, Error *error);
 
-/* "s", "b", "u" or "as"; NULL if there is no such option. */
+/* "s", "o", "b", "u" or "as"; NULL if there is no such option. */
 const char *option_get_signature(const char *key);
 
 /* Copies the value. */

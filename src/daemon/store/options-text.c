@@ -33,6 +33,8 @@ int options_text_write(const ListenOptions *o, char **ret, size_t *ret_size) {
 
         (void) fprintf(f, "delivery=%s\nbinaryType=%s\nname=%s\n", delivery_kind_to_string(o->delivery),
                        o->binary_type, o->name);
+        if (o->handler)
+                (void) fprintf(f, "handler=%s\n", o->handler);
         write_boolean(f, "acknowledge", o->acknowledge);
         write_boolean(f, "persistent", o->persistent);
         write_boolean(f, "nonBlocking", o->non_blocking);
@@ -65,6 +67,7 @@ static int read_line(ListenOptions *o, const char *key, const char *value) {
         switch (signature[0]) {
 
         case 's':
+        case 'o':
                 v.s = value;
                 break;
 

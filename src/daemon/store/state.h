@@ -58,7 +58,7 @@ typedef struct StateSlot {
         uint32_t end;          /* 0, or one more than the ListenerEnd of a listener in its grace period */
         char owner[64];        /* a unique bus name, or empty; its first byte is written last */
         uint64_t channel_ends; /* see delivery-channel.c */
-        char reserved[8];
+        uint64_t rejected;     /* with the delivery "call": the part of 'refused' that counts as accepted */
 } StateSlot;
 
 typedef struct StateTable {
