@@ -270,6 +270,7 @@ static void change_owner(Life *life) {
         g_clear_pointer(&life->client, test_client_free);
         life->handle = close_fd(life->handle);
         life->client = test_client_new(life->bus, (uid_t) -1);
+        test_client_set_calls(life->client, TEST_CALLS_ANSWER);
         for (;;) {
                 bool again;
                 g_autoptr(TestCall) call = ask_listener(life, "Adopt", &again);
@@ -321,6 +322,7 @@ void life_live(Life *life, FaultMode mode, uint32_t ordinal) {
         const FaultControl control = { .ordinal = ordinal, .mode = mode };
 
         life->client = test_client_new(life->bus, (uid_t) -1);
+        test_client_set_calls(life->client, TEST_CALLS_ANSWER);
         life->n_lost = 0;
         life->revived = false;
         if (!life->way->closed_by_other)
@@ -377,11 +379,13 @@ void life_done(Life *life) {
 const Way ways[] = {
         { "signal", "signal", false, false, take_signal },
         { "acknowledge", "signal", true, false, take_signal },
+        { "client call", "call", false, false, take_signal },
         { "pull", "pull", false, false, take_pull },
         { "channel", "channel", false, false, take_channel },
         { "batches", "channel", false, false, .batch = 5 },
         { "socket", "socket", false, false, take_socket },
         { "persistent signal", "signal", false, true, take_signal },
+        { "persistent client call", "call", false, true, take_signal },
         { "persistent pull", "pull", false, true, take_pull },
         { "persistent channel", "channel", false, true, take_channel },
         { "persistent batches", "channel", false, true, .batch = 5 },

@@ -175,6 +175,7 @@ const Scenario scenarios[] = {
         { "signal", "signal", .has_keeper = true, .n_peers = 1, .deliver = deliver_signal },
         { "acknowledge", "signal", .acknowledge = true, .has_keeper = true, .n_peers = 1,
           .deliver = deliver_signal },
+        { "client call", "call", .has_keeper = true, .n_peers = 1, .deliver = deliver_signal },
         { "pull", "pull", .has_keeper = true, .n_peers = 1, .deliver = deliver_pull },
         { "channel", "channel", .has_keeper = true, .n_peers = 2, .deliver = deliver_channel },
         { "batches", "channel", .batch = 5, .has_keeper = true, .n_peers = 2, .deliver = deliver_batches },

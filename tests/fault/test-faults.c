@@ -99,6 +99,7 @@ static void run_once(Run *run, FaultMode mode) {
 
         run->pid = test_service_pid(run->f->service);
         run->client = test_client_new(run->f->bus, run->scenario->asks ? test_other_uid(0) : (uid_t) -1);
+        test_client_set_calls(run->client, TEST_CALLS_ANSWER);
         run->handle = -EBADF;
         run->lifeline = -EBADF;
         memset(run->control->counts, 0, sizeof(run->control->counts));

@@ -27,6 +27,7 @@ static void check(const ListenOptions *o) {
         fuzz_assert(streq(o->binary_type, "string") || streq(o->binary_type, "arraybuffer"));
         fuzz_assert(o->delivery >= 0 && o->delivery < _DELIVERY_KIND_MAX);
         fuzz_assert(!o->acknowledge || delivery_kind_can_acknowledge(o->delivery));
+        fuzz_assert(!o->handler == (o->delivery != DELIVERY_CALL));
         fuzz_assert(strlen(o->name) <= OPTION_NAME_MAX && text_is_printable(o->name));
         fuzz_assert(!o->interface || (*o->interface && strlen(o->interface) < IF_NAMESIZE));
         fuzz_assert(o->n_allow_from <= OPTION_ALLOW_FROM_MAX);

@@ -48,6 +48,7 @@ typedef enum Step {
         STEP_BYTES,    /* no message, from the bus itself */
         STEP_PROPERTY,
         STEP_WITHOUT_TURN, /* the next step follows before the loop runs */
+        STEP_ANSWER_CLIENT_CALL,
         _STEP_MAX,
 } Step;
 
@@ -375,6 +376,10 @@ static bool take_step(Run *run) {
 
         case STEP_ANSWER_PING:
                 private_bus_answer_ping(run->bus, fuzz_u8(&run->input) % _BUS_ANSWER_MAX);
+                return true;
+
+        case STEP_ANSWER_CLIENT_CALL:
+                private_bus_answer_client_call(run->bus, fuzz_u8(&run->input) % _BUS_ANSWER_MAX);
                 return true;
 
         case STEP_ANSWER_POLKIT:

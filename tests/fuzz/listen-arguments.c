@@ -20,7 +20,7 @@ static const struct {
         { "localAddress", "s", { "127.0.0.1", "::1", "::", "0.0.0.0", "fe80::1%lo" } },
         { "ipv6Only", "b", {} },
         { "interface", "s", { "lo", "eth0" } },
-        { "delivery", "s", { "signal", "pull", "channel", "socket" } },
+        { "delivery", "s", { "signal", "pull", "channel", "socket", "call" } },
         { "acknowledge", "b", {} },
         { "paused", "b", {} },
         { "persistent", "b", {} },
@@ -33,6 +33,7 @@ static const struct {
         { "acceptRate", "u", {} },
         { "name", "s", { "a name", "\xc3\xa4" } },
         { "channelBatch", "u", {} },
+        { "handler", "o", { "/", "/a/b" } },
 };
 
 static const char *pick_string(FuzzInput *input, size_t option, bool odd) {

@@ -32,7 +32,7 @@ struct PrivateBus {
         bool unanswered[SERIALS_MAX]; /* calls by serial */
         uint8_t callers[SERIALS_MAX];
 
-        Waiting driver, polkit, pings, received;
+        Waiting driver, polkit, pings, client_calls, received;
         bool hold_driver, lazy;
         uint32_t unread;
 };
@@ -197,7 +197,11 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         } else if (sd_bus_message_is_method_call(m, "org.freedesktop.PolicyKit1.Authority",
                                                  "CheckAuthorization") > 0)
                 waiting_add(&b->polkit, m);
-        else if (sd_bus_message_is_method_call(m, "org.freedesktop.DBus.Peer", "Ping") > 0)
+        else if (sd_bus_message_is_method_call(m, CLIENT_INTERFACE, "AcceptSocket") > 0) {
+                fuzz_assert(sd_bus_message_has_signature(m, "ohsqa{sv}") > 0);
+                fuzz_assert(destination && find_client(destination) >= 0);
+                waiting_add(&b->client_calls, m);
+        } else if (sd_bus_message_is_method_call(m, "org.freedesktop.DBus.Peer", "Ping") > 0)
                 waiting_add(&b->pings, m);
         else if (sd_bus_message_is_method_call(m, "org.freedesktop.PolicyKit1.Authority",
                                                "CancelCheckAuthorization") <= 0)
@@ -241,6 +245,7 @@ PrivateBus *private_bus_free(PrivateBus *b) {
         waiting_clear(&b->driver);
         waiting_clear(&b->polkit);
         waiting_clear(&b->pings);
+        waiting_clear(&b->client_calls);
         waiting_clear(&b->received);
         sd_bus_close_unref(b->service);
         sd_bus_close_unref(b->server);
@@ -353,6 +358,27 @@ void private_bus_answer_polkit(PrivateBus *b, BusAnswer answer) {
                 fuzz_assert(sd_bus_message_append(m, "(bba{ss})", answer == BUS_ANSWER_YES,
                                                   answer == BUS_ANSWER_CHALLENGE, 0) >= 0);
         send_as(b, m, ":1.2");
+}
+
+void private_bus_answer_client_call(PrivateBus *b, BusAnswer answer) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = waiting_take(&b->client_calls), *m = NULL;
+        const char *error = answer == BUS_ANSWER_NO          ? SD_BUS_ERROR_UNKNOWN_METHOD
+                            : answer == BUS_ANSWER_CHALLENGE ? SD_BUS_ERROR_LIMITS_EXCEEDED
+                                                             : SD_BUS_ERROR_FAILED;
+
+        if (!call)
+                return;
+
+        if (answer == BUS_ANSWER_NO || answer == BUS_ANSWER_CHALLENGE || answer == BUS_ANSWER_ERROR)
+                fuzz_assert(sd_bus_message_new_method_errorf(call, &m, error, "Failed") >= 0);
+        else
+                fuzz_assert(sd_bus_message_new_method_return(call, &m) >= 0);
+        if (answer == BUS_ANSWER_MALFORMED)
+                fuzz_assert(sd_bus_message_append(m, "ay", 1, 0x2a) >= 0);
+        send_as(b, m,
+                answer == BUS_ANSWER_FORGED      ? clients[3]
+                : answer == BUS_ANSWER_CHALLENGE ? DRIVER
+                                                 : sd_bus_message_get_destination(call));
 }
 
 void private_bus_answer_ping(PrivateBus *b, BusAnswer answer) {

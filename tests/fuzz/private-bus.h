@@ -23,8 +23,8 @@ typedef struct sd_event sd_event;
 /* The reply to a call of the service. */
 typedef enum BusAnswer {
         BUS_ANSWER_YES,
-        BUS_ANSWER_NO,        /* only for polkit */
-        BUS_ANSWER_CHALLENGE, /* only for polkit */
+        BUS_ANSWER_NO,        /* for polkit; or the client exports no object */
+        BUS_ANSWER_CHALLENGE, /* for polkit; or the bus refuses the call to the client */
         BUS_ANSWER_ERROR,
         BUS_ANSWER_FORGED, /* from another sender */
         BUS_ANSWER_MALFORMED,
@@ -66,6 +66,8 @@ void private_bus_answer_driver(PrivateBus *b, BusAnswer answer);
 
 /* Replies to the oldest call. */
 void private_bus_answer_polkit(PrivateBus *b, BusAnswer answer);
+/* Of AcceptSocket. */
+void private_bus_answer_client_call(PrivateBus *b, BusAnswer answer);
 void private_bus_answer_ping(PrivateBus *b, BusAnswer answer);
 
 /* Whether clients keep received messages and do not reply to Ping. */

@@ -69,6 +69,7 @@ Attacker *attacker_new_for(Machine *m, uid_t uid, const char *delivery) {
 
         a->client = test_client_new(m->bus, uid);
         a->delivery = delivery;
+        test_client_set_calls(a->client, TEST_CALLS_ANSWER);
         a->listener = test_listen(a->client, 0, -1, "delivery", "s", delivery, NULL);
         a->port = test_get_port(a->client, a->listener);
         a->peers = g_array_new(false, false, sizeof(int));

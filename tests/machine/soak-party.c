@@ -137,6 +137,7 @@ static void party_watch(Party *p, const char *member, sd_event_io_handler_t hand
 static void party_live(Party *p) {
         p->client = test_client_new(p->m->bus, p->uid);
         test_client_on_accepted(p->client, on_accepted, p);
+        test_client_set_calls(p->client, TEST_CALLS_ANSWER);
         if (p->listener)
                 test_listener_call(p->client, p->listener, "Adopt");
         else {

@@ -176,6 +176,38 @@ static void test_forged_answers(Machine *m, const void *data) {
         watch_done(&watch, m);
 }
 
+/* The bus passes such a reply on, as the service waits for one. It confirms a connection, and makes no room
+ * on the bus for the next. */
+static void test_answers_to_unread_calls(Machine *m, const void *data) {
+        uint64_t accepted, delivered;
+        g_autoptr(Attacker) a = NULL;
+        Watch watch;
+
+        watch_init(&watch, m);
+        a = attacker_new(m, 0, "call");
+        attacker_take(a, 20);
+        delivered = attacker_get(m, a, "Delivered");
+        attacker_fill_buffer(a);
+        attacker_connect(a, 40);
+        test_wait_for(attacker_get(m, a, "Accepted") > delivered);
+        test_client_sync_service(m->root);
+        accepted = attacker_get(m, a, "Accepted");
+
+        /* Again and again, as the calls that follow have the next cookies. */
+        for (unsigned n = 0; n < 3; n++)
+                for (uint32_t i = 1; i <= GUESSES; i++)
+                        forge(a->client, test_bus_service_owner(m->bus), i);
+        test_wait_for(attacker_get(m, a, "Delivered") > delivered);
+        watch_assert_unnoticed(&watch, m);
+        if (!test_bus_is_broker())
+                g_assert_cmpuint(attacker_get(m, a, "Accepted"), ==, accepted);
+        attack_assert_bus_has_room(m);
+
+        test_client_free(g_steal_pointer(&a->client));
+        attacker_wait_peers_end(a);
+        watch_done(&watch, m);
+}
+
 /* The serials of Acknowledge are known. */
 static void test_blind_acknowledgements(Machine *m, const void *data) {
         GArray *peers = g_array_new(false, false, sizeof(int));
@@ -257,6 +289,7 @@ int main(int argc, char *argv[]) {
         attack_add("/attack/a client that opens and closes listeners", test_opens_and_closes, NULL);
         attack_add("/attack/a client with as many listeners as allowed", test_limit_of_listeners, NULL);
         attack_add("/attack/a client that forges answers to unread Pings", test_forged_answers, NULL);
+        attack_add("/attack/a client that answers unread calls", test_answers_to_unread_calls, NULL);
         attack_add("/attack/a client that acknowledges unread connections", test_blind_acknowledgements,
                    NULL);
         attack_add("/attack/a client that does not read replies with channels", test_unread_answers,

@@ -13,6 +13,10 @@
 /* As many users as the bus cannot have shares for. */
 #define CROWD 20U
 
+/* Calls without an answer: of each client, and on dbus-daemon of all users, besides one for each of them. */
+#define CALLS_PER_CLIENT 8U
+#define CALLS_COMMON 24U
+
 /* Their state before they stall. */
 typedef enum Kind {
         PLAIN = 1 << 0,
@@ -205,6 +209,57 @@ static void test_crowd(Machine *m, const void *data) {
         g_assert_cmpuint(test_get_u64(bystander, listener, "Lost"), ==, 0);
 }
 
+static unsigned count_held(GPtrArray *attackers) {
+        unsigned n = 0;
+
+        for (unsigned i = 0; i < attackers->len; i++)
+                n += test_client_count_held(((Attacker *) attackers->pdata[i])->client);
+        return n;
+}
+
+/* They read their calls and never answer: all are under way that the service makes at a time. */
+static void test_unanswered_calls(Machine *m, const void *data) {
+        g_autoptr(TestClient) newcomer = NULL;
+        GPtrArray *attackers = g_ptr_array_new();
+        unsigned n_fds = attack_count_fds(m);
+        unsigned n_calls = test_bus_is_broker() ? 64 * CALLS_PER_CLIENT : ATTACKERS_UIDS + CALLS_COMMON;
+        g_autofree char *listener = NULL;
+        uint16_t port;
+
+        for (unsigned i = 0; i < 64; i++) {
+                Attacker *a = attacker_new(m, i, "call");
+
+                g_ptr_array_add(attackers, a);
+                test_client_set_calls(a->client, TEST_CALLS_HOLD);
+                attacker_connect(a, PEERS);
+        }
+        test_wait_for(count_held(attackers) == n_calls);
+        test_settle(m->root);
+        g_assert_cmpuint(count_held(attackers), ==, n_calls);
+
+        newcomer = test_client_new(m->bus, attack_newcomer_uid());
+        test_client_set_calls(newcomer, TEST_CALLS_ANSWER);
+        listener = test_listen(newcomer, 0, -1, TEST_CALL, NULL);
+        port = test_get_port(newcomer, listener);
+        for (unsigned n = 0; n < PEERS; n++)
+                (void) attack_visit(newcomer, port);
+        g_assert_cmpuint(test_get_u64(newcomer, listener, "Delivered"), ==, PEERS);
+
+        /* The connections of the others wait until they answer. */
+        for (unsigned i = 0; i < attackers->len; i++) {
+                Attacker *a = attackers->pdata[i];
+
+                test_client_set_calls(a->client, TEST_CALLS_ANSWER);
+                while (test_client_count_held(a->client) > 0)
+                        test_client_answer_call(a->client, NULL);
+        }
+        for (unsigned i = 0; i < attackers->len; i++)
+                test_wait_for(attacker_get(m, attackers->pdata[i], "Delivered") == PEERS);
+
+        test_client_free(g_steal_pointer(&newcomer));
+        attackers_leave(m, attackers, n_fds);
+}
+
 int main(int argc, char *argv[]) {
         static const Siege sieges[] = {
                 { 1, PLAIN, "signal" },
@@ -213,6 +268,7 @@ int main(int argc, char *argv[]) {
                 { 8, PLAIN | FULL_BUFFER | GROWN, "signal" },
                 { 64, PLAIN | FULL_BUFFER | GROWN, "signal" },
                 { 64, PLAIN | FULL_BUFFER | GROWN, "pull" },
+                { 64, PLAIN | FULL_BUFFER | GROWN, "call" },
                 { 64, PLAIN, "channel" },
         };
 
@@ -231,6 +287,7 @@ int main(int argc, char *argv[]) {
 
                 attack_add(path, test_siege, sieges + i);
         }
+        attack_add("/attack/64 that do not answer their calls", test_unanswered_calls, NULL);
         attack_add("/attack/more users that do not read than there are shares", test_crowd, NULL);
         return test_run();
 }

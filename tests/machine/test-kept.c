@@ -13,7 +13,7 @@ static uint64_t count_stored(void) {
 }
 
 MACHINE_TEST("a stop closes all listeners") {
-        static const char *const deliveries[] = { "signal", "pull", "channel", "socket" };
+        static const char *const deliveries[] = { "signal", "call", "pull", "channel", "socket" };
         uint16_t ports[2 * ELEMENTS(deliveries)];
         size_t n = 0;
 

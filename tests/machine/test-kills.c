@@ -13,6 +13,7 @@
  * the kernel. */
 static const PartyKind kinds[] = {
         { .name = "signal", .delivery = "signal", .address = "127.0.0.1" },
+        { .name = "call", .delivery = "call" },
         { .name = "pull", .delivery = "pull" },
         { .name = "channel", .delivery = "channel", .address = "127.0.0.1" },
         { .name = "socket", .delivery = "socket", .address = "127.0.0.1" },

@@ -227,6 +227,39 @@ static void test_unconfirmed_signals_come_again(Machine *m, const void *data) {
         a = close_fd(a);
 }
 
+/* Also by a bus with the installed policy. */
+static void test_unanswered_calls_come_again(Machine *m, const void *data) {
+        _cleanup_close_ int a = -EBADF, b = -EBADF, late = -EBADF;
+        g_autofree char *listener = NULL;
+        uint16_t port;
+
+        restart_prepare();
+        test_client_set_calls(m->user, TEST_CALLS_HOLD);
+        listener = test_listen(m->user, 0, -1, TEST_CALL, "handler", "o", "/com/example/Handler", NULL);
+        port = test_get_port(m->user, listener);
+        a = test_connect("::1", port);
+        test_client_expect_accepted(m->user, listener, a, 1);
+        b = test_connect("::1", port);
+        test_client_expect_accepted(m->user, listener, b, 2);
+        test_client_answer_call(m->user, NULL);
+        test_wait_for(test_get_u64(m->user, listener, "Delivered") == 1);
+
+        restart_begin(m, data);
+        late = test_connect("::1", port);
+        test_client_set_calls(m->user, TEST_CALLS_ANSWER);
+        restart_finish(m);
+        {
+                g_autoptr(TestAccepted) again = test_client_wait_accepted(m->user);
+
+                g_assert_cmpuint(again->serial, ==, 2);
+                g_assert_cmpstr(again->handler, ==, "/com/example/Handler");
+                test_assert_connected(b, again->socket);
+        }
+        test_client_expect_accepted(m->user, listener, late, 3);
+        test_wait_for(test_get_u64(m->user, listener, "Delivered") == 3);
+        g_assert_cmpuint(test_get_u64(m->user, listener, "Accepted"), ==, 3);
+}
+
 static void test_unread_replies_come_again(Machine *m, const void *data) {
         restart_prepare();
         g_autofree char *listener = test_listen(m->user, 0, -1, TEST_PERSISTENT_PULL, NULL);
@@ -338,6 +371,7 @@ int main(int argc, char *argv[]) {
         add("sockets continue", test_sockets_go_on, true);
         add("listeners in their grace period end", test_closing_ones_end, false);
         add("unacknowledged connections are delivered again", test_unconfirmed_signals_come_again, false);
+        add("calls without an answer are made again", test_unanswered_calls_come_again, false);
         add("connections in unread replies are delivered again", test_unread_replies_come_again, false);
         add("listeners of clients that left are closed", test_who_left_loses_its_listeners, false);
         machine_add_full("/restart/lower limits do not close listeners", test_limits_do_not_close,

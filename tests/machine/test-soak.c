@@ -137,11 +137,12 @@ static void kill_stalled_client(Soak *s) {
 
 /* Of a client with a peer at each; some are closed, the others end with it. */
 static void open_and_close(Soak *s) {
-        static const char *const deliveries[] = { "signal", "pull", "channel", "socket" };
+        static const char *const deliveries[] = { "signal", "call", "pull", "channel", "socket" };
         g_autoptr(TestClient) client = attack_client_new(s->m, pick(s, 0, ATTACKERS_UIDS - 1));
         g_autoptr(GArray) peers = g_array_new(false, false, sizeof(int));
         unsigned n = pick(s, 1, OPEN_MAX);
 
+        test_client_set_calls(client, TEST_CALLS_ANSWER);
         for (unsigned i = 0; i < n; i++) {
                 g_autofree char *listener = test_listen(client, 0, -1, "delivery", "s",
                                                         deliveries[i % ELEMENTS(deliveries)], NULL);
@@ -299,7 +300,7 @@ static void summarize(Soak *s, double seconds, unsigned n_rounds) {
 static const PartyKind bystander_kind = { "bystander", "signal" };
 static const PartyKind kinds[] = {
         { "signal", "signal" },
-        { "signal, persistent", "signal", .persistent = true },
+        { "call, persistent", "call", .persistent = true },
         { "acknowledge", "signal", .acknowledge = true },
         { "acknowledge, persistent", "signal", .acknowledge = true, .persistent = true },
         { "pull", "pull" },
