@@ -176,11 +176,11 @@ static void test_forged_answers(Machine *m, const void *data) {
         watch_done(&watch, m);
 }
 
-/* The bus passes such a reply on, as the service waits for one. It confirms a connection, and makes no room
- * on the bus for the next. */
+/* The bus passes such a reply on, as the service waits for one. It confirms a connection, and makes room for
+ * another call, but not for another descriptor. */
 static void test_answers_to_unread_calls(Machine *m, const void *data) {
-        uint64_t accepted, delivered;
         g_autoptr(Attacker) a = NULL;
+        uint64_t delivered;
         Watch watch;
 
         watch_init(&watch, m);
@@ -191,7 +191,6 @@ static void test_answers_to_unread_calls(Machine *m, const void *data) {
         attacker_connect(a, 40);
         test_wait_for(attacker_get(m, a, "Accepted") > delivered);
         test_client_sync_service(m->root);
-        accepted = attacker_get(m, a, "Accepted");
 
         /* Again and again, as the calls that follow have the next cookies. */
         for (unsigned n = 0; n < 3; n++)
@@ -200,7 +199,7 @@ static void test_answers_to_unread_calls(Machine *m, const void *data) {
         test_wait_for(attacker_get(m, a, "Delivered") > delivered);
         watch_assert_unnoticed(&watch, m);
         if (!test_bus_is_broker())
-                g_assert_cmpuint(attacker_get(m, a, "Accepted"), ==, accepted);
+                g_assert_cmpuint(attacker_get(m, a, "Accepted"), <=, delivered + test_get_window());
         attack_assert_bus_has_room(m);
 
         test_client_free(g_steal_pointer(&a->client));

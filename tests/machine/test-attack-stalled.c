@@ -100,7 +100,7 @@ static void assert_stalled(Machine *m, GPtrArray *attackers, const char *deliver
 
         test_wait_for((in_flight = count_in_flight(m, attackers)) > 0);
         g_test_message("%u attackers hold %" G_GUINT64_FORMAT " connections", attackers->len, in_flight);
-        if (!streq(delivery, "channel"))
+        if (!streq(delivery, "channel") && !test_bus_is_broker())
                 g_assert_cmpuint(in_flight, <=,
                                  test_get_u64(m->root, TEST_MANAGER_PATH, "MaxUnacknowledged"));
 }
