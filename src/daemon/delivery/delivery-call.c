@@ -222,8 +222,13 @@ static uint32_t call_request_room(Delivery *d) {
 
 static int call_push(Delivery *d, bool more) {
         DeliveryCall *c = from_delivery(d);
+        int r;
 
-        return delivery_push_each(d, c->outbox, call_request_send_room, call_send, more);
+        r = delivery_push_each(d, c->outbox, call_request_send_room, call_send, true);
+        /* The connection ends with the answer of the client, and the bus is only asked for the credit. */
+        if (c->outbox)
+                outbox_flush_later(c->outbox);
+        return r;
 }
 
 /* ---------------------------------------------------------------------------------------------- the owner */

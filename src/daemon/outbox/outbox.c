@@ -325,8 +325,6 @@ static void outbox_ask(Outbox *outbox) {
         }
 }
 
-static void outbox_ask_later(Outbox *outbox);
-
 static int on_ask(sd_event_source *s, uint64_t usec, void *userdata) {
         Outbox *outbox = userdata;
         uint64_t position = outbox->ask_position;
@@ -335,11 +333,11 @@ static int on_ask(sd_event_source *s, uint64_t usec, void *userdata) {
         if (outbox->last_passed < position)
                 outbox_ask(outbox);
         else
-                outbox_ask_later(outbox);
+                outbox_flush_later(outbox);
         return 0;
 }
 
-static void outbox_ask_later(Outbox *outbox) {
+void outbox_flush_later(Outbox *outbox) {
         int r;
 
         if (outbox->ask_position > 0 || outbox->last_passed == outbox->last_sent)
@@ -365,7 +363,7 @@ void outbox_flush(Outbox *outbox, bool more) {
         if (n >= ASK_MIN || (n > 0 && !more && !outbox->is_busy))
                 outbox_ask(outbox);
         else if (!more)
-                outbox_ask_later(outbox);
+                outbox_flush_later(outbox);
 }
 
 uint32_t outbox_request_room(Outbox *outbox, Waiter *waiter) {

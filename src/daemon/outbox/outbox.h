@@ -93,3 +93,6 @@ void outbox_wake_callers_later(Outbox *outbox);
 /* Asks the bus about what was sent: at once, or, while messages follow each other, after 16 of them or a
  * millisecond. 'more': another message follows at once, and the question comes after it. */
 void outbox_flush(Outbox *outbox, bool more);
+
+/* The same, but a millisecond later even for a single message. */
+void outbox_flush_later(Outbox *outbox);
