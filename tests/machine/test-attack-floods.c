@@ -148,34 +148,6 @@ static void forge(TestClient *client, const char *service, uint32_t cookie) {
         must(sd_bus_flush(bus));
 }
 
-static void test_forged_answers(Machine *m, const void *data) {
-        Watch watch;
-
-        watch_init(&watch, m);
-        g_autoptr(Attacker) a = attacker_new(m, 0, "signal");
-        attacker_take(a, 20);
-        uint64_t delivered = attacker_get(m, a, "Delivered");
-        attacker_fill_buffer(a);
-        attacker_connect(a, 20);
-        test_wait_for(attacker_get(m, a, "Accepted") > delivered);
-        test_client_sync_service(m->root);
-        uint64_t accepted = attacker_get(m, a, "Accepted");
-
-        /* From where the service's own numbers are now on, or any. */
-        for (uint32_t i = 1; i <= GUESSES; i++) {
-                forge(a->client, test_bus_service_owner(m->bus), i);
-                forge(a->client, test_bus_service_owner(m->bus), UINT32_C(1) << 31 | i);
-                forge(a->client, test_bus_service_owner(m->bus), UINT32_MAX - i);
-        }
-        watch_assert_unnoticed(&watch, m);
-        g_assert_cmpuint(attacker_get(m, a, "Delivered"), ==, delivered);
-        g_assert_cmpuint(attacker_get(m, a, "Accepted"), ==, accepted);
-
-        test_client_free(g_steal_pointer(&a->client));
-        attacker_wait_peers_end(a);
-        watch_done(&watch, m);
-}
-
 /* The bus passes such a reply on, as the service waits for one. It confirms a connection, and makes room for
  * another call, but not for another descriptor. */
 static void test_answers_to_unread_calls(Machine *m, const void *data) {
@@ -287,7 +259,6 @@ int main(int argc, char *argv[]) {
         attack_init(&argc, &argv);
         attack_add("/attack/a client that opens and closes listeners", test_opens_and_closes, NULL);
         attack_add("/attack/a client with as many listeners as allowed", test_limit_of_listeners, NULL);
-        attack_add("/attack/a client that forges answers to unread Pings", test_forged_answers, NULL);
         attack_add("/attack/a client that answers unread calls", test_answers_to_unread_calls, NULL);
         attack_add("/attack/a client that acknowledges unread connections", test_blind_acknowledgements,
                    NULL);
