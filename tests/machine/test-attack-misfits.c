@@ -238,35 +238,36 @@ static void test_loses_more_than_is_logged(Machine *m, const void *data) {
         g_assert_cmpuint(machine_journal_count(since, suppressed, NULL), ==, 1);
 }
 
+/* The next client gets what waits in dbus-daemon and in the kernel. dbus-broker has taken connections over for
+ * the first client, and they end with it. */
 static void test_leaves_a_persistent_one(Machine *m, const void *data) {
+        uint64_t delivered;
         Watch watch;
-        int peers[PEERS];
+        int peers[2 * PEERS];
 
         watch_init(&watch, m);
         g_autoptr(TestClient) first = attack_client_new(m, 0);
         g_autofree char *listener = test_listen(first, 0, -1, TEST_PERSISTENT, NULL);
-        if (test_bus_is_broker())
-                test_client_set_stalled(first, true);
-        else
-                test_clog(first, m->bus);
-        for (size_t i = 0; i < PEERS; i++)
+        test_clog(first, m->bus);
+        for (size_t i = 0; i < ELEMENTS(peers); i++)
                 peers[i] = test_connect("127.0.0.1", test_get_port(m->root, listener));
+        test_wait_for(test_get_u64(m->root, listener, "Accepted") >= test_get_window());
         watch_assert_unnoticed(&watch, m);
+        delivered = test_get_u64(m->root, listener, "Delivered");
+        g_assert_true(test_bus_is_broker() ? delivered > 0 : delivered == 0);
         test_client_free(g_steal_pointer(&first));
         watch_assert_unnoticed(&watch, m);
 
         g_autoptr(TestClient) next = attack_client_new(m, 0);
         test_listener_call(next, listener, "Adopt");
-        for (size_t i = 0; i < PEERS; i++) {
-                g_autoptr(TestAccepted) accepted = test_client_wait_accepted(next);
-
-                g_assert_cmpuint(accepted->serial, ==, i + 1);
-                test_assert_connected(peers[i], accepted->socket);
+        for (size_t i = 0; i < ELEMENTS(peers); i++) {
+                if (i < delivered)
+                        (void) test_wait_end(peers[i]);
+                else
+                        test_client_expect_accepted(next, listener, peers[i], i + 1);
                 close_fd(peers[i]);
         }
-        test_wait_for(test_get_u64(next, listener, "Delivered") == PEERS);
-        g_assert_cmpuint(test_get_u64(next, listener, "Accepted"), ==, PEERS);
-        g_assert_cmpuint(test_get_u64(next, listener, "Lost"), ==, 0);
+        test_assert_counters(next, listener, ELEMENTS(peers), ELEMENTS(peers));
         test_listener_call(next, listener, "Close");
         test_client_free(g_steal_pointer(&next));
         watch_done(&watch, m);
