@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Clients that get connections and never read: a bystander gets its connections as fast as before, and a
- * newcomer its listener. */
+/* Clients that do not read: a bystander gets its connections as fast as before, and a newcomer its listener.
+ *
+ * The socket of a client has room for many connections. They are delivered, though the client has not read
+ * them. Only behind a full socket do messages wait in dbus-daemon. dbus-broker takes over a number of
+ * connections for each client, which are delivered with that. */
 
 #include "machine/attack.h"
 
@@ -9,41 +12,38 @@
 #define ROUNDS 3U
 #define ROUNDS_MAX 15U
 #define PEERS 20U
+#define ACCEPT_CALLS 4U
+#define VISITS 10U
 
-/* As many users as the bus cannot have shares for. */
-#define CROWD 20U
+/* max_incoming_unix_fds of dbus-daemon, and the setting that tcpserversocketd.conf(5) has for it. */
+#define RAISED_BUS_LIMIT 512
+#define RAISED_BUDGET 480
+#define BUS_CONFIGURATION "/etc/dbus-1/system.d/50-test.conf"
 
 /* Calls without an answer: of each client, and on dbus-daemon of all users, besides one for each of them. */
 #define CALLS_PER_CLIENT 8U
 #define CALLS_COMMON 24U
 
-/* Their state before they stall. */
-typedef enum Kind {
-        PLAIN = 1 << 0,
-        FULL_BUFFER = 1 << 1, /* messages to them wait in the bus */
-        GROWN = 1 << 2,       /* they had earned a large window */
-} Kind;
+typedef enum Sockets {
+        EMPTY,
+        MIXED, /* of the clients of each user, every second one's is full */
+        FULL,
+} Sockets;
 
 typedef struct Siege {
+        const char *name;
         unsigned n;
-        unsigned kinds;
+        Sockets sockets;
         const char *delivery;
 } Siege;
 
-/* Of one uid each has another, and all of them occur. */
-static Kind get_kind(const Siege *siege, unsigned i) {
-        static const Kind kinds[] = { PLAIN, FULL_BUFFER, GROWN | FULL_BUFFER, GROWN };
-
-        if (siege->n == 1)
-                return siege->kinds;
-        for (i = i / ATTACKERS_UIDS + i;; i++)
-                if ((kinds[i % ELEMENTS(kinds)] & ~siege->kinds) == 0)
-                        return kinds[i % ELEMENTS(kinds)];
+static bool is_full(const Siege *siege, unsigned i) {
+        return siege->sockets == FULL || (siege->sockets == MIXED && (i / ATTACKERS_UIDS + i) % 2 == 1);
 }
 
-/* It does not wait for the answers, and never will. */
-static void call_accept(Attacker *a, unsigned n) {
-        for (; n > 0; n--) {
+/* It does not wait for the replies. */
+static void call_accept(Attacker *a) {
+        for (unsigned i = 0; i < ACCEPT_CALLS; i++) {
                 sd_bus_message *message = test_message_new(a->client, a->listener, TEST_LISTENER_INTERFACE,
                                                            "Accept");
 
@@ -52,57 +52,55 @@ static void call_accept(Attacker *a, unsigned n) {
         }
 }
 
-static void stall(Attacker *a, Kind kind) {
-        if (kind & FULL_BUFFER)
+static void attacker_stall(Attacker *a, bool full) {
+        if (streq(a->delivery, "channel"))
+                attacker_open_channel(a);
+        if (full)
                 attacker_fill_buffer(a);
         else
                 test_client_set_stalled(a->client, true);
+        if (streq(a->delivery, "pull"))
+                call_accept(a);
+        attacker_connect(a, PEERS);
 }
 
 static GPtrArray *besiege(Machine *m, const Siege *siege) {
         GPtrArray *attackers = g_ptr_array_new();
 
-        /* All behave well at first, because clients that stall leave less to others of their uid. */
-        for (unsigned i = 0; i < siege->n; i++) {
-                Attacker *a = attacker_new(m, i, siege->delivery);
-
-                g_ptr_array_add(attackers, a);
-                if (get_kind(siege, i) & GROWN)
-                        attacker_take(a, PEERS);
-                if (streq(siege->delivery, "channel"))
-                        attacker_open_channel(a);
-        }
-
-        for (unsigned i = 0; i < siege->n; i++) {
-                Attacker *a = attackers->pdata[i];
-
-                stall(a, get_kind(siege, i));
-                if (streq(siege->delivery, "pull"))
-                        call_accept(a, 4);
-                attacker_connect(a, PEERS);
-        }
+        /* Clients that stall leave less to others of their user. */
+        for (unsigned i = 0; i < siege->n; i++)
+                g_ptr_array_add(attackers, attacker_new(m, i, siege->delivery));
+        for (unsigned i = 0; i < siege->n; i++)
+                attacker_stall(attackers->pdata[i], is_full(siege, i));
         return attackers;
 }
 
-static uint64_t count_in_flight(Machine *m, GPtrArray *attackers) {
+static uint64_t sum(Machine *m, GPtrArray *attackers, const char *property) {
         uint64_t n = 0;
 
-        for (unsigned i = 0; i < attackers->len; i++) {
-                uint64_t accepted = attacker_get(m, attackers->pdata[i], "Accepted");
-
-                n += accepted - attacker_get(m, attackers->pdata[i], "Delivered");
-        }
+        for (unsigned i = 0; i < attackers->len; i++)
+                n += attacker_get(m, attackers->pdata[i], property);
         return n;
 }
 
-static void assert_stalled(Machine *m, GPtrArray *attackers, const char *delivery) {
-        uint64_t in_flight;
+/* Accepted, and neither delivered nor lost. */
+static uint64_t count_in_flight(Machine *m, GPtrArray *attackers) {
+        uint64_t delivered = sum(m, attackers, "Delivered");
 
-        test_wait_for((in_flight = count_in_flight(m, attackers)) > 0);
-        g_test_message("%u attackers hold %" G_GUINT64_FORMAT " connections", attackers->len, in_flight);
-        if (!streq(delivery, "channel") && !test_bus_is_broker())
-                g_assert_cmpuint(in_flight, <=,
-                                 test_get_u64(m->root, TEST_MANAGER_PATH, "MaxUnacknowledged"));
+        return sum(m, attackers, "Accepted") - delivered;
+}
+
+static void wait_until_stalled(Machine *m, GPtrArray *attackers, const Siege *siege) {
+        bool is_channel = streq(siege->delivery, "channel"), is_call = streq(siege->delivery, "call");
+        uint64_t n = 0;
+
+        if (is_channel || is_call || (siege->sockets != EMPTY && !test_bus_is_broker()))
+                test_wait_for((n = count_in_flight(m, attackers)) > 0);
+        else
+                test_wait_for(sum(m, attackers, "Delivered") >= attackers->len);
+        g_test_message("%u attackers hold %" G_GUINT64_FORMAT " connections", attackers->len, n);
+        if (!is_channel && !test_bus_is_broker())
+                g_assert_cmpuint(n, <=, test_get_u64(m->root, TEST_MANAGER_PATH, "MaxUnacknowledged"));
 }
 
 static bool is_within(const char *what, uint64_t before, uint64_t during, uint64_t most) {
@@ -164,50 +162,101 @@ static void test_siege(Machine *m, const void *data) {
                 g_assert_cmpuint(round, <, ROUNDS_MAX);
                 measure(m, bystander, port, &times, 0);
                 attackers = besiege(m, siege);
-                assert_stalled(m, attackers, siege->delivery);
+                wait_until_stalled(m, attackers, siege);
                 measure(m, bystander, port, &times, 1);
                 attackers_leave(m, attackers, n_fds);
         }
         times_done(&times);
 
-        attack_assert_bus_has_room(m);
+        attack_assert_bus_has_room(m, ATTACK_BUS_LIMIT);
         g_assert_cmpuint(test_get_u64(bystander, listener, "Lost"), ==, 0);
 }
 
-/* Then connections have to wait, and no calls: the bus reads nothing from a service that has filled it.
- */
-static void test_crowd(Machine *m, const void *data) {
-        g_autoptr(TestClient) bystander = attack_bystander_new(m), newcomer = NULL;
-        g_autofree char *listener = test_listen(bystander, 0, -1, NULL), *other = NULL;
-        uint16_t port = test_get_port(bystander, listener);
-        unsigned n_fds = attack_count_fds(m);
+/* ------------------------------------------------------------------------------------------- crowds */
+
+/* Each user has two clients with full sockets, and as many connections on the bus as allowed. */
+typedef struct Crowd {
+        unsigned n_users;
+        const char *delivery;
+        bool raised; /* the limits */
+} Crowd;
+
+static GPtrArray *crowd_new(Machine *m, const Crowd *crowd) {
         GPtrArray *attackers = g_ptr_array_new();
 
-        for (unsigned i = 0; i < 2 * CROWD; i++) {
-                g_autofree char *name = g_strdup_printf("crowd-%u", i % CROWD);
-                Attacker *a = attacker_new_for(m, machine_uid(name), "pull");
+        for (unsigned i = 0; i < 2 * crowd->n_users; i++) {
+                g_autofree char *name = g_strdup_printf("crowd-%u", i % crowd->n_users);
 
-                g_ptr_array_add(attackers, a);
-                attacker_take(a, PEERS);
+                g_ptr_array_add(attackers, attacker_new_for(m, machine_uid(name), crowd->delivery));
         }
-        for (unsigned i = 0; i < attackers->len; i++) {
-                Attacker *a = attackers->pdata[i];
+        for (unsigned i = 0; i < attackers->len; i++)
+                attacker_stall(attackers->pdata[i], true);
+        return attackers;
+}
 
-                attacker_fill_buffer(a);
-                call_accept(a, 4);
-                attacker_connect(a, PEERS);
-        }
-        assert_stalled(m, attackers, "pull");
+static bool all_have(Machine *m, GPtrArray *attackers, uint64_t least) {
+        for (unsigned i = 0; i < attackers->len; i++)
+                if (attacker_get(m, attackers->pdata[i], "Accepted") < least)
+                        return false;
+        return true;
+}
+
+/* On dbus-daemon, one for each user, and three of seven that are for all. */
+static void crowd_wait_until_stalled(Machine *m, const Crowd *crowd, GPtrArray *attackers) {
+        uint64_t budget = test_get_u64(m->root, TEST_MANAGER_PATH, "MaxUnacknowledged");
+
+        if (test_bus_is_broker())
+                test_wait_for(all_have(m, attackers,
+                                       streq(crowd->delivery, "pull") ? ACCEPT_CALLS : test_get_window()));
+        else
+                test_wait_for(count_in_flight(m, attackers) == crowd->n_users + budget * 3 / 7);
+}
+
+/* As tcpserversocketd.conf(5) says. dbus-daemon applies its limit to new connections only. */
+static void raise_limits(Machine *m) {
+        if (test_get_u64(m->root, TEST_MANAGER_PATH, "MaxUnacknowledged") == RAISED_BUDGET)
+                return;
+
+        machine_write(BUS_CONFIGURATION,
+                      "<busconfig>\n"
+                      "  <limit name=\"max_incoming_unix_fds\">" G_STRINGIFY(RAISED_BUS_LIMIT) "</limit>\n"
+                      "</busconfig>\n");
+        test_call_driver(m->root, "ReloadConfig", "");
+        machine_configure("MaxUnacknowledged=" G_STRINGIFY(RAISED_BUDGET));
+        g_free(machine_run("systemctl", "restart", MACHINE_UNIT));
+        g_assert_cmpuint(test_get_u64(m->root, TEST_MANAGER_PATH, "MaxUnacknowledged"), ==, RAISED_BUDGET);
+}
+
+static void assert_serves(TestClient *client, const char *listener) {
+        uint16_t port = test_get_port(client, listener);
+
+        for (unsigned i = 0; i < VISITS; i++)
+                (void) attack_visit(client, port);
+        test_assert_counters(client, listener, VISITS, VISITS);
+}
+
+static void test_crowd(Machine *m, const void *data) {
+        const Crowd *crowd = data;
+        g_autoptr(TestClient) bystander = attack_bystander_new(m), newcomer = NULL;
+        g_autofree char *listener = test_listen(bystander, 0, -1, NULL), *other = NULL;
+        unsigned n_fds;
+
+        if (crowd->raised)
+                raise_limits(m);
+        n_fds = attack_count_fds(m);
+        GPtrArray *attackers = crowd_new(m, crowd);
+        crowd_wait_until_stalled(m, crowd, attackers);
         newcomer = test_client_new(m->bus, attack_newcomer_uid());
         other = test_listen(newcomer, 0, -1, NULL);
-        test_client_sync_service(bystander);
-        attack_assert_bus_has_room(m);
+        assert_serves(newcomer, other);
+        assert_serves(bystander, listener);
+        attack_assert_bus_has_room(m, crowd->raised ? RAISED_BUS_LIMIT : ATTACK_BUS_LIMIT);
 
         test_client_free(g_steal_pointer(&newcomer));
         attackers_leave(m, attackers, n_fds);
-        (void) attack_visit(bystander, port);
-        g_assert_cmpuint(test_get_u64(bystander, listener, "Lost"), ==, 0);
 }
+
+/* --------------------------------------------------------------------------------- unanswered calls */
 
 static unsigned count_held(GPtrArray *attackers) {
         unsigned n = 0;
@@ -262,32 +311,31 @@ static void test_unanswered_calls(Machine *m, const void *data) {
 
 int main(int argc, char *argv[]) {
         static const Siege sieges[] = {
-                { 1, PLAIN, "signal" },
-                { 1, FULL_BUFFER, "signal" },
-                { 1, GROWN | FULL_BUFFER, "signal" },
-                { 8, PLAIN | FULL_BUFFER | GROWN, "signal" },
-                { 64, PLAIN | FULL_BUFFER | GROWN, "signal" },
-                { 64, PLAIN | FULL_BUFFER | GROWN, "pull" },
-                { 64, PLAIN | FULL_BUFFER | GROWN, "call" },
-                { 64, PLAIN, "channel" },
+                { "/attack/a client that does not read, by signal", 1, EMPTY, "signal" },
+                { "/attack/a client with a full socket, by signal", 1, FULL, "signal" },
+                { "/attack/8 clients that do not read, by signal", 8, MIXED, "signal" },
+                { "/attack/64 clients that do not read, by signal", 64, MIXED, "signal" },
+                { "/attack/64 clients that do not read, by pull", 64, MIXED, "pull" },
+                { "/attack/64 clients that do not read, by call", 64, MIXED, "call" },
+                { "/attack/64 clients that do not read, by channel", 64, EMPTY, "channel" },
         };
+        /* tcpserversocketd.conf(5) promises these numbers. */
+        static const Crowd signal = { 31, "signal", false }, pull = { 31, "pull", false },
+                           more_signal = { 40, "signal", true }, more_pull = { 40, "pull", true };
 
         attack_init(&argc, &argv);
-        for (unsigned i = 0; i < CROWD; i++) {
+        for (unsigned i = 0; i < more_signal.n_users; i++) {
                 g_autofree char *name = g_strdup_printf("crowd-%u", i);
 
                 g_free(machine_run("useradd", name, NULL));
         }
 
-        for (size_t i = 0; i < ELEMENTS(sieges); i++) {
-                g_autofree char *path = g_strdup_printf(
-                                "/attack/%u that do not read, by %s%s%s", sieges[i].n, sieges[i].delivery,
-                                sieges[i].kinds & FULL_BUFFER ? ", their buffers full" : "",
-                                sieges[i].kinds & GROWN ? ", after they had answered" : "");
-
-                attack_add(path, test_siege, sieges + i);
-        }
+        for (size_t i = 0; i < ELEMENTS(sieges); i++)
+                attack_add(sieges[i].name, test_siege, sieges + i);
         attack_add("/attack/64 that do not answer their calls", test_unanswered_calls, NULL);
-        attack_add("/attack/more users that do not read than there are shares", test_crowd, NULL);
+        attack_add("/attack/31 users that do not read leave room for others, by signal", test_crowd, &signal);
+        attack_add("/attack/31 users that do not read leave room for others, by pull", test_crowd, &pull);
+        attack_add("/attack/higher limits leave room beside 40 users, by signal", test_crowd, &more_signal);
+        attack_add("/attack/higher limits leave room beside 40 users, by pull", test_crowd, &more_pull);
         return test_run();
 }
