@@ -80,7 +80,7 @@ static void get_queue(TestService *service, uint16_t port, unsigned *ret_queued,
         g_assert_true(test_service_is_listening(service, port));
         g_autoptr(TestChild) child = test_child_new(WORDS("ss", "-H", "-t", "-l", "-n", filter), &options);
         g_assert_cmpint(test_child_wait(child), ==, 0);
-        g_assert_true(g_file_get_contents(log, &content, NULL, NULL));
+        content = test_read_file(log);
         if (sscanf(content, "LISTEN %u %u", ret_queued, ret_backlog) != 2)
                 g_error("ss says of port %u: %s", port, content);
 }
@@ -101,11 +101,8 @@ unsigned test_service_get_backlog(TestService *service, uint16_t port) {
 
 int test_service_get_fd_flags(TestService *service, int fd) {
         g_autofree char *path = g_strdup_printf("/proc/%d/fdinfo/%d", (int) test_service_pid(service), fd);
-        g_autofree char *content = NULL;
-        g_autoptr(GError) error = NULL;
 
-        (void) g_file_get_contents(path, &content, NULL, &error);
-        g_assert_no_error(error);
+        g_autofree char *content = test_read_file(path);
         const char *flags = strstr(content, "flags:");
         g_assert_nonnull(flags);
         return (int) strtol(flags + strlen("flags:"), NULL, 8);

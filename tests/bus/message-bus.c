@@ -57,16 +57,13 @@ static void write_file(const char *path, const char *content) {
 /* The tests cover the project's own policy, which is used as it is installed. */
 static char *write_policy(TestBus *bus, const char *service_user) {
         const char *installed = g_getenv("TEST_POLICY_FILE"), *template = g_getenv("TEST_POLICY_TEMPLATE");
-        g_autofree char *content = NULL;
-        g_autoptr(GError) error = NULL;
 
         if (installed)
                 return g_strdup_printf("<include>%s</include>", installed);
         if (!template)
                 return g_strdup("");
 
-        (void) g_file_get_contents(template, &content, NULL, &error);
-        g_assert_no_error(error);
+        g_autofree char *content = test_read_file(template);
 
         g_auto(GStrv) parts = g_strsplit(content, "@SERVICE_USER@", -1);
         g_autofree char *policy = g_strjoinv(service_user, parts);

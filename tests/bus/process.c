@@ -169,6 +169,15 @@ int test_child_wait(TestChild *child) {
         return child->status;
 }
 
+char *test_read_file(const char *path) {
+        g_autoptr(GError) error = NULL;
+        char *content = NULL;
+
+        (void) g_file_get_contents(path, &content, NULL, &error);
+        g_assert_no_error(error);
+        return content;
+}
+
 bool test_file_contains(const char *path, const char *text) {
         g_autofree char *content = NULL;
 

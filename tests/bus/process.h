@@ -49,6 +49,8 @@ int test_child_wait(TestChild *child);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(TestChild, test_child_free)
 
+/* The content of a file, which must exist. */
+char *test_read_file(const char *path);
 /* False too when there is no such file. */
 bool test_file_contains(const char *path, const char *text);
 

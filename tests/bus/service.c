@@ -153,11 +153,9 @@ bool test_service_is_listening(TestService *service, uint16_t port) {
 }
 
 char *test_service_log(TestService *service) {
-        g_autoptr(GError) error = NULL;
         char *log = NULL;
 
-        (void) g_file_get_contents(service->log, &log, NULL, &error);
-        g_assert_no_error(error);
+        log = test_read_file(service->log);
         return log;
 }
 

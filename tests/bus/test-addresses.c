@@ -58,9 +58,7 @@ static void assert_refuses_neighbour(Fixture *f, const char *listener, const cha
 }
 
 static void assert_bound_to(Fixture *f, const char *listener, const char *address) {
-        g_autofree char *local = test_get_string(f->client, listener, "LocalAddress");
-
-        g_assert_cmpstr(local, ==, address);
+        test_assert_text(test_get_string(f->client, listener, "LocalAddress"), address);
 }
 
 /* The message names the option at fault. */

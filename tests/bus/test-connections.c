@@ -210,9 +210,7 @@ TEST_OF("the port is free before Close is answered", Fixture, f, set_up_in_turns
 }
 
 static bool has_time_wait(uint16_t port) {
-        g_autofree char *table = NULL;
-
-        g_assert_true(g_file_get_contents("/proc/self/net/tcp6", &table, NULL, NULL));
+        g_autofree char *table = test_read_file("/proc/self/net/tcp6");
         g_autofree char *pattern = g_strdup_printf("^ *\\d+: [0-9A-F]+:%04X [0-9A-F]+:[0-9A-F]+ 06 ", port);
         return g_regex_match_simple(pattern, table, G_REGEX_MULTILINE, 0);
 }

@@ -59,12 +59,11 @@ static Process process_start(Fixture *f, bool acknowledge) {
                                      NULL };
         Process p = { .log = g_build_filename(test_bus_directory(f->bus), "client.log", NULL) };
         const TestSpawn options = { .environment = environment, .log = p.log };
-        g_autofree char *output = NULL;
 
         p.child = test_child_new(argv, &options);
         test_wait_for(test_child_has_exited(p.child) || test_file_contains(p.log, ".\n"));
         g_assert_false(test_child_has_exited(p.child));
-        g_assert_true(g_file_get_contents(p.log, &output, NULL, NULL));
+        g_autofree char *output = test_read_file(p.log);
         g_assert_cmpint(sscanf(output, "port %hu.", &p.port), ==, 1);
         return p;
 }

@@ -40,7 +40,7 @@ static unsigned get_memory_kb(TestService *service) {
                         *status = NULL;
         unsigned kb = 0;
 
-        g_assert_true(g_file_get_contents(path, &status, NULL, NULL));
+        status = test_read_file(path);
         const char *line = strstr(status, "VmRSS:");
         g_assert_nonnull(line);
         g_assert_cmpint(sscanf(line, "VmRSS: %u", &kb), ==, 1);

@@ -91,9 +91,8 @@ TEST("a lifeline of a persistent listener outlives the owner's connection") {
 /* How often the process has waited for something. */
 static uint64_t count_waits(TestService *service) {
         g_autofree char *path = g_strdup_printf("/proc/%d/status", (int) test_service_pid(service));
-        g_autofree char *status = NULL;
 
-        g_assert_true(g_file_get_contents(path, &status, NULL, NULL));
+        g_autofree char *status = test_read_file(path);
         const char *line = strstr(status, "\nvoluntary_ctxt_switches:");
         g_assert_nonnull(line);
         return g_ascii_strtoull(strchr(line, ':') + 1, NULL, 10);

@@ -230,7 +230,7 @@ static char *listen_by_tool(Fixture *f, const char *const *argv, const char *bef
         g_autoptr(TestChild) child = test_child_new(argv, &options);
         int status = test_child_wait(child);
 
-        g_assert_true(g_file_get_contents(log, &output, NULL, NULL));
+        output = test_read_file(log);
         if (status != 0)
                 g_error("%s ended with status %d: %s", argv[0], status, output);
         char *from = strstr(output, before);

@@ -83,9 +83,7 @@ TEST("ports and backlogs out of range are refused") {
 }
 
 static int get_somaxconn(void) {
-        g_autofree char *content = NULL;
-
-        g_assert_true(g_file_get_contents("/proc/sys/net/core/somaxconn", &content, NULL, NULL));
+        g_autofree char *content = test_read_file("/proc/sys/net/core/somaxconn");
         return atoi(content);
 }
 

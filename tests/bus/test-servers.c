@@ -50,7 +50,7 @@ static void server_start(Server *server, Fixture *f, const char *program, unsign
         server->listener = g_strdup_printf(TEST_MANAGER_PATH "/listener/%u", n);
 
         test_wait_for(test_file_contains(server->log, "\n") || test_child_has_exited(server->process));
-        g_assert_true(g_file_get_contents(server->log, &server->output, NULL, NULL));
+        server->output = test_read_file(server->log);
         server->port = (uint16_t) g_ascii_strtoull(server->output, NULL, 10);
         g_assert_cmpuint(server->port, >, 0);
         assert_greets(server->port);
@@ -68,12 +68,11 @@ static uint64_t server_get_cpu_usec(const Server *server) {
 
 static void server_assert_idle(const Server *server, uint64_t since) {
         uint64_t cpu_usec = server_get_cpu_usec(server) - server->cpu_usec, usec = test_now() - since;
-        g_autofree char *output = NULL;
 
         g_assert_false(test_child_has_exited(server->process));
         g_test_message("%u us of CPU in %u ms", (unsigned) cpu_usec, (unsigned) (usec / 1000));
         g_assert_cmpuint(cpu_usec, <, usec / 100);
-        g_assert_true(g_file_get_contents(server->log, &output, NULL, NULL));
+        g_autofree char *output = test_read_file(server->log);
         g_assert_cmpstr(output, ==, server->output);
 }
 

@@ -121,8 +121,7 @@ TEST("normal use logs nothing") {
         test_wait_for(test_get_u64(f->client, listener, "Delivered") == 1);
         test_listener_call(f->client, listener, "Close");
         g_assert_cmpint(test_service_stop(f->service), ==, 0);
-        g_autofree char *log = test_service_log(f->service);
-        g_assert_cmpstr(log, ==, "");
+        test_assert_text(test_service_log(f->service), "");
 }
 
 /* The rules of a session bus, which know nothing of the service. */

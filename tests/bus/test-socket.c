@@ -340,9 +340,7 @@ static bool grace_was_cut(const Grace *g) {
 }
 
 static void assert_no_such_listener(TestClient *client, const char *listener, const char *member) {
-        g_autofree char *error = test_listener_call_fails(client, listener, member);
-
-        g_assert_cmpstr(error, ==, SD_BUS_ERROR_UNKNOWN_OBJECT);
+        test_assert_text(test_listener_call_fails(client, listener, member), SD_BUS_ERROR_UNKNOWN_OBJECT);
 }
 
 static bool is_listed(TestClient *client, const char *listener) {

@@ -79,8 +79,7 @@ TEST_HERE("listeners and connections of all deliveries outlive the process") {
         test_wait_for(test_get_u64(f->client, channel, "Delivered") == 1);
         _cleanup_close_ int d = test_connect("::1", test_get_port(f->client, taken));
         g_assert_cmpuint(test_wait_fd(listening, POLLIN), ==, POLLIN);
-        g_autofree char *next = test_listen(f->client, 0, -1, NULL);
-        g_assert_cmpstr(next, ==, TEST_MANAGER_PATH "/listener/5");
+        test_assert_text(test_listen(f->client, 0, -1, NULL), TEST_MANAGER_PATH "/listener/5");
 }
 
 TEST_HERE("acknowledgements are accepted after a restart") {
@@ -222,9 +221,8 @@ static void kill_while_closing(StoreFixture *f, Closing *c) {
 }
 
 static void assert_closed(StoreFixture *f, Closing *c) {
-        g_autofree char *error = test_listener_call_fails(c->other, c->listener, "Adopt");
-
-        g_assert_cmpstr(error, ==, SD_BUS_ERROR_UNKNOWN_OBJECT);
+        test_assert_text(test_listener_call_fails(c->other, c->listener, "Adopt"),
+                         SD_BUS_ERROR_UNKNOWN_OBJECT);
         test_wait_for(!test_service_is_listening(f->service, c->port));
         g_assert_no_errno(fcntl(c->socket, F_SETFL, O_NONBLOCK));
         g_assert_cmpint(accept(c->socket, NULL, NULL), ==, -1);

@@ -29,11 +29,10 @@ Tool *serving_start(TestBus *bus, uint16_t *ret_port, const char *const *argv) {
 }
 
 static unsigned count_lines(const char *path, const char *line) {
-        g_autofree char *text = NULL;
         g_auto(GStrv) lines = NULL;
         unsigned n = 0;
 
-        g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+        g_autofree char *text = test_read_file(path);
         lines = g_strsplit(text, "\n", -1);
         for (char **l = lines; *l; l++)
                 n += streq(*l, line);
@@ -119,7 +118,7 @@ unsigned serving_count_rests(pid_t pid) {
         static const char key[] = "\nvoluntary_ctxt_switches:";
         g_autofree char *path = g_strdup_printf("/proc/%d/status", (int) pid), *text = NULL;
 
-        g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+        text = test_read_file(path);
         const char *place = strstr(text, key);
         g_assert_nonnull(place);
         return (unsigned) atoi(place + strlen(key));
@@ -156,7 +155,7 @@ unsigned serving_count_inherited(void) {
                                                     &(TestSpawn) { .log = path });
 
         g_assert_cmpint(test_child_wait(child), ==, 0);
-        g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+        text = test_read_file(path);
         /* One is the directory that ls reads. */
         return (unsigned) atoi(text) - 1;
 }

@@ -97,11 +97,10 @@ static char *run(const char *const *argv) {
         g_autofree char *directory = test_make_directory("run"),
                         *path = g_build_filename(directory, "out", NULL);
         g_autoptr(TestChild) child = test_child_new(argv, &(TestSpawn) { .log = path });
-        char *text;
 
         test_wait_for_within(240000, test_child_has_exited(child));
         int status = test_child_wait(child);
-        g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+        char *text = test_read_file(path);
         if (status != 0)
                 g_error("%s ended with %d: %s", argv[0], status, text);
         return text;
@@ -117,8 +116,7 @@ TEST_IF(test_require_program("busybox") && test_require_program("curl"), "busybo
                         f->bus, &port,
                         WORDS("listen", "--inetd", "0", "--", "busybox", "httpd", "-i", "-h", directory));
         g_autofree char *url = g_strdup_printf("http://127.0.0.1:%u/file", port);
-        g_autofree char *got = run(WORDS("curl", "--silent", "--show-error", "--fail", url));
-        g_assert_cmpstr(got, ==, "hello from busybox");
+        test_assert_text(run(WORDS("curl", "--silent", "--show-error", "--fail", url)), "hello from busybox");
 }
 
 /* To fork takes AddressSanitizer ten times as long. */

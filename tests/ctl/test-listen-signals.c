@@ -176,11 +176,9 @@ TEST("killed, it ends the command") {
 
 /* The COMMAND cannot detect the loss of its listener, and gets SIGTERM. */
 static void assert_ends(Fixture *f, Tool *tool, const char *says) {
-        g_autofree char *said = NULL;
-
         g_assert_cmpint(test_child_wait(tool->child), ==, 1);
         g_assert_true(tool_has_written(tool, "SIGTERM\n"));
-        g_assert_true(g_file_get_contents(tool->err, &said, NULL, NULL));
+        g_autofree char *said = test_read_file(tool->err);
         g_assert_nonnull(strstr(said, says));
         g_assert_cmpstr(strchr(strstr(said, says), '\n'), ==, "\n");
 }

@@ -130,7 +130,6 @@ TEST("leaves the command alone") {
         limit.rlim_cur = MIN(limit.rlim_max / 2, 512);
         g_assert_no_errno(setrlimit(RLIMIT_NOFILE, &limit));
 
-        g_autofree char *expected = NULL;
         g_autoptr(ToolResult) result = tool_run(
                         f->bus, "listen", "--quiet", "0", "--", "sh", "-c",
                         "echo \"$@\"; ulimit -Sn; grep -E '^Sig(Blk|Ign)' /proc/self/status", "--",
@@ -144,7 +143,7 @@ TEST("leaves the command alone") {
 
         g_assert_cmpint(test_child_wait(plain), ==, 0);
         test_child_free(plain);
-        g_assert_true(g_file_get_contents(path, &expected, NULL, NULL));
+        g_autofree char *expected = test_read_file(path);
         g_assert_cmpstr(lines[0], ==, "--accept -- -h");
         g_assert_cmpstr(strchr(result->out, '\n') + 1, ==, expected);
 }

@@ -28,10 +28,9 @@ static void meet_peer(Fixture *f, const char *listener) {
 }
 
 static json_object *read_line(Tool *tool, unsigned number) {
-        g_autofree char *text = NULL;
         g_auto(GStrv) lines = NULL;
 
-        g_assert_true(g_file_get_contents(tool->out, &text, NULL, NULL));
+        g_autofree char *text = test_read_file(tool->out);
         lines = g_strsplit(text, "\n", -1);
         g_assert_cmpuint(g_strv_length(lines), >, number);
         return json_tokener_parse(lines[number]);

@@ -146,21 +146,12 @@ bool tool_has_complained(Tool *tool, const char *text) {
         return test_file_contains(tool->err, text);
 }
 
-static char *read_file(const char *path) {
-        g_autoptr(GError) error = NULL;
-        char *content = NULL;
-
-        (void) g_file_get_contents(path, &content, NULL, &error);
-        g_assert_no_error(error);
-        return content;
-}
-
 ToolResult *tool_finish(Tool *tool) {
         ToolResult *result = g_new0(ToolResult, 1);
 
         result->status = test_child_wait(tool->child);
-        result->out = read_file(tool->out);
-        result->err = read_file(tool->err);
+        result->out = test_read_file(tool->out);
+        result->err = test_read_file(tool->err);
         tool_free(tool);
         return result;
 }

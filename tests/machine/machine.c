@@ -63,12 +63,9 @@ char *machine_run_words_as(const char *user, int *ret_status, const char *const 
         static unsigned number;
         g_autofree char *name = g_strdup_printf("/run/machine-output-%u", number++);
         g_autoptr(TestChild) child = machine_start_as(user, name, argv);
-        g_autoptr(GError) error = NULL;
-        char *output = NULL;
 
         *ret_status = test_child_wait(child);
-        (void) g_file_get_contents(name, &output, NULL, &error);
-        g_assert_no_error(error);
+        char *output = test_read_file(name);
         (void) g_unlink(name);
         return g_strchomp(output);
 }
@@ -312,8 +309,7 @@ void machine_tear_down(Machine *m, const void *data) {
         machine_stop_service();
         g_clear_pointer(&m->bus, test_bus_free);
 
-        g_autofree char *result = machine_get_unit("Result");
-        g_assert_cmpstr(result, ==, "success");
+        test_assert_text(machine_get_unit("Result"), "success");
         g_assert_true(machine_unit_is("inactive"));
         clean_files();
 }

@@ -9,7 +9,7 @@ static uint64_t count_wakeups(pid_t pid) {
         static const char key[] = "voluntary_ctxt_switches:";
         g_autofree char *path = g_strdup_printf("/proc/%d/status", (int) pid), *content = NULL;
 
-        g_assert_true(g_file_get_contents(path, &content, NULL, NULL));
+        content = test_read_file(path);
         const char *line = strstr(content, key);
         g_assert_nonnull(line);
         return g_ascii_strtoull(line + strlen(key), NULL, 10);

@@ -10,21 +10,20 @@
 
 MACHINE_TEST("busctl starts the service") {
         g_assert_true(machine_unit_is("inactive"));
-        g_autofree char *output = machine_run("busctl", "call", MANAGER, "Listen", "ia{sv}i", "0", "1",
-                                              "name", "s", "script", "--", "-1", NULL);
-        g_assert_cmpstr(output, ==, "o \"/org/example/TCPServerSocket/listener/1\"");
+        test_assert_text(machine_run("busctl", "call", MANAGER, "Listen", "ia{sv}i", "0", "1", "name", "s",
+                                     "script", "--", "-1", NULL),
+                         "o \"/org/example/TCPServerSocket/listener/1\"");
         g_assert_true(machine_unit_is("active"));
-        g_autofree char *kind = machine_get_unit("Type");
-        g_assert_cmpstr(kind, ==, "notify");
+        test_assert_text(machine_get_unit("Type"), "notify");
 }
 
 MACHINE_TEST("gdbus starts the service") {
         g_assert_true(machine_unit_is("inactive"));
-        g_autofree char *output = machine_run(
-                        "gdbus", "call", "--system", "--dest", "org.example.TCPServerSocket", "--object-path",
-                        "/org/example/TCPServerSocket", "--method", "org.example.TCPServerSocket.Listen", "0",
-                        "{'persistent': <true>}", "--", "-1", NULL);
-        g_assert_cmpstr(output, ==, "(objectpath '/org/example/TCPServerSocket/listener/1',)");
+        test_assert_text(machine_run("gdbus", "call", "--system", "--dest", "org.example.TCPServerSocket",
+                                     "--object-path", "/org/example/TCPServerSocket", "--method",
+                                     "org.example.TCPServerSocket.Listen", "0", "{'persistent': <true>}",
+                                     "--", "-1", NULL),
+                         "(objectpath '/org/example/TCPServerSocket/listener/1',)");
         g_assert_true(machine_unit_is("active"));
 }
 
@@ -47,8 +46,8 @@ MACHINE_TEST("systemctl start returns when the service is ready") {
 MACHINE_TEST("the unit is static") {
         int status;
 
-        g_autofree char *state = machine_run_as(NULL, &status, "systemctl", "is-enabled", MACHINE_UNIT, NULL);
-        g_assert_cmpstr(state, ==, "static");
+        test_assert_text(machine_run_as(NULL, &status, "systemctl", "is-enabled", MACHINE_UNIT, NULL),
+                         "static");
 }
 
 /* Four times the idle timeout. */

@@ -19,9 +19,7 @@ static char *uid_field(const char *user) {
 }
 
 static void assert_field(const char *since, const char *id, const char *field, const char *expected) {
-        g_autofree char *value = machine_journal_get(since, field, id, NULL);
-
-        g_assert_cmpstr(value, ==, expected);
+        test_assert_text(machine_journal_get(since, field, id, NULL), expected);
 }
 
 MACHINE_TEST("denied ports are logged") {
@@ -123,10 +121,8 @@ MACHINE_TEST("all explanations are in two languages") {
                 MESSAGE_EXHAUSTED_STR,     MESSAGE_CONNECTION_LOST_STR, MESSAGE_LISTENER_FAILED_STR,
                 MESSAGE_LIMIT_REACHED_STR, MESSAGE_REQUEST_DENIED_STR,  MESSAGE_CONFIGURATION_STR,
         };
-        g_autofree char *german = NULL;
 
-        g_assert_true(g_file_get_contents("/usr/lib/systemd/catalog/tcpserversocketd.de.catalog", &german,
-                                          NULL, NULL));
+        g_autofree char *german = test_read_file("/usr/lib/systemd/catalog/tcpserversocketd.de.catalog");
         for (size_t i = 0; i < ELEMENTS(ids); i++) {
                 g_autofree char *header = g_strdup_printf("\n-- %s\n", ids[i]);
 
@@ -199,10 +195,8 @@ MACHINE_TEST("a user cannot flood the journal") {
 
 /* Lines of its own cannot be faked by way of a name. */
 MACHINE_TEST("a user cannot forge a line") {
-        g_autofree char *error = test_listen_fails(m->user, NULL, 0, -1, "name", "s", "x\nMESSAGE_ID=1",
-                                                   NULL);
-
-        g_assert_cmpstr(error, ==, SD_BUS_ERROR_INVALID_ARGS);
+        test_assert_text(test_listen_fails(m->user, NULL, 0, -1, "name", "s", "x\nMESSAGE_ID=1", NULL),
+                         SD_BUS_ERROR_INVALID_ARGS);
         test_assert_text(test_listen_fails(m->user, NULL, 0, -1, "\n-- MARK --\n", "b", true, NULL),
                          SD_BUS_ERROR_INVALID_ARGS);
         g_assert_cmpuint(machine_count_logged("-- MARK --"), ==, 0);

@@ -7,9 +7,7 @@
 #define INTERACTIVE_REQUIRED SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED
 
 static void assert_denied(TestClient *client, int port, const char *name) {
-        g_autofree char *error = test_listen_fails(client, NULL, port, -1, NULL);
-
-        g_assert_cmpstr(error, ==, name);
+        test_assert_text(test_listen_fails(client, NULL, port, -1, NULL), name);
 }
 
 static void assert_listens(TestClient *client, int port) {
@@ -223,11 +221,10 @@ MACHINE_TEST("a crash of polkit denies the request") {
 }
 
 MACHINE_TEST("the messages are translated") {
-        g_autofree char *policy = NULL;
         unsigned n = 0;
 
-        g_assert_true(g_file_get_contents("/usr/share/polkit-1/actions/org.example.TCPServerSocket.policy",
-                                          &policy, NULL, NULL));
+        g_autofree char *policy = test_read_file(
+                        "/usr/share/polkit-1/actions/org.example.TCPServerSocket.policy");
         for (const char *p = policy; (p = strstr(p, "<message xml:lang=\"de\">")); p++)
                 n++;
         g_assert_cmpuint(n, ==, 3);

@@ -24,10 +24,8 @@ static TestChild *serve_as(const char *user, const char *const *argv) {
 #define SERVE_AS(user, ...) serve_as(user, WORDS("tcpserversocketctl", __VA_ARGS__))
 
 static void assert_curl(const char *url, const char *expected) {
-        g_autofree char *got = machine_run("curl", "--silent", "--show-error", "--fail", "--max-time", "10",
-                                           url);
-
-        g_assert_cmpstr(got, ==, expected);
+        test_assert_text(machine_run("curl", "--silent", "--show-error", "--fail", "--max-time", "10", url),
+                         expected);
 }
 
 static bool can_serve_files(void) {
