@@ -3,13 +3,13 @@
 /* The options of Listen, without a bus: their values, ranges, contradictions, and copies. */
 
 #include <fcntl.h>
-#include <glib.h>
 
 #include "base/channel.h"
 #include "base/error.h"
 #include "base/macros.h"
 #include "daemon/policy/options.h"
 #include "daemon/policy/prefix.h"
+#include "register.h"
 
 #define VALUE(...) ((OptionValue) { __VA_ARGS__ })
 
@@ -69,7 +69,7 @@ static void assert_taken(const char *key, OptionValue value) {
         g_assert_null(listen_options_free(o));
 }
 
-static void test_defaults(void) {
+TEST_ALONE("have their defaults") {
         ListenOptions *o = new_options();
 
         assert_finished(o);
@@ -105,7 +105,7 @@ static void test_defaults(void) {
         g_assert_null(listen_options_free(NULL));
 }
 
-static void test_signatures(void) {
+TEST_ALONE("have their types") {
         static const char *const signatures[][2] = {
                 { "binaryType", "s" },   { "localAddress", "s" }, { "ipv6Only", "b" },
                 { "interface", "s" },    { "delivery", "s" },     { "acknowledge", "b" },
@@ -121,7 +121,7 @@ static void test_signatures(void) {
                 g_assert_cmpstr(option_get_signature(signatures[i][0]), ==, signatures[i][1]);
 }
 
-static void test_port_and_backlog(void) {
+TEST_ALONE("port and backlog have their ranges") {
         static const int32_t ports[] = { -2, 65536, INT32_MIN, INT32_MAX };
         static const int32_t backlogs[] = { -2, INT32_MIN };
         ListenOptions untouched, *o = &untouched;
@@ -153,7 +153,7 @@ static void test_port_and_backlog(void) {
         listen_options_free(o);
 }
 
-static void test_values_are_stored(void) {
+TEST_ALONE("values are copied") {
         ListenOptions *o = new_options();
         char text[] = "arraybuffer", name[] = "shop", interface[] = "eth0";
         char *prefixes[] = { (char *) "192.0.2.0/24", (char *) "2001:db8::/32", NULL };
@@ -206,7 +206,7 @@ static void assert_goes_together(const char *key, OptionValue value, const char 
         listen_options_free(o);
 }
 
-static void test_limits(void) {
+TEST_ALONE("values have their limits") {
         g_autofree char *longest = g_strnfill(OPTION_NAME_MAX, 'n');
         g_autofree char *too_long = g_strnfill(OPTION_NAME_MAX + 1, 'n');
         char *prefixes[OPTION_ALLOW_FROM_MAX + 2] = {}, *none[] = { NULL };
@@ -252,7 +252,7 @@ static void test_limits(void) {
         assert_refused("allowFrom", VALUE(.as = broken), ERROR_INVALID_PREFIX);
 }
 
-static void test_words(void) {
+TEST_ALONE("words and addresses are checked") {
         assert_taken("binaryType", VALUE(.s = "string"));
         assert_refused("binaryType", VALUE(.s = ""), ERROR_INVALID_BINARY_TYPE);
         assert_refused("binaryType", VALUE(.s = "String"), ERROR_INVALID_BINARY_TYPE);
@@ -272,7 +272,7 @@ static void test_words(void) {
         assert_refused("localAddress", VALUE(.s = "fe80::1%no-such-one"), ERROR_NO_SUCH_SCOPE);
 }
 
-static void test_unknown(void) {
+TEST_ALONE("unknown options are refused") {
         static const char *const keys[] = { "", "Paused", "noDeley", "port" };
         ListenOptions *o = new_options();
         g_autofree char *long_key = g_strnfill(5000, 'k');
@@ -290,7 +290,7 @@ static void test_unknown(void) {
         listen_options_free(o);
 }
 
-static void test_twice(void) {
+TEST_ALONE("an option may be given once") {
         ListenOptions *o = new_options();
         _cleanup_(error_done) Error problem = {}, again = {};
 
@@ -324,7 +324,7 @@ static void assert_contradictory(const char *key,
         }
 }
 
-static void test_contradictions(void) {
+TEST_ALONE("contradictions are refused in any order") {
         ListenOptions *o;
         _cleanup_(error_done) Error problem = {}, unknown = {};
 
@@ -361,7 +361,7 @@ static void test_contradictions(void) {
         listen_options_free(o);
 }
 
-static void test_deliveries(void) {
+TEST_ALONE("each delivery refuses the options that it cannot implement") {
         static const char *const others[] = { "call", "pull", "channel", "socket" };
         char *prefixes[] = { (char *) "192.0.2.0/24", NULL }, *none[] = { NULL };
 
@@ -390,22 +390,4 @@ static void test_deliveries(void) {
         assert_goes_together("paused", VALUE(.b = true), "pull");
         assert_goes_together("allowFrom", VALUE(.as = prefixes), "channel");
         assert_goes_together("acceptRate", VALUE(.u = 1), "channel");
-}
-
-int main(int argc, char *argv[]) {
-        g_test_init(&argc, &argv, NULL);
-
-        g_test_add_func("/options/have their defaults", test_defaults);
-        g_test_add_func("/options/have their types", test_signatures);
-        g_test_add_func("/options/port and backlog have their ranges", test_port_and_backlog);
-        g_test_add_func("/options/values are copied", test_values_are_stored);
-        g_test_add_func("/options/values have their limits", test_limits);
-        g_test_add_func("/options/words and addresses are checked", test_words);
-        g_test_add_func("/options/unknown options are refused", test_unknown);
-        g_test_add_func("/options/an option may be given once", test_twice);
-        g_test_add_func("/options/contradictions are refused in any order", test_contradictions);
-        g_test_add_func("/options/each delivery refuses the options that it cannot implement",
-                        test_deliveries);
-
-        return g_test_run();
 }

@@ -4,14 +4,14 @@
  * order in which clients are resumed, and the bytes that may be unread. */
 
 #include <errno.h>
-#include <glib.h>
 
 #include "base/macros.h"
 #include "daemon/policy/credit.h"
 #include "daemon/policy/unread.h"
 #include "daemon/policy/user.h"
+#include "register.h"
 
-static void test_users(void) {
+TEST_ALONE("each user is charged separately") {
         UserCharge charges[3] = {}, other = {}, slot = {};
         Users users = {};
 
@@ -40,7 +40,7 @@ static void test_users(void) {
         users_done(&users);
 }
 
-static void test_amounts(void) {
+TEST_ALONE("a charge is changed and given back") {
         UserCharge a = {}, b = {};
         Users users = {};
 
@@ -106,7 +106,7 @@ static void finish(Budget *budget) {
         users_done(budget->users);
 }
 
-static void test_client_maximum(void) {
+TEST_ALONE("each client has a maximum") {
         Users users = {};
         Budget budget;
         Taker t;
@@ -130,7 +130,7 @@ static void test_client_maximum(void) {
 }
 
 /* 32 users, each with many clients that take what they can and do not read, leave one for each other user. */
-static void test_shares(void) {
+TEST_ALONE("each user has a share") {
         Taker greedy[31 * 3], poor;
         Users users = {};
         Budget budget;
@@ -152,7 +152,7 @@ static void test_shares(void) {
         finish(&budget);
 }
 
-static void test_common_part(void) {
+TEST_ALONE("each client leaves a part of what is common") {
         static const unsigned expected[] = { 17, 7, 3, 1 };
         Taker takers[G_N_ELEMENTS(expected)];
         Users users = {};
@@ -170,7 +170,7 @@ static void test_common_part(void) {
 }
 
 /* No limit lets the clients have more than it on the bus. */
-static void test_limits(void) {
+TEST_ALONE("all clients together stay below each limit") {
         for (unsigned limit = 1; limit <= 64; limit++) {
                 Taker takers[70];
                 Users users = {};
@@ -186,7 +186,7 @@ static void test_limits(void) {
         }
 }
 
-static void test_order(void) {
+TEST_ALONE("clients are resumed in FIFO order") {
         Taker a, b, c;
         Users users = {};
         Budget budget;
@@ -216,7 +216,7 @@ static void test_order(void) {
         finish(&budget);
 }
 
-static void test_needless(void) {
+TEST_ALONE("no client waits while there is room") {
         Taker a, b, c;
         Users users = {};
         Budget budget;
@@ -269,7 +269,7 @@ static void finish_unread(Unread *unread) {
         users_done(unread->users);
 }
 
-static void test_share(void) {
+TEST_ALONE("each client leaves something for the next") {
         Users users = {};
         Unread unread = { .users = &users };
 
@@ -285,7 +285,7 @@ static void test_share(void) {
 }
 
 /* All clients together leave half of the limit of dbus-daemon, and a client that reads is still served. */
-static void test_total(void) {
+TEST_ALONE("all clients together stay below the limit of the bus") {
         Users users = {};
         Unread unread = { .users = &users };
         UnreadClient *c;
@@ -302,7 +302,7 @@ static void test_total(void) {
         finish_unread(&unread);
 }
 
-static void test_unidentified(void) {
+TEST_ALONE("unidentified clients share the limit of a user") {
         Users users = {};
         Unread unread = { .users = &users };
         UnreadClient *c;
@@ -322,7 +322,7 @@ static void test_unidentified(void) {
         finish_unread(&unread);
 }
 
-static void test_waiting(void) {
+TEST_ALONE("what was sent after the question is added to the answer") {
         Users users = {};
         Unread unread = { .users = &users };
         UnreadClient *c = new_reader(&unread, 1000);
@@ -344,7 +344,7 @@ static void test_waiting(void) {
 }
 
 /* Two long replies, of which the first may have been read, and no third. */
-static void test_long(void) {
+TEST_ALONE("a second long reply may exceed the limit, a third may not") {
         Users users = {};
         Unread unread = { .users = &users };
         UnreadClient *c = new_reader(&unread, 1000), *other = new_reader(&unread, 1000);
@@ -364,7 +364,7 @@ static void test_long(void) {
 
 /* A long reply does not count against short ones before the bus says that it waits, but against the next long
  * one. */
-static void test_after_a_long_one(void) {
+TEST_ALONE("a short reply may follow a long one") {
         Users users = {};
         Unread unread = { .users = &users };
         UnreadClient *c = new_reader(&unread, 1000);
@@ -389,25 +389,4 @@ static void test_after_a_long_one(void) {
         unread_client_set_waiting(c, 0);
         g_assert_true(unread_client_has_room(c, ANSWER));
         finish_unread(&unread);
-}
-
-int main(int argc, char *argv[]) {
-        g_test_init(&argc, &argv, NULL);
-
-        g_test_add_func("/user/each user is charged separately", test_users);
-        g_test_add_func("/user/a charge is changed and given back", test_amounts);
-        g_test_add_func("/credit/each client has a maximum", test_client_maximum);
-        g_test_add_func("/credit/each user has a share", test_shares);
-        g_test_add_func("/credit/each client leaves a part of what is common", test_common_part);
-        g_test_add_func("/credit/all clients together stay below each limit", test_limits);
-        g_test_add_func("/credit/clients are resumed in FIFO order", test_order);
-        g_test_add_func("/credit/no client waits while there is room", test_needless);
-        g_test_add_func("/unread/each client leaves something for the next", test_share);
-        g_test_add_func("/unread/all clients together stay below the limit of the bus", test_total);
-        g_test_add_func("/unread/unidentified clients share the limit of a user", test_unidentified);
-        g_test_add_func("/unread/what was sent after the question is added to the answer", test_waiting);
-        g_test_add_func("/unread/a second long reply may exceed the limit, a third may not", test_long);
-        g_test_add_func("/unread/a short reply may follow a long one", test_after_a_long_one);
-
-        return g_test_run();
 }

@@ -6,6 +6,7 @@
 #include "base/macros.h"
 #include "bus/call.h"
 #include "bus/random-call.h"
+#include "register.h"
 
 #define LISTENER TEST_MANAGER_PATH "/listener"
 
@@ -14,31 +15,29 @@ static unsigned pick(unsigned n) {
 }
 
 static const char *pick_string(void) {
-        static const char *const strings[] = {
-                "",
-                "signal",
-                "call",
-                "pull",
-                "channel",
-                "socket",
-                "string",
-                "arraybuffer",
-                "127.0.0.1",
-                "::",
-                "::1",
-                "lo",
-                "fe80::1%lo",
-                "192.0.2.0/24",
-                "LogLevel",
-                "debug",
-                "LocalPort",
-                TEST_MANAGER_INTERFACE,
-                TEST_LISTENER_INTERFACE,
-                "org.freedesktop.LogControl1",
-                "\xc3\xa4\xe2\x82\xac",
-                "%s%n%s",
-                "\x1b[2J",
-        };
+        static const char *const strings[] = { "",
+                                               "signal",
+                                               "call",
+                                               "pull",
+                                               "channel",
+                                               "socket",
+                                               "string",
+                                               "arraybuffer",
+                                               "127.0.0.1",
+                                               "::",
+                                               "::1",
+                                               "lo",
+                                               "fe80::1%lo",
+                                               "192.0.2.0/24",
+                                               "LogLevel",
+                                               "debug",
+                                               "LocalPort",
+                                               TEST_MANAGER_INTERFACE,
+                                               TEST_LISTENER_INTERFACE,
+                                               "org.freedesktop.LogControl1",
+                                               "\xc3\xa4\xe2\x82\xac",
+                                               "%s%n%s",
+                                               "\x1b[2J" };
 
         return strings[pick(G_N_ELEMENTS(strings))];
 }
@@ -70,22 +69,22 @@ static void append_basic(sd_bus_message *m, char type) {
 
         switch (type) {
         case 's':
-                g_assert_cmpint(sd_bus_message_append_basic(m, 's', pick_string()), >=, 0);
+                must(sd_bus_message_append_basic(m, 's', pick_string()));
                 break;
         case 'o':
-                g_assert_cmpint(sd_bus_message_append_basic(m, 'o', LISTENER "/1"), >=, 0);
+                must(sd_bus_message_append_basic(m, 'o', LISTENER "/1"));
                 break;
         case 'g':
-                g_assert_cmpint(sd_bus_message_append_basic(m, 'g', "a{sv}"), >=, 0);
+                must(sd_bus_message_append_basic(m, 'g', "a{sv}"));
                 break;
         case 'b':
-                g_assert_cmpint(sd_bus_message_append_basic(m, 'b', &flag), >=, 0);
+                must(sd_bus_message_append_basic(m, 'b', &flag));
                 break;
         case 'd':
-                g_assert_cmpint(sd_bus_message_append_basic(m, 'd', &real), >=, 0);
+                must(sd_bus_message_append_basic(m, 'd', &real));
                 break;
         default:
-                g_assert_cmpint(sd_bus_message_append_basic(m, type, &number), >=, 0);
+                must(sd_bus_message_append_basic(m, type, &number));
                 break;
         }
 }
@@ -93,12 +92,12 @@ static void append_basic(sd_bus_message *m, char type) {
 static void append_array(sd_bus_message *m, const char *contents, unsigned *budget) {
         unsigned n = pick(8) > 0 ? pick(4) : pick(64);
 
-        g_assert_cmpint(sd_bus_message_open_container(m, 'a', contents), >=, 0);
+        must(sd_bus_message_open_container(m, 'a', contents));
         for (; n > 0 && *budget > 0; n--) {
                 (*budget)--;
                 append_random(m, contents, budget);
         }
-        g_assert_cmpint(sd_bus_message_close_container(m), >=, 0);
+        must(sd_bus_message_close_container(m));
 }
 
 /* Right for the key, as often as not. */
@@ -113,10 +112,10 @@ static void append_option(sd_bus_message *m, unsigned *budget) {
         bool wrong = pick(6) == 0;
         const char *type = wrong ? "u" : right[n].type;
 
-        g_assert_cmpint(sd_bus_message_append_basic(m, 's', wrong ? pick_key() : right[n].key), >=, 0);
-        g_assert_cmpint(sd_bus_message_open_container(m, 'v', type), >=, 0);
+        must(sd_bus_message_append_basic(m, 's', wrong ? pick_key() : right[n].key));
+        must(sd_bus_message_open_container(m, 'v', type));
         append_random(m, type, budget);
-        g_assert_cmpint(sd_bus_message_close_container(m), >=, 0);
+        must(sd_bus_message_close_container(m));
 }
 
 /* One complete type. */
@@ -124,21 +123,21 @@ static void append_random(sd_bus_message *m, const char *type, unsigned *budget)
         const char *inner;
 
         if (streq(type, "{sv}")) {
-                g_assert_cmpint(sd_bus_message_open_container(m, 'e', "sv"), >=, 0);
+                must(sd_bus_message_open_container(m, 'e', "sv"));
                 append_option(m, budget);
-                g_assert_cmpint(sd_bus_message_close_container(m), >=, 0);
+                must(sd_bus_message_close_container(m));
         } else if (streq(type, "(ss)") || streq(type, "(ot)")) {
-                g_assert_cmpint(sd_bus_message_open_container(m, 'r', type[1] == 's' ? "ss" : "ot"), >=, 0);
+                must(sd_bus_message_open_container(m, 'r', type[1] == 's' ? "ss" : "ot"));
                 append_basic(m, type[1]);
                 append_basic(m, type[2]);
-                g_assert_cmpint(sd_bus_message_close_container(m), >=, 0);
+                must(sd_bus_message_close_container(m));
         } else if (type[0] == 'a')
                 append_array(m, type + 1, budget);
         else if (type[0] == 'v') {
                 inner = pick_type();
-                g_assert_cmpint(sd_bus_message_open_container(m, 'v', inner), >=, 0);
+                must(sd_bus_message_open_container(m, 'v', inner));
                 append_random(m, inner, budget);
-                g_assert_cmpint(sd_bus_message_close_container(m), >=, 0);
+                must(sd_bus_message_close_container(m));
         } else
                 append_basic(m, type[0]);
 }

@@ -2,9 +2,7 @@
 
 /* Delivery "call": the service calls AcceptSocket of its client. */
 
-#include "base/macros.h"
 #include "bus/fixture.h"
-#include "bus/keeper.h"
 
 /* Calls that wait for the answer of one client. */
 #define CALLS_PER_CLIENT_MAX 8U
@@ -32,17 +30,15 @@ TEST("each connection arrives in a call, in order, and the reply confirms it") {
         g_autofree char *listener = listen_for_calls(f->client, TEST_CALLS_ANSWER);
         g_autofree char *delivery = test_get_string(f->client, listener, "Delivery");
         uint16_t port = test_get_port(f->client, listener);
-        g_autoptr(TestAccepted) last = NULL;
-        _cleanup_close_ int peer = -EBADF;
-        Peers peers = {};
+        _cleanup_(peers_done) Peers peers = {};
 
         g_assert_cmpstr(delivery, ==, "call");
         peers_connect(&peers, port, 100);
         peers_take(&peers, f->client, 1, 100);
         assert_counts(f->client, listener, 100, 100, 0);
 
-        peer = test_connect("127.0.0.1", port);
-        last = test_client_wait_accepted(f->client);
+        _cleanup_close_ int peer = test_connect("127.0.0.1", port);
+        g_autoptr(TestAccepted) last = test_client_wait_accepted(f->client);
         g_assert_cmpstr(last->listener, ==, listener);
         g_assert_cmpstr(last->handler, ==, DEFAULT_HANDLER);
         g_assert_cmpstr(last->remote_address, ==, "127.0.0.1");
@@ -51,25 +47,21 @@ TEST("each connection arrives in a call, in order, and the reply confirms it") {
         g_assert_cmpuint(last->local_port, ==, port);
         g_assert_cmpstr(last->binary_type, ==, "string");
         g_assert_cmpuint(test_client_count_signals(f->client, NULL), ==, 0);
-        peers_done(&peers);
 }
 
 TEST("the option handler names the object") {
-        _cleanup_close_ int peer = -EBADF;
-        g_autoptr(TestAccepted) accepted = NULL;
-        g_autofree char *listener = NULL;
-
         test_client_set_calls(f->client, TEST_CALLS_ANSWER);
-        listener = test_listen(f->client, 0, -1, "handler", "o", "/com/example/Server", TEST_CALL, NULL);
-        peer = test_connect("::1", test_get_port(f->client, listener));
-        accepted = test_client_wait_accepted(f->client);
+        g_autofree char *listener = test_listen(f->client, 0, -1, "handler", "o", "/com/example/Server",
+                                                TEST_CALL, NULL);
+        _cleanup_close_ int peer = test_connect("::1", test_get_port(f->client, listener));
+        g_autoptr(TestAccepted) accepted = test_client_wait_accepted(f->client);
         g_assert_cmpstr(accepted->handler, ==, "/com/example/Server");
         test_assert_connected(peer, accepted->socket);
 }
 
 TEST("eight calls wait for their answers, and the next connection waits for one of them") {
         g_autofree char *listener = listen_for_calls(f->client, TEST_CALLS_HOLD);
-        Peers peers = {};
+        _cleanup_(peers_done) Peers peers = {};
 
         peers_connect(&peers, test_get_port(f->client, listener), CALLS_PER_CLIENT_MAX + 4);
         test_wait_for(test_client_count_held(f->client) == CALLS_PER_CLIENT_MAX);
@@ -83,19 +75,17 @@ TEST("eight calls wait for their answers, and the next connection waits for one 
                 assert_counts(f->client, listener, CALLS_PER_CLIENT_MAX + n, n, 0);
         }
         peers_take(&peers, f->client, 1, CALLS_PER_CLIENT_MAX + 4);
-        peers_done(&peers);
 }
 
 /* They are one client's, so that the second one finds room only when the first one has an answer. */
 TEST("the listeners of a client share its eight calls") {
         g_autofree char *first = listen_for_calls(f->client, TEST_CALLS_HOLD);
         g_autofree char *second = test_listen(f->client, 0, -1, TEST_CALL, NULL);
-        _cleanup_close_ int peer = -EBADF;
-        Peers peers = {};
+        _cleanup_(peers_done) Peers peers = {};
 
         peers_connect(&peers, test_get_port(f->client, first), CALLS_PER_CLIENT_MAX);
         test_wait_for(test_client_count_held(f->client) == CALLS_PER_CLIENT_MAX);
-        peer = test_connect("::1", test_get_port(f->client, second));
+        _cleanup_close_ int peer = test_connect("::1", test_get_port(f->client, second));
         test_settle(f->client);
         g_assert_cmpuint(test_get_u64(f->client, second, "Accepted"), ==, 0);
 
@@ -109,22 +99,19 @@ TEST("the listeners of a client share its eight calls") {
                 test_client_answer_call(f->client, NULL);
         test_client_answer_call(f->client, NULL);
         assert_counts(f->client, second, 1, 1, 0);
-        peers_done(&peers);
 }
 
 TEST("calls of a closed listener make room for those of others") {
         g_autofree char *first = listen_for_calls(f->client, TEST_CALLS_HOLD);
         g_autofree char *second = test_listen(f->client, 0, -1, TEST_CALL, NULL);
-        _cleanup_close_ int peer = -EBADF;
-        Peers peers = {};
+        _cleanup_(peers_done) Peers peers = {};
 
         peers_connect(&peers, test_get_port(f->client, first), CALLS_PER_CLIENT_MAX);
         peers_take(&peers, f->client, 1, CALLS_PER_CLIENT_MAX);
-        peer = test_connect("::1", test_get_port(f->client, second));
+        _cleanup_close_ int peer = test_connect("::1", test_get_port(f->client, second));
         test_settle(f->client);
         test_listener_call(f->client, first, "Close");
         test_client_expect_accepted(f->client, second, peer, 1);
-        peers_done(&peers);
 }
 
 TEST("the service keeps its descriptor until the reply, and then the peer sees the end") {
@@ -144,7 +131,6 @@ TEST("an error of the client closes the connection, counts it as refused, and ch
         static const char *const errors[] = { REFUSED, SD_BUS_ERROR_LIMITS_EXCEEDED, SD_BUS_ERROR_NO_REPLY };
         g_autofree char *listener = listen_for_calls(f->client, TEST_CALLS_HOLD);
         uint16_t port = test_get_port(f->client, listener);
-        _cleanup_close_ int late = -EBADF;
 
         for (unsigned i = 0; i < ELEMENTS(errors); i++) {
                 _cleanup_close_ int peer = test_connect("::1", port);
@@ -155,7 +141,7 @@ TEST("an error of the client closes the connection, counts it as refused, and ch
                 assert_counts(f->client, listener, i + 1, 0, i + 1);
         }
 
-        late = test_connect("::1", port);
+        _cleanup_close_ int late = test_connect("::1", port);
         test_client_expect_accepted(f->client, listener, late, ELEMENTS(errors) + 1);
         test_client_answer_call(f->client, NULL);
         assert_counts(f->client, listener, ELEMENTS(errors) + 1, 1, ELEMENTS(errors));
@@ -184,23 +170,17 @@ static void assert_ended_without_handler(Fixture *f,
 
 /* The first is what sd-bus answers by itself. */
 TEST("without the object, its interface or its method, the listener ends and says what is missing") {
-        static const char *const errors[] = {
-                NULL,
-                "org.freedesktop.DBus.Error.UnknownObject",
-                "org.freedesktop.DBus.Error.UnknownInterface",
-                "org.freedesktop.DBus.Error.UnknownMethod",
-                "org.freedesktop.DBus.Error.NoSuchObject",
-        };
+        static const char *const errors[] = { NULL, "org.freedesktop.DBus.Error.UnknownObject",
+                                              "org.freedesktop.DBus.Error.UnknownInterface",
+                                              "org.freedesktop.DBus.Error.UnknownMethod",
+                                              "org.freedesktop.DBus.Error.NoSuchObject" };
 
         for (size_t i = 0; i < ELEMENTS(errors); i++) {
-                _cleanup_close_ int peer = -EBADF;
-                g_autofree char *listener = NULL;
-                uint16_t port;
-
                 test_client_set_calls(f->client, errors[i] ? TEST_CALLS_HOLD : TEST_CALLS_NONE);
-                listener = test_listen(f->client, 0, -1, TEST_CALL, "handler", "o", "/not/there", NULL);
-                port = test_get_port(f->client, listener);
-                peer = test_connect("::1", port);
+                g_autofree char *listener = test_listen(f->client, 0, -1, TEST_CALL, "handler", "o",
+                                                        "/not/there", NULL);
+                uint16_t port = test_get_port(f->client, listener);
+                _cleanup_close_ int peer = test_connect("::1", port);
                 if (errors[i]) {
                         test_accepted_free(test_client_wait_accepted(f->client));
                         test_client_answer_call(f->client, errors[i]);
@@ -213,9 +193,7 @@ TEST("without the object, its interface or its method, the listener ends and say
 TEST("a call that is not answered is reported once, and the others continue") {
         g_autofree char *listener = listen_for_calls(f->client, TEST_CALLS_HOLD);
         uint16_t port = test_get_port(f->client, listener);
-        g_autoptr(TestError) error = NULL;
-        g_autofree char *log = NULL;
-        Peers peers = {};
+        _cleanup_(peers_done) Peers peers = {};
 
         peers_connect(&peers, port, 2);
         peers_take(&peers, f->client, 1, 2);
@@ -225,7 +203,7 @@ TEST("a call that is not answered is reported once, and the others continue") {
         assert_counts(f->client, listener, 22, 20, 0);
         g_assert_cmpuint(test_client_count_signals(f->client, "Error"), ==, 0);
 
-        error = test_client_wait_error(f->client);
+        g_autoptr(TestError) error = test_client_wait_error(f->client);
         g_assert_cmpstr(error->listener, ==, listener);
         g_assert_nonnull(strstr(error->message, "[call-not-answered method=AcceptSocket seconds=5]"));
         peers_connect(&peers, port, 1);
@@ -236,11 +214,10 @@ TEST("a call that is not answered is reported once, and the others continue") {
         test_client_answer_call(f->client, REFUSED);
         assert_counts(f->client, listener, 23, 22, 1);
         g_assert_cmpuint(test_client_count_signals(f->client, "Error"), ==, 1);
-        log = test_service_log(f->service);
+        g_autofree char *log = test_service_log(f->service);
         g_assert_nonnull(strstr(log, "has not answered a call of AcceptSocket"));
         g_assert_null(strstr(strstr(log, "has not answered a call of AcceptSocket") + 1,
                              "has not answered a call"));
-        peers_done(&peers);
 }
 
 TEST("a client that leaves without an answer loses its connections") {
@@ -261,13 +238,11 @@ TEST("a client that leaves without an answer loses its connections") {
 
 TEST("the next owner of a persistent listener is called with what the last one has not answered") {
         g_autoptr(TestClient) leaver = test_client_new(f->bus, (uid_t) -1);
-        g_autofree char *listener = NULL;
-        Peers peers = {};
-        uint16_t port;
+        _cleanup_(peers_done) Peers peers = {};
 
         test_client_set_calls(leaver, TEST_CALLS_HOLD);
-        listener = test_listen(leaver, 0, -1, TEST_CALL, "persistent", "b", true, NULL);
-        port = test_get_port(leaver, listener);
+        g_autofree char *listener = test_listen(leaver, 0, -1, TEST_CALL, TEST_PERSISTENT, NULL);
+        uint16_t port = test_get_port(leaver, listener);
         peers_connect(&peers, port, 4);
         peers_take(&peers, leaver, 1, 4);
         test_client_answer_call(leaver, NULL);
@@ -283,7 +258,6 @@ TEST("the next owner of a persistent listener is called with what the last one h
         test_client_expect_accepted(f->client, listener, peers.fds[3], 4);
         peers_take(&peers, f->client, 5, 1);
         assert_counts(f->client, listener, 5, 4, 1);
-        peers_done(&peers);
 }
 
 /* Lower than the service expects. */
@@ -294,7 +268,7 @@ static const FixtureOptions three_replies = {
 TEST_ON("calls that the bus refuses are made again, and none is lost", &three_replies) {
         g_autofree char *listener = listen_for_calls(f->client, TEST_CALLS_HOLD);
         bool seen[21] = {};
-        Peers peers = {};
+        _cleanup_(peers_done) Peers peers = {};
 
         if (test_bus_is_broker())
                 return;
@@ -312,7 +286,6 @@ TEST_ON("calls that the bus refuses are made again, and none is lost", &three_re
                 peers_assert_connected(&peers, accepted->socket, (unsigned) accepted->serial - 1);
         }
         assert_counts(f->client, listener, 20, 20, 0);
-        peers_done(&peers);
 }
 
 /* dbus-daemon can be configured so. */
@@ -332,18 +305,16 @@ TEST_ON("a call that the bus ends without an answer is made again", &short_timeo
 }
 
 TEST("after a restart, calls without an answer are made again, and the counters are right") {
-        g_autoptr(Keeper) keeper = NULL;
-        g_autofree char *listener = NULL;
-        Peers peers = {};
-        uint16_t port;
+        _cleanup_(peers_done) Peers peers = {};
 
         g_clear_pointer(&f->service, test_service_free);
-        keeper = keeper_new(f->bus);
+        g_autoptr(Keeper) keeper = keeper_new(f->bus);
         f->service = keeper_start(keeper, f->bus);
 
         test_client_set_calls(f->client, TEST_CALLS_HOLD);
-        listener = test_listen(f->client, 0, -1, TEST_CALL, "handler", "o", "/a/handler", NULL);
-        port = test_get_port(f->client, listener);
+        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_CALL, "handler", "o", "/a/handler",
+                                                NULL);
+        uint16_t port = test_get_port(f->client, listener);
         peers_connect(&peers, port, 5);
         peers_take(&peers, f->client, 1, 5);
         test_client_answer_call(f->client, NULL);
@@ -371,5 +342,4 @@ TEST("after a restart, calls without an answer are made again, and the counters 
                 test_client_answer_call(f->client, NULL);
         assert_counts(f->client, listener, 5, 4, 1);
         g_clear_pointer(&f->service, test_service_free);
-        peers_done(&peers);
 }

@@ -152,8 +152,8 @@ TEST_HERE("the manager matches its description") {
 }
 
 TEST_HERE("a listener matches its description") {
-        g_autofree char *persistent = test_listen(i->base.client, 0, -1, "persistent", "b", true,
-                                                  "acknowledge", "b", true, NULL);
+        g_autofree char *persistent = test_listen(i->base.client, 0, -1, TEST_PERSISTENT, TEST_ACKNOWLEDGE,
+                                                  NULL);
 
         assert_as_described(i, i->listener, TEST_LISTENER_INTERFACE, "property LocalPort q");
         assert_as_described(i, persistent, TEST_LISTENER_INTERFACE, "method Acknowledge: in 0: t serial");

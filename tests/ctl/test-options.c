@@ -2,10 +2,6 @@
 
 /* The options of Listen on the command line: each exists, and arrives with its type. */
 
-#include <string.h>
-#include <unistd.h>
-
-#include "base/macros.h"
 #include "ctl/tool.h"
 
 /* A service that only has the method Listen. */
@@ -30,10 +26,9 @@ static char *read_variant(sd_bus_message *m) {
         g_assert_cmpint(sd_bus_message_enter_container(m, 'v', contents), >, 0);
         if (streq(contents, "as")) {
                 g_auto(GStrv) strings = NULL;
-                g_autofree char *joined = NULL;
 
                 must(sd_bus_message_read_strv(m, &strings));
-                joined = g_strjoinv(" ", strings);
+                g_autofree char *joined = g_strjoinv(" ", strings);
                 text = g_strdup_printf("as %s", joined);
         } else if (streq(contents, "s")) {
                 g_assert_cmpint(sd_bus_message_read_basic(m, 's', &s), >, 0);
@@ -178,10 +173,9 @@ RECORDER_TEST("each option of Listen is one of the tool") {
         g_autoptr(GRegex) hump = g_regex_new("[A-Z]", 0, 0, NULL);
         g_autoptr(ToolResult) help = tool_run(r->bus, "--help");
         g_autoptr(GMatchInfo) match = NULL;
-        g_autofree char *xml = NULL;
         unsigned n = 0;
 
-        g_assert_true(g_file_get_contents(path, &xml, NULL, NULL));
+        g_autofree char *xml = test_read_file(path);
         *strstr(xml, "</informaltable>") = '\0';
         for (g_regex_match(row, xml, 0, &match); g_match_info_matches(match);
              g_match_info_next(match, NULL), n++) {

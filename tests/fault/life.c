@@ -1,10 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-#include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
-#include "base/macros.h"
 #include "bus/fixture.h"
 #include "fault/life.h"
 
@@ -34,10 +29,8 @@ static sd_bus_message *make_call(Life *life, const char *path, const char *membe
 
 /* Whether the call must be repeated, because the process was killed before its reply. */
 static bool is_unanswered(Life *life, TestCall *call) {
-        const char *error;
-
         wait_for(life, test_call_is_done(call));
-        error = test_call_error(call);
+        const char *error = test_call_error(call);
         if (!error || !(streq(error, SD_BUS_ERROR_NO_REPLY) || streq(error, SD_BUS_ERROR_SERVICE_UNKNOWN) ||
                         streq(error, SD_BUS_ERROR_NAME_HAS_NO_OWNER)))
                 return false;
@@ -76,9 +69,8 @@ static void listen_on_port(Life *life) {
 
         for (;;) {
                 sd_bus_message *m = make_call(life, TEST_MANAGER_PATH, "Listen");
-                g_autoptr(TestCall) call = NULL;
 
-                g_assert_cmpint(sd_bus_message_append(m, "i", (int) life->port), >=, 0);
+                must(sd_bus_message_append(m, "i", (int) life->port));
                 test_message_append_options(m, "delivery", "s", life->way->delivery, "persistent", "b",
                                             life->way->persistent,
                                             life->way->acknowledge ? "acknowledge"
@@ -86,13 +78,13 @@ static void listen_on_port(Life *life) {
                                                                    : NULL,
                                             life->way->acknowledge ? "b" : "u",
                                             life->way->acknowledge ? 1 : life->way->batch, NULL);
-                g_assert_cmpint(sd_bus_message_append(m, "i", -1), >=, 0);
-                call = test_call_start(life->client, m);
+                must(sd_bus_message_append(m, "i", -1));
+                g_autoptr(TestCall) call = test_call_start(life->client, m);
                 if (is_unanswered(life, call))
                         continue;
 
                 g_assert_cmpstr(test_call_error_message(call), ==, NULL);
-                g_assert_cmpint(sd_bus_message_read(test_call_wait(call), "o", &path), >=, 0);
+                must(sd_bus_message_read(test_call_wait(call), "o", &path));
                 life->listener = g_strdup(path);
                 return;
         }
@@ -105,10 +97,9 @@ bool peer_belongs_to(int peer, int socket) {
 static void acknowledge(Life *life, uint64_t serial) {
         for (;;) {
                 sd_bus_message *m = make_call(life, life->listener, "Acknowledge");
-                g_autoptr(TestCall) call = NULL;
 
-                g_assert_cmpint(sd_bus_message_append(m, "t", serial), >=, 0);
-                call = test_call_start(life->client, m);
+                must(sd_bus_message_append(m, "t", serial));
+                g_autoptr(TestCall) call = test_call_start(life->client, m);
                 if (is_unanswered(life, call))
                         continue;
                 g_assert_cmpstr(test_call_error_message(call), ==, NULL);
@@ -119,13 +110,11 @@ static void acknowledge(Life *life, uint64_t serial) {
 /* A connection may be delivered twice. */
 static int take_signal(Life *life, int peer) {
         for (;;) {
-                g_autoptr(TestAccepted) accepted = NULL;
-
                 wait_for(life, test_client_count_accepted(life->client) > 0 || test_has_ended(peer));
                 if (test_client_count_accepted(life->client) == 0)
                         return -1;
 
-                accepted = test_client_wait_accepted(life->client);
+                g_autoptr(TestAccepted) accepted = test_client_wait_accepted(life->client);
                 if (life->way->acknowledge)
                         acknowledge(life, accepted->serial);
                 if (peer_belongs_to(peer, accepted->socket))
@@ -136,12 +125,11 @@ static int take_signal(Life *life, int peer) {
 static int take_pull(Life *life, int peer) {
         for (;;) {
                 g_autoptr(TestCall) call = test_accept_start(life->client, life->listener, 1, 200);
-                g_autoptr(TestAccepted) accepted = NULL;
 
                 if (is_unanswered(life, call))
                         continue;
                 g_assert_cmpstr(test_call_error_message(call), ==, NULL);
-                accepted = test_accept_read_first(test_call_wait(call));
+                g_autoptr(TestAccepted) accepted = test_accept_read_first(test_call_wait(call));
                 if (!accepted && test_has_ended(peer))
                         return -1;
                 if (accepted && peer_belongs_to(peer, accepted->socket))
@@ -160,15 +148,14 @@ static int get_fd(Life *life, const char *member) {
 static int take_channel(Life *life, int peer) {
         for (;;) {
                 uint64_t serial;
-                int fd;
 
                 if (life->handle < 0)
                         life->handle = get_fd(life, "OpenChannel");
                 wait_for(life, test_has_input(life->handle) || test_has_ended(peer));
                 if (!test_has_input(life->handle))
                         return -1;
-                fd = test_channel_receive(life->handle, &serial);
-                g_assert_cmpint(fd, >=, 0);
+                int fd = test_channel_receive(life->handle, &serial);
+                must(fd);
                 if (peer_belongs_to(peer, fd))
                         return fd;
                 (void) close_fd(fd);
@@ -225,14 +212,13 @@ static void burst_take_or_lose(Burst *burst, Life *life) {
         while (life->way->batch > 0 && burst->n > 0) {
                 ChannelRecord records[CHANNEL_BATCH_MAX];
                 int fds[CHANNEL_BATCH_MAX];
-                unsigned n;
 
                 if (life->handle < 0)
                         life->handle = get_fd(life, "OpenChannel");
                 wait_for(life, test_has_input(life->handle) || burst_has_ended(burst));
                 if (!test_has_input(life->handle))
                         break;
-                n = test_channel_receive_packet(life->handle, records, fds, ELEMENTS(fds));
+                unsigned n = test_channel_receive_packet(life->handle, records, fds, ELEMENTS(fds));
                 g_assert_cmpuint(n, >, 0);
                 life->n_together = MAX(life->n_together, n);
                 for (unsigned i = 0; i < n; i++)

@@ -36,14 +36,13 @@ MACHINE_TEST("a stop closes all listeners") {
 }
 
 MACHINE_TEST("a stop tells owners before their sockets are revoked") {
-        g_autofree char *listener = test_listen(m->user, 0, -1, "delivery", "s", "socket", NULL);
+        g_autofree char *listener = test_listen(m->user, 0, -1, TEST_SOCKET, NULL);
         _cleanup_close_ int listening = test_listener_call_fd(m->user, listener, "TakeSocket"), peer = -EBADF,
                             socket = -EBADF;
         uint16_t port = test_get_port(m->user, listener);
 
         g_free(machine_run("systemctl", "stop", "--no-block", MACHINE_UNIT, NULL));
-        g_autoptr(TestNotice) closed = test_client_wait_closed(m->user);
-        g_assert_cmpstr(closed->reason, ==, "shutdown");
+        test_client_expect_closed(m->user, NULL, "shutdown");
 
         peer = test_connect("::1", port);
         (void) test_wait_fd(listening, POLLIN);
@@ -74,10 +73,9 @@ MACHINE_TEST("Close frees the port") {
 }
 
 static uint64_t get_manager_cpu(void) {
-        g_autofree char *stat = NULL;
         uint64_t user, system;
 
-        g_assert_true(g_file_get_contents("/proc/1/stat", &stat, NULL, NULL));
+        g_autofree char *stat = test_read_file("/proc/1/stat");
         g_assert_cmpint(sscanf(strrchr(stat, ')') + 2,
                                "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %" G_GUINT64_FORMAT
                                " %" G_GUINT64_FORMAT,
@@ -161,7 +159,7 @@ MACHINE_TEST("the service starts with the new bus") {
         test_client_sync_service(m->user);
         pid_t pid = machine_service_pid();
         owned = test_listen(m->user, 0, -1, NULL);
-        persistent = test_listen(m->user, 0, -1, "persistent", "b", true, NULL);
+        persistent = test_listen(m->user, 0, -1, TEST_PERSISTENT, NULL);
         uint16_t owned_port = test_get_port(m->user, owned);
         uint16_t persistent_port = test_get_port(m->user, persistent);
 
@@ -195,7 +193,7 @@ static void kill_bus(void) {
 /* The next process continues with the stored descriptors, after each kind of end of the bus. */
 MACHINE_TEST("the service starts with each new bus") {
         void (*const ends[])(void) = { restart_bus, kill_bus };
-        g_autofree char *persistent = test_listen(m->user, 0, -1, "persistent", "b", true, NULL);
+        g_autofree char *persistent = test_listen(m->user, 0, -1, TEST_PERSISTENT, NULL);
         uint16_t port = test_get_port(m->user, persistent);
         uint64_t serial = 0, stored = 0;
         unsigned fds = 0;

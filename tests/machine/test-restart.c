@@ -13,8 +13,7 @@ static void test_signals_go_on(Machine *m, const void *data) {
                         m->user, 0, 17, "binaryType", "s", "arraybuffer", "name", "s", "the same",
                         "allowFrom", "as", WORDS("127.0.0.0/8", "2001:db8::/32", "::1"), "nonBlocking", "b",
                         true, "noDelay", "b", true, "acceptRate", "u", 10000, NULL);
-        g_autofree char *other = test_listen(m->user, 0, -1, "paused", "b", true, "persistent", "b", true,
-                                             NULL);
+        g_autofree char *other = test_listen(m->user, 0, -1, TEST_PAUSED, TEST_PERSISTENT, NULL);
         uint16_t port = test_get_port(m->user, listener);
         _cleanup_close_ int first = test_connect("::1", port);
         test_client_expect_accepted(m->user, listener, first, 1);
@@ -44,9 +43,8 @@ static void test_signals_go_on(Machine *m, const void *data) {
         g_assert_cmpuint(test_get_u64(m->user, listener, "Accepted"), ==, 3);
 
         /* Numbers of listeners are not used again. */
-        g_autofree char *next = test_listen(m->user, 0, -1, NULL);
 
-        g_assert_cmpstr(next, ==, TEST_MANAGER_PATH "/listener/4");
+        test_assert_text(test_listen(m->user, 0, -1, NULL), TEST_MANAGER_PATH "/listener/4");
         restart_assert_version(m, data);
 }
 
@@ -83,7 +81,7 @@ static void test_channels_go_on(Machine *m, const void *data) {
         g_auto(Seen) before = {};
 
         restart_prepare();
-        g_autofree char *listener = test_listen(m->user, 0, -1, "delivery", "s", "channel", NULL);
+        g_autofree char *listener = test_listen(m->user, 0, -1, TEST_CHANNEL, NULL);
         uint16_t port = test_get_port(m->user, listener);
         _cleanup_close_ int channel = test_listener_call_fd(m->user, listener, "OpenChannel");
         _cleanup_close_ int read = test_connect("::1", port);
@@ -115,8 +113,7 @@ static void test_unread_ones_are_counted(Machine *m, const void *data) {
         g_auto(Seen) before = {};
 
         restart_prepare();
-        g_autofree char *listener = test_listen(m->user, 0, -1, "delivery", "s", "channel", "persistent", "b",
-                                                true, NULL);
+        g_autofree char *listener = test_listen(m->user, 0, -1, TEST_CHANNEL, TEST_PERSISTENT, NULL);
         uint16_t port = test_get_port(m->user, listener);
         _cleanup_close_ int channel = test_listener_call_fd(m->user, listener, "OpenChannel");
         _cleanup_close_ int a = test_connect("::1", port);
@@ -145,7 +142,7 @@ static void test_sockets_go_on(Machine *m, const void *data) {
         g_auto(Seen) before = {};
 
         restart_prepare();
-        g_autofree char *listener = test_listen(m->user, 0, -1, "delivery", "s", "socket", NULL);
+        g_autofree char *listener = test_listen(m->user, 0, -1, TEST_SOCKET, NULL);
         uint16_t port = test_get_port(m->user, listener);
         _cleanup_close_ int listening = test_listener_call_fd(m->user, listener, "TakeSocket");
         _cleanup_close_ int peer = test_connect("::1", port);
@@ -168,23 +165,20 @@ static void test_sockets_go_on(Machine *m, const void *data) {
 /* The owner has been told, and its socket is not revoked yet. */
 static void test_closing_ones_end(Machine *m, const void *data) {
         restart_prepare();
-        g_autofree char *listener = test_listen(m->user, 0, -1, "delivery", "s", "socket", NULL);
+        g_autofree char *listener = test_listen(m->user, 0, -1, TEST_SOCKET, NULL);
         uint16_t port = test_get_port(m->user, listener);
         _cleanup_close_ int listening = test_listener_call_fd(m->user, listener, "TakeSocket");
         g_autoptr(TestCall) close = test_call_start(
                         m->root, test_message_new(m->root, listener, TEST_LISTENER_INTERFACE, "Close"));
-        g_autoptr(TestNotice) closed = test_client_wait_closed(m->user);
-        g_assert_cmpstr(closed->reason, ==, "administrator");
+        test_client_expect_closed(m->user, NULL, "administrator");
 
         restart_begin(m, data);
         (void) test_call_wait(close);
         g_assert_cmpstr(test_call_error(close), ==, SD_BUS_ERROR_NO_REPLY);
         restart_finish(m);
-        g_autoptr(TestNotice) again = test_client_wait_closed(m->user);
-        g_assert_cmpstr(again->listener, ==, listener);
-        g_assert_cmpstr(again->reason, ==, "administrator");
-        g_autofree char *error = test_listener_call_fails(m->user, listener, "TakeSocket");
-        g_assert_cmpstr(error, ==, SD_BUS_ERROR_UNKNOWN_OBJECT);
+        test_client_expect_closed(m->user, listener, "administrator");
+        test_assert_text(test_listener_call_fails(m->user, listener, "TakeSocket"),
+                         SD_BUS_ERROR_UNKNOWN_OBJECT);
 
         (void) test_wait_fd(listening, POLLIN);
         g_assert_cmpint(accept4(listening, NULL, NULL, SOCK_CLOEXEC), ==, -1);
@@ -194,7 +188,7 @@ static void test_closing_ones_end(Machine *m, const void *data) {
 /* A program that has not confirmed what it was sent gets it again, as it was. */
 static void test_unconfirmed_signals_come_again(Machine *m, const void *data) {
         restart_prepare();
-        g_autofree char *listener = test_listen(m->user, 0, -1, "acknowledge", "b", true, NULL);
+        g_autofree char *listener = test_listen(m->user, 0, -1, TEST_ACKNOWLEDGE, NULL);
         uint16_t port = test_get_port(m->user, listener);
         _cleanup_close_ int a = test_connect("127.0.0.1", port);
         test_client_expect_accepted(m->user, listener, a, 1);
@@ -229,23 +223,20 @@ static void test_unconfirmed_signals_come_again(Machine *m, const void *data) {
 
 /* Also by a bus with the installed policy. */
 static void test_unanswered_calls_come_again(Machine *m, const void *data) {
-        _cleanup_close_ int a = -EBADF, b = -EBADF, late = -EBADF;
-        g_autofree char *listener = NULL;
-        uint16_t port;
-
         restart_prepare();
         test_client_set_calls(m->user, TEST_CALLS_HOLD);
-        listener = test_listen(m->user, 0, -1, TEST_CALL, "handler", "o", "/com/example/Handler", NULL);
-        port = test_get_port(m->user, listener);
-        a = test_connect("::1", port);
+        g_autofree char *listener = test_listen(m->user, 0, -1, TEST_CALL, "handler", "o",
+                                                "/com/example/Handler", NULL);
+        uint16_t port = test_get_port(m->user, listener);
+        _cleanup_close_ int a = test_connect("::1", port);
         test_client_expect_accepted(m->user, listener, a, 1);
-        b = test_connect("::1", port);
+        _cleanup_close_ int b = test_connect("::1", port);
         test_client_expect_accepted(m->user, listener, b, 2);
         test_client_answer_call(m->user, NULL);
         test_wait_for(test_get_u64(m->user, listener, "Delivered") == 1);
 
         restart_begin(m, data);
-        late = test_connect("::1", port);
+        _cleanup_close_ int late = test_connect("::1", port);
         test_client_set_calls(m->user, TEST_CALLS_ANSWER);
         restart_finish(m);
         {
@@ -285,7 +276,7 @@ static void test_who_left_loses_its_listeners(Machine *m, const void *data) {
         restart_prepare();
         g_autofree char *owned = test_listen(m->user, 0, -1, NULL);
         uint16_t owned_port = test_get_port(m->user, owned);
-        g_autofree char *persistent = test_listen(m->user, 0, -1, "persistent", "b", true, NULL);
+        g_autofree char *persistent = test_listen(m->user, 0, -1, TEST_PERSISTENT, NULL);
         uint16_t persistent_port = test_get_port(m->user, persistent);
         g_autofree char *bound = test_listen(m->root, 0, -1, NULL);
         uint16_t bound_port = test_get_port(m->root, bound);
