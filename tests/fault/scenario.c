@@ -71,46 +71,60 @@ static bool deliver_channel(Run *run, int peer) {
         return true;
 }
 
-/* Before the channel is open, so that the service collects all connections for one packet. */
-static void connect_others(Run *run, int others[], unsigned n) {
-        for (unsigned i = 0; i < n; i++)
-                others[i] = run->handle < 0 ? test_connect_start(NULL, "::1", run->port) : -EBADF;
+/* The peer of the scenario, and others that have connected before the channel was open, so that the service
+ * collects all of them for one packet. A peer that was delivered is -EBADF. */
+typedef struct Burst {
+        int peers[5];
+} Burst;
+
+static bool burst_is_over(const Burst *burst) {
+        for (size_t i = 0; i < G_N_ELEMENTS(burst->peers); i++)
+                if (burst->peers[i] >= 0 && !test_has_ended(burst->peers[i]))
+                        return false;
+        return true;
 }
 
-static bool receive_batches(Run *run, int peer) {
-        bool delivered = false;
+static void burst_find(Burst *burst, int socket) {
+        for (size_t i = 0; i < G_N_ELEMENTS(burst->peers); i++)
+                if (burst->peers[i] >= 0 && test_local_port(burst->peers[i]) == test_remote_port(socket)) {
+                        test_assert_connected(burst->peers[i], socket);
+                        burst->peers[i] = close_fd(burst->peers[i]);
+                }
+        (void) close_fd(socket);
+}
 
-        while (!delivered) {
+/* Until each connection was delivered or has ended. */
+static void burst_receive(Burst *burst, Run *run) {
+        while (!burst_is_over(burst)) {
                 ChannelRecord records[CHANNEL_BATCH_MAX];
                 int fds[CHANNEL_BATCH_MAX];
                 unsigned n;
 
-                (void) run_wait_until(test_has_input(run->handle) || test_has_ended(peer) ||
+                (void) run_wait_until(test_has_input(run->handle) || burst_is_over(burst) ||
                                       run_has_ended(run));
                 if (!test_has_input(run->handle))
-                        return false;
+                        return;
                 n = test_channel_receive_packet(run->handle, records, fds, ELEMENTS(fds));
                 if (n == 0)
-                        return false;
-                for (unsigned i = 0; i < n; i++) {
-                        if (test_local_port(peer) == test_remote_port(fds[i])) {
-                                test_assert_connected(peer, fds[i]);
-                                delivered = true;
-                        }
-                        (void) close_fd(fds[i]);
-                }
+                        return;
+                for (unsigned i = 0; i < n; i++)
+                        burst_find(burst, fds[i]);
         }
-        return true;
 }
 
 static bool deliver_batches(Run *run, int peer) {
+        Burst burst = { .peers = { fcntl(peer, F_DUPFD_CLOEXEC, 0) } };
         bool delivered;
-        int others[4];
 
-        connect_others(run, others, G_N_ELEMENTS(others));
-        delivered = get_handle(run, "OpenChannel") && receive_batches(run, peer);
-        for (size_t i = 0; i < G_N_ELEMENTS(others); i++)
-                (void) close_fd(others[i]);
+        g_assert_no_errno(burst.peers[0]);
+        for (size_t i = 1; i < G_N_ELEMENTS(burst.peers); i++)
+                burst.peers[i] = run->handle < 0 ? test_connect_start(NULL, "::1", run->port) : -EBADF;
+        if (get_handle(run, "OpenChannel"))
+                burst_receive(&burst, run);
+
+        delivered = burst.peers[0] < 0;
+        for (size_t i = 0; i < G_N_ELEMENTS(burst.peers); i++)
+                (void) close_fd(burst.peers[i]);
         return delivered;
 }
 
