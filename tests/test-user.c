@@ -129,7 +129,7 @@ TEST_ALONE("each client has a maximum") {
         finish(&budget);
 }
 
-/* 32 users, each with many clients that take what they can and do not read, leave one for each other user. */
+/* 32 users with many clients that take all they can and never read leave one for each other user. */
 TEST_ALONE("each user has a share") {
         Taker greedy[31 * 3], poor;
         Users users = {};
@@ -152,7 +152,7 @@ TEST_ALONE("each user has a share") {
         finish(&budget);
 }
 
-TEST_ALONE("each client leaves a part of what is common") {
+TEST_ALONE("each client leaves a part of the common descriptors") {
         static const unsigned expected[] = { 17, 7, 3, 1 };
         Taker takers[G_N_ELEMENTS(expected)];
         Users users = {};
@@ -322,7 +322,7 @@ TEST_ALONE("unidentified clients share the limit of a user") {
         finish_unread(&unread);
 }
 
-TEST_ALONE("what was sent after the question is added to the answer") {
+TEST_ALONE("bytes sent after the question are added to the answer") {
         Users users = {};
         Unread unread = { .users = &users };
         UnreadClient *c = new_reader(&unread, 1000);

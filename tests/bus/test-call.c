@@ -169,7 +169,7 @@ static void assert_ended_without_handler(Fixture *f,
 }
 
 /* The first is what sd-bus answers by itself. */
-TEST("without the object, its interface or its method, the listener ends and says what is missing") {
+TEST("without the object, its interface or its method, the listener ends with an Error") {
         static const char *const errors[] = { NULL, "org.freedesktop.DBus.Error.UnknownObject",
                                               "org.freedesktop.DBus.Error.UnknownInterface",
                                               "org.freedesktop.DBus.Error.UnknownMethod",

@@ -301,8 +301,8 @@ void party_die(Party *p) {
         party_succeed(p);
 }
 
-/* Later connections wait in the channel or in dbus-daemon. dbus-broker would take them over for the client, so
- * there they wait in the kernel, and the next client has to resume. */
+/* Later connections wait in the channel or in dbus-daemon. dbus-broker would take them over for the client,
+ * so there they wait in the kernel, and the next client has to resume. */
 static void party_stall_full(Party *p) {
         if (streq(p->kind->delivery, "channel") || !party_is_served_by_service(p)) {
                 party_stall(p);

@@ -365,7 +365,8 @@ int main(int argc, char *argv[]) {
         add("calls without an answer are made again", test_unanswered_calls_come_again, false);
         /* dbus-broker takes them over, and they end with their client. */
         if (!test_bus_is_broker())
-                add("connections in unread replies are delivered again", test_unread_replies_come_again, false);
+                add("connections in unread replies are delivered again", test_unread_replies_come_again,
+                    false);
         add("listeners of clients that left are closed", test_who_left_loses_its_listeners, false);
         machine_add_full("/restart/lower limits do not close listeners", test_limits_do_not_close,
                          &restart_by_systemctl);

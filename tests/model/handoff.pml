@@ -376,7 +376,7 @@ inline wake(c) {
         woken = woken + 1 + c
 }
 
-/* The rest of a turn: whoever starved comes first. */
+/* The rest of a turn: clients without credit come first. */
 inline finish() {
         do
         :: true ->
@@ -490,7 +490,7 @@ inline traffic_check() {
         fi
 }
 
-/* Whatever became of the message, the bus is rid of it. */
+/* The message has left the bus, delivered or not. */
 inline hang_up(c) {
         j = 0;
         do
@@ -653,7 +653,7 @@ init {
                 box[BAD].window = 1;
                 box[GOOD].waits = true;
                 box[BAD].waits = true;
-                box[GOOD].timer = true; /* they call Listen, in whatever order */
+                box[GOOD].timer = true; /* they call Listen, in any order */
                 box[BAD].timer = BAD_MODE != ABSENT;
                 dead = BAD_MODE == ABSENT;
                 noticed = dead

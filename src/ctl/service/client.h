@@ -18,8 +18,8 @@ int context_open_agent(Context *c);
 /* Prints "Failed to VERB OBJECT: CAUSE; ADVICE.". Returns r if it is negative, or the errno of the error. */
 int client_error(const Context *c, int r, const sd_bus_error *error, const char *format, ...) _printf_(4, 5);
 
-/* Translates the message of an error or of the signal Error. Returns a new string: the translation where the tool
- * knows the identifier at its end, else the message as it came; or NULL if there is no memory. */
+/* Translates the message of an error or of the signal Error. Returns a new string: the translation where the
+ * tool knows the identifier at its end, else the message as it came; or NULL if there is no memory. */
 char *client_translate_error(const char *message);
 
 /* Calls Listen with the options of the command line and this delivery. Waits for the reply, for as long as
