@@ -413,7 +413,8 @@ static const ErrorInfo infos[] = {
         [ERROR_NO_DESCRIPTORS] = {
                 "no-descriptors",
                 DBUS_ERROR("NotSupported"),
-                N_("The caller's connection to the bus does not take file descriptors; enable them in its D-Bus library"),
+                N_("The caller's connection to the bus does not take file descriptors; enable them in its D-Bus library: "
+                   "negotiate_unix_fd=True in dbus-next and dbus-fast, enable_fds=True in jeepney"),
         },
         [ERROR_SHUTTING_DOWN] = {
                 "shutting-down",
