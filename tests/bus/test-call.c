@@ -101,7 +101,8 @@ TEST("the listeners of a client share its eight calls") {
         assert_counts(f->client, second, 1, 1, 0);
 }
 
-TEST("calls of a closed listener make room for those of others") {
+/* dbus-daemon waits for the answers as well, and allows the service 128 calls without one. */
+TEST("calls of a closed listener are charged until they are answered") {
         g_autofree char *first = listen_for_calls(f->client, TEST_CALLS_HOLD);
         g_autofree char *second = test_listen(f->client, 0, -1, TEST_CALL, NULL);
         _cleanup_(peers_done) Peers peers = {};
@@ -109,9 +110,32 @@ TEST("calls of a closed listener make room for those of others") {
         peers_connect(&peers, test_get_port(f->client, first), CALLS_PER_CLIENT_MAX);
         peers_take(&peers, f->client, 1, CALLS_PER_CLIENT_MAX);
         _cleanup_close_ int peer = test_connect("::1", test_get_port(f->client, second));
-        test_settle(f->client);
         test_listener_call(f->client, first, "Close");
+        test_settle(f->client);
+        g_assert_cmpuint(test_get_u64(f->client, second, "Accepted"), ==, 0);
+
+        test_client_answer_call(f->client, NULL);
         test_client_expect_accepted(f->client, second, peer, 1);
+}
+
+TEST("a client that closes listeners with unanswered calls does not affect another") {
+        g_autoptr(TestClient) silent = test_client_new(f->bus, (uid_t) -1);
+
+        for (unsigned i = 0; i < 20; i++) {
+                g_autofree char *listener = listen_for_calls(silent, TEST_CALLS_HOLD);
+                uint16_t port = test_get_port(silent, listener);
+
+                for (unsigned j = 0; j < CALLS_PER_CLIENT_MAX; j++)
+                        close_fd(test_connect("::1", port));
+                test_settle(silent);
+                test_listener_call(silent, listener, "Close");
+        }
+
+        g_autofree char *listener = listen_for_calls(f->client, TEST_CALLS_ANSWER);
+        _cleanup_(peers_done) Peers peers = {};
+
+        peers_connect(&peers, test_get_port(f->client, listener), 30);
+        peers_take(&peers, f->client, 1, 30);
 }
 
 TEST("the service keeps its descriptor until the reply, and then the peer sees the end") {

@@ -24,7 +24,6 @@ typedef struct DeliveryCall {
         Delivery delivery; /* must be first */
         Outbox *outbox;    /* of the owner; NULL: none */
         Waiter waiter;
-        uint32_t n_charged;     /* calls, to the outbox */
         sd_event_source *timer; /* enabled while calls are not answered, except for those reported */
         uint64_t reported_usec; /* the calls that were due then are reported */
         Episode unanswered;
@@ -121,15 +120,6 @@ static bool answer_is_from_client(DeliveryCall *c, sd_bus_message *answer) {
         return sender && streq(sender, outbox_get_destination(c->outbox));
 }
 
-/* Gives back the charge of calls that are over. Clients that wait for it are resumed later. */
-static void call_discharge(DeliveryCall *c) {
-        assert(c->n_charged >= c->delivery.n_sent);
-
-        if (c->n_charged > c->delivery.n_sent)
-                outbox_end_calls(c->outbox, c->n_charged - c->delivery.n_sent);
-        c->n_charged = c->delivery.n_sent;
-}
-
 /* The bus has answered, or sd-bus after it has lost the bus. Returns 0 if the outbox gets the error next, as
  * for other messages that the bus refuses. */
 static int call_handle_bus_error(DeliveryCall *c, Handoff *handoff, const sd_bus_error *error) {
@@ -139,18 +129,14 @@ static int call_handle_bus_error(DeliveryCall *c, Handoff *handoff, const sd_bus
         /* The client has left the bus, or the bus does not wait any longer. */
         outbox_take_back(c->outbox, handoff);
         delivery_recall(&c->delivery, handoff);
-        call_discharge(c);
         delivery_tell_room(&c->delivery);
         return 1;
 }
 
-static int on_answer(sd_bus_message *answer, void *userdata, sd_bus_error *ret_error) {
+static int on_answered(Handoff *handoff, sd_bus_message *answer) {
         const sd_bus_error *error = sd_bus_message_get_error(answer);
-        Handoff *handoff = userdata;
         Delivery *d = handoff->delivery;
         DeliveryCall *c = from_delivery(d);
-
-        handoff->call = sd_bus_slot_unref(handoff->call);
 
         if (!answer_is_from_client(c, answer))
                 return call_handle_bus_error(c, handoff, error);
@@ -168,8 +154,6 @@ static int on_answer(sd_bus_message *answer, void *userdata, sd_bus_error *ret_e
                 delivery_reject(d, handoff);
         else
                 delivery_confirm(d, handoff);
-        call_discharge(c);
-        outbox_wake_callers(c->outbox);
         return 1;
 }
 
@@ -193,13 +177,12 @@ static int call_send(Delivery *d, Handoff *handoff) {
         if (r < 0)
                 return r;
 
-        r = outbox_call(c->outbox, m, handoff, &handoff->call, on_answer, handoff);
+        r = outbox_call(c->outbox, m, handoff, on_answered);
         if (r < 0)
                 return r;
 
         handoff->called_usec = clock_get_usec();
         delivery_mark_sent(d);
-        c->n_charged++;
         call_watch(c);
         return 0;
 }
@@ -210,7 +193,6 @@ static uint32_t call_request_send_room(Delivery *d) {
         if (!c->outbox)
                 return 0;
 
-        call_discharge(c);
         return outbox_request_call_room(c->outbox, &c->waiter);
 }
 
@@ -239,13 +221,9 @@ static void call_set_owner(Delivery *d, Outbox *outbox) {
 
         waiter_stop(&c->waiter);
 
-        if (c->outbox) {
-                TAILQ_FOREACH(handoff, &d->sent, delivery_link)
-                        handoff->call = sd_bus_slot_unref(handoff->call);
-                delivery_recall_read(d);
-                outbox_end_calls(c->outbox, c->n_charged);
-                c->n_charged = 0;
-        }
+        TAILQ_FOREACH(handoff, &d->sent, delivery_link)
+                handoff_ignore_answer(handoff);
+        delivery_recall_read(d);
 
         c->outbox = outbox;
         c->unanswered = (Episode) {};
@@ -257,11 +235,8 @@ static Delivery *call_free(Delivery *d) {
         delivery_done(d);
         waiter_stop(&c->waiter);
         sd_event_source_disable_unref(c->timer);
-        if (c->outbox) {
-                call_discharge(c);
-                outbox_wake_callers_later(c->outbox);
+        if (c->outbox)
                 outbox_flush(c->outbox, false);
-        }
         free(c);
         return NULL;
 }

@@ -113,7 +113,7 @@ void delivery_recall(Delivery *d, Handoff *handoff) {
         assert(!handoff->entry);
 
         delivery_remove(d, handoff);
-        handoff->call = sd_bus_slot_unref(handoff->call);
+        handoff_ignore_answer(handoff);
         handoff->state = HANDOFF_WAITING;
 
         TAILQ_FOREACH(later, &d->waiting, delivery_link)

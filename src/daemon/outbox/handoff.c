@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <assert.h>
-#include <systemd/sd-bus.h>
 
 #include "base/linger.h"
 #include "base/macros.h"
@@ -39,12 +38,20 @@ void handoff_close(Handoff *handoff) {
         handoff->saved = spool_drop(handoff->saved);
 }
 
+void handoff_ignore_answer(Handoff *handoff) {
+        if (!handoff->call)
+                return;
+
+        handoff->call->handoff = NULL;
+        handoff->call = NULL;
+}
+
 Handoff *handoff_free(Handoff *handoff) {
         if (!handoff)
                 return NULL;
 
         handoff_close(handoff);
-        sd_bus_slot_unref(handoff->call);
+        handoff_ignore_answer(handoff);
         if (handoff->entry)
                 handoff->entry->handoff = NULL;
         free(handoff);

@@ -22,8 +22,11 @@
 
 typedef struct Delivery Delivery;
 typedef struct Handoff Handoff;
+typedef struct Outbox Outbox;
+typedef struct OutboxCall OutboxCall;
 typedef struct OutboxEntry OutboxEntry;
 typedef struct SpoolEntry SpoolEntry;
+typedef struct sd_bus_message sd_bus_message;
 typedef struct sd_bus_slot sd_bus_slot;
 
 /* The outbox reports to the delivery of the handoff. */
@@ -55,7 +58,7 @@ struct Handoff {
         Address local;
         bool out_of_order;  /* the bus refused its message once, so that higher serials were sent before it */
         OutboxEntry *entry; /* NULL: not on the bus */
-        sd_bus_slot *call;  /* of the delivery "call", if it is not answered; or NULL */
+        OutboxCall *call;   /* of the delivery "call", if it is not answered; or NULL */
         uint64_t called_usec;
         TAILQ_ENTRY(Handoff) delivery_link;
 };
@@ -71,11 +74,28 @@ struct OutboxEntry {
         TAILQ_ENTRY(OutboxEntry) link;
 };
 
+/* Called with the reply of the client or an error of the bus. Returns the result of an sd-bus handler. */
+typedef int (*OutboxAnswered)(Handoff *handoff, sd_bus_message *answer);
+
+/* A call with a connection that the client has not answered. It is charged as long as the bus waits for the
+ * answer, even if the listener was closed in the meantime. */
+struct OutboxCall {
+        Outbox *outbox;
+        Handoff *handoff; /* NULL: the answer is ignored */
+        OutboxAnswered answered;
+        sd_bus_slot *slot;
+        UserSlot charged;
+        TAILQ_ENTRY(OutboxCall) link;
+};
+
 /* Consumes fd, also on failure. */
 int handoff_new(int fd, const Address *peer, const Address *local, uint64_t serial, Handoff **ret);
 
 /* Closes the descriptor and drops the copy in the store. */
 void handoff_close(Handoff *handoff);
+
+/* Ignores the answer to its call, if there is one. */
+void handoff_ignore_answer(Handoff *handoff);
 
 /* Closes it and detaches it from its entry. It must be in no queue of a delivery. */
 Handoff *handoff_free(Handoff *handoff);

@@ -37,6 +37,7 @@ struct Outbox {
         Credit credit;
         Credit calls;
 
+        TAILQ_HEAD(, OutboxCall) unanswered;
         OutboxQueue entries;   /* in the order of sending; with credit that was not returned yet */
         uint64_t last_sent;    /* position */
         uint64_t last_passed;  /* up to this position, the bus has passed the messages on */
@@ -68,6 +69,7 @@ DEFINE_CLEANUP(Outbox, outbox_free)
 
 static void outbox_ask(Outbox *outbox);
 static void outbox_send_support_message(Outbox *outbox);
+static void outbox_end_call(Outbox *outbox, OutboxCall *call);
 
 static void outbox_wake(Outbox *outbox) {
         credit_wake(&outbox->credit);
@@ -116,6 +118,7 @@ static Handoff *outbox_remove(Outbox *outbox, OutboxEntry *entry) {
 
 Outbox *outbox_free(Outbox *outbox) {
         OutboxEntry *entry;
+        OutboxCall *call;
 
         if (!outbox)
                 return NULL;
@@ -137,6 +140,9 @@ Outbox *outbox_free(Outbox *outbox) {
                         events->room(d); /* another caller of Accept may get it */
                 }
         }
+
+        while ((call = TAILQ_FIRST(&outbox->unanswered)))
+                outbox_end_call(outbox, call);
 
         traffic_leave(outbox->traffic, &outbox->member);
         sd_event_source_disable_unref(outbox->pause);
@@ -458,19 +464,49 @@ int outbox_send(Outbox *outbox, sd_bus_message *message, Handoff *first, uint32_
         return outbox_send_full(outbox, message, first, n, NULL, NULL, NULL);
 }
 
-int outbox_call(Outbox *outbox,
-                sd_bus_message *message,
-                Handoff *handoff,
-                sd_bus_slot **ret,
-                sd_bus_message_handler_t handler,
-                void *userdata) {
+static void outbox_end_call(Outbox *outbox, OutboxCall *call) {
+        if (call->handoff)
+                handoff_ignore_answer(call->handoff);
+        TAILQ_REMOVE(&outbox->unanswered, call, link);
+        credit_return(&outbox->calls, call->charged);
+        sd_bus_slot_unref(call->slot);
+        free(call);
+}
+
+static int on_call_answered(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        OutboxCall *call = userdata;
+        OutboxAnswered answered = call->answered;
+        Handoff *handoff = call->handoff;
+        Outbox *outbox = call->outbox;
         int r;
 
-        r = outbox_send_full(outbox, message, handoff, 1, ret, handler, userdata);
-        if (r >= 0 && handoff)
-                (void) credit_take(&outbox->calls);
-
+        outbox_end_call(outbox, call);
+        r = handoff ? answered(handoff, m) : 1;
+        credit_wake(&outbox->calls);
         return r;
+}
+
+int outbox_call(Outbox *outbox, sd_bus_message *message, Handoff *handoff, OutboxAnswered answered) {
+        OutboxCall *call;
+        int r;
+
+        call = calloc(1, sizeof(*call));
+        if (!call)
+                return -ENOMEM;
+
+        r = outbox_send_full(outbox, message, handoff, 1, &call->slot, on_call_answered, call);
+        if (r < 0) {
+                free(call);
+                return r;
+        }
+
+        call->outbox = outbox;
+        call->handoff = handoff;
+        call->answered = answered;
+        call->charged = credit_take(&outbox->calls);
+        TAILQ_INSERT_TAIL(&outbox->unanswered, call, link);
+        handoff->call = call;
+        return 0;
 }
 
 void outbox_take_back(Outbox *outbox, Handoff *handoff) {
@@ -493,21 +529,6 @@ uint32_t outbox_request_call_room(Outbox *outbox, Waiter *waiter) {
 
         room = outbox_request_room(outbox, waiter);
         return room < calls ? room : calls;
-}
-
-void outbox_end_calls(Outbox *outbox, uint32_t n) {
-        Credit *calls = &outbox->calls;
-
-        for (; n > 0; n--)
-                credit_return(calls, calls->common.amount > 0 ? calls->common.slot : calls->reserved.slot);
-}
-
-void outbox_wake_callers(Outbox *outbox) {
-        credit_wake(&outbox->calls);
-}
-
-void outbox_wake_callers_later(Outbox *outbox) {
-        outbox_start_pause(outbox, 0);
 }
 
 /* ---------------------------------------------------------------------- whether it takes descriptors */
@@ -563,7 +584,7 @@ static int outbox_send_ping(Outbox *outbox) {
                 return r;
 
         if (!outbox->traffic->is_daemon)
-                r = outbox_call(outbox, m, NULL, &outbox->support_answer, on_support_answer, outbox);
+                r = outbox_send_full(outbox, m, NULL, 1, &outbox->support_answer, on_support_answer, outbox);
         else {
                 r = sd_bus_message_set_expect_reply(m, false);
                 if (r >= 0)
@@ -668,6 +689,7 @@ int outbox_new(Traffic *traffic, const char *destination, uid_t uid, uint32_t ma
 
         outbox->traffic = traffic;
         outbox->member.refused = on_refused;
+        TAILQ_INIT(&outbox->unanswered);
         TAILQ_INIT(&outbox->entries);
         TAILQ_INIT(&outbox->support_waiters);
         TAILQ_INIT(&outbox->room_waiters);

@@ -21,10 +21,9 @@
 #include <sys/types.h>
 #include <systemd/sd-bus.h>
 
+#include "daemon/outbox/handoff.h"
 #include "daemon/outbox/waiter.h"
 
-typedef struct Handoff Handoff;
-typedef struct Outbox Outbox;
 typedef struct Traffic Traffic;
 
 /* Whether the client's connection to the bus takes descriptors. */
@@ -72,23 +71,11 @@ int outbox_send(Outbox *outbox, sd_bus_message *message, Handoff *first, uint32_
 /* Returns how many connections may be sent now in method calls. If that is 0, queues the waiter. */
 uint32_t outbox_request_call_room(Outbox *outbox, Waiter *waiter);
 
-/* Sends a method call with one descriptor. The handler gets the reply, without a timeout. With a handoff, the
- * call is charged until outbox_end_calls(). */
-int outbox_call(Outbox *outbox,
-                sd_bus_message *message,
-                Handoff *handoff,
-                sd_bus_slot **ret,
-                sd_bus_message_handler_t handler,
-                void *userdata);
+/* Sends a method call with the connection, without a timeout. It is charged until it is answered. */
+int outbox_call(Outbox *outbox, sd_bus_message *message, Handoff *handoff, OutboxAnswered answered);
 
 /* The bus has refused the call with this handoff, and it has to be sent again after a while. */
 void outbox_take_back(Outbox *outbox, Handoff *handoff);
-
-/* So many calls are over. To resume the clients that wait for room, outbox_wake_callers() follows, or, if
- * listeners must not be closed in it, outbox_wake_callers_later(). */
-void outbox_end_calls(Outbox *outbox, uint32_t n);
-void outbox_wake_callers(Outbox *outbox);
-void outbox_wake_callers_later(Outbox *outbox);
 
 /* Asks the bus about what was sent: at once, or, while messages follow each other, after 16 of them or a
  * millisecond. 'more': another message follows at once, and the question comes after it. */
