@@ -47,8 +47,9 @@ struct Party {
         bool settles; /* takes the rest */
 
         /* Since the listener is there. */
-        uint64_t connected, served, handed, abandoned;
-        uint64_t lost; /* by the service */
+        uint64_t connected, served, handed;
+        uint64_t abandoned; /* by clients that died */
+        uint64_t lost;      /* by the service */
         /* The numbers since all had agreed the last time. */
         GHashTable *served_now, *handed_now;
 
@@ -65,9 +66,9 @@ void party_free(Party *p);
 void party_go(Party *p);
 void party_stall(Party *p);
 void party_resume(Party *p);
-/* The client dies, and another one takes its place: in the middle of it all; or when it had taken nothing of
- * a known number of connections for a while. */
+/* The client dies, and another one takes its place. Connections that it has not read end with it. */
 void party_die(Party *p);
+/* The same for a client without unread connections, when a known number of others have not reached it yet. */
 void party_die_stalled(Party *p);
 
 /* No new peers connect; and until all are served. */
