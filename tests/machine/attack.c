@@ -22,7 +22,7 @@
 #define ATTEMPTS 10U
 
 /* Pages that are half full, and in another way each time. */
-#define MEMORY_SLACK (128U * 1024)
+#define MEMORY_SLACK (256U * 1024)
 
 void attack_init(int *argc, char ***argv) {
         machine_init(argc, argv);
