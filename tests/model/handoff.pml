@@ -1,71 +1,61 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * A model of the limits for descriptors on the bus and of the confirmation of deliveries, small enough for spin to explore
- * every order of events. test-model states the properties, and checks that each fails without the defence for it (WITHOUT).
+ * A model of the hand-over of connections on dbus-daemon, small enough for spin to explore every order of events.
+ * test-model states the properties, and checks that each fails without the defence for it (WITHOUT).
  *
- * There are two clients with one listener each. GOOD reads its messages and replies; two or three peers wait to be served
- * by it. The peers of BAD never end. BAD may stall, keep messages that it has read, reply to messages that it has not read,
- * acknowledge connections that it has not received, disconnect, and connect again as another client, any number of times.
- * The bus delivers messages, refuses one of them, and notices late that a client has disconnected.
+ * Two clients have one listener each. N peers wait for GOOD, which reads each message, and acknowledges or answers it if
+ * its delivery asks for that. The peers of BAD never end. BAD reads, stalls for ever, answers calls that it has not read,
+ * exits, and is replaced by another client of its user, at any time. The bus refuses some messages. The service is killed,
+ * and the next process continues. GOOD may exit, too, and be replaced.
  *
  * A step of a process is one iteration of that program's event loop. The inline functions and their counterparts:
  *
- *     look_for_room, charge, discharge                             credit.c: credit_get_*_room(), credit_charge() …
- *     queue_up, leave_queue, find_starved                          credit_enqueue(), credit_dequeue(), budget_find_queued()
- *     finish, serve_waiters                                        budget_wake(), credit_wake(), outbox_serve_waiters()
- *     probe, flush, pass, on_refusal, on_left, timer               probe.c, barrier.c, outbox.c: outbox_pass(),
- *                                                                  outbox_handle_refusal(), outbox_free(), on_timer()
- *     hang_up, traffic_check, on_check                             receipt.c; on_receipt_hung(), on_receipt_read()
- *     serve, send                                                  listener_serve(), signal_push(), pull_push()
- *     on_acknowledge                                               delivery_signal_acknowledge()
- *     in_batch                                                     the events of one epoll_wait() of the bus; the reason
- *                                                                  for CHECK_ROUNDS being 3
+ *     take, give_back, enqueue          credit.c: credit_take(), credit_return(), credit_enqueue()
+ *     wake                              credit_wake(), budget_wake(), outbox_serve_waiters()
+ *     serve                             listener_serve(), signal_push(), call_push()
+ *     send, ask                         outbox.c: outbox_send(), outbox_ask()
+ *     on_answer, on_refused, on_left    outbox_handle_count(), outbox_handle_refusal(), outbox_free()
+ *     on_acknowledge                    delivery_signal_acknowledge()
+ *     on_reply                          on_answer() of delivery-call.c
  *
- * Smaller numbers than in the service: a share is 3 of 4, and the fast pool 1 of 20, just enough for one caller to begin; a
- * window is 3 of 20, two messages at once; the second barrier is sent after 1 message of 8, or half of a window of 8 or more.
- *
- * Left out: a message has one connection, and a caller of Accept always waits; a program without descriptor passing is no
- * client; BAD closes receipts in the order of the messages, or never; when it disconnects, all its unread messages are in
- * its socket; at most LENGTH messages of a client are in transit or being checked. Further clients of BAD's user are
- * represented by BAD using its user's whole share (USERS 2), and other clients of one user by GOOD (USERS 1). The half of
- * the fast pool that new clients cannot use needs more than two clients, and is not checked.
+ * Left out:
+ *   - Accept: its replies are confirmed like signals. A message has one connection here.
+ *   - The fraction of the common credit that a client may take. Here it may take all.
+ *   - The limit of calls without an answer, which has the same form as that of descriptors.
+ *   - dbus-broker, which limits the descriptors of each receiver.
+ *   - The intervals of the questions. The service asks at any time, but not while the answer would be the same.
+ *   - An acknowledgement after a kill, if the killed process did not know yet that the bus had refused a message: the next
+ *     process takes the acknowledgement of a higher serial for that of the refused message, too.
  */
 
-/* How a client receives its connections. ACKNOWLEDGE: by signal, with the option acknowledge. */
+/* How a client receives its connections. */
 #define SIGNAL 0
-#define PULL 1
+#define CALL 1
 #define ACKNOWLEDGE 2
-#define ABSENT 3 /* no BAD */
-
-/* Messages to a client. */
-#define PROBE 0
-#define SOCKET 1
-#define PING 2
 
 /* The defences. */
-#define NOTHING 0
-#define BUDGET 1           /* no more descriptors on the bus than the budget */
-#define SHARES 2           /* a user gets at most a share of the base */
-#define PART_OF_SHARE 3    /* a client gets at most a part of the share */
-#define BEGINNING 4        /* one more at first, as a blocking caller keeps the probe */
-#define RECEIPT_ROOM 5     /* room for a connection includes its receipt */
-#define WAKING 6           /* a client without credit is resumed */
-#define TURNS 7            /* before the client that released the credit */
-#define SECRET 8           /* the reply to a Ping cannot be guessed */
-#define SENDER 9           /* an error of the bus is no reply of the client */
-#define POSITIONS 10       /* a barrier only confirms earlier messages */
-#define RETRY 11           /* refused messages are sent again */
-#define REFUSED_SERIALS 12 /* a higher serial does not acknowledge them */
-#define REFUSED_RECEIPTS 13 /* their receipts confirm nothing */
+#define CREDIT 1         /* a message takes credit until it has left the bus */
+#define ANSWERED 2       /* the same for a call that is answered before */
+#define RESERVE 3        /* credit that other users cannot take */
+#define WAKING 4         /* a client without credit is resumed */
+#define TURNS 5          /* before the client that returned the credit */
+#define RETURNED 6       /* the credit of a client that exits is returned */
+#define POSITIONS 7      /* an answer of the bus is not about messages that were sent after the question */
+#define REPEATED 8       /* the question is repeated while something waits */
+#define CONFIRMATION 9   /* a connection is not confirmed when it is sent */
+#define RETRY 10         /* a refused message is sent again */
+#define REFUSED_ORDER 11 /* the acknowledgement of a higher serial does not include a refused message */
+#define RECALL 12        /* a message that the client had not read when it exited is sent to the next one */
+#define RECALL_READ 13   /* the same for a message that the client has read but not confirmed */
+#define SAVED 14         /* the copy for the next process is kept until the confirmation */
 
 #define GOOD 0
 #define BAD 1
-#define NEITHER 2
 
 /* Chosen in the environment, so that all tests use one compilation. */
-hidden byte WITHOUT, GOOD_MODE, BAD_MODE, USERS, SHARE, FAST, WINDOW_MAX, CHECK_ROUNDS, BUSY_BATCHES, PEERS;
-hidden byte REFUSED, REFUSED_KIND; /* the client, and the kind of the message, that the bus refuses once */
+hidden byte WITHOUT, MODE, USERS, FORGES;
+byte kills, exits, refusals; /* that are still to come */
 
 c_decl {
         \#include <stdlib.h>
@@ -74,399 +64,249 @@ c_code {
         static uchar choice(const char *name, int otherwise) {
                 return getenv(name) ? atoi(getenv(name)) : otherwise;
         }
-        static void choose(void) {
-                WITHOUT = choice("WITHOUT", 0);
-                GOOD_MODE = choice("GOOD_MODE", 0);
-                BAD_MODE = choice("BAD_MODE", 0);
-                USERS = choice("USERS", 2);
-                SHARE = choice("SHARE", 3);
-                FAST = choice("FAST", 1);
-                WINDOW_MAX = choice("WINDOW_MAX", 2);
-                CHECK_ROUNDS = choice("CHECK_ROUNDS", 3);
-                BUSY_BATCHES = choice("BUSY_BATCHES", 0);
-                PEERS = choice("PEERS", 2);
-                REFUSED = choice("REFUSED", 2);
-                REFUSED_KIND = choice("REFUSED_KIND", 1);
-        }
 }
 
-#define N 3 /* of GOOD's peers at the most */
-#define BASE_PER_CLIENT 2
-#define SECOND_BARRIER_MIN 1
-#define UNACKNOWLEDGED_MAX 2
-#define LENGTH 3
-#define BASE (SHARE * USERS)
-#define LIMIT (BASE + FAST)
+#define N 3      /* of GOOD's peers */
+#define COMMON 1 /* credit that any user may take; besides, each user has one */
+#define OWN 3    /* messages on the bus for a client, at most */
+#define BOUND 4  /* with so many descriptors of the service, the bus stops reading from it */
 
-#define NO_CONNECTION N /* the probe */
 #define USER(c) (USERS == 2 -> c : 0)
-#define MODE(c) (c == GOOD -> GOOD_MODE : BAD_MODE)
-#define RECEIPTS(c) (MODE(c) != SIGNAL)
+#define RESERVED_ROOM(c) (WITHOUT != RESERVE && !reserved[USER(c)])
+#define COMMON_ROOM (common < (WITHOUT == RESERVE -> COMMON + 2 : COMMON))
+#define ROOM(c) (RESERVED_ROOM(c) || COMMON_ROOM)
 
-#define SMALLER(a, b) ((a) < (b) -> (a) : (b))
-#define ROOM(limit, used) ((limit) > (used) -> (limit) - (used) : 0)
+mtype = { SOCKET, QUESTION };                                 /* to the bus */
+mtype = { JOINED, LEFT, ANSWER, REFUSED, REPLY, ERROR, ACK }; /* to the service */
+mtype = { WAITING, ON_BUS, SENT, CONFIRMED, REJECTED };       /* connections; SENT: have left the bus */
+mtype = { NONE, ASK, RETRY_LATER };                           /* pauses */
+mtype = { RESERVED_PART, COMMON_PART, NO_PART };              /* of the credit */
 
-mtype = { NEW, PROBED, OPEN, GONE };                                         /* outboxes */
-mtype = { QUEUED, SENT, DELIVERED, LOST };                                   /* connections; the first is the kernel's */
-mtype = { NONE, OUT, HUNG, SEEN, COVERED };                                  /* receipts; the last two by the service */
-mtype = { ANSWER, NO_ANSWER, REFUSAL, PASSED, CHECKED, LEFT, ACKNOWLEDGED }; /* to the service */
-
-typedef Message {
-        byte id;      /* of its connection */
-        bool on_bus;  /* for all that the service knows */
-        bool charged;
-        bit pool;
-        mtype receipt;
-        bit receipt_pool;
-        bool got;     /* in truth */
-        bool refused; /* in truth */
-}
-
-typedef Outbox {
-        mtype state;
-        byte window;
-        byte used;
-        byte charged[2];
-        bool starved;
-        bool waits;
-        bool timer;
-        byte n;
-        Message m[LENGTH + 1]; /* in the order they were sent; the last one is blank */
-        byte barrier[2];       /* 0, or one more than the messages that it stands for */
-        byte covered;          /* so many have a barrier behind them */
-        byte unacknowledged;
-}
-
-/* The knowledge of the service. */
-Outbox box[2];
-byte budget_used[2];
-byte user_used[2];
-bit starved_first; /* of the two, if both are */
-bool checking;
-byte check_rounds;
-mtype connection[N] = QUEUED; /* GOOD's; BAD's are all alike */
-bool was_refused[N];
-bool returned[N];
+/* The knowledge of the service. An entry is a message for the client, with its connection. */
+chan entries[2] = [OWN] of { byte, mtype };
+bool has_owner[2];
+bool question[2]; /* the bus has not answered yet */
+byte later[2];    /* entries after the question */
+mtype pause[2] = NONE;
+bool reserved[2];
+byte common;
+bool queued[2];
+bit first; /* of the queue, if both are in it */
+mtype connection[N] = WAITING;
+bool out_of_order[N];
 
 /* The actual state. */
-chan to_client[2] = [LENGTH + 4] of { byte, byte };  /* connection or barrier */
-chan to_service = [10] of { mtype, byte, byte };      /* client, serial or barrier */
-byte held[2];                                         /* descriptors that the bus has for them */
-bool has[N];                                          /* GOOD */
-bool refuses;                                         /* the next message of that kind */
-bool refused;
-bool dead;
-bool noticed;                                         /* by the bus */
-bool hoards;                                          /* BAD will never give back all that it has */
-bool asked;                                           /* the bus has not seen the question yet */
-bool in_batch[2];                                     /* what it has found ready: the service, BAD's end */
-byte busy_batches;
+chan to_bus = [2 * OWN + 4] of { mtype, byte, byte }; /* client, connection */
+chan to_service = [10] of { mtype, byte, byte };      /* client, connection or number of descriptors */
+chan to_client[2] = [2 * OWN] of { byte };            /* the messages that the bus holds */
+byte old[2];                                          /* of these, sent by the process that was killed */
+bool on_bus[2];                                       /* the client */
+byte got[N];
+bool stalled;
+byte interruptions;
 
-hidden byte base_room, fast_room, budget_room, connection_room, own_room, most, pool;
-hidden byte i, j, k, p, kind, next, other, up_to, n_open, n_busy, was_full, found, wakes, woken;
-
-/* Violations; a test ends with the name of the first one. */
-hidden byte counted_unread, above_the_budget, on_the_bus_uncharged, sleeps_beside_room;
+hidden byte i, k, id, n;
+hidden mtype part;
+hidden byte bus_filled, confirmed_unread, delivered_too_often, lost, sleeps_beside_room; /* violations */
 
 /* ---------------------------------------------------------------------------------------------------- credit.c */
 
-inline look_for_room(c) {
-        most = BASE_PER_CLIENT + (RECEIPTS(c) && box[c].window <= 1 && WITHOUT != BEGINNING -> 1 : 0);
-        most = ((USERS == 2 && c == BAD) || WITHOUT == PART_OF_SHARE -> BASE : most);
-        base_room = SMALLER(ROOM((WITHOUT == SHARES -> BASE : SHARE), user_used[USER(c)]), ROOM(BASE, budget_used[0]));
-        base_room = SMALLER(base_room, ROOM(most, box[c].charged[0]));
-        fast_room = ROOM((box[c].window <= 1 -> FAST / 2 : FAST), budget_used[1]);
-        budget_room = (WITHOUT == BUDGET -> LIMIT : base_room + fast_room);
-        connection_room = ROOM(budget_room, (RECEIPTS(c) && SHARE > 1 && WITHOUT != RECEIPT_ROOM -> 1 : 0))
-}
-
-/* Sets pool. */
-inline charge(c, in_window) {
-        look_for_room(c);
-        pool = (base_room > 0 -> 0 : 1);
-        user_used[USER(c)] = user_used[USER(c)] + 1 - pool;
-        box[c].charged[pool]++;
-        budget_used[pool]++;
-        box[c].used = box[c].used + in_window
-}
-
-inline discharge(c, from, in_window) {
-        user_used[USER(c)] = user_used[USER(c)] - 1 + from;
-        box[c].charged[from]--;
-        budget_used[from]--;
-        box[c].used = box[c].used - in_window
-}
-
-inline queue_up(c) {
+/* Sets part. */
+inline take(c) {
         if
-        :: !box[c].starved ->
-                starved_first = (box[1 - c].starved -> 1 - c : c);
-                box[c].starved = true
+        :: WITHOUT == CREDIT -> part = NO_PART
+        :: WITHOUT != CREDIT && RESERVED_ROOM(c) -> part = RESERVED_PART; reserved[USER(c)] = true
+        :: else -> part = COMMON_PART; common++
+        fi
+}
+
+inline give_back(c) {
+        if
+        :: part == RESERVED_PART -> reserved[USER(c)] = false
+        :: part == COMMON_PART -> common--
         :: else
         fi
 }
 
-inline leave_queue(c) {
-        box[c].starved = false;
-        starved_first = (box[1 - c].starved -> 1 - c : 0)
-}
-
-/* Sets found, and other: the first in the queue that there is room for. */
-inline find_starved() {
-        other = starved_first;
-        look_for_room(other);
-        if
-        :: box[1 - other].starved && connection_room == 0 ->
-                other = 1 - other;
-                look_for_room(other)
-        :: else
-        fi;
-        found = box[other].starved && connection_room > 0
+inline enqueue(c) {
+        first = (queued[1 - c] -> 1 - c : c);
+        queued[c] = true
 }
 
 /* ---------------------------------------------------------------------------------------------------- outbox.c */
 
-inline copy(c, to, from) {
-        box[c].m[to].id = box[c].m[from].id;
-        box[c].m[to].on_bus = box[c].m[from].on_bus;
-        box[c].m[to].charged = box[c].m[from].charged;
-        box[c].m[to].pool = box[c].m[from].pool;
-        box[c].m[to].receipt = box[c].m[from].receipt;
-        box[c].m[to].receipt_pool = box[c].m[from].receipt_pool;
-        box[c].m[to].got = box[c].m[from].got;
-        box[c].m[to].refused = box[c].m[from].refused
+inline confirm(which) {
+        confirmed_unread = confirmed_unread || got[which] == 0;
+        connection[which] = CONFIRMED
 }
 
-inline forget(c, which) {
-        box[c].barrier[0] = box[c].barrier[0] - (box[c].barrier[0] > which + 1 -> 1 : 0);
-        box[c].barrier[1] = box[c].barrier[1] - (box[c].barrier[1] > which + 1 -> 1 : 0);
-        box[c].covered = box[c].covered - (box[c].covered > which -> 1 : 0);
-        k = which;
-        do
-        :: k < box[c].n -> copy(c, k, k + 1); k++
-        :: else -> break
-        od;
-        box[c].n--
-}
-
-/* Sends a message or a barrier to the bus. After LEFT, the service ignores events of that client. */
-inline post(c, what, arg) {
-        p = box[c].n - 1;
-        if
-        :: c == BAD && noticed ->
-                box[c].m[p].receipt = (what != PING && box[c].m[p].receipt == OUT -> HUNG : box[c].m[p].receipt)
-        :: c == REFUSED && what == REFUSED_KIND && refuses ->
-                refuses = false;
-                if
-                :: what == PING -> to_service!NO_ANSWER, c, arg
-                :: else ->
-                        box[c].m[p].refused = true;
-                        box[c].m[p].receipt = (box[c].m[p].receipt == OUT -> HUNG : NONE);
-                        to_service!REFUSAL, c, 0
-                fi
-        :: else ->
-                to_client[c]!what, arg;
-                held[c] = held[c] + (what == PING -> 0 : (what == SOCKET && RECEIPTS(c) -> 2 : 1))
-        fi
-}
-
-/* Sends a probe if there is room. The bus replies to a later question after it has handled the probe. */
-inline probe(c) {
-        look_for_room(c);
-        if
-        :: budget_room == 0 -> queue_up(c)
-        :: else ->
-                charge(c, 0);
-                box[c].m[0].id = NO_CONNECTION;
-                box[c].m[0].receipt = OUT;
-                box[c].m[0].receipt_pool = pool;
-                box[c].n = 1;
-                box[c].covered = 1;
-                box[c].state = PROBED;
-                post(c, PROBE, 0);
-                if
-                :: c == GOOD || !noticed -> to_service!PASSED, c, 0
-                :: else
-                fi
-        fi
-}
-
-inline flush(c) {
-        n_open = (RECEIPTS(c) -> 0 : box[c].n - box[c].covered);
-        n_busy = (box[c].barrier[0] > 0 -> 1 : 0) + (box[c].barrier[1] > 0 -> 1 : 0);
-        if
-        :: !box[c].timer && ((n_busy == 0 && n_open > 0) ||
-                             (n_busy == 1 && n_open >= box[c].window / 2 && n_open >= SECOND_BARRIER_MIN)) ->
-                k = (box[c].barrier[0] > 0 -> 1 : 0);
-                box[c].barrier[k] = box[c].n + 1;
-                box[c].covered = box[c].n;
-                post(c, PING, k)
-        :: else
-        fi
-}
-
-/* The receipt is charged first. */
 inline send(c) {
-        i = box[c].n;
-        box[c].n++;
-        box[c].m[i].id = next;
+        take(c);
+        entries[c]!id, part;
+        later[c] = later[c] + (question[c] -> 1 : 0);
+        to_bus!SOCKET, c, id;
         if
-        :: RECEIPTS(c) ->
-                charge(c, 1);
-                box[c].m[i].receipt = OUT;
-                box[c].m[i].receipt_pool = pool
+        :: c == GOOD && WITHOUT != CONFIRMATION -> connection[id] = ON_BUS
+        :: c == GOOD && WITHOUT == CONFIRMATION -> confirm(id)
         :: else
-        fi;
-        charge(c, 1);
-        box[c].m[i].on_bus = true;
-        box[c].m[i].charged = true;
-        box[c].m[i].pool = pool;
-        box[c].unacknowledged = box[c].unacknowledged + (MODE(c) == ACKNOWLEDGE -> 1 : 0);
-        if
-        :: c == GOOD -> connection[next] = SENT; returned[next] = false
-        :: else
-        fi;
-        post(c, SOCKET, next)
-}
-
-/* Sets next: the first connection that is not handed over. */
-inline look_for_next(c) {
-        next = 0;
-        do
-        :: c == GOOD && next < PEERS && connection[next] != QUEUED -> next++
-        :: else -> break
-        od
+        fi
 }
 
 inline serve(c) {
         do
-        :: box[c].timer || box[c].state == PROBED -> box[c].waits = true; break
-        :: !box[c].timer && box[c].state == NEW -> box[c].waits = true; probe(c); break
-        :: else ->
-                look_for_next(c);
-                look_for_room(c);
-                own_room = ROOM(box[c].window, box[c].used);
+        :: true ->
+                id = (c == GOOD -> 0 : N);
+                do
+                :: id < N && connection[id] != WAITING -> id++
+                :: else -> break
+                od;
                 if
-                :: own_room > 0 && connection_room == 0 -> queue_up(c)
+                :: !has_owner[c] || pause[c] == RETRY_LATER || len(entries[c]) == OWN || (c == GOOD && id == N) -> break
                 :: else
                 fi;
                 if
-                :: own_room == 0 || connection_room == 0 || box[c].n == LENGTH -> box[c].waits = true; break
-                :: else
-                fi;
-                if
-                :: next == PEERS || box[c].unacknowledged >= UNACKNOWLEDGED_MAX -> break
-                :: else -> send(c)
+                :: ROOM(c) || WITHOUT == CREDIT -> send(c)
+                :: else ->
+                        if
+                        :: !queued[c] -> enqueue(c)
+                        :: else
+                        fi;
+                        break
                 fi
-        od;
-        flush(c)
+        od
 }
 
-inline serve_waiters(c) {
-        if
-        :: box[c].waits && !box[c].timer && (box[c].state == NEW || box[c].state == OPEN) ->
-                box[c].waits = false;
-                serve(c)
-        :: else
-        fi
+/* The queue has at most two clients. */
+inline wake_queued() {
+        do
+        :: WITHOUT != WAKING && queued[first] && ROOM(first) -> k = first; queued[k] = false; first = 1 - k; serve(k)
+        :: WITHOUT != WAKING && !(queued[first] && ROOM(first)) && queued[1 - first] && ROOM(1 - first) ->
+                k = 1 - first;
+                queued[k] = false;
+                serve(k)
+        :: else -> break
+        od
 }
 
 inline wake(c) {
-        wakes = true;
-        woken = woken + 1 + c
+        if
+        :: WITHOUT == TURNS -> serve(c)
+        :: else
+        fi;
+        wake_queued();
+        serve(c)
 }
 
-/* The rest of a turn: clients without credit come first. */
-inline finish() {
+/* The first message for the client has left the bus. Sets id. */
+inline pop(c) {
+        entries[c]?id, part;
+        give_back(c)
+}
+
+/* So many descriptors wait for the client. */
+inline on_answer(c, waiting) {
+        question[c] = false;
+        n = len(entries[c]) - (WITHOUT == POSITIONS -> 0 : later[c]);
         do
-        :: true ->
-                find_starved();
-                found = found && wakes && WITHOUT != WAKING && (WITHOUT != TURNS || woken == 0);
+        :: n > waiting ->
+                pop(c);
+                n--;
                 if
-                :: found -> leave_queue(other)
-                :: !found && woken > 0 ->
-                        other = (woken == 1 + BAD -> BAD : GOOD);
-                        woken = woken - 1 - other
-                :: else -> break
-                fi;
-                serve_waiters(other)
-        od;
-        wakes = false;
-        find_starved();
-        sleeps_beside_room = found && !box[GOOD].timer && !box[BAD].timer;
-        above_the_budget = budget_used[0] + budget_used[1] > LIMIT;
-        on_the_bus_uncharged = held[GOOD] > box[GOOD].charged[0] + box[GOOD].charged[1] ||
-                               held[BAD] > box[BAD].charged[0] + box[BAD].charged[1];
-        assert(!counted_unread);
-        assert(!above_the_budget);
-        assert(!on_the_bus_uncharged);
-        assert(!sleeps_beside_room)
-}
-
-inline let_go(c, which) {
-        if
-        :: box[c].m[which].charged ->
-                box[c].m[which].charged = false;
-                discharge(c, box[c].m[which].pool, 1)
-        :: else
-        fi
-}
-
-inline let_go_of_receipt(c, which) {
-        if
-        :: box[c].m[which].receipt == OUT || box[c].m[which].receipt == HUNG ->
-                discharge(c, box[c].m[which].receipt_pool, (box[c].m[which].id == NO_CONNECTION -> 0 : 1))
-        :: else
-        fi
-}
-
-inline confirm(c, which) {
-        if
-        :: c == GOOD ->
-                counted_unread = counted_unread || !has[which];
-                connection[which] = DELIVERED
-        :: else
-        fi
-}
-
-/* So many have been read. */
-inline pass(c, count, by_receipt) {
-        was_full = by_receipt || box[c].used >= box[c].window;
-        j = 0;
-        up_to = count;
-        do
-        :: j < up_to ->
-                if
-                :: box[c].m[j].on_bus ->
-                        counted_unread = counted_unread || !box[c].m[j].got;
-                        let_go(c, j);
-                        box[c].m[j].on_bus = false;
-                        if
-                        :: MODE(c) != ACKNOWLEDGE -> confirm(c, box[c].m[j].id)
-                        :: else
-                        fi
+                :: c == GOOD && connection[id] == ON_BUS && MODE == SIGNAL -> confirm(id)
+                :: c == GOOD && connection[id] == ON_BUS && MODE != SIGNAL -> connection[id] = SENT
                 :: else
-                fi;
-                if
-                :: box[c].m[j].receipt == NONE -> forget(c, j); up_to--
-                :: else -> j++
                 fi
         :: else -> break
         od;
-        box[c].window = (was_full || box[c].window <= 1 -> SMALLER(box[c].window * 2, WINDOW_MAX) : box[c].window);
-        flush(c)
+        later[c] = 0;
+        pause[c] = (n > 0 && pause[c] == NONE -> ASK : pause[c]);
+        wake(c)
 }
 
-/* Sets found. */
-inline cover_receipts() {
-        found = false;
+inline on_refused(c, which) {
+        entries[c]??eval(which), part;
+        give_back(c);
+        pause[c] = RETRY_LATER;
+        if
+        :: c == GOOD && connection[which] == ON_BUS && WITHOUT != RETRY ->
+                connection[which] = WAITING;
+                out_of_order[which] = true
+        :: else
+        fi
+}
+
+inline ask(c) {
+        pause[c] = NONE;
+        question[c] = true;
+        later[c] = 0;
+        to_bus!QUESTION, c, 0
+}
+
+inline on_retry(c) {
+        pause[c] = NONE;
+        wake(c)
+}
+
+/* Connections that the owner of GOOD's listener has not confirmed wait again. */
+inline recall() {
         i = 0;
         do
-        :: i < 2 * LENGTH ->
+        :: i < N ->
+                connection[i] = ((connection[i] == ON_BUS && WITHOUT != RECALL) ||
+                                 (connection[i] == SENT && WITHOUT != RECALL_READ) -> WAITING : connection[i]);
+                i++
+        :: else -> break
+        od
+}
+
+inline forget(c) {
+        question[c] = false;
+        later[c] = 0;
+        pause[c] = NONE;
+        has_owner[c] = false;
+        if
+        :: queued[c] -> queued[c] = false; first = 1 - c
+        :: else
+        fi
+}
+
+inline on_left(c) {
+        do
+        :: nempty(entries[c]) && WITHOUT != RETURNED -> pop(c)
+        :: nempty(entries[c]) && WITHOUT == RETURNED -> entries[c]?id, part
+        :: empty(entries[c]) -> break
+        od;
+        forget(c);
+        if
+        :: c == GOOD -> recall()
+        :: else
+        fi;
+        wake_queued()
+}
+
+/* -------------------------------------------------------------------------------------------------- deliveries */
+
+/* BAD may answer a call before it has read it. */
+inline on_reply(c, which, result) {
+        if
+        :: c == GOOD && (connection[which] == ON_BUS || connection[which] == SENT) ->
+                confirm(which);
+                connection[which] = result
+        :: c == BAD && WITHOUT == ANSWERED && len(entries[BAD]) > 0 -> pop(BAD); wake(BAD)
+        :: else
+        fi
+}
+
+/* The acknowledgement includes lower serials. An earlier process, or the same one to an earlier owner, has sent those that
+ * wait. */
+inline on_acknowledge(serial) {
+        i = 0;
+        do
+        :: i <= serial ->
                 if
-                :: box[i / LENGTH].m[i % LENGTH].receipt == SEEN ->
-                        found = true;
-                        box[i / LENGTH].m[i % LENGTH].receipt = COVERED
+                :: (connection[i] == SENT || ((connection[i] == ON_BUS || connection[i] == WAITING) &&
+                                              (!out_of_order[i] || WITHOUT == REFUSED_ORDER))) ||
+                   (connection[i] == ON_BUS && i == serial) -> confirm(i)
                 :: else
                 fi;
                 i++
@@ -474,197 +314,32 @@ inline cover_receipts() {
         od
 }
 
-inline traffic_check() {
-        if
-        :: !checking && check_rounds == 0 ->
-                cover_receipts();
-                check_rounds = (found -> CHECK_ROUNDS : 0)
-        :: else
-        fi;
-        if
-        :: !checking && check_rounds > 0 ->
-                check_rounds--;
-                checking = true;
-                asked = true
-        :: else
-        fi
-}
-
-/* The message has left the bus, delivered or not. */
-inline hang_up(c) {
-        j = 0;
-        do
-        :: box[c].m[j].receipt != HUNG -> j++
-        :: else -> break
-        od;
-        let_go_of_receipt(c, j);
-        box[c].m[j].receipt = SEEN;
-        i = (WITHOUT == REFUSED_RECEIPTS -> 0 : j);
-        do
-        :: i <= j ->
-                let_go(c, i);
-                if
-                :: c == GOOD && box[c].m[i].on_bus -> returned[box[c].m[i].id] = true
-                :: else
-                fi;
-                i++
-        :: else -> break
-        od;
-        traffic_check()
-}
-
-inline on_check() {
-        checking = false;
-        i = 0;
-        do
-        :: check_rounds == 0 && i < 2 * LENGTH ->
-                other = i / LENGTH;
-                p = i % LENGTH;
-                if
-                :: box[other].m[p].receipt == COVERED ->
-                        box[other].m[p].receipt = NONE;
-                        pass(other, p + 1, true);
-                        i = other * LENGTH
-                :: else -> i++
-                fi
-        :: else -> break
-        od;
-        traffic_check();
-        wake(GOOD);
-        wake(BAD)
-}
-
-/* Of the probe as well. */
-inline on_refusal(c) {
-        j = 0;
-        do
-        :: !box[c].m[j].refused -> j++
-        :: else -> break
-        od;
-        next = box[c].m[j].id;
-        let_go(c, j);
-        box[c].m[j].on_bus = false;
-        if
-        :: WITHOUT != REFUSED_RECEIPTS || box[c].m[j].receipt == NONE ->
-                let_go_of_receipt(c, j);
-                forget(c, j)
-        :: else
-        fi;
-        if
-        :: next == NO_CONNECTION -> box[c].state = NEW
-        :: else -> box[c].unacknowledged = box[c].unacknowledged - (MODE(c) == ACKNOWLEDGE -> 1 : 0)
-        fi;
-        if
-        :: c == GOOD && next != NO_CONNECTION && connection[next] == SENT ->
-                was_refused[next] = true;
-                connection[next] = (WITHOUT != RETRY -> QUEUED : LOST)
-        :: else
-        fi;
-        box[c].timer = true;
-        box[c].waits = true
-}
-
-/* All up to this one. BAD guesses, and only its own connections are at stake. */
-inline on_acknowledge(c, serial) {
-        i = 0;
-        do
-        :: c == GOOD && i <= serial ->
-                if
-                :: (connection[i] == SENT || (connection[i] == QUEUED && WITHOUT == REFUSED_SERIALS)) &&
-                   (!was_refused[i] || returned[i] || i == serial || WITHOUT == REFUSED_SERIALS) ->
-                        box[c].unacknowledged = box[c].unacknowledged - (connection[i] == SENT -> 1 : 0);
-                        confirm(c, i)
-                :: else
-                fi;
-                i++
-        :: else -> break
-        od;
-        box[c].unacknowledged = (c == BAD -> 0 : box[c].unacknowledged);
-        box[c].waits = true;
-        woken = woken + 1 + c
-}
-
-inline on_left(c) {
-        i = 0;
-        do
-        :: i < LENGTH ->
-                let_go(c, i);
-                let_go_of_receipt(c, i);
-                copy(c, i, LENGTH);
-                i++
-        :: else -> break
-        od;
-        box[c].state = GONE;
-        box[c].window = 1;
-        box[c].n = 0;
-        box[c].covered = 0;
-        box[c].barrier[0] = 0;
-        box[c].barrier[1] = 0;
-        box[c].unacknowledged = 0;
-        box[c].timer = false;
-        box[c].waits = false;
-        leave_queue(c);
-        wakes = true
-}
-
-inline handle(what, c, arg) {
-        if
-        :: what == CHECKED -> on_check()
-        :: what == LEFT -> on_left(c)
-        :: what != CHECKED && box[c].state != GONE ->
-                if
-                :: (what == ANSWER || (what == NO_ANSWER && WITHOUT == SENDER)) && box[c].barrier[arg] > 0 ->
-                        n_open = (WITHOUT == POSITIONS -> box[c].n : box[c].barrier[arg] - 1);
-                        box[c].barrier[arg] = 0;
-                        pass(c, n_open, false);
-                        wake(c)
-                :: what == NO_ANSWER && WITHOUT != SENDER ->
-                        box[c].barrier[arg] = 0;
-                        box[c].covered = 0;
-                        box[c].timer = true
-                :: what == REFUSAL -> on_refusal(c)
-                :: what == PASSED && box[c].state == PROBED -> box[c].state = OPEN; wake(c)
-                :: what == ACKNOWLEDGED -> on_acknowledge(c, arg)
-                :: else
-                fi
-        :: else
-        fi
-}
-
 /* ------------------------------------------------------------------------------------------------ the programs */
 
-/* The service: what comes from the bus, */
-init {
-        byte c, arg;
+inline check() {
+        sleeps_beside_room = (queued[GOOD] && ROOM(GOOD) || queued[BAD] && ROOM(BAD)) &&
+                             pause[GOOD] != RETRY_LATER && pause[BAD] != RETRY_LATER;
+        assert(!confirmed_unread);
+        assert(!lost);
+        assert(!sleeps_beside_room)
+}
+
+proctype Service() {
         mtype what;
-
-        d_step {
-                c_code { choose(); };
-                busy_batches = BUSY_BATCHES;
-                connection[N - 1] = (PEERS < N -> DELIVERED : QUEUED);
-                i = 0;
-                do
-                :: i < 2 * LENGTH + 2 -> box[i / (LENGTH + 1)].m[i % (LENGTH + 1)].receipt = NONE; i++
-                :: else -> break
-                od;
-                box[GOOD].state = NEW;
-                box[BAD].state = (BAD_MODE == ABSENT -> GONE : NEW);
-                box[GOOD].window = 1;
-                box[BAD].window = 1;
-                box[GOOD].waits = true;
-                box[BAD].waits = true;
-                box[GOOD].timer = true; /* they call Listen, in any order */
-                box[BAD].timer = BAD_MODE != ABSENT;
-                dead = BAD_MODE == ABSENT;
-                noticed = dead
-        };
-        atomic { run Sources(GOOD); run Sources(BAD); run Good(); run Bad(); run Bus(); run Peers() };
-
+        byte c, arg;
 end:    do
         :: d_step {
                 to_service?what, c, arg ->
-                handle(what, c, arg);
-                finish();
+                if
+                :: what == JOINED -> has_owner[c] = true; serve(c)
+                :: what == LEFT -> on_left(c)
+                :: what == ANSWER -> on_answer(c, arg)
+                :: what == REFUSED -> on_refused(c, arg)
+                :: what == REPLY -> on_reply(c, arg, CONFIRMED)
+                :: what == ERROR -> on_reply(c, arg, REJECTED)
+                :: what == ACK -> on_acknowledge(arg)
+                fi;
+                check();
                 what = 0;
                 c = 0;
                 arg = 0
@@ -672,150 +347,173 @@ end:    do
         od
 }
 
-#define HANGS(c) (box[c].m[0].receipt == HUNG || box[c].m[1].receipt == HUNG || box[c].m[2].receipt == HUNG)
-
-/* and from elsewhere: what hangs up is seen long before a timer is over. The loop is fair. */
-proctype Sources(byte c) {
+proctype Timer(byte c) {
 end:    do
         :: d_step {
-                HANGS(c) || box[c].timer ->
-                if
-                :: HANGS(c) -> hang_up(c)
-                :: else -> box[c].timer = false; flush(c)
-                fi;
-                wake(c);
-                finish()
+                !question[c] && pause[c] != RETRY_LATER && (pause[c] == NONE || WITHOUT != REPEATED) &&
+                len(entries[c]) > len(to_client[c]) ->
+                ask(c)
+           }
+        :: d_step { pause[c] == RETRY_LATER -> on_retry(c); check() }
+        od
+}
+
+/* The bus has not read the last messages of the process. The next process asks the bus for the owners. */
+proctype Killer() {
+end:    do
+        :: d_step {
+                kills > 0 ->
+                kills--;
+                interruptions++;
+                do
+                :: nempty(to_bus) -> to_bus?_, _, _
+                :: empty(to_bus) -> break
+                od;
+                do
+                :: nempty(to_service) -> to_service?_, _, _
+                :: empty(to_service) -> break
+                od;
+                k = 0;
+                do
+                :: k < 2 ->
+                        do
+                        :: nempty(entries[k]) -> pop(k)
+                        :: empty(entries[k]) -> break
+                        od;
+                        forget(k);
+                        old[k] = len(to_client[k]);
+                        to_service!(on_bus[k] -> JOINED : LEFT), k, 0;
+                        k++
+                :: else -> break
+                od;
+                i = 0;
+                do
+                :: i < N ->
+                        out_of_order[i] = false;
+                        lost = lost || (WITHOUT == SAVED && connection[i] == ON_BUS && got[i] == 0 && !to_client[GOOD]??[eval(i)]);
+                        i++
+                :: else -> break
+                od;
+                recall();
+                check()
            }
         od
 }
 
-/* A client takes the next message from the bus. Its library frees it then, or later. */
-inline get(c, frees) {
-        to_client[c]?kind, k;
-        j = 0;
-        do
-        :: kind != PING && (box[c].m[j].got || box[c].m[j].refused ||
-                            (box[c].m[j].id == NO_CONNECTION && kind == SOCKET)) -> j++
-        :: else -> break
-        od;
-        if
-        :: kind == PING -> to_service!ANSWER, c, k
-        :: else ->
-                held[c] = held[c] - (kind == SOCKET && RECEIPTS(c) -> 2 : 1);
+#define HELD (len(to_client[0]) - old[0] + len(to_client[1]) - old[1])
+
+proctype Bus() {
+        mtype what;
+        byte c, arg;
+end:    do
+        :: d_step {
+                nempty(to_bus) && HELD < BOUND ->
+                to_bus?what, c, arg;
                 if
-                :: j < box[c].n ->
-                        box[c].m[j].got = true;
-                        box[c].m[j].receipt = (frees && box[c].m[j].receipt == OUT -> HUNG : box[c].m[j].receipt)
-                :: else
-                fi
-        fi
+                :: !on_bus[c] /* the service has not noticed that yet */
+                :: on_bus[c] && what == SOCKET -> to_client[c]!arg; bus_filled = HELD == BOUND; assert(!bus_filled)
+                :: on_bus[c] && what == QUESTION -> to_service!ANSWER, c, len(to_client[c])
+                fi;
+                what = 0;
+                c = 0;
+                arg = 0
+           }
+        :: d_step {
+                refusals > 0 && to_bus?[SOCKET, GOOD, _] && on_bus[GOOD] ->
+                refusals--;
+                to_bus?what, c, arg;
+                to_service!REFUSED, c, arg;
+                what = 0;
+                c = 0;
+                arg = 0
+           }
+        od
 }
 
-/* Of what it has got, or of all. */
-inline close_receipts(c, all) {
-        j = 0;
-        do
-        :: j < LENGTH ->
-                box[c].m[j].receipt = (box[c].m[j].receipt == OUT && (all || box[c].m[j].got) -> HUNG : box[c].m[j].receipt);
-                j++
-        :: else -> break
-        od;
-        j = 0
+/* The bus writes the next message to the client. */
+inline get(c) {
+        to_client[c]?id;
+        old[c] = old[c] - (old[c] > 0 -> 1 : 0)
 }
 
-/* Drops the messages that nothing reads any more. */
-inline discard(c) {
+inline leave(c) {
         do
-        :: nempty(to_client[c]) -> to_client[c]?kind, k
+        :: nempty(to_client[c]) -> get(c)
         :: empty(to_client[c]) -> break
         od;
-        held[c] = 0;
-        close_receipts(c, true)
+        on_bus[c] = false;
+        to_service!LEFT, c, 0
+}
+
+/* The first client of a user, or another one. It gets no message that was sent to an earlier one. */
+#define CAN_JOIN(c) (!on_bus[c] && !has_owner[c] && !to_bus??[SOCKET, c, _] && !to_bus??[QUESTION, c, _] && \
+                     !to_service??[JOINED, c, _])
+
+inline join(c) {
+        on_bus[c] = true;
+        to_service!JOINED, c, 0
 }
 
 proctype Good() {
+        byte unanswered = N;
 end:    do
         :: d_step {
-                to_client[GOOD]?[SOCKET] ->
-                get(GOOD, true);
-                has[k] = true;
-                close_receipts(GOOD, false);
-                if
-                :: GOOD_MODE == ACKNOWLEDGE -> to_service!ACKNOWLEDGED, GOOD, k
-                :: else
-                fi
+                nempty(to_client[GOOD]) && unanswered == N ->
+                get(GOOD);
+                got[id]++;
+                delivered_too_often = got[id] > 1 + interruptions;
+                assert(!delivered_too_often);
+                unanswered = (MODE == SIGNAL -> N : id)
            }
-        :: d_step { nempty(to_client[GOOD]) && !to_client[GOOD]?[SOCKET] -> get(GOOD, true) }
-        /* A caller that blocks in its library frees the probe after the first reply. */
-        :: d_step { GOOD_MODE == PULL && USERS == 2 && to_client[GOOD]?[PROBE] -> get(GOOD, false) }
+        :: d_step {
+                unanswered < N ->
+                if
+                :: MODE == CALL && unanswered > 0 -> to_service!REPLY, GOOD, unanswered
+                :: MODE == CALL && unanswered == 0 -> to_service!ERROR, GOOD, unanswered
+                :: MODE == ACKNOWLEDGE -> to_service!ACK, GOOD, unanswered
+                fi;
+                unanswered = N
+           }
+        :: d_step { exits > 0 && on_bus[GOOD] -> exits--; interruptions++; unanswered = N; leave(GOOD) }
+        :: d_step { CAN_JOIN(GOOD) -> join(GOOD) }
         od
 }
 
 proctype Bad() {
         do
-        :: d_step { !dead && nempty(to_client[BAD]) -> get(BAD, true) }
-        :: d_step { !dead && nempty(to_client[BAD]) && !to_client[BAD]?[PING] -> get(BAD, false); hoards = true }
-        :: d_step {
-                WITHOUT == SECRET && !dead && len(to_client[BAD]) < LENGTH && to_client[BAD]??[PING, 0] && !to_service??[ANSWER, BAD, 0] ->
-                to_service!ANSWER, BAD, 0
-           }
-        :: d_step {
-                BAD_MODE == ACKNOWLEDGE && !dead && box[BAD].unacknowledged >= UNACKNOWLEDGED_MAX && empty(to_service) ->
-                to_service!ACKNOWLEDGED, BAD, 0
-           }
-        :: !dead -> hoards = true; break /* it stalls */
-        :: d_step { !dead -> dead = true; discard(BAD) } /* its socket has had what it has not read: that is seen at once */
-        :: d_step {
-                dead && box[BAD].state == GONE && BAD_MODE != ABSENT ->
-                dead = false;
-                noticed = false;
-                busy_batches = BUSY_BATCHES;
-                box[BAD].state = NEW;
-                box[BAD].waits = true;
-                box[BAD].timer = true
-           }
-        :: dead && box[BAD].state == GONE -> break
+        :: d_step { nempty(to_client[BAD]) -> get(BAD) }
+        :: d_step { FORGES && nempty(entries[BAD]) && !to_service??[REPLY, BAD, N] -> to_service!REPLY, BAD, N }
+        :: d_step { on_bus[BAD] -> leave(BAD) }
+        :: d_step { CAN_JOIN(BAD) -> join(BAD) }
+        :: stalled = true; break
         od
 }
 
-/* The bus handles the events of one epoll_wait() in any order. They may include an earlier message of the service. */
-proctype Bus() {
-end:    do
-        :: d_step {
-                !in_batch[0] && !in_batch[1] && (asked || (dead && !noticed)) ->
-                in_batch[0] = asked;
-                in_batch[1] = dead && !noticed
-           }
-        :: d_step {
-                !in_batch[0] && !in_batch[1] && busy_batches > 0 ->
-                busy_batches--;
-                in_batch[0] = true;
-                in_batch[1] = dead && !noticed
-           }
-        :: d_step {
-                in_batch[0] ->
-                in_batch[0] = false;
-                if
-                :: asked -> asked = false; to_service!CHECKED, 0, 0
-                :: else
-                fi
-           }
-        :: d_step { in_batch[1] -> in_batch[1] = false; noticed = true; discard(BAD); to_service!LEFT, BAD, 0 }
-        :: d_step { REFUSED != NEITHER && !refused -> refused = true; refuses = true }
-        od
-}
+#define DONE(i) (connection[i] == CONFIRMED || connection[i] == REJECTED)
+#define SERVED (DONE(0) && DONE(1) && DONE(N - 1))
 
-/* -------------------------------------------------------------------------------------------- liveness */
-
-#define SERVED (connection[0] == DELIVERED && connection[1] == DELIVERED && connection[N - 1] == DELIVERED)
-
-/* Ends when all peers of GOOD are served. spin reports a deadlock if no process can proceed before that. */
+/* spin reports a deadlock if no process can proceed before that. */
 proctype Peers() {
         SERVED
+}
+
+init {
+        d_step {
+                c_code {
+                        WITHOUT = choice("WITHOUT", 0);
+                        MODE = choice("MODE", 0);
+                        USERS = choice("USERS", 2);
+                        FORGES = choice("FORGES", 0);
+                        now.kills = choice("KILLS", 0);
+                        now.exits = choice("EXITS", 0);
+                        now.refusals = choice("REFUSALS", 0);
+                }
+        };
+        atomic { run Service(); run Timer(GOOD); run Timer(BAD); run Killer(); run Bus(); run Good(); run Bad(); run Peers() }
 }
 
 /* For any behaviour of BAD. */
 ltl served { <> SERVED }
 
-/* Without enough for both clients, GOOD is served unless BAD keeps its part. */
-ltl shared { <> (SERVED || hoards) }
+/* With one user, GOOD is served unless BAD keeps the credit. */
+ltl shared { <> (SERVED || stalled) }
