@@ -124,7 +124,7 @@ TEST("unread connections of an owner that leaves end") {
 
         test_clog(dying, f->bus);
         connect_all(port, peers);
-        test_wait_for(test_service_count_queued(f->service, port) == PEERS - test_get_window());
+        test_wait_for(test_service_count_queued(f->service, port) <= PEERS - test_get_window());
 
         test_client_free(dying);
         for (size_t i = 0; i < PEERS; i++)
@@ -180,7 +180,7 @@ TEST("unread connections of a closed listener count in the limit of the client")
 
         test_clog(f->client, f->bus);
         connect_all(closed_port, peers);
-        test_wait_for(test_service_count_queued(f->service, closed_port) == PEERS - test_get_window());
+        test_wait_for(test_service_count_queued(f->service, closed_port) <= PEERS - test_get_window());
         test_listener_call(observer, closed, "Close");
         _cleanup_close_ int peer = test_connect("::1", next_port);
         test_settle(observer);
