@@ -38,8 +38,7 @@ static void on_room(Waiter *waiter) {
         delivery_tell_room(&CONTAINER_OF(waiter, DeliveryCall, waiter)->delivery);
 }
 
-/* ---------------------------------------------------------------------------------- calls without an answer
- */
+/* -------------------------------------------------------------------------------- calls without an answer */
 
 static uint64_t handoff_get_due(const Handoff *handoff) {
         return handoff->called_usec + UINT64_C(1000) * 1000 * DELIVERY_ANSWER_SECONDS;
@@ -97,7 +96,7 @@ static void call_watch(DeliveryCall *c) {
 
 /* -------------------------------------------------------------------------------------------- the answer */
 
-/* The names that libraries use: libdbus and QtDBus have one for each case, GDBus and sd-bus answer
+/* The names that libraries use: libdbus, sd-bus and QtDBus have one for each case, GDBus answers
  * UnknownMethod for all, and godbus has NoSuchObject. */
 static bool error_is_about_handler(const sd_bus_error *error) {
         static const char *const names[] = {
