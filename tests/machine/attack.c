@@ -1,14 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "machine/attack.h"
 
-#include <linux/sockios.h>
-#include <sys/ioctl.h>
-
-/* A socket's buffer takes some 200 KiB on every kernel and with every setting that one meets. */
-#define OWN_MESSAGE_SIZE (16U * 1024)
-#define OWN_MESSAGES 64U
-#define FULL (100 * 1024)
-
 /* The most that a call of Accept may wait. */
 #define ACCEPT_TIMEOUT_MS 20000U
 
@@ -64,6 +56,7 @@ Attacker *attacker_new(Machine *m, unsigned n, const char *delivery) {
 Attacker *attacker_new_for(Machine *m, uid_t uid, const char *delivery) {
         Attacker *a = g_new0(Attacker, 1);
 
+        a->bus = m->bus;
         a->client = test_client_new(m->bus, uid);
         a->delivery = delivery;
         test_client_set_calls(a->client, TEST_CALLS_ANSWER);
@@ -133,27 +126,8 @@ void attacker_take(Attacker *a, unsigned n) {
         close_peers(a);
 }
 
-static int count_unread(TestClient *client) {
-        int size = 0;
-
-        g_assert_no_errno(ioctl(sd_bus_get_fd(test_client_bus(client)), SIOCINQ, &size));
-        return size;
-}
-
 void attacker_fill_buffer(Attacker *a) {
-        sd_bus *bus = test_client_bus(a->client);
-        g_autofree char *text = g_strnfill(OWN_MESSAGE_SIZE, 'x');
-
-        test_client_set_stalled(a->client, true);
-        for (unsigned i = 0; i < OWN_MESSAGES; i++) {
-                g_autoptr(sd_bus_message) message = NULL;
-
-                must(sd_bus_message_new_signal(bus, &message, "/", "org.example.Self", "Sent"));
-                must(sd_bus_message_append(message, "s", text));
-                must(sd_bus_send_to(bus, message, test_client_name(a->client), NULL));
-                must(sd_bus_flush(bus));
-        }
-        test_wait_for(count_unread(a->client) > FULL);
+        test_clog(a->client, a->bus);
 }
 
 void attack_call_blindly(TestClient *client, sd_bus_message *message) {

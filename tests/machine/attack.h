@@ -18,6 +18,7 @@
 #define ATTACK_BUS_LIMIT 64U
 
 typedef struct Attacker {
+        TestBus *bus;
         TestClient *client;
         const char *delivery;
         char *listener;
@@ -56,8 +57,7 @@ void attacker_connect(Attacker *a, unsigned n);
 void attacker_take(Attacker *a, unsigned n);
 /* Calls a method and never reads the reply. Consumes the message. */
 void attack_call_blindly(TestClient *client, sd_bus_message *message);
-/* Neither reads nor answers any more, and messages to it have to wait in the bus: it has sent messages to
- * itself until its socket was full. */
+/* Neither reads nor answers any more, and messages to it have to wait in the bus: its socket is full. */
 void attacker_fill_buffer(Attacker *a);
 /* A property of its listener, read by root. */
 uint64_t attacker_get(Machine *m, Attacker *a, const char *property);
