@@ -583,3 +583,26 @@ TEST("a caller without descriptors is refused and loses no connection") {
         assert_gets(f->client, listener, peer, 1, "for another caller");
         g_assert_cmpuint(test_get_u64(f->client, listener, "Lost"), ==, 0);
 }
+
+/* ---- A bus that denies its statistics ---- */
+
+static const FixtureOptions without_statistics = {
+        .bus_xml = "<policy context='mandatory'>"
+                   "<deny send_destination='org.freedesktop.DBus'"
+                   " send_interface='org.freedesktop.DBus.Debug.Stats'/>"
+                   "</policy>",
+};
+
+/* One after the other: on dbus-broker, the service asks for the statistics when no other answer is due. */
+TEST_ON("calls are answered on a bus that denies its statistics", &without_statistics) {
+        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PULL, NULL);
+        _cleanup_(peers_done) Peers peers = {};
+
+        peers_connect(&peers, test_get_port(f->client, listener), 2 * test_get_window());
+        for (unsigned i = 0; i < peers.n; i++) {
+                g_autoptr(GPtrArray) batch = test_accept(f->client, listener, 1, TEST_ACCEPT_TIMEOUT_MAX);
+
+                g_assert_cmpuint(batch->len, ==, 1);
+        }
+        test_wait_for(test_service_has_logged(f->service, "The bus does not report"));
+}

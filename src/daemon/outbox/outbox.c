@@ -186,6 +186,15 @@ void outbox_await_end(Outbox *outbox, Waiter *waiter) {
         waiter_start(waiter, &outbox->end_waiters);
 }
 
+static void outbox_proceed(Outbox *outbox) {
+        outbox_flush(outbox, false);
+        outbox_wake(outbox);
+
+        /* The credit is still used up, and only dbus-daemon says each time how much of it is free again. */
+        if (!TAILQ_EMPTY(&outbox->room_waiters) && !TAILQ_EMPTY(&outbox->entries))
+                outbox_ask(outbox);
+}
+
 static int on_pause_over(sd_event_source *s, uint64_t usec, void *userdata) {
         Outbox *outbox = userdata;
 
@@ -193,8 +202,7 @@ static int on_pause_over(sd_event_source *s, uint64_t usec, void *userdata) {
         outbox->retries = false;
         if (outbox->pause_usec > 0)
                 outbox_ask(outbox);
-        outbox_flush(outbox, false);
-        outbox_wake(outbox);
+        outbox_proceed(outbox);
         return 0;
 }
 
@@ -306,12 +314,7 @@ static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         /* Last, because the waiters may send messages and ask about them. */
         if (outbox->support == OUTBOX_SUPPORT_ASKED && outbox->support_position <= outbox->asked)
                 outbox_set_support(outbox, OUTBOX_SUPPORT_YES);
-        outbox_flush(outbox, false);
-        outbox_wake(outbox);
-
-        /* The credit is still used up, and only dbus-daemon says each time how much of it is free again. */
-        if (!TAILQ_EMPTY(&outbox->room_waiters) && !TAILQ_EMPTY(&outbox->entries))
-                outbox_ask(outbox);
+        outbox_proceed(outbox);
         return 0;
 }
 
