@@ -25,8 +25,8 @@
  *   - The limit of calls without an answer, which has the same form as that of descriptors.
  *   - dbus-broker, which limits the descriptors of each receiver.
  *   - The intervals of the questions. The service asks at any time, but not while the answer would be the same.
- *   - An acknowledgement after a kill, if the killed process did not know yet that the bus had refused a message: the next
- *     process takes the acknowledgement of a higher serial for that of the refused message, too.
+ *   - An acknowledgement after a kill, if the bus had refused a message of the killed process before: the next process
+ *     takes the acknowledgement of a higher serial for that of the refused message, too.
  */
 
 /* How a client receives its connections. */
@@ -54,7 +54,7 @@
 #define BAD 1
 
 /* Chosen in the environment, so that all tests use one compilation. */
-hidden byte WITHOUT, MODE, USERS, FORGES;
+hidden byte WITHOUT, MODE, USERS, FORGES, ALONE; /* ALONE: BAD never comes */
 byte kills, exits, refusals; /* that are still to come */
 
 c_decl {
@@ -92,6 +92,7 @@ bool reserved[2];
 byte common;
 bool queued[2];
 bit first; /* of the queue, if both are in it */
+byte connected; /* so many of GOOD's peers */
 mtype connection[N] = WAITING;
 bool out_of_order[N];
 
@@ -157,11 +158,11 @@ inline serve(c) {
         :: true ->
                 id = (c == GOOD -> 0 : N);
                 do
-                :: id < N && connection[id] != WAITING -> id++
+                :: id < connected && connection[id] != WAITING -> id++
                 :: else -> break
                 od;
                 if
-                :: !has_owner[c] || pause[c] == RETRY_LATER || len(entries[c]) == OWN || (c == GOOD && id == N) -> break
+                :: !has_owner[c] || pause[c] == RETRY_LATER || len(entries[c]) == OWN || (c == GOOD && id == connected) -> break
                 :: else
                 fi;
                 if
@@ -297,8 +298,8 @@ inline on_reply(c, which, result) {
         fi
 }
 
-/* The acknowledgement includes lower serials. An earlier process, or the same one to an earlier owner, has sent those that
- * wait. */
+/* The acknowledgement includes lower serials. An earlier process, or the same one to an earlier owner, has sent the
+ * connections that wait. */
 inline on_acknowledge(serial) {
         i = 0;
         do
@@ -390,7 +391,8 @@ end:    do
                 do
                 :: i < N ->
                         out_of_order[i] = false;
-                        lost = lost || (WITHOUT == SAVED && connection[i] == ON_BUS && got[i] == 0 && !to_client[GOOD]??[eval(i)]);
+                        lost = lost || (WITHOUT == SAVED && connection[i] == ON_BUS && got[i] == 0 &&
+                                        !to_client[GOOD]??[eval(i)]);
                         i++
                 :: else -> break
                 od;
@@ -484,7 +486,7 @@ proctype Bad() {
         :: d_step { nempty(to_client[BAD]) -> get(BAD) }
         :: d_step { FORGES && nempty(entries[BAD]) && !to_service??[REPLY, BAD, N] -> to_service!REPLY, BAD, N }
         :: d_step { on_bus[BAD] -> leave(BAD) }
-        :: d_step { CAN_JOIN(BAD) -> join(BAD) }
+        :: d_step { !ALONE && CAN_JOIN(BAD) -> join(BAD) }
         :: stalled = true; break
         od
 }
@@ -492,9 +494,12 @@ proctype Bad() {
 #define DONE(i) (connection[i] == CONFIRMED || connection[i] == REJECTED)
 #define SERVED (DONE(0) && DONE(1) && DONE(N - 1))
 
-/* spin reports a deadlock if no process can proceed before that. */
+/* spin reports a deadlock if no process can proceed before all are served. */
 proctype Peers() {
-        SERVED
+        do
+        :: d_step { connected < N -> connected++; serve(GOOD); check() }
+        :: SERVED -> break
+        od
 }
 
 init {
@@ -504,12 +509,16 @@ init {
                         MODE = choice("MODE", 0);
                         USERS = choice("USERS", 2);
                         FORGES = choice("FORGES", 0);
+                        ALONE = choice("ALONE", 0);
                         now.kills = choice("KILLS", 0);
                         now.exits = choice("EXITS", 0);
                         now.refusals = choice("REFUSALS", 0);
                 }
         };
-        atomic { run Service(); run Timer(GOOD); run Timer(BAD); run Killer(); run Bus(); run Good(); run Bad(); run Peers() }
+        atomic {
+                run Service(); run Timer(GOOD); run Timer(BAD); run Killer();
+                run Bus(); run Good(); run Bad(); run Peers()
+        }
 }
 
 /* For any behaviour of BAD. */
