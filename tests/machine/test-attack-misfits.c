@@ -238,8 +238,8 @@ static void test_loses_more_than_is_logged(Machine *m, const void *data) {
         g_assert_cmpuint(machine_journal_count(since, suppressed, NULL), ==, 1);
 }
 
-/* The next client gets what waits in dbus-daemon and in the kernel. dbus-broker has taken connections over for
- * the first client, and they end with it. */
+/* The next client gets what waits in dbus-daemon and in the kernel. dbus-broker has taken connections over
+ * for the first client, and they end with it. */
 static void test_leaves_a_persistent_one(Machine *m, const void *data) {
         uint64_t delivered;
         Watch watch;
