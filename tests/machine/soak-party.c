@@ -240,9 +240,12 @@ void party_settle(Party *p) {
                 return;
         }
 
-        /* After a kill, a stalled client may get a connection again after its peer has left. */
+        /* After a kill, a client may get a connection again after its peer has left. It is delivered before
+         * the client has read it. */
         p->settles = true;
         test_wait_for(party_get(p, "Accepted") == party_get(p, "Delivered"));
+        test_client_sync(p->client);
+        test_wait_for(!p->call || !test_call_is_done(p->call));
         p->settles = false;
         party_assert_peers_agree(p);
         g_assert_cmpuint(party_get(p, "Accepted"), ==, p->connected - p->lost);
