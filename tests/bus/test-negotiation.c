@@ -117,10 +117,14 @@ static void assert_stalled(TestClient *client, const char *listener) {
         g_assert_nonnull(strstr(error->message, "[client-stalled]"));
 }
 
-/* One does not read the bus, one does not acknowledge, one does not read its channel. */
+/* One does not read the bus, one does not acknowledge, one does not read its channel. Another one has a socket
+ * and a channel that it has not asked for yet. */
 TEST("a client that takes no connections gets one Error, and the log one message") {
         g_autoptr(TestClient) unread = test_client_new(f->bus, (uid_t) -1);
         g_autoptr(TestClient) channel = test_client_new(f->bus, (uid_t) -1);
+        g_autoptr(TestClient) idle = test_client_new(f->bus, (uid_t) -1);
+        g_autofree char *socket = test_listen(idle, 0, -1, TEST_SOCKET, NULL);
+        g_autofree char *unopened = test_listen(idle, 0, -1, TEST_CHANNEL, NULL);
         g_autofree char *signal = test_listen(unread, 0, -1, NULL);
         g_autofree char *acknowledge = test_listen(f->client, 0, -1, TEST_ACKNOWLEDGE, NULL);
         g_autofree char *packets = test_listen(channel, 0, -1, TEST_CHANNEL, NULL);
@@ -145,6 +149,8 @@ TEST("a client that takes no connections gets one Error, and the log one message
         g_assert_cmpuint(test_client_count_signals(unread, "Error"), ==, 1);
         g_assert_cmpuint(test_client_count_signals(f->client, "Error"), ==, 1);
         g_assert_cmpuint(test_client_count_signals(channel, "Error"), ==, 1);
+        test_client_sync_service(idle);
+        g_assert_cmpuint(test_client_count_signals(idle, "Error"), ==, 0);
 }
 
 /* Acknowledged, but never read: all of it waits in the bus. The bus would stop reading from the service. */

@@ -289,12 +289,22 @@ static void listener_start_stall(Listener *l) {
 }
 
 /* Whether the listener has stopped because the client has not taken earlier connections. The delivery "call"
- * reports calls without an answer itself, also while others are answered. */
+ * reports calls without an answer itself, also while others are answered. With "socket", the client accepts. */
 static bool listener_waits_for_client(Listener *l) {
-        if (listener_is_stopped(l) || !l->owner_name || l->options->delivery == DELIVERY_CALL)
+        if (listener_is_stopped(l) || !l->owner_name)
                 return false;
 
-        return l->options->delivery != DELIVERY_PULL || delivery_pull_is_called(l->delivery);
+        switch (l->options->delivery) {
+        case DELIVERY_CALL:
+        case DELIVERY_SOCKET:
+                return false;
+        case DELIVERY_CHANNEL:
+                return l->delivery->holder != DELIVERY_HOLDER_NONE;
+        case DELIVERY_PULL:
+                return delivery_pull_is_called(l->delivery);
+        default:
+                return true;
+        }
 }
 
 static void listener_watch(Listener *l, bool watch) {
