@@ -42,9 +42,10 @@ struct Party {
 
         PartyPeer peers[PARTY_PEERS];
         unsigned n_slots, n_peers;
-        bool holds;   /* no new peers */
-        bool leaving; /* connections that end now are abandoned */
-        bool settles; /* takes the rest */
+        bool holds;     /* no new peers */
+        bool leaving;   /* connections that end now are abandoned */
+        bool succeeded; /* another client, since all had agreed the last time */
+        bool settles;   /* takes the rest */
 
         /* Since the listener is there. */
         uint64_t connected, served, handed;
