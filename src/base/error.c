@@ -145,8 +145,7 @@ static const ErrorInfo infos[] = {
         [ERROR_NO_ROOM_FOR_DESCRIPTOR] = {
                 "no-room-for-descriptor",
                 DBUS_ERROR("LimitsExceeded"),
-                N_("Too many descriptors that the caller or other clients of its user have not read "
-                   "(MaxUnacknowledged)"),
+                N_("Too many descriptors on the bus that clients have not read (MaxUnacknowledged)"),
         },
 
         [ERROR_AUTHENTICATION_REQUIRED] = {
@@ -449,7 +448,7 @@ static const ErrorInfo infos[] = {
         [ERROR_CLIENT_STALLED] = {
                 "client-stalled",
                 "",
-                N_("Stopped accepting, the client has taken no connection for 5 seconds"),
+                N_("Stopped accepting, no connection could be sent to the client for 5 seconds"),
         },
         [ERROR_SOCKET_FAILED] = {
                 "socket-failed",
