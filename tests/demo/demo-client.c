@@ -28,7 +28,7 @@
 #define N_PEERS 3U
 #define DEADLINE_SEC 10
 
-#define say(who, format, ...) printf("%-8s " format "\n", who, ##__VA_ARGS__)
+#define say(who, format, ...) printf("%-8s " format "\n", who __VA_OPT__(, ) __VA_ARGS__)
 
 /* Returns r, or exits if it is a negative errno. */
 static int must(const char *what, int r) {

@@ -51,6 +51,7 @@ struct Outbox {
 
         sd_event_source *pause; /* no question is asked until then */
         uint64_t pause_usec;    /* 0: no descriptor waited, said the last answer */
+        uint64_t last_counted;  /* up to this position, the last answer says, messages have left the bus */
         bool retries;           /* after a failure; nothing is sent until then either */
 
         OutboxSupport support;
@@ -258,7 +259,7 @@ static void outbox_pass(Outbox *outbox, uint64_t position) {
 /* The answer to the last question: of what was sent before it, so many descriptors wait. Descriptors of other
  * senders may be among them. */
 static void outbox_handle_count(Outbox *outbox, uint32_t waiting) {
-        uint64_t usec = outbox->pause_usec * 2, passed = outbox->asked;
+        uint64_t usec = outbox->pause_usec * 2, passed = outbox->asked, seen = outbox->last_counted;
         OutboxEntry *entry;
         uint32_t n = 0;
 
@@ -271,11 +272,19 @@ static void outbox_handle_count(Outbox *outbox, uint32_t waiting) {
                 n++;
         }
 
+        /* dbus-daemon empties the queue of a client that exits a moment before it releases the name. So what has
+         * moved is only believed when the client is still there for the next answer. */
+        outbox->last_counted = passed;
+        if (outbox->traffic->is_daemon && outbox->pause_usec > 0 && passed > seen) {
+                passed = seen;
+                usec = 0;
+        }
+
         outbox_pass(outbox, passed);
         while ((entry = TAILQ_FIRST(&outbox->entries)) && entry->position <= passed)
                 (void) outbox_remove(outbox, entry);
 
-        if (n == 0) {
+        if (!entry || entry->position > outbox->asked) {
                 outbox->pause_usec = 0;
                 return;
         }
