@@ -258,7 +258,7 @@ static int call_set_too_many_error(Call *call) {
 
 static int on_support_late(sd_event_source *source, uint64_t usec, void *userdata);
 
-/* Goes on with an identified caller. Returns 0 if the call waits in the queue. */
+/* Continues with an identified caller. Returns 0 if the call waits in the queue. */
 static int call_proceed(Call *call) {
         Client *client = call->client;
         OutboxSupport support = OUTBOX_SUPPORT_YES;

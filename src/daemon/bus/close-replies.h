@@ -2,8 +2,7 @@
 #pragma once
 
 /* Calls of Close that are answered when the port is free, at the end of the grace period of the listener.
- * There is at most one for each listener, because a second caller is told that the listener does not exist.
- */
+ * There is at most one for each listener, because a second caller gets UnknownObject. */
 
 #include <stdint.h>
 #include <sys/queue.h>

@@ -4,16 +4,16 @@
 /*
  * The descriptors that have been sent to one client over the bus, until they have left the bus.
  *
- * After it has sent messages, the outbox asks the bus what still waits for the client. Messages to one client
- * keep their order, so that the answer tells which of them have left the bus: all but the last. The client
- * takes no part in this.
+ * After it has sent messages, the outbox asks the bus how many descriptors wait for the client. Messages to
+ * one client keep their order, so that the answer tells which of them have left the bus: all but the last.
+ * The client takes no part in this.
  *
  * dbus-daemon holds a message until it has been written to the client's socket. Descriptors that wait there
  * count against a limit of the service, and in the credit of the client; the question is repeated at growing
  * intervals meanwhile.
  *
- * dbus-broker takes each message over for its receiver, and counts it against that quota. Any answer of the bus
- * confirms that. How many descriptors wait for the client is asked only when its credit is used up.
+ * dbus-broker takes each message over for its receiver, and counts it against that quota. Any answer of the
+ * bus confirms that. How many descriptors wait for the client is asked only when its credit is used up.
  */
 
 #include <stdbool.h>
@@ -37,7 +37,7 @@ typedef enum OutboxSupport {
 /* At most 'max' descriptors are on the bus at a time. */
 int outbox_new(Traffic *traffic, const char *destination, uid_t uid, uint32_t max, Outbox **ret);
 
-/* The client has left the bus. Connections in messages that were on the bus wait in their deliveries again. */
+/* The client has left the bus. Connections that were on the bus wait in their deliveries again. */
 Outbox *outbox_free(Outbox *outbox);
 
 void outbox_set_max(Outbox *outbox, uint32_t max);
@@ -50,8 +50,8 @@ const char *outbox_get_destination(Outbox *outbox);
  * yet, queues the waiter, which is called later. */
 OutboxSupport outbox_request_support(Outbox *outbox, Waiter *waiter);
 
-/* Returns how many descriptors may be sent now. If that is 0, queues the waiter, which is called when there is
- * room. */
+/* Returns how many descriptors may be sent now. If that is 0, queues the waiter, which is called when there
+ * is room. */
 uint32_t outbox_request_room(Outbox *outbox, Waiter *waiter);
 
 /* Returns whether a signal without descriptors, of at most 'size' bytes, may be sent to the client; the
@@ -77,8 +77,8 @@ int outbox_call(Outbox *outbox, sd_bus_message *message, Handoff *handoff, Outbo
 /* The bus has refused the call with this handoff, and it has to be sent again after a while. */
 void outbox_take_back(Outbox *outbox, Handoff *handoff);
 
-/* Asks the bus about what was sent: at once, or, while messages follow each other, after 16 of them or a
- * millisecond. 'more': another message follows at once, and the question comes after it. */
+/* Asks the bus which messages have left it: at once, or, while messages follow each other, after 16 of them
+ * or a millisecond. 'more': another message follows at once, and the question comes after it. */
 void outbox_flush(Outbox *outbox, bool more);
 
 /* The same, but a millisecond later even for a single message. */
