@@ -4,9 +4,10 @@
 /*
  * The limit of file descriptors (RLIMIT_NOFILE), and a reserve below it.
  *
- * To deliver a connection takes more descriptors than to accept it. The last descriptors are therefore reserved
- * for deliveries and for the process itself, and no listener, lifeline or new connection uses them. The kernel
- * always allocates the lowest free number, hence the number of a new descriptor shows how many are left.
+ * To deliver a connection takes more descriptors than to accept it. The last descriptors are therefore
+ * reserved for deliveries and for the process itself, and no listener, lifeline or new connection uses them.
+ * The kernel always allocates the lowest free number, hence the number of a new descriptor shows how many are
+ * left.
  */
 
 #include <stdbool.h>

@@ -117,8 +117,8 @@ static void assert_stalled(TestClient *client, const char *listener) {
         g_assert_nonnull(strstr(error->message, "[client-stalled]"));
 }
 
-/* One does not read the bus, one does not acknowledge, one does not read its channel. Another one has a socket
- * and a channel that it has not asked for yet. */
+/* One does not read the bus, one does not acknowledge, one does not read its channel. Another one has a
+ * socket and a channel that it has not asked for yet. */
 TEST("a client that takes no connections gets one Error, and the log one message") {
         g_autoptr(TestClient) unread = test_client_new(f->bus, (uid_t) -1);
         g_autoptr(TestClient) channel = test_client_new(f->bus, (uid_t) -1);

@@ -7,7 +7,8 @@
  * The arguments are read first. Then the bus is asked for the caller's uid, and whether the caller takes
  * descriptors, once for each client. Then the method says which authorization it needs, and polkit is asked.
  * All questions are asynchronous. Then the method acts, once, and looks everything up again, because in the
- * meantime its caller may have left or a limit may be reached. An error in any of these steps denies the call.
+ * meantime its caller may have left or a limit may be reached. An error in any of these steps denies the
+ * call.
  */
 
 #include <sys/queue.h>

@@ -157,10 +157,9 @@ static void need_listen(Call *call, CallNeed *need) {
 }
 
 static int method_listen(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        static const CallMethod method = { .need = need_listen,
-                                           .act = act_listen,
-                                           .free_data = free_options,
-                                           .needs_descriptors = true };
+        static const CallMethod method = {
+                .need = need_listen, .act = act_listen, .free_data = free_options, .needs_descriptors = true
+        };
         CallQueue *calls = ((Manager *) userdata)->userdata;
         _cleanup_(error_done) Error problem = {};
         ListenOptions *o;

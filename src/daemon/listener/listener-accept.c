@@ -289,7 +289,8 @@ static void listener_start_stall(Listener *l) {
 }
 
 /* Whether the listener has stopped because the client has not taken earlier connections. The delivery "call"
- * reports calls without an answer itself, also while others are answered. With "socket", the client accepts. */
+ * reports calls without an answer itself, also while others are answered. With "socket", the client accepts.
+ */
 static bool listener_waits_for_client(Listener *l) {
         if (listener_is_stopped(l) || !l->owner_name)
                 return false;

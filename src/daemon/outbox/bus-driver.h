@@ -34,14 +34,14 @@ int bus_driver_ask_waiting(sd_bus *bus,
                            sd_bus_message_handler_t handler,
                            void *userdata);
 
-/* Asks dbus-broker the same, which has one method for all its clients. It counts each message until the client
- * has read it. */
+/* Asks dbus-broker the same, which has one method for all its clients. It counts each message until the
+ * client has read it. */
 int bus_driver_ask_waiting_for_all(sd_bus *bus,
                                    sd_bus_slot **ret,
                                    sd_bus_message_handler_t handler,
                                    void *userdata);
 
-/* Reads the answer of either. Returns -EOPNOTSUPP if the bus never reports it, and another negative errno if it
- * does not this time. */
+/* Reads the answer of either. Returns -EOPNOTSUPP if the bus never reports it, and another negative errno if
+ * it does not this time. */
 int bus_driver_read_waiting(sd_bus_message *answer, BusWaiting *ret);
 int bus_driver_read_waiting_for_all(sd_bus_message *answer, const char *client, BusWaiting *ret);

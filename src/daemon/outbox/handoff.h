@@ -33,7 +33,8 @@ typedef struct sd_bus_slot sd_bus_slot;
 typedef struct HandoffEvents {
         /* The message did not leave the bus. The handoff has no entry any more and has to be sent again. */
         void (*recalled)(Delivery *delivery, Handoff *handoff);
-        /* The message has left the bus for the client. The handoff has no entry any more; the call may free it. */
+        /* The message has left the bus for the client. The handoff has no entry any more; the call may free
+         * it. */
         void (*passed)(Delivery *delivery, Handoff *handoff);
         /* After recalled(): the connection cannot be sent to this client. Frees the handoff. */
         void (*lost)(Delivery *delivery, Handoff *handoff, int error);
@@ -67,7 +68,8 @@ typedef TAILQ_HEAD(HandoffQueue, Handoff) HandoffQueue;
 
 /* A descriptor in a message on the bus. */
 struct OutboxEntry {
-        Handoff *handoff;  /* NULL: another descriptor, a connection of a closed listener, or one that has passed */
+        Handoff *handoff;  /* NULL: another descriptor, a connection of a closed listener, or one that has
+                              passed */
         UserSlot slot;     /* that it is charged to */
         uint64_t cookie;   /* of the message */
         uint64_t position; /* in the order of the outbox */

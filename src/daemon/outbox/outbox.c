@@ -272,8 +272,8 @@ static void outbox_handle_count(Outbox *outbox, uint32_t waiting) {
                 n++;
         }
 
-        /* dbus-daemon empties the queue of a client that exits a moment before it releases the name. So what has
-         * moved is only believed when the client is still there for the next answer. */
+        /* dbus-daemon empties the queue of a client that exits a moment before it releases the name. So what
+         * has moved is only believed when the client is still there for the next answer. */
         outbox->last_counted = passed;
         if (outbox->traffic->is_daemon && outbox->pause_usec > 0 && passed > seen) {
                 passed = seen;
@@ -450,7 +450,8 @@ static int outbox_send_full(Outbox *outbox,
         /* Allocated first, because a message that was sent cannot be withdrawn. */
         r = outbox_queue_fill(&entries, n);
         if (r >= 0)
-                r = handler ? sd_bus_call_async(outbox->traffic->bus, ret, message, handler, userdata, UINT64_MAX)
+                r = handler ? sd_bus_call_async(outbox->traffic->bus, ret, message, handler, userdata,
+                                                UINT64_MAX)
                             : sd_bus_send(outbox->traffic->bus, message, NULL);
         if (r >= 0)
                 r = sd_bus_message_get_cookie(message, &cookie);

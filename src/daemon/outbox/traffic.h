@@ -31,7 +31,7 @@ typedef struct Traffic {
         const TrafficEvents *events;
         void *userdata;
         sd_bus *bus;
-        Store *store; /* of the connections; or NULL */
+        Store *store;  /* of the connections; or NULL */
         Budget budget; /* of descriptors on the bus */
         Budget calls;  /* that clients have not answered */
         TAILQ_HEAD(, TrafficMember) members;
@@ -51,8 +51,8 @@ int traffic_init(Traffic *traffic,
 void traffic_done(Traffic *traffic);
 
 /* Asks the bus about the messages that were sent to the client before; the answer comes after all refusals of
- * them. 'count': how many descriptors wait for the client. dbus-daemon always reports that; for dbus-broker it
- * is expensive. */
+ * them. 'count': how many descriptors wait for the client. dbus-daemon always reports that; for dbus-broker
+ * it is expensive. */
 int traffic_ask(Traffic *traffic,
                 const char *client,
                 bool count,

@@ -9,8 +9,9 @@
  * can take. The common one makes clients faster; a client may take two thirds of the free part, so that the
  * next one gets some as well. Besides, each client has a maximum of its own.
  *
- * dbus-broker counts descriptors against the receiving user and lets no other user suffer. There, the maximum of
- * each client is the only limit: with all connections that a user may have, it stays below the user's quota.
+ * dbus-broker counts descriptors against the receiving user and lets no other user suffer. There, the maximum
+ * of each client is the only limit: with all connections that a user may have, it stays below the user's
+ * quota.
  *
  * A client without credit stops accepting and is resumed in FIFO order.
  *
