@@ -30,8 +30,8 @@ int main(void) {
                 struct iovec data = { addresses, sizeof(addresses) };
                 struct msghdr packet = { .msg_iov = &data, .msg_iovlen = 1, .msg_control = control,
                                          .msg_controllen = sizeof(control) };
-                if (recvmsg(channel, &packet, MSG_CMSG_CLOEXEC) <= 0)
-                        return 0; /* the listener is closed */
+                if (recvmsg(channel, &packet, MSG_CMSG_CLOEXEC) <= 0 || packet.msg_flags & MSG_CTRUNC)
+                        return 0; /* the listener is closed, or RLIMIT_NOFILE is reached */
                 int connection = *(int *) CMSG_DATA(CMSG_FIRSTHDR(&packet));
                 dprintf(connection, "!");
                 close(connection);
