@@ -526,6 +526,25 @@ TEST("a caller that hangs does not delay others") {
         }
 }
 
+/* It was waiting for room, so that nothing was accepted. */
+TEST("the owner gets Pending when the last caller leaves") {
+        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT_PULL, NULL);
+        TestClient *hanging = test_client_new(f->bus, (uid_t) -1);
+        _cleanup_(peers_done) Peers peers = {};
+
+        g_free(test_listen(hanging, 0, -1, NULL)); /* it is known to take descriptors */
+        test_clog(hanging, f->bus);
+        for (unsigned i = 0; i < 40; i++)
+                test_call_free(test_accept_start(hanging, listener, 16, TEST_ACCEPT_TIMEOUT_MAX));
+        peers_connect(&peers, test_get_port(f->client, listener), test_get_window() + 5);
+        test_wait_for(test_get_u64(f->client, listener, "Accepted") > 0);
+        test_settle(f->client);
+        unsigned n_pending = test_client_count_signals(f->client, "Pending");
+
+        test_client_free(hanging);
+        test_wait_for(test_client_count_signals(f->client, "Pending") > n_pending);
+}
+
 TEST("a listener without an owner can be called") {
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT_PULL, NULL);
         uint16_t port = test_get_port(f->client, listener);

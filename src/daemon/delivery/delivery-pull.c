@@ -63,7 +63,12 @@ static PullCall *pull_call_free(PullCall *call) {
 }
 
 static void on_caller_left(Waiter *end) {
-        (void) pull_call_free(CONTAINER_OF(end, PullCall, end));
+        PullCall *call = CONTAINER_OF(end, PullCall, end);
+        DeliveryPull *p = call->pull;
+
+        (void) pull_call_free(call);
+        if (TAILQ_EMPTY(&p->calls))
+                delivery_tell_room(&p->delivery); /* a waiting connection makes Pending due */
 }
 
 static PullCall *call_from_waiter(Waiter *waiter) {
