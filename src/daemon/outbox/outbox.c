@@ -5,6 +5,7 @@
 #include <systemd/sd-bus.h>
 #include <systemd/sd-event.h>
 
+#include "base/linger.h"
 #include "base/log.h"
 #include "base/macros.h"
 #include "daemon/outbox/bus-driver.h"
@@ -493,6 +494,7 @@ static int on_call_answered(sd_bus_message *m, void *userdata, sd_bus_error *err
         Outbox *outbox = call->outbox;
         int r;
 
+        linger_limit_begin(); /* dbus-broker has no policy for replies, which may carry descriptors */
         outbox_end_call(outbox, call);
         r = handoff ? answered(handoff, m) : 1;
         credit_wake(&outbox->calls);
@@ -569,6 +571,7 @@ static int on_support_answer(sd_bus_message *m, void *userdata, sd_bus_error *re
         const sd_bus_error *error = sd_bus_message_get_error(m);
         Outbox *outbox = userdata;
 
+        linger_limit_begin(); /* as in on_call_answered() */
         outbox->support_answer = sd_bus_slot_unref(outbox->support_answer);
 
         if (error && bus_driver_is_sender(m) && outbox->support == OUTBOX_SUPPORT_ASKED)
