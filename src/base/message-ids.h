@@ -10,8 +10,8 @@
 /* An accepted connection could not be delivered and was closed. PEER, LISTENER, PORT, OWNER, OWNER_UID */
 #define MESSAGE_CONNECTION_LOST_STR "73f256fae4c64df1a4db4fd1db8b54e8"
 
-/* A listener has stopped accepting because its client takes no connections. LISTENER, PORT, OWNER, OWNER_UID
- */
+/* A listener has stopped accepting because no connection could be sent to its client. LISTENER, PORT, OWNER,
+ * OWNER_UID */
 #define MESSAGE_CLIENT_STALLED_STR "4f1c7a2e0b5d4e6f9a3c8d71b2e60f95"
 
 /* A listener was closed because its socket failed. LISTENER, PORT, OWNER, OWNER_UID */
