@@ -110,12 +110,21 @@ static void open_lifeline(Run *run) {
 }
 
 /* Ends the listener that the client had. */
+/* The port is free when the service has noticed that the lifeline of its listener is closed. */
+static void close_lifeline(Run *run) {
+        if (run->lifeline < 0)
+                return;
+
+        run->lifeline = close_fd(run->lifeline);
+        (void) run_wait_until(run_has_ended(run) || !test_service_is_listening(run->f->service, run->port));
+}
+
 bool run_listen(Run *run) {
         sd_bus_message *m = test_message_new(run->client, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE,
                                              "Listen");
         const char *path;
 
-        run->lifeline = close_fd(run->lifeline);
+        close_lifeline(run);
         must(sd_bus_message_append(m, "i", (int) run->port));
         test_message_append_options(m, "delivery", "s", run->scenario->delivery, "localAddress", "s", "::1",
                                     "interface", "s", "lo", "name", "s", "faults",
