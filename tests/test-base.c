@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <errno.h>
+#include <locale.h>
 
 #include "base/episode.h"
 #include "base/parse.h"
@@ -15,6 +16,9 @@ TEST_ALONE("text knows printable text") {
         g_assert_true(text_is_printable("my server, №1 — ok"));
         g_assert_true(text_is_printable("日本語 🦊"));
         g_assert_true(text_is_printable("\xf4\x8f\xbf\xbd")); /* U+10FFFD */
+        /* Accents as separate characters, and a syllable with two vowel signs. */
+        g_assert_true(text_is_printable("Vie\u0323\u0302t Nam, \u0e01\u0e35\u0e48"));
+        g_assert_true(text_is_printable("a\u0300\u0301\u0302\u0303b\u0300\u0301\u0302\u0303"));
 }
 
 TEST_ALONE("text refuses control characters and invalid UTF-8") {
@@ -35,12 +39,51 @@ TEST_ALONE("text refuses control characters and invalid UTF-8") {
                 "\xf4\x90\x80\x80" /* beyond Unicode */,
                 "\xef\xbf\xbf" /* noncharacter */,
                 "a\xe2\x82",
+                "we\u00adb" /* soft hyphen */,
+                "we\u200bb" /* space without width */,
+                "web\u2060" /* word joiner */,
+                "\u3164" /* Hangul filler */,
+                "web\ufe0f" /* variation selector */,
+                "\ufeffweb" /* byte order mark */,
+                "web\U000e0077" /* tag */,
+                "a\u0300\u0301\u0302\u0303\u0304" /* more marks than text needs */,
+                "\u0e01\u0e47\u0e47\u0e47\u0e47\u0e47" /* the same in Thai */,
         };
 
         for (size_t i = 0; i < G_N_ELEMENTS(texts); i++) {
                 g_test_message("text %zu", i);
                 g_assert_false(text_is_printable(texts[i]));
         }
+}
+
+static void assert_escaped(const char *locale, const char *text, TextEscape escape, const char *expected) {
+        locale_t l = newlocale(LC_ALL_MASK, locale, NULL), before;
+
+        g_test_message("%s: %s", locale, text);
+        g_assert_true(l != NULL);
+        before = uselocale(l);
+        g_autofree char *escaped = text_escape(text, escape);
+        (void) uselocale(before);
+        freelocale(l);
+        g_assert_cmpstr(escaped, ==, expected);
+}
+
+TEST_ALONE("text escapes what the codeset of the terminal does not have") {
+        assert_escaped("C.UTF-8", "f\u00fcr \u65e5", TEXT_ESCAPE_BYTES, "f\u00fcr \u65e5");
+        assert_escaped("C", "f\u00fcr \u65e5", TEXT_ESCAPE_BYTES, "f\\xc3\\xbcr \\xe6\\x97\\xa5");
+        assert_escaped("C.UTF-8", "f\u00fcr \U0001f98a", TEXT_ESCAPE_JSON, "f\u00fcr \U0001f98a");
+        assert_escaped("C", "f\u00fcr \U0001f98a", TEXT_ESCAPE_JSON, "f\\u00fcr \\ud83e\\udd8a");
+        /* The second byte of U+011B is CSI in a codeset of eight bits. */
+        assert_escaped("C", "\u011b", TEXT_ESCAPE_BYTES, "\\xc4\\x9b");
+        /* An unassigned character. */
+        assert_escaped("C.UTF-8", "\u0378", TEXT_ESCAPE_BYTES, "\\xcd\\xb8");
+}
+
+TEST_ALONE("text escapes invisible characters and long runs of marks") {
+        assert_escaped("C.UTF-8", "a\u200bb", TEXT_ESCAPE_BYTES, "a\\xe2\\x80\\x8bb");
+        assert_escaped("C.UTF-8", "a\u200bb", TEXT_ESCAPE_JSON, "a\\u200bb");
+        assert_escaped("C.UTF-8", "a\u0300\u0300\u0300\u0300\u0300\u0300b", TEXT_ESCAPE_BYTES,
+                       "a\u0300\u0300\u0300\u0300\\xcc\\x80\\xcc\\x80b");
 }
 
 #define NS_PER_S UINT64_C(1000000000)

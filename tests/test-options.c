@@ -220,6 +220,9 @@ TEST_ALONE("values have their limits") {
         assert_refused("name", VALUE(.s = "\x7f"), ERROR_INVALID_NAME);
         assert_refused("name", VALUE(.s = "\xe2\x80\xae"), ERROR_INVALID_NAME);
         assert_refused("name", VALUE(.s = "\xff"), ERROR_INVALID_NAME);
+        assert_refused("name", VALUE(.s = "we\u200bb"), ERROR_INVALID_NAME);
+        assert_refused("name", VALUE(.s = "Z\u0300\u0301\u0302\u0303\u0304"), ERROR_INVALID_NAME);
+        assert_refused("interface", VALUE(.s = "lo\u00ad"), ERROR_INVALID_INTERFACE);
 
         assert_taken("interface", VALUE(.s = "fifteen-letters"));
         assert_refused("interface", VALUE(.s = "sixteen-letters-"), ERROR_INVALID_INTERFACE);

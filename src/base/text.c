@@ -1,12 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <langinfo.h>
 #include <limits.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <wchar.h>
+#include <wctype.h>
 
 #include "base/macros.h"
 #include "base/text.h"
+#include "base/unicode.h"
+
+/* The limit of UTS #39, section 5.4. More of them reach into the lines above and below. */
+#define NONSPACING_MARKS_MAX 4
 
 /* Decodes a character (RFC 3629). Returns its length in bytes, 0 if it is invalid. */
 static size_t utf8_decode(const unsigned char *s, uint32_t *ret) {
@@ -49,27 +55,49 @@ static bool character_is_printable(uint32_t c) {
                 return false; /* C0, DEL, C1 */
         if (c >= 0x2028 && c <= 0x202e)
                 return false; /* separators, bidirectional embeddings and overrides */
-        if (c >= 0x2066 && c <= 0x2069)
-                return false; /* bidirectional isolates */
-        if (c == 0x061c || c == 0x200e || c == 0x200f)
-                return false;                                           /* bidirectional marks */
-        return (c & 0xfffe) != 0xfffe && !(c >= 0xfdd0 && c <= 0xfdef); /* noncharacters */
+        if ((c & 0xfffe) == 0xfffe || (c >= 0xfdd0 && c <= 0xfdef))
+                return false; /* noncharacters */
+
+        return !unicode_is_default_ignorable(c); /* with bidirectional marks and isolates */
+}
+
+/* n_marks counts the nonspacing marks since the last other character. */
+static bool next_is_printable(uint32_t c, unsigned *n_marks) {
+        *n_marks = unicode_is_nonspacing_mark(c) ? *n_marks + 1 : 0;
+
+        return *n_marks <= NONSPACING_MARKS_MAX && character_is_printable(c);
 }
 
 bool text_is_printable(const char *s) {
         const unsigned char *p = (const unsigned char *) s;
+        unsigned n_marks = 0;
 
         while (*p) {
                 size_t length;
                 uint32_t c;
 
                 length = utf8_decode(p, &c);
-                if (length == 0 || !character_is_printable(c))
+                if (length == 0 || !next_is_printable(c, &n_marks))
                         return false;
                 p += length;
         }
 
         return true;
+}
+
+/* Decodes a character of the locale's codeset. glibc and musl use Unicode for wchar_t. Returns 0 if it is
+ * invalid, or if the locale cannot print it. */
+static size_t locale_decode(const unsigned char *s, uint32_t *ret) {
+        mbstate_t state = {};
+        wchar_t c;
+        size_t n;
+
+        n = mbrtowc(&c, (const char *) s, MB_LEN_MAX, &state);
+        if (n == 0 || n > MB_LEN_MAX || !iswprint((wint_t) c))
+                return 0;
+
+        *ret = (uint32_t) c;
+        return n;
 }
 
 static void write_escaped(FILE *f, const unsigned char *p, size_t length, uint32_t c, TextEscape escape) {
@@ -84,7 +112,9 @@ static void write_escaped(FILE *f, const unsigned char *p, size_t length, uint32
 }
 
 char *text_escape(const char *s, TextEscape escape) {
+        const bool is_utf8 = streq(nl_langinfo(CODESET), "UTF-8");
         const unsigned char *p = (const unsigned char *) s;
+        unsigned n_marks = 0;
         char *text = NULL;
         size_t size;
         FILE *f;
@@ -95,11 +125,17 @@ char *text_escape(const char *s, TextEscape escape) {
 
         while (*p) {
                 uint32_t c = 0xfffd; /* for invalid bytes */
+                bool printable;
                 size_t length;
 
-                length = utf8_decode(p, &c);
-                /* A line break is layout of the JSON document: inside its strings it is escaped already. */
-                if (length > 0 && (character_is_printable(c) || (escape == TEXT_ESCAPE_JSON && c == '\n')))
+                length = escape == TEXT_ESCAPE_JSON ? utf8_decode(p, &c) : locale_decode(p, &c);
+                printable = length > 0 && next_is_printable(c, &n_marks);
+                if (escape == TEXT_ESCAPE_JSON)
+                        /* A line break is layout of the JSON document: inside its strings it is escaped
+                         * already. */
+                        printable = c == '\n' || (printable && (is_utf8 || c < 0x80));
+
+                if (printable)
                         (void) fwrite(p, 1, length, f);
                 else
                         write_escaped(f, p, length ?: 1, c, escape);

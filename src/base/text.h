@@ -7,12 +7,14 @@
 #include <stddef.h>
 #include <stdio.h>
 
-/* True for valid UTF-8 without control characters, line and paragraph separators, noncharacters, and
- * bidirectional controls, which can make one text look like another. */
+/* True for valid UTF-8 without control characters, line and paragraph separators, noncharacters,
+ * bidirectional controls and other default-ignorable characters, which can make one text look like another,
+ * and without more than four nonspacing marks on one character. */
 bool text_is_printable(const char *s);
 
-/* How to escape characters that are not printable: each byte as \x1b, or, in the text of a JSON document,
- * each character as \u001b. */
+/* How to escape characters that are not printable: each byte as \x1b, which includes characters that the
+ * locale's codeset does not have; or, in the UTF-8 text of a JSON document, each character as \u001b, for
+ * another codeset each character beyond ASCII. */
 typedef enum TextEscape {
         TEXT_ESCAPE_BYTES,
         TEXT_ESCAPE_JSON,
