@@ -66,7 +66,7 @@ static const ErrorInfo infos[] = {
         [ERROR_BIND_NOT_PERMITTED] = {
                 "bind-not-permitted",
                 DBUS_ERROR("AccessDenied"),
-                N_("The service is not permitted to bind port %s of %s"),
+                N_("The service is not permitted to listen on port %s of %s"),
                 { { 'u', "port" }, { 's', "address" } },
         },
         [ERROR_LISTEN_FAILED] = {

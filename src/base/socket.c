@@ -110,6 +110,10 @@ int socket_listen(const SocketSettings *s) {
         return listen_on(s, &any);
 }
 
+int socket_set_owner(int fd, uid_t uid) {
+        return fchown(fd, uid, (gid_t) -1) < 0 ? -errno : 0;
+}
+
 int socket_get_local_address(int fd, Address *ret) {
         struct sockaddr_storage storage;
         socklen_t size = sizeof(storage);

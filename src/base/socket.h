@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/address.h"
 
@@ -23,6 +24,11 @@ typedef struct SocketSettings {
 /* Opens a listening socket, non-blocking and close-on-exec. Returns the descriptor or a negative errno, such
  * as -EADDRINUSE, -EADDRNOTAVAIL, -ENODEV (no such interface), -EACCES (privileged port). */
 int socket_listen(const SocketSettings *settings);
+
+/* Makes the user the owner of a socket, which the process that creates it is otherwise. Packet filters,
+ * routing rules and SO_REUSEPORT compare the uid of the owner. For another user, the process needs CAP_CHOWN.
+ */
+int socket_set_owner(int fd, uid_t uid);
 
 /* The address and port that a socket is bound to. */
 int socket_get_local_address(int fd, Address *ret);

@@ -1,38 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include "bus/authority.h"
 #include "bus/hostile.h"
 
-/* Lets the test be polkit. */
-static const char polkit_xml[] =
-                "<policy user=\"root\"><allow own=\"org.freedesktop.PolicyKit1\"/></policy>"
-                "<policy context=\"default\">"
-                "<allow send_destination=\"org.freedesktop.PolicyKit1\"/>"
-                "<deny send_destination=\"org.freedesktop.PolicyKit1\" send_type=\"signal\"/>"
-                "</policy>";
-
-static int on_question(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+/* No attacker is an administrator, who may use the listeners of others. */
+static TestAnswer answer_at_random(const char *action, void *data) {
         int answer = g_test_rand_int_range(0, 10);
-        const char *action;
 
-        if (sd_bus_message_is_method_call(message, "org.freedesktop.PolicyKit1.Authority",
-                                          "CheckAuthorization") <= 0)
-                return 0;
         if (answer == 0)
-                return sd_bus_reply_method_errorf(message, SD_BUS_ERROR_FAILED, "Not today");
-        /* No attacker is an administrator, who may use the listeners of others. */
-        must(sd_bus_message_skip(message, "(sa{sv})"));
-        must(sd_bus_message_read(message, "s", &action));
-        if (g_str_has_suffix(action, "manage"))
-                answer = 2;
-        return sd_bus_reply_method_return(message, "(bba{ss})", answer > 3, answer == 3, 0);
-}
-
-static TestClient *new_polkit(TestBus *bus) {
-        TestClient *polkit = test_client_new_full(bus, (uid_t) -1, TEST_CLIENT_NO_MATCH);
-
-        must(sd_bus_add_filter(test_client_bus(polkit), NULL, on_question, NULL));
-        test_call_driver(polkit, "RequestName", "su", "org.freedesktop.PolicyKit1", 0);
-        return polkit;
+                return TEST_ANSWER_ERROR;
+        if (g_str_has_suffix(action, "manage") || answer < 3)
+                return TEST_ANSWER_NO;
+        return answer == 3 ? TEST_ANSWER_CHALLENGE : TEST_ANSWER_YES;
 }
 
 void hostile_new_attackers(Hostile *h) {
@@ -46,13 +25,13 @@ void hostile_free_attackers(Hostile *h) {
 }
 
 void hostile_set_up(Hostile *h, const void *data) {
-        static const FixtureOptions options = { .bus_xml = polkit_xml };
+        static const FixtureOptions options = { .bus_xml = TEST_AUTHORITY_XML };
 
         h->skipped = !test_require_root();
         if (h->skipped)
                 return;
         fixture_set_up(&h->fixture, &options);
-        h->polkit = new_polkit(h->fixture.bus);
+        h->polkit = test_authority_new(h->fixture.bus, answer_at_random, NULL);
         h->listener = test_listen(h->fixture.client, 0, -1, "localAddress", "s", "127.0.0.1", NULL);
         h->port = test_get_port(h->fixture.client, h->listener);
         h->fds = test_service_count_fds(h->fixture.service);

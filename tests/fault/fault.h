@@ -30,6 +30,7 @@
         X(ACCEPT, "accept4", EAGAIN, EBADF, ECONNABORTED, EFAULT, EHOSTDOWN, EHOSTUNREACH, EINTR, EINVAL,   \
           EMFILE, ENETDOWN, ENETUNREACH, ENFILE, ENOBUFS, ENOMEM, ENONET, ENOPROTOOPT, ENOSR, ENOTSOCK,     \
           EOPNOTSUPP, EPERM, EPROTO, EPROTONOSUPPORT, ESOCKTNOSUPPORT, ETIMEDOUT)                           \
+        X(FCHOWN, "fchown", EBADF, EIO, EPERM)                                                              \
         X(SHUTDOWN, "shutdown", EBADF, EINVAL, ENOTCONN, ENOTSOCK)                                          \
         X(FCNTL, "fcntl", EBADF, EINVAL, EMFILE, EPERM)                                                     \
         X(IOCTL, "ioctl", EBADF, EFAULT, EINVAL, ENOTTY)                                                    \

@@ -238,6 +238,7 @@ INTERPOSE(ACCEPT,
           accept4,
           (int fd, struct sockaddr *address, socklen_t *size, int flags),
           (fd, address, size, flags))
+INTERPOSE(FCHOWN, int, fchown, (int fd, uid_t uid, gid_t gid), (fd, uid, gid))
 INTERPOSE(SHUTDOWN, int, shutdown, (int fd, int how), (fd, how))
 INTERPOSE(PIPE, int, pipe2, (int ends[2], int flags), (ends, flags))
 INTERPOSE(EPOLL_CREATE, int, epoll_create1, (int flags), (flags))

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/macros.h"
+#include "bus/authority.h"
 #include "fault/control.h"
 #include "fault/run.h"
 #include "fault/scenario.h"
@@ -203,25 +204,7 @@ static void run_fault(Run *run, FaultKind kind, uint32_t ordinal, int error) {
 }
 
 /* The test plays polkit, and authorizes everything. */
-static const FixtureOptions with_polkit = {
-        .bus_xml = "<policy user=\"root\"><allow own=\"org.freedesktop.PolicyKit1\"/></policy>"
-                   "<policy context=\"default\"><allow send_destination=\"org.freedesktop.PolicyKit1\"/></policy>",
-};
-
-static int on_question(sd_bus_message *message, void *userdata, sd_bus_error *error) {
-        if (sd_bus_message_is_method_call(message, "org.freedesktop.PolicyKit1.Authority",
-                                          "CheckAuthorization") <= 0)
-                return 0;
-        return sd_bus_reply_method_return(message, "(bba{ss})", true, false, 0);
-}
-
-static TestClient *new_polkit(TestBus *bus) {
-        TestClient *polkit = test_client_new_full(bus, (uid_t) -1, TEST_CLIENT_NO_MATCH);
-
-        must(sd_bus_add_filter(test_client_bus(polkit), NULL, on_question, NULL));
-        test_call_driver(polkit, "RequestName", "su", "org.freedesktop.PolicyKit1", 0);
-        return polkit;
-}
+static const FixtureOptions with_polkit = { .bus_xml = TEST_AUTHORITY_XML };
 
 static void test_faults(Fixture *f, const void *data) {
         const char *only = g_getenv("TEST_FAULT_ONLY");
@@ -237,7 +220,7 @@ static void test_faults(Fixture *f, const void *data) {
         if (run.scenario->asks) {
                 if (!test_require_root())
                         return;
-                polkit = new_polkit(f->bus);
+                polkit = test_authority_new(f->bus, NULL, NULL);
         }
         fault_library_init(&library, f->bus);
         run.control = library.control;

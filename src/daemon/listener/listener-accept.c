@@ -201,7 +201,7 @@ static AcceptResult listener_accept_one(Listener *l) {
         struct sockaddr_storage storage;
         socklen_t size = sizeof(storage);
         Address peer;
-        int fd;
+        int r, fd;
 
         fd = accept4(l->fd, (struct sockaddr *) &storage, &size,
                      SOCK_CLOEXEC | (l->options->non_blocking ? SOCK_NONBLOCK : 0));
@@ -221,6 +221,14 @@ static AcceptResult listener_accept_one(Listener *l) {
                 (void) close_fd(fd);
                 l->refused++;
                 listener_save_state(l);
+                return ACCEPTED;
+        }
+
+        r = socket_set_owner(fd, l->uid);
+        if (r < 0) {
+                (void) close_fd(fd);
+                l->accepted++;
+                listener_count_lost(l, &peer, -r);
                 return ACCEPTED;
         }
 

@@ -92,6 +92,9 @@ static const DeliveryEvents delivery_events = {
 };
 
 static int listener_open(Listener *l, const ListenOptions *o) {
+        LogFields fields = { .has_owner_uid = true, .owner_uid = l->uid };
+        int r;
+
         l->fd = socket_listen(&(SocketSettings) {
                         .address = o->address,
                         .fall_back_to_ipv4 = !o->address_given,
@@ -105,6 +108,16 @@ static int listener_open(Listener *l, const ListenOptions *o) {
         });
         if (l->fd < 0)
                 return l->fd;
+
+        r = socket_set_owner(l->fd, l->uid);
+        if (r < 0) {
+                /* The caller cannot do anything about it. */
+                log_event(LOG_WARNING, NULL, &fields,
+                          "Failed to make user %u the owner of a socket, the unit may lack CAP_CHOWN: %s",
+                          (unsigned) l->uid, strerror(-r));
+                return r;
+        }
+
         return descriptor_is_in_reserve(l->fd) ? -EMFILE : 0;
 }
 

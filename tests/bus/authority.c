@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "base/macros.h"
+#include "bus/authority.h"
+#include "bus/call.h"
+#include "register.h"
+
+typedef struct Authority {
+        TestRule rule;
+        void *data;
+} Authority;
+
+static int on_question(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        const Authority *a = userdata;
+        TestAnswer answer = TEST_ANSWER_YES;
+        const char *action;
+
+        if (sd_bus_message_is_method_call(message, "org.freedesktop.PolicyKit1.Authority",
+                                          "CheckAuthorization") <= 0)
+                return 0;
+
+        must(sd_bus_message_skip(message, "(sa{sv})"));
+        must(sd_bus_message_read(message, "s", &action));
+        if (a->rule)
+                answer = a->rule(action, a->data);
+        if (answer == TEST_ANSWER_ERROR)
+                return sd_bus_reply_method_errorf(message, SD_BUS_ERROR_FAILED, "Not today");
+
+        return sd_bus_reply_method_return(message, "(bba{ss})", answer == TEST_ANSWER_YES,
+                                          answer == TEST_ANSWER_CHALLENGE, 0);
+}
+
+TestClient *test_authority_new(TestBus *bus, TestRule rule, void *data) {
+        TestClient *polkit = test_client_new_full(bus, (uid_t) -1, TEST_CLIENT_NO_MATCH);
+        Authority *a = g_new(Authority, 1);
+        sd_bus_slot *slot;
+
+        *a = (Authority) { .rule = rule, .data = data };
+        must(sd_bus_add_filter(test_client_bus(polkit), &slot, on_question, a));
+        must(sd_bus_slot_set_destroy_callback(slot, g_free));
+        must(sd_bus_slot_set_floating(slot, true));
+        test_call_driver(polkit, "RequestName", "su", "org.freedesktop.PolicyKit1", 0);
+        return polkit;
+}
