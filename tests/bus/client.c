@@ -16,6 +16,7 @@
 
 struct TestClient {
         sd_bus *bus;
+        TestChild *child; /* that has made the connection, or NULL */
         char *name;
         unsigned order;
 
@@ -213,19 +214,18 @@ static void start_as(sd_bus *bus, uid_t uid) {
         must(r);
 }
 
-TestClient *test_client_new_full(TestBus *bus, uid_t uid, TestClientFlags flags) {
+static TestClient *client_new(void) {
         TestClient *client = g_new0(TestClient, 1);
-        const char *name;
 
         client->signals = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         must(sd_bus_new(&client->bus));
-        must(sd_bus_set_address(client->bus, test_bus_address(bus)));
         must(sd_bus_set_bus_client(client->bus, true));
-        must(sd_bus_negotiate_fds(client->bus, !(flags & TEST_CLIENT_NO_FDS)));
-        if (uid == (uid_t) -1 || uid == geteuid())
-                must(sd_bus_start(client->bus));
-        else
-                start_as(client->bus, uid);
+        return client;
+}
+
+static void client_connect(TestClient *client, TestClientFlags flags) {
+        const char *name;
+
         must(sd_bus_attach_event(client->bus, test_event(), SD_EVENT_PRIORITY_NORMAL));
         must(sd_bus_add_filter(client->bus, NULL, on_message, client));
 
@@ -236,6 +236,29 @@ TestClient *test_client_new_full(TestBus *bus, uid_t uid, TestClientFlags flags)
         if (!(flags & TEST_CLIENT_NO_MATCH))
                 test_call_driver(client, "AddMatch", "s",
                                  "type='signal',sender='" TEST_BUS_NAME "',path='" TEST_MANAGER_PATH "'");
+}
+
+TestClient *test_client_new_full(TestBus *bus, uid_t uid, TestClientFlags flags) {
+        TestClient *client = client_new();
+
+        must(sd_bus_set_address(client->bus, test_bus_address(bus)));
+        must(sd_bus_negotiate_fds(client->bus, !(flags & TEST_CLIENT_NO_FDS)));
+        if (uid == (uid_t) -1 || uid == geteuid())
+                must(sd_bus_start(client->bus));
+        else
+                start_as(client->bus, uid);
+        client_connect(client, flags);
+        return client;
+}
+
+TestClient *test_client_new_of_child(int connection, TestChild *child) {
+        TestClient *client = client_new();
+
+        client->child = child;
+        must(sd_bus_set_fd(client->bus, connection, connection));
+        must(sd_bus_negotiate_fds(client->bus, true));
+        must(sd_bus_start(client->bus));
+        client_connect(client, 0);
         return client;
 }
 
@@ -250,6 +273,7 @@ static void unref_message(void *message) {
 void test_client_disconnect(TestClient *client) {
         g_queue_clear_full(&client->held_calls, unref_message);
         client->bus = sd_bus_close_unref(client->bus);
+        g_clear_pointer(&client->child, test_child_free);
 }
 
 void test_client_free(TestClient *client) {

@@ -11,6 +11,7 @@
 #include <systemd/sd-bus.h>
 
 #include "bus/message-bus.h"
+#include "bus/process.h"
 
 #define TEST_MANAGER_PATH "/org/example/TCPServerSocket"
 #define TEST_MANAGER_INTERFACE "org.example.TCPServerSocket"
@@ -66,6 +67,8 @@ typedef void (*TestAcceptedHook)(TestClient *client, const TestAccepted *accepte
 /* uid -1: the user of the test; another one needs root. */
 TestClient *test_client_new(TestBus *bus, uid_t uid);
 TestClient *test_client_new_full(TestBus *bus, uid_t uid, TestClientFlags flags);
+/* A connection of another process, which ends with the client. Consumes both. */
+TestClient *test_client_new_of_child(int connection, TestChild *child);
 /* Ends the connection as the end of a process would. */
 void test_client_free(TestClient *client);
 /* The same, but the recorded signals stay. */

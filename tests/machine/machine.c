@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 #include <systemd/sd-journal.h>
 
+#include "machine/session.h"
+
 #define DROP_IN "/run/tcpserversocket/tcpserversocketd.conf.d/50-test.conf"
 #define UNIT_DROP_IN "/run/systemd/system/" MACHINE_UNIT ".d/50-test.conf"
 #define LOG "/run/machine-journal"
@@ -17,7 +19,7 @@ static bool unit_is_configured, rule_is_set;
 
 /* ------------------------------------------------------------------------------------------ commands */
 
-static void become(void *data) {
+void machine_become(void *data) {
         const struct passwd *user = data;
 
         if (!user)
@@ -29,7 +31,7 @@ static void become(void *data) {
         g_assert_no_errno(setuid(user->pw_uid));
 }
 
-static struct passwd *find_user(const char *name) {
+struct passwd *machine_find_user(const char *name) {
         struct passwd *user = getpwnam(name);
 
         if (!user)
@@ -38,7 +40,7 @@ static struct passwd *find_user(const char *name) {
 }
 
 uid_t machine_uid(const char *user) {
-        return find_user(user)->pw_uid;
+        return machine_find_user(user)->pw_uid;
 }
 
 TestChild *machine_start_as(const char *user, const char *log, const char *const *argv) {
@@ -46,8 +48,8 @@ TestChild *machine_start_as(const char *user, const char *log, const char *const
         TestSpawn options = {
                 .environment = environment,
                 .log = log,
-                .setup = become,
-                .data = user ? find_user(user) : NULL,
+                .setup = machine_become,
+                .data = user ? machine_find_user(user) : NULL,
         };
         _cleanup_close_ int fd = -EBADF;
 
@@ -307,6 +309,7 @@ void machine_tear_down(Machine *m, const void *data) {
         g_clear_pointer(&m->user, test_client_free);
         g_clear_pointer(&m->root, test_client_free);
         machine_stop_service();
+        machine_stop_logind();
         g_clear_pointer(&m->bus, test_bus_free);
 
         test_assert_text(machine_get_unit("Result"), "success");

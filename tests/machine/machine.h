@@ -39,6 +39,7 @@ void machine_tear_down(Machine *m, const void *data);
 void machine_add_full(const char *path, MachineTest test, const void *data);
 
 TestClient *machine_client_new(Machine *m, const char *user);
+struct passwd *machine_find_user(const char *name);
 uid_t machine_uid(const char *user);
 
 /* Runs a command while the event loop runs. It must succeed; returns its output to standard output and error,
@@ -48,6 +49,8 @@ char *machine_run_words(const char *const *argv);
 /* The same as another user (NULL: root), with any exit status, which ret_status gets. */
 #define machine_run_as(user, ret_status, ...) machine_run_words_as(user, ret_status, WORDS(__VA_ARGS__))
 char *machine_run_words_as(const char *user, int *ret_status, const char *const *argv);
+/* For TestSpawn: the child becomes this user, a struct passwd. */
+void machine_become(void *user);
 /* Starts it and does not wait. The output goes to the file. */
 TestChild *machine_start_as(const char *user, const char *log, const char *const *argv);
 
