@@ -228,6 +228,7 @@ TEST_ALONE("values have their limits") {
         assert_refused("interface", VALUE(.s = "sixteen-letters-"), ERROR_INVALID_INTERFACE);
         assert_refused("interface", VALUE(.s = ""), ERROR_INVALID_INTERFACE);
         assert_refused("interface", VALUE(.s = "a/b"), ERROR_INVALID_INTERFACE);
+        assert_refused("interface", VALUE(.s = "lo:1"), ERROR_INVALID_INTERFACE);
         assert_refused("interface", VALUE(.s = "a\tb"), ERROR_INVALID_INTERFACE);
 
         assert_refused("channelBatch", VALUE(.u = 0), ERROR_OPTION_OUT_OF_RANGE);
@@ -272,6 +273,7 @@ TEST_ALONE("words and addresses are checked") {
         assert_refused("localAddress", VALUE(.s = "localhost"), ERROR_INVALID_LOCAL_ADDRESS);
         assert_refused("localAddress", VALUE(.s = ""), ERROR_INVALID_LOCAL_ADDRESS);
         assert_refused("localAddress", VALUE(.s = "::1%lo"), ERROR_INVALID_LOCAL_ADDRESS);
+        assert_refused("localAddress", VALUE(.s = "fe80::1%lo:1"), ERROR_INVALID_LOCAL_ADDRESS);
         assert_refused("localAddress", VALUE(.s = "fe80::1%no-such-one"), ERROR_NO_SUCH_SCOPE);
 }
 
@@ -342,14 +344,14 @@ TEST_ALONE("contradictions are refused in any order") {
 
         o = new_options();
         assert_set(o, "localAddress", VALUE(.s = "fe80::1"));
-        g_assert_cmpint(listen_options_finish(o, &problem), ==, -EINVAL);
+        g_assert_cmpint(listen_options_resolve_interface(o, &problem), ==, -EINVAL);
         assert_names(&problem, "localAddress");
         listen_options_free(o);
 
         o = new_options();
         assert_set(o, "localAddress", VALUE(.s = "fe80::1"));
         assert_set(o, "interface", VALUE(.s = "no-such-one"));
-        g_assert_cmpint(listen_options_finish(o, &unknown), ==, -EINVAL);
+        g_assert_cmpint(listen_options_resolve_interface(o, &unknown), ==, -EINVAL);
         assert_identity(&unknown, ERROR_NO_SUCH_INTERFACE);
         listen_options_free(o);
 
@@ -359,7 +361,9 @@ TEST_ALONE("contradictions are refused in any order") {
         o = new_options();
         assert_set(o, "localAddress", VALUE(.s = "fe80::1"));
         assert_set(o, "interface", VALUE(.s = "lo"));
+        g_assert_cmpint(listen_options_resolve_interface(o, &problem), ==, 0);
         assert_finished(o);
+        g_assert_cmpuint(o->interface_index, ==, if_nametoindex("lo"));
         g_assert_cmpuint(o->address.in6.sin6_scope_id, ==, if_nametoindex("lo"));
         listen_options_free(o);
 }

@@ -34,7 +34,8 @@ static int scope_parse(const char *s, uint32_t *ret) {
         char *end;
         unsigned index;
 
-        if (*s == '\0')
+        /* SIOCGIFINDEX ignores what follows a colon, which was once the name of an alias. */
+        if (*s == '\0' || strchr(s, ':'))
                 return -EINVAL;
 
         index = if_nametoindex(s);
@@ -136,7 +137,18 @@ bool address_is_link_local(const Address *a) {
 }
 
 const char *address_format(const Address *a, char buffer[static ADDRESS_STRING_MAX]) {
-        char name[IF_NAMESIZE];
+        char name[IF_NAMESIZE] = "";
+
+        if (address_is_link_local(a) && a->in6.sin6_scope_id != 0 &&
+            !if_indextoname(a->in6.sin6_scope_id, name))
+                (void) snprintf(name, sizeof(name), "%u", (unsigned) a->in6.sin6_scope_id);
+
+        return address_format_on(a, name, buffer);
+}
+
+const char *address_format_on(const Address *a,
+                              const char *interface,
+                              char buffer[static ADDRESS_STRING_MAX]) {
         size_t length;
 
         if (a->sa.sa_family == AF_INET) {
@@ -148,11 +160,7 @@ const char *address_format(const Address *a, char buffer[static ADDRESS_STRING_M
 
         if (address_is_link_local(a) && a->in6.sin6_scope_id != 0) {
                 length = strlen(buffer);
-                if (if_indextoname(a->in6.sin6_scope_id, name))
-                        (void) snprintf(buffer + length, ADDRESS_STRING_MAX - length, "%%%s", name);
-                else
-                        (void) snprintf(buffer + length, ADDRESS_STRING_MAX - length, "%%%u",
-                                        (unsigned) a->in6.sin6_scope_id);
+                (void) snprintf(buffer + length, ADDRESS_STRING_MAX - length, "%%%s", interface);
         }
 
         return buffer;

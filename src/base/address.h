@@ -41,3 +41,8 @@ bool address_is_link_local(const Address *a);
 
 /* Formats the address as inet_ntop() does, a link-local one with its scope. Returns the buffer. */
 const char *address_format(const Address *a, char buffer[static ADDRESS_STRING_MAX]);
+
+/* The same with the name of the scope's interface, which may have another name by now, or be gone. */
+const char *address_format_on(const Address *a,
+                              const char *interface,
+                              char buffer[static ADDRESS_STRING_MAX]);

@@ -5,23 +5,13 @@
 #include <limits.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 
 #include "base/macros.h"
 #include "base/socket.h"
 
 static int set_option(int fd, int level, int option, int value) {
         return setsockopt(fd, level, option, &value, sizeof(value)) < 0 ? -errno : 0;
-}
-
-static int set_interface(int fd, const char *interface) {
-        unsigned index;
-
-        /* Not SO_BINDTODEVICE, which silently truncates a long name. */
-        index = if_nametoindex(interface);
-        if (index == 0)
-                return -ENODEV;
-
-        return set_option(fd, SOL_SOCKET, SO_BINDTOIFINDEX, (int) index);
 }
 
 static int apply_settings(int fd, const SocketSettings *s, int family) {
@@ -40,8 +30,8 @@ static int apply_settings(int fd, const SocketSettings *s, int family) {
                         return r;
         }
 
-        if (s->interface) {
-                r = set_interface(fd, s->interface);
+        if (s->interface > 0) {
+                r = set_option(fd, SOL_SOCKET, SO_BINDTOIFINDEX, (int) s->interface);
                 if (r < 0)
                         return r;
         }
@@ -130,6 +120,16 @@ int socket_get_arrival_address(int fd, const Address *bound, Address *ret) {
                 return socket_get_local_address(fd, ret);
 
         *ret = *bound;
+        return 0;
+}
+
+int socket_get_interface_name(int fd, unsigned index, char ret[static IF_NAMESIZE]) {
+        struct ifreq request = { .ifr_ifindex = (int) index };
+
+        if (ioctl(fd, SIOCGIFNAME, &request) < 0)
+                return -errno;
+
+        memcpy(ret, request.ifr_name, IF_NAMESIZE);
         return 0;
 }
 

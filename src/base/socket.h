@@ -13,9 +13,9 @@ typedef struct SocketSettings {
         Address address;        /* port included, 0: the kernel chooses one */
         bool fall_back_to_ipv4; /* listen on 0.0.0.0 if the host has no IPv6: :: is only the default */
         bool ipv6_only;
-        const char *interface; /* NULL: any */
-        int backlog;           /* -1: the kernel's maximum */
-        bool no_delay;         /* accepted connections inherit this and keep_alive */
+        unsigned interface; /* its index; 0: any */
+        int backlog;        /* -1: the kernel's maximum */
+        bool no_delay;      /* accepted connections inherit this and keep_alive */
         bool keep_alive;
         uint32_t defer_accept; /* seconds, 0: off */
         uint32_t fast_open;    /* queue length, 0: off */
@@ -36,6 +36,9 @@ int socket_get_local_address(int fd, Address *ret);
 /* The local address of an accepted connection: the bound address of its listening socket, without a system
  * call unless that is the unspecified address. */
 int socket_get_arrival_address(int fd, const Address *bound, Address *ret);
+
+/* The name of the network interface with this index; any socket will do. Returns -ENODEV if there is none. */
+int socket_get_interface_name(int fd, unsigned index, char ret[static IF_NAMESIZE]);
 
 /* The effective backlog: the kernel lowers the requested one to net.core.somaxconn. */
 int socket_get_backlog(int fd, uint32_t *ret);

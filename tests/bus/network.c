@@ -41,6 +41,12 @@ static bool may_make_networks(void) {
         return geteuid() == 0 && program;
 }
 
+/* nodad: the address is usable at once, without a second of duplicate address detection. */
+static void add_ipv6_addresses(void) {
+        ip(home, "addr replace " TEST_IPV6 "/64 dev " TEST_INTERFACE " nodad");
+        ip(home, "addr replace " TEST_LINK_LOCAL "/64 dev " TEST_INTERFACE " nodad");
+}
+
 /* The process is at home. */
 static void lay_cable(void) {
         g_autofree char *cable = g_strdup_printf("link add " TEST_NEIGHBOUR_INTERFACE
@@ -49,10 +55,8 @@ static void lay_cable(void) {
 
         ip(neighbour, cable);
 
-        /* nodad: the address is usable at once, without a second of duplicate address detection. */
         ip(home, "addr add " TEST_IPV4 "/24 dev " TEST_INTERFACE);
-        ip(home, "addr add " TEST_IPV6 "/64 dev " TEST_INTERFACE " nodad");
-        ip(home, "addr add " TEST_LINK_LOCAL "/64 dev " TEST_INTERFACE " nodad");
+        add_ipv6_addresses();
         ip(neighbour, "addr add " TEST_NEIGHBOUR_IPV4 "/24 dev " TEST_NEIGHBOUR_INTERFACE);
         ip(neighbour, "addr add " TEST_NEIGHBOUR_IPV6 "/64 dev " TEST_NEIGHBOUR_INTERFACE " nodad");
         ip(neighbour, "addr add " TEST_NEIGHBOUR_LINK_LOCAL "/64 dev " TEST_NEIGHBOUR_INTERFACE " nodad");
@@ -86,6 +90,24 @@ bool test_require_private_network(void) {
                 return true;
         g_test_skip("needs root and ip(8)");
         return false;
+}
+
+void test_network_ip(const char *words) {
+        must(home);
+        ip(home, words);
+}
+
+/* Kernels before 6.2 rename only an interface that is down, which then loses its IPv6 addresses. */
+void test_network_rename(const char *from, const char *to) {
+        g_autofree char *down = g_strdup_printf("link set %s down", from),
+                        *name = g_strdup_printf("link set %s name %s", from, to),
+                        *up = g_strdup_printf("link set %s up", to);
+
+        ip(home, down);
+        ip(home, name);
+        ip(home, up);
+        if (streq(to, TEST_INTERFACE))
+                add_ipv6_addresses();
 }
 
 void test_network_visit_neighbour(void) {

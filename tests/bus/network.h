@@ -23,6 +23,10 @@ bool test_require_private_network(void);
 /* The same, but our end is in the network that the process is in, for one that has a machine for itself. */
 bool test_add_neighbour(void);
 
+/* The words of a command of ip(8), run at our end. */
+void test_network_ip(const char *words);
+void test_network_rename(const char *from, const char *to);
+
 /* Everything until the return happens at the other end of the cable: making sockets, above all. */
 void test_network_visit_neighbour(void);
 void test_network_return(void);

@@ -148,6 +148,48 @@ TEST("an address or a scope that the host does not have is refused") {
         }
 }
 
+/* A rule of polkit sees the name of the kernel, by any name that the caller uses for the interface. */
+TEST_IF(test_require_private_network(), "a listener has the name that the kernel uses for its interface") {
+        static const struct {
+                const char *address, *interface, *expected;
+        } cases[] = {
+                { "::", TEST_INTERFACE, TEST_INTERFACE },
+                { "::", "other-name", TEST_INTERFACE },
+                { TEST_LINK_LOCAL "%other-name", "", TEST_INTERFACE },
+                { TEST_LINK_LOCAL "%other-name", TEST_INTERFACE, TEST_INTERFACE },
+                { "::", "lo", "lo" },
+        };
+
+        test_network_ip("link property add dev " TEST_INTERFACE " altname other-name");
+        for (size_t i = 0; i < ELEMENTS(cases); i++) {
+                g_autofree char *listener = *cases[i].interface ? test_listen(f->client, 0, -1,
+                                                                              "localAddress", "s",
+                                                                              cases[i].address, "interface",
+                                                                              "s", cases[i].interface, NULL)
+                                                                : test_listen(f->client, 0, -1,
+                                                                              "localAddress", "s",
+                                                                              cases[i].address, NULL);
+
+                test_assert_text(test_get_string(f->client, listener, "Interface"), cases[i].expected);
+        }
+        test_network_ip("link property del dev " TEST_INTERFACE " altname other-name");
+
+        test_assert_text(test_listen_fails(f->client, NULL, 0, -1, "interface", "s", "lo:1", NULL),
+                         SD_BUS_ERROR_INVALID_ARGS);
+        g_autofree char *any = test_listen(f->client, 0, -1, NULL);
+        test_assert_text(test_get_string(f->client, any, "Interface"), "");
+}
+
+TEST_IF(test_require_private_network(), "a listener keeps its properties when its interface is renamed") {
+        g_autofree char *scoped = test_listen(f->client, 0, -1, "localAddress", "s",
+                                              TEST_LINK_LOCAL "%" TEST_INTERFACE, NULL);
+
+        test_network_rename(TEST_INTERFACE, "renamed0");
+        assert_bound_to(f, scoped, TEST_LINK_LOCAL "%" TEST_INTERFACE);
+        test_assert_text(test_get_string(f->client, scoped, "Interface"), TEST_INTERFACE);
+        test_network_rename("renamed0", TEST_INTERFACE);
+}
+
 /* Two listeners on one port: each sees only what arrives on its interface. */
 TEST_IF(test_require_private_network(), "a listener accepts what arrives on its interface") {
         g_autofree char *outside = test_listen(f->client, 80, -1, "interface", "s", TEST_INTERFACE, NULL);

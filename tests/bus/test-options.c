@@ -284,10 +284,8 @@ TEST("without options, all properties have their defaults") {
                 const char *property;
                 const char *value;
         } texts[] = {
-                { "LocalAddress", "::" },
-                { "BinaryType", "string" },
-                { "Delivery", "signal" },
-                { "Name", "" },
+                { "LocalAddress", "::" }, { "Interface", "" }, { "BinaryType", "string" },
+                { "Delivery", "signal" }, { "Name", "" },
         };
         static const char *const counters[] = { "Accepted", "Delivered", "Refused", "Lost" };
         g_autofree char *owner = test_get_string(f->client, listener, "Owner");

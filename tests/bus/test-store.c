@@ -82,6 +82,23 @@ TEST_HERE("listeners and connections of all deliveries outlive the process") {
         test_assert_text(test_listen(f->client, 0, -1, NULL), TEST_MANAGER_PATH "/listener/5");
 }
 
+TEST_HERE("a listener keeps the name of its interface across a restart") {
+        if (!test_require_private_network())
+                return;
+
+        g_autofree char *scoped = test_listen(f->client, 0, -1, "localAddress", "s",
+                                              TEST_LINK_LOCAL "%" TEST_INTERFACE, NULL);
+        g_autofree char *bound = test_listen(f->client, 0, -1, "interface", "s", TEST_INTERFACE, NULL);
+        test_network_rename(TEST_INTERFACE, "renamed0");
+        stop(f);
+        start(f);
+        test_assert_text(test_get_string(f->client, scoped, "LocalAddress"),
+                         TEST_LINK_LOCAL "%" TEST_INTERFACE);
+        test_assert_text(test_get_string(f->client, scoped, "Interface"), TEST_INTERFACE);
+        test_assert_text(test_get_string(f->client, bound, "Interface"), TEST_INTERFACE);
+        test_network_rename("renamed0", TEST_INTERFACE);
+}
+
 TEST_HERE("acknowledgements are accepted after a restart") {
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_ACKNOWLEDGE, NULL);
         _cleanup_close_ int peer = test_connect("::1", test_get_port(f->client, listener));

@@ -101,7 +101,8 @@ static char *print_string(TestClient *client, const char *listener, const char *
 }
 
 Seen seen_look(TestClient *client, const char *listener) {
-        static const char *const strings[] = { "LocalAddress", "BinaryType", "Delivery", "Name", "Owner" };
+        static const char *const strings[] = { "LocalAddress", "Interface", "BinaryType",
+                                               "Delivery",     "Name",      "Owner" };
         static const char *const numbers[] = { "LocalPort", "Backlog", "OwnerUID", "Accepted",
                                                "Delivered", "Refused", "Lost" };
         static const char *const booleans[] = { "Persistent", "Paused" };

@@ -101,6 +101,37 @@ MACHINE_TEST("a rule sees the details") {
                                  "my shop", NULL));
 }
 
+/* A rule that forbids an interface must not be passed by another name of it. */
+MACHINE_TEST("a rule sees the name that the kernel uses for an interface") {
+        static const struct {
+                const char *address, *interface;
+        } cases[] = { { "::", "other-name" }, { "fe80::77%other-name", "" } };
+
+        machine_set_rule("polkit.addRule(function(action, subject) {"
+                         "  if (action.id == 'org.example.TCPServerSocket.listen' &&"
+                         "      action.lookup('interface') == 'lo')"
+                         "    return polkit.Result.NO;"
+                         "});");
+        g_free(machine_run("ip", "link", "property", "add", "dev", "lo", "altname", "other-name"));
+        g_free(machine_run("ip", "address", "add", "fe80::77/64", "dev", "lo", "nodad"));
+        for (size_t i = 0; i < ELEMENTS(cases); i++) {
+                g_autofree char *error = *cases[i].interface ? test_listen_fails(m->user, NULL, 0, -1,
+                                                                                 "localAddress", "s",
+                                                                                 cases[i].address,
+                                                                                 "interface", "s",
+                                                                                 cases[i].interface, NULL)
+                                                             : test_listen_fails(m->user, NULL, 0, -1,
+                                                                                 "localAddress", "s",
+                                                                                 cases[i].address, NULL);
+
+                g_assert_cmpstr(error, ==, SD_BUS_ERROR_ACCESS_DENIED);
+        }
+        g_free(test_listen_fails(m->user, NULL, 0, -1, "interface", "s", "lo:1", NULL));
+        assert_listens(m->user, 0);
+        g_free(machine_run("ip", "address", "del", "fe80::77/64", "dev", "lo"));
+        g_free(machine_run("ip", "link", "property", "del", "dev", "lo", "altname", "other-name"));
+}
+
 MACHINE_TEST("only managers may use listeners of other users") {
         g_autoptr(TestClient) web = machine_client_new(m, MACHINE_WEB_USER);
 

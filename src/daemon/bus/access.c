@@ -89,7 +89,7 @@ void access_need_manage(Call *call, CallNeed *need, Access access, const char *m
                                  sd_bus_message_get_allow_interactive_authorization(call->message) > 0;
         (void) snprintf(need->port, sizeof(need->port), "%u", address_get_port(&l->address));
         polkit_question_add(&need->question, "port", need->port);
-        polkit_question_add(&need->question, "address", address_format(&l->address, need->address));
+        polkit_question_add(&need->question, "address", listener_format_address(l, need->address));
         /* A copy, because the listener may be closed before the question is sent. */
         (void) snprintf(need->name, sizeof(need->name), "%s", l->options->name);
         polkit_question_add(&need->question, "name", need->name);

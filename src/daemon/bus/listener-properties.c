@@ -24,9 +24,8 @@ static int property_get_address(sd_bus *bus,
                                 void *userdata,
                                 sd_bus_error *error) {
         char address[ADDRESS_STRING_MAX];
-        Listener *l = userdata;
 
-        return sd_bus_message_append_basic(reply, 's', address_format(&l->address, address));
+        return sd_bus_message_append_basic(reply, 's', listener_format_address(userdata, address));
 }
 
 static int property_get_port(sd_bus *bus,
@@ -56,6 +55,9 @@ static int property_get_option(sd_bus *bus,
                 return sd_bus_message_append_basic(reply, 's', o->binary_type);
         if (streq(property, "Delivery"))
                 return sd_bus_message_append_basic(reply, 's', delivery_kind_to_string(o->delivery));
+
+        if (streq(property, "Interface"))
+                return sd_bus_message_append_basic(reply, 's', o->interface ?: "");
 
         return sd_bus_message_append_basic(reply, 's', o->name);
 }
@@ -243,6 +245,7 @@ static const sd_bus_vtable property_vtable[] = {
 
         SD_BUS_PROPERTY("LocalAddress", "s", property_get_address, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("LocalPort", "q", property_get_port, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("Interface", "s", property_get_option, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Backlog", "u", NULL, offsetof(Listener, backlog), SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("BinaryType", "s", property_get_option, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Delivery", "s", property_get_option, 0, SD_BUS_VTABLE_PROPERTY_CONST),

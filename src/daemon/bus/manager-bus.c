@@ -81,8 +81,7 @@ static int set_listen_error(Call *call, int r, const ListenOptions *o) {
                 return error_set(&call->error, ERROR_ADDRESS_FAMILY_NOT_SUPPORTED, address);
 
         case -ENODEV:
-                return o->interface ? error_set(&call->error, ERROR_NO_SUCH_INTERFACE, o->interface)
-                                    : error_set(&call->error, ERROR_NO_SUCH_SCOPE);
+                return error_set(&call->error, ERROR_NO_SUCH_INTERFACE, o->interface ?: "");
 
         case -EACCES:
         case -EPERM:
@@ -144,7 +143,8 @@ static void need_listen(Call *call, CallNeed *need) {
         need->question.may_ask = sd_bus_message_get_allow_interactive_authorization(call->message) > 0;
         (void) snprintf(need->port, sizeof(need->port), "%i", o->port);
         polkit_question_add(&need->question, "port", need->port);
-        polkit_question_add(&need->question, "address", address_format(&o->address, need->address));
+        polkit_question_add(&need->question, "address",
+                            address_format_on(&o->address, o->interface, need->address));
         polkit_question_add(&need->question, "interface", o->interface ?: "");
         polkit_question_add(&need->question, "delivery", delivery_kind_to_string(o->delivery));
         polkit_question_add(&need->question, "name", o->name);

@@ -220,6 +220,10 @@ int listen_options_read(sd_bus_message *m, ListenOptions **ret, Error *error) {
         if (r < 0)
                 return r;
 
+        r = listen_options_resolve_interface(o, error);
+        if (r < 0)
+                return r;
+
         r = listen_options_finish(o, error);
         if (r < 0)
                 return r;

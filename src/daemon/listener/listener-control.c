@@ -91,6 +91,18 @@ static const DeliveryEvents delivery_events = {
         .count_siblings = on_count_siblings,
 };
 
+/* The caller may have waited for a password since the interface was looked up. */
+static int listener_check_interface(const Listener *l, const ListenOptions *o) {
+        char name[IF_NAMESIZE];
+        int r;
+
+        if (o->interface_index == 0)
+                return 0;
+
+        r = socket_get_interface_name(l->fd, o->interface_index, name);
+        return r < 0 || streq(name, o->interface) ? r : -ENODEV;
+}
+
 static int listener_open(Listener *l, const ListenOptions *o) {
         LogFields fields = { .has_owner_uid = true, .owner_uid = l->uid };
         int r;
@@ -99,7 +111,7 @@ static int listener_open(Listener *l, const ListenOptions *o) {
                         .address = o->address,
                         .fall_back_to_ipv4 = !o->address_given,
                         .ipv6_only = o->ipv6_only,
-                        .interface = o->interface,
+                        .interface = o->interface_index,
                         .backlog = o->backlog,
                         .no_delay = o->no_delay,
                         .keep_alive = o->keep_alive,
@@ -108,6 +120,8 @@ static int listener_open(Listener *l, const ListenOptions *o) {
         });
         if (l->fd < 0)
                 return l->fd;
+        if (descriptor_is_in_reserve(l->fd))
+                return -EMFILE;
 
         r = socket_set_owner(l->fd, l->uid);
         if (r < 0) {
@@ -118,7 +132,7 @@ static int listener_open(Listener *l, const ListenOptions *o) {
                 return r;
         }
 
-        return descriptor_is_in_reserve(l->fd) ? -EMFILE : 0;
+        return listener_check_interface(l, o);
 }
 
 DEFINE_CLEANUP(Listener, listener_free)

@@ -58,6 +58,10 @@ void listener_set_announced(Listener *l) {
         listener_save_state(l);
 }
 
+const char *listener_format_address(const Listener *l, char buffer[static ADDRESS_STRING_MAX]) {
+        return address_format_on(&l->address, l->options->interface, buffer);
+}
+
 LogFields listener_log_fields(const Listener *l) {
         return (LogFields) {
                 .listener = l->path,

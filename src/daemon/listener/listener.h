@@ -147,6 +147,9 @@ void listener_save_owner(Listener *l, const char *name);
 /* Listen has been answered. */
 void listener_set_announced(Listener *l);
 
+/* The bound address, as it was when the listener was created: its interface may have another name by now. */
+const char *listener_format_address(const Listener *l, char buffer[static ADDRESS_STRING_MAX]);
+
 LogFields listener_log_fields(const Listener *l);
 
 void listener_raise(Listener *l,

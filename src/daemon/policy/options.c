@@ -83,7 +83,8 @@ static int set_local_address(ListenOptions *o, OptionValue v, Error *error) {
 static int set_interface(ListenOptions *o, OptionValue v, Error *error) {
         size_t length = strlen(v.s);
 
-        if (length == 0 || length >= IF_NAMESIZE || strchr(v.s, '/') || !text_is_printable(v.s))
+        /* SIOCGIFINDEX ignores what follows a colon, so that "lo:1" would name "lo". */
+        if (length == 0 || length >= IF_NAMESIZE || strpbrk(v.s, "/:") || !text_is_printable(v.s))
                 return error_set(error, ERROR_INVALID_INTERFACE, IF_NAMESIZE - 1);
 
         return copy_string(&o->interface, v.s);
@@ -254,26 +255,29 @@ ListenOptions *listen_options_free(ListenOptions *o) {
         return NULL;
 }
 
-static int check_interface(ListenOptions *o, Error *error) {
-        unsigned index;
+int listen_options_resolve_interface(ListenOptions *o, Error *error) {
+        uint32_t scope = address_is_link_local(&o->address) ? o->address.in6.sin6_scope_id : 0;
+        char name[IF_NAMESIZE];
 
-        if (!address_is_link_local(&o->address))
+        o->interface_index = o->interface ? if_nametoindex(o->interface) : scope;
+        if (o->interface && o->interface_index == 0)
+                return error_set(error, ERROR_NO_SUCH_INTERFACE, o->interface);
+        if (scope != 0 && scope != o->interface_index)
+                return error_set(error, ERROR_INTERFACE_CONTRADICTS_SCOPE);
+        if (address_is_link_local(&o->address)) {
+                if (o->interface_index == 0)
+                        return error_set(error, ERROR_MISSING_SCOPE);
+                o->address.in6.sin6_scope_id = o->interface_index;
+        }
+        if (o->interface_index == 0)
                 return 0;
 
-        if (o->interface) {
-                index = if_nametoindex(o->interface);
-                if (index == 0)
-                        return error_set(error, ERROR_NO_SUCH_INTERFACE, o->interface);
-                if (o->address.in6.sin6_scope_id == 0)
-                        o->address.in6.sin6_scope_id = index;
-                if (o->address.in6.sin6_scope_id != index)
-                        return error_set(error, ERROR_INTERFACE_CONTRADICTS_SCOPE);
-        }
+        if (!if_indextoname(o->interface_index, name))
+                return o->interface ? error_set(error, ERROR_NO_SUCH_INTERFACE, o->interface)
+                                    : error_set(error, ERROR_NO_SUCH_SCOPE);
 
-        if (o->address.in6.sin6_scope_id == 0)
-                return error_set(error, ERROR_MISSING_SCOPE);
-
-        return 0;
+        free(TAKE_PTR(o->interface));
+        return copy_string(&o->interface, name);
 }
 
 /* Options that the service cannot implement for a delivery are refused: where the client calls accept(), the
@@ -309,10 +313,6 @@ int listen_options_finish(ListenOptions *o, Error *error) {
 
         if (o->ipv6_only && o->address.sa.sa_family == AF_INET)
                 return error_set(error, ERROR_IPV6_ONLY_CONTRADICTS_ADDRESS);
-
-        r = check_interface(o, error);
-        if (r < 0)
-                return r;
 
         r = set_default(&o->binary_type, "string");
         if (r < 0)

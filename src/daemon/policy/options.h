@@ -40,7 +40,8 @@ typedef struct ListenOptions {
         Address address;
         bool address_given;
         bool ipv6_only;
-        char *interface;
+        char *interface;          /* with a scope in the address, that of the scope; NULL: any */
+        unsigned interface_index; /* 0: any */
         DeliveryKind delivery;
         char *handler;          /* NULL unless the delivery is DELIVERY_CALL */
         uint32_t channel_batch; /* connections in a packet; 0: not a channel */
@@ -90,5 +91,9 @@ const char *option_get_signature(const char *key);
 
 /* Copies the value. */
 int listen_options_set(ListenOptions *options, const char *key, OptionValue value, Error *error);
+
+/* Looks up the network interface: from now on the index tells which one it is, and the name is the kernel's,
+ * also for an alternative name. Call it before listen_options_finish(). */
+int listen_options_resolve_interface(ListenOptions *options, Error *error);
 
 int listen_options_finish(ListenOptions *options, Error *error);

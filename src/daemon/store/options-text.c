@@ -33,6 +33,8 @@ int options_text_write(const ListenOptions *o, char **ret, size_t *ret_size) {
 
         (void) fprintf(f, "delivery=%s\nbinaryType=%s\nname=%s\n", delivery_kind_to_string(o->delivery),
                        o->binary_type, o->name);
+        if (o->interface)
+                (void) fprintf(f, "interface=%s\n", o->interface);
         if (o->handler)
                 (void) fprintf(f, "handler=%s\n", o->handler);
         write_boolean(f, "acknowledge", o->acknowledge);
