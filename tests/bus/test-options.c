@@ -300,6 +300,7 @@ TEST("without options, all properties have their defaults") {
         g_assert_false(test_get_bool(f->client, listener, "Paused"));
         g_assert_false(test_get_bool(f->client, listener, "Persistent"));
         g_assert_cmpuint(test_get_u64(f->client, listener, "OwnerUID"), ==, geteuid());
+        g_assert_cmpuint(test_get_u64(f->client, listener, "OwnerPID"), ==, getpid());
         g_assert_cmpstr(owner, ==, test_client_name(f->client));
 
         g_autoptr(TestAccepted) accepted = accept_one(f, listener);

@@ -112,6 +112,17 @@ TEST_HERE("acknowledgements are accepted after a restart") {
                                        UINT64_C(1)));
 }
 
+TEST_HERE("the process of an owner is known after a restart, and for its next listener") {
+        g_autofree char *before = test_listen(f->client, 0, -1, NULL);
+
+        g_assert_cmpuint(test_get_u64(f->client, before, "OwnerPID"), ==, getpid());
+        stop(f);
+        start(f);
+        g_autofree char *after = test_listen(f->client, 0, -1, NULL);
+        g_assert_cmpuint(test_get_u64(f->client, before, "OwnerPID"), ==, getpid());
+        g_assert_cmpuint(test_get_u64(f->client, after, "OwnerPID"), ==, getpid());
+}
+
 static int on_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         StoreFixture *f = userdata;
         const char *name, *before, *after;

@@ -46,6 +46,7 @@ typedef struct Summary {
         uint64_t id, serial;
         Address peer;
         uid_t uid;
+        uint32_t pid;
 } Summary;
 
 static int descriptor;
@@ -136,6 +137,7 @@ static void put_listener(World *w, FuzzInput *input, bool all) {
         data.packet.id = id;
         data.packet.listener.slot = slot;
         data.packet.listener.uid = slot;
+        data.packet.listener.pid = id;
         memcpy(data.bytes + STATE_PACKET_SIZE(listener), text, length);
         if (n_fds & 4)
                 w->table->slots[slot].id = id;
@@ -327,6 +329,7 @@ static int run_process(bool keeps, Summary *summaries) {
                         summaries[i].serial = f->serial;
                         memcpy(&summaries[i].peer, &f->peer, sizeof(f->peer));
                         summaries[i].uid = f->uid;
+                        summaries[i].pid = f->pid;
                 }
                 keeper_listen();
                 if (keeps)

@@ -93,14 +93,15 @@ static sd_bus_message *new_reply(sd_bus_message *call, BusAnswer answer) {
         return m;
 }
 
-static int append_uid(sd_bus_message *reply, sd_bus_message *call) {
+static int append_credentials(sd_bus_message *reply, sd_bus_message *call) {
         static const uint32_t uids[BUS_CLIENTS] = { 0, 1000, 1000, 1001 };
         const char *name;
 
         fuzz_assert(sd_bus_message_rewind(call, true) >= 0);
         fuzz_assert(sd_bus_message_read(call, "s", &name) > 0);
         int client = find_client(name);
-        return sd_bus_message_append(reply, "u", client >= 0 ? uids[client] : 4711);
+        return sd_bus_message_append(reply, "a{sv}", 3, "ProcessID", "u", UINT32_C(42), "UnixUserID", "u",
+                                     client >= 0 ? uids[client] : 4711, "LinuxSecurityLabel", "ay", 1, 0);
 }
 
 static int append_statistics(sd_bus_message *reply, uint32_t unread) {
@@ -117,8 +118,8 @@ static void answer_driver(PrivateBus *b, sd_bus_message *call, BusAnswer answer)
                 ;
         else if (answer == BUS_ANSWER_MALFORMED)
                 fuzz_assert(sd_bus_message_append(m, "ay", 1, 0x2a) >= 0);
-        else if (streq(member, "GetConnectionUnixUser"))
-                fuzz_assert(append_uid(m, call) >= 0);
+        else if (streq(member, "GetConnectionCredentials"))
+                fuzz_assert(append_credentials(m, call) >= 0);
         else if (streq(member, "RequestName") || streq(member, "ReleaseName"))
                 fuzz_assert(sd_bus_message_append(m, "u", 1) >= 0);
         else if (streq(member, "Hello"))

@@ -103,8 +103,8 @@ static char *print_string(TestClient *client, const char *listener, const char *
 Seen seen_look(TestClient *client, const char *listener) {
         static const char *const strings[] = { "LocalAddress", "Interface", "BinaryType",
                                                "Delivery",     "Name",      "Owner" };
-        static const char *const numbers[] = { "LocalPort", "Backlog", "OwnerUID", "Accepted",
-                                               "Delivered", "Refused", "Lost" };
+        static const char *const numbers[] = { "LocalPort", "Backlog",   "OwnerUID", "OwnerPID",
+                                               "Accepted",  "Delivered", "Refused",  "Lost" };
         static const char *const booleans[] = { "Persistent", "Paused" };
         GString *text = g_string_new(NULL);
 

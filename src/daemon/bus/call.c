@@ -306,7 +306,7 @@ static int on_support_late(sd_event_source *source, uint64_t usec, void *userdat
 
 static int on_identity(sd_bus_message *answer, void *userdata, sd_bus_error *ret_error) {
         _cleanup_call_ Call *call = userdata;
-        uint32_t uid;
+        BusCredentials credentials;
         int r;
 
         call_dequeue(call);
@@ -314,9 +314,7 @@ static int on_identity(sd_bus_message *answer, void *userdata, sd_bus_error *ret
         assert(call->client->n_calls > 0);
         call->client->n_calls--;
 
-        r = -EACCES;
-        if (!sd_bus_message_is_method_error(answer, NULL) && bus_driver_is_sender(answer))
-                r = sd_bus_message_read_basic(answer, 'u', &uid);
+        r = bus_driver_read_credentials(answer, &credentials);
         if (r < 0) {
                 if (!call->client->identified && call->client->n_calls == 0)
                         manager_remove_client(call->manager, call->client);
@@ -325,7 +323,7 @@ static int on_identity(sd_bus_message *answer, void *userdata, sd_bus_error *ret
                 return 0;
         }
 
-        r = manager_identify_client(call->manager, call->client, uid);
+        r = manager_identify_client(call->manager, call->client, &credentials);
         if (r < 0) {
                 (void) call_reply_error(call, r);
                 return 0;
@@ -343,8 +341,7 @@ static int call_identify(Call *call) {
         if (call->client->n_calls >= call->manager->limits.pending_requests_per_user)
                 return call_set_too_many_error(call);
 
-        r = bus_driver_call(queue->bus, &call->slot, "org.freedesktop.DBus", "GetConnectionUnixUser",
-                            call->client->name, on_identity, call);
+        r = bus_driver_ask_credentials(queue->bus, &call->slot, call->client->name, on_identity, call);
         if (r < 0)
                 return r;
 

@@ -71,7 +71,7 @@ struct Call {
         Error error;
 
         bool is_queued;
-        sd_bus_slot *slot;      /* the question for the caller's uid */
+        sd_bus_slot *slot;      /* the question for the caller's credentials */
         Waiter waiter;          /* for the answer whether the caller takes descriptors */
         sd_event_source *timer; /* limits that wait */
         PolkitQuery *query;     /* the question to polkit */

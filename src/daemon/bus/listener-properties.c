@@ -252,6 +252,7 @@ static const sd_bus_vtable property_vtable[] = {
         SD_BUS_PROPERTY("Name", "s", property_get_option, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Persistent", "b", property_get_option, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("OwnerUID", "u", NULL, offsetof(Listener, uid), SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("OwnerPID", "u", NULL, offsetof(Listener, pid), SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Owner", "s", property_get_owner, 0, 0),
         SD_BUS_PROPERTY("Paused", "b", property_get_paused, 0, 0),
         SD_BUS_PROPERTY("Accepted", "t", NULL, offsetof(Listener, accepted), 0),

@@ -15,7 +15,7 @@ int listener_properties_add(sd_bus *bus, CallQueue *calls, sd_bus_object_find_t 
 int listener_properties_intercept(CallQueue *calls, sd_bus_message *m);
 
 /* The maximum size of one listener in a list, without its name, in bytes. */
-#define LISTENER_PROPERTIES_SIZE UINT64_C(624)
+#define LISTENER_PROPERTIES_SIZE UINT64_C(648)
 
 /* Appends all properties, "a{sv}". */
 int listener_properties_append(sd_bus *bus, sd_bus_message *m, Listener *l);

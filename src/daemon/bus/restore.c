@@ -42,26 +42,23 @@ static void restore_check_done(Restore *restore) {
                 restore->done(0, restore->userdata);
 }
 
-/* Returns whether the owner is on the bus. Any error but NameHasNoOwner is reported, because the owner would
- * lose its listeners if it were taken for gone. */
-static int owner_is_there(sd_bus_message *answer, const Client *client) {
+/* Returns whether the owner is on the bus, and its credentials. Any error but NameHasNoOwner is reported,
+ * because the owner would lose its listeners if it were taken for gone. */
+static int owner_is_there(sd_bus_message *answer, const Client *client, BusCredentials *ret) {
         Listener *l;
-        uint32_t uid;
         int r;
 
         if (!bus_driver_is_sender(answer))
                 return -EIO;
         if (sd_bus_message_is_method_error(answer, SD_BUS_ERROR_NAME_HAS_NO_OWNER))
                 return false;
-        if (sd_bus_message_is_method_error(answer, NULL))
-                return -EIO;
 
-        r = sd_bus_message_read_basic(answer, 'u', &uid);
+        r = bus_driver_read_credentials(answer, ret);
         if (r < 0)
                 return r;
 
         TAILQ_FOREACH(l, &client->listeners, owner_link)
-                if (l->uid != uid)
+                if (l->uid != ret->uid)
                         return false;
 
         /* All its listeners may be closed by now. */
@@ -71,19 +68,20 @@ static int owner_is_there(sd_bus_message *answer, const Client *client) {
 static int on_owner(sd_bus_message *answer, void *userdata, sd_bus_error *error) {
         Question *question = userdata;
         Restore *restore = question->restore;
+        BusCredentials credentials;
         Client *client;
         int r = 0;
 
         /* NULL: it has left in the meantime. */
         client = manager_find_client(restore->manager, question->name);
         if (client)
-                r = owner_is_there(answer, client);
+                r = owner_is_there(answer, client, &credentials);
         if (client && r == 0) {
                 log_debug("%s has left the bus", question->name);
                 manager_remove_client(restore->manager, client);
         }
         if (r > 0)
-                r = manager_identify_client(restore->manager, client, TAILQ_FIRST(&client->listeners)->uid);
+                r = manager_identify_client(restore->manager, client, &credentials);
         if (r < 0) {
                 /* systemd starts the service again, which retries. */
                 log_error("Failed to find out whether %s is still on the bus: %s", question->name,
@@ -111,8 +109,7 @@ static int restore_ask(Restore *restore, const char *name) {
         if (!question->name)
                 return -ENOMEM;
 
-        return bus_driver_call(restore->bus, &question->slot, "org.freedesktop.DBus", "GetConnectionUnixUser",
-                               name, on_owner, question);
+        return bus_driver_ask_credentials(restore->bus, &question->slot, name, on_owner, question);
 }
 
 static int restore_owners(Restore *restore) {

@@ -5,6 +5,7 @@
 #include "base/macros.h"
 #include "daemon/core/client.h"
 #include "daemon/listener/listener-control.h"
+#include "daemon/outbox/bus-driver.h"
 #include "daemon/outbox/outbox.h"
 #include "daemon/policy/options.h"
 
@@ -27,17 +28,21 @@ int client_new(const char *name, Client **ret) {
         return 0;
 }
 
-int client_identify(Client *client, uid_t uid, Traffic *traffic, uint32_t descriptors_max) {
+int client_identify(Client *client,
+                    const BusCredentials *credentials,
+                    Traffic *traffic,
+                    uint32_t descriptors_max) {
         int r;
 
         if (client->identified)
                 return 0;
 
-        r = outbox_new(traffic, client->name, uid, descriptors_max, &client->outbox);
+        r = outbox_new(traffic, client->name, credentials->uid, descriptors_max, &client->outbox);
         if (r < 0)
                 return r;
 
-        client->uid = uid;
+        client->uid = credentials->uid;
+        client->pid = credentials->pid;
         client->identified = true;
         return 0;
 }

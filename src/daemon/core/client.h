@@ -10,6 +10,7 @@
 
 #include "base/hash.h"
 
+typedef struct BusCredentials BusCredentials;
 typedef struct Client Client;
 typedef struct Listener Listener;
 typedef struct Outbox Outbox;
@@ -19,6 +20,7 @@ struct Client {
         char *name;
         bool identified;
         uid_t uid;        /* valid if identified */
+        uint32_t pid;     /* of the process that connected to the bus; 0: unknown */
         uint32_t n_calls; /* calls that wait until it is identified */
         Outbox *outbox;   /* valid if identified */
         TAILQ_HEAD(, Listener) listeners;
@@ -27,8 +29,11 @@ struct Client {
 
 int client_new(const char *name, Client **ret);
 
-/* Sets the uid that the bus has reported. */
-int client_identify(Client *client, uid_t uid, Traffic *traffic, uint32_t descriptors_max);
+/* Sets the credentials that the bus has reported. */
+int client_identify(Client *client,
+                    const BusCredentials *credentials,
+                    Traffic *traffic,
+                    uint32_t descriptors_max);
 
 /* Closes its listeners, but persistent ones, which then have no owner. */
 Client *client_free(Client *client);

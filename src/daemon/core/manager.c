@@ -139,8 +139,8 @@ int manager_acquire_client(Manager *m, const char *name, Client **ret) {
         return 0;
 }
 
-int manager_identify_client(Manager *m, Client *client, uid_t uid) {
-        return client_identify(client, uid, &m->traffic, m->limits.unacknowledged_per_client);
+int manager_identify_client(Manager *m, Client *client, const BusCredentials *credentials) {
+        return client_identify(client, credentials, &m->traffic, m->limits.unacknowledged_per_client);
 }
 
 void manager_remove_client(Manager *m, Client *client) {
@@ -187,8 +187,8 @@ int manager_listen(Manager *m, Client *client, ListenOptions *options, Listener 
         if (m->store)
                 store_set_last_id(m->store, m->last_id + 1);
 
-        r = listener_new(m->event, m->last_id + 1, client->uid, options, m->store, m->events, m->userdata,
-                         &l);
+        r = listener_new(m->event, m->last_id + 1, client->uid, client->pid, options, m->store, m->events,
+                         m->userdata, &l);
         if (r < 0) {
                 user_discharge(&charge);
                 return r;

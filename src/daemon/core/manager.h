@@ -11,6 +11,7 @@
 #include "daemon/policy/settings.h"
 #include "daemon/policy/user.h"
 
+typedef struct BusCredentials BusCredentials;
 typedef struct Client Client;
 typedef struct ListenOptions ListenOptions;
 typedef struct Manager Manager;
@@ -85,7 +86,7 @@ Listener *manager_find_listener(Manager *m, uint64_t id);
 
 /* Finds the client, or adds one that is not identified yet. */
 int manager_acquire_client(Manager *m, const char *name, Client **ret);
-int manager_identify_client(Manager *m, Client *client, uid_t uid);
+int manager_identify_client(Manager *m, Client *client, const BusCredentials *credentials);
 
 void manager_remove_client(Manager *m, Client *client);
 

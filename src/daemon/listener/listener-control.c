@@ -140,6 +140,7 @@ DEFINE_CLEANUP(Listener, listener_free)
 static int listener_make(sd_event *event,
                          uint64_t id,
                          uid_t uid,
+                         uint32_t pid,
                          const ListenOptions *options,
                          const ListenerEvents *events,
                          void *userdata,
@@ -155,6 +156,7 @@ static int listener_make(sd_event *event,
 
         l->id = id;
         l->uid = uid;
+        l->pid = pid;
         l->fd = -EBADF;
         l->events = events;
         l->userdata = userdata;
@@ -211,6 +213,7 @@ static int listener_set_up(Listener *l, const ListenOptions *o) {
 int listener_new(sd_event *event,
                  uint64_t id,
                  uid_t uid,
+                 uint32_t pid,
                  ListenOptions *options,
                  Store *store,
                  const ListenerEvents *events,
@@ -219,7 +222,7 @@ int listener_new(sd_event *event,
         _cleanup_(listener_freep) Listener *l = NULL;
         int r;
 
-        r = listener_make(event, id, uid, options, events, userdata, &l);
+        r = listener_make(event, id, uid, pid, options, events, userdata, &l);
         if (r < 0)
                 return r;
 
@@ -234,7 +237,7 @@ int listener_new(sd_event *event,
         l->state = LISTENER_UNANNOUNCED;
         if (store) {
                 l->store = store;
-                r = store_save_listener(store, id, uid, l->fd, options, &l->slot, &l->saved);
+                r = store_save_listener(store, id, uid, pid, l->fd, options, &l->slot, &l->saved);
                 if (r < 0) {
                         LogFields fields = listener_log_fields(l);
 
@@ -259,7 +262,7 @@ int listener_restore(sd_event *event,
         _cleanup_(listener_freep) Listener *l = NULL;
         int r;
 
-        r = listener_make(event, found->id, found->uid, found->options, events, userdata, &l);
+        r = listener_make(event, found->id, found->uid, found->pid, found->options, events, userdata, &l);
         if (r < 0)
                 return r;
 

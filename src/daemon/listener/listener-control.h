@@ -18,6 +18,7 @@ typedef struct sd_bus_message sd_bus_message;
 int listener_new(sd_event *event,
                  uint64_t id,
                  uid_t uid,
+                 uint32_t pid,
                  ListenOptions *options,
                  Store *store,
                  const ListenerEvents *events,

@@ -90,6 +90,7 @@ struct Listener {
         uint64_t id;
         char *path;
         uid_t uid;
+        uint32_t pid; /* of the process that called Listen; 0: unknown */
         ListenOptions *options;
         Address address; /* as bound */
         uint32_t backlog;

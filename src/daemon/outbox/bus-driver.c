@@ -23,6 +23,14 @@ int bus_driver_call(sd_bus *bus,
                                         userdata, name ? "s" : NULL, name);
 }
 
+int bus_driver_ask_credentials(sd_bus *bus,
+                               sd_bus_slot **ret,
+                               const char *client,
+                               sd_bus_message_handler_t handler,
+                               void *userdata) {
+        return bus_driver_call(bus, ret, DRIVER, "GetConnectionCredentials", client, handler, userdata);
+}
+
 int bus_driver_ask_waiting(sd_bus *bus,
                            sd_bus_slot **ret,
                            const char *client,
@@ -82,42 +90,78 @@ static int enter_value(sd_bus_message *m, const char *key, const char *type) {
         return r;
 }
 
-/* In one pass, because each key costs the service as much as a system call. */
+/* A key of a dictionary, and the place for its value, of type u. */
+typedef struct Number {
+        const char *key;
+        uint32_t *value;
+} Number;
+
+/* Reads some keys of a dictionary, in one pass, because each key costs the service as much as a system call.
+ * Returns how many it has. */
+static int read_numbers(sd_bus_message *m, const Number *numbers, unsigned n) {
+        unsigned n_found = 0;
+        int r;
+
+        r = sd_bus_message_enter_container(m, 'a', "{sv}");
+        if (r < 0)
+                return r;
+
+        while (n_found < n && (r = sd_bus_message_enter_container(m, 'e', "sv")) > 0) {
+                uint32_t *value = NULL;
+                const char *key;
+
+                r = sd_bus_message_read_basic(m, 's', &key);
+                if (r < 0)
+                        return r;
+
+                for (unsigned i = 0; i < n; i++)
+                        if (streq(key, numbers[i].key))
+                                value = numbers[i].value;
+
+                r = value ? sd_bus_message_read(m, "v", "u", value) : sd_bus_message_skip(m, "v");
+                if (r >= 0)
+                        r = sd_bus_message_exit_container(m);
+                if (r < 0)
+                        return r;
+                n_found += value != NULL;
+        }
+
+        return r < 0 ? r : (int) n_found;
+}
+
+int bus_driver_read_credentials(sd_bus_message *answer, BusCredentials *ret) {
+        BusCredentials credentials = { .uid = UINT32_MAX };
+        const Number numbers[] = { { "UnixUserID", &credentials.uid }, { "ProcessID", &credentials.pid } };
+        int r;
+
+        if (!bus_driver_is_sender(answer) || sd_bus_message_is_method_error(answer, NULL))
+                return -EIO;
+
+        r = read_numbers(answer, numbers, ELEMENTS(numbers));
+        if (r < 0)
+                return r;
+        if (credentials.uid == UINT32_MAX) /* no valid uid */
+                return -ENODATA;
+
+        *ret = credentials;
+        return 0;
+}
+
 int bus_driver_read_waiting(sd_bus_message *answer, BusWaiting *ret) {
         BusWaiting waiting;
-        unsigned n = 0;
+        const Number numbers[] = { { "OutgoingBytes", &waiting.bytes },
+                                   { "OutgoingFDs", &waiting.descriptors } };
         int r;
 
         r = check_answer(answer);
         if (r < 0)
                 return r;
 
-        r = sd_bus_message_enter_container(answer, 'a', "{sv}");
+        r = read_numbers(answer, numbers, ELEMENTS(numbers));
         if (r < 0)
                 return r;
-
-        while (n < 2 && (r = sd_bus_message_enter_container(answer, 'e', "sv")) > 0) {
-                uint32_t *value = NULL;
-                const char *key;
-
-                r = sd_bus_message_read_basic(answer, 's', &key);
-                if (r < 0)
-                        return r;
-
-                if (streq(key, "OutgoingBytes"))
-                        value = &waiting.bytes;
-                else if (streq(key, "OutgoingFDs"))
-                        value = &waiting.descriptors;
-
-                r = value ? sd_bus_message_read(answer, "v", "u", value) : sd_bus_message_skip(answer, "v");
-                if (r >= 0)
-                        r = sd_bus_message_exit_container(answer);
-                if (r < 0)
-                        return r;
-                n += value != NULL;
-        }
-        if (n < 2)
-                return r < 0 ? r : -EOPNOTSUPP;
+        if ((unsigned) r < ELEMENTS(numbers))
+                return -EOPNOTSUPP;
 
         *ret = waiting;
         return 0;

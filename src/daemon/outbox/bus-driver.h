@@ -13,6 +13,12 @@ typedef struct BusWaiting {
         uint32_t descriptors;
 } BusWaiting;
 
+/* The process that connected to the bus, as the kernel reported it then. */
+typedef struct BusCredentials {
+        uint32_t uid;
+        uint32_t pid; /* 0: the bus does not know it */
+} BusCredentials;
+
 /* Whether the message comes from the bus itself. Any client can send signals to the service, and sd-bus
  * creates the answers to calls when the connection is lost. */
 bool bus_driver_is_sender(sd_bus_message *m);
@@ -25,6 +31,16 @@ int bus_driver_call(sd_bus *bus,
                     const char *name,
                     sd_bus_message_handler_t handler,
                     void *userdata);
+
+/* Asks for the credentials of a client. */
+int bus_driver_ask_credentials(sd_bus *bus,
+                               sd_bus_slot **ret,
+                               const char *client,
+                               sd_bus_message_handler_t handler,
+                               void *userdata);
+
+/* Reads the answer. Returns a negative errno without a uid. */
+int bus_driver_read_credentials(sd_bus_message *answer, BusCredentials *ret);
 
 /* Asks dbus-daemon how much waits for a client. It counts each message until it has been written to the
  * socket of the client. It handles messages in order: all that was sent before is counted. */

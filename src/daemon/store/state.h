@@ -23,7 +23,7 @@
 #include "base/address.h"
 
 #define STATE_MAGIC "TCPServerSocket"
-#define STATE_VERSION UINT32_C(3)
+#define STATE_VERSION UINT32_C(4)
 
 /* No process reaches these numbers of listeners and connections, so that the next one can be added to any. */
 #define STATE_NUMBER_MAX (UINT64_MAX / 2)
@@ -94,6 +94,7 @@ typedef struct StatePacket {
                 struct {
                         uint32_t slot;
                         uint32_t uid;
+                        uint32_t pid; /* of the process that called Listen; 0: unknown */
                 } listener;
                 struct {
                         uint64_t reserved;

@@ -54,6 +54,7 @@ static int read_listener(StateTable *table, const StatePacket *packet, StoreFoun
         }
 
         found->uid = packet->listener.uid;
+        found->pid = packet->listener.pid;
         found->slot = slot;
         return true;
 }

@@ -22,6 +22,7 @@ typedef struct StoreFound {
         uint64_t serial; /* of a connection */
         Address peer;
         uid_t uid; /* from here: of a listener */
+        uint32_t pid;
         ListenOptions *options;
         StateSlot *slot;
         StateSlot state; /* a checked copy of the slot */

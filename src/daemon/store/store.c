@@ -335,6 +335,7 @@ static void store_return_slot(Store *s, uint32_t slot) {
 static int store_put_listener(Store *s,
                               uint64_t id,
                               uid_t uid,
+                              uint32_t pid,
                               uint32_t slot,
                               int fd,
                               const ListenOptions *options,
@@ -358,6 +359,7 @@ static int store_put_listener(Store *s,
         packet->id = id;
         packet->listener.slot = slot;
         packet->listener.uid = uid;
+        packet->listener.pid = pid;
         memcpy((char *) packet + STATE_PACKET_SIZE(listener), text, length);
 
         return spool_put(s->listeners, slot / LISTENERS_PER_QUEUE, &fd, 1, packet, size, ret);
@@ -366,6 +368,7 @@ static int store_put_listener(Store *s,
 int store_save_listener(Store *s,
                         uint64_t id,
                         uid_t uid,
+                        uint32_t pid,
                         int fd,
                         const ListenOptions *options,
                         StateSlot **ret_slot,
@@ -389,7 +392,7 @@ int store_save_listener(Store *s,
         s->table->slots[slot] = (StateSlot) { .flags = STATE_UNANNOUNCED };
         s->table->slots[slot].id = id;
 
-        r = store_put_listener(s, id, uid, slot, fd, options, ret);
+        r = store_put_listener(s, id, uid, pid, slot, fd, options, ret);
         if (r < 0) {
                 s->table->slots[slot].id = 0;
                 store_return_slot(s, slot);

@@ -47,6 +47,7 @@ void store_set_last_id(Store *s, uint64_t id);
 int store_save_listener(Store *s,
                         uint64_t id,
                         uid_t uid,
+                        uint32_t pid,
                         int fd,
                         const ListenOptions *options,
                         StateSlot **ret_slot,
