@@ -125,6 +125,7 @@ static void root_expect_defaults(Root *f, const char *log) {
         g_assert_cmpint(s->limits.unacknowledged_per_client, ==, 20);
         g_assert_cmpint(s->idle_timeout_usec, ==, 30 * G_USEC_PER_SEC);
         g_assert_true(s->allow_socket_delivery);
+        g_assert_false(s->require_containment);
         g_assert_null(s->allowed_ports);
         g_assert_null(s->allowed_addresses);
         g_assert_cmpint(s->n_prefixes, ==, 0);
@@ -155,6 +156,7 @@ TEST("nothing is configured") {
         "AllowedPorts=  8080\n"              \
         "AllowedAddresses=127.0.0.0/8 ::1\n" \
         "AllowedAddresses=2001:db8::/32\n"   \
+        "RequireContainment=yes\n"           \
         "AllowSocketDelivery=no" /* without a newline at the end */
 
 TEST("everything is configured") {
@@ -171,6 +173,7 @@ TEST("everything is configured") {
         g_assert_cmpint(s->limits.unacknowledged_per_client, ==, 14);
         g_assert_cmpint(s->idle_timeout_usec, ==, 65 * G_USEC_PER_SEC);
         g_assert_false(s->allow_socket_delivery);
+        g_assert_true(s->require_containment);
         g_assert_cmpint(g_strv_length(s->allowed_ports), ==, 4);
         g_assert_cmpstr(s->allowed_ports[2], ==, "1024-2047");
         g_assert_cmpstr(s->allowed_ports[3], ==, "8080");
@@ -185,7 +188,7 @@ TEST("an empty value restores the default") {
                         f, DROP_IN("etc", "reset.conf"),
                         "MaxListeners=\nMaxListenersPerUser=\nMaxPendingRequestsPerUser=\nMaxUnacknowledged=\n"
                         "MaxUnacknowledgedPerClient=\nIdleTimeoutSec=\nAllowedPorts=\nAllowedAddresses=  \n"
-                        "AllowSocketDelivery=\n");
+                        "AllowSocketDelivery=\nRequireContainment=\n");
         root_expect_defaults(f, "");
 
         /* An empty assignment starts a new list. */
@@ -342,6 +345,7 @@ TEST("every invalid value is logged with its line") {
                 TIME("5 parsecs"),
                 TIME("99999999y"),
                 { "AllowSocketDelivery=maybe", "AllowSocketDelivery must be yes or no, not \"maybe\"" },
+                { "RequireContainment=maybe", "RequireContainment must be yes or no, not \"maybe\"" },
                 { "AllowSocketDelivery=2", "AllowSocketDelivery must be yes or no, not \"2\"" },
 #define PORT(value) { "AllowedPorts=" value, "Invalid port or range of ports in AllowedPorts: \"" value "\"" }
                 PORT("http"),

@@ -179,6 +179,11 @@ static const ErrorInfo infos[] = {
                 N_("User %s is not authorized for %s"),
                 { { 'u', "user" }, { 's', "action" } },
         },
+        [ERROR_NOT_CONTAINED] = {
+                "not-contained",
+                DBUS_ERROR("AccessDenied"),
+                N_("The service is not contained, and its configuration requires that (RequireContainment=yes)"),
+        },
         [ERROR_NOT_OWNER] = {
                 "not-owner",
                 DBUS_ERROR("AccessDenied"),

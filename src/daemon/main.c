@@ -16,8 +16,10 @@
 #include "base/linger.h"
 #include "base/log.h"
 #include "base/macros.h"
+#include "base/message-ids.h"
 #include "config.h"
 #include "daemon/bus/service.h"
+#include "daemon/policy/containment.h"
 #include "daemon/policy/settings.h"
 #include "daemon/store/store.h"
 
@@ -154,6 +156,18 @@ static int add_signals(sd_event *event, Service *service) {
         return r < 0 ? r : sd_event_source_set_floating(interrupt, true);
 }
 
+static bool find_out_containment(void) {
+        const char *reason;
+
+        if (containment_probe(&reason))
+                return true;
+
+        /* With --user, the service has no guard, and the clients are programs of the same user. */
+        log_event(arg_user ? LOG_DEBUG : LOG_WARNING, MESSAGE_NOT_CONTAINED_STR, NULL,
+                  "Not contained, clients can use their sockets for other connections: %s", reason);
+        return false;
+}
+
 static int run(void) {
         _cleanup_(settings_freep) Settings *settings = NULL;
         _cleanup_(sd_event_unrefp) sd_event *event = NULL;
@@ -214,7 +228,7 @@ static int run(void) {
         if (r >= 0)
                 r = sd_bus_attach_event(bus, event, SD_EVENT_PRIORITY_NORMAL);
         if (r >= 0)
-                r = service_new(event, bus, settings, store, &s);
+                r = service_new(event, bus, find_out_containment(), settings, store, &s);
         if (r >= 0) {
                 settings = NULL; /* consumed */
                 r = add_signals(event, s);

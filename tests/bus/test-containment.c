@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Sockets that are handed over belong to the user of their client. The service is root here, and the client
- * another user. */
+/* Sockets that are handed over belong to the user of their client, and the service says whether it is
+ * contained. The service is root here, and the client another user. */
 
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 
 #include "bus/authority.h"
@@ -12,7 +14,15 @@ typedef struct Containment {
         Fixture fixture; /* its client is root's */
         TestClient *polkit, *user;
         uid_t uid; /* the user's */
+        unsigned n_questions;
 } Containment;
+
+static TestAnswer count_questions(const char *action, void *data) {
+        Containment *c = data;
+
+        c->n_questions++;
+        return TEST_ANSWER_YES;
+}
 
 static void set_up(Containment *c, const void *data) {
         static const FixtureOptions options = { .bus_xml = TEST_AUTHORITY_XML };
@@ -21,7 +31,7 @@ static void set_up(Containment *c, const void *data) {
                 return;
 
         fixture_set_up(&c->fixture, &options);
-        c->polkit = test_authority_new(c->fixture.bus, NULL, NULL);
+        c->polkit = test_authority_new(c->fixture.bus, count_questions, c);
         c->uid = test_other_uid(0);
         c->user = test_client_new(c->fixture.bus, c->uid);
 }
@@ -78,4 +88,57 @@ CONTAINMENT_TEST("a taken socket belongs to its client's user") {
         _cleanup_close_ int fd = test_listener_call_fd(c->user, listener, "TakeSocket");
 
         assert_owned(c, fd);
+}
+
+/* ---- Without a guard ---- */
+
+/* Runs in the child that becomes the service: mounts a configuration that requires containment. */
+static void require_containment(void *data) {
+        static const char directory[] = "/run/tcpserversocket/tcpserversocketd.conf.d";
+        g_autofree char *path = g_build_filename(directory, "zz-test.conf", NULL);
+
+        g_assert_no_errno(unshare(CLONE_NEWNS));
+        g_assert_no_errno(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
+        g_assert_no_errno(mount("tmpfs", "/run", "tmpfs", 0, "mode=0755"));
+        g_assert_no_errno(g_mkdir_with_parents(directory, 0755));
+        g_assert_true(g_file_set_contents(path, "[TCPServerSocket]\nRequireContainment=yes\n", -1, NULL));
+}
+
+CONTAINMENT_TEST("a service without a guard is not contained, and says so once") {
+        g_assert_false(test_get_bool(c->user, TEST_MANAGER_PATH, "Contained"));
+        g_assert_false(test_get_bool(c->user, TEST_MANAGER_PATH, "RequireContainment"));
+        g_free(test_listen(c->user, 0, -1, NULL));
+
+        g_autofree char *log = test_service_log(c->fixture.service);
+        g_auto(GStrv) parts = g_strsplit(log, "<4>Not contained", -1);
+        g_assert_cmpuint(g_strv_length(parts), ==, 2);
+}
+
+/* The call must fail; the message is that of the error. */
+#define assert_not_contained(call)                                            \
+        do {                                                                  \
+                g_autofree char *message = NULL;                              \
+                test_assert_text(call, SD_BUS_ERROR_ACCESS_DENIED);           \
+                g_assert_true(g_str_has_suffix(message, " [not-contained]")); \
+        } while (0)
+
+CONTAINMENT_TEST("RequireContainment refuses uncontained sockets to all users but root") {
+        static const char *const members[] = { "Adopt", "OpenChannel", "OpenLifeline", "TakeSocket" };
+
+        fixture_restart_service(&c->fixture, &(TestServiceOptions) { .setup = require_containment });
+        g_assert_true(test_get_bool(c->user, TEST_MANAGER_PATH, "RequireContainment"));
+
+        c->n_questions = 0;
+        assert_not_contained(test_listen_fails(c->user, &message, 0, -1, NULL));
+        assert_not_contained(test_listen_fails(c->user, &message, 80, -1, NULL));
+        g_autofree char *listener = test_listen(c->fixture.client, 0, -1, NULL);
+        for (size_t i = 0; i < ELEMENTS(members); i++)
+                assert_not_contained(test_call_fails(c->user, &message, listener, TEST_LISTENER_INTERFACE,
+                                                     members[i], ""));
+        assert_not_contained(test_call_fails(c->user, &message, listener, TEST_LISTENER_INTERFACE, "Accept",
+                                             "uu", 1U, 0U));
+        g_assert_cmpuint(c->n_questions, ==, 0);
+        g_assert_true(test_service_has_logged(c->fixture.service, "(RequireContainment=yes)"));
+
+        test_assert_served(c->fixture.client, listener, "::1");
 }

@@ -114,14 +114,16 @@ TEST("--version and the property agree") {
         run_done(&r);
 }
 
-TEST("normal use logs nothing") {
+TEST("normal use logs nothing, except that the service is not contained") {
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
 
         test_assert_served(f->client, listener, "::1");
         test_wait_for(test_get_u64(f->client, listener, "Delivered") == 1);
         test_listener_call(f->client, listener, "Close");
         g_assert_cmpint(test_service_stop(f->service), ==, 0);
-        test_assert_text(test_service_log(f->service), "");
+        test_assert_text(
+                        test_service_log(f->service),
+                        "<4>Not contained, clients can use their sockets for other connections: it has no guard\n");
 }
 
 /* The rules of a session bus, which know nothing of the service. */

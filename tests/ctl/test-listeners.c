@@ -180,7 +180,7 @@ TEST("status shows the process, counters and limits") {
         g_autoptr(ToolResult) result = tool_run(f->bus, "status");
 
         json_assert_members(status, "version", "string", "owner", "string", "pid", "int", "uid", "int",
-                            "limits", "object", "counters", "object", NULL);
+                            "contained", "boolean", "limits", "object", "counters", "object", NULL);
         g_assert_cmpuint(json_get_number(status, "pid"), ==, test_service_pid(f->service));
         g_assert_cmpstr(json_get_string(status, "owner"), ==, test_bus_service_owner(f->bus));
         counters = json_object_object_get(status, "counters");
@@ -193,12 +193,13 @@ TEST("status shows the process, counters and limits") {
         json_assert_members(limits, "maxListeners", "int", "maxListenersPerUser", "int", "maxChannels", "int",
                             "maxChannelsPerUser", "int", "maxPendingRequestsPerUser", "int",
                             "maxUnacknowledged", "int", "maxUnacknowledgedPerClient", "int",
-                            "idleTimeoutUSec", "int", "allowSocketDelivery", "boolean", "allowedPorts",
-                            "array", "allowedAddresses", "array", NULL);
+                            "idleTimeoutUSec", "int", "allowSocketDelivery", "boolean", "requireContainment",
+                            "boolean", "allowedPorts", "array", "allowedAddresses", "array", NULL);
 
         g_assert_cmpint(result->status, ==, 0);
         g_assert_true(g_str_has_prefix(result->out, "● tcpserversocketd "));
         g_assert_nonnull(strstr(result->out, process));
         g_assert_nonnull(strstr(result->out, "1 accepted, 1 delivered, 0 refused, 0 lost\n"));
+        g_assert_nonnull(strstr(result->out, "Contained: no, "));
         g_assert_null(strchr(result->out, '\033'));
 }

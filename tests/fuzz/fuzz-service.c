@@ -450,7 +450,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         run.descriptor = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         fuzz_assert(run.descriptor >= 0);
         run.bus = private_bus_new();
-        fuzz_assert(service_new(private_bus_get_event(run.bus), private_bus_get_service_bus(run.bus),
+        fuzz_assert(service_new(private_bus_get_event(run.bus), private_bus_get_service_bus(run.bus), false,
                                 new_settings(fuzz_u8(&run.input) & (uint8_t) ~SETTINGS_IDLE), NULL,
                                 &run.service) == 0);
 

@@ -28,6 +28,7 @@ static void assert_defaults(void) {
                 { "MaxUnacknowledgedPerClient", "u 20" },
                 { "IdleTimeoutUSec", "t 30000000" },
                 { "AllowSocketDelivery", "b true" },
+                { "RequireContainment", "b false" },
         };
         g_autofree char *ports = get("AllowedPorts"), *addresses = get("AllowedAddresses");
 
@@ -61,7 +62,7 @@ MACHINE_TEST("the installed file has the defaults as comments") {
                         g_strchug(*line);
                         n++;
                 }
-        g_assert_cmpuint(n, ==, 11);
+        g_assert_cmpuint(n, ==, 12);
 
         g_autofree char *changed = g_strjoinv("\n", lines);
 

@@ -73,16 +73,16 @@ int context_open_agent(Context *c) {
         return agent_open();
 }
 
-/* Whether the configuration of the service forbids it, and not a policy. */
-static bool is_forbidden(const char *message) {
+static bool is_error(const char *message, ErrorId id) {
         _cleanup_(error_done) Error e = {};
 
-        if (!message || error_from_message(message, &e) < 0)
-                return false;
+        return message && error_from_message(message, &e) >= 0 && e.info == error_get_info(id);
+}
 
-        return e.info == error_get_info(ERROR_PORT_NOT_ALLOWED) ||
-               e.info == error_get_info(ERROR_ADDRESS_NOT_ALLOWED) ||
-               e.info == error_get_info(ERROR_DELIVERY_NOT_ALLOWED);
+/* Whether the configuration of the service forbids it, and not a policy. */
+static bool is_forbidden(const char *message) {
+        return is_error(message, ERROR_PORT_NOT_ALLOWED) || is_error(message, ERROR_ADDRESS_NOT_ALLOWED) ||
+               is_error(message, ERROR_DELIVERY_NOT_ALLOWED);
 }
 
 /* Returns what the user can do about the error, or NULL. */
@@ -117,6 +117,9 @@ static const char *find_advice(const sd_bus_error *error) {
         if (sd_bus_error_has_name(error, SD_BUS_ERROR_ACCESS_DENIED) &&
             (geteuid() == 0 || is_forbidden(error->message)))
                 return _("see AllowedPorts= and the settings after it in tcpserversocketd.conf(5)");
+
+        if (is_error(error->message, ERROR_NOT_CONTAINED))
+                return _("run the command as root, or see CONTAINMENT in tcpserversocketd(8)");
 
         for (size_t i = 0; i < ELEMENTS(table); i++)
                 if (sd_bus_error_has_name(error, table[i].name))

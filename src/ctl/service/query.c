@@ -218,6 +218,7 @@ const Field service_limits[] = {
               max_unacknowledged_per_client),
         FIELD("IdleTimeoutUSec", "idleTimeoutUSec", 't', ServiceStatus, idle_timeout_usec),
         FIELD("AllowSocketDelivery", "allowSocketDelivery", 'b', ServiceStatus, allow_socket_delivery),
+        FIELD("RequireContainment", "requireContainment", 'b', ServiceStatus, require_containment),
 };
 
 const size_t n_service_limits = ELEMENTS(service_limits);
@@ -256,11 +257,14 @@ static int read_addresses(sd_bus_message *m, json_object *array) {
 }
 
 static int read_service_property(sd_bus_message *m, const char *key, const char *contents, void *userdata) {
-        static const Field version = FIELD("Version", NULL, 's', ServiceStatus, version);
+        static const Field constants[] = {
+                FIELD("Version", NULL, 's', ServiceStatus, version),
+                FIELD("Contained", NULL, 'b', ServiceStatus, contained),
+        };
         ServiceStatus *s = userdata;
 
-        if (streq(key, "Version"))
-                return field_read(m, key, contents, &version, 1, s);
+        if (streq(key, "Version") || streq(key, "Contained"))
+                return field_read(m, key, contents, constants, ELEMENTS(constants), s);
         if (streq(key, "AllowedPorts") && streq(contents, "a(qq)"))
                 return read_ports(m, s->allowed_ports);
         if (streq(key, "AllowedAddresses") && streq(contents, "as"))

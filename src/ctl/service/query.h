@@ -17,6 +17,7 @@ typedef struct ServiceStatus {
         char *owner; /* the unique name of its connection to the bus */
         pid_t pid;   /* 0: unknown */
         uid_t uid;
+        int contained;
         uint32_t max_listeners;
         uint32_t max_listeners_per_user;
         uint32_t max_channels;
@@ -26,6 +27,7 @@ typedef struct ServiceStatus {
         uint32_t max_unacknowledged_per_client;
         uint64_t idle_timeout_usec; /* UINT64_MAX: never */
         int allow_socket_delivery;
+        int require_containment;
         json_object *allowed_ports;     /* an array of "80", "1024-65535" */
         json_object *allowed_addresses; /* an array of strings */
 } ServiceStatus;

@@ -68,6 +68,8 @@ static int print_json(const Context *c, const ServiceStatus *s, const Counters *
         if (r == 0 && s->uid != (uid_t) -1)
                 r = json_add_number(o, "uid", s->uid);
         if (r == 0)
+                r = json_add(o, "contained", json_object_new_boolean(s->contained));
+        if (r == 0)
                 r = json_add(o, "limits", json_object_get(limits)) ?:
                     json_add(o, "counters", json_object_get(counters)) ?:
                     add_limits(limits, s) ?: add_counters(counters, n);
@@ -125,6 +127,16 @@ static int add_process(Table *t, const Context *c, const ServiceStatus *s) {
         return add_line(t, _("Process"), "%i", (int) s->pid);
 }
 
+static int add_containment(Table *t, const ServiceStatus *s) {
+        if (s->contained)
+                return add_line(t, _("Contained"), "%s", _("yes"));
+
+        return add_line(t, _("Contained"), "%s",
+                        s->require_containment
+                                        ? _("no, only root may listen")
+                                        : _("no, programs can use their sockets for other connections"));
+}
+
 static int add_idle(Table *t, const Context *c, const ServiceStatus *s) {
         char idle[32];
 
@@ -160,6 +172,7 @@ static int add_all(Table *t, const Context *c, const ServiceStatus *s, const Cou
                add_line(t, _("Sockets"), "%s",
                         s->allow_socket_delivery ? _("allowed (delivery \"socket\")")
                                                  : _("not allowed (delivery \"socket\")")) ?:
+               add_containment(t, s) ?:
                add_idle(t, c, s);
 }
 

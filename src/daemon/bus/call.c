@@ -256,6 +256,20 @@ static int call_set_too_many_error(Call *call) {
         return call_set_limit_error(call, ERROR_TOO_MANY_CALLS, "MaxPendingRequestsPerUser", limit);
 }
 
+/* Root can open any socket itself. */
+static int call_check_containment(Call *call) {
+        LogFields fields = call_log_fields(call);
+
+        if (call->manager->contained || !call->manager->settings->require_containment ||
+            call->client->uid == 0)
+                return 0;
+
+        log_event(LOG_NOTICE, MESSAGE_NOT_CONTAINED_STR, &fields,
+                  "Refused a call of user %u: the service is not contained (RequireContainment=yes)",
+                  (unsigned) call->client->uid);
+        return error_set(&call->error, ERROR_NOT_CONTAINED);
+}
+
 static int on_support_late(sd_event_source *source, uint64_t usec, void *userdata);
 
 /* Continues with an identified caller. Returns 0 if the call waits in the queue. */
@@ -264,8 +278,13 @@ static int call_proceed(Call *call) {
         OutboxSupport support = OUTBOX_SUPPORT_YES;
         int r;
 
-        if (call->method->needs_descriptors)
+        if (call->method->needs_descriptors) {
+                r = call_check_containment(call);
+                if (r < 0)
+                        return call_reply_error(call, r);
+
                 support = outbox_request_support(client->outbox, &call->waiter);
+        }
         if (support == OUTBOX_SUPPORT_YES)
                 return call_authorize(call);
 

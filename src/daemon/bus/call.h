@@ -44,7 +44,8 @@ typedef struct CallMethod {
         int (*act)(Call *call);
         /* Frees Call.data; NULL: there is none. */
         void (*free_data)(void *data);
-        /* The caller will be sent descriptors. */
+        /* The caller will be sent descriptors. Refused where the configuration requires containment, and the
+         * service is not contained. */
         bool needs_descriptors;
 } CallMethod;
 

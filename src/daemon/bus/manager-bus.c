@@ -256,16 +256,31 @@ static int property_get_idle_timeout(sd_bus *bus,
         return sd_bus_message_append_basic(reply, 't', &m->settings->idle_timeout_usec);
 }
 
-static int property_get_socket_delivery(sd_bus *bus,
-                                        const char *path,
-                                        const char *interface,
-                                        const char *property,
-                                        sd_bus_message *reply,
-                                        void *userdata,
-                                        sd_bus_error *error) {
+static int property_get_setting(sd_bus *bus,
+                                const char *path,
+                                const char *interface,
+                                const char *property,
+                                sd_bus_message *reply,
+                                void *userdata,
+                                sd_bus_error *error) {
         Manager *m = userdata;
 
-        return sd_bus_message_append(reply, "b", m->settings->allow_socket_delivery);
+        return sd_bus_message_append(reply, "b",
+                                     streq(property, "RequireContainment")
+                                                     ? m->settings->require_containment
+                                                     : m->settings->allow_socket_delivery);
+}
+
+static int property_get_contained(sd_bus *bus,
+                                  const char *path,
+                                  const char *interface,
+                                  const char *property,
+                                  sd_bus_message *reply,
+                                  void *userdata,
+                                  sd_bus_error *error) {
+        Manager *m = userdata;
+
+        return sd_bus_message_append(reply, "b", m->contained);
 }
 
 static int property_get_allowed_addresses(sd_bus *bus,
@@ -320,11 +335,11 @@ static int property_get_allowed_ports(sd_bus *bus,
 void manager_bus_emit_settings(sd_bus *bus) {
         int r;
 
-        r = sd_bus_emit_properties_changed(bus, MANAGER_PATH, MANAGER_INTERFACE, "MaxListeners",
-                                           "MaxListenersPerUser", "MaxChannels", "MaxChannelsPerUser",
-                                           "MaxPendingRequestsPerUser", "MaxUnacknowledged",
-                                           "MaxUnacknowledgedPerClient", "IdleTimeoutUSec", "AllowedPorts",
-                                           "AllowedAddresses", "AllowSocketDelivery", NULL);
+        r = sd_bus_emit_properties_changed(
+                        bus, MANAGER_PATH, MANAGER_INTERFACE, "MaxListeners", "MaxListenersPerUser",
+                        "MaxChannels", "MaxChannelsPerUser", "MaxPendingRequestsPerUser", "MaxUnacknowledged",
+                        "MaxUnacknowledgedPerClient", "IdleTimeoutUSec", "AllowedPorts", "AllowedAddresses",
+                        "AllowSocketDelivery", "RequireContainment", NULL);
         if (r < 0)
                 log_warning("Failed to send PropertiesChanged: %s", strerror(-r));
 }
@@ -338,6 +353,7 @@ static const sd_bus_vtable manager_vtable[] = {
         SD_BUS_VTABLE_START(0),
 
         SD_BUS_PROPERTY("Version", "s", property_get_version, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("Contained", "b", property_get_contained, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("MaxListeners",
                         "u",
                         NULL,
@@ -390,7 +406,12 @@ static const sd_bus_vtable manager_vtable[] = {
                         SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("AllowSocketDelivery",
                         "b",
-                        property_get_socket_delivery,
+                        property_get_setting,
+                        0,
+                        SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("RequireContainment",
+                        "b",
+                        property_get_setting,
                         0,
                         SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
 

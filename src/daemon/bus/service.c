@@ -452,7 +452,12 @@ static uint64_t get_idle_timeout(const Settings *settings) {
         return settings->idle_timeout_usec == UINT64_MAX ? 0 : settings->idle_timeout_usec;
 }
 
-int service_new(sd_event *event, sd_bus *bus, Settings *settings, Store *store, Service **ret) {
+int service_new(sd_event *event,
+                sd_bus *bus,
+                bool contained,
+                Settings *settings,
+                Store *store,
+                Service **ret) {
         _cleanup_(service_freep) Service *s = NULL;
         int r;
 
@@ -467,7 +472,7 @@ int service_new(sd_event *event, sd_bus *bus, Settings *settings, Store *store, 
         if (r < 0)
                 return r;
 
-        r = manager_new(event, bus, settings, store, &listener_events, &traffic_events, &s->calls,
+        r = manager_new(event, bus, contained, settings, store, &listener_events, &traffic_events, &s->calls,
                         &s->manager);
         if (r < 0)
                 return r;

@@ -15,7 +15,12 @@ typedef struct sd_event sd_event;
 /* Adds the objects to a bus that is attached to the event loop, restores the listeners of the store, and
  * requests the name. The loop ends with an error if that fails, and with 0 after the idle timeout. Consumes
  * the settings on success. Without a store (NULL), nothing outlives the process. */
-int service_new(sd_event *event, sd_bus *bus, Settings *settings, Store *store, Service **ret);
+int service_new(sd_event *event,
+                sd_bus *bus,
+                bool contained,
+                Settings *settings,
+                Store *store,
+                Service **ret);
 
 /* Consumes the settings. */
 void service_set_settings(Service *s, Settings *settings);

@@ -18,6 +18,7 @@ DEFINE_CLEANUP(Manager, manager_free)
 
 int manager_new(sd_event *event,
                 sd_bus *bus,
+                bool contained,
                 Settings *settings,
                 Store *store,
                 const ListenerEvents *events,
@@ -33,6 +34,7 @@ int manager_new(sd_event *event,
 
         m->event = sd_event_ref(event);
         m->bus = sd_bus_ref(bus);
+        m->contained = contained;
         m->events = events;
         m->userdata = userdata;
         m->store = store;

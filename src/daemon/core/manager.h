@@ -41,7 +41,8 @@ struct Manager {
         Listener *listeners; /* by id */
         uint64_t last_id;
         ManagerState state;
-        bool has_name; /* without the name, clients ignore signals of the service */
+        bool contained; /* containment_probe() */
+        bool has_name;  /* without the name, clients ignore signals of the service */
 };
 
 /* Refusals of Listen. */
@@ -58,6 +59,7 @@ enum {
  * events. */
 int manager_new(sd_event *event,
                 sd_bus *bus,
+                bool contained,
                 Settings *settings,
                 Store *store,
                 const ListenerEvents *events,

@@ -31,7 +31,7 @@ typedef int (*KeyReader)(const Key *key, const ConfigAssignment *a, Reading *rea
 struct Key {
         const char *name;
         KeyReader read;
-        size_t offset;     /* of the number or the list in Settings */
+        size_t offset;     /* of the number, the boolean or the list in Settings */
         uint32_t min, max; /* the range of the number */
         void (*clear)(Settings *s);
         int (*add_word)(Settings *s, const char *word); /* returns -EINVAL or -ENOMEM */
@@ -148,15 +148,16 @@ static int read_idle_timeout(const Key *key, const ConfigAssignment *a, Reading 
         return 0;
 }
 
-static int read_socket_delivery(const Key *key, const ConfigAssignment *a, Reading *reading) {
+static int read_boolean(const Key *key, const ConfigAssignment *a, Reading *reading) {
+        bool *value = (bool *) (void *) ((char *) reading->settings + key->offset);
         int r;
 
         if (*a->value == '\0') {
-                reading->settings->allow_socket_delivery = reading->defaults->allow_socket_delivery;
+                *value = *(const bool *) (const void *) ((const char *) reading->defaults + key->offset);
                 return 0;
         }
 
-        r = parse_boolean(a->value, &reading->settings->allow_socket_delivery);
+        r = parse_boolean(a->value, value);
         if (r < 0)
                 config_warn(a->file, a->line, "%s must be yes or no, not \"%s\"", a->key, a->value);
         return 0;
@@ -217,7 +218,8 @@ static const Key keys[] = {
           .add_word = add_ports, .what = "port or range of ports" },
         { "AllowedAddresses", read_list, offsetof(Settings, allowed_addresses), .clear = clear_addresses,
           .add_word = add_prefix, .what = "address or prefix" },
-        { "AllowSocketDelivery", read_socket_delivery },
+        { "AllowSocketDelivery", read_boolean, offsetof(Settings, allow_socket_delivery) },
+        { "RequireContainment", read_boolean, offsetof(Settings, require_containment) },
 };
 
 static int on_assignment(const ConfigAssignment *a, void *userdata) {

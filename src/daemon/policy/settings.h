@@ -26,6 +26,7 @@ typedef struct Settings {
         Limits limits;
         uint64_t idle_timeout_usec; /* UINT64_MAX: never */
         bool allow_socket_delivery;
+        bool require_containment;
 
         /* The words of both lists, NULL at the end. A list that is NULL itself allows everything. */
         char **allowed_ports;
