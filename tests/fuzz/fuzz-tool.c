@@ -257,7 +257,7 @@ static void try_listener(char *s, char *other) {
                 fuzz_assert(table_add(table, NULL, "%s", text) == 0);
         }
         start_capture();
-        fuzz_assert(table_print(table, &c) == 0);
+        fuzz_assert(table_print(table, &c) >= 0);
         fuzz_assert(end_capture(&said) == 1 + n_listener_fields / ELEMENTS(columns));
         fuzz_assert(!table_free(table));
 }
