@@ -2,14 +2,28 @@
 
 /* list, show, close, pause, resume, status: their effects, their text and their JSON. */
 
+#include <pwd.h>
+#include <sys/prctl.h>
+
 #include "ctl/tool.h"
 
-static void assert_is_listener(json_object *o) {
-        json_assert_members(o, "listener", "int", "path", "string", "localAddress", "string", "localPort",
-                            "int", "backlog", "int", "binaryType", "string", "delivery", "string", "name",
-                            "string", "persistent", "boolean", "ownerUID", "int", "owner", "string", "paused",
-                            "boolean", "accepted", "int", "delivered", "int", "refused", "int", "lost", "int",
-                            NULL);
+/* A counter is an int, or null if the service does not see the connections. What is known about the owner
+ * depends on the host. */
+static void assert_is_listener(json_object *o, const char *counter) {
+        static const char *const owner[] = { "user", "pid", "command", "commandLine", "unit", "application" };
+        json_object *copy = NULL;
+
+        g_assert_cmpint(json_object_deep_copy(o, &copy, NULL), ==, 0);
+        for (size_t i = 0; i < ELEMENTS(owner); i++) {
+                g_assert_true(json_object_object_get_ex(copy, owner[i], NULL));
+                json_object_object_del(copy, owner[i]);
+        }
+        json_assert_members(copy, "listener", "int", "path", "string", "localAddress", "string", "localPort",
+                            "int", "interface", "string", "backlog", "int", "binaryType", "string",
+                            "delivery", "string", "name", "string", "persistent", "boolean", "ownerUID",
+                            "int", "ownerPID", "int", "owner", "string", "paused", "boolean", "accepted",
+                            counter, "delivered", counter, "refused", counter, "lost", counter, NULL);
+        json_object_put(copy);
 }
 
 TEST("list writes JSON") {
@@ -21,7 +35,7 @@ TEST("list writes JSON") {
 
         g_assert_cmpuint(json_object_array_length(list), ==, 2);
         o = json_object_array_get_idx(list, 0);
-        assert_is_listener(o);
+        assert_is_listener(o, "int");
         g_assert_cmpstr(json_get_string(o, "path"), ==, first);
         g_assert_cmpstr(json_get_string(o, "name"), ==, "first \"one\"");
         g_assert_cmpstr(json_get_string(o, "localAddress"), ==, "127.0.0.1");
@@ -31,7 +45,7 @@ TEST("list writes JSON") {
         g_assert_cmpuint(json_get_number(o, "ownerUID"), ==, geteuid());
 
         o = json_object_array_get_idx(list, 1);
-        assert_is_listener(o);
+        assert_is_listener(o, "int");
         g_assert_cmpstr(json_get_string(o, "path"), ==, second);
         g_assert_cmpstr(json_get_string(o, "delivery"), ==, "pull");
         g_assert_cmpstr(json_get_string(o, "owner"), ==, test_client_name(f->client));
@@ -138,7 +152,72 @@ TEST("show finds listeners by number, path and name") {
         g_assert_cmpstr(twice->out, ==, expected);
 
         g_assert_cmpuint(json_object_array_length(json), ==, 1);
-        assert_is_listener(json_object_array_get_idx(json, 0));
+        assert_is_listener(json_object_array_get_idx(json, 0), "int");
+}
+
+static void assert_null(json_object *o, const char *key) {
+        json_object *value;
+
+        g_assert_true(json_object_object_get_ex(o, key, &value));
+        g_assert_true(json_object_is_type(value, json_type_null));
+}
+
+/* The client is a part of this process. */
+TEST("list and show name the process of the owner") {
+        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT, NULL),
+                        *line = g_strdup_printf("\nPID=%i\n", (int) getpid());
+        g_autofree G_GNUC_UNUSED char *other = test_listen(f->client, 0, -1, NULL);
+        g_autoptr(json_object) list = tool_run_json(f->bus, "list", "--json=short");
+        g_autoptr(ToolResult) table = tool_run(f->bus, "list", "--no-legend"),
+                              show = tool_run(f->bus, "show", "1");
+        const struct passwd *user = getpwuid(geteuid());
+        char command[16];
+
+        g_assert_no_errno(prctl(PR_GET_NAME, command));
+        for (size_t i = 0; i < 2; i++) {
+                json_object *o = json_object_array_get_idx(list, i);
+
+                g_assert_cmpuint(json_get_number(o, "pid"), ==, getpid());
+                g_assert_cmpuint(json_get_number(o, "ownerPID"), ==, getpid());
+                g_assert_cmpstr(json_get_string(o, "command"), ==, command);
+                if (user)
+                        g_assert_cmpstr(json_get_string(o, "user"), ==, user->pw_name);
+        }
+        g_assert_nonnull(strstr(table->out, command));
+        g_assert_nonnull(strstr(show->out, line));
+
+        /* Without an owner, it has no process. */
+        g_clear_pointer(&f->client, test_client_free);
+        f->client = test_client_new(f->bus, (uid_t) -1);
+        test_wait_for(!test_has_owner(f->client, listener));
+        g_autoptr(json_object) later = tool_run_json(f->bus, "show", "1", "--json=short");
+        assert_null(json_object_array_get_idx(later, 0), "pid");
+        assert_null(json_object_array_get_idx(later, 0), "command");
+        assert_null(json_object_array_get_idx(later, 0), "unit");
+
+        /* The next one can be another process than OwnerPID. */
+        test_listener_call(f->client, listener, "Adopt");
+        g_autoptr(json_object) last = tool_run_json(f->bus, "show", "1", "--json=short");
+        g_assert_cmpuint(json_get_number(json_object_array_get_idx(last, 0), "pid"), ==, getpid());
+}
+
+TEST("connections of a socket that the client has are not counted") {
+        g_autofree G_GNUC_UNUSED char *listener = test_listen(f->client, 0, -1, TEST_SOCKET, NULL);
+        g_autoptr(json_object) json = tool_run_json(f->bus, "list", "--json=short");
+        g_autoptr(ToolResult) show = tool_run(f->bus, "show", "1");
+
+        assert_is_listener(json_object_array_get_idx(json, 0), "null");
+        g_assert_nonnull(strstr(show->out, "\nAccepted=-\nDelivered=-\nRefused=-\nLost=-\n"));
+}
+
+TEST("list and show have the interface") {
+        g_autofree G_GNUC_UNUSED char *listener = test_listen(f->client, 0, -1, "interface", "s", "lo", NULL);
+        g_autoptr(json_object) json = tool_run_json(f->bus, "list", "--json=short");
+        g_autoptr(ToolResult) show = tool_run(f->bus, "show", "1"), list = tool_run(f->bus, "list");
+
+        g_assert_cmpstr(json_get_string(json_object_array_get_idx(json, 0), "interface"), ==, "lo");
+        g_assert_nonnull(strstr(show->out, "\nInterface=lo\n"));
+        g_assert_nonnull(strstr(list->out, " lo "));
 }
 
 TEST_IF(test_require_root(), "close closes all, and reports what fails") {

@@ -22,6 +22,7 @@
 #include "ctl/cli/options.h"
 #include "ctl/cli/target.h"
 #include "ctl/service/listener.h"
+#include "ctl/service/process.h"
 #include "ctl/service/query.h"
 #include "ctl/show/json.h"
 #include "ctl/show/table.h"
@@ -236,7 +237,9 @@ static void check_json(json_object *o, const char *key, const char *value, JsonF
 }
 
 static void try_listener(char *s, char *other) {
-        static const TableColumn columns[] = { { "A", .shrinks = true }, { "B", .right = true }, { "C" } };
+        static const TableColumn columns[] = { { "A", .shrinks = true },
+                                               { "B", .right = true, .rank = 1 },
+                                               { "C", .rank = 2 } };
         Listener l = { .path = s, .name = s, .owner = other, .local_address = other, .delivery = s };
         _cleanup_free_ char *said = NULL;
         Context c = { .legend = true };
@@ -251,7 +254,7 @@ static void try_listener(char *s, char *other) {
 
         table = table_new(columns, ELEMENTS(columns));
         for (size_t i = 0; i < n_listener_fields / ELEMENTS(columns) * ELEMENTS(columns); i++) {
-                _cleanup_free_ char *text = field_format(listener_fields + i, &l);
+                _cleanup_free_ char *text = listener_format(&l, listener_fields + i);
 
                 fuzz_assert(text);
                 fuzz_assert(table_add(table, NULL, "%s", text) == 0);
@@ -260,6 +263,13 @@ static void try_listener(char *s, char *other) {
         fuzz_assert(table_print(table, &c) >= 0);
         fuzz_assert(end_capture(&said) == 1 + n_listener_fields / ELEMENTS(columns));
         fuzz_assert(!table_free(table));
+}
+
+static void try_unit(const char *s) {
+        _cleanup_free_ char *application = NULL;
+
+        fuzz_assert(process_parse_application(s, &application) == 0);
+        fuzz_assert(!application || (*application && strlen(application) < strlen(s)));
 }
 
 static void try_text(const char *s) {
@@ -292,6 +302,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                 try_target(argv[i]);
                 try_path(&c, argv[i]);
                 try_text(argv[i]);
+                try_unit(argv[i]);
                 try_listener(argv[i], argv[argc - i]);
         }
         try_options(argc, argv); /* last, as it permutes argv */

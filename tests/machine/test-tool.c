@@ -83,6 +83,37 @@ MACHINE_TEST("root is not asked for a password") {
         g_assert_false(terminal_shows(t, TERMINAL_PROMPT));
 }
 
+/* Each as a unit of its own, one of them named as Flatpak does. */
+MACHINE_TEST("list shows units and applications") {
+        static const char scope[] = "app-flatpak-org.example.Maps-4711.scope", service[] = "shop.service",
+                          log[] = "/run/scope";
+        g_autoptr(TestChild) maps = machine_start_as(
+                        NULL, log,
+                        WORDS("systemd-run", "--quiet", "--scope", "--unit", scope, "--uid", MACHINE_USER,
+                              "tcpserversocketctl", "listen", "--name=maps", "0", "--", "sleep", "infinity"));
+        g_free(machine_run("systemd-run", "--quiet", "--collect", "--unit", service, "tcpserversocketctl",
+                           "listen", "--name=shop", "0", "--", "sleep", "infinity"));
+
+        test_wait_for(machine_count_listed(m->root) == 2);
+        g_autoptr(json_object) shown = tool_run_json(NULL, "show", "maps", "shop", "--json=short");
+        g_autoptr(ToolResult) list = tool_run(NULL, "list");
+        json_object *first = json_object_array_get_idx(shown, 0),
+                    *second = json_object_array_get_idx(shown, 1);
+
+        g_assert_cmpstr(json_get_string(first, "unit"), ==, scope);
+        g_assert_cmpstr(json_get_string(first, "application"), ==, "org.example.Maps");
+        g_assert_cmpstr(json_get_string(first, "user"), ==, MACHINE_USER);
+        g_assert_true(g_str_has_suffix(json_get_string(first, "commandLine"), " -- sleep infinity"));
+        g_assert_cmpstr(json_get_string(second, "unit"), ==, service);
+        g_assert_null(json_object_object_get(second, "application"));
+        /* The table has the name of the application, if there is one. */
+        g_assert_nonnull(strstr(list->out, " org.example.Maps "));
+        g_assert_nonnull(strstr(list->out, " shop.service "));
+
+        g_free(machine_run("systemctl", "stop", scope, service));
+        (void) test_child_wait(maps);
+}
+
 /* Through PID 1's namespaces: of this very machine, the same bus. */
 MACHINE_TEST("--machine shows another machine") {
         g_free(listen_as_root(m));

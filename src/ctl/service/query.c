@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <pwd.h>
 #include <stdio.h>
 #include <systemd/sd-bus.h>
 
@@ -146,6 +147,40 @@ int query_listener(Context *c, const char *path, Listener *ret) {
 
         *ret = TAKE(l, (Listener) {});
         return 0;
+}
+
+/* OwnerPID is the process that has created the listener. A persistent one can have another owner since, or
+ * none. */
+static uint32_t find_pid(Context *c, const Listener *l) {
+        _cleanup_(sd_bus_creds_unrefp) sd_bus_creds *creds = NULL;
+        pid_t pid;
+
+        if (!l->persistent)
+                return l->owner_pid;
+        if (!l->owner || *l->owner == '\0' ||
+            sd_bus_get_name_creds(c->bus, l->owner, SD_BUS_CREDS_PID, &creds) < 0 ||
+            sd_bus_creds_get_pid(creds, &pid) < 0)
+                return 0;
+
+        return (uint32_t) pid;
+}
+
+int query_owner(Context *c, Listener *l) {
+        const struct passwd *user;
+
+        l->pid = find_pid(c, l);
+        /* A container has users and processes of its own. */
+        if (c->machine)
+                return 0;
+
+        user = getpwuid(l->owner_uid);
+        if (user) {
+                l->user = strdup(user->pw_name);
+                if (!l->user)
+                        return -ENOMEM;
+        }
+
+        return l->pid > 0 ? process_query((pid_t) l->pid, &l->process) : 0;
 }
 
 static int find_name(Context *c, const char *name, char **ret) {

@@ -44,6 +44,9 @@ void service_status_done(ServiceStatus *s);
 int query_listeners(Context *c, Listeners *ret);
 int query_listener(Context *c, const char *path, Listener *ret);
 
+/* Looks up the user and the process of the owner. Returns 0, or -ENOMEM without an error message. */
+int query_owner(Context *c, Listener *l);
+
 /* Turns a number, a path, or the name of exactly one listener into a path. */
 int query_path(Context *c, const char *text, char **ret);
 

@@ -32,6 +32,14 @@ int json_add_number(json_object *o, const char *key, uint64_t value) {
         return json_add(o, key, json_object_new_uint64(value));
 }
 
+int json_add_null(json_object *o, const char *key) {
+        return o && json_object_object_add(o, key, NULL) == 0 ? 0 : -ENOMEM;
+}
+
+int json_add_optional(json_object *o, const char *key, const char *value) {
+        return value ? json_add_string(o, key, value) : json_add_null(o, key);
+}
+
 char *json_format(const json_object *o, JsonFormat format) {
         int flags = JSON_C_TO_STRING_NOSLASHESCAPE;
         const char *text;

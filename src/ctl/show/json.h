@@ -14,6 +14,9 @@ int json_append(json_object *array, json_object *value);
 
 int json_add_string(json_object *o, const char *key, const char *value);
 int json_add_number(json_object *o, const char *key, uint64_t value);
+int json_add_null(json_object *o, const char *key);
+/* A string, or null if the value is NULL. */
+int json_add_optional(json_object *o, const char *key, const char *value);
 
 /* Returns one line, or several for --json=pretty, with all control characters escaped: a new string, or NULL
  * if memory runs out. */

@@ -2,6 +2,7 @@
 
 /* "show", "close", "pause" and "resume", which all take listeners. */
 
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "base/macros.h"
@@ -52,20 +53,54 @@ int verb_resume(int argc, char *argv[], Context *c) {
         return for_each(argc, argv, c, call, (char *) "Resume");
 }
 
-/* Property=value, as "systemctl show" prints it. */
-static int print_text(const Listener *l, bool first) {
-        printf("%sPath=%s\n", first ? "" : "\n", l->path);
+/* "Name=value", as "systemctl show" prints it. */
+static int print_line(const char *name, const char *value) {
+        _cleanup_free_ char *text = NULL;
 
-        for (size_t i = 0; i < n_listener_fields; i++) {
-                _cleanup_free_ char *value = field_format(listener_fields + i, l), *text = NULL;
+        text = text_escape(value ?: "", TEXT_ESCAPE_BYTES);
+        if (!text)
+                return message_oom();
 
-                text = value ? text_escape(value, TEXT_ESCAPE_BYTES) : NULL;
-                if (!text)
-                        return message_oom();
-                printf("%s=%s\n", listener_fields[i].property, text);
-        }
-
+        printf("%s=%s\n", name, text);
         return 0;
+}
+
+static int print_fields(const Listener *l) {
+        int r = 0;
+
+        for (size_t i = 0; r >= 0 && i < n_listener_fields; i++) {
+                _cleanup_free_ char *value = listener_format(l, listener_fields + i);
+
+                r = value ? print_line(listener_fields[i].property, value) : message_oom();
+        }
+        return r;
+}
+
+static int print_owner(const Listener *l) {
+        char pid[16] = "";
+        int r;
+
+        if (l->pid > 0)
+                (void) snprintf(pid, sizeof(pid), "%" PRIu32, l->pid);
+
+        r = print_line("User", l->user);
+        if (r >= 0)
+                r = print_line("PID", pid);
+        if (r >= 0)
+                r = print_line("Command", l->process.command);
+        if (r >= 0)
+                r = print_line("CommandLine", l->process.command_line);
+        if (r >= 0)
+                r = print_line("Unit", l->process.unit);
+        return r < 0 ? r : print_line("Application", l->process.application);
+}
+
+static int print_text(const Listener *l, bool first) {
+        int r;
+
+        printf("%sPath=%s\n", first ? "" : "\n", l->path);
+        r = print_fields(l);
+        return r < 0 ? r : print_owner(l);
 }
 
 typedef struct ShowOutput {
@@ -81,6 +116,8 @@ static int show(Context *c, const char *path, void *userdata) {
         r = query_listener(c, path, &l);
         if (r < 0)
                 return r;
+        if (query_owner(c, &l) < 0)
+                return message_oom();
         if (o->array)
                 return json_append(o->array, listener_to_json(&l)) < 0 ? message_oom() : 0;
 

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "ctl/service/process.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <systemd/sd-login.h>
+
+#include "base/macros.h"
+
+/* TASK_COMM_LEN of the kernel, with the line break in the place of the NUL. */
+#define COMMAND_SIZE 16
+/* More says little, and a process can have megabytes. */
+#define COMMAND_LINE_SIZE 1024
+
+/* Returns the number of bytes; 0 if there is no such process or it cannot be read. */
+static size_t read_file(pid_t pid, const char *name, char *buffer, size_t size) {
+        _cleanup_close_ int fd = -EBADF;
+        char path[64];
+        ssize_t n;
+
+        (void) snprintf(path, sizeof(path), "/proc/%u/%s", (unsigned) pid, name);
+        fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+        n = fd < 0 ? -1 : read(fd, buffer, size);
+        return n < 0 ? 0 : (size_t) n;
+}
+
+static int read_command(pid_t pid, char **ret) {
+        char text[COMMAND_SIZE];
+        size_t n;
+
+        n = read_file(pid, "comm", text, sizeof(text));
+        if (n == 0)
+                return 0;
+
+        *ret = strndup(text, text[n - 1] == '\n' ? n - 1 : n);
+        return *ret ? 0 : -ENOMEM;
+}
+
+static int read_command_line(pid_t pid, char **ret) {
+        char text[COMMAND_LINE_SIZE];
+        size_t n;
+
+        n = read_file(pid, "cmdline", text, sizeof(text));
+        while (n > 0 && text[n - 1] == '\0')
+                n--;
+        /* A kernel thread and a zombie have none. */
+        if (n == 0)
+                return 0;
+
+        for (size_t i = 0; i < n; i++)
+                if (text[i] == '\0')
+                        text[i] = ' ';
+        *ret = strndup(text, n);
+        return *ret ? 0 : -ENOMEM;
+}
+
+/* Decodes "\x2d" in the name of a unit, in place. */
+static void unescape(char *s) {
+        char *to = s;
+        unsigned byte;
+
+        while (*s)
+                if (sscanf(s, "\\x%2x", &byte) == 1 && strspn(s + 2, "0123456789abcdef") >= 2 && byte != 0) {
+                        *to++ = (char) byte;
+                        s += 4;
+                } else
+                        *to++ = *s++;
+        *to = '\0';
+}
+
+/* "snap.NAME.APP-UUID.scope", "snap.NAME.APP.service". */
+static int parse_snap(const char *unit, char **ret) {
+        const char *name = unit + strlen("snap.");
+        size_t length = strcspn(name, ".");
+
+        if (length == 0 || name[length] == '\0')
+                return 0;
+
+        *ret = strndup(name, length);
+        return *ret ? 0 : -ENOMEM;
+}
+
+/* https://systemd.io/DESKTOP_ENVIRONMENTS: "app[-LAUNCHER]-ID-RANDOM.scope",
+ * "app[-LAUNCHER]-ID[@RANDOM].service". Hyphens of ID are escaped. */
+static int parse_app(const char *unit, char **ret) {
+        _cleanup_free_ char *name = NULL;
+        char *dot, *end, *hyphen;
+
+        name = strdup(unit + strlen("app-"));
+        if (!name)
+                return -ENOMEM;
+
+        dot = strrchr(name, '.');
+        if (!dot)
+                return 0;
+        if (streq(dot, ".scope"))
+                end = memrchr(name, '-', (size_t) (dot - name));
+        else if (streq(dot, ".service"))
+                end = memrchr(name, '@', (size_t) (dot - name)) ?: dot;
+        else
+                return 0;
+        if (!end)
+                return 0;
+
+        *end = '\0';
+        hyphen = strrchr(name, '-');
+        *ret = strdup(hyphen ? hyphen + 1 : name);
+        if (!*ret)
+                return -ENOMEM;
+
+        unescape(*ret);
+        return 0;
+}
+
+int process_parse_application(const char *unit, char **ret) {
+        _cleanup_free_ char *name = NULL;
+        int r = 0;
+
+        if (strncmp(unit, "app-", strlen("app-")) == 0)
+                r = parse_app(unit, &name);
+        else if (strncmp(unit, "snap.", strlen("snap.")) == 0)
+                r = parse_snap(unit, &name);
+        if (r < 0)
+                return r;
+
+        *ret = name && *name ? TAKE_PTR(name) : NULL;
+        return 0;
+}
+
+int process_query(pid_t pid, Process *ret) {
+        _cleanup_(process_done) Process p = {};
+        int r;
+
+        r = read_command(pid, &p.command);
+        if (r >= 0)
+                r = read_command_line(pid, &p.command_line);
+        if (r < 0)
+                return r;
+
+        /* A process of a user's manager also has the unit of that manager, which says less. */
+        r = sd_pid_get_user_unit(pid, &p.unit);
+        if (r < 0 && r != -ENOMEM)
+                r = sd_pid_get_unit(pid, &p.unit);
+        if (r == -ENOMEM)
+                return r;
+
+        r = p.unit ? process_parse_application(p.unit, &p.application) : 0;
+        if (r < 0)
+                return r;
+
+        *ret = TAKE(p, (Process) {});
+        return 0;
+}
+
+void process_done(Process *p) {
+        free(TAKE_PTR(p->command));
+        free(TAKE_PTR(p->command_line));
+        free(TAKE_PTR(p->unit));
+        free(TAKE_PTR(p->application));
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Processes of this host, as /proc and their cgroups describe them. */
+
+#include <sys/types.h>
+
+/* Members are NULL if they are unknown: the process has ended, belongs to another user on a host that hides
+ * those, or has no unit. */
+typedef struct Process {
+        char *command;      /* as the kernel stores it: at most 15 bytes, which the process can change */
+        char *command_line; /* its arguments, separated by spaces; the first ones if there are many */
+        char *unit;         /* of the user's service manager, else of the system's */
+        char *application;  /* the name that Flatpak, Snap or the desktop has put into the name of the unit */
+} Process;
+
+/* Returns 0, or -ENOMEM. */
+int process_query(pid_t pid, Process *ret);
+void process_done(Process *p);
+
+/* Parses the name of a unit: "app-flatpak-org.example.Maps-4711.scope", "snap.maps.maps-UUID.scope". Returns
+ * a new string in *ret, or NULL there if the unit is not one of an application; or -ENOMEM. */
+int process_parse_application(const char *unit, char **ret);
