@@ -9,6 +9,7 @@
 #include "daemon/delivery/delivery-socket.h"
 #include "daemon/delivery/delivery.h"
 #include "daemon/policy/options.h"
+#include "guard/guard.h"
 
 static uint32_t socket_request_room(Delivery *d) {
         return 0;
@@ -56,41 +57,40 @@ static void socket_take_back(Delivery *d) {
         d->holder = DELIVERY_HOLDER_NONE;
 }
 
-/* A locked filter cannot be removed, and survives another listen(). */
-static int drop_all(int fd) {
+/* The socket gets no packet any more. Fails with ENOPROTOOPT if the socket has no guard. */
+static int clear_mark(int fd) {
+        return setsockopt(fd, GUARD_LEVEL, GUARD_CLEAR_MARK, NULL, 0) < 0 ? -errno : 0;
+}
+
+/* Without a guard: a filter that drops all packets, and an interface that never exists. Either measure alone
+ * keeps connections from the client's copies, and each may fail: some kernels require CAP_NET_ADMIN for a
+ * filter, a socket with the option interface is already bound, and a malicious client may have locked a
+ * filter and bound the socket itself. Neither can be undone without CAP_NET_ADMIN or CAP_NET_RAW. */
+static int block(int fd) {
         struct sock_filter drop = { .code = BPF_RET | BPF_K, .k = 0 };
         struct sock_fprog program = { .len = 1, .filter = &drop };
-        int one = 1;
+        int r = 0, one = 1, nowhere = INT_MAX;
 
         if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0 ||
             setsockopt(fd, SOL_SOCKET, SO_LOCK_FILTER, &one, sizeof(one)) < 0)
-                return -errno;
+                r = -errno;
 
-        return 0;
+        return setsockopt(fd, SOL_SOCKET, SO_BINDTOIFINDEX, &nowhere, sizeof(nowhere)) < 0 ? r : 0;
 }
 
-/* The index of an interface that never exists. To bind a bound socket to another one takes CAP_NET_RAW. */
-static int bind_to_nowhere(int fd) {
-        int nowhere = INT_MAX;
-
-        return setsockopt(fd, SOL_SOCKET, SO_BINDTOIFINDEX, &nowhere, sizeof(nowhere)) < 0 ? -errno : 0;
-}
-
-/* Either measure alone keeps connections from the client's copies, and each may fail: some kernels require
- * CAP_NET_ADMIN for a filter, a socket with the option interface is already bound, and a malicious client may
- * have locked a filter and bound the socket itself. shutdown() then ends the socket, but the client may call
- * listen() again. */
+/* shutdown() ends the socket, but the client may call listen() again, so that it is not sufficient. */
 int delivery_socket_revoke(Delivery *d, int listening_fd) {
-        int dropped, bound;
+        int r;
 
         if (!delivery_is(d, DELIVERY_SOCKET))
                 return 0;
 
-        dropped = drop_all(listening_fd);
-        bound = bind_to_nowhere(listening_fd);
+        r = clear_mark(listening_fd);
+        if (r < 0)
+                r = block(listening_fd);
 
         (void) shutdown(listening_fd, SHUT_RDWR);
-        return dropped < 0 && bound < 0 ? dropped : 0;
+        return r;
 }
 
 static Delivery *socket_free(Delivery *d) {
