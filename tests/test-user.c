@@ -40,6 +40,74 @@ TEST_ALONE("each user is charged separately") {
         users_done(&users);
 }
 
+/* Returns how many the user could charge. */
+static unsigned use_up(Users *users,
+                       uid_t uid,
+                       uint64_t limit,
+                       uint64_t limit_per_user,
+                       UserCharge *charges) {
+        unsigned n = 0;
+
+        while (user_charge_shared(users, uid, USER_LISTENERS, limit, limit_per_user, charges + n) == 0)
+                n++;
+        return n;
+}
+
+TEST_ALONE("many users leave listeners for others, and all leave some for root") {
+        static UserCharge charges[16384];
+        UserCharge charge = {};
+        Users users = {};
+        unsigned n = 0;
+
+        /* With the default limits, subordinate users of one person. */
+        for (uid_t uid = 100000; uid < 100016; uid++)
+                n += use_up(&users, uid, 16384, 1024, charges + n);
+        g_assert_cmpuint(n, ==, 16384 - 4096 - 16 + 4);
+        g_assert_cmpint(user_charge_shared(&users, 100000, USER_LISTENERS, 16384, 1024, &charge), ==,
+                        -ENOSPC);
+
+        /* Each other user gets one. */
+        for (uid_t uid = 1000; uid < 10000; uid++)
+                n += use_up(&users, uid, 16384, 1024, charges + n);
+        g_assert_cmpuint(n, ==, 16384 - 16);
+        g_assert_cmpint(user_charge_shared(&users, 999, USER_LISTENERS, 16384, 1024, &charge), ==, -ENOSPC);
+
+        n += use_up(&users, 0, 16384, 1024, charges + n);
+        g_assert_cmpuint(n, ==, 16384);
+
+        for (unsigned i = 0; i < n; i++)
+                user_discharge(charges + i);
+        users_done(&users);
+}
+
+TEST_ALONE("reserves are parts of small limits") {
+        static const struct {
+                uint64_t limit;
+                unsigned first, others, root;
+        } cases[] = {
+                { 1, 1, 0, 0 }, { 4, 3, 1, 0 }, { 7, 6, 1, 0 }, { 8, 5, 2, 1 }, { 64, 40, 16, 8 },
+        };
+
+        for (size_t i = 0; i < ELEMENTS(cases); i++) {
+                UserCharge charges[64] = {};
+                Users users = {};
+                unsigned n, others = 0;
+
+                n = use_up(&users, 1000, cases[i].limit, 100, charges);
+                g_assert_cmpuint(n, ==, cases[i].first);
+                for (uid_t uid = 1001; uid < 1100; uid++)
+                        others += use_up(&users, uid, cases[i].limit, 100, charges + n + others);
+                g_assert_cmpuint(others, ==, cases[i].others);
+                n += others;
+                n += use_up(&users, 0, cases[i].limit, 100, charges + n);
+                g_assert_cmpuint(n, ==, cases[i].limit);
+
+                while (n > 0)
+                        user_discharge(charges + --n);
+                users_done(&users);
+        }
+}
+
 TEST_ALONE("a charge is changed and given back") {
         UserCharge a = {}, b = {};
         Users users = {};

@@ -175,10 +175,10 @@ int manager_listen(Manager *m, Client *client, ListenOptions *options, Listener 
         if (r != 0)
                 return r;
 
-        if (HASH_COUNT(m->listeners) >= m->limits.listeners)
+        r = user_charge_shared(&m->users, client->uid, USER_LISTENERS, m->limits.listeners,
+                               m->limits.listeners_per_user, &charge);
+        if (r == -ENOSPC)
                 return MANAGER_E_LISTENERS;
-
-        r = user_charge(&m->users, client->uid, USER_LISTENERS, 1, m->limits.listeners_per_user, &charge);
         if (r == -EDQUOT)
                 return MANAGER_E_LISTENERS_PER_USER;
         if (r < 0)
@@ -233,17 +233,14 @@ void manager_own(Manager *m, Client *client, Listener *l) {
 }
 
 int manager_open_channel(Manager *m, Listener *l) {
-        int fd, r = 0;
+        int fd, r;
 
         fd = listener_open_channel(l);
         if (fd < 0)
                 return fd;
 
-        if (m->users.used[USER_CHANNELS] >= m->limits.channels)
-                r = -ENOSPC;
-        if (r >= 0)
-                r = user_charge(&m->users, l->uid, USER_CHANNELS, 1, m->limits.channels_per_user,
-                                &l->channel_charge);
+        r = user_charge_shared(&m->users, l->uid, USER_CHANNELS, m->limits.channels,
+                               m->limits.channels_per_user, &l->channel_charge);
         if (r < 0) {
                 l->delivery->ops->take_back(l->delivery);
                 (void) close_fd(fd);

@@ -5,6 +5,8 @@
 #include "base/macros.h"
 #include "daemon/policy/user.h"
 
+#define ROOT_RESERVE_MAX 16
+
 void users_done(Users *users) {
         assert(!users->by_uid);
 }
@@ -49,6 +51,30 @@ int user_charge(Users *users, uid_t uid, UserSlot slot, uint64_t amount, uint64_
         *charge = (UserCharge) { .user = user, .slot = slot };
         user_charge_set(charge, amount);
         return 0;
+}
+
+static uint64_t get_root_reserve(uint64_t limit) {
+        return limit / 8 < ROOT_RESERVE_MAX ? limit / 8 : ROOT_RESERVE_MAX;
+}
+
+int user_charge_shared(Users *users,
+                       uid_t uid,
+                       UserSlot slot,
+                       uint64_t limit,
+                       uint64_t limit_per_user,
+                       UserCharge *charge) {
+        uint64_t reserved = 0;
+        User *user;
+
+        if (uid != 0) {
+                HASH_FIND(hh, users->by_uid, &uid, sizeof(uid), user);
+                reserved = get_root_reserve(limit) + (user && user->used[slot] > 0 ? limit / 4 : 0);
+        }
+
+        if (users->used[slot] + reserved >= limit)
+                return -ENOSPC;
+
+        return user_charge(users, uid, slot, 1, limit_per_user, charge);
 }
 
 void user_charge_set(UserCharge *charge, uint64_t amount) {

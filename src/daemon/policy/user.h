@@ -17,8 +17,9 @@
  * Users is the table of them, and has the sum of each slot over all users. Both structs may be read by
  * all code, and are changed only here.
  *
- * Limits are not part of it. A fixed limit for each user is an argument of user_charge(). Limits that depend
- * on what others use are where their policy is: credit.h for descriptors, unread.h for bytes.
+ * Limits are arguments: a fixed one for each user of user_charge(), and one for all users together of
+ * user_charge_shared(). Limits that depend on what others use are where their policy is: credit.h for
+ * descriptors, unread.h for bytes.
  */
 
 #include <stdint.h>
@@ -67,5 +68,20 @@ void users_done(Users *users);
 
 /* The charge is empty before. Returns 0, -ENOMEM, or -EDQUOT if the user would have more than the limit. */
 int user_charge(Users *users, uid_t uid, UserSlot slot, uint64_t amount, uint64_t limit, UserCharge *charge);
+
+/*
+ * Charges one object, of which all users together may have 'limit', and each user 'limit_per_user'. Programs
+ * of one person can have many uids, so that the limit for each user alone does not prevent that they use up
+ * the limit of all. The last part of that is therefore reserved: the last 16 for root, but at most an eighth;
+ * and before these a quarter for users that have none yet. Returns 0, -ENOMEM, -ENOSPC for the limit of all
+ * users, or -EDQUOT for that of the user.
+ */
+int user_charge_shared(Users *users,
+                       uid_t uid,
+                       UserSlot slot,
+                       uint64_t limit,
+                       uint64_t limit_per_user,
+                       UserCharge *charge);
+
 void user_charge_set(UserCharge *charge, uint64_t amount);
 void user_discharge(UserCharge *charge);
