@@ -3,6 +3,9 @@
 /* An error is one line with its cause and its remedy, and an exit status. Text from other programs does no
  * harm. */
 
+#include <sys/prctl.h>
+
+#include "base/address.h"
 #include "ctl/tool.h"
 
 typedef struct Case {
@@ -61,6 +64,50 @@ TEST("errors of the command line") {
                 g_test_message("%s", cases[i].argv[0]);
                 tool_assert_fails(tool_finish(tools[i]), 1, cases[i].texts[0], cases[i].texts[1]);
         }
+}
+
+static int bind_here(const char *address, uint16_t *ret_port) {
+        Address a;
+        int fd;
+
+        g_assert_cmpint(address_parse(address, &a), ==, 0);
+        fd = socket(a.sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        g_assert_no_errno(fd);
+        g_assert_no_errno(bind(fd, &a.sa, a.size));
+        g_assert_no_errno(listen(fd, 1));
+        *ret_port = test_local_port(fd);
+        return fd;
+}
+
+TEST("a port that a program uses: the error names the program") {
+        static const struct {
+                const char *address, *wanted;
+        } cases[] = {
+                { "127.0.0.1", "" }, { "127.0.0.1", "127.0.0.1:" }, { "::", "127.0.0.1:" },
+                { "::1", "[::]:" },  { "0.0.0.0", "[::]:" },
+        };
+        char command[16];
+
+        g_assert_no_errno(prctl(PR_GET_NAME, command));
+        g_autofree char *advice = g_strdup_printf("; stop %s (PID %i), or choose another port.", command,
+                                                  (int) getpid());
+        for (size_t i = 0; i < ELEMENTS(cases); i++) {
+                uint16_t port;
+                _cleanup_close_ int fd = bind_here(cases[i].address, &port);
+                g_autofree char *endpoint = g_strdup_printf("%s%u", cases[i].wanted, port);
+
+                tool_assert_fails(tool_run(f->bus, "listen", endpoint, "--", "true"), 1, "is in use", advice);
+        }
+}
+
+TEST("a port that the service uses: the error refers to list") {
+        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_SOCKET, NULL);
+        g_autofree char *port = g_strdup_printf("%u", test_get_port(f->client, listener));
+        _cleanup_close_ int fd = test_listener_call_fd(f->client, listener, "TakeSocket");
+
+        g_assert_cmpint(fd, >=, 0);
+        tool_assert_fails(tool_run(f->bus, "listen", port, "--", "true"), 1, "is in use",
+                          "\"list\" or \"ss -ltnp\" shows");
 }
 
 TEST("a name that two listeners have") {

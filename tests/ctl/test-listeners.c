@@ -233,6 +233,44 @@ TEST_IF(test_require_root(), "close closes all, and reports what fails") {
         g_assert_false(test_service_is_listening(f->service, other));
 }
 
+static char *describe_this_process(void) {
+        char command[16];
+
+        g_assert_no_errno(prctl(PR_GET_NAME, command));
+        return g_strdup_printf("%s (PID %i)", command, (int) getpid());
+}
+
+/* The holder of the socket makes its connections keep the port, as one that wants to keep it. */
+TEST_IF(test_require_root(), "close names the process that keeps the port of a taken socket in use") {
+        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_SOCKET, NULL),
+                        *holder = describe_this_process();
+        uint16_t port = test_get_port(f->client, listener);
+        _cleanup_close_ int taken = test_listener_call_fd(f->client, listener, "TakeSocket"), peer = -EBADF,
+                            accepted = -EBADF;
+        const int no = 0;
+
+        g_assert_no_errno(setsockopt(taken, SOL_SOCKET, SO_REUSEADDR, &no, sizeof(no)));
+        peer = test_connect("::1", port);
+        accepted = accept4(taken, NULL, NULL, SOCK_CLOEXEC);
+        g_assert_no_errno(accepted);
+
+        g_autoptr(ToolResult) result = tool_run(f->bus, "close", "1");
+        g_assert_cmpint(result->status, ==, 0);
+        g_assert_true(g_str_has_prefix(result->err, "Listener 1 is closed, but port "));
+        g_assert_nonnull(strstr(result->err, holder));
+}
+
+TEST_IF(test_require_root(), "close says nothing about a port that is free") {
+        g_autofree char *listener = test_listen(f->client, 0, -1, TEST_SOCKET, NULL);
+        uint16_t port = test_get_port(f->client, listener);
+        _cleanup_close_ int taken = test_listener_call_fd(f->client, listener, "TakeSocket"),
+                            peer = test_connect("::1", port),
+                            accepted = accept4(taken, NULL, NULL, SOCK_CLOEXEC);
+
+        g_assert_no_errno(accepted);
+        tool_do(f->bus, "close", "1");
+}
+
 TEST("pause and resume work") {
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT, "name", "s", "web", NULL);
 

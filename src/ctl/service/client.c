@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/address.h"
 #include "base/error.h"
 #include "base/i18n.h"
 #include "base/names.h"
@@ -11,6 +12,7 @@
 #include "ctl/cli/options.h"
 #include "ctl/service/agent.h"
 #include "ctl/service/client.h"
+#include "ctl/service/port-holders.h"
 
 /* polkit's agents give a person up to five minutes. */
 #define CALL_TIMEOUT_USEC (UINT64_C(330) * 1000 * 1000)
@@ -171,9 +173,30 @@ static char *translate(const sd_bus_error *error) {
         return error->message ? client_translate_error(error->message) : NULL;
 }
 
+/* Prints "WHAT: CAUSE; ADVICE.". If the advice is NULL, the error can have one. */
+static int report(int r, const sd_bus_error *error, const char *advice, const char *what) {
+        _cleanup_free_ char *translated = NULL;
+        const char *cause;
+
+        if (error && sd_bus_error_is_set(error)) {
+                translated = translate(error);
+                cause = translated ?: error->message ?: error->name;
+                advice = advice ?: find_advice(error);
+                if (r >= 0)
+                        r = -sd_bus_error_get_errno(error);
+        } else
+                cause = strerror(-r);
+        if (r >= 0)
+                r = -EIO;
+
+        if (advice)
+                return message_error(r, _("%s: %s; %s."), what, cause, advice);
+
+        return message_error(r, _("%s: %s."), what, cause);
+}
+
 int client_error(const Context *c, int r, const sd_bus_error *error, const char *format, ...) {
-        _cleanup_free_ char *what = NULL, *translated = NULL;
-        const char *cause, *advice;
+        _cleanup_free_ char *what = NULL;
         va_list arguments;
         int n;
 
@@ -185,23 +208,7 @@ int client_error(const Context *c, int r, const sd_bus_error *error, const char 
                 return message_oom();
         }
 
-        if (error && sd_bus_error_is_set(error)) {
-                translated = translate(error);
-                cause = translated ?: error->message ?: error->name;
-                advice = find_advice(error);
-                if (r >= 0)
-                        r = -sd_bus_error_get_errno(error);
-        } else {
-                cause = strerror(-r);
-                advice = NULL;
-        }
-        if (r >= 0)
-                r = -EIO;
-
-        if (advice)
-                return message_error(r, _("%s: %s; %s."), what, cause, advice);
-
-        return message_error(r, _("%s: %s."), what, cause);
+        return report(r, error, NULL, what);
 }
 
 static int append_strings(sd_bus_message *m, const char *list) {
@@ -311,6 +318,57 @@ static int new_call(Context *c,
         return 0;
 }
 
+pid_t client_get_service_pid(Context *c) {
+        _cleanup_(sd_bus_creds_unrefp) sd_bus_creds *creds = NULL;
+        pid_t pid;
+
+        if (sd_bus_get_name_creds(c->bus, BUS_NAME, SD_BUS_CREDS_PID, &creds) < 0 ||
+            sd_bus_creds_get_pid(creds, &pid) < 0)
+                return 0;
+
+        return pid;
+}
+
+/* Returns advice that names the programs that use the port, or NULL. */
+static char *advise_about_port(Context *c, const Endpoint *endpoint) {
+        const char *text = endpoint->address ?: options_find_listen(c, "localAddress") ?: "::";
+        _cleanup_free_ char *names = NULL;
+        PortHolders holders;
+        Address address;
+        char *advice;
+
+        if (c->machine || address_parse(text, &address) < 0)
+                return NULL;
+
+        address_set_port(&address, endpoint->port);
+        port_find_holders(&address, &holders);
+        /* A listener of the service is found more easily by "list". */
+        if (holders.n == 0 || port_holders_contain(&holders, client_get_service_pid(c)))
+                return NULL;
+
+        names = port_holders_format(&holders);
+        if (!names || asprintf(&advice, _("stop %s, or choose another port"), names) < 0)
+                return NULL;
+
+        return advice;
+}
+
+static int listen_error(Context *c, const Endpoint *endpoint, int r, const sd_bus_error *error) {
+        _cleanup_free_ char *advice = NULL, *what = NULL;
+
+        if (endpoint->port == 0)
+                return client_error(c, r, error, _("Failed to listen"));
+
+        if (sd_bus_error_has_name(error, SD_BUS_ERROR_ADDRESS_IN_USE))
+                advice = advise_about_port(c, endpoint);
+        if (asprintf(&what, _("Failed to listen on port %u"), endpoint->port) < 0) {
+                what = NULL;
+                return message_oom();
+        }
+
+        return report(r, error, advice, what);
+}
+
 int client_listen(Context *c, const Endpoint *endpoint, const char *delivery, char **ret_path) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL, *reply = NULL;
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
@@ -333,9 +391,7 @@ int client_listen(Context *c, const Endpoint *endpoint, const char *delivery, ch
         if (r >= 0)
                 r = sd_bus_message_read(reply, "o", &path);
         if (r < 0)
-                return endpoint->port == 0 ? client_error(c, r, &error, _("Failed to listen"))
-                                           : client_error(c, r, &error, _("Failed to listen on port %u"),
-                                                          endpoint->port);
+                return listen_error(c, endpoint, r, &error);
 
         copy = strdup(path);
         if (!copy)

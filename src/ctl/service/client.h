@@ -4,6 +4,8 @@
 /* The connection to the bus, and the calls of Listen and of a listener's methods. The functions that return
  * an int print an error message when it is negative, unless they say otherwise. */
 
+#include <sys/types.h>
+
 #include "base/macros.h"
 #include "ctl/cli/context.h"
 #include "ctl/cli/endpoint.h"
@@ -27,6 +29,9 @@ char *client_translate_error(const char *message);
 int client_listen(Context *c, const Endpoint *endpoint, const char *delivery, char **ret_path);
 /* Appends the arguments of Listen to a message. Prints nothing. */
 int client_append_listen(const Context *c, sd_bus_message *m, const Endpoint *endpoint, const char *delivery);
+
+/* Returns the process of the service, or 0 if it does not run or the bus does not know it. */
+pid_t client_get_service_pid(Context *c);
 
 /* Calls Close, Pause or Resume of a listener. */
 int client_call_listener(Context *c, const char *path, const char *member);

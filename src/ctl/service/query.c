@@ -123,30 +123,44 @@ int query_listeners(Context *c, Listeners *ret) {
         return r < 0 ? client_error(c, r, &error, _("Failed to list listeners")) : 0;
 }
 
-int query_listener(Context *c, const char *path, Listener *ret) {
-        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+static int get_listener(Context *c, const char *path, sd_bus_error *error, Listener *ret) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
         _cleanup_(listener_done) Listener l = {};
+        int r;
+
+        r = sd_bus_call_method(c->bus, BUS_NAME, path, "org.freedesktop.DBus.Properties", "GetAll", error,
+                               &reply, "s", LISTENER_INTERFACE);
+        if (r >= 0)
+                r = read_listener(reply, &l);
+        if (r < 0)
+                return r;
+
+        l.path = strdup(path);
+        if (!l.path)
+                return -ENOMEM;
+
+        *ret = TAKE(l, (Listener) {});
+        return 0;
+}
+
+int query_listener(Context *c, const char *path, Listener *ret) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         int r;
 
         r = context_connect(c);
         if (r < 0)
                 return r;
 
-        r = sd_bus_call_method(c->bus, BUS_NAME, path, "org.freedesktop.DBus.Properties", "GetAll", &error,
-                               &reply, "s", LISTENER_INTERFACE);
-        if (r >= 0)
-                r = read_listener(reply, &l);
-        if (r < 0)
-                return client_error(c, r, &error, _("Failed to get the properties of listener %s"),
-                                    listener_get_number(path));
+        r = get_listener(c, path, &error, ret);
+        return r < 0 ? client_error(c, r, &error, _("Failed to get the properties of listener %s"),
+                                    listener_get_number(path))
+                     : 0;
+}
 
-        l.path = strdup(path);
-        if (!l.path)
-                return message_oom();
+int query_listener_quietly(Context *c, const char *path, Listener *ret) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
 
-        *ret = TAKE(l, (Listener) {});
-        return 0;
+        return get_listener(c, path, &error, ret);
 }
 
 /* OwnerPID is the process that has created the listener. A persistent one can have another owner since, or

@@ -44,6 +44,9 @@ void service_status_done(ServiceStatus *s);
 int query_listeners(Context *c, Listeners *ret);
 int query_listener(Context *c, const char *path, Listener *ret);
 
+/* The same without an error message. */
+int query_listener_quietly(Context *c, const char *path, Listener *ret);
+
 /* Looks up the user and the process of the owner. Returns 0, or -ENOMEM without an error message. */
 int query_owner(Context *c, Listener *l);
 

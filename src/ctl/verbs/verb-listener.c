@@ -5,10 +5,13 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/address.h"
+#include "base/i18n.h"
 #include "base/macros.h"
 #include "base/text.h"
 #include "ctl/cli/message.h"
 #include "ctl/service/client.h"
+#include "ctl/service/port-holders.h"
 #include "ctl/service/query.h"
 #include "ctl/show/json.h"
 #include "ctl/show/pager.h"
@@ -37,12 +40,55 @@ static int call(Context *c, const char *path, void *userdata) {
         return client_call_listener(c, path, userdata);
 }
 
+/* The client that has taken the socket can keep the port in use, by connections without SO_REUSEADDR. */
+static void check_port(Context *c, const Listener *l) {
+        _cleanup_free_ char *names = NULL;
+        PortHolders holders;
+        Address address;
+
+        if (c->machine || address_parse(l->local_address ?: "", &address) < 0)
+                return;
+
+        address_set_port(&address, l->local_port);
+        if (!port_is_in_use(&address, l->interface ?: ""))
+                return;
+
+        port_find_holders(&address, &holders);
+        if (holders.n > 0)
+                names = port_holders_format(&holders);
+        if (names)
+                (void) message_error(0, _("Listener %s is closed, but port %u is still in use by %s."),
+                                     listener_get_number(l->path), l->local_port, names);
+        else
+                (void) message_error(
+                                0,
+                                _("Listener %s is closed, but port %u is still in use; \"ss -tanp\" shows "
+                                  "root the program that uses it."),
+                                listener_get_number(l->path), l->local_port);
+}
+
+static int close_listener(Context *c, const char *path, void *userdata) {
+        _cleanup_(listener_done) Listener l = {};
+        bool is_taken;
+        int r;
+
+        r = context_connect(c);
+        if (r < 0)
+                return r;
+
+        is_taken = query_listener_quietly(c, path, &l) >= 0 && listener_is_taken(&l);
+        r = client_call_listener(c, path, "Close");
+        if (r >= 0 && is_taken)
+                check_port(c, &l);
+        return r;
+}
+
 int verb_close(int argc, char *argv[], Context *c) {
         int r;
 
         /* Listeners of other users need an authorization. */
         r = context_open_agent(c);
-        return r < 0 ? r : for_each(argc, argv, c, call, (char *) "Close");
+        return r < 0 ? r : for_each(argc, argv, c, close_listener, NULL);
 }
 
 int verb_pause(int argc, char *argv[], Context *c) {
