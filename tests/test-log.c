@@ -217,7 +217,16 @@ TEST("writes fields to the journal") {
                                      .owner = ":1.23",
                                      .has_owner_uid = true,
                                      .owner_uid = 0,
+                                     .owner_pid = 4711,
+                                     .owner_unit = "x.service",
                                      .port = 65535,
+                                     .address = "::1",
+                                     .interface = "",
+                                     .delivery = "socket",
+                                     .persistent = true,
+                                     .caller = ":1.24",
+                                     .caller_uid = 0,
+                                     .caller_pid = 4712,
                                      .peer = "2001:db8::1",
                                      .limit = "MaxListeners",
                                      .action = "",
@@ -229,13 +238,17 @@ TEST("writes fields to the journal") {
         assert_has(entry, "MESSAGE=Lost 1", "PRIORITY=4", "SYSLOG_FACILITY=3",
                    "SYSLOG_IDENTIFIER=tcpserversocketd", "MESSAGE_ID=73f256fae4c64df1a4db4fd1db8b54e8",
                    "CODE_FILE=place.c", "CODE_LINE=12", "LISTENER=/org/example/TCPServerSocket/listener/7",
-                   "OWNER=:1.23", "OWNER_UID=0", "PORT=65535", "PEER=2001:db8::1", "LIMIT=MaxListeners",
+                   "OWNER=:1.23", "OWNER_UID=0", "OWNER_PID=4711", "OWNER_UNIT=x.service", "PORT=65535",
+                   "ADDRESS=::1", "INTERFACE=", "DELIVERY=socket", "PERSISTENT=yes", "CALLER=:1.24",
+                   "CALLER_UID=0", "CALLER_PID=4712", "PEER=2001:db8::1", "LIMIT=MaxListeners",
                    "ACTION=", "CONFIG_FILE=/etc/x", "CONFIG_LINE=0", "ERRNO=105");
 
         log_info("Nothing more");
         g_autofree char *bare = take_entry(f);
         assert_has(bare, "MESSAGE=Nothing more", "CODE_FILE=test-log.c");
-        assert_has_not(bare, "MESSAGE_ID=", "LISTENER=", "OWNER", "PORT=", "ACTION=", "CONFIG_", "ERRNO=");
+        assert_has_not(bare, "MESSAGE_ID=", "LISTENER=", "OWNER",
+                       "PORT=", "ADDRESS=", "INTERFACE=", "DELIVERY=", "PERSISTENT=", "CALLER",
+                       "ACTION=", "CONFIG_", "ERRNO=");
 
         assert_lines(f, "");
 }
@@ -385,6 +398,24 @@ TEST("limits the messages of a user") {
 
         log_event(LOG_WARNING, NULL, &alice, "alice again");
         assert_lines(f, "<4>alice again\n");
+}
+
+TEST("messages of an audit have a rate limit of their own") {
+        LogFields alice = { .has_owner_uid = true, .owner_uid = 1000 }, audit = alice;
+
+        audit.is_audit = true;
+        for (unsigned i = 0; i < 2 * RATE_LIMIT_BURST; i++)
+                log_event(LOG_NOTICE, NULL, &alice, "refused");
+        for (unsigned i = 0; i < 2 * RATE_LIMIT_BURST; i++)
+                log_event(LOG_NOTICE, NULL, &audit, "granted");
+        g_autofree char *lines = take_lines(f);
+        g_assert_cmpint(count_lines(lines, "<5>refused"), ==, RATE_LIMIT_BURST);
+        g_assert_cmpint(count_lines(lines, "<5>granted"), ==, RATE_LIMIT_BURST);
+
+        log_close();
+        g_free(lines);
+        lines = take_lines(f);
+        g_assert_cmpint(count_lines(lines, "<5>Suppressed 30 messages about user 1000"), ==, 2);
 }
 
 #define START_USEC UINT64_C(1000000)

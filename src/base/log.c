@@ -20,7 +20,7 @@ static struct {
         bool journal_is_default;
         Journal journal;
         unsigned n_lost; /* messages, since the journal's queue was full */
-        RateLimit limit;
+        RateLimit limit, audit_limit;
 } logger = {
         .identifier = "tcpserversocketd",
         .level = LOG_INFO,
@@ -147,8 +147,25 @@ static void entry_add_fields(Entry *entry, const LogFields *f) {
                 entry_add(entry, "OWNER", "%s", f->owner);
         if (f->has_owner_uid)
                 entry_add(entry, "OWNER_UID", "%u", (unsigned) f->owner_uid);
+        if (f->owner_pid > 0)
+                entry_add(entry, "OWNER_PID", "%u", (unsigned) f->owner_pid);
+        if (f->owner_unit)
+                entry_add(entry, "OWNER_UNIT", "%s", f->owner_unit);
         if (f->port > 0 || f->has_port)
                 entry_add(entry, "PORT", "%u", (unsigned) f->port);
+        if (f->address)
+                entry_add(entry, "ADDRESS", "%s", f->address);
+        if (f->interface)
+                entry_add(entry, "INTERFACE", "%s", f->interface);
+        if (f->delivery) {
+                entry_add(entry, "DELIVERY", "%s", f->delivery);
+                entry_add(entry, "PERSISTENT", "%s", f->persistent ? "yes" : "no");
+        }
+        if (f->caller) {
+                entry_add(entry, "CALLER", "%s", f->caller);
+                entry_add(entry, "CALLER_UID", "%u", (unsigned) f->caller_uid);
+                entry_add(entry, "CALLER_PID", "%u", (unsigned) f->caller_pid);
+        }
         if (f->peer)
                 entry_add(entry, "PEER", "%s", f->peer);
         if (f->limit)
@@ -220,11 +237,11 @@ static void write_message(const Message *m, const char *text) {
         }
 }
 
-static void log_suppressed(uint64_t now) {
+static void log_suppressed(RateLimit *limit, uint64_t now) {
         RateLimitReport report;
         char text[128];
 
-        while (rate_limit_take_report(&logger.limit, now, &report)) {
+        while (rate_limit_take_report(limit, now, &report)) {
                 LogFields fields = { .has_owner_uid = !report.others, .owner_uid = report.uid };
 
                 if (logger.level < LOG_NOTICE)
@@ -256,10 +273,20 @@ void log_open_journal(const char *socket_path) {
 void log_close(void) {
         int saved = errno;
 
-        log_suppressed(UINT64_MAX);
+        log_suppressed(&logger.limit, UINT64_MAX);
+        log_suppressed(&logger.audit_limit, UINT64_MAX);
         journal_close(&logger.journal);
         logger.journal_is_default = false;
         errno = saved;
+}
+
+static bool message_is_admitted(const Message *m, uint64_t now) {
+        const LogFields *f = m->fields;
+
+        if (!f || !f->has_owner_uid || m->level >= LOG_DEBUG)
+                return true;
+
+        return rate_limit_admit(f->is_audit ? &logger.audit_limit : &logger.limit, f->owner_uid, now);
 }
 
 static _printf_(2, 0) void log_messagev(const Message *m, const char *format, va_list arguments) {
@@ -271,10 +298,10 @@ static _printf_(2, 0) void log_messagev(const Message *m, const char *format, va
                 return;
 
         now = clock_get_usec();
-        log_suppressed(now);
+        log_suppressed(&logger.limit, now);
+        log_suppressed(&logger.audit_limit, now);
 
-        if (!m->fields || !m->fields->has_owner_uid || m->level >= LOG_DEBUG ||
-            rate_limit_admit(&logger.limit, m->fields->owner_uid, now)) {
+        if (message_is_admitted(m, now)) {
                 errno = saved; /* for %m */
                 (void) vsnprintf(text, sizeof(text), format, arguments);
                 make_printable(text);

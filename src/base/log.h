@@ -10,7 +10,8 @@
  * Messages with an owner's uid are rate-limited for each user (base/rate-limit.h), so that a client cannot
  * flood the log. When the user's window ends, one line says how many were suppressed. Messages that a client
  * can cause need the uid in their fields; messages about the service itself must not have it. Debug messages
- * are not limited.
+ * are not limited. Messages of an audit have a limit of their own, so that a user cannot suppress them by
+ * errors and refusals.
  */
 
 #include <stdbool.h>
@@ -31,15 +32,25 @@ typedef struct LogFields {
         const char *listener; /* LISTENER: its path */
         const char *owner;    /* OWNER: a client's name on the bus */
         bool has_owner_uid;
-        uid_t owner_uid;         /* OWNER_UID */
-        uint16_t port;           /* PORT: of the listener, or requested */
-        bool has_port;           /* writes PORT even if it is 0, any port */
-        const char *peer;        /* PEER: the address of the connection's peer */
-        const char *limit;       /* LIMIT: the setting of the limit that was reached */
-        const char *action;      /* ACTION: the polkit action that was not authorized; may be empty */
+        uid_t owner_uid;        /* OWNER_UID */
+        uint32_t owner_pid;     /* OWNER_PID: of the client's process */
+        const char *owner_unit; /* OWNER_UNIT: the unit of that process */
+        uint16_t port;          /* PORT: of the listener, or requested */
+        bool has_port;          /* writes PORT even if it is 0, any port */
+        const char *address;    /* ADDRESS: of the listener, or requested */
+        const char *interface;  /* INTERFACE: its option; may be empty */
+        const char *delivery;   /* DELIVERY: its option; with it, PERSISTENT is written as well */
+        bool persistent;        /* PERSISTENT: "yes" or "no" */
+        const char *caller;  /* CALLER: a client that is not the owner; with it, the next two are written */
+        uid_t caller_uid;    /* CALLER_UID */
+        uint32_t caller_pid; /* CALLER_PID */
+        const char *peer;    /* PEER: the address of the connection's peer */
+        const char *limit;   /* LIMIT: the setting of the limit that was reached */
+        const char *action;  /* ACTION: the polkit action that was not authorized; may be empty */
         const char *config_file; /* CONFIG_FILE */
         unsigned config_line;    /* CONFIG_LINE, only with a file; 0: the whole file */
         int error;               /* ERRNO: a positive errno */
+        bool is_audit;           /* has a rate limit of its own; not a field */
 } LogFields;
 
 /* Opens the journal, and uses it for LOG_TARGET_AUTO if stderr is a stream to it. Before this call, messages

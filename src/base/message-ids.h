@@ -24,6 +24,14 @@
  * OWNER, OWNER_UID */
 #define MESSAGE_REQUEST_DENIED_STR "e25be3ccfcc5478ca0a894e9815ffe16"
 
+/* A client got a privileged port or a persistent listener. LISTENER, PORT, ADDRESS, INTERFACE, DELIVERY,
+ * PERSISTENT, OWNER, OWNER_UID, OWNER_PID, OWNER_UNIT, ACTION */
+#define MESSAGE_LISTENER_GRANTED_STR "5d49d4c3625048ceb7931adfc336c4ff"
+
+/* A listener was closed, but not by its owner: by CALLER, CALLER_UID, CALLER_PID, or, without these, because
+ * its user has logged out. The other fields are those of MESSAGE_LISTENER_GRANTED_STR */
+#define MESSAGE_LISTENER_CLOSED_STR "e58a04b85416413aa076bb92d15d2590"
+
 /* A line of the configuration, or a whole file, was ignored. CONFIG_FILE, CONFIG_LINE (0: the file) */
 #define MESSAGE_CONFIGURATION_STR "649bb8f293ec457ab721d16c9e0f172d"
 

@@ -35,6 +35,7 @@ struct PrivateBus {
         Waiting driver, polkit, pings, client_calls, received;
         bool hold_driver, lazy;
         uint32_t unread;
+        unsigned n_units; /* questions to systemd */
 };
 
 static const char *const clients[BUS_CLIENTS] = { ":1.10", ":1.11", ":1.12", ":1.13" };
@@ -132,6 +133,16 @@ static void answer_driver(PrivateBus *b, sd_bus_message *call, BusAnswer answer)
         send_as(b, m, answer == BUS_ANSWER_FORGED ? clients[3] : DRIVER);
 }
 
+/* Half of the clients' processes are known. */
+static void answer_unit(PrivateBus *b, sd_bus_message *call) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+
+        m = new_reply(call, b->n_units++ % 2 == 0 ? BUS_ANSWER_YES : BUS_ANSWER_ERROR);
+        if (!sd_bus_message_is_method_error(m, NULL))
+                fuzz_assert(sd_bus_message_append(m, "o", "/org/freedesktop/systemd1/unit/a_2eservice") >= 0);
+        send_as(b, m, ":1.0");
+}
+
 static void check_signal(sd_bus_message *m) {
         static const struct {
                 const char *member;
@@ -195,8 +206,10 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error) {
                 else
                         answer_driver(b, m, BUS_ANSWER_YES);
                 return 1;
-        } else if (sd_bus_message_is_method_call(m, "org.freedesktop.PolicyKit1.Authority",
-                                                 "CheckAuthorization") > 0)
+        } else if (sd_bus_message_is_method_call(m, "org.freedesktop.systemd1.Manager", "GetUnitByPID") > 0)
+                answer_unit(b, m);
+        else if (sd_bus_message_is_method_call(m, "org.freedesktop.PolicyKit1.Authority",
+                                               "CheckAuthorization") > 0)
                 waiting_add(&b->polkit, m);
         else if (sd_bus_message_is_method_call(m, CLIENT_INTERFACE, "AcceptSocket") > 0) {
                 fuzz_assert(sd_bus_message_has_signature(m, "ohsqa{sv}") > 0);

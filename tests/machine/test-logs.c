@@ -3,7 +3,7 @@
 /* The messages in the journal, and their limits. */
 
 #include "base/message-ids.h"
-#include "machine/machine.h"
+#include "machine/session.h"
 
 #define ID(name) "MESSAGE_ID=" MESSAGE_##name##_STR
 
@@ -31,6 +31,8 @@ MACHINE_TEST("denied ports are logged") {
         assert_field(end, ID(REQUEST_DENIED), "PORT", "80");
         assert_field(end, ID(REQUEST_DENIED), "OWNER", test_client_name(m->user));
         assert_field(end, ID(REQUEST_DENIED), "OWNER_UID", uid);
+        assert_field(end, ID(REQUEST_DENIED), "ADDRESS", "::");
+        assert_field(end, ID(REQUEST_DENIED), "DELIVERY", "signal");
         assert_field(end, ID(REQUEST_DENIED), "ACTION", "org.example.TCPServerSocket.listen-privileged");
         assert_field(end, ID(REQUEST_DENIED), "SYSLOG_IDENTIFIER", "tcpserversocketd");
         assert_field(end, ID(REQUEST_DENIED), "PRIORITY", "5");
@@ -94,6 +96,80 @@ MACHINE_TEST("listeners closed by an administrator are logged") {
         assert_field(end, ID(CONNECTION_LOST), "LISTENER", listener);
 }
 
+MACHINE_TEST("privileged and persistent listeners are logged with their owner, and no others") {
+        pid_t pid = machine_start_unit("owner", "--property=User=" MACHINE_USER);
+        TestClient *client = machine_client_new_in(MACHINE_USER, pid);
+        g_autofree char *end = machine_journal_end(), *uid = uid_field(MACHINE_USER);
+
+        g_free(test_listen(client, 0, -1, NULL));
+        g_autofree char *persistent = test_listen(client, 0, -1, TEST_PERSISTENT_PULL, "localAddress", "s",
+                                                  "127.0.0.1", "interface", "s", "lo", NULL);
+        g_autofree char *port = g_strdup_printf("%u", test_get_port(client, persistent));
+        g_autofree char *owner_pid = g_strdup_printf("%u",
+                                                     (unsigned) test_get_u64(client, persistent, "OwnerPID"));
+        assert_field(end, ID(LISTENER_GRANTED), "LISTENER", persistent);
+        assert_field(end, ID(LISTENER_GRANTED), "PRIORITY", "5");
+        assert_field(end, ID(LISTENER_GRANTED), "OWNER", test_client_name(client));
+        assert_field(end, ID(LISTENER_GRANTED), "OWNER_UID", uid + strlen("OWNER_UID="));
+        assert_field(end, ID(LISTENER_GRANTED), "OWNER_PID", owner_pid);
+        assert_field(end, ID(LISTENER_GRANTED), "OWNER_UNIT", "guest-owner.service");
+        assert_field(end, ID(LISTENER_GRANTED), "PORT", port);
+        assert_field(end, ID(LISTENER_GRANTED), "ADDRESS", "127.0.0.1");
+        assert_field(end, ID(LISTENER_GRANTED), "INTERFACE", "lo");
+        assert_field(end, ID(LISTENER_GRANTED), "DELIVERY", "pull");
+        assert_field(end, ID(LISTENER_GRANTED), "PERSISTENT", "yes");
+        assert_field(end, ID(LISTENER_GRANTED), "ACTION", "org.example.TCPServerSocket.listen");
+        g_assert_cmpuint(machine_journal_count(end, uid, NULL), ==, 1);
+        test_client_free(client);
+        machine_stop_unit("owner");
+
+        /* No action of polkit has allowed it to root. */
+        g_autofree char *later = machine_journal_end();
+        g_free(test_listen(m->root, 80, -1, TEST_SOCKET, NULL));
+        assert_field(later, ID(LISTENER_GRANTED), "PORT", "80");
+        assert_field(later, ID(LISTENER_GRANTED), "PERSISTENT", "no");
+        g_assert_null(machine_journal_get(later, "ACTION", ID(LISTENER_GRANTED), NULL));
+}
+
+MACHINE_TEST("a listener that another user closes is logged, with that user") {
+        g_autofree char *mine = NULL, *yours = NULL, *end = NULL, *later = NULL, *pid = NULL;
+
+        mine = test_listen(m->user, 0, -1, TEST_PERSISTENT, NULL);
+        yours = test_listen(m->user, 0, -1, NULL);
+        pid = g_strdup_printf("%u", (unsigned) getpid());
+        end = machine_journal_end();
+        test_listener_call(m->root, yours, "Close");
+        assert_field(end, ID(LISTENER_CLOSED), "LISTENER", yours);
+        assert_field(end, ID(LISTENER_CLOSED), "OWNER", test_client_name(m->user));
+        assert_field(end, ID(LISTENER_CLOSED), "CALLER", test_client_name(m->root));
+        assert_field(end, ID(LISTENER_CLOSED), "CALLER_UID", "0");
+        assert_field(end, ID(LISTENER_CLOSED), "CALLER_PID", pid);
+        g_assert_null(machine_journal_get(end, "ACTION", ID(LISTENER_CLOSED), NULL));
+
+        /* The owner itself, and its user when there is no owner. */
+        later = machine_journal_end();
+        test_listener_call(m->user, mine, "Close");
+        g_free(mine);
+        mine = test_listen(m->user, 0, -1, TEST_PERSISTENT, NULL);
+        g_clear_pointer(&m->user, test_client_free);
+        test_wait_for(!test_has_owner(m->root, mine));
+        m->user = machine_client_new(m, MACHINE_USER);
+        test_listener_call(m->user, mine, "Close");
+        test_client_sync_service(m->user);
+        g_assert_cmpuint(machine_journal_count(later, ID(LISTENER_CLOSED), NULL), ==, 0);
+}
+
+MACHINE_TEST("refusals do not suppress the messages about listeners") {
+        g_autofree char *end = NULL, *uid = uid_field(MACHINE_USER);
+
+        machine_set_rule(DENY);
+        end = machine_journal_end();
+        for (unsigned i = 0; i < 100; i++)
+                g_free(test_listen_fails(m->user, NULL, 80, -1, NULL));
+        g_free(test_listen(m->user, 0, -1, TEST_PERSISTENT, NULL));
+        assert_field(end, ID(LISTENER_GRANTED), "OWNER_UID", uid + strlen("OWNER_UID="));
+}
+
 MACHINE_TEST("messages have explanations") {
         static const char *const english[] = { "Subject: A request for a port was denied",
                                                "Defined-By: tcpserversocket", "asked for port 443",
@@ -118,8 +194,9 @@ MACHINE_TEST("messages have explanations") {
 
 MACHINE_TEST("all explanations are in two languages") {
         static const char *const ids[] = {
-                MESSAGE_EXHAUSTED_STR,     MESSAGE_CONNECTION_LOST_STR, MESSAGE_LISTENER_FAILED_STR,
-                MESSAGE_LIMIT_REACHED_STR, MESSAGE_REQUEST_DENIED_STR,  MESSAGE_CONFIGURATION_STR,
+                MESSAGE_EXHAUSTED_STR,        MESSAGE_CONNECTION_LOST_STR, MESSAGE_LISTENER_FAILED_STR,
+                MESSAGE_LIMIT_REACHED_STR,    MESSAGE_REQUEST_DENIED_STR,  MESSAGE_CONFIGURATION_STR,
+                MESSAGE_LISTENER_GRANTED_STR, MESSAGE_LISTENER_CLOSED_STR,
         };
 
         g_autofree char *german = test_read_file("/usr/lib/systemd/catalog/tcpserversocketd.de.catalog");
@@ -189,8 +266,9 @@ MACHINE_TEST("a user cannot flood the journal") {
         test_wait_for(machine_journal_count(end, other_uid, ID(REQUEST_DENIED), NULL) == 1);
 
         /* At the end, their number is logged. */
+        unsigned n_before = machine_count_logged("Suppressed ");
         machine_stop_service();
-        test_wait_for(machine_count_logged("Suppressed ") == 1);
+        test_wait_for(machine_count_logged("Suppressed ") == n_before + 1);
 }
 
 /* Lines of its own cannot be faked by way of a name. */

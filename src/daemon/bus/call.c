@@ -22,6 +22,7 @@ static Call *call_free(Call *call) {
         sd_bus_slot_unref(call->slot);
         waiter_stop(&call->waiter);
         sd_event_source_disable_unref(call->timer);
+        (void) unit_question_forget(call->unit);
         (void) polkit_query_free(call->query);
         user_discharge(&call->charge);
         if (call->method->free_data && call->data)
@@ -37,6 +38,9 @@ DEFINE_CLEANUP(Call, call_free)
 
 /* Until the bus has room for the descriptor that shows whether the caller takes them. */
 #define SUPPORT_USEC (UINT64_C(5) * 1000 * 1000)
+
+/* Until systemd answers, or the unit remains unknown. */
+#define UNIT_USEC (UINT64_C(1) * 1000 * 1000)
 
 static void call_enqueue(Call *call) {
         assert(!call->is_queued);
@@ -63,6 +67,7 @@ int call_queue_init(CallQueue *queue, sd_bus *bus, Manager *manager) {
         *queue = (CallQueue) { .bus = bus, .manager = manager };
         TAILQ_INIT(&queue->calls);
         close_replies_init(&queue->close_replies);
+        units_init(&queue->units, bus);
 
         r = polkit_new(bus, &queue->polkit);
         if (r < 0)
@@ -80,6 +85,7 @@ void call_queue_done(CallQueue *queue) {
         }
 
         close_replies_done(&queue->close_replies);
+        units_done(&queue->units);
         queue->polkit = polkit_free(queue->polkit);
         unread_bus_done(&queue->unread);
 }
@@ -110,11 +116,13 @@ static int call_act(Call *call) {
         return r < 0 ? call_reply_error(call, r) : 1;
 }
 
-static LogFields call_log_fields(const Call *call) {
+LogFields call_log_fields(const Call *call) {
         return (LogFields) {
                 .owner = call->client->name,
                 .has_owner_uid = true,
                 .owner_uid = call->client->uid,
+                .owner_pid = call->client->pid,
+                .owner_unit = call->client->unit,
         };
 }
 
@@ -137,19 +145,30 @@ int call_set_limit_error(Call *call, ErrorId id, const char *limit, uint32_t val
         return r;
 }
 
-void call_log_denied(const Call *call, const char *action, uint16_t port, const char *why) {
-        LogFields fields = call_log_fields(call);
+void call_log_denied(const Call *call, const LogFields *fields, const char *why) {
+        unsigned uid = call->client->uid;
 
-        fields.action = action;
-        fields.port = port;
-        fields.has_port = true;
-        if (streq(action, ""))
-                log_event(LOG_NOTICE, MESSAGE_REQUEST_DENIED_STR, &fields, "Denied user %u port %u: %s",
-                          (unsigned) call->client->uid, port, why);
+        if (streq(fields->action, ""))
+                log_event(LOG_NOTICE, MESSAGE_REQUEST_DENIED_STR, fields, "Denied user %u port %u: %s", uid,
+                          fields->port, why);
         else
-                log_event(LOG_NOTICE, MESSAGE_REQUEST_DENIED_STR, &fields,
-                          "Denied user %u %s for port %u: %s", (unsigned) call->client->uid, action, port,
-                          why);
+                log_event(LOG_NOTICE, MESSAGE_REQUEST_DENIED_STR, fields, "Denied user %u %s for port %u: %s",
+                          uid, fields->action, fields->port, why);
+}
+
+static void call_log_not_authorized(const Call *call, const char *why) {
+        const PolkitQuestion *question = &call->need.question;
+        LogFields fields = call_log_fields(call);
+        const char *persistent = polkit_question_get(question, "persistent");
+
+        fields.action = question->action;
+        fields.port = (uint16_t) atoi(call->need.port);
+        fields.has_port = true;
+        fields.address = polkit_question_get(question, "address");
+        fields.interface = polkit_question_get(question, "interface");
+        fields.delivery = polkit_question_get(question, "delivery");
+        fields.persistent = persistent && !streq(persistent, "");
+        call_log_denied(call, &fields, why);
 }
 
 static const char *answer_to_string(PolkitAnswer answer) {
@@ -211,8 +230,7 @@ static void on_authorization(PolkitAnswer answer, void *userdata) {
 
         if (!call->authorized && !call->need.optional) {
                 if (answer != POLKIT_CHALLENGE)
-                        call_log_denied(call, call->need.question.action, (uint16_t) atoi(call->need.port),
-                                        answer_to_string(answer));
+                        call_log_not_authorized(call, answer_to_string(answer));
                 r = call_set_denied_error(call, answer);
                 (void) call_reply_error(call, r);
                 return;
@@ -270,6 +288,62 @@ static int call_check_containment(Call *call) {
         return error_set(&call->error, ERROR_NOT_CONTAINED);
 }
 
+/* Continues when the unit of the caller is known, or does not become known. */
+static void call_proceed_with_unit(Call *c) {
+        _cleanup_call_ Call *call = c;
+
+        call_dequeue(call);
+        call->client->n_calls--;
+        call->timer = sd_event_source_disable_unref(call->timer);
+        call->client->unit_asked = true;
+
+        if (call_authorize(call) == 0)
+                call = NULL; /* in the queue */
+}
+
+static void on_unit(const char *unit, void *userdata) {
+        Call *call = userdata;
+        Client *client = call->client;
+
+        call->unit = NULL;
+        if (unit && !client->unit)
+                client->unit = strdup(unit); /* without memory it remains unknown */
+        call_proceed_with_unit(call);
+}
+
+static int on_unit_late(sd_event_source *source, uint64_t usec, void *userdata) {
+        Call *call = userdata;
+
+        call->unit = unit_question_forget(call->unit);
+        call_proceed_with_unit(call);
+        return 0;
+}
+
+/* For an identified caller. Returns 0 if the call waits in the queue. */
+static int call_ask_unit(Call *call) {
+        CallQueue *queue = call->queue;
+        Client *client = call->client;
+        int r;
+
+        if (!call->method->needs_unit || client->unit_asked || client->pid == 0 ||
+            client->n_calls >= call->manager->limits.pending_requests_per_user)
+                return call_authorize(call);
+
+        r = unit_ask(&queue->units, client->pid, on_unit, call, &call->unit);
+        if (r >= 0)
+                r = sd_event_add_time_relative(sd_bus_get_event(queue->bus), &call->timer, CLOCK_MONOTONIC,
+                                               UNIT_USEC, 0, on_unit_late, call);
+        if (r < 0) {
+                log_debug("Failed to ask systemd for the unit of %s: %s", client->name, strerror(-r));
+                call->unit = unit_question_forget(call->unit);
+                return call_authorize(call);
+        }
+
+        client->n_calls++;
+        call_enqueue(call);
+        return 0;
+}
+
 static int on_support_late(sd_event_source *source, uint64_t usec, void *userdata);
 
 /* Continues with an identified caller. Returns 0 if the call waits in the queue. */
@@ -286,7 +360,7 @@ static int call_proceed(Call *call) {
                 support = outbox_request_support(client->outbox, &call->waiter);
         }
         if (support == OUTBOX_SUPPORT_YES)
-                return call_authorize(call);
+                return call_ask_unit(call);
 
         if (support == OUTBOX_SUPPORT_NO)
                 r = error_set(&call->error, ERROR_NO_DESCRIPTORS);

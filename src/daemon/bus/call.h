@@ -5,7 +5,8 @@
  * A method call that waits until its caller is identified and authorized.
  *
  * The arguments are read first. Then the bus is asked for the caller's uid, and whether the caller takes
- * descriptors, once for each client. Then the method says which authorization it needs, and polkit is asked.
+ * descriptors, and systemd for the caller's unit if the method logs it, each once for each client. Then the
+ * method says which authorization it needs, and polkit is asked.
  * All questions are asynchronous. Then the method acts, once, and looks everything up again, because in the
  * meantime its caller may have left or a limit may be reached. An error in any of these steps denies the
  * call.
@@ -16,8 +17,10 @@
 
 #include "base/address.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "daemon/bus/close-replies.h"
 #include "daemon/bus/polkit.h"
+#include "daemon/bus/unit.h"
 #include "daemon/bus/unread-bus.h"
 #include "daemon/outbox/waiter.h"
 #include "daemon/policy/options.h"
@@ -47,6 +50,8 @@ typedef struct CallMethod {
         /* The caller will be sent descriptors. Refused where the configuration requires containment, and the
          * service is not contained. */
         bool needs_descriptors;
+        /* The unit of the caller is logged. */
+        bool needs_unit;
 } CallMethod;
 
 /* All pending calls. */
@@ -54,6 +59,7 @@ typedef struct CallQueue {
         sd_bus *bus;
         Manager *manager;
         Polkit *polkit;
+        Units units;
         UnreadBus unread;
         TAILQ_HEAD(, Call) calls;
         CloseReplies close_replies;
@@ -72,7 +78,8 @@ struct Call {
         Error error;
 
         bool is_queued;
-        sd_bus_slot *slot;      /* the question for the caller's credentials */
+        sd_bus_slot *slot; /* the question for the caller's credentials */
+        UnitQuestion *unit;
         Waiter waiter;          /* for the answer whether the caller takes descriptors */
         sd_event_source *timer; /* limits that wait */
         PolkitQuery *query;     /* the question to polkit */
@@ -94,5 +101,9 @@ int call_start(CallQueue *queue, sd_bus_message *message, const CallMethod *meth
 /* Sets an error with the name and the value of a limit, and logs the refusal. */
 int call_set_limit_error(Call *call, ErrorId id, const char *limit, uint32_t value);
 
-/* Logs a refusal. 'action' is polkit's, or empty if the configuration refuses the request to all users. */
-void call_log_denied(const Call *call, const char *action, uint16_t port, const char *why);
+/* The fields of the caller. */
+LogFields call_log_fields(const Call *call);
+
+/* Logs a refusal, with the fields of the request. Their action is polkit's, or empty if the configuration
+ * refuses the request to all users. */
+void call_log_denied(const Call *call, const LogFields *fields, const char *why);

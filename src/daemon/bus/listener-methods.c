@@ -3,7 +3,9 @@
 #include <assert.h>
 
 #include "base/i18n.h"
+#include "base/log.h"
 #include "base/macros.h"
+#include "base/message-ids.h"
 #include "base/names.h"
 #include "daemon/bus/access.h"
 #include "daemon/bus/call.h"
@@ -42,6 +44,22 @@ static void need_close(Call *call, CallNeed *need) {
                            true);
 }
 
+static void log_closed(const Call *call, const Listener *l) {
+        char address[ADDRESS_STRING_MAX];
+        LogFields fields = listener_log_all_fields(l, address);
+        const Client *caller = call->client;
+
+        fields.owner_unit = l->owner ? l->owner->unit : NULL;
+        fields.caller = caller->name;
+        fields.caller_uid = caller->uid;
+        fields.caller_pid = caller->pid;
+        fields.action = call->authorized ? call->need.question.action : NULL;
+        fields.is_audit = true;
+        log_event(LOG_NOTICE, MESSAGE_LISTENER_CLOSED_STR, &fields,
+                  "User %u (PID %u) closed %s of user %u, port %u on %s", (unsigned) caller->uid, caller->pid,
+                  l->path, (unsigned) l->uid, fields.port, address);
+}
+
 static int act_close(Call *call) {
         Listener *l;
         int r;
@@ -59,6 +77,9 @@ static int act_close(Call *call) {
         if (r < 0)
                 return r;
 
+        /* A user that closes a persistent listener of its own, which waits for an owner, is the owner. */
+        if (l->owner || !access_owns(call->client, l))
+                log_closed(call, l);
         listener_close(l, access_owns(call->client, l) ? LISTENER_END_OWNER : LISTENER_END_ADMINISTRATOR);
         return 0;
 }

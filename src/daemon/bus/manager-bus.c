@@ -6,6 +6,7 @@
 #include "base/i18n.h"
 #include "base/log.h"
 #include "base/macros.h"
+#include "base/message-ids.h"
 #include "base/names.h"
 #include "base/socket.h"
 #include "config.h"
@@ -27,8 +28,16 @@ static const sd_bus_vtable *get_manager_vtable(void);
 /* The configuration forbids the port, the address or the delivery, to root as well. */
 static int set_forbidden_error(Call *call, int r, const ListenOptions *o) {
         char address[ADDRESS_STRING_MAX];
+        LogFields fields = call_log_fields(call);
 
-        call_log_denied(call, "", (uint16_t) o->port, "the configuration does not allow it");
+        fields.action = "";
+        fields.port = (uint16_t) o->port;
+        fields.has_port = true;
+        fields.address = address_format_on(&o->address, o->interface, address);
+        fields.interface = o->interface ?: "";
+        fields.delivery = delivery_kind_to_string(o->delivery);
+        fields.persistent = o->persistent;
+        call_log_denied(call, &fields, "the configuration does not allow it");
 
         switch (r) {
 
@@ -92,6 +101,34 @@ static int set_listen_error(Call *call, int r, const ListenOptions *o) {
         }
 }
 
+/* By net.ipv4.ip_unprivileged_port_start; if that cannot be read, all ports are privileged. */
+static bool port_is_privileged(int32_t port) {
+        uint32_t start;
+
+        if (port == 0)
+                return false; /* the kernel never chooses a privileged port */
+
+        return socket_get_unprivileged_port_start(&start) < 0 || (uint32_t) port < start;
+}
+
+/* A listener that an administrator wants to know of. */
+static bool listener_is_notable(const ListenOptions *o) {
+        return o->persistent || port_is_privileged(o->port);
+}
+
+static void log_granted(const Call *call, const Listener *l) {
+        char address[ADDRESS_STRING_MAX];
+        LogFields fields = listener_log_all_fields(l, address);
+
+        fields.owner = call->client->name;
+        fields.owner_unit = call->client->unit;
+        fields.action = call->authorized ? call->need.question.action : NULL;
+        fields.is_audit = true;
+        log_event(LOG_NOTICE, MESSAGE_LISTENER_GRANTED_STR, &fields,
+                  "Granted user %u port %u on %s (delivery \"%s\"%s)", (unsigned) l->uid, fields.port,
+                  address, fields.delivery, fields.persistent ? ", persistent" : "");
+}
+
 static int act_listen(Call *call) {
         ListenOptions *o = call->data;
         Client *client = call->client;
@@ -113,22 +150,14 @@ static int act_listen(Call *call) {
                 return r;
         }
 
+        if (listener_is_notable(l->options))
+                log_granted(call, l);
         manager_own(call->manager, client, l);
         return 0;
 }
 
 static void free_options(void *data) {
         (void) listen_options_free(data);
-}
-
-/* By net.ipv4.ip_unprivileged_port_start; if that cannot be read, all ports are privileged. */
-static bool port_is_privileged(int32_t port) {
-        uint32_t start;
-
-        if (port == 0)
-                return false; /* the kernel never chooses a privileged port */
-
-        return socket_get_unprivileged_port_start(&start) < 0 || (uint32_t) port < start;
 }
 
 static void need_listen(Call *call, CallNeed *need) {
@@ -157,8 +186,15 @@ static void need_listen(Call *call, CallNeed *need) {
 }
 
 static int method_listen(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        static const CallMethod method = {
+        static const CallMethod plain = {
                 .need = need_listen, .act = act_listen, .free_data = free_options, .needs_descriptors = true
+        };
+        static const CallMethod notable = {
+                .need = need_listen,
+                .act = act_listen,
+                .free_data = free_options,
+                .needs_descriptors = true,
+                .needs_unit = true,
         };
         CallQueue *calls = ((Manager *) userdata)->userdata;
         _cleanup_(error_done) Error problem = {};
@@ -169,7 +205,7 @@ static int method_listen(sd_bus_message *m, void *userdata, sd_bus_error *error)
         if (r < 0)
                 return error_reply_send(m, r, &problem);
 
-        return call_start(calls, m, &method, o);
+        return call_start(calls, m, listener_is_notable(o) ? &notable : &plain, o);
 }
 
 /* dbus-daemon disconnects senders of messages above 32 MiB (max_message_size), and a listener can take almost

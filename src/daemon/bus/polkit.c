@@ -72,6 +72,14 @@ void polkit_question_add(PolkitQuestion *question, const char *key, const char *
         question->n_details++;
 }
 
+const char *polkit_question_get(const PolkitQuestion *question, const char *key) {
+        for (unsigned i = 0; i < question->n_details; i++)
+                if (streq(question->details[i].key, key))
+                        return question->details[i].value;
+
+        return NULL;
+}
+
 int polkit_new(sd_bus *bus, Polkit **ret) {
         Polkit *polkit;
 

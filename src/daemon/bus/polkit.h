@@ -41,6 +41,9 @@ typedef struct PolkitQuestion {
 
 void polkit_question_add(PolkitQuestion *question, const char *key, const char *value);
 
+/* Returns NULL without such a detail. */
+const char *polkit_question_get(const PolkitQuestion *question, const char *key);
+
 /* May free the query. */
 typedef void (*PolkitCallback)(PolkitAnswer answer, void *userdata);
 

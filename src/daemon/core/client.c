@@ -66,6 +66,7 @@ Client *client_free(Client *client) {
 
         client->outbox = outbox_free(client->outbox);
         free(client->name);
+        free(client->unit);
         free(client);
         return NULL;
 }

@@ -19,8 +19,10 @@ typedef struct Traffic Traffic;
 struct Client {
         char *name;
         bool identified;
-        uid_t uid;        /* valid if identified */
-        uint32_t pid;     /* of the process that connected to the bus; 0: unknown */
+        uid_t uid;    /* valid if identified */
+        uint32_t pid; /* of the process that connected to the bus; 0: unknown */
+        char *unit;   /* of that process, for the log; NULL: not asked for, or unknown */
+        bool unit_asked;
         uint32_t n_calls; /* calls that wait until it is identified */
         Outbox *outbox;   /* valid if identified */
         TAILQ_HEAD(, Listener) listeners;

@@ -72,6 +72,17 @@ LogFields listener_log_fields(const Listener *l) {
         };
 }
 
+LogFields listener_log_all_fields(const Listener *l, char address[static ADDRESS_STRING_MAX]) {
+        LogFields fields = listener_log_fields(l);
+
+        fields.owner_pid = l->pid;
+        fields.address = listener_format_address(l, address);
+        fields.interface = l->options->interface ?: "";
+        fields.delivery = delivery_kind_to_string(l->options->delivery);
+        fields.persistent = l->options->persistent;
+        return fields;
+}
+
 void listener_raise(Listener *l,
                     const char *message_id,
                     const char *peer,

@@ -153,6 +153,9 @@ const char *listener_format_address(const Listener *l, char buffer[static ADDRES
 
 LogFields listener_log_fields(const Listener *l);
 
+/* The same with the process of the owner, and all that the owner got. The address is in the buffer. */
+LogFields listener_log_all_fields(const Listener *l, char address[static ADDRESS_STRING_MAX]);
+
 void listener_raise(Listener *l,
                     const char *message_id,
                     const char *peer,
