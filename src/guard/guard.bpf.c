@@ -12,6 +12,7 @@
  * packets only if its port is the marked one, so that listen() has an effect on the sockets and ports only
  * that the service has bound. The kernel does not copy the mark to accepted sockets.
  * - The service can clear the mark, and thus take back a listening socket that it has given away.
+ * - Options that have an effect beyond the socket are refused or ignored.
  *
  * The loader replaces the programs of an earlier version by name.
  */
@@ -19,6 +20,7 @@
 #include <asm/socket.h>
 #include <linux/bpf.h>
 #include <linux/in.h>
+#include <linux/in6.h>
 #include <stdbool.h>
 
 #include <bpf/bpf_helpers.h>
@@ -145,18 +147,47 @@ static int handle_guard_option(struct bpf_sockopt *option) {
         return ALLOW;
 }
 
+/* A multicast group that the host joins and reports to its networks, also for a TCP socket, and a label of
+ * IPv6, of which the host has a limited number. */
+static bool changes_host(const struct bpf_sockopt *option) {
+        int name = option->optname;
+
+        switch (option->level) {
+
+        case IPPROTO_IP:
+                return name >= IP_ADD_MEMBERSHIP && name <= MCAST_MSFILTER;
+
+        case IPPROTO_IPV6:
+                return (name >= MCAST_JOIN_GROUP && name <= MCAST_MSFILTER) || name == IPV6_FLOWLABEL_MGR;
+
+        default:
+                return false;
+        }
+}
+
+/* SO_REUSEPORT would share the port with other sockets of the holder's user, and without SO_REUSEADDR the
+ * port could not be bound again after the listener's end. Accepted sockets inherit both from a listening
+ * socket. */
+static bool changes_port(const struct bpf_sockopt *option) {
+        return option->level == SOL_SOCKET &&
+               (option->optname == SO_REUSEADDR || option->optname == SO_REUSEPORT);
+}
+
 /* The last program of this file: the service finds the guard through it, so that it is attached last. */
 SEC("cgroup/setsockopt")
 int tss_setsockopt(struct bpf_sockopt *option) {
         if (option->level == GUARD_LEVEL)
                 return handle_guard_option(option);
 
-        /* SO_REUSEPORT would share the port with sockets of the holder's user, and without SO_REUSEADDR the
-         * port could not be bound again after the listener's end. Accepted sockets inherit both from a
-         * listening socket. Servers that set an option, as gunicorn --reuse-port does, must not fail, and do
-         * not need its effect. */
-        if (option->level == SOL_SOCKET &&
-            (option->optname == SO_REUSEADDR || option->optname == SO_REUSEPORT) && !is_service())
+        if (is_service())
+                return ALLOW;
+
+        if (changes_host(option))
+                return REFUSE;
+
+        /* Servers set these, such as gunicorn --reuse-port, and need no effect on this socket, but no error.
+         */
+        if (changes_port(option))
                 option->optlen = IGNORE;
 
         return ALLOW;
