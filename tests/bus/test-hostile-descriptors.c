@@ -2,10 +2,14 @@
 
 /* No descriptor of a client enters the service. */
 
+#include "bus/fuse.h"
 #include "bus/hostile.h"
 
+/* NULL: the descriptors are of /dev/null. */
+static TestFuse *fuse;
+
 static void append_descriptors(sd_bus_message *m, unsigned n) {
-        _cleanup_close_ int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+        _cleanup_close_ int fd = fuse ? test_fuse_open(fuse) : open("/dev/null", O_RDWR | O_CLOEXEC);
 
         g_assert_no_errno(fd);
         while (n-- > 0)
@@ -18,7 +22,7 @@ static void assert_denied(TestClient *client, sd_bus_message *m, unsigned n) {
         g_assert_cmpstr(test_call_error(call), ==, SD_BUS_ERROR_ACCESS_DENIED);
 }
 
-HOSTILE_TEST("calls with a descriptor are refused by the bus, also those of root") {
+static void send_in_calls(Hostile *h) {
         static const unsigned numbers[] = { 1, 16 };
         const struct {
                 const char *path, *interface, *member;
@@ -53,6 +57,10 @@ HOSTILE_TEST("calls with a descriptor are refused by the bus, also those of root
         hostile_assert_healthy(h);
 }
 
+HOSTILE_TEST("calls with a descriptor are refused by the bus, also those of root") {
+        send_in_calls(h);
+}
+
 static int on_accept_socket(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         g_autoptr(sd_bus_message) reply = NULL;
         unsigned *n = userdata;
@@ -68,12 +76,9 @@ static int on_accept_socket(sd_bus_message *m, void *userdata, sd_bus_error *err
         return 1;
 }
 
-/* dbus-broker has no policy for replies. */
-HOSTILE_TEST("dbus-daemon passes on no reply with a descriptor") {
+static void send_in_replies(Hostile *h) {
         unsigned fds, n_calls = 0;
 
-        if (h->skipped)
-                return;
         test_settle(h->fixture.client);
         fds = test_service_count_fds(h->fixture.service);
         g_autoptr(TestClient) client = test_client_new(h->fixture.bus, (uid_t) -1);
@@ -94,6 +99,11 @@ HOSTILE_TEST("dbus-daemon passes on no reply with a descriptor") {
         test_wait_for(test_service_count_fds(h->fixture.service) == fds);
 }
 
+/* dbus-broker has no policy for replies. */
+HOSTILE_TEST("dbus-daemon passes on no reply with a descriptor") {
+        send_in_replies(h);
+}
+
 static int count_signal(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         unsigned *count = userdata;
         uint8_t type;
@@ -104,7 +114,7 @@ static int count_signal(sd_bus_message *m, void *userdata, sd_bus_error *error) 
         return 0;
 }
 
-HOSTILE_TEST("the service's user receives no signal with a descriptor, even without the service's name") {
+static void send_in_signals(Hostile *h) {
         unsigned count = 0;
         sd_bus_slot *filter;
 
@@ -123,6 +133,76 @@ HOSTILE_TEST("the service's user receives no signal with a descriptor, even with
         test_client_sync(h->fixture.client);
         g_assert_cmpuint(count, ==, 1);
         sd_bus_slot_unref(filter);
+}
+
+HOSTILE_TEST("the service's user receives no signal with a descriptor, even without the service's name") {
+        send_in_signals(h);
+}
+
+/* Also to the service, without waiting for an answer, and in an option. */
+static void send_in_other_ways(Hostile *h) {
+        TestClient *attacker = h->attackers[0];
+        g_autoptr(sd_bus_message)
+                        call = test_message_new(attacker, h->listener, TEST_LISTENER_INTERFACE, "Close"),
+                        signal = NULL,
+                        listen = test_message_new(attacker, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE,
+                                                  "Listen");
+
+        must(sd_bus_message_set_expect_reply(call, false));
+        append_descriptors(call, 1);
+        must(sd_bus_send(test_client_bus(attacker), call, NULL));
+
+        must(sd_bus_message_new_signal(test_client_bus(attacker), &signal, "/com/example", "com.example",
+                                       "Signal"));
+        must(sd_bus_message_set_destination(signal, TEST_BUS_NAME));
+        append_descriptors(signal, 1);
+        must(sd_bus_send(test_client_bus(attacker), signal, NULL));
+
+        must(sd_bus_message_append(listen, "i", 0));
+        must(sd_bus_message_open_container(listen, 'a', "{sv}"));
+        must(sd_bus_message_open_container(listen, 'e', "sv"));
+        must(sd_bus_message_append(listen, "s", "name"));
+        must(sd_bus_message_open_container(listen, 'v', "h"));
+        append_descriptors(listen, 1);
+        must(sd_bus_message_close_container(listen));
+        must(sd_bus_message_close_container(listen));
+        must(sd_bus_message_close_container(listen));
+        must(sd_bus_message_append(listen, "i", -1));
+        must(sd_bus_send(test_client_bus(attacker), listen, NULL));
+        test_client_sync(attacker);
+        test_client_sync_service(h->fixture.client);
+}
+
+/* The process that closes a file of a FUSE file system waits until the client that has mounted it answers,
+ * which may be never. Replies on dbus-broker are the exception that SECURITY.md names. */
+HOSTILE_TEST("the service closes no file of a client's file system") {
+        pid_t service = test_service_pid(h->fixture.service);
+        const char *reason;
+        unsigned own, all;
+        int fd;
+
+        fuse = test_fuse_new(&reason);
+        if (!fuse) {
+                g_test_skip(reason);
+                return;
+        }
+
+        fd = test_fuse_open(fuse);
+        fd = close_fd(fd);
+        g_assert_cmpuint(test_fuse_count_closed_by(fuse, getpid()), ==, 1);
+
+        send_in_calls(h);
+        send_in_signals(h);
+        send_in_other_ways(h);
+        if (!test_bus_is_broker())
+                send_in_replies(h);
+        hostile_assert_healthy(h);
+        own = test_fuse_count_closed_by(fuse, getpid());
+        all = test_fuse_count_closed_by(fuse, 0);
+        /* The bus, which has closed them. */
+        g_assert_cmpuint(all, >, own);
+        g_assert_cmpuint(test_fuse_count_closed_by(fuse, service), ==, 0);
+        g_clear_pointer(&fuse, test_fuse_free);
 }
 
 /* The other end of the channel is shut down for reading. */
