@@ -461,6 +461,12 @@ static const ErrorInfo infos[] = {
                 N_("Listener closed, its socket failed: %s"),
                 { { 's', "reason" } },
         },
+        [ERROR_INTERFACE_GONE] = {
+                "interface-gone",
+                "",
+                N_("Listener closed, its network interface %s is gone"),
+                { { 's', "interface" } },
+        },
         [ERROR_WATCH_FAILED] = {
                 "watch-failed",
                 "",

@@ -17,6 +17,9 @@
 /* A listener was closed because its socket failed. LISTENER, PORT, OWNER, OWNER_UID */
 #define MESSAGE_LISTENER_FAILED_STR "eb974cfbaf4a4f5abc63037176eeb069"
 
+/* A listener was closed because its network interface is gone. INTERFACE, LISTENER, PORT, OWNER, OWNER_UID */
+#define MESSAGE_INTERFACE_GONE_STR "1c9b6a0d4b7f4b0d8f6d53a9c7e2410b"
+
 /* A request was refused because it exceeds the setting LIMIT. OWNER, OWNER_UID */
 #define MESSAGE_LIMIT_REACHED_STR "c8b6ffa8f4a949b7b4979e16ae10f3e3"
 

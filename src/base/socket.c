@@ -123,6 +123,17 @@ int socket_get_arrival_address(int fd, const Address *bound, Address *ret) {
         return 0;
 }
 
+int socket_get_interface(int fd, unsigned *ret) {
+        int index;
+        socklen_t size = sizeof(index);
+
+        if (getsockopt(fd, SOL_SOCKET, SO_BINDTOIFINDEX, &index, &size) < 0)
+                return -errno;
+
+        *ret = (unsigned) index;
+        return 0;
+}
+
 int socket_get_interface_name(int fd, unsigned index, char ret[static IF_NAMESIZE]) {
         struct ifreq request = { .ifr_ifindex = (int) index };
 

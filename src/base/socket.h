@@ -40,6 +40,9 @@ int socket_get_arrival_address(int fd, const Address *bound, Address *ret);
 /* The name of the network interface with this index; any socket will do. Returns -ENODEV if there is none. */
 int socket_get_interface_name(int fd, unsigned index, char ret[static IF_NAMESIZE]);
 
+/* The index of the interface that a socket is bound to; 0: none. */
+int socket_get_interface(int fd, unsigned *ret);
+
 /* The effective backlog: the kernel lowers the requested one to net.core.somaxconn. */
 int socket_get_backlog(int fd, uint32_t *ret);
 

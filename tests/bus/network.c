@@ -110,6 +110,21 @@ void test_network_rename(const char *from, const char *to) {
                 add_ipv6_addresses();
 }
 
+void test_network_cut_cable(void) {
+        ip(home, "link del " TEST_INTERFACE);
+}
+
+void test_network_lay_cable(void) {
+        lay_cable();
+}
+
+void test_network_give_away(const char *interface) {
+        g_autofree char *words = g_strdup_printf("link set %s netns /proc/%d/fd/%d", interface,
+                                                 (int) getpid(), neighbour);
+
+        ip(home, words);
+}
+
 void test_network_visit_neighbour(void) {
         must(neighbour);
         g_assert_no_errno(setns(neighbour, CLONE_NEWNET));

@@ -26,6 +26,12 @@ bool test_add_neighbour(void);
 /* The words of a command of ip(8), run at our end. */
 void test_network_ip(const char *words);
 void test_network_rename(const char *from, const char *to);
+/* Both ends of the cable are gone, and back, with other indexes. */
+void test_network_cut_cable(void);
+void test_network_lay_cable(void);
+
+/* Moves an interface of our end to the neighbour. */
+void test_network_give_away(const char *interface);
 
 /* Everything until the return happens at the other end of the cable: making sockets, above all. */
 void test_network_visit_neighbour(void);

@@ -28,6 +28,16 @@
 #define LOW_HALF 4
 #endif
 
+static int set_filter(struct sock_filter *instructions, size_t n, unsigned flags) {
+        const struct sock_fprog program = { .len = (unsigned short) n, .filter = instructions };
+
+        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+                return -errno;
+
+        int r = (int) syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
+        return r < 0 ? -errno : r;
+}
+
 int test_filter_call(int call, unsigned action, unsigned flags) {
         struct sock_filter instructions[] = {
                 BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
@@ -42,13 +52,29 @@ int test_filter_call(int call, unsigned action, unsigned flags) {
                 BPF_STMT(BPF_RET | BPF_K, action),
                 BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
         };
-        const struct sock_fprog program = { .len = ELEMENTS(instructions), .filter = instructions };
+        return set_filter(instructions, ELEMENTS(instructions), flags);
+}
 
-        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-                return -errno;
+int test_filter_socket(int family) {
+        struct sock_filter instructions[] = {
+                BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_socket, 0, 3),
+                BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0]) + LOW_HALF),
+                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned) family, 0, 1),
+                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EAFNOSUPPORT),
+                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+        };
 
-        int r = (int) syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
-        return r < 0 ? -errno : r;
+        return set_filter(instructions, ELEMENTS(instructions), 0);
+}
+
+bool test_can_filter_socket(void) {
+#ifdef SYS_socketcall
+        g_test_skip("needs an architecture without socketcall(2)");
+        return false;
+#else
+        return true;
+#endif
 }
 
 static void set_variables(const char *const *environment) {

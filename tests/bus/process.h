@@ -22,6 +22,11 @@ typedef void (*TestChildSetup)(void *data);
  */
 int test_filter_call(int call, unsigned action, unsigned flags);
 
+/* The same for socket() of one family, which fails with EAFNOSUPPORT. The filter cannot read the family where
+ * the C library makes socketcall(2) of it: test_can_filter_socket() then skips the test. */
+int test_filter_socket(int family);
+bool test_can_filter_socket(void);
+
 typedef struct TestSpawn {
         const char *const *environment; /* "VARIABLE=VALUE" to set, "VARIABLE" to unset; NULL-terminated or
                                            NULL */

@@ -140,6 +140,15 @@ uint64_t test_service_cpu_time(TestService *service) {
         return (uint64_t) time.tv_sec * 1000000U + (uint64_t) time.tv_nsec / 1000U;
 }
 
+uint64_t test_service_count_waits(TestService *service) {
+        g_autofree char *path = g_strdup_printf("/proc/%d/status", (int) test_service_pid(service));
+        g_autofree char *status = test_read_file(path);
+        const char *line = strstr(status, "\nvoluntary_ctxt_switches:");
+
+        g_assert_nonnull(line);
+        return g_ascii_strtoull(strchr(line, ':') + 1, NULL, 10);
+}
+
 void test_service_limit_fds(TestService *service, unsigned limit) {
         struct rlimit limits;
 

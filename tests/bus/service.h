@@ -38,6 +38,8 @@ pid_t test_service_pid(TestService *service);
 unsigned test_service_count_fds(TestService *service);
 /* User and system time, in µs. */
 uint64_t test_service_cpu_time(TestService *service);
+/* How often the process has waited for something. */
+uint64_t test_service_count_waits(TestService *service);
 /* RLIMIT_NOFILE, so that accept() fails with EMFILE once that many are open. */
 void test_service_limit_fds(TestService *service, unsigned limit);
 /* A TCP socket in its network namespace listens on this port. */

@@ -2,12 +2,7 @@
 
 /* The addresses of listeners, the peers that reach them, and the text form of both ends. */
 
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <net/if.h>
-#include <stddef.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
 
 #include "bus/fixture.h"
 
@@ -304,43 +299,15 @@ TEST("ipv6Only takes precedence over net.ipv6.bindv6only") {
         check_ipv6_only(f, "1");
 }
 
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-#define LOW_HALF 0
-#else
-#define LOW_HALF 4
-#endif
-
 /* In the service's process, before it starts: as a kernel that was built without IPv6. */
 static void take_ipv6_away(void *data) {
-        struct sock_filter instructions[] = {
-                BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_socket, 0, 3),
-                BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0]) + LOW_HALF),
-                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_INET6, 0, 1),
-                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EAFNOSUPPORT),
-                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-        };
-        const struct sock_fprog program = { .len = ELEMENTS(instructions), .filter = instructions };
-
-        g_assert_no_errno(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
-        g_assert_no_errno(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program));
-}
-
-/* The family is among the arguments of socket(), which the filter cannot read where the C library makes
- * socketcall(2) of it. */
-static bool require_socket_call(void) {
-#ifdef SYS_socketcall
-        g_test_skip("needs an architecture without socketcall(2)");
-        return false;
-#else
-        return true;
-#endif
+        g_assert_no_errno(test_filter_socket(AF_INET6));
 }
 
 static const FixtureOptions without_ipv6 = { .service.setup = take_ipv6_away };
 
 TEST_ON("without IPv6, the default address is 0.0.0.0", &without_ipv6) {
-        if (!require_socket_call())
+        if (!test_can_filter_socket())
                 return;
 
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
@@ -357,7 +324,7 @@ TEST_ON("without IPv6, the default address is 0.0.0.0", &without_ipv6) {
 TEST_ON("without IPv6, IPv6 addresses are refused", &without_ipv6) {
         static const char *const addresses[] = { "::", "::1", TEST_IPV6 };
 
-        if (!require_socket_call())
+        if (!test_can_filter_socket())
                 return;
 
         test_assert_text(test_listen_fails(f->client, NULL, 0, -1, "ipv6Only", "b", true, NULL),

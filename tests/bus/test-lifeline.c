@@ -88,16 +88,6 @@ TEST("a lifeline of a persistent listener outlives the owner's connection") {
         g_assert_cmpuint(test_client_count_signals(f->client, NULL), ==, 0);
 }
 
-/* How often the process has waited for something. */
-static uint64_t count_waits(TestService *service) {
-        g_autofree char *path = g_strdup_printf("/proc/%d/status", (int) test_service_pid(service));
-
-        g_autofree char *status = test_read_file(path);
-        const char *line = strstr(status, "\nvoluntary_ctxt_switches:");
-        g_assert_nonnull(line);
-        return g_ascii_strtoull(strchr(line, ':') + 1, NULL, 10);
-}
-
 /* The service has the writing end, and the client can put nothing into the other one. */
 TEST("nothing that the client does with a lifeline wakes the service up") {
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL), *path = NULL;
@@ -108,7 +98,7 @@ TEST("nothing that the client does with a lifeline wakes the service up") {
         path = g_strdup_printf("/proc/self/fd/%d", lifeline);
         again = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
         test_settle(f->client);
-        uint64_t waits = count_waits(f->service);
+        uint64_t waits = test_service_count_waits(f->service);
         g_assert_cmpint(fcntl(lifeline, F_GETFL) & O_ACCMODE, ==, O_RDONLY);
         g_assert_no_errno(fcntl(lifeline, F_SETFL, O_NONBLOCK | O_ASYNC));
         g_assert_no_errno(fcntl(lifeline, F_SETPIPE_SZ, 4096));
@@ -118,7 +108,7 @@ TEST("nothing that the client does with a lifeline wakes the service up") {
                         g_assert_cmpint(write(again, "x", 1), ==, 1);
                 g_assert_cmpint(read(lifeline, &byte, 1), ==, again >= 0 ? 1 : -1);
         }
-        g_assert_cmpuint(count_waits(f->service), <, waits + 100);
+        g_assert_cmpuint(test_service_count_waits(f->service), <, waits + 100);
         assert_serves(f, listener);
 
         lifeline = close_fd(lifeline);

@@ -90,6 +90,9 @@ TEST_HERE("a listener keeps the name of its interface across a restart") {
                                               TEST_LINK_LOCAL "%" TEST_INTERFACE, NULL);
         g_autofree char *bound = test_listen(f->client, 0, -1, "interface", "s", TEST_INTERFACE, NULL);
         test_network_rename(TEST_INTERFACE, "renamed0");
+        /* By the second answer, the service has seen the new name. */
+        test_client_sync_service(f->client);
+        test_client_sync_service(f->client);
         stop(f);
         start(f);
         test_assert_text(test_get_string(f->client, scoped, "LocalAddress"),
@@ -97,6 +100,52 @@ TEST_HERE("a listener keeps the name of its interface across a restart") {
         test_assert_text(test_get_string(f->client, scoped, "Interface"), TEST_INTERFACE);
         test_assert_text(test_get_string(f->client, bound, "Interface"), TEST_INTERFACE);
         test_network_rename("renamed0", TEST_INTERFACE);
+}
+
+#define ADD_VPN "link add vpn0 index 4711 type veth peer name peer0"
+
+TEST_HERE("a listener ends when its interface is gone after a restart") {
+        if (!test_require_private_network())
+                return;
+
+        test_network_ip(ADD_VPN);
+        TestClient *other = test_client_new(f->bus, (uid_t) -1);
+        g_autofree char *owned = test_listen(f->client, 0, -1, "interface", "s", "vpn0", NULL),
+                        *ownerless = test_listen(other, 0, -1, "interface", "s", "vpn0", TEST_PERSISTENT,
+                                                 NULL),
+                        *staying = test_listen(f->client, 0, -1, "interface", "s", TEST_INTERFACE, NULL);
+        test_client_free(other);
+        test_wait_for(!test_has_owner(f->client, ownerless));
+
+        stop(f);
+        test_network_ip("link del vpn0");
+        start(f);
+        test_client_expect_closed(f->client, owned, "interface");
+        g_assert_cmpuint(test_client_count_signals(f->client, "Error"), ==, 1);
+        test_assert_text(test_listener_call_fails(f->client, ownerless, "Adopt"),
+                         SD_BUS_ERROR_UNKNOWN_OBJECT);
+        g_assert_cmpuint(test_get_port(f->client, staying), >, 0);
+}
+
+/* The index was given away, once to an interface of the same name. */
+TEST_HERE("after a restart, a listener does not pass to another interface") {
+        if (!test_require_private_network())
+                return;
+
+        test_network_ip(ADD_VPN);
+        g_autofree char *listener = test_listen(f->client, 0, -1, "interface", "s", "vpn0", NULL);
+        stop(f);
+        test_network_ip("link del vpn0");
+        test_network_ip(ADD_VPN);
+        start(f);
+        g_assert_cmpuint(test_get_port(f->client, listener), >, 0);
+
+        stop(f);
+        test_network_ip("link del vpn0");
+        test_network_ip("link add other0 index 4711 type veth peer name peer0");
+        start(f);
+        test_client_expect_closed(f->client, listener, "interface");
+        test_network_ip("link del other0");
 }
 
 TEST_HERE("acknowledgements are accepted after a restart") {

@@ -58,6 +58,32 @@ TEST("the command accepts") {
         g_assert_false(test_service_is_listening(f->service, port));
 }
 
+/* Restart=on-failure of a unit starts the tool again. */
+TEST_IF(test_require_private_network(), "fails when the network interface is gone") {
+        static const char *const commands[][8] = {
+                { "listen", "--interface=vpn0", "0", "--", "sleep", "1000" },
+                { "listen", "--accept", "--interface=vpn0", "0", "--", "cat" },
+                { "listen", "--interface=vpn0", "--persistent", "0", "--", "sleep", "1000" },
+                { "relay", "--interface=vpn0", "0", "127.0.0.1:9" },
+                { "relay", "--delivery=channel", "--local-address=fe80::7%vpn0", "0", "127.0.0.1:9" },
+        };
+
+        for (size_t i = 0; i < ELEMENTS(commands); i++) {
+                uint16_t port;
+
+                test_network_ip("link add vpn0 type veth peer name peer0");
+                test_network_ip("addr add fe80::7/64 dev vpn0 nodad");
+                test_network_ip("link set vpn0 up");
+                Tool *tool = serving_start(f->bus, &port, commands[i]);
+                test_network_ip("link del vpn0");
+                g_autoptr(ToolResult) result = tool_finish(tool);
+                g_assert_cmpint(result->status, ==, 1);
+                g_assert_nonnull(strstr(result->err,
+                                        "is lost: its network interface is gone; run the command again"));
+                g_assert_false(test_service_is_listening(f->service, port));
+        }
+}
+
 TEST("exit statuses") {
         static const struct {
                 const char *command[4];

@@ -2,6 +2,9 @@
 
 /* The sandbox of the unit allows what the service needs, and no more. */
 
+#include <arpa/inet.h>
+
+#include "base/message-ids.h"
 #include "machine/machine.h"
 
 /* A forbidden system call kills the service, in place of an error that it could ignore. */
@@ -83,6 +86,48 @@ MACHINE_TEST("the option interface works in the sandbox") {
         }
         g_assert_cmpint(test_connect_fails("127.0.0.1", port), ==, ECONNREFUSED);
         g_assert_cmpint(test_connect_fails("::1", port), ==, ECONNREFUSED);
+}
+
+MACHINE_TEST("interfaces are watched in the sandbox") {
+        forbid_the_rest();
+        test_network_ip("link add vpn0 type veth peer name peer0");
+        g_autofree char *since = machine_journal_end();
+        g_autofree char *listener = test_listen(m->user, 0, -1, "interface", "s", "vpn0", NULL),
+                        *other = test_listen(m->user, 0, -1, "interface", "s", "lo", NULL);
+        test_network_ip("link set vpn0 name vpn1");
+        test_network_ip("link del vpn1");
+        test_client_expect_closed(m->user, listener, "interface");
+        test_assert_text(machine_journal_get(since, "INTERFACE", "MESSAGE_ID=" MESSAGE_INTERFACE_GONE_STR,
+                                             NULL),
+                         "vpn0");
+        test_assert_served(m->user, other, "127.0.0.1");
+}
+
+static bool serves_neighbour(uint16_t port) {
+        test_network_visit_neighbour();
+        _cleanup_close_ int peer = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(port) };
+        char byte;
+
+        g_assert_cmpint(inet_pton(AF_INET, TEST_IPV4, &address.sin_addr), ==, 1);
+        bool served = connect(peer, (struct sockaddr *) &address, sizeof(address)) == 0 &&
+                      recv(peer, &byte, 1, 0) == 1;
+        test_network_return();
+        return served;
+}
+
+/* As --interface= in tcpserversocketctl(1) says. */
+MACHINE_TEST("systemd starts a server again when its interface comes back") {
+        g_free(machine_run("systemd-run", "--unit=greeter", "--property=Restart=on-failure",
+                           "--property=RestartSec=100ms", "--property=StartLimitIntervalSec=0",
+                           "tcpserversocketctl", "listen", "--inetd", "--interface=" TEST_INTERFACE, "8080",
+                           "--", "echo", "hello"));
+        test_wait_for(serves_neighbour(8080));
+        test_network_cut_cable();
+        test_wait_for(machine_count_logged("This host does not have the network interface") > 1);
+        test_network_lay_cable();
+        test_wait_for(serves_neighbour(8080));
+        g_free(machine_run("systemctl", "stop", "greeter"));
 }
 
 MACHINE_TEST("all options work in the sandbox") {

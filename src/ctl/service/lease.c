@@ -71,6 +71,7 @@ static const char *explain(const char *reason) {
                 { "administrator", N_("an administrator has closed it") },
                 { "error",
                   N_("the service failed to serve it; \"journalctl -u tcpserversocketd\" says more") },
+                { "interface", N_("its network interface is gone; run the command again when it is back") },
                 { "lifeline", N_("its lifeline was closed") },
                 { "owner", N_("its owner has closed it") },
                 { "shutdown", N_("the service was stopped; run the command again") },

@@ -39,7 +39,7 @@ static int restore_listener(Manager *m, StoreFound *found) {
         if (r < 0)
                 return r;
 
-        r = listener_restore(m->event, found, m->store, m->events, m->userdata, &l);
+        r = listener_restore(m->event, found, m->store, m->interfaces, m->events, m->userdata, &l);
         if (r < 0) {
                 user_discharge(&charge);
                 return r;
@@ -164,10 +164,12 @@ int manager_restore(Manager *m, bool same_bus) {
                 if (l->state == LISTENER_UNANNOUNCED && l->owner)
                         listener_free_port(l);
                 else if (!l->owner) {
-                        if (l->options->persistent && l->state == LISTENER_OPEN)
-                                listener_set_owner(l, NULL);
-                        else
+                        if (!l->options->persistent || l->state != LISTENER_OPEN)
                                 listener_end_with_owner(l);
+                        else if (l->interface_gone)
+                                listener_lose_interface(l);
+                        else
+                                listener_set_owner(l, NULL);
                 }
         }
 
@@ -191,8 +193,12 @@ void manager_restore_owners(Manager *m) {
                                 listener_close(l, LISTENER_END_ERROR);
                         else if (l->state == LISTENER_CLOSING)
                                 listener_resume_closing(l);
+                        else if (l->interface_gone)
+                                listener_lose_interface(l);
                         else
                                 listener_set_owner(l, client->outbox);
                 }
         }
+
+        interface_watch_start(m->interfaces);
 }

@@ -43,6 +43,10 @@ int manager_new(sd_event *event,
         if (r < 0)
                 return r;
 
+        r = interface_watch_new(event, &m->interfaces);
+        if (r < 0)
+                return r;
+
         manager_set_settings(m, settings);
         *ret = TAKE_PTR(m);
         return 0;
@@ -98,6 +102,7 @@ Manager *manager_free(Manager *m) {
         HASH_ITER(hh, m->clients, client, next_client)
         manager_remove_client(m, client);
 
+        m->interfaces = interface_watch_free(m->interfaces);
         traffic_done(&m->traffic);
         users_done(&m->users);
         m->settings = settings_free(m->settings);
@@ -189,8 +194,8 @@ int manager_listen(Manager *m, Client *client, ListenOptions *options, Listener 
         if (m->store)
                 store_set_last_id(m->store, m->last_id + 1);
 
-        r = listener_new(m->event, m->last_id + 1, client->uid, client->pid, options, m->store, m->events,
-                         m->userdata, &l);
+        r = listener_new(m->event, m->last_id + 1, client->uid, client->pid, options, m->store, m->interfaces,
+                         m->events, m->userdata, &l);
         if (r < 0) {
                 user_discharge(&charge);
                 return r;

@@ -36,6 +36,7 @@ struct Manager {
         Traffic traffic;
         Users users;
         Store *store; /* NULL: nothing outlives the process */
+        InterfaceWatch *interfaces;
 
         Client *clients;     /* by name */
         Listener *listeners; /* by id */

@@ -91,16 +91,56 @@ static const DeliveryEvents delivery_events = {
         .count_siblings = on_count_siblings,
 };
 
-/* The caller may have waited for a password since the interface was looked up. */
-static int listener_check_interface(const Listener *l, const ListenOptions *o) {
-        char name[IF_NAMESIZE];
+static void on_interface_renamed(InterfaceUse *use) {
+        Listener *l = CONTAINER_OF(use, Listener, interface);
+
+        log_debug("The network interface of %s is called %s now", l->path, use->name);
+        if (!l->frozen)
+                listener_save_interface(l);
+}
+
+static void on_interface_gone(InterfaceUse *use) {
+        Listener *l = CONTAINER_OF(use, Listener, interface);
+
+        /* The next process notices it as well. */
+        if (!l->frozen)
+                listener_lose_interface(l);
+}
+
+static const InterfaceEvents interface_events = {
+        .renamed = on_interface_renamed,
+        .gone = on_interface_gone,
+};
+
+/* Watches the interface that the socket is bound to. Returns -ENODEV if it does not have the name. */
+static int listener_watch_interface(Listener *l, InterfaceWatch *watch, const char *name) {
+        unsigned index;
         int r;
 
-        if (o->interface_index == 0)
-                return 0;
+        r = socket_get_interface(l->fd, &index);
+        if (r < 0)
+                return r;
+        if (index == 0)
+                return -ENODEV;
 
-        r = socket_get_interface_name(l->fd, o->interface_index, name);
-        return r < 0 || streq(name, o->interface) ? r : -ENODEV;
+        return interface_watch_add(watch, index, name, &interface_events, &l->interface);
+}
+
+/* Returns -ENODEV if the interface is gone: the caller may have waited for a password since it was looked up.
+ */
+static int listener_open_interface(Listener *l, InterfaceWatch *watch, const ListenOptions *o) {
+        LogFields fields = { .has_owner_uid = true, .owner_uid = l->uid, .interface = o->interface };
+        int r;
+
+        r = listener_watch_interface(l, watch, o->interface);
+        if (r >= 0 || r == -ENODEV || errno_is_transient(r))
+                return r;
+
+        log_event(LOG_WARNING, NULL, &fields,
+                  "Failed to watch network interface %s, RestrictAddressFamilies= of the unit may lack "
+                  "AF_NETLINK: %s",
+                  o->interface, strerror(-r));
+        return -EPROTONOSUPPORT; /* what it was says nothing about the address */
 }
 
 static int listener_open(Listener *l, const ListenOptions *o) {
@@ -132,7 +172,7 @@ static int listener_open(Listener *l, const ListenOptions *o) {
                 return r;
         }
 
-        return listener_check_interface(l, o);
+        return 0;
 }
 
 DEFINE_CLEANUP(Listener, listener_free)
@@ -216,6 +256,7 @@ int listener_new(sd_event *event,
                  uint32_t pid,
                  ListenOptions *options,
                  Store *store,
+                 InterfaceWatch *interfaces,
                  const ListenerEvents *events,
                  void *userdata,
                  Listener **ret) {
@@ -227,6 +268,10 @@ int listener_new(sd_event *event,
                 return r;
 
         r = listener_open(l, options);
+        if (r < 0)
+                return r;
+
+        r = options->interface ? listener_open_interface(l, interfaces, options) : 0;
         if (r < 0)
                 return r;
 
@@ -246,6 +291,7 @@ int listener_new(sd_event *event,
                                   (unsigned) uid, strerror(-r));
                 }
                 listener_save_state(l);
+                listener_save_interface(l);
         }
 
         l->options = options;
@@ -256,6 +302,7 @@ int listener_new(sd_event *event,
 int listener_restore(sd_event *event,
                      StoreFound *found,
                      Store *store,
+                     InterfaceWatch *interfaces,
                      const ListenerEvents *events,
                      void *userdata,
                      Listener **ret) {
@@ -280,6 +327,12 @@ int listener_restore(sd_event *event,
         l->refused = found->state.refused;
         l->rejected = found->state.rejected;
         l->lost = found->state.lost;
+
+        r = found->options->interface ? listener_watch_interface(l, interfaces, found->state.interface) : 0;
+        if (r == -ENODEV)
+                l->interface_gone = true;
+        else if (r < 0)
+                return r;
 
         r = listener_set_up(l, found->options);
         if (r < 0)

@@ -21,14 +21,17 @@ int listener_new(sd_event *event,
                  uint32_t pid,
                  ListenOptions *options,
                  Store *store,
+                 InterfaceWatch *interfaces,
                  const ListenerEvents *events,
                  void *userdata,
                  Listener **ret);
 
-/* Restores a listener of the last process. Takes over all of 'found' on success. */
+/* Restores a listener of the last process. Takes over all of 'found' on success. Its interface may be gone,
+ * see interface_gone. */
 int listener_restore(sd_event *event,
                      StoreFound *found,
                      Store *store,
+                     InterfaceWatch *interfaces,
                      const ListenerEvents *events,
                      void *userdata,
                      Listener **ret);

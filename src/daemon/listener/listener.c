@@ -24,6 +24,7 @@ const char *listener_end_to_string(ListenerEnd end) {
                 [LISTENER_END_OWNER] = "owner",
                 [LISTENER_END_LIFELINE] = "lifeline",
                 [LISTENER_END_ADMINISTRATOR] = "administrator",
+                [LISTENER_END_INTERFACE] = "interface",
                 [LISTENER_END_ERROR] = "error",
                 [LISTENER_END_SHUTDOWN] = "shutdown",
         };
@@ -53,6 +54,11 @@ void listener_save_owner(Listener *l, const char *name) {
                 state_write_owner(l->slot, name ?: "");
 }
 
+void listener_save_interface(Listener *l) {
+        if (l->slot)
+                (void) snprintf(l->slot->interface, sizeof(l->slot->interface), "%s", l->interface.name);
+}
+
 void listener_set_announced(Listener *l) {
         l->state = LISTENER_OPEN;
         listener_save_state(l);
@@ -69,6 +75,7 @@ LogFields listener_log_fields(const Listener *l) {
                 .has_owner_uid = true,
                 .owner_uid = l->uid,
                 .port = address_get_port(&l->address),
+                .interface = l->options ? l->options->interface : NULL,
         };
 }
 
@@ -179,6 +186,7 @@ void listener_free_port(Listener *l) {
         l->stall_timer = sd_event_source_disable_unref(l->stall_timer);
         l->grace_timer = sd_event_source_disable_unref(l->grace_timer);
         l->fd = close_fd(l->fd);
+        interface_use_end(&l->interface);
         lifeline_close(&l->lifeline);
         if (l->slot)
                 store_drop_listener(l->store, l->slot, l->saved);
@@ -270,6 +278,14 @@ void listener_close(Listener *l, ListenerEnd end) {
         l->end = end;
         listener_save_state(l);
         listener_resume_closing(l);
+}
+
+void listener_lose_interface(Listener *l) {
+        if (l->state == LISTENER_CLOSING)
+                return;
+
+        listener_error(l, MESSAGE_INTERFACE_GONE_STR, NULL, 0, ERROR_INTERFACE_GONE, l->options->interface);
+        listener_close(l, LISTENER_END_INTERFACE);
 }
 
 Listener *listener_free(Listener *l) {

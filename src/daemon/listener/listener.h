@@ -24,6 +24,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/macros.h"
+#include "daemon/listener/interface-watch.h"
 #include "daemon/listener/lifeline.h"
 #include "daemon/policy/user.h"
 #include "daemon/store/state.h"
@@ -43,6 +44,7 @@ typedef enum ListenerEnd {
         LISTENER_END_OWNER, /* its owner has closed it or left the bus */
         LISTENER_END_LIFELINE,
         LISTENER_END_ADMINISTRATOR,
+        LISTENER_END_INTERFACE, /* it is gone */
         LISTENER_END_ERROR,
         LISTENER_END_SHUTDOWN,
         _LISTENER_END_MAX,
@@ -93,6 +95,8 @@ struct Listener {
         uint32_t pid; /* of the process that called Listen; 0: unknown */
         ListenOptions *options;
         Address address; /* as bound */
+        InterfaceUse interface;
+        bool interface_gone; /* while no process was watching */
         uint32_t backlog;
 
         Client *owner;          /* NULL: a persistent listener without an owner. Used by the manager only */
@@ -145,6 +149,9 @@ void listener_save_state(Listener *l);
 /* Saves the owner's name on the bus; NULL: no owner. */
 void listener_save_owner(Listener *l, const char *name);
 
+/* Saves the name that its network interface has now. */
+void listener_save_interface(Listener *l);
+
 /* Listen has been answered. */
 void listener_set_announced(Listener *l);
 
@@ -172,6 +179,9 @@ void listener_raise(Listener *l,
 
 /* Counts and reports a lost connection. The peer may be NULL; see DeliveryEvents. */
 void listener_count_lost(Listener *l, const Address *peer, int error);
+
+/* Its network interface is gone: reports an error, and closes it. */
+void listener_lose_interface(Listener *l);
 
 /* Frees the port early; call listener_close() afterwards. */
 void listener_free_port(Listener *l);

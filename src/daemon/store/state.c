@@ -62,6 +62,8 @@ int state_read_slot(const StateSlot *slot, uint64_t id, StateSlot *ret) {
         if (!is_unique_name(copy.owner))
                 copy.owner[0] = '\0';
 
+        copy.interface[sizeof(copy.interface) - 1] = '\0';
+
         *ret = copy;
         return 0;
 }

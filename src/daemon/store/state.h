@@ -23,7 +23,7 @@
 #include "base/address.h"
 
 #define STATE_MAGIC "TCPServerSocket"
-#define STATE_VERSION UINT32_C(4)
+#define STATE_VERSION UINT32_C(5)
 
 /* No process reaches these numbers of listeners and connections, so that the next one can be added to any. */
 #define STATE_NUMBER_MAX (UINT64_MAX / 2)
@@ -56,7 +56,8 @@ typedef struct StateSlot {
         uint64_t lost;
         uint32_t flags;
         uint32_t end;          /* 0, or one more than the ListenerEnd of a listener in its grace period */
-        char owner[64];        /* a unique bus name, or empty; its first byte is written last */
+        char owner[48];        /* a unique bus name, or empty; its first byte is written last */
+        char interface[16];    /* the last known name of its network interface; empty: none */
         uint64_t channel_ends; /* see delivery-channel.c */
         uint64_t rejected;     /* with the delivery "call": the part of 'refused' that counts as accepted */
 } StateSlot;
