@@ -57,8 +57,9 @@ static void assert_owner(const char *written, const char *expected) {
 }
 
 TEST_ALONE("accepts a unique name as owner") {
-        g_autofree char *longest = g_strnfill(63, '1'), *too_long = g_strnfill(64, '1');
         StateSlot slot = { .id = 1 }, read;
+        g_autofree char *longest = g_strnfill(sizeof(slot.owner) - 1, '1'),
+                        *too_long = g_strnfill(sizeof(slot.owner), '1');
 
         memcpy(longest, ":1.", 3);
         memcpy(too_long, ":1.", 3);
@@ -85,6 +86,9 @@ TEST_ALONE("accepts a unique name as owner") {
         memcpy(slot.owner, ":1.", 3);
         g_assert_cmpint(state_read_slot(&slot, 1, &read), ==, 0);
         g_assert_cmpuint(strlen(read.owner), ==, sizeof(read.owner) - 1);
+        memset(slot.interface, '1', sizeof(slot.interface));
+        g_assert_cmpint(state_read_slot(&slot, 1, &read), ==, 0);
+        g_assert_cmpuint(strlen(read.interface), ==, sizeof(read.interface) - 1);
 }
 
 static void assert_peer(const char *address) {
