@@ -10,19 +10,35 @@ typedef struct Authority {
         void *data;
 } Authority;
 
+static char *read_details(sd_bus_message *message) {
+        GString *details = g_string_new(NULL);
+        const char *key, *value;
+
+        must(sd_bus_message_enter_container(message, 'a', "{ss}"));
+        while (sd_bus_message_read(message, "{ss}", &key, &value) > 0)
+                g_string_append_printf(details, "%s%s=%s", details->len > 0 ? " " : "", key, value);
+        must(sd_bus_message_exit_container(message));
+        return g_string_free(details, false);
+}
+
 static int on_question(sd_bus_message *message, void *userdata, sd_bus_error *error) {
         const Authority *a = userdata;
         TestAnswer answer = TEST_ANSWER_YES;
-        const char *action;
+        TestQuestion question;
+        uint32_t flags;
 
         if (sd_bus_message_is_method_call(message, "org.freedesktop.PolicyKit1.Authority",
                                           "CheckAuthorization") <= 0)
                 return 0;
 
         must(sd_bus_message_skip(message, "(sa{sv})"));
-        must(sd_bus_message_read(message, "s", &action));
+        must(sd_bus_message_read(message, "s", &question.action));
+        g_autofree char *details = read_details(message);
+        must(sd_bus_message_read(message, "u", &flags));
+        question.details = details;
+        question.interactive = flags & 1;
         if (a->rule)
-                answer = a->rule(action, a->data);
+                answer = a->rule(&question, a->data);
         if (answer == TEST_ANSWER_ERROR)
                 return sd_bus_reply_method_errorf(message, SD_BUS_ERROR_FAILED, "Not today");
 

@@ -20,7 +20,13 @@ typedef enum TestAnswer {
         TEST_ANSWER_ERROR,
 } TestAnswer;
 
-typedef TestAnswer (*TestRule)(const char *action, void *data);
+typedef struct TestQuestion {
+        const char *action;
+        const char *details; /* "key=value", separated by spaces, in the order of the call */
+        bool interactive;    /* the caller may be asked for a password */
+} TestQuestion;
+
+typedef TestAnswer (*TestRule)(const TestQuestion *question, void *data);
 
 /* The client of the bus that answers. A rule of NULL says yes. The questions are counted by the rule. */
 TestClient *test_authority_new(TestBus *bus, TestRule rule, void *data);

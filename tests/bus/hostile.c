@@ -4,12 +4,12 @@
 #include "bus/hostile.h"
 
 /* No attacker is an administrator, who may use the listeners of others. */
-static TestAnswer answer_at_random(const char *action, void *data) {
+static TestAnswer answer_at_random(const TestQuestion *question, void *data) {
         int answer = g_test_rand_int_range(0, 10);
 
         if (answer == 0)
                 return TEST_ANSWER_ERROR;
-        if (g_str_has_suffix(action, "manage") || answer < 3)
+        if (g_str_has_suffix(question->action, "manage") || answer < 3)
                 return TEST_ANSWER_NO;
         return answer == 3 ? TEST_ANSWER_CHALLENGE : TEST_ANSWER_YES;
 }

@@ -17,7 +17,7 @@ typedef struct Containment {
         unsigned n_questions;
 } Containment;
 
-static TestAnswer count_questions(const char *action, void *data) {
+static TestAnswer count_questions(const TestQuestion *question, void *data) {
         Containment *c = data;
 
         c->n_questions++;

@@ -7,6 +7,7 @@
 #include <pwd.h>
 #include <sys/syscall.h>
 
+#include "bus/authority.h"
 #include "bus/fixture.h"
 
 #define LISTENERS TEST_MANAGER_PATH "/listener"
@@ -148,34 +149,40 @@ TEST_HERE("forged NameOwnerChanged signals are ignored") {
 
 /* ---- Calls ---- */
 
-static void assert_denied(char *error) {
-        g_assert_cmpstr(error, ==, SD_BUS_ERROR_ACCESS_DENIED);
-        g_free(error);
+/* A caller that may see the listener is denied the call. For other callers, there is no such listener. */
+static const char *get_expected_error(const Privacy *p, const TestClient *client) {
+        return client == p->stranger ? SD_BUS_ERROR_UNKNOWN_OBJECT : SD_BUS_ERROR_ACCESS_DENIED;
 }
 
-static void assert_may_not_use(TestClient *client, const char *listener) {
+static void assert_may_not_use(Privacy *p, TestClient *client, const char *listener) {
         static const char *const members[] = { "Adopt", "Pause", "Resume", "OpenChannel", "TakeSocket" };
+        const char *expected = get_expected_error(p, client);
 
         for (size_t i = 0; i < ELEMENTS(members); i++)
-                assert_denied(test_listener_call_fails(client, listener, members[i]));
-        assert_denied(test_call_fails(client, NULL, listener, TEST_LISTENER_INTERFACE, "Acknowledge", "t",
-                                      UINT64_C(1)));
-        assert_denied(test_call_fails(client, NULL, listener, TEST_LISTENER_INTERFACE, "Accept", "uu", 1U,
-                                      0U));
+                test_assert_text(test_listener_call_fails(client, listener, members[i]), expected);
+        test_assert_text(test_call_fails(client, NULL, listener, TEST_LISTENER_INTERFACE, "Acknowledge", "t",
+                                         UINT64_C(1)),
+                         expected);
+        test_assert_text(test_call_fails(client, NULL, listener, TEST_LISTENER_INTERFACE, "Accept", "uu", 1U,
+                                         0U),
+                         expected);
 }
 
-static void assert_may_not_close(TestClient *client, const char *listener) {
-        assert_denied(test_listener_call_fails(client, listener, "Close"));
+static void assert_may_not_close(Privacy *p, TestClient *client, const char *listener) {
+        test_assert_text(test_listener_call_fails(client, listener, "Close"), get_expected_error(p, client));
 }
 
-static void assert_may_not_read(TestClient *client, const char *listener) {
+static void assert_may_not_read(Privacy *p, TestClient *client, const char *listener) {
         static const char *const interfaces[] = { TEST_LISTENER_INTERFACE, "" };
+        const char *expected = get_expected_error(p, client);
 
         for (size_t i = 0; i < ELEMENTS(interfaces); i++) {
-                assert_denied(test_call_fails(client, NULL, listener, "org.freedesktop.DBus.Properties",
-                                              "Get", "ss", interfaces[i], "LocalPort"));
-                assert_denied(test_call_fails(client, NULL, listener, "org.freedesktop.DBus.Properties",
-                                              "GetAll", "s", interfaces[i]));
+                test_assert_text(test_call_fails(client, NULL, listener, "org.freedesktop.DBus.Properties",
+                                                 "Get", "ss", interfaces[i], "LocalPort"),
+                                 expected);
+                test_assert_text(test_call_fails(client, NULL, listener, "org.freedesktop.DBus.Properties",
+                                                 "GetAll", "s", interfaces[i]),
+                                 expected);
         }
 }
 
@@ -186,11 +193,11 @@ TEST_HERE("only the owner may use a listener") {
         for (unsigned i = 0; i < 2; i++) {
                 TestClient *other = i == 0 ? p->sibling : p->stranger;
 
-                assert_may_not_use(other, listener);
-                assert_may_not_use(other, acknowledged);
-                assert_may_not_close(other, listener);
+                assert_may_not_use(p, other, listener);
+                assert_may_not_use(p, other, acknowledged);
+                assert_may_not_close(p, other, listener);
         }
-        assert_may_not_read(p->stranger, listener);
+        assert_may_not_read(p, p->stranger, listener);
         g_autofree char *name = test_get_string(p->sibling, listener, "Name");
         g_assert_cmpstr(name, ==, "seen");
 
@@ -202,14 +209,14 @@ TEST_HERE("only the owner may use a listener") {
 /* The service does not know the uid of a connection at its first call. */
 TEST_HERE("the first call of a connection is denied, too") {
         g_autofree char *listener = test_listen(p->owner, 0, -1, NULL);
-        assert_may_not_close(p->sibling, listener);
-        assert_may_not_read(p->stranger, listener);
+        assert_may_not_close(p, p->sibling, listener);
+        assert_may_not_read(p, p->stranger, listener);
         test_assert_served(p->owner, listener, "127.0.0.1");
 }
 
 TEST_HERE("root may read and close a listener, and no more") {
         g_autofree char *listener = test_listen(p->owner, 0, -1, "name", "s", "mine", NULL);
-        assert_may_not_use(p->root, listener);
+        assert_may_not_use(p, p->root, listener);
         g_autofree char *name = test_get_string(p->root, listener, "Name");
         g_assert_cmpstr(name, ==, "mine");
         test_assert_served(p->owner, listener, "127.0.0.1");
@@ -221,17 +228,17 @@ TEST_HERE("root may read and close a listener, and no more") {
 
 TEST_HERE("only its uid may use a persistent listener") {
         g_autofree char *listener = test_listen(p->owner, 0, -1, TEST_PERSISTENT, NULL);
-        assert_may_not_use(p->root, listener);
-        assert_may_not_use(p->stranger, listener);
-        assert_may_not_close(p->stranger, listener);
-        assert_may_not_read(p->stranger, listener);
+        assert_may_not_use(p, p->root, listener);
+        assert_may_not_use(p, p->stranger, listener);
+        assert_may_not_close(p, p->stranger, listener);
+        assert_may_not_read(p, p->stranger, listener);
 
         test_client_disconnect(p->owner);
         test_wait_for(!test_has_owner(p->sibling, listener));
-        assert_may_not_use(p->root, listener);
-        assert_may_not_use(p->stranger, listener);
-        assert_may_not_close(p->stranger, listener);
-        assert_may_not_read(p->stranger, listener);
+        assert_may_not_use(p, p->root, listener);
+        assert_may_not_use(p, p->stranger, listener);
+        assert_may_not_close(p, p->stranger, listener);
+        assert_may_not_read(p, p->stranger, listener);
         test_listener_call(p->sibling, listener, "Adopt");
 }
 
@@ -331,4 +338,159 @@ TEST_HERE("a port that the client keeps is logged") {
         test_listener_call(p->owner, listener, "Close");
         test_wait_for(test_service_has_logged(p->service, "its holder can keep the port"));
         g_assert_false(test_service_is_listening(p->service, test_local_port(socket)));
+}
+
+/* ---- Listeners of other users ---- */
+
+/* The service is root here, and polkit wants a password for everything but Listen. */
+typedef struct Secret {
+        Fixture fixture;
+        TestClient *polkit, *owner, *stranger;
+        char *listener;
+        char *absent;       /* the path of a listener that does not exist */
+        GString *questions; /* about the action "manage" */
+} Secret;
+
+static TestAnswer record_question(const TestQuestion *question, void *data) {
+        Secret *s = data;
+
+        if (!g_str_has_suffix(question->action, ".manage"))
+                return TEST_ANSWER_YES;
+        g_string_append_printf(s->questions, "%s%s\n", question->interactive ? "dialog " : "",
+                               question->details);
+        return question->interactive ? TEST_ANSWER_NO : TEST_ANSWER_CHALLENGE;
+}
+
+static void secret_set_up(Secret *s, const void *data) {
+        static const FixtureOptions options = { .bus_xml = TEST_AUTHORITY_XML };
+
+        if (geteuid() != 0)
+                return;
+
+        fixture_set_up(&s->fixture, &options);
+        s->questions = g_string_new(NULL);
+        s->polkit = test_authority_new(s->fixture.bus, record_question, s);
+        s->owner = test_client_new(s->fixture.bus, test_other_uid(0));
+        s->stranger = test_client_new(s->fixture.bus, test_other_uid(1));
+        s->listener = test_listen(s->owner, 0, -1, "name", "s", "secret", NULL);
+        s->absent = g_strdup_printf("%s7", s->listener);
+}
+
+static void secret_tear_down(Secret *s, const void *data) {
+        if (geteuid() != 0)
+                return;
+
+        g_clear_pointer(&s->stranger, test_client_free);
+        g_clear_pointer(&s->owner, test_client_free);
+        g_clear_pointer(&s->polkit, test_client_free);
+        g_free(s->listener);
+        g_free(s->absent);
+        g_string_free(s->questions, true);
+        fixture_tear_down(&s->fixture, NULL);
+}
+
+#define TEST_SECRET(sentence) \
+        TEST_OF_IF(test_require_root(), sentence, Secret, s, secret_set_up, secret_tear_down, NULL)
+
+typedef struct SecretCall {
+        const char *interface, *member, *types, *first, *second;
+        bool interactive;
+} SecretCall;
+
+/* The reply as text, with "PATH" for the path. */
+static char *describe_reply(Secret *s, const SecretCall *c, const char *path) {
+        sd_bus_message *m = test_message_new(s->stranger, path, c->interface, c->member), *reply;
+        g_autoptr(TestCall) call = NULL;
+        const char *xml = "";
+
+        must(sd_bus_message_set_allow_interactive_authorization(m, c->interactive));
+        if (c->types && streq(c->types, "uu"))
+                must(sd_bus_message_append(m, "uu", 1U, 0U));
+        else if (c->types && streq(c->types, "t"))
+                must(sd_bus_message_append(m, "t", UINT64_C(1)));
+        else if (c->types && streq(c->types, "ssv"))
+                must(sd_bus_message_append(m, "ssv", c->first, c->second, "s", "x"));
+        else if (c->types)
+                must(sd_bus_message_append(m, c->types, c->first, c->second));
+        call = test_call_start(s->stranger, m);
+        reply = test_call_wait(call);
+        if (!test_call_error(call) && streq(c->member, "Introspect"))
+                must(sd_bus_message_read(reply, "s", &xml));
+
+        g_autofree char *text = g_strdup_printf("%s %s%s", test_call_error(call) ?: "success",
+                                                test_call_error_message(call) ?: "", xml);
+        g_auto(GStrv) parts = g_strsplit(text, path, -1);
+        return g_strjoinv("PATH", parts);
+}
+
+static void assert_alike(Secret *s, const SecretCall *c) {
+        g_autofree char *absent = describe_reply(s, c, s->absent), *existing = NULL;
+
+        existing = describe_reply(s, c, s->listener);
+        if (!streq(existing, absent))
+                g_error("%s.%s(%s): \"%s\" and \"%s\"", c->interface, c->member, c->types ?: "", existing,
+                        absent);
+}
+
+TEST_SECRET("a stranger cannot find out whether a listener exists") {
+        static const char *const members[] = { "Close",       "Adopt",       "Pause",        "Resume",
+                                               "Accept",      "OpenChannel", "OpenLifeline", "TakeSocket",
+                                               "Acknowledge", "NoSuchOne" };
+        static const char *const interfaces[] = { TEST_LISTENER_INTERFACE, "", "org.example.Other",
+                                                  "org.freedesktop.DBus.Peer" };
+        static const char *const properties[] = { "LocalPort", "Owner", "NoSuchOne", "Close", "" };
+        static const char *const types[] = { NULL, "uu", "t", "s", "ss" };
+
+        for (size_t i = 0; i < ELEMENTS(members); i++)
+                for (size_t n = 0; n < 2 * ELEMENTS(types); n++)
+                        assert_alike(s, &(SecretCall) { TEST_LISTENER_INTERFACE, members[i], types[n / 2], "",
+                                                        "", n % 2 });
+        for (size_t i = 0; i < ELEMENTS(interfaces); i++) {
+                assert_alike(s, &(SecretCall) { "org.freedesktop.DBus.Properties", "GetAll", "s",
+                                                interfaces[i] });
+                for (size_t n = 0; n < ELEMENTS(properties); n++) {
+                        assert_alike(s, &(SecretCall) { "org.freedesktop.DBus.Properties", "Get", "ss",
+                                                        interfaces[i], properties[n] });
+                        assert_alike(s, &(SecretCall) { "org.freedesktop.DBus.Properties", "Set", "ssv",
+                                                        interfaces[i], properties[n] });
+                }
+        }
+        assert_alike(s, &(SecretCall) { "org.freedesktop.DBus.Properties", "Get", "s", "" });
+        assert_alike(s, &(SecretCall) { "org.freedesktop.DBus.Introspectable", "Introspect" });
+        assert_alike(s, &(SecretCall) { "org.freedesktop.DBus.ObjectManager", "GetManagedObjects" });
+        assert_alike(s, &(SecretCall) { "org.freedesktop.DBus.Peer", "Ping" });
+        assert_alike(s, &(SecretCall) { "org.example.Other", "Close" });
+
+        g_free(test_listen(s->owner, 0, -1, NULL));
+        g_assert_cmpuint(test_get_port(s->owner, s->listener), >, 0);
+}
+
+TEST_SECRET("polkit's rules see another user's listener, and its agent does not") {
+        static const SecretCall close = { TEST_LISTENER_INTERFACE, "Close", .interactive = true };
+        static const SecretCall get = { "org.freedesktop.DBus.Properties", "GetAll", "s", "" };
+        uint16_t port = test_get_port(s->owner, s->listener);
+
+        g_free(describe_reply(s, &close, s->listener));
+        g_free(describe_reply(s, &close, s->absent));
+        g_free(describe_reply(s, &get, s->listener));
+        g_free(describe_reply(s, &get, s->absent));
+
+#define MESSAGE                                                                                      \
+        " polkit.message=Authentication is required to close listener $(listener), of another user." \
+        " polkit.gettext_domain=tcpserversocket\n"
+        g_autofree char *expected = g_strdup_printf(
+                        "listener=1 port=%u address=:: name=secret" MESSAGE "dialog listener=1" MESSAGE
+                        "listener=17 port= address= name=" MESSAGE "dialog listener=17" MESSAGE
+                        "listener=1 port=%u address=:: name=secret\n"
+                        "listener=17 port= address= name=\n",
+                        port, port);
+        g_assert_cmpstr(s->questions->str, ==, expected);
+}
+
+TEST_SECRET("a program that closes its listener twice is told so, without a dialog") {
+        test_listener_call(s->owner, s->listener, "Close");
+        test_assert_text(test_listener_call_fails(s->owner, s->listener, "Close"),
+                         SD_BUS_ERROR_UNKNOWN_OBJECT);
+        g_assert_null(strstr(s->questions->str, "dialog"));
+        g_assert_false(test_service_has_logged(s->fixture.service, "Denied"));
 }

@@ -147,11 +147,9 @@ MACHINE_TEST("only managers may use listeners of other users") {
         g_assert_cmpuint(machine_count_listed(web), ==, 2);
         g_assert_cmpuint(machine_count_listed(m->root), ==, 2);
 
-        g_autofree char *error = test_listener_call_fails(m->user, others, "Close");
-        g_assert_cmpstr(error, ==, INTERACTIVE_REQUIRED);
-        g_clear_pointer(&error, g_free);
-        error = test_listener_call_fails(web, others, "Pause");
-        g_assert_cmpstr(error, ==, SD_BUS_ERROR_ACCESS_DENIED);
+        /* The caller may not know whether there is such a listener. */
+        test_assert_text(test_listener_call_fails(m->user, others, "Close"), SD_BUS_ERROR_UNKNOWN_OBJECT);
+        test_assert_text(test_listener_call_fails(web, others, "Pause"), SD_BUS_ERROR_UNKNOWN_OBJECT);
         test_listener_call(web, others, "Close");
         test_client_expect_closed(m->root, others, "administrator");
         test_assert_served(m->user, own, "127.0.0.1");

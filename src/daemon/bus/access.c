@@ -44,7 +44,8 @@ bool access_may(const Call *call, const Listener *l, Access access) {
         }
 }
 
-Listener *access_find_listener(Manager *m, const char *path) {
+/* Returns the number in the path, or 0 if it is not the path of a listener. */
+static uint64_t parse_path(const char *path) {
         const char *number;
         uint64_t id;
         char *end;
@@ -53,14 +54,21 @@ Listener *access_find_listener(Manager *m, const char *path) {
 
         number = strrchr(path, '/') + 1;
         if (number - path != strlen(LISTENER_PREFIX) + 1 || *number < '1' || *number > '9')
-                return NULL;
+                return 0;
 
         errno = 0;
         id = strtoull(number, &end, 10);
-        if (errno != 0 || *end != '\0')
-                return NULL;
+        return errno != 0 || *end != '\0' ? 0 : id;
+}
 
-        return manager_find_listener(m, id);
+bool access_is_listener_path(const char *path) {
+        return parse_path(path) > 0;
+}
+
+Listener *access_find_listener(Manager *m, const char *path) {
+        uint64_t id = parse_path(path);
+
+        return id > 0 ? manager_find_listener(m, id) : NULL;
 }
 
 int access_find_permitted(Call *call, Access access, Listener **ret) {
@@ -68,7 +76,8 @@ int access_find_permitted(Call *call, Access access, Listener **ret) {
         Listener *l;
 
         l = access_find_listener(call->manager, path);
-        if (!l || access_is_over(call, l, access))
+        if (!l || access_is_over(call, l, access) ||
+            (!access_may(call, l, access) && !access_may(call, l, ACCESS_SEE)))
                 return error_set(&call->error, ERROR_NO_SUCH_LISTENER, path);
         if (!access_may(call, l, access))
                 return error_set(&call->error, ERROR_NOT_OWNER, path);
@@ -77,24 +86,39 @@ int access_find_permitted(Call *call, Access access, Listener **ret) {
         return 0;
 }
 
+/* Nothing that the caller or its agent sees depends on whether there is a listener that the caller may not
+ * see. The rules of polkit may depend on it, because an administrator has written them. */
 void access_need_manage(Call *call, CallNeed *need, Access access, const char *message, bool may_ask) {
+        const char *path = sd_bus_message_get_path(call->message);
+        bool is_visible = false;
         Listener *l;
 
-        l = access_find_listener(call->manager, sd_bus_message_get_path(call->message));
-        if (!l || access_is_over(call, l, access) || access_may(call, l, access))
+        l = access_find_listener(call->manager, path);
+        if (l && (access_may(call, l, access) || access_owns(call->client, l)))
                 return;
+        if (l && access_is_over(call, l, access))
+                l = NULL;
 
+        if (l) {
+                is_visible = access_may(call, l, ACCESS_SEE);
+                (void) snprintf(need->port, sizeof(need->port), "%u", address_get_port(&l->address));
+                (void) address_format(&l->address, need->address);
+                /* A copy, because the listener may be closed before the question is sent. */
+                (void) snprintf(need->name, sizeof(need->name), "%s", l->options->name);
+        }
+
+        need->is_secret = !is_visible;
         need->question.action = ACTION_MANAGE;
         need->question.may_ask = may_ask &&
                                  sd_bus_message_get_allow_interactive_authorization(call->message) > 0;
-        (void) snprintf(need->port, sizeof(need->port), "%u", address_get_port(&l->address));
-        polkit_question_add(&need->question, "port", need->port);
-        polkit_question_add(&need->question, "address", listener_format_address(l, need->address));
-        /* A copy, because the listener may be closed before the question is sent. */
-        (void) snprintf(need->name, sizeof(need->name), "%s", l->options->name);
-        polkit_question_add(&need->question, "name", need->name);
-        polkit_question_add(&need->question, "polkit.message", message);
-        polkit_question_add(&need->question, "polkit.gettext_domain", GETTEXT_PACKAGE);
+        polkit_question_add(&need->question, "listener", path + strlen(LISTENER_PREFIX "/"));
+        polkit_question_add_private(&need->question, "port", need->port);
+        polkit_question_add_private(&need->question, "address", need->address);
+        polkit_question_add_private(&need->question, "name", need->name);
+        if (message) {
+                polkit_question_add(&need->question, "polkit.message", message);
+                polkit_question_add(&need->question, "polkit.gettext_domain", GETTEXT_PACKAGE);
+        }
 }
 
 void access_need_list(Call *call, CallNeed *need) {

@@ -21,14 +21,18 @@ typedef enum Access {
 bool access_owns(const Client *client, const Listener *l);
 bool access_may(const Call *call, const Listener *l, Access access);
 
+/* Whether a listener can have this path. */
+bool access_is_listener_path(const char *path);
+
 /* Returns NULL if there is no such listener. Finds one in its grace period, too. */
 Listener *access_find_listener(Manager *m, const char *path);
 
-/* Finds the listener of a call by its path, and checks that the caller has that access; else sets Call.error.
- */
+/* Finds the listener of a call by its path, and checks that the caller has that access; else sets Call.error,
+ * which is the same for a listener that the caller may not see as for one that does not exist. */
 int access_find_permitted(Call *call, Access access, Listener **ret);
 
-/* A caller without that access needs an administrator's authorization. */
+/* A caller without that access needs an administrator's authorization, also if the listener does not exist.
+ * The message may be NULL if may_ask is false. */
 void access_need_manage(Call *call, CallNeed *need, Access access, const char *message, bool may_ask);
 
 /* For calls that list listeners: a user sees its own, and an administrator all. No password is asked for. */

@@ -192,6 +192,11 @@ static int call_set_denied_error(Call *call, PolkitAnswer answer) {
         const char *action = call->need.question.action;
         unsigned uid = call->client->uid;
 
+        /* A program that closes a listener that has ended expects this, and allows no interaction. */
+        if (call->need.is_secret && !call->need.question.may_ask)
+                return error_set(&call->error, ERROR_NO_SUCH_LISTENER,
+                                 sd_bus_message_get_path(call->message));
+
         switch (answer) {
 
         case POLKIT_CHALLENGE:
@@ -229,7 +234,8 @@ static void on_authorization(PolkitAnswer answer, void *userdata) {
         }
 
         if (!call->authorized && !call->need.optional) {
-                if (answer != POLKIT_CHALLENGE)
+                /* Not for a listener that does not exist. */
+                if (answer != POLKIT_CHALLENGE && *call->need.port != '\0')
                         call_log_not_authorized(call, answer_to_string(answer));
                 r = call_set_denied_error(call, answer);
                 (void) call_reply_error(call, r);

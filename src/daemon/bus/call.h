@@ -34,6 +34,7 @@ typedef struct Manager Manager;
 typedef struct CallNeed {
         PolkitQuestion question; /* action NULL: none is needed */
         bool optional;           /* the method acts without it, too, and checks Call.authorized */
+        bool is_secret;          /* the caller may not know whether its listener exists */
         char port[8];            /* from here: the details of the question */
         char address[ADDRESS_STRING_MAX];
         char name[OPTION_NAME_MAX + 1];

@@ -48,13 +48,13 @@ static int act_introspect_prefix(Call *call) {
         return sd_bus_reply_method_return(call->message, "s", xml);
 }
 
-/* Handles every call of a listener before sd-bus looks for the method, because sd-bus would report an unknown
- * method for a listener that is closed. */
+/* Handles every call of a listener before sd-bus looks for the method. sd-bus itself answers Introspect, and
+ * calls of unknown members or with wrong arguments: in the same way for each path, so that the answer does
+ * not show which listeners exist. */
 static int on_call(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         static const CallMethod introspect = { .need = access_need_list, .act = act_introspect_prefix };
         const char *path = sd_bus_message_get_path(m);
         CallQueue *calls = userdata;
-        const Listener *l;
 
         if (streq(path, LISTENER_PREFIX)) {
                 if (sd_bus_message_is_method_call(m, "org.freedesktop.DBus.Introspectable", "Introspect") <=
@@ -63,29 +63,23 @@ static int on_call(sd_bus_message *m, void *userdata, sd_bus_error *error) {
                 return call_start(calls, m, &introspect, NULL);
         }
 
-        l = access_find_listener(calls->manager, path);
-        if (!l || (l->state == LISTENER_CLOSING &&
-                   sd_bus_message_is_method_call(m, LISTENER_INTERFACE, "Close") <= 0))
+        if (!access_is_listener_path(path))
                 return error_reply(m, ERROR_NO_SUCH_LISTENER, path);
 
         return listener_properties_intercept(calls, m);
 }
 
-/* Called by sd-bus before it calls a method. */
+/* Called by sd-bus before it calls a method. The listener is looked up when the caller is identified. */
 static int find_object(sd_bus *bus,
                        const char *path,
                        const char *interface,
                        void *userdata,
                        void **ret_found,
                        sd_bus_error *error) {
-        CallQueue *calls = userdata;
-        Listener *l;
-
-        l = access_find_listener(calls->manager, path);
-        if (!l)
+        if (!access_is_listener_path(path))
                 return 0;
 
-        *ret_found = l;
+        *ret_found = userdata;
         return 1;
 }
 

@@ -40,7 +40,7 @@ static int set_wrong_delivery_error(Call *call, const Listener *l) {
 
 static void need_close(Call *call, CallNeed *need) {
         access_need_manage(call, need, ACCESS_CLOSE,
-                           N_("Authentication is required to close another user's listener on port $(port)."),
+                           N_("Authentication is required to close listener $(listener), of another user."),
                            true);
 }
 
@@ -346,8 +346,7 @@ static const struct {
         { "TakeSocket", { .act = act_take_socket, .needs_descriptors = true } },
 };
 
-/* The handler of all methods. sd-bus passes the listener that find_object() found; it is looked up once more
- * when the call is acted on, which may be later. */
+/* The handler of all methods. The listener is looked up when the call is acted on, which may be later. */
 static int on_method(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         CallQueue *calls = sd_bus_slot_get_userdata(sd_bus_get_current_slot(sd_bus_message_get_bus(m)));
         const char *member = sd_bus_message_get_member(m);

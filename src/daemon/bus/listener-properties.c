@@ -2,7 +2,6 @@
 
 #include <assert.h>
 
-#include "base/i18n.h"
 #include "base/macros.h"
 #include "base/names.h"
 #include "daemon/bus/access.h"
@@ -143,9 +142,7 @@ int listener_properties_append(sd_bus *bus, sd_bus_message *m, Listener *l) {
 
 /* Reading a property never asks for a password. */
 static void need_get(Call *call, CallNeed *need) {
-        access_need_manage(call, need, ACCESS_SEE,
-                           N_("Authentication is required to see another user's listener on port $(port)."),
-                           false);
+        access_need_manage(call, need, ACCESS_SEE, NULL, false);
 }
 
 static int act_get(Call *call) {

@@ -80,6 +80,11 @@ const char *polkit_question_get(const PolkitQuestion *question, const char *key)
         return NULL;
 }
 
+void polkit_question_add_private(PolkitQuestion *question, const char *key, const char *value) {
+        polkit_question_add(question, key, value);
+        question->details[question->n_details - 1].is_private = true;
+}
+
 int polkit_new(sd_bus *bus, Polkit **ret) {
         Polkit *polkit;
 
@@ -147,6 +152,9 @@ static int append_question(sd_bus_message *m, const PolkitQuery *query, uint32_t
         if (r < 0)
                 return r;
         for (unsigned i = 0; i < question->n_details; i++) {
+                if (question->details[i].is_private && (flags & ALLOW_USER_INTERACTION))
+                        continue;
+
                 r = sd_bus_message_append(m, "{ss}", question->details[i].key, question->details[i].value);
                 if (r < 0)
                         return r;

@@ -35,6 +35,7 @@ typedef struct PolkitQuestion {
         struct {
                 const char *key;
                 const char *value;
+                bool is_private;
         } details[POLKIT_DETAILS_MAX];
         unsigned n_details;
 } PolkitQuestion;
@@ -43,6 +44,10 @@ void polkit_question_add(PolkitQuestion *question, const char *key, const char *
 
 /* Returns NULL without such a detail. */
 const char *polkit_question_get(const PolkitQuestion *question, const char *key);
+
+/* Adds a detail for polkit's rules only. It is left out with interaction, when polkit passes the details to
+ * an agent, which may belong to the caller. */
+void polkit_question_add_private(PolkitQuestion *question, const char *key, const char *value);
 
 /* May free the query. */
 typedef void (*PolkitCallback)(PolkitAnswer answer, void *userdata);
