@@ -201,6 +201,19 @@ TEST("list and show name the process of the owner") {
         g_assert_cmpuint(json_get_number(json_object_array_get_idx(last, 0), "pid"), ==, getpid());
 }
 
+TEST("list has the server that the tool runs") {
+        g_autoptr(Tool) listen = tool_start(f->bus, NULL, 0,
+                                            WORDS("listen", "0", "--", "/bin/sleep", "infinity"));
+
+        test_wait_for(tool_has_complained(listen, "Listening on"));
+        g_autoptr(ToolResult) list = tool_run(f->bus, "list", "--no-legend");
+        g_autoptr(json_object) json = tool_run_json(f->bus, "show", "1", "--json=short");
+
+        g_assert_nonnull(strstr(list->out, " sleep "));
+        g_assert_cmpstr(json_get_string(json_object_array_get_idx(json, 0), "command"), ==,
+                        "tcpserversocket");
+}
+
 TEST("connections of a socket that the client has are not counted") {
         g_autofree G_GNUC_UNUSED char *listener = test_listen(f->client, 0, -1, TEST_SOCKET, NULL);
         g_autoptr(json_object) json = tool_run_json(f->bus, "list", "--json=short");

@@ -98,6 +98,7 @@ MACHINE_TEST("list shows units and applications") {
         test_wait_for(machine_count_listed(m->root) == 2);
         g_autoptr(json_object) shown = tool_run_json(NULL, "show", "maps", "shop", "--json=short");
         g_autoptr(ToolResult) list = tool_run(NULL, "list");
+        g_autoptr(Terminal) narrow = terminal_new(NULL, NULL, 80, WORDS("list", "--no-pager"));
         json_object *first = json_object_array_get_idx(shown, 0),
                     *second = json_object_array_get_idx(shown, 1);
 
@@ -110,6 +111,9 @@ MACHINE_TEST("list shows units and applications") {
         /* The table has the name of the application, if there is one. */
         g_assert_nonnull(strstr(list->out, " org.example.Maps "));
         g_assert_nonnull(strstr(list->out, " shop.service "));
+        g_assert_cmpint(terminal_wait(narrow), ==, 0);
+        g_assert_true(terminal_shows(narrow, "COMMAND"));
+        g_assert_true(terminal_shows(narrow, "shop.service"));
 
         g_free(machine_run("systemctl", "stop", scope, service));
         (void) test_child_wait(maps);

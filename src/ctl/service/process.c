@@ -10,6 +10,8 @@
 
 /* TASK_COMM_LEN of the kernel, with the line break in the place of the NUL. */
 #define COMMAND_SIZE 16
+/* What the kernel stores of "tcpserversocketctl". */
+#define TOOL_COMMAND "tcpserversocket"
 /* More says little, and a process can have megabytes. */
 #define COMMAND_LINE_SIZE 1024
 
@@ -37,22 +39,48 @@ static int read_command(pid_t pid, char **ret) {
         return *ret ? 0 : -ENOMEM;
 }
 
-static int read_command_line(pid_t pid, char **ret) {
-        char text[COMMAND_LINE_SIZE];
+/* Returns the argument after "--", without its directory, or NULL. */
+static const char *find_server(const char *arguments, size_t size) {
+        static const char separator[] = "\0--";
+        const char *start, *slash;
+
+        start = memmem(arguments, size, separator, sizeof(separator));
+        if (!start)
+                return NULL;
+
+        start += sizeof(separator);
+        if (start >= arguments + size)
+                return NULL;
+
+        slash = strrchr(start, '/');
+        return slash && slash[1] != '\0' ? slash + 1 : start;
+}
+
+static int read_command_line(pid_t pid, Process *p) {
+        char text[COMMAND_LINE_SIZE + 1];
+        const char *server;
         size_t n;
 
-        n = read_file(pid, "cmdline", text, sizeof(text));
+        n = read_file(pid, "cmdline", text, sizeof(text) - 1);
         while (n > 0 && text[n - 1] == '\0')
                 n--;
         /* A kernel thread and a zombie have none. */
         if (n == 0)
                 return 0;
+        text[n] = '\0';
+
+        server = p->command && streq(p->command, TOOL_COMMAND) ? find_server(text, n) : NULL;
+        if (server) {
+                p->server = strdup(server);
+                if (!p->server)
+                        return -ENOMEM;
+        }
 
         for (size_t i = 0; i < n; i++)
                 if (text[i] == '\0')
                         text[i] = ' ';
-        *ret = strndup(text, n);
-        return *ret ? 0 : -ENOMEM;
+        p->command_line = strndup(text, n);
+        return p->command_line ? 0 : -ENOMEM;
 }
 
 /* Decodes "\x2d" in the name of a unit, in place. */
@@ -134,7 +162,7 @@ int process_query(pid_t pid, Process *ret) {
 
         r = read_command(pid, &p.command);
         if (r >= 0)
-                r = read_command_line(pid, &p.command_line);
+                r = read_command_line(pid, &p);
         if (r < 0)
                 return r;
 
@@ -155,6 +183,7 @@ int process_query(pid_t pid, Process *ret) {
 
 void process_done(Process *p) {
         free(TAKE_PTR(p->command));
+        free(TAKE_PTR(p->server));
         free(TAKE_PTR(p->command_line));
         free(TAKE_PTR(p->unit));
         free(TAKE_PTR(p->application));

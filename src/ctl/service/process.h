@@ -8,7 +8,9 @@
 /* Members are NULL if they are unknown: the process has ended, belongs to another user on a host that hides
  * those, or has no unit. */
 typedef struct Process {
-        char *command;      /* as the kernel stores it: at most 15 bytes, which the process can change */
+        char *command; /* as the kernel stores it: at most 15 bytes, which the process can change */
+        char *server;  /* of a process of this tool: the program that it runs on its ports, from its arguments
+                        */
         char *command_line; /* its arguments, separated by spaces; the first ones if there are many */
         char *unit;         /* of the user's service manager, else of the system's */
         char *application;  /* the name that Flatpak, Snap or the desktop has put into the name of the unit */

@@ -11,7 +11,7 @@
 #include "ctl/show/table.h"
 
 /* A column that shrinks keeps this width while another one can be hidden, and the second one in any case. */
-#define WIDTH_COMFORTABLE 16
+#define WIDTH_COMFORTABLE 15
 #define WIDTH_MIN 4
 
 struct Table {

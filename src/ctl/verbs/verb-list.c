@@ -34,7 +34,7 @@ static int add_owner(Table *t, const Listener *l) {
 
         return add_user(t, l) ?:
                (l->pid > 0 ? table_add(t, NULL, "%" PRIu32, l->pid) : table_add(t, NULL, "-")) ?:
-               table_add(t, NULL, "%s", p->command ?: "") ?:
+               table_add(t, NULL, "%s", p->server ?: p->command ?: "") ?:
                table_add(t, NULL, "%s", p->application ?: p->unit ?: "");
 }
 
