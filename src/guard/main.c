@@ -17,7 +17,8 @@
 #include "base/log.h"
 #include "base/macros.h"
 #include "config.h"
-#include "guard.skel.h"
+
+#include SKELETON /* of guard.bpf.c */
 
 /* The limit of the kernel for a control group and a hook. */
 #define PROGRAMS_MAX 64
@@ -312,8 +313,8 @@ static int run(const char *unit, const char *user) {
 
         r = take_over_marks(guard, cgroup);
         if (r < 0) {
-                log_error("Failed to take over the marks of the attached guard, which stays: %s",
-                          strerror(-r));
+                log_error("Failed to take over the marks of an earlier guard: %s%s", strerror(-r),
+                          describe_failure(-r));
                 return r;
         }
 

@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* How the guard gets to the control group of the unit, and what remains of it when another one comes. What
+ * the guard refuses is the subject of test-containment.c. */
+
+#include <netinet/in.h>
+#include <sys/stat.h>
+
+#include "machine/machine.h"
+
+#define GUARD "/usr/libexec/tcpserversocket-guard"
+#define ARGUMENTS MACHINE_UNIT " tcpserversocket"
+#define CGROUP "/sys/fs/cgroup/system.slice/" MACHINE_UNIT
+
+static const char *const programs[] = {
+        "tss_connect4", "tss_connect6", "tss_sendmsg4",   "tss_sendmsg6",   "tss_bind4",
+        "tss_bind6",    "tss_ingress",  "tss_post_bind4", "tss_post_bind6", "tss_setsockopt",
+};
+
+/* ---- The programs ---- */
+
+static char *list_programs(void) {
+        return machine_run("bpftool", "cgroup", "show", CGROUP);
+}
+
+static unsigned count_lines(const char *text, const char *word) {
+        unsigned n = 0;
+
+        for (const char *p = strstr(text, word); p; p = strstr(p + 1, word))
+                n++;
+        return n;
+}
+
+/* Each of the guard's programs is attached so many times. */
+static void assert_attached(unsigned expected) {
+        g_autofree char *list = list_programs();
+
+        for (size_t i = 0; i < ELEMENTS(programs); i++) {
+                g_autofree char *word = g_strdup_printf(" %s", programs[i]);
+                unsigned n = count_lines(list, word);
+
+                if (n != expected)
+                        g_error("%s is attached %u times instead of %u:\n%s", programs[i], n, expected, list);
+        }
+}
+
+/* Makes "systemctl reload" run this command as the unit does, in its control group. */
+static void set_reload_command(const char *command) {
+        g_autofree char *lines = g_strdup_printf("ExecReload=\nExecReload=+%s", command);
+
+        machine_configure_unit(lines);
+}
+
+/* Runs it in the control group of the running service. */
+static int run_in_unit(const char *command) {
+        int status;
+
+        set_reload_command(command);
+        g_free(machine_run_as(NULL, &status, "systemctl", "reload", MACHINE_UNIT));
+        return status;
+}
+
+/* ---- Sockets of the service ---- */
+
+/* A listener with a connection, and one with a listening socket that its client has taken. */
+typedef struct Held {
+        char *listener, *taken_listener;
+        uint16_t port, taken_port;
+        int peer, connection, taken;
+} Held;
+
+static Held held_new(TestClient *client) {
+        Held h = {
+                .listener = test_listen(client, 0, -1, TEST_PULL, TEST_PERSISTENT, NULL),
+                .taken_listener = test_listen(client, test_free_port(), -1, TEST_SOCKET, TEST_PERSISTENT,
+                                              NULL),
+        };
+
+        h.port = test_get_port(client, h.listener);
+        h.taken_port = test_get_port(client, h.taken_listener);
+        h.taken = test_listener_call_fd(client, h.taken_listener, "TakeSocket");
+        h.peer = test_connect("::1", h.port);
+        g_autoptr(GPtrArray) accepted = test_accept(client, h.listener, 1, TEST_ACCEPT_TIMEOUT_MAX);
+        h.connection = TAKE_FD(((TestAccepted *) accepted->pdata[0])->socket);
+        test_assert_connected(h.peer, h.connection);
+        return h;
+}
+
+static void held_done(Held *h) {
+        g_free(h->listener);
+        g_free(h->taken_listener);
+        close_fd(h->peer);
+        close_fd(h->connection);
+        close_fd(h->taken);
+}
+
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Held, held_done)
+
+/* Peers reach both listeners. */
+static void held_assert_serves(const Held *h, TestClient *client) {
+        _cleanup_close_ int peer = test_connect("::1", h->port),
+                            other = test_connect("127.0.0.1", h->taken_port);
+        g_autoptr(GPtrArray) accepted = test_accept(client, h->listener, 1, TEST_ACCEPT_TIMEOUT_MAX);
+        _cleanup_close_ int fd = -EBADF;
+
+        g_assert_cmpuint(accepted->len, ==, 1);
+        test_assert_connected(peer, ((TestAccepted *) accepted->pdata[0])->socket);
+        (void) test_wait_fd(h->taken, POLLIN);
+        fd = accept4(h->taken, NULL, NULL, SOCK_CLOEXEC);
+        g_assert_no_errno(fd);
+        test_assert_connected(other, fd);
+}
+
+static void disconnect(int fd) {
+        g_assert_no_errno(
+                        connect(fd, &(struct sockaddr) { .sa_family = AF_UNSPEC }, sizeof(struct sockaddr)));
+}
+
+/* The holder cannot connect it to a listener that accepts connections. */
+static void assert_cannot_connect(int fd, uint16_t port) {
+        struct sockaddr_in6 address = {
+                .sin6_family = AF_INET6,
+                .sin6_port = htons(port),
+                .sin6_addr = IN6ADDR_LOOPBACK_INIT,
+        };
+
+        g_assert_cmpint(connect(fd, (struct sockaddr *) &address, sizeof(address)), ==, -1);
+        g_assert_cmpint(errno, ==, EPERM);
+}
+
+/* Ends the connection and the listener of the taken socket, after which these sockets are good for nothing.
+ */
+static void held_assert_contained(Held *h, TestClient *client) {
+        disconnect(h->connection);
+        assert_cannot_connect(h->connection, h->port);
+        g_assert_no_errno(listen(h->connection, 16));
+        g_assert_cmpint(test_connect_fails("::1", test_local_port(h->connection)), ==, ETIMEDOUT);
+
+        test_listener_call(client, h->taken_listener, "Close");
+        g_assert_no_errno(listen(h->taken, 16));
+        g_assert_cmpuint(test_local_port(h->taken), ==, h->taken_port);
+        g_assert_cmpint(test_connect_fails("::1", h->taken_port), ==, ETIMEDOUT);
+        disconnect(h->taken);
+        assert_cannot_connect(h->taken, h->port);
+}
+
+/* ---- Starts ---- */
+
+MACHINE_TEST("the service starts with the guard") {
+        test_client_sync_service(m->root);
+        assert_attached(1);
+        g_assert_true(test_get_bool(m->root, TEST_MANAGER_PATH, "Contained"));
+}
+
+MACHINE_TEST("the programs are attached once, however often the guard runs") {
+        /* The first run is that of the unit itself. */
+        machine_configure_unit("ExecStartPre=+" GUARD " " ARGUMENTS "\nExecStartPre=+" GUARD " " ARGUMENTS);
+        for (unsigned i = 0; i < 3; i++) {
+                g_free(machine_run("systemctl", "restart", MACHINE_UNIT));
+                assert_attached(1);
+        }
+}
+
+MACHINE_TEST("the programs of others stay") {
+        machine_configure_unit("IPAddressDeny=203.0.113.0/24\nExecStartPre=+" GUARD " " ARGUMENTS);
+        test_client_sync_service(m->root);
+        assert_attached(1);
+        g_autofree char *list = list_programs();
+        g_assert_cmpuint(count_lines(list, " sd_fw_ingress"), ==, 1);
+        g_assert_cmpuint(count_lines(list, " sd_fw_egress"), ==, 1);
+}
+
+/* ---- Other guards ---- */
+
+MACHINE_TEST("another version replaces the programs, and the listeners continue") {
+        g_auto(Held) h = held_new(m->root);
+        g_autofree char *before = list_programs(), *after = NULL;
+
+        g_assert_cmpint(run_in_unit(g_getenv("TEST_OTHER_GUARD")), !=, 0); /* without arguments */
+        g_autofree char *command = g_strdup_printf("%s " ARGUMENTS, g_getenv("TEST_OTHER_GUARD"));
+        g_assert_cmpint(run_in_unit(command), ==, 0);
+        assert_attached(1);
+        after = list_programs();
+        g_assert_cmpstr(before, !=, after);
+
+        held_assert_serves(&h, m->root);
+        test_assert_connected(h.peer, h.connection);
+        held_assert_contained(&h, m->root);
+
+        /* And back to the former version, as in a downgrade. */
+        g_auto(Held) other = held_new(m->root);
+        g_assert_cmpint(run_in_unit(GUARD " " ARGUMENTS), ==, 0);
+        held_assert_serves(&other, m->root);
+        held_assert_contained(&other, m->root);
+}
+
+MACHINE_TEST("the service recognizes a guard of another version") {
+        g_autofree char *command = g_strdup_printf("ExecStartPre=+%s " ARGUMENTS,
+                                                   g_getenv("TEST_OTHER_GUARD"));
+
+        machine_configure_unit(command);
+        g_assert_false(test_get_bool(m->root, TEST_MANAGER_PATH, "Contained"));
+        assert_attached(1);
+}
+
+/* ---- Former control groups ---- */
+
+static ino_t get_cgroup_inode(void) {
+        struct stat st;
+
+        g_assert_no_errno(stat(CGROUP, &st));
+        return st.st_ino;
+}
+
+MACHINE_TEST("after a restart, the sockets of the former control group are guarded") {
+        g_auto(Held) h = held_new(m->root);
+        ino_t former = get_cgroup_inode();
+
+        g_free(machine_run("systemctl", "restart", MACHINE_UNIT));
+        g_assert_cmpuint(get_cgroup_inode(), !=, former);
+        assert_attached(1);
+        held_assert_serves(&h, m->root);
+        test_assert_connected(h.peer, h.connection);
+        held_assert_contained(&h, m->root);
+}
+
+MACHINE_TEST("after a crash, too") {
+        g_auto(Held) h = held_new(m->root);
+        pid_t pid = machine_service_pid();
+
+        g_assert_no_errno(kill(pid, SIGKILL));
+        test_wait_for(machine_process_is_gone(pid));
+        held_assert_serves(&h, m->root);
+        held_assert_contained(&h, m->root);
+}
+
+MACHINE_TEST("after the stop of the service, too") {
+        g_auto(Held) h = held_new(m->root);
+
+        machine_stop_service();
+        g_assert_cmpint(access(CGROUP, F_OK), ==, -1);
+        test_assert_connected(h.peer, h.connection);
+        disconnect(h.connection);
+        assert_cannot_connect(h.connection, h.port);
+        g_assert_no_errno(listen(h.taken, 16));
+        g_assert_cmpint(test_connect_fails("::1", h.taken_port), ==, ETIMEDOUT);
+}
+
+/* ---- Control groups ---- */
+
+static void write_script(const char *text) {
+        g_autofree char *content = g_strdup_printf("#!/bin/sh\nset -e\n%s\nexec " GUARD " " ARGUMENTS "\n",
+                                                   text);
+
+        machine_write("/run/guard-script", content);
+}
+
+#define SCRIPT "/usr/bin/unshare --mount /bin/sh /run/guard-script"
+
+MACHINE_TEST("the hybrid layout of control groups suffices") {
+        write_script("mount -t tmpfs tmpfs /sys/fs/cgroup\n"
+                     "mkdir /sys/fs/cgroup/unified\n"
+                     "mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified");
+        machine_configure_unit("ExecStartPre=\nExecStartPre=+" SCRIPT);
+        test_client_sync_service(m->root);
+        assert_attached(1);
+        g_assert_true(test_get_bool(m->root, TEST_MANAGER_PATH, "Contained"));
+}
+
+MACHINE_TEST("without control groups of version 2, the service starts without the guard") {
+        write_script("mount -t tmpfs tmpfs /sys/fs/cgroup");
+        machine_configure_unit("ExecStartPre=\nExecStartPre=-+" SCRIPT);
+        g_assert_false(test_get_bool(m->root, TEST_MANAGER_PATH, "Contained"));
+        assert_attached(0);
+        g_assert_cmpuint(machine_count_logged("the guard needs cgroup v2"), ==, 1);
+}
+
+/* ---- Failures ---- */
+
+/* The guard runs in the control group of this test. It must fail and say this, in one line. */
+static void assert_fails(const char *user, const char *expected, const char *const *argv) {
+        int status;
+        g_autofree char *output = machine_run_words_as(user, &status, argv);
+
+        g_assert_cmpint(status, ==, 1);
+        if (!strstr(output, expected) || strchr(output, '\n'))
+                g_error("unexpected output: %s", output);
+}
+
+MACHINE_TEST("a failure is one line") {
+        assert_fails(NULL,
+                     "Failed to find the user no-such-user: ", WORDS(GUARD, MACHINE_UNIT, "no-such-user"));
+        assert_fails(NULL,
+                     "The control group /system.slice/test-machine.service is not that of " MACHINE_UNIT,
+                     WORDS(GUARD, MACHINE_UNIT, "tcpserversocket"));
+        assert_fails(MACHINE_USER, "Operation not permitted, the guard needs root's privileges",
+                     WORDS(GUARD, "test-machine.service", "tcpserversocket"));
+        assert_fails(NULL, "takes the names of a unit and a user", WORDS(GUARD));
+}
