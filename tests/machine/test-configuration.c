@@ -7,6 +7,7 @@
 
 #define NAME "tcpserversocket/tcpserversocketd.conf"
 #define CONFIGURATION "MESSAGE_ID=" MESSAGE_CONFIGURATION_STR
+#define NOT_CONTAINED "MESSAGE_ID=" MESSAGE_NOT_CONTAINED_STR
 #define MAIN "/etc/" NAME
 
 static char *get(const char *property) {
@@ -261,4 +262,37 @@ MACHINE_TEST("a reload applies only valid lines") {
         test_wait_for(test_get_u64(m->user, TEST_MANAGER_PATH, "MaxListenersPerUser") == 5);
         g_assert_cmpuint(test_get_u64(m->user, TEST_MANAGER_PATH, "MaxListeners"), ==, 16384);
         g_assert_cmpuint(test_get_port(m->user, listener), >, 0);
+}
+
+MACHINE_TEST("RequireContainment refuses ports without the guard") {
+        g_autofree char *end = machine_journal_end();
+
+        machine_configure_unit("ExecStartPre=");
+        machine_configure("RequireContainment=yes");
+        test_assert_text(test_listen_fails(m->user, NULL, 0, -1, NULL), SD_BUS_ERROR_ACCESS_DENIED);
+        g_free(test_listen(m->root, 0, -1, NULL));
+        /* The start, and the refusal. */
+        test_wait_for(machine_journal_count(end, NOT_CONTAINED, "PRIORITY=4", NULL) == 1);
+        test_wait_for(machine_journal_count(end, NOT_CONTAINED, "PRIORITY=5", NULL) == 1);
+
+        machine_reconfigure("RequireContainment=no");
+        test_wait_for(!test_get_bool(m->user, TEST_MANAGER_PATH, "RequireContainment"));
+        g_free(test_listen(m->user, 0, -1, NULL));
+}
+
+/* The last of eight is root's, and the two before it are for users that have none. */
+MACHINE_TEST("MaxListeners leaves listeners for other users and for root") {
+        g_autoptr(TestClient) web = machine_client_new(m, MACHINE_WEB_USER);
+
+        machine_configure("MaxListeners=8");
+        for (unsigned i = 0; i < 5; i++)
+                g_free(test_listen(m->user, 0, -1, NULL));
+        test_assert_text(test_listen_fails(m->user, NULL, 0, -1, NULL), SD_BUS_ERROR_LIMITS_EXCEEDED);
+
+        g_free(test_listen(web, 0, -1, NULL));
+        test_assert_text(test_listen_fails(web, NULL, 0, -1, NULL), SD_BUS_ERROR_LIMITS_EXCEEDED);
+
+        g_free(test_listen(m->root, 0, -1, NULL));
+        g_free(test_listen(m->root, 0, -1, NULL));
+        test_assert_text(test_listen_fails(m->root, NULL, 0, -1, NULL), SD_BUS_ERROR_LIMITS_EXCEEDED);
 }
