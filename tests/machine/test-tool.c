@@ -119,6 +119,23 @@ MACHINE_TEST("list shows units and applications") {
         (void) test_child_wait(maps);
 }
 
+/* With the guard, it gets no connections any more, but it has the port. */
+MACHINE_TEST("the holder of a revoked socket that listens again is named") {
+        uint16_t port = test_free_port();
+        g_autofree char *listener = test_listen(m->root, port, -1, TEST_SOCKET, NULL);
+        _cleanup_close_ int taken = test_listener_call_fd(m->root, listener, "TakeSocket");
+        g_autofree char *number = g_strdup_printf("%u", port),
+                        *holder = g_strdup_printf("(PID %i)", (int) getpid());
+
+        tool_do(NULL, "close", "1");
+        if (listen(taken, 1) < 0 || test_local_port(taken) != port) {
+                g_test_skip("needs the guard: without it, the port cannot be bound again");
+                return;
+        }
+
+        tool_assert_fails(tool_run(NULL, "listen", number, "--", "true"), 1, "is in use; stop ", holder);
+}
+
 /* Through PID 1's namespaces: of this very machine, the same bus. */
 MACHINE_TEST("--machine shows another machine") {
         g_free(listen_as_root(m));
