@@ -94,7 +94,7 @@ static bool process_belongs_to(pid_t pid, uid_t uid) {
 }
 
 /* busctl as MACHINE_USER, up to the call. */
-static Caller *caller_new(const char *port) {
+static Caller *caller_new_for(const char *port, const char *persistent) {
         Caller *caller = g_new0(Caller, 1);
 
         (void) unlink(GATE);
@@ -108,10 +108,15 @@ static Caller *caller_new(const char *port) {
                                                "busctl", "--timeout=120", "call",
                                                "org.example.TCPServerSocket", "/org/example/TCPServerSocket",
                                                "org.example.TCPServerSocket", "Listen", "ia{sv}i", port, "1",
-                                               "persistent", "b", "true", "--", "-1"));
+                                               "persistent", "b", persistent, "--", "-1"));
         /* polkit registers the agent for the uid that the process has at that moment. */
         test_wait_for(process_belongs_to(caller->child->pid, machine_uid(MACHINE_USER)));
         return caller;
+}
+
+/* The listener is there when busctl has ended. */
+static Caller *caller_new(const char *port) {
+        return caller_new_for(port, "true");
 }
 
 static void caller_call(Caller *caller) {
@@ -145,7 +150,7 @@ MACHINE_TEST("the right password") {
         /* The question is a sentence with the port. */
         test_wait_for(terminal_shows(agent, TERMINAL_PROMPT));
         g_assert_true(terminal_shows(agent, "org.example.TCPServerSocket.listen-privileged"));
-        g_assert_true(terminal_shows(agent, "port 80"));
+        g_assert_true(terminal_shows(agent, "port 80, even after the program has ended."));
         g_assert_false(terminal_shows(agent, "$(port)"));
         agent_answer(agent, MACHINE_ROOT_PASSWORD);
 
@@ -155,7 +160,7 @@ MACHINE_TEST("the right password") {
 }
 
 MACHINE_TEST("the question is in the language of the user") {
-        g_autoptr(Caller) caller = caller_new("80");
+        g_autoptr(Caller) caller = caller_new_for("80", "false");
 
         if (access("/usr/share/i18n/locales/de_DE", F_OK) < 0) {
                 g_test_skip("needs the sources of a locale");

@@ -160,6 +160,18 @@ static void free_options(void *data) {
         (void) listen_options_free(data);
 }
 
+static const char *get_listen_message(const ListenOptions *o) {
+        if (o->persistent)
+                return o->port == 0 ? N_("Authentication is required to receive network connections on a port that "
+                                         "the system chooses, even after the program has ended.")
+                                    : N_("Authentication is required to receive network connections on port "
+                                         "$(port), even after the program has ended.");
+
+        return o->port == 0 ? N_("Authentication is required to receive network connections on a port that the "
+                                 "system chooses.")
+                            : N_("Authentication is required to receive network connections on port $(port).");
+}
+
 static void need_listen(Call *call, CallNeed *need) {
         const ListenOptions *o = call->data;
         bool privileged = port_is_privileged(o->port);
@@ -177,11 +189,8 @@ static void need_listen(Call *call, CallNeed *need) {
         polkit_question_add(&need->question, "interface", o->interface ?: "");
         polkit_question_add(&need->question, "delivery", delivery_kind_to_string(o->delivery));
         polkit_question_add(&need->question, "name", o->name);
-        polkit_question_add(
-                        &need->question, "polkit.message",
-                        o->port == 0 ? N_("Authentication is required to receive network connections on a port that "
-                                          "the system chooses.")
-                                     : N_("Authentication is required to receive network connections on port $(port)."));
+        polkit_question_add(&need->question, "persistent", o->persistent ? "true" : "");
+        polkit_question_add(&need->question, "polkit.message", get_listen_message(o));
         polkit_question_add(&need->question, "polkit.gettext_domain", GETTEXT_PACKAGE);
 }
 
