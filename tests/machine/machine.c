@@ -13,6 +13,7 @@
 #define UNIT_DROP_IN "/run/systemd/system/" MACHINE_UNIT ".d/50-test.conf"
 #define LOG "/run/machine-journal"
 #define RULE "/etc/polkit-1/rules.d/10-test.rules"
+#define DEFAULT_RULE "/etc/polkit-1/rules.d/20-test.rules"
 
 static GHashTable *written; /* path → the original content, or NULL */
 static bool unit_is_configured, rule_is_set;
@@ -166,11 +167,20 @@ void machine_configure_unit(const char *lines) {
         g_free(machine_run("systemctl", "daemon-reload"));
 }
 
-void machine_set_rule(const char *rule) {
-        machine_write(RULE, rule);
+static void reload_rules(void) {
         rule_is_set = true;
         /* It would read them by itself, but does not tell when it has. */
         g_free(machine_run("systemctl", "restart", MACHINE_POLKIT));
+}
+
+void machine_set_rule(const char *rule) {
+        machine_write(RULE, rule);
+        reload_rules();
+}
+
+void machine_use_installed_rules(void) {
+        machine_remove(DEFAULT_RULE);
+        reload_rules();
 }
 
 /* ----------------------------------------------------------------------------------------------- bus */
@@ -349,8 +359,13 @@ void machine_init(int *argc, char ***argv) {
         /* Tests restart it more often than systemd takes for sane. */
         machine_write("/run/systemd/system/" MACHINE_POLKIT ".d/50-test.conf",
                       "[Unit]\nStartLimitIntervalSec=0\n");
+        machine_write(DEFAULT_RULE, "polkit.addRule(function(action, subject) {"
+                                    "  if (action.id == 'org.example.TCPServerSocket.listen')"
+                                    "    return polkit.Result.YES;"
+                                    "});");
         g_hash_table_remove_all(written);
         g_free(machine_run("systemctl", "daemon-reload"));
+        g_free(machine_run("systemctl", "try-restart", MACHINE_POLKIT));
         g_free(machine_run("useradd", "--create-home", MACHINE_USER));
         g_free(machine_run("groupadd", MACHINE_WEB_GROUP));
         g_free(machine_run("useradd", "--create-home", "--groups", MACHINE_WEB_GROUP, MACHINE_WEB_USER));

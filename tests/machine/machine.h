@@ -22,7 +22,8 @@
 #define MACHINE_WEB_GROUP "web"
 #define MACHINE_ROOT_PASSWORD "correct horse"
 
-/* Each test begins with the service stopped, polkit running, and everything configured as installed. */
+/* Each test begins with the service stopped, polkit running, and everything configured as installed, but for
+ * one more rule of polkit: the users of tests, which have no sessions, may listen on unprivileged ports. */
 typedef struct Machine {
         TestBus *bus;
         TestClient *root;
@@ -74,6 +75,8 @@ void machine_reconfigure(const char *lines);
 void machine_configure_unit(const char *lines);
 /* Makes this a rule of polkit, in JavaScript, and waits until it is in force. */
 void machine_set_rule(const char *rule);
+/* Without the rule of the tests. */
+void machine_use_installed_rules(void);
 
 /* How many listeners ListListeners returns. */
 unsigned machine_count_listed(TestClient *client);

@@ -139,7 +139,7 @@ bool machine_user_is_known(const char *user) {
 /* --------------------------------------------------------------------------------------------- clients */
 
 typedef struct Place {
-        struct passwd *user;
+        const struct passwd *user;
         char *group; /* cgroup.procs */
         int ready;
 } Place;
@@ -153,7 +153,7 @@ static void enter_place(void *data) {
         g_assert_no_errno(fd);
         g_assert_no_errno(write(fd, "0", 1));
         close_fd(fd);
-        machine_become(place->user);
+        machine_become((void *) place->user);
 
         /* Not among the numbers that it gets next. */
         ready = fcntl(place->ready, F_DUPFD_CLOEXEC, 100);
@@ -177,9 +177,9 @@ static char *find_group(pid_t pid) {
         return g_strdup_printf("/sys/fs/cgroup%.*s/cgroup.procs", (int) strcspn(path + 3, "\n"), path + 3);
 }
 
-TestClient *machine_client_new_in(const char *user, pid_t pid) {
+static TestClient *client_new(const struct passwd *user, pid_t pid) {
         g_autofree char *group = find_group(pid);
-        Place place = { .user = machine_find_user(user), .group = group };
+        Place place = { .user = user, .group = group };
         TestSpawn options = { .setup = enter_place, .data = &place };
         TestChild *child;
         int pair[2], fd;
@@ -193,4 +193,14 @@ TestClient *machine_client_new_in(const char *user, pid_t pid) {
         g_assert_no_errno(fd);
         close_fd(pair[0]);
         return test_client_new_of_child(fd, child);
+}
+
+TestClient *machine_client_new_in(const char *user, pid_t pid) {
+        return client_new(machine_find_user(user), pid);
+}
+
+TestClient *machine_client_new_of_uid_in(uid_t uid, pid_t pid) {
+        const struct passwd user = { .pw_name = (char *) "", .pw_uid = uid, .pw_gid = (gid_t) uid };
+
+        return client_new(&user, pid);
 }

@@ -53,3 +53,5 @@ void machine_stop_unit(const char *name);
 
 /* A client whose process is in the cgroup of this one, and hence in its session or unit. */
 TestClient *machine_client_new_in(const char *user, pid_t pid);
+/* The same for a uid without an account. */
+TestClient *machine_client_new_of_uid_in(uid_t uid, pid_t pid);
