@@ -80,6 +80,25 @@ TEST("list writes a table") {
         g_assert_cmpuint(count_lines(quiet->out), ==, 2);
 }
 
+TEST("the codeset of the terminal limits the output") {
+        g_autofree G_GNUC_UNUSED char *listener = test_listen(f->client, 0, -1, "name", "s", "für alle 端口",
+                                                              NULL);
+        static const char *const ascii[] = { "LC_ALL=C", NULL }, *const narrow[] = { "LC_ALL=C", "COLUMNS=45",
+                                                                                     NULL };
+        static const char escaped[] = "f\\xc3\\xbcr alle \\xe7\\xab\\xaf\\xe5\\x8f\\xa3\n";
+        g_autoptr(ToolResult) list = tool_run_full(f->bus, ascii, 0, WORDS("list")),
+                              show = tool_run_full(f->bus, ascii, 0, WORDS("show", "1")),
+                              cut = tool_run_full(f->bus, narrow, 0, WORDS("list", "--no-legend")),
+                              json = tool_run_full(f->bus, ascii, 0, WORDS("show", "1", "-j")),
+                              error = tool_run_full(f->bus, ascii, 0, WORDS("show", "für"));
+
+        g_assert_nonnull(strstr(list->out, escaped));
+        g_assert_nonnull(strstr(show->out, escaped));
+        g_assert_true(g_str_has_suffix(cut->out, "...\n"));
+        g_assert_nonnull(strstr(json->out, "\"f\\u00fcr alle \\u7aef\\u53e3\""));
+        g_assert_nonnull(strstr(error->err, "\"f\\xc3\\xbcr\""));
+}
+
 /* Listeners that do not accept now. */
 TEST("the table shows states") {
         g_autoptr(TestClient) leaver = test_client_new(f->bus, (uid_t) -1);
