@@ -35,7 +35,7 @@ function __tcpserversocketctl_listeners
             end
         end
     end
-    tcpserversocketctl $bus --no-legend --no-pager --no-ask-password list 2>/dev/null | while read -l number rest
+    env COLUMNS=80 tcpserversocketctl $bus --no-legend --no-pager --no-ask-password list 2>/dev/null | while read -l number rest
         contains -- $number $words; or printf '%s\t%s\n' $number (string trim -- "$rest")
     end
 end
