@@ -80,6 +80,7 @@ TEST_ALONE("have their defaults") {
         g_assert_true(address_is_any(&o->address));
         g_assert_false(o->address_given);
         g_assert_false(o->ipv6_only);
+        g_assert_false(o->free_bind);
         g_assert_null(o->interface);
         g_assert_cmpint(o->delivery, ==, DELIVERY_SIGNAL);
         g_assert_false(o->acknowledge);
@@ -114,7 +115,7 @@ TEST_ALONE("have their types") {
                 { "fastOpen", "u" },     { "allowFrom", "as" },   { "acceptRate", "u" },
                 { "name", "s" },         { "Name", NULL },        { "", NULL },
                 { "nam", NULL },         { "backlog", NULL },     { "localPort", NULL },
-                { "binaryType ", NULL }, { "channelBatch", "u" },
+                { "binaryType ", NULL }, { "channelBatch", "u" }, { "freeBind", "b" },
         };
 
         for (size_t i = 0; i < ELEMENTS(signatures); i++)

@@ -40,10 +40,28 @@ static const ErrorInfo infos[] = {
                 N_("Port %s of %s is in use"),
                 { { 'u', "port" }, { 's', "address" } },
         },
+        [ERROR_NO_PORT_LEFT] = {
+                "no-port-left",
+                DBUS_ERROR("AddressInUse"),
+                N_("All ports of net.ipv4.ip_local_port_range are in use on %s, or reserved"),
+                { { 's', "address" } },
+        },
         [ERROR_NO_SUCH_ADDRESS] = {
                 "no-such-address",
                 ERROR_NAME_ADDRESS_NOT_AVAILABLE,
                 N_("This host does not have the address %s"),
+                { { 's', "address" } },
+        },
+        [ERROR_ADDRESS_TENTATIVE] = {
+                "address-tentative",
+                ERROR_NAME_ADDRESS_NOT_AVAILABLE,
+                N_("The address %s is still tentative, duplicate address detection is running"),
+                { { 's', "address" } },
+        },
+        [ERROR_ADDRESS_DUPLICATE] = {
+                "address-duplicate",
+                ERROR_NAME_ADDRESS_NOT_AVAILABLE,
+                N_("Another host has the address %s, duplicate address detection failed"),
                 { { 's', "address" } },
         },
         [ERROR_ADDRESS_FAMILY_NOT_SUPPORTED] = {

@@ -25,7 +25,10 @@ typedef enum ErrorId {
 
         /* The port cannot be bound. */
         ERROR_PORT_IN_USE,
+        ERROR_NO_PORT_LEFT,
         ERROR_NO_SUCH_ADDRESS,
+        ERROR_ADDRESS_TENTATIVE,
+        ERROR_ADDRESS_DUPLICATE,
         ERROR_ADDRESS_FAMILY_NOT_SUPPORTED,
         ERROR_NO_SUCH_INTERFACE,
         ERROR_NO_SUCH_SCOPE,

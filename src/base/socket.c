@@ -3,8 +3,10 @@
 #include <assert.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/if_addr.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <stdio.h>
 #include <sys/ioctl.h>
 
 #include "base/macros.h"
@@ -26,6 +28,13 @@ static int apply_settings(int fd, const SocketSettings *s, int family) {
         /* Always set, as the default depends on net.ipv6.bindv6only. */
         if (family == AF_INET6) {
                 r = set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, s->ipv6_only);
+                if (r < 0)
+                        return r;
+        }
+
+        if (s->free_bind) {
+                r = family == AF_INET6 ? set_option(fd, IPPROTO_IPV6, IPV6_FREEBIND, 1)
+                                       : set_option(fd, IPPROTO_IP, IP_FREEBIND, 1);
                 if (r < 0)
                         return r;
         }
@@ -121,6 +130,45 @@ int socket_get_arrival_address(int fd, const Address *bound, Address *ret) {
 
         *ret = *bound;
         return 0;
+}
+
+/* Reads a line of /proc/net/if_inet6. Returns whether it is about the address. */
+static bool read_address_state(const char *line, const Address *address, AddressState *ret) {
+        struct in6_addr in6;
+        unsigned index, flags;
+        int n = 0;
+
+        for (size_t i = 0; i < sizeof(in6); i++)
+                if (sscanf(line + 2 * i, "%2hhx", &in6.s6_addr[i]) != 1)
+                        return false;
+        if (sscanf(line + 2 * sizeof(in6), " %x %*x %*x %x%n", &index, &flags, &n) != 2 || n == 0)
+                return false;
+        if (!IN6_ARE_ADDR_EQUAL(&in6, &address->in6.sin6_addr) ||
+            (address->in6.sin6_scope_id != 0 && address->in6.sin6_scope_id != index))
+                return false;
+
+        *ret = flags & IFA_F_DADFAILED   ? ADDRESS_DUPLICATE
+               : flags & IFA_F_TENTATIVE ? ADDRESS_TENTATIVE
+                                         : ADDRESS_ASSIGNED;
+        return true;
+}
+
+AddressState socket_get_address_state(const Address *address) {
+        AddressState state = ADDRESS_MISSING;
+        char line[128];
+        FILE *f;
+
+        assert(address->sa.sa_family == AF_INET6);
+
+        /* Not by rtnetlink, which waits for a lock that is held while interfaces are configured. */
+        f = fopen("/proc/net/if_inet6", "re");
+        if (!f)
+                return ADDRESS_MISSING;
+
+        while (fgets(line, sizeof(line), f) && !read_address_state(line, address, &state))
+                ;
+        (void) fclose(f);
+        return state;
 }
 
 int socket_get_interface(int fd, unsigned *ret) {

@@ -13,6 +13,7 @@ typedef struct SocketSettings {
         Address address;        /* port included, 0: the kernel chooses one */
         bool fall_back_to_ipv4; /* listen on 0.0.0.0 if the host has no IPv6: :: is only the default */
         bool ipv6_only;
+        bool free_bind;     /* also an address that the host does not have, or not yet */
         unsigned interface; /* its index; 0: any */
         int backlog;        /* -1: the kernel's maximum */
         bool no_delay;      /* accepted connections inherit this and keep_alive */
@@ -39,6 +40,16 @@ int socket_get_arrival_address(int fd, const Address *bound, Address *ret);
 
 /* The name of the network interface with this index; any socket will do. Returns -ENODEV if there is none. */
 int socket_get_interface_name(int fd, unsigned index, char ret[static IF_NAMESIZE]);
+
+typedef enum AddressState {
+        ADDRESS_MISSING,
+        ADDRESS_TENTATIVE, /* the kernel checks that no other host has it, which takes a second or more */
+        ADDRESS_DUPLICATE, /* another host has it */
+        ADDRESS_ASSIGNED,
+} AddressState;
+
+/* The state of an IPv6 address on this host; ADDRESS_MISSING if it cannot be read. */
+AddressState socket_get_address_state(const Address *address);
 
 /* The index of the interface that a socket is bound to; 0: none. */
 int socket_get_interface(int fd, unsigned *ret);

@@ -118,6 +118,14 @@ void test_network_lay_cable(void) {
         lay_cable();
 }
 
+void test_network_set(const char *path, const char *value) {
+        g_autofree char *file = g_build_filename("/proc/sys/net", path, NULL);
+        _cleanup_close_ int fd = open(file, O_WRONLY | O_CLOEXEC);
+
+        g_assert_no_errno(fd);
+        g_assert_no_errno((int) write(fd, value, strlen(value)));
+}
+
 void test_network_give_away(const char *interface) {
         g_autofree char *words = g_strdup_printf("link set %s netns /proc/%d/fd/%d", interface,
                                                  (int) getpid(), neighbour);

@@ -30,6 +30,8 @@ void test_network_rename(const char *from, const char *to);
 void test_network_cut_cable(void);
 void test_network_lay_cable(void);
 
+/* Sets a file below /proc/sys/net, at our end. */
+void test_network_set(const char *path, const char *value);
 /* Moves an interface of our end to the neighbour. */
 void test_network_give_away(const char *interface);
 

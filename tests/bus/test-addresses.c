@@ -7,7 +7,6 @@
 #include "bus/fixture.h"
 
 #define NOT_AVAILABLE "org.example.TCPServerSocket.Error.AddressNotAvailable"
-#define BIND_V6_ONLY "/proc/sys/net/ipv6/bindv6only"
 
 /* Takes the connection of this peer, and compares the addresses of its two ends. */
 static void assert_appears(Fixture *f, int peer, const char *remote, const char *local) {
@@ -185,6 +184,66 @@ TEST_IF(test_require_private_network(), "a listener keeps its properties when it
         test_network_rename("renamed0", TEST_INTERFACE);
 }
 
+TEST_IF(test_require_private_network(), "with freeBind, an address may come later") {
+        static const struct {
+                const char *address, *add, *del;
+        } cases[] = {
+                { "192.0.2.99", "addr add 192.0.2.99/24 dev " TEST_INTERFACE,
+                  "addr del 192.0.2.99/24 dev " TEST_INTERFACE },
+                { "2001:db8::99", "addr add 2001:db8::99/64 dev " TEST_INTERFACE " nodad",
+                  "addr del 2001:db8::99/64 dev " TEST_INTERFACE },
+                { "fe80::99%" TEST_INTERFACE, "addr add fe80::99/64 dev " TEST_INTERFACE " nodad",
+                  "addr del fe80::99/64 dev " TEST_INTERFACE },
+        };
+
+        for (size_t i = 0; i < ELEMENTS(cases); i++) {
+                g_autofree char *listener = test_listen(f->client, 0, -1, "localAddress", "s",
+                                                        cases[i].address, "freeBind", "b", true, NULL);
+                g_auto(GStrv) parts = g_strsplit(cases[i].address, "%", 2);
+                g_autofree char *reached = parts[1] ? g_strconcat(parts[0], "%" TEST_NEIGHBOUR_INTERFACE,
+                                                                  NULL)
+                                                    : g_strdup(parts[0]);
+
+                assert_bound_to(f, listener, cases[i].address);
+                test_network_ip(cases[i].add);
+                _cleanup_close_ int peer = test_connect_from_neighbour(reached,
+                                                                       test_get_port(f->client, listener));
+                test_client_expect_peer(f->client, listener, peer);
+                test_network_ip(cases[i].del);
+        }
+}
+
+static bool has_duplicate_address(void) {
+        g_autofree char *addresses = test_read_file("/proc/thread-self/net/if_inet6");
+
+        /* IFA_F_DADFAILED, IFA_F_TENTATIVE and IFA_F_PERMANENT. */
+        return strstr(addresses, " c8 ");
+}
+
+TEST_IF(test_require_private_network(), "a tentative address and a duplicate one are named as such") {
+        g_autofree char *tentative = NULL, *duplicate = NULL;
+
+        /* So many seconds. */
+        test_network_set("ipv6/conf/" TEST_INTERFACE "/dad_transmits", "600");
+        test_network_ip("addr add 2001:db8::77/64 dev " TEST_INTERFACE);
+        test_assert_text(test_listen_fails(f->client, &tentative, 0, -1, "localAddress", "s", "2001:db8::77",
+                                           NULL),
+                         NOT_AVAILABLE);
+        g_assert_nonnull(strstr(tentative, "[address-tentative address=2001:db8::77]"));
+        g_free(test_listen(f->client, 0, -1, "localAddress", "s", "2001:db8::77", "freeBind", "b", true,
+                           NULL));
+        test_network_ip("addr del 2001:db8::77/64 dev " TEST_INTERFACE);
+        test_network_set("ipv6/conf/" TEST_INTERFACE "/dad_transmits", "1");
+
+        test_network_ip("addr add " TEST_NEIGHBOUR_IPV6 "/64 dev " TEST_INTERFACE);
+        test_wait_for(has_duplicate_address());
+        test_assert_text(test_listen_fails(f->client, &duplicate, 0, -1, "localAddress", "s",
+                                           TEST_NEIGHBOUR_IPV6, NULL),
+                         NOT_AVAILABLE);
+        g_assert_nonnull(strstr(duplicate, "[address-duplicate address=" TEST_NEIGHBOUR_IPV6 "]"));
+        test_network_ip("addr del " TEST_NEIGHBOUR_IPV6 "/64 dev " TEST_INTERFACE);
+}
+
 /* Two listeners on one port: each sees only what arrives on its interface. */
 TEST_IF(test_require_private_network(), "a listener accepts what arrives on its interface") {
         g_autofree char *outside = test_listen(f->client, 80, -1, "interface", "s", TEST_INTERFACE, NULL);
@@ -225,13 +284,6 @@ TEST("a listener is bound to the IPv4 address that is given, also IPv4-mapped") 
         }
 }
 
-static void set_sysctl(const char *path, const char *value) {
-        _cleanup_close_ int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-        g_assert_no_errno(fd);
-        g_assert_no_errno((int) write(fd, value, strlen(value)));
-}
-
 typedef enum Choice {
         ABSENT,
         FALSE_VALUE,
@@ -262,7 +314,7 @@ static void check_ipv6_only(Fixture *f, const char *host_default) {
         if (!test_require_private_network())
                 return;
 
-        set_sysctl(BIND_V6_ONLY, host_default);
+        test_network_set("ipv6/bindv6only", host_default);
         for (size_t i = 0; i < ELEMENTS(cases); i++) {
                 g_autofree char *listener = listen_with(f, cases[i].address, cases[i].ipv6_only);
 
@@ -288,7 +340,7 @@ static void check_ipv6_only(Fixture *f, const char *host_default) {
         g_autofree char *other_half = test_listen(f->client, 80, -1, "localAddress", "s", "0.0.0.0", NULL);
         assert_serves(f, half, "::1");
         assert_serves(f, other_half, "127.0.0.1");
-        set_sysctl(BIND_V6_ONLY, "0");
+        test_network_set("ipv6/bindv6only", "0");
 }
 
 TEST("ipv6Only decides whether a listener accepts IPv4") {

@@ -177,6 +177,32 @@ TEST("a port of another program is in use") {
         test_assert_connected(peer, accepted);
 }
 
+TEST_IF(test_require_private_network(), "the end of the kernel's ports is named as such") {
+        static const char *const reserved[] = { "", "60000-60001" };
+        g_autofree char *range = test_read_file("/proc/sys/net/ipv4/ip_local_port_range");
+
+        test_network_set("ipv4/ip_local_port_range", "60000 60001");
+        for (size_t i = 0; i < ELEMENTS(reserved); i++) {
+                g_autofree char *text = NULL, *a = NULL, *b = NULL, *error = NULL;
+
+                test_network_set("ipv4/ip_local_reserved_ports", *reserved[i] ? reserved[i] : "\n");
+                if (i == 0) {
+                        a = test_listen(f->client, 0, -1, NULL);
+                        b = test_listen(f->client, 0, -1, NULL);
+                }
+                error = test_listen_fails(f->client, &text, 0, -1, NULL);
+                assert_error(f, error, SD_BUS_ERROR_ADDRESS_IN_USE, text, "net.ipv4.ip_local_port_range");
+                g_assert_true(g_str_has_suffix(text, " [no-port-left address=::]"));
+                if (i == 0) {
+                        test_listener_call(f->client, a, "Close");
+                        test_listener_call(f->client, b, "Close");
+                        g_free(test_listen(f->client, 0, -1, NULL));
+                }
+        }
+        test_network_set("ipv4/ip_local_reserved_ports", "\n");
+        test_network_set("ipv4/ip_local_port_range", range);
+}
+
 static uint32_t get_limit(Fixture *f, const char *name) {
         g_autoptr(sd_bus_message)
                         reply = test_call(f->client, TEST_MANAGER_PATH, "org.freedesktop.DBus.Properties",

@@ -53,6 +53,10 @@ TEST("errors of the command line") {
                 { { "show", "123" }, { "There is no listener", "\"list\" shows" } },
                 { { "pause", "123" }, { "Failed to pause listener 123", "There is no listener" } },
                 { { "resume", "123" }, { "Failed to resume listener 123", "There is no listener" } },
+                { { "listen", "192.0.2.77:0", "--", "true" },
+                  { "This host does not have the address 192.0.2.77", "--free-bind allows" } },
+                { { "listen", "--interface=missing0", "0", "--", "true" },
+                  { "This host does not have the network interface missing0", "\"ip link\" shows" } },
         };
 
         Tool *tools[ELEMENTS(cases)];
@@ -107,7 +111,7 @@ TEST("a port that the service uses: the error refers to list") {
 
         g_assert_cmpint(fd, >=, 0);
         tool_assert_fails(tool_run(f->bus, "listen", port, "--", "true"), 1, "is in use",
-                          "\"list\" or \"ss -ltnp\" shows");
+                          "\"list\" or \"ss -tanp\" shows");
 }
 
 TEST("a name that two listeners have") {
@@ -231,6 +235,34 @@ TEST_ALONE_IF(test_require_root(), "a port that the configuration forbids") {
         test_call_driver(service, "RequestName", "su", TEST_BUS_NAME, 0);
         tool_assert_fails(tool_run_full(bus, NULL, test_other_uid(0), WORDS("listen", "80", "--", "true")), 1,
                           "does not allow port 80; see AllowedPorts=");
+        sd_bus_slot_unref(slot);
+}
+
+static int on_unauthorized_listen(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return sd_bus_error_set(error, SD_BUS_ERROR_ACCESS_DENIED,
+                                "No [not-authorized user=1000 action=org.example.TCPServerSocket.listen]");
+}
+
+/* The configuration has nothing to do with it. */
+TEST_ALONE_IF(test_require_root(), "in a user namespace, uid 0 is not root") {
+        g_autofree char *directory = test_make_directory("namespace"),
+                        *log = g_build_filename(directory, "log", NULL);
+        g_autoptr(TestBus) bus = test_bus_new(NULL);
+        g_autoptr(TestClient) service = test_client_new(bus, (uid_t) -1);
+        sd_bus_slot *slot = NULL;
+
+        must(sd_bus_add_object(test_client_bus(service), &slot, TEST_MANAGER_PATH, on_unauthorized_listen,
+                               NULL));
+        test_call_driver(service, "RequestName", "su", TEST_BUS_NAME, 0);
+        g_autoptr(TestChild) child = tool_spawn(bus, log,
+                                                WORDS("unshare", "--user", "--map-root-user",
+                                                      g_getenv("TEST_CTL"), "listen", "80", "--", "true"));
+        g_assert_cmpint(test_child_wait(child), ==, 1);
+        g_autofree char *text = test_read_file(log);
+        g_assert_cmpstr(text, ==,
+                        "Failed to listen on port 80: User 1000 is not authorized for "
+                        "org.example.TCPServerSocket.listen; run the command as root, or ask an administrator to "
+                        "allow it.\n");
         sd_bus_slot_unref(slot);
 }
 

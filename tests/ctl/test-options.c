@@ -90,7 +90,7 @@ static void assert_option(Recorder *r, const char *key, const char *value) {
 
 static void run(Recorder *r, const char *const *argv) {
         tool_assert_fails(tool_run_full(r->bus, NULL, 0, argv), 1, "Failed to listen on port 8080: Heard",
-                          "\"ss -ltnp\" shows");
+                          "\"ss -tanp\" shows");
         g_assert_cmpint(r->port, ==, 8080);
 }
 
@@ -98,15 +98,16 @@ static void run(Recorder *r, const char *const *argv) {
 
 RECORDER_TEST("all options arrive") {
         run(r, WORDS("--accept-rate=7", "listen", "--binary-type", "arraybuffer", "8080",
-                     "--local-address=192.0.2.1", "--ipv6-only=no", "--interface=lo", "--paused",
-                     "--persistent=yes", "--non-blocking=true", "--no-delay=1", "--keep-alive=off",
-                     "--defer-accept=3", "--fast-open=4", "--allow-from=192.0.2.0/24,::1",
+                     "--local-address=192.0.2.1", "--ipv6-only=no", "--free-bind", "--interface=lo",
+                     "--paused", "--persistent=yes", "--non-blocking=true", "--no-delay=1",
+                     "--keep-alive=off", "--defer-accept=3", "--fast-open=4", "--allow-from=192.0.2.0/24,::1",
                      "--allow-from=10.0.0.1", "--name=a name", "--backlog=5", "--accept", "--", "true",
                      "--name=not ours"));
 
         assert_option(r, "binaryType", "s arraybuffer");
         assert_option(r, "localAddress", "s 192.0.2.1");
         assert_option(r, "ipv6Only", "b no");
+        assert_option(r, "freeBind", "b yes");
         assert_option(r, "interface", "s lo");
         assert_option(r, "paused", "b yes");
         assert_option(r, "persistent", "b yes");

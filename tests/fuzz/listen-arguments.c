@@ -19,6 +19,7 @@ static const struct {
         { "binaryType", "s", { "string", "arraybuffer" } },
         { "localAddress", "s", { "127.0.0.1", "::1", "::", "0.0.0.0", "fe80::1%lo" } },
         { "ipv6Only", "b", {} },
+        { "freeBind", "b", {} },
         { "interface", "s", { "lo", "eth0" } },
         { "delivery", "s", { "signal", "pull", "channel", "socket", "call" } },
         { "acknowledge", "b", {} },

@@ -107,6 +107,7 @@ complete -c tcpserversocketctl -n $here -l accept-rate -x -d 'Accept at most thi
 complete -c tcpserversocketctl -n $here -l name -x -d 'Label for listings and logs'
 
 complete -c tcpserversocketctl -n $here -l ipv6-only -a 'yes no' -d 'Accept IPv6 connections only'
+complete -c tcpserversocketctl -n $here -l free-bind -a 'yes no' -d 'Allow an address that the host does not have yet'
 complete -c tcpserversocketctl -n $here -l paused -a 'yes no' -d 'With --persistent: accept nothing before "resume"'
 complete -c tcpserversocketctl -n $here -l persistent -a 'yes no' -d 'Keep the listener when the tool ends'
 complete -c tcpserversocketctl -n $here -l non-blocking -a 'yes no' -d 'Set O_NONBLOCK on connections'

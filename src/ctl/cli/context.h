@@ -14,7 +14,7 @@ typedef enum JsonFormat {
 } JsonFormat;
 
 /* The number of options of Listen; options.c has their table. */
-#define N_LISTEN_OPTIONS 16
+#define N_LISTEN_OPTIONS 17
 
 typedef struct Context {
         bool help; /* --help was given */

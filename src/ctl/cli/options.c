@@ -75,6 +75,8 @@ static const struct {
         { OPTION_LISTEN, 0, "local-address", N_("ADDRESS"), N_("Address to bind, if the port has no ADDRESS"),
           "localAddress", 's' },
         { OPTION_LISTEN, 0, "ipv6-only", N_("BOOL"), N_("Accept IPv6 connections only"), "ipv6Only", 'b' },
+        { OPTION_LISTEN, 0, "free-bind", N_("BOOL"), N_("Allow an address that the host does not have yet"),
+          "freeBind", 'b' },
         { OPTION_LISTEN, 0, "interface", N_("NAME"),
           N_("Accept only connections from this network interface"), "interface", 's' },
         { OPTION_LISTEN, 0, "delivery", "channel|socket",

@@ -75,17 +75,8 @@ int context_open_agent(Context *c) {
         return agent_open();
 }
 
-static bool is_error(const char *message, ErrorId id) {
-        _cleanup_(error_done) Error e = {};
-
-        return message && error_from_message(message, &e) >= 0 && e.info == error_get_info(id);
-}
-
-/* Whether the configuration of the service forbids it, and not a policy. */
-static bool is_forbidden(const char *message) {
-        return is_error(message, ERROR_PORT_NOT_ALLOWED) || is_error(message, ERROR_ADDRESS_NOT_ALLOWED) ||
-               is_error(message, ERROR_DELIVERY_NOT_ALLOWED);
-}
+/* The configuration of the service forbids it to all users. */
+#define ADVICE_SETTINGS N_("see AllowedPorts= and the settings after it in tcpserversocketd.conf(5)")
 
 /* Returns what the user can do about the error, or NULL. */
 static const char *find_advice(const sd_bus_error *error) {
@@ -103,7 +94,7 @@ static const char *find_advice(const sd_bus_error *error) {
                   N_("run the command as root, or ask an administrator to allow it") },
                 { SD_BUS_ERROR_INVALID_ARGS, N_("tcpserversocketctl(1) describes the options") },
                 { SD_BUS_ERROR_ADDRESS_IN_USE,
-                  N_("\"list\" or \"ss -ltnp\" shows the program that uses it; choose another port") },
+                  N_("\"list\" or \"ss -tanp\" shows the program that uses it; choose another port") },
                 { SD_BUS_ERROR_LIMITS_EXCEEDED,
                   N_("\"status\" shows the limits; close listeners that are not needed") },
                 { SD_BUS_ERROR_UNKNOWN_OBJECT, N_("\"list\" shows all") },
@@ -115,13 +106,30 @@ static const char *find_advice(const sd_bus_error *error) {
                 { ERROR_NAME_HAS_OWNER, N_("\"show\" prints its owner") },
         };
 
-        /* The service does not ask polkit about root, so for root it can only be the configuration. */
-        if (sd_bus_error_has_name(error, SD_BUS_ERROR_ACCESS_DENIED) &&
-            (geteuid() == 0 || is_forbidden(error->message)))
-                return _("see AllowedPorts= and the settings after it in tcpserversocketd.conf(5)");
+        static const struct {
+                ErrorId id;
+                const char *advice;
+        } ids[] = {
+                { ERROR_PORT_NOT_ALLOWED, ADVICE_SETTINGS },
+                { ERROR_ADDRESS_NOT_ALLOWED, ADVICE_SETTINGS },
+                { ERROR_DELIVERY_NOT_ALLOWED, ADVICE_SETTINGS },
+                { ERROR_NOT_CONTAINED,
+                  N_("run the command as root, or see CONTAINMENT in tcpserversocketd(8)") },
+                { ERROR_NO_PORT_LEFT, N_("\"ss -tan\" shows them; choose a port") },
+                { ERROR_NO_SUCH_ADDRESS,
+                  N_("\"ip address\" shows the addresses of this host; --free-bind allows one that comes later") },
+                { ERROR_ADDRESS_TENTATIVE, N_("try again in a few seconds, or use --free-bind") },
+                { ERROR_ADDRESS_DUPLICATE,
+                  N_("\"ip address\" shows it as \"dadfailed\"; use another address") },
+                { ERROR_NO_SUCH_INTERFACE, N_("\"ip link\" shows the network interfaces of this host") },
+                { ERROR_NO_SUCH_SCOPE, N_("\"ip link\" shows the network interfaces of this host") },
+        };
+        _cleanup_(error_done) Error e = {};
 
-        if (is_error(error->message, ERROR_NOT_CONTAINED))
-                return _("run the command as root, or see CONTAINMENT in tcpserversocketd(8)");
+        if (error->message && error_from_message(error->message, &e) >= 0)
+                for (size_t i = 0; i < ELEMENTS(ids); i++)
+                        if (e.info == error_get_info(ids[i].id))
+                                return _(ids[i].advice);
 
         for (size_t i = 0; i < ELEMENTS(table); i++)
                 if (sd_bus_error_has_name(error, table[i].name))

@@ -55,6 +55,25 @@ static int set_forbidden_error(Call *call, int r, const ListenOptions *o) {
         }
 }
 
+/* Why the address is not available. */
+static ErrorId explain_address(const Address *address) {
+        if (address->sa.sa_family != AF_INET6)
+                return ERROR_NO_SUCH_ADDRESS;
+
+        switch (socket_get_address_state(address)) {
+
+        case ADDRESS_TENTATIVE:
+        case ADDRESS_ASSIGNED: /* in the meantime */
+                return ERROR_ADDRESS_TENTATIVE;
+
+        case ADDRESS_DUPLICATE:
+                return ERROR_ADDRESS_DUPLICATE;
+
+        default:
+                return ERROR_NO_SUCH_ADDRESS;
+        }
+}
+
 static int set_listen_error(Call *call, int r, const ListenOptions *o) {
         const Limits *limits = &call->manager->limits;
         char address[ADDRESS_STRING_MAX];
@@ -81,10 +100,11 @@ static int set_listen_error(Call *call, int r, const ListenOptions *o) {
                 return set_forbidden_error(call, r, o);
 
         case -EADDRINUSE:
-                return error_set(&call->error, ERROR_PORT_IN_USE, port, address);
+                return port == 0 ? error_set(&call->error, ERROR_NO_PORT_LEFT, address)
+                                 : error_set(&call->error, ERROR_PORT_IN_USE, port, address);
 
         case -EADDRNOTAVAIL:
-                return error_set(&call->error, ERROR_NO_SUCH_ADDRESS, address);
+                return error_set(&call->error, explain_address(&o->address), address);
 
         case -EAFNOSUPPORT:
                 return error_set(&call->error, ERROR_ADDRESS_FAMILY_NOT_SUPPORTED, address);

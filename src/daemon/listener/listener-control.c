@@ -151,6 +151,7 @@ static int listener_open(Listener *l, const ListenOptions *o) {
                         .address = o->address,
                         .fall_back_to_ipv4 = !o->address_given,
                         .ipv6_only = o->ipv6_only,
+                        .free_bind = o->free_bind,
                         .interface = o->interface_index,
                         .backlog = o->backlog,
                         .no_delay = o->no_delay,

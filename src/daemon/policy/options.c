@@ -151,6 +151,7 @@ static const struct {
         { "binaryType", "s", set_binary_type },
         { "localAddress", "s", set_local_address },
         { "ipv6Only", "b", .offset = offsetof(ListenOptions, ipv6_only) },
+        { "freeBind", "b", .offset = offsetof(ListenOptions, free_bind) },
         { "interface", "s", set_interface },
         { "delivery", "s", set_delivery },
         { "handler", "o", set_handler },

@@ -40,6 +40,7 @@ typedef struct ListenOptions {
         Address address;
         bool address_given;
         bool ipv6_only;
+        bool free_bind;
         char *interface;          /* with a scope in the address, that of the scope; NULL: any */
         unsigned interface_index; /* 0: any */
         DeliveryKind delivery;
