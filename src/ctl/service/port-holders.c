@@ -60,7 +60,7 @@ typedef struct Sockets {
         bool listening; /* all of them; else none */
 } Sockets;
 
-static bool conflicts(const Address *wanted, const struct inet_diag_msg *m, bool is_v6_only) {
+static bool conflicts(const Address *wanted, const struct inet_diag_msg *m, bool v6_only) {
         struct sockaddr_storage storage = {};
         Address bound;
 
@@ -79,7 +79,7 @@ static bool conflicts(const Address *wanted, const struct inet_diag_msg *m, bool
 
         if (bound.sa.sa_family != wanted->sa.sa_family)
                 /* The unspecified IPv6 address includes the IPv4 addresses. */
-                return bound.sa.sa_family == AF_INET6 ? address_is_any(&bound) && !is_v6_only
+                return bound.sa.sa_family == AF_INET6 ? address_is_any(&bound) && !v6_only
                                                       : address_is_any(wanted);
         if (address_is_any(&bound) || address_is_any(wanted))
                 return true;
@@ -89,16 +89,28 @@ static bool conflicts(const Address *wanted, const struct inet_diag_msg *m, bool
                                : IN6_ARE_ADDR_EQUAL(&bound.in6.sin6_addr, &wanted->in6.sin6_addr);
 }
 
+/* The macros of the kernel's headers, such as RTA_NEXT(), lose the alignment on the way. */
+static bool is_v6_only(const struct inet_diag_msg *m, size_t size) {
+        const char *attributes = (const char *) (m + 1);
+        const struct rtattr *a;
+
+        for (size_t i = 0; size > i && size - i >= sizeof(*a); i += RTA_ALIGN(a->rta_len)) {
+                a = (const void *) (attributes + i);
+                if (a->rta_len < sizeof(*a) || a->rta_len > size - i)
+                        return false;
+                if (a->rta_type == INET_DIAG_SKV6ONLY)
+                        return *(const uint8_t *) RTA_DATA(a);
+        }
+
+        return false;
+}
+
 static void add_socket(Sockets *s, const Address *address, const struct nlmsghdr *header) {
         const struct inet_diag_msg *m = NLMSG_DATA(header);
-        size_t length = header->nlmsg_len - NLMSG_LENGTH(sizeof(*m));
-        bool is_v6_only = false, is_listening = m->idiag_state == TCP_LISTEN;
+        bool v6_only = is_v6_only(m, header->nlmsg_len - NLMSG_LENGTH(sizeof(*m))),
+             is_listening = m->idiag_state == TCP_LISTEN;
 
-        for (const struct rtattr *a = (const void *) (m + 1); RTA_OK(a, length); a = RTA_NEXT(a, length))
-                if (a->rta_type == INET_DIAG_SKV6ONLY)
-                        is_v6_only = *(const uint8_t *) RTA_DATA(a);
-
-        if (m->idiag_inode == 0 || !conflicts(address, m, is_v6_only) || (s->listening && !is_listening))
+        if (m->idiag_inode == 0 || !conflicts(address, m, v6_only) || (s->listening && !is_listening))
                 return;
 
         /* Connections do not prevent bind() as long as they have SO_REUSEADDR. */
@@ -109,9 +121,13 @@ static void add_socket(Sockets *s, const Address *address, const struct nlmsghdr
 }
 
 /* Returns whether the answer is not complete yet. */
-static bool read_answer(Sockets *s, const Address *address, const void *buffer, size_t size) {
-        for (const struct nlmsghdr *h = buffer; NLMSG_OK(h, size); h = NLMSG_NEXT(h, size)) {
-                if (h->nlmsg_type == NLMSG_DONE || h->nlmsg_type == NLMSG_ERROR)
+static bool read_answer(Sockets *s, const Address *address, const char *buffer, size_t size) {
+        const struct nlmsghdr *h;
+
+        for (size_t i = 0; size > i && size - i >= sizeof(*h); i += NLMSG_ALIGN(h->nlmsg_len)) {
+                h = (const void *) (buffer + i);
+                if (h->nlmsg_len < sizeof(*h) || h->nlmsg_len > size - i || h->nlmsg_type == NLMSG_DONE ||
+                    h->nlmsg_type == NLMSG_ERROR)
                         return false;
                 if (h->nlmsg_type == SOCK_DIAG_BY_FAMILY &&
                     h->nlmsg_len >= NLMSG_LENGTH(sizeof(struct inet_diag_msg)))
