@@ -5,6 +5,7 @@
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <systemd/sd-event.h>
 
 #include "base/channel.h"
@@ -392,6 +393,15 @@ static int channel_measure_packets(DeliveryChannel *c) {
         return r;
 }
 
+/* The client could bind its end to an abstract name in the network namespace of the service, also from a
+ * sandbox with a namespace of its own. A socket can be bound only once, and so the kernel chooses a name now.
+ */
+static int channel_fix_name(int fd) {
+        struct sockaddr_un unnamed = { .sun_family = AF_UNIX };
+
+        return bind(fd, (struct sockaddr *) &unnamed, sizeof(unnamed.sun_family)) < 0 ? -errno : 0;
+}
+
 static int channel_add_source(DeliveryChannel *c, int fd) {
         return sd_event_add_io(c->delivery.parameters.event, &c->source, fd, CHANNEL_EVENTS | EPOLLOUT,
                                on_channel, c);
@@ -417,6 +427,8 @@ int delivery_channel_open(Delivery *d) {
 
         /* So that the client cannot send descriptors into the service. */
         r = shutdown(pair[0], SHUT_RD) < 0 ? -errno : 0;
+        if (r >= 0)
+                r = channel_fix_name(pair[1]);
         if (r >= 0)
                 r = channel_add_source(c, pair[0]);
         if (r < 0) {
