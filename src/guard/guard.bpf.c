@@ -27,6 +27,11 @@
 
 #include "guard/guard.h"
 
+/* Since Linux 6.3. */
+#ifndef IP_LOCAL_PORT_RANGE
+#define IP_LOCAL_PORT_RANGE 51
+#endif
+
 /* The verdicts. A system call that is refused fails with EPERM. */
 enum {
         REFUSE = 0,
@@ -165,6 +170,32 @@ static bool changes_host(const struct bpf_sockopt *option) {
         }
 }
 
+/* Routes in packets, with which the segments of a connection go to another host first, and the choice of the
+ * port that the kernel binds in listen(), with which a connection could take the port of its closed
+ * listener. */
+static bool changes_route(const struct bpf_sockopt *option) {
+        switch (option->level) {
+
+        case IPPROTO_IP:
+                return option->optname == IP_OPTIONS || option->optname == IP_LOCAL_PORT_RANGE;
+
+        case IPPROTO_IPV6:
+                switch (option->optname) {
+
+                case IPV6_2292PKTOPTIONS:
+                case IPV6_HOPOPTS:
+                case IPV6_RTHDRDSTOPTS:
+                case IPV6_RTHDR:
+                case IPV6_DSTOPTS:
+                        return true;
+                }
+                return false;
+
+        default:
+                return false;
+        }
+}
+
 /* SO_REUSEPORT would share the port with other sockets of the holder's user, and without SO_REUSEADDR the
  * port could not be bound again after the listener's end. Accepted sockets inherit both from a listening
  * socket. */
@@ -182,7 +213,7 @@ int tss_setsockopt(struct bpf_sockopt *option) {
         if (is_service())
                 return ALLOW;
 
-        if (changes_host(option))
+        if (changes_host(option) || changes_route(option))
                 return REFUSE;
 
         /* Servers set these, such as gunicorn --reuse-port, and need no effect on this socket, but no error.
