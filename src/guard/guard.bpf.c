@@ -152,44 +152,37 @@ static int handle_guard_option(struct bpf_sockopt *option) {
         return ALLOW;
 }
 
-/* A multicast group that the host joins and reports to its networks, also for a TCP socket, and a label of
- * IPv6, of which the host has a limited number. */
-static bool changes_host(const struct bpf_sockopt *option) {
+/* - Multicast groups: the host joins them and reports them to its networks, even for a TCP socket.
+ * - Routes in packets, with which the segments of a connection go to another host first.
+ * - Labels of IPv6, of which the host has a limited number.
+ * - What decides on the port and the family when listen() has to bind a socket that was disconnected. A
+ *   connection could take the port of its closed listener.
+ */
+static bool is_refused(const struct bpf_sockopt *option) {
         int name = option->optname;
 
         switch (option->level) {
 
         case IPPROTO_IP:
-                return name >= IP_ADD_MEMBERSHIP && name <= MCAST_MSFILTER;
+                return name == IP_OPTIONS || name == IP_LOCAL_PORT_RANGE ||
+                       (name >= IP_ADD_MEMBERSHIP && name <= MCAST_MSFILTER);
 
         case IPPROTO_IPV6:
-                return (name >= MCAST_JOIN_GROUP && name <= MCAST_MSFILTER) || name == IPV6_FLOWLABEL_MGR;
-
-        default:
-                return false;
-        }
-}
-
-/* Routes in packets, with which the segments of a connection go to another host first, and the choice of the
- * port that the kernel binds in listen(), with which a connection could take the port of its closed
- * listener. */
-static bool changes_route(const struct bpf_sockopt *option) {
-        switch (option->level) {
-
-        case IPPROTO_IP:
-                return option->optname == IP_OPTIONS || option->optname == IP_LOCAL_PORT_RANGE;
-
-        case IPPROTO_IPV6:
-                switch (option->optname) {
+                switch (name) {
 
                 case IPV6_2292PKTOPTIONS:
                 case IPV6_HOPOPTS:
                 case IPV6_RTHDRDSTOPTS:
                 case IPV6_RTHDR:
                 case IPV6_DSTOPTS:
+                case IPV6_FLOWLABEL_MGR:
+                case IPV6_V6ONLY:
+                case MCAST_JOIN_GROUP ... MCAST_MSFILTER:
                         return true;
+
+                default:
+                        return false;
                 }
-                return false;
 
         default:
                 return false;
@@ -199,7 +192,7 @@ static bool changes_route(const struct bpf_sockopt *option) {
 /* SO_REUSEPORT would share the port with other sockets of the holder's user, and without SO_REUSEADDR the
  * port could not be bound again after the listener's end. Accepted sockets inherit both from a listening
  * socket. */
-static bool changes_port(const struct bpf_sockopt *option) {
+static bool is_ignored(const struct bpf_sockopt *option) {
         return option->level == SOL_SOCKET &&
                (option->optname == SO_REUSEADDR || option->optname == SO_REUSEPORT);
 }
@@ -213,12 +206,12 @@ int tss_setsockopt(struct bpf_sockopt *option) {
         if (is_service())
                 return ALLOW;
 
-        if (changes_host(option) || changes_route(option))
+        if (is_refused(option))
                 return REFUSE;
 
         /* Servers set these, such as gunicorn --reuse-port, and need no effect on this socket, but no error.
          */
-        if (changes_port(option))
+        if (is_ignored(option))
                 option->optlen = IGNORE;
 
         return ALLOW;

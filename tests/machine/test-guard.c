@@ -3,9 +3,13 @@
 /* How the guard gets to the control group of the unit, and what remains of it when another one comes. What
  * the guard refuses is the subject of test-containment.c. */
 
+#include <arpa/inet.h>
+#include <net/if.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/stat.h>
 
+#include "guard/guard.h"
 #include "machine/machine.h"
 
 #define GUARD "/usr/libexec/tcpserversocket-guard"
@@ -168,6 +172,65 @@ MACHINE_TEST("the programs of others stay") {
         g_autofree char *list = list_programs();
         g_assert_cmpuint(count_lines(list, " sd_fw_ingress"), ==, 1);
         g_assert_cmpuint(count_lines(list, " sd_fw_egress"), ==, 1);
+}
+
+/* ---- Options of sockets ---- */
+
+static void assert_refused(int fd, int level, int option, const void *value, socklen_t size) {
+        if (setsockopt(fd, level, option, value, size) >= 0 || errno != EPERM)
+                g_error("level %d, option %d: not refused: %s", level, option, g_strerror(errno));
+}
+
+static void assert_ignored(int fd, int option) {
+        int before = test_get_socket_option(fd, SOL_SOCKET, option), other = !before;
+
+        g_assert_no_errno(setsockopt(fd, SOL_SOCKET, option, &other, sizeof(other)));
+        g_assert_cmpint(test_get_socket_option(fd, SOL_SOCKET, option), ==, before);
+}
+
+/* Without the guard, none of these fails with EPERM. */
+static void assert_options_are_limited(int fd) {
+        struct sockaddr_in group = { .sin_family = AF_INET, .sin_addr.s_addr = inet_addr("239.1.2.3") };
+        struct sockaddr_in6 group6 = { .sin6_family = AF_INET6,
+                                       .sin6_addr = { { { 0xff, 0x02, [15] = 0x77 } } } };
+        struct group_req request = { .gr_interface = if_nametoindex("lo") };
+        struct ip_mreq_source source = {
+                .imr_multiaddr = group.sin_addr,
+                .imr_interface.s_addr = htonl(INADDR_LOOPBACK),
+                .imr_sourceaddr.s_addr = htonl(INADDR_LOOPBACK),
+        };
+        uint32_t range = 40000 | 40000U << 16;
+        int one = 1;
+
+        memcpy(&request.gr_group, &group, sizeof(group));
+        assert_refused(fd, IPPROTO_IP, MCAST_JOIN_GROUP, &request, sizeof(request));
+        assert_refused(fd, IPPROTO_IP, IP_ADD_SOURCE_MEMBERSHIP, &source, sizeof(source));
+        assert_refused(fd, IPPROTO_IP, 51 /* IP_LOCAL_PORT_RANGE */, &range, sizeof(range));
+        memcpy(&request.gr_group, &group6, sizeof(group6));
+        assert_refused(fd, IPPROTO_IPV6, MCAST_JOIN_GROUP, &request, sizeof(request));
+        assert_refused(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
+
+        assert_ignored(fd, SO_REUSEADDR);
+        assert_ignored(fd, SO_REUSEPORT);
+
+        /* Options that concern the socket alone. */
+        g_assert_no_errno(setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one)));
+        g_assert_no_errno(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)));
+}
+
+MACHINE_TEST("options that have an effect beyond the socket are refused or ignored") {
+        g_auto(Held) h = held_new(m->root);
+        int version = GUARD_VERSION;
+
+        assert_options_are_limited(h.taken);
+        assert_options_are_limited(h.connection);
+        disconnect(h.connection);
+        assert_options_are_limited(h.connection);
+
+        /* The options of the service. */
+        assert_refused(h.taken, GUARD_LEVEL, GUARD_CHECK_VERSION, &version, sizeof(version));
+        assert_refused(h.taken, GUARD_LEVEL, GUARD_CLEAR_MARK, NULL, 0);
+        held_assert_serves(&h, m->root);
 }
 
 /* ---- Other guards ---- */
