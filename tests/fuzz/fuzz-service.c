@@ -296,8 +296,27 @@ static void step_set_lazy(Run *run) {
         private_bus_set_unread(run->bus, (uint32_t) (how >> 1) << 18); /* up to 32 MiB */
 }
 
+/* By logind or by a client. */
+static void send_user_removed(Run *run, uint8_t which) {
+        message_begin(&message, MESSAGE_SIGNAL, 1, private_bus_next_serial(run->bus));
+        message_add_field(&message, FIELD_PATH, "/org/freedesktop/login1");
+        message_add_field(&message, FIELD_INTERFACE, "org.freedesktop.login1.Manager");
+        message_add_field(&message, FIELD_MEMBER, "UserRemoved");
+        message_add_field(&message, FIELD_SENDER,
+                          which & 16 ? BUS_LOGIND : private_bus_get_client(which >> 6));
+        message_begin_body(&message, "uo");
+        message_append_u32(&message, which & 32 ? 1000 : 1001);
+        message_append_string(&message, "/org/freedesktop/login1/user/_1");
+        private_bus_send(run->bus, &message);
+}
+
 static void step_signal(Run *run) {
         uint8_t which = fuzz_u8(&run->input);
+
+        if ((which & 15) == 15) {
+                send_user_removed(run, which);
+                return;
+        }
 
         message_begin(&message, MESSAGE_SIGNAL, 1, private_bus_next_serial(run->bus));
         message_add_field(&message, FIELD_PATH, which & 1 ? MANAGER_PATH : "/org/freedesktop/DBus");

@@ -36,6 +36,7 @@ struct PrivateBus {
         bool hold_driver, lazy;
         uint32_t unread;
         unsigned n_units; /* questions to systemd */
+        unsigned n_users; /* questions to logind */
 };
 
 static const char *const clients[BUS_CLIENTS] = { ":1.10", ":1.11", ":1.12", ":1.13" };
@@ -123,6 +124,8 @@ static void answer_driver(PrivateBus *b, sd_bus_message *call, BusAnswer answer)
                 fuzz_assert(append_credentials(m, call) >= 0);
         else if (streq(member, "RequestName") || streq(member, "ReleaseName"))
                 fuzz_assert(sd_bus_message_append(m, "u", 1) >= 0);
+        else if (streq(member, "GetNameOwner"))
+                fuzz_assert(sd_bus_message_append(m, "s", BUS_LOGIND) >= 0);
         else if (streq(member, "Hello"))
                 fuzz_assert(sd_bus_message_append(m, "s", ":1.1") >= 0);
         else if (streq(member, "GetConnectionStats"))
@@ -141,6 +144,28 @@ static void answer_unit(PrivateBus *b, sd_bus_message *call) {
         if (!sd_bus_message_is_method_error(m, NULL))
                 fuzz_assert(sd_bus_message_append(m, "o", "/org/freedesktop/systemd1/unit/a_2eservice") >= 0);
         send_as(b, m, ":1.0");
+}
+
+/* A third of the users is known, a third is not, and the question fails for the others. */
+static void answer_user(PrivateBus *b, sd_bus_message *call) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+
+        switch (b->n_users++ % 3) {
+
+        case 0:
+                fuzz_assert(sd_bus_message_new_method_return(call, &m) >= 0);
+                fuzz_assert(sd_bus_message_append(m, "o", "/org/freedesktop/login1/user/_1") >= 0);
+                break;
+
+        case 1:
+                fuzz_assert(sd_bus_message_new_method_errorf(call, &m, "org.freedesktop.login1.NoSuchUser",
+                                                             "No such user") >= 0);
+                break;
+
+        default:
+                m = new_reply(call, BUS_ANSWER_ERROR);
+        }
+        send_as(b, m, BUS_LOGIND);
 }
 
 static void check_signal(sd_bus_message *m) {
@@ -208,6 +233,8 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error) {
                 return 1;
         } else if (sd_bus_message_is_method_call(m, "org.freedesktop.systemd1.Manager", "GetUnitByPID") > 0)
                 answer_unit(b, m);
+        else if (sd_bus_message_is_method_call(m, "org.freedesktop.login1.Manager", "GetUser") > 0)
+                answer_user(b, m);
         else if (sd_bus_message_is_method_call(m, "org.freedesktop.PolicyKit1.Authority",
                                                "CheckAuthorization") > 0)
                 waiting_add(&b->polkit, m);

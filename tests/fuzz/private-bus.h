@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #define BUS_CLIENTS 4U
+#define BUS_LOGIND ":1.5"
 
 typedef struct FuzzMessage FuzzMessage;
 typedef struct PrivateBus PrivateBus;

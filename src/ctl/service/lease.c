@@ -73,6 +73,7 @@ static const char *explain(const char *reason) {
                   N_("the service failed to serve it; \"journalctl -u tcpserversocketd\" says more") },
                 { "interface", N_("its network interface is gone; run the command again when it is back") },
                 { "lifeline", N_("its lifeline was closed") },
+                { "logout", N_("its user has logged out") },
                 { "owner", N_("its owner has closed it") },
                 { "shutdown", N_("the service was stopped; run the command again") },
         };

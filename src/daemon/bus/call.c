@@ -68,6 +68,7 @@ int call_queue_init(CallQueue *queue, sd_bus *bus, Manager *manager) {
         TAILQ_INIT(&queue->calls);
         close_replies_init(&queue->close_replies);
         units_init(&queue->units, bus);
+        logout_init(&queue->logout, bus);
 
         r = polkit_new(bus, &queue->polkit);
         if (r < 0)
@@ -86,6 +87,7 @@ void call_queue_done(CallQueue *queue) {
 
         close_replies_done(&queue->close_replies);
         units_done(&queue->units);
+        logout_done(&queue->logout);
         queue->polkit = polkit_free(queue->polkit);
         unread_bus_done(&queue->unread);
 }

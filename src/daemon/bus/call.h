@@ -19,6 +19,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "daemon/bus/close-replies.h"
+#include "daemon/bus/logout.h"
 #include "daemon/bus/polkit.h"
 #include "daemon/bus/unit.h"
 #include "daemon/bus/unread-bus.h"
@@ -61,6 +62,7 @@ typedef struct CallQueue {
         Manager *manager;
         Polkit *polkit;
         Units units;
+        Logout logout;
         UnreadBus unread;
         TAILQ_HEAD(, Call) calls;
         CloseReplies close_replies;

@@ -172,6 +172,7 @@ static int act_listen(Call *call) {
 
         if (listener_is_notable(l->options))
                 log_granted(call, l);
+        logout_add(&call->queue->logout, l);
         manager_own(call->manager, client, l);
         return 0;
 }

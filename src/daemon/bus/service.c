@@ -84,6 +84,7 @@ static void on_listener_closed(Listener *l, ListenerEnd end, void *userdata) {
 static void on_listener_freed(Listener *l, void *userdata) {
         Service *s = CONTAINER_OF(userdata, Service, calls);
 
+        logout_remove(&s->calls.logout, l);
         manager_forget_listener(s->manager, l);
         close_replies_send(&s->calls.close_replies, l->id);
         if (s->state == SERVICE_STOPPING && !s->manager->listeners)
@@ -196,12 +197,20 @@ static int service_request_name(Service *s) {
         return sd_bus_request_name_async(s->bus, &s->name_answer, BUS_NAME, 0, on_name_requested, s);
 }
 
+static void service_restore_logouts(Service *s) {
+        for (Listener *l = s->manager->listeners; l; l = l->hh.next)
+                if (l->logout == LISTENER_LOGOUT_ENDS && l->state == LISTENER_OPEN)
+                        logout_add(&s->calls.logout, l);
+}
+
 static void on_restored(int r, void *userdata) {
         Service *s = userdata;
 
         s->restore = restore_free(s->restore);
-        if (r >= 0)
+        if (r >= 0) {
+                service_restore_logouts(s);
                 r = service_request_name(s);
+        }
         if (r < 0)
                 (void) sd_event_exit(s->event, r);
 }

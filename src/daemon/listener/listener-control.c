@@ -323,6 +323,7 @@ int listener_restore(sd_event *event,
                                                                : LISTENER_END_ERROR;
         }
         l->lifeline.is_sent = found->state.flags & STATE_LIFELINE_SENT;
+        l->logout = found->state.flags & STATE_ENDS_AT_LOGOUT ? LISTENER_LOGOUT_ENDS : LISTENER_LOGOUT_STAYS;
         l->accepted = found->state.accepted;
         l->delivered = found->state.delivered;
         l->refused = found->state.refused;

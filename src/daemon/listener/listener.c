@@ -25,6 +25,7 @@ const char *listener_end_to_string(ListenerEnd end) {
                 [LISTENER_END_LIFELINE] = "lifeline",
                 [LISTENER_END_ADMINISTRATOR] = "administrator",
                 [LISTENER_END_INTERFACE] = "interface",
+                [LISTENER_END_LOGOUT] = "logout",
                 [LISTENER_END_ERROR] = "error",
                 [LISTENER_END_SHUTDOWN] = "shutdown",
         };
@@ -45,7 +46,8 @@ void listener_save_state(Listener *l) {
                          (l->delivery->holder != DELIVERY_HOLDER_NONE ? STATE_TAKEN : 0) |
                          (l->delivery->holder == DELIVERY_HOLDER_OWNER ? STATE_OWNERS : 0) |
                          (l->state == LISTENER_UNANNOUNCED ? STATE_UNANNOUNCED : 0) |
-                         (l->lifeline.is_sent ? STATE_LIFELINE_SENT : 0);
+                         (l->lifeline.is_sent ? STATE_LIFELINE_SENT : 0) |
+                         (l->logout != LISTENER_LOGOUT_STAYS ? STATE_ENDS_AT_LOGOUT : 0);
         l->slot->end = l->state == LISTENER_CLOSING ? (uint32_t) l->end + 1 : 0;
 }
 

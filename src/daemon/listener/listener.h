@@ -33,6 +33,7 @@ typedef struct Client Client;
 typedef struct Delivery Delivery;
 typedef struct ListenOptions ListenOptions;
 typedef struct Listener Listener;
+typedef struct LogoutUser LogoutUser;
 typedef struct Store Store;
 typedef struct SpoolEntry SpoolEntry;
 typedef struct sd_event sd_event;
@@ -45,6 +46,7 @@ typedef enum ListenerEnd {
         LISTENER_END_LIFELINE,
         LISTENER_END_ADMINISTRATOR,
         LISTENER_END_INTERFACE, /* it is gone */
+        LISTENER_END_LOGOUT,    /* its user has logged out */
         LISTENER_END_ERROR,
         LISTENER_END_SHUTDOWN,
         _LISTENER_END_MAX,
@@ -55,6 +57,15 @@ typedef enum ListenerState {
         LISTENER_OPEN,
         LISTENER_CLOSING, /* in the grace period: bound, but for callers it does not exist any more */
 } ListenerState;
+
+/* What happens to a persistent listener when its user logs out; see daemon/bus/logout.h. Until logind has
+ * said whether it knew the user when the listener was created, the listener counts as one that ends. */
+typedef enum ListenerLogout {
+        LISTENER_LOGOUT_STAYS,
+        LISTENER_LOGOUT_TO_ASK,
+        LISTENER_LOGOUT_ASKED,
+        LISTENER_LOGOUT_ENDS,
+} ListenerLogout;
 
 /* The arguments of the signal Error. */
 typedef struct ListenerError {
@@ -105,6 +116,10 @@ struct Listener {
         UT_hash_handle hh;
         UserCharge charge;
         UserCharge channel_charge;
+
+        ListenerLogout logout;
+        LogoutUser *logout_user; /* from here: used by daemon/bus/logout.c only */
+        TAILQ_ENTRY(Listener) logout_link;
 
         const ListenerEvents *events;
         void *userdata;

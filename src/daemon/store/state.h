@@ -46,6 +46,7 @@ typedef struct StateHeader {
 /* With STATE_TAKEN: that client was the owner, and the next owner may take it again. */
 #define STATE_OWNERS (UINT32_C(1) << 3)
 #define STATE_LIFELINE_SENT (UINT32_C(1) << 4) /* a client has the other end of the lifeline */
+#define STATE_ENDS_AT_LOGOUT (UINT32_C(1) << 5)
 
 /* Valid if the id is that of the listener; it is therefore written last and cleared first. */
 typedef struct StateSlot {
