@@ -209,6 +209,9 @@ int listen_options_read(sd_bus_message *m, ListenOptions **ret, Error *error) {
                 return r;
 
         r = read_options(m, o, error);
+        /* sd-bus returns EBUSY for an array that ends inside its last entry. */
+        if (r == -EBUSY)
+                return -EBADMSG;
         if (r < 0)
                 return r;
 
