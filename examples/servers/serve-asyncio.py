@@ -32,6 +32,7 @@ async def main():
     path = await manager.call_listen(0, {'delivery': Variant('s', 'socket')}, -1)
     listener = await get_interface(bus, path, NAME + '.Listener')
     taken = socket.socket(fileno=await listener.call_take_socket())
+    taken.set_inheritable(False)  # A child process does not keep the port.
     if len(sys.argv) > 1:
         lifeline = await listener.call_open_lifeline()
         await asyncio.create_subprocess_exec(*sys.argv[1:], pass_fds=[lifeline])

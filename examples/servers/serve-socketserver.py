@@ -30,6 +30,7 @@ manager.connect_to_signal('Closed', lambda path, reason: server.shutdown())
 listener = bus.get_object(NAME, manager.Listen(0, {'delivery': 'socket'}, -1))
 server.socket.close()
 server.socket = socket.socket(fileno=listener.TakeSocket(dbus_interface=NAME + '.Listener').take())
+server.socket.set_inheritable(False)  # A child process does not keep the port.
 if len(sys.argv) > 1:
     lifeline = listener.OpenLifeline(dbus_interface=NAME + '.Listener').take()
     subprocess.Popen(sys.argv[1:], pass_fds=[lifeline])

@@ -21,7 +21,9 @@ async def main():
     path = await manager.call_listen(0, {'delivery': Variant('s', 'socket')}, -1)
     listener = bus.get_proxy_object(NAME, path, await bus.introspect(NAME, path)).get_interface(NAME + '.Listener')
     print(await listener.get_local_port(), flush=True)
-    server = await asyncio.start_server(greet, sock=socket.socket(fileno=await listener.call_take_socket()))
+    taken = socket.socket(fileno=await listener.call_take_socket())
+    taken.set_inheritable(False)  # A child process does not keep the port.
+    server = await asyncio.start_server(greet, sock=taken)
     await server.serve_forever()
 
 

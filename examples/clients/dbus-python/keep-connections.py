@@ -16,6 +16,7 @@ connections = []
 
 def accept_socket(listener, fd, address, port, details):
     connections.append(socket.socket(fileno=fd.take()))
+    connections[-1].set_inheritable(False)  # A child process does not get it.
     connections[-1].sendall(b'!')
 
 

@@ -11,6 +11,7 @@ manager = bus.get_object(NAME, '/org/example/TCPServerSocket')
 listener = bus.get_object(NAME, manager.Listen(0, {'delivery': 'channel'}, -1, dbus_interface=NAME))
 print(listener.Get(NAME + '.Listener', 'LocalPort', dbus_interface=dbus.PROPERTIES_IFACE), flush=True)
 channel = socket.socket(fileno=listener.OpenChannel(dbus_interface=NAME + '.Listener').take())
+channel.set_inheritable(False)  # A child process does not keep it open.
 while True:
     packet, fds, flags, address = socket.recv_fds(channel, 64, 1)
     if not packet:

@@ -20,4 +20,5 @@ print(listener.Get(NAME + '.Listener', 'LocalPort', dbus_interface=dbus.PROPERTI
 server = socketserver.ThreadingTCPServer(('', 0), Greet, bind_and_activate=False)
 server.socket.close()
 server.socket = socket.socket(fileno=listener.TakeSocket(dbus_interface=NAME + '.Listener').take())
+server.socket.set_inheritable(False)  # A child process does not keep the port.
 server.serve_forever()

@@ -15,6 +15,7 @@ listener = DBusAddress(path, NAME, NAME + '.Listener')
 print(unwrap_msg(bus.send_and_get_reply(Properties(listener).get('LocalPort')))[0][1], flush=True)
 fd, = unwrap_msg(bus.send_and_get_reply(new_method_call(listener, 'TakeSocket')))
 with fd.to_socket() as server:
+    server.set_inheritable(False)  # A child process does not keep the port.
     while True:
         connection, address = server.accept()
         with connection:

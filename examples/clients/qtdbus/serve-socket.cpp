@@ -3,7 +3,7 @@
 #include <QtDBus>
 #include <QtNetwork>
 
-#include <unistd.h>
+#include <fcntl.h>
 
 static const QString name = "org.example.TCPServerSocket", object = "/org/example/TCPServerSocket";
 
@@ -18,7 +18,7 @@ int main(int argc, char **argv) {
         QDBusReply<QDBusUnixFileDescriptor> fd = listener.call("TakeSocket");
 
         QTcpServer server;
-        server.setSocketDescriptor(dup(fd.value().fileDescriptor()));
+        server.setSocketDescriptor(fcntl(fd.value().fileDescriptor(), F_DUPFD_CLOEXEC, 3));
         QObject::connect(&server, &QTcpServer::newConnection, [&] {
                 auto connection = server.nextPendingConnection();
                 QObject::connect(connection, &QTcpSocket::disconnected, connection, &QObject::deleteLater);

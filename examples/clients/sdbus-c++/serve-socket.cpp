@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // c++ -std=c++17 -o serve-socket serve-socket.cpp $(pkg-config --cflags --libs sdbus-c++)
 #include <sdbus-c++/sdbus-c++.h>
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -21,6 +22,7 @@ int main() {
         std::cout << port << std::endl;
         sdbus::UnixFd server;
         listener->callMethod("TakeSocket").onInterface(name + ".Listener").storeResultsTo(server);
+        fcntl(server.get(), F_SETFD, FD_CLOEXEC); /* A child process does not keep the port. */
         int connection;
         while ((connection = accept4(server.get(), nullptr, nullptr, SOCK_CLOEXEC)) >= 0) {
                 write(connection, "!", 1);

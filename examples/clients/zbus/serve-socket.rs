@@ -20,7 +20,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut reply = listener.call_method("TakeSocket", &())?;
     let fd: Fd = reply.body()?;
     reply.disown_fds();
-    let server = unsafe { TcpListener::from_raw_fd(fd.as_raw_fd()) };
+    // The clone has FD_CLOEXEC: a child process does not keep the port.
+    let server = unsafe { TcpListener::from_raw_fd(fd.as_raw_fd()) }.try_clone()?;
     for connection in server.incoming() {
         connection?.write_all(b"!")?;
     }
