@@ -103,6 +103,43 @@ TEST("lines fit") {
         g_assert_cmpint(g_utf8_strlen(told->out, -1), ==, 70 + 1);
 }
 
+static bool list_has(Fixture *f, unsigned columns, const char *option, const char *word) {
+        g_autoptr(Terminal) t = terminal_new(f->bus, WORDS(NO_PAGER, "NO_COLOR=1"), columns,
+                                             WORDS("list", option));
+
+        g_assert_cmpint(terminal_wait(t), ==, 0);
+        return strstr(t->shown->str, word);
+}
+
+#define HINT "Use -l to see all columns in full."
+
+TEST("columns that say little are hidden first") {
+        g_autofree G_GNUC_UNUSED char *first = test_listen(f->client, 0, -1, NULL),
+                                      *second = test_listen(f->client, 0, -1, TEST_PULL, NULL);
+
+        g_assert_true(list_has(f, 200, NULL, "INTERFACE"));
+        g_assert_false(list_has(f, 200, NULL, HINT));
+
+        /* All interfaces are "-", and all counters 0. */
+        g_assert_false(list_has(f, 80, NULL, "INTERFACE"));
+        g_assert_false(list_has(f, 80, NULL, "ACCEPTED"));
+        g_assert_true(list_has(f, 80, NULL, "COMMAND"));
+        g_assert_true(list_has(f, 80, NULL, "STATE"));
+        g_assert_true(list_has(f, 80, NULL, HINT));
+        g_assert_false(list_has(f, 80, "--quiet", HINT));
+        g_assert_true(list_has(f, 80, "-l", "INTERFACE"));
+        g_assert_false(list_has(f, 80, "-l", HINT));
+
+        /* Even the narrowest terminal has these. */
+        g_assert_true(list_has(f, 10, NULL, "PORT USER"));
+        g_assert_true(list_has(f, 10, NULL, "NAME"));
+        g_assert_false(list_has(f, 10, NULL, "STATE"));
+
+        /* A value that says something keeps its column. */
+        g_autofree G_GNUC_UNUSED char *third = test_listen(f->client, 0, -1, "interface", "s", "lo", NULL);
+        g_assert_true(list_has(f, 100, NULL, "INTERFACE"));
+}
+
 /* Shows that it was used, and its options. */
 #define PAGER "echo \"<pager $LESS>\"; cat; echo '</pager>'"
 
