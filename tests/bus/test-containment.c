@@ -60,6 +60,7 @@ CONTAINMENT_TEST("a connection belongs to its client's user, by signal") {
         _cleanup_close_ int peer = test_connect("::1", test_get_port(c->user, listener));
         g_autoptr(TestAccepted) accepted = test_client_wait_accepted(c->user);
 
+        test_assert_connected(peer, accepted->socket);
         assert_owned(c, accepted->socket);
 }
 
@@ -71,6 +72,7 @@ CONTAINMENT_TEST("a connection belongs to its client's user, by channel") {
 
         (void) test_wait_fd(channel, POLLIN);
         _cleanup_close_ int fd = test_channel_receive(channel, &serial);
+        test_assert_connected(peer, fd);
         assert_owned(c, fd);
 }
 
@@ -80,7 +82,9 @@ CONTAINMENT_TEST("a connection belongs to its client's user, by pull") {
         g_autoptr(GPtrArray) accepted = test_accept(c->user, listener, 1, TEST_ACCEPT_TIMEOUT_MAX);
 
         g_assert_cmpuint(accepted->len, ==, 1);
-        assert_owned(c, ((const TestAccepted *) accepted->pdata[0])->socket);
+        const TestAccepted *first = accepted->pdata[0];
+        test_assert_connected(peer, first->socket);
+        assert_owned(c, first->socket);
 }
 
 CONTAINMENT_TEST("a taken socket belongs to its client's user") {

@@ -121,7 +121,7 @@ TEST_HERE("signals reach only the owner") {
         test_assert_served(p->owner, listener, "127.0.0.1");
         provoke_error(p, listener);
         test_listener_call(p->owner, listener, "Close");
-        g_autoptr(TestNotice) closed = test_client_wait_closed(p->owner);
+        test_client_expect_closed(p->owner, NULL, "owner");
 
         for (size_t i = 0; i < ELEMENTS(others); i++) {
                 test_client_sync(others[i]);
@@ -466,12 +466,12 @@ TEST_SECRET("a stranger cannot find out whether a listener exists") {
 }
 
 TEST_SECRET("polkit's rules see another user's listener, and its agent does not") {
-        static const SecretCall close = { TEST_LISTENER_INTERFACE, "Close", .interactive = true };
+        static const SecretCall end = { TEST_LISTENER_INTERFACE, "Close", .interactive = true };
         static const SecretCall get = { "org.freedesktop.DBus.Properties", "GetAll", "s", "" };
         uint16_t port = test_get_port(s->owner, s->listener);
 
-        g_free(describe_reply(s, &close, s->listener));
-        g_free(describe_reply(s, &close, s->absent));
+        g_free(describe_reply(s, &end, s->listener));
+        g_free(describe_reply(s, &end, s->absent));
         g_free(describe_reply(s, &get, s->listener));
         g_free(describe_reply(s, &get, s->absent));
 
