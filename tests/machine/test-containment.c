@@ -628,7 +628,7 @@ static void drop_own_copy(Scene *s) {
 
 static void close_listener(Machine *m, Scene *s) {
         drop_own_copy(s);
-        test_listener_call(m->root, s->listener, "Close");
+        test_listener_call(m->user, s->listener, "Close");
         g_clear_pointer(&s->listener, g_free);
 }
 
@@ -948,7 +948,7 @@ static void scene_free(Machine *m, Scene *s) {
         if (s->listener) {
                 /* It may have ended with the service, or with the channel. */
                 g_autoptr(TestCall) call = test_call_start(
-                                m->root,
+                                m->user,
                                 test_message_new(m->root, s->listener, TEST_LISTENER_INTERFACE, "Close"));
                 (void) test_call_wait(call);
         }
