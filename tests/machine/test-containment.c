@@ -1067,6 +1067,44 @@ GUARDED_TEST("the attacks fail after a stop") {
         run_after(m, stop);
 }
 
+/* ---- The service and the sockets that its clients have changed ---- */
+
+/* Neither connected nor listening, or listening on another port, while the service has a copy. */
+static void change(int fd, bool listens) {
+        g_assert_cmpint(disconnect(fd), ==, 0);
+        if (listens)
+                g_assert_no_errno(listen(fd, 16));
+}
+
+GUARDED_TEST("a client that changes its sockets does not affect the service") {
+        allow_all();
+        g_autoptr(TestClient) other = machine_client_new(m, MACHINE_WEB_USER);
+        g_autofree char *others = test_listen(other, 0, -1, NULL);
+        uint16_t port = test_get_port(m->root, others);
+
+        for (unsigned i = 0; i < 4; i++) {
+                bool listens = i % 2, crashes = i / 2;
+                g_autofree char *listener = test_listen(m->user, 0, -1, TEST_ACKNOWLEDGE, NULL),
+                                *taken = test_listen(m->user, 0, -1, TEST_SOCKET, NULL),
+                                *fixed = test_listen(m->user, test_free_port(), -1, TEST_SOCKET, NULL);
+                _cleanup_close_ int socket = test_listener_call_fd(m->user, taken, "TakeSocket"),
+                                    fixed_socket = test_listener_call_fd(m->user, fixed, "TakeSocket");
+                _cleanup_close_ int peer = test_connect("::1", test_get_port(m->user, listener));
+                g_autoptr(TestAccepted) accepted = test_client_wait_accepted(m->user);
+
+                change(socket, listens);
+                change(fixed_socket, listens);
+                change(accepted->socket, listens);
+                (crashes ? crash : restart)(m);
+
+                test_listener_call(m->user, taken, "Close");
+                test_listener_call(m->user, fixed, "Close");
+                test_listener_call(m->user, listener, "Close");
+                _cleanup_close_ int visitor = test_connect("127.0.0.1", port);
+                test_client_expect_peer(other, others, visitor);
+        }
+}
+
 /* ---- Units without a network ---- */
 
 /* The attacker in a unit that can reach only the bus: it has no network, and cannot make a socket of its own.
@@ -1190,10 +1228,195 @@ MACHINE_TEST("routing rules for a user apply to its sockets") {
         g_assert_cmpint(r, ==, ETIMEDOUT);
 }
 
+/* ---- What the guard must not affect ---- */
+
+/* An ordinary server has all of this, and expects no error. */
+static void use_as_server(int fd) {
+        static const struct {
+                int level, option, value;
+        } options[] = {
+                { SOL_SOCKET, SO_REUSEADDR, 1 },   { SOL_SOCKET, SO_REUSEPORT, 1 },
+                { SOL_SOCKET, SO_KEEPALIVE, 1 },   { SOL_SOCKET, SO_RCVBUF, 65536 },
+                { SOL_SOCKET, SO_SNDBUF, 65536 },  { IPPROTO_IP, IP_TOS, 0x10 },
+                { IPPROTO_IP, IP_TTL, 32 },        { IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO },
+                { IPPROTO_TCP, TCP_NODELAY, 1 },   { IPPROTO_TCP, TCP_DEFER_ACCEPT, 5 },
+                { IPPROTO_TCP, TCP_FASTOPEN, 16 }, { IPPROTO_TCP, TCP_KEEPIDLE, 60 },
+                { IPPROTO_TCP, TCP_QUICKACK, 1 },  { IPPROTO_TCP, TCP_USER_TIMEOUT, 30000 },
+        };
+        static const struct {
+                int option, value;
+        } ipv6_options[] = {
+                { IPV6_TCLASS, 0x10 },
+                { IPV6_UNICAST_HOPS, 32 },
+                { IPV6_RECVPKTINFO, 1 },
+        };
+
+        for (size_t i = 0; i < ELEMENTS(options); i++)
+                g_assert_cmpint(set_option(fd, options[i].level, options[i].option, options[i].value), ==, 0);
+        for (size_t i = 0; i < ELEMENTS(ipv6_options) && get_domain(fd) == AF_INET6; i++)
+                g_assert_cmpint(set_option(fd, IPPROTO_IPV6, ipv6_options[i].option, ipv6_options[i].value),
+                                ==, 0);
+}
+
+static void assert_served(const char *address, int socket, uint16_t port) {
+        _cleanup_close_ int peer = test_connect(address, port);
+
+        test_send(peer, "x", 1);
+        (void) test_wait_fd(socket, POLLIN);
+        _cleanup_close_ int fd = accept4(socket, NULL, NULL, SOCK_CLOEXEC);
+        g_assert_no_errno(fd);
+        test_expect(fd, "x");
+        test_assert_connected(peer, fd);
+}
+
+GUARDED_TEST("a server sets options, and listens with another backlog") {
+        allow_all();
+        g_autofree char *listener = test_listen(m->user, 0, 4, TEST_SOCKET, NULL);
+        uint16_t port = test_get_port(m->user, listener);
+        _cleanup_close_ int socket = test_listener_call_fd(m->user, listener, "TakeSocket");
+
+        g_assert_no_errno(seteuid(machine_uid(MACHINE_USER)));
+        use_as_server(socket);
+        g_assert_no_errno(listen(socket, 64));
+        g_assert_no_errno(seteuid(0));
+        assert_served("127.0.0.1", socket, port);
+        assert_served("::1", socket, port);
+        restart(m);
+        assert_served("127.0.0.1", socket, port);
+        crash(m);
+        assert_served("::1", socket, port);
+
+        g_autofree char *signals = test_listen(m->user, 0, -1, NULL);
+        _cleanup_close_ int peer = test_connect("::1", test_get_port(m->user, signals));
+        g_autoptr(TestAccepted) accepted = test_client_wait_accepted(m->user);
+        g_assert_no_errno(seteuid(machine_uid(MACHINE_USER)));
+        g_assert_cmpint(set_option(accepted->socket, IPPROTO_IPV6, IPV6_TCLASS, 0x10), ==, 0);
+        g_assert_cmpint(set_option(accepted->socket, IPPROTO_TCP, TCP_NODELAY, 1), ==, 0);
+        g_assert_no_errno(seteuid(0));
+        test_assert_connected(peer, accepted->socket);
+}
+
+/* The data arrives in the SYN. */
+static void assert_fast(int accepted) {
+        struct tcp_info info;
+        socklen_t size = sizeof(info);
+
+        g_assert_no_errno(getsockopt(accepted, IPPROTO_TCP, TCP_INFO, &info, &size));
+        g_assert_true(info.tcpi_options & TCPI_OPT_SYN_DATA);
+}
+
+static int connect_fast(uint16_t port) {
+        int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        Any any;
+        socklen_t length = make_address(&any, "::1", port);
+
+        g_assert_no_errno(fd);
+        g_assert_cmpint(sendto(fd, "x", 1, MSG_FASTOPEN, &any.sa, length), ==, 1);
+        return fd;
+}
+
+GUARDED_TEST("TCP Fast Open and deferred accept work") {
+        allow_all();
+        /* Clients and servers, without cookies. */
+        g_free(machine_run("sysctl", "-w", "net.ipv4.tcp_fastopen=0x207"));
+        g_autofree char *listener = test_listen(m->user, 0, -1, "fastOpen", "u", 16, NULL);
+        _cleanup_close_ int peer = connect_fast(test_get_port(m->user, listener));
+        g_autoptr(TestAccepted) accepted = test_client_wait_accepted(m->user);
+        test_expect(accepted->socket, "x");
+        assert_fast(accepted->socket);
+
+        g_autofree char *taken = test_listen(m->user, 0, -1, TEST_SOCKET, "fastOpen", "u", 16, NULL);
+        _cleanup_close_ int socket = test_listener_call_fd(m->user, taken, "TakeSocket"),
+                            client = connect_fast(test_get_port(m->user, taken)),
+                            fd = accept4(socket, NULL, NULL, SOCK_CLOEXEC);
+        g_assert_no_errno(fd);
+        test_expect(fd, "x");
+        assert_fast(fd);
+
+        g_autofree char *deferring = test_listen(m->user, 0, -1, TEST_SOCKET, "deferAccept", "u", 10, NULL);
+        _cleanup_close_ int third = test_listener_call_fd(m->user, deferring, "TakeSocket");
+        assert_served("::1", third, test_get_port(m->user, deferring));
+}
+
+#define SERVER_LOG "/run/test-containment.log"
+
+static TestChild *start_server(const char *const *argv) {
+        machine_write(SERVER_LOG, "");
+        TestChild *child = machine_start_as(MACHINE_USER, SERVER_LOG, argv);
+        test_wait_for(test_file_contains(SERVER_LOG, "Listening on ") || test_child_has_exited(child));
+        g_assert_false(test_child_has_exited(child));
+        return child;
+}
+
+/* Of so many different processes. */
+static void assert_answers(const char *url, unsigned n_workers) {
+        g_autoptr(GHashTable) workers = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+
+        for (unsigned i = 0; i < 1000 && g_hash_table_size(workers) < n_workers; i++) {
+                char *answer = machine_run("curl", "--silent", "--show-error", "--fail", "--max-time", "30",
+                                           url);
+
+                g_assert_true(g_str_has_prefix(answer, "worker "));
+                g_hash_table_add(workers, answer);
+        }
+        g_assert_cmpuint(g_hash_table_size(workers), ==, n_workers);
+}
+
+/* The service is restarted, and crashes. */
+static void assert_goes_on(Machine *m, TestChild *server, const char *url, unsigned n_workers) {
+        assert_answers(url, n_workers);
+        restart(m);
+        assert_answers(url, 1);
+        crash(m);
+        assert_answers(url, 1);
+        test_child_signal(server, SIGTERM);
+        g_assert_cmpint(test_child_wait(server), ==, 0);
+}
+
+GUARDED_TEST("gunicorn with --reuse-port has two workers") {
+        if (!test_require_program("gunicorn") || !test_require_program("curl"))
+                return;
+        allow_all();
+        machine_write("/srv/app/app.py", "import os\n"
+                                         "\n"
+                                         "def app(environ, start_response):\n"
+                                         "    start_response('200 OK', [('Content-Type', 'text/plain')])\n"
+                                         "    return [b'worker %d' % os.getpid()]\n");
+        g_autoptr(TestChild) server = start_server(WORDS("tcpserversocketctl", "listen", "8080", "--",
+                                                         "gunicorn", "--reuse-port", "--workers", "2",
+                                                         "--chdir", "/srv/app", "app:app"));
+        assert_goes_on(m, server, "http://[::1]:8080/", 2);
+}
+
+GUARDED_TEST("nginx has several workers, and reloads its configuration") {
+        if (!test_require_program("/usr/sbin/nginx") || !test_require_program("curl"))
+                return;
+        allow_all();
+        machine_write("/srv/nginx.conf",
+                      "daemon off; worker_processes 3; pid /tmp/nginx.pid; error_log stderr;\n"
+                      "events {}\n"
+                      "http {\n"
+                      "    access_log off;\n"
+                      "    client_body_temp_path /tmp/1; proxy_temp_path /tmp/2; fastcgi_temp_path /tmp/3;\n"
+                      "    uwsgi_temp_path /tmp/4; scgi_temp_path /tmp/5;\n"
+                      "    server {\n"
+                      "        listen 127.0.0.1:8080 backlog=100;\n"
+                      "        location / { return 200 \"worker $pid\"; }\n"
+                      "    }\n"
+                      "}\n");
+        g_autoptr(TestChild) server = start_server(WORDS("tcpserversocketctl", "listen", "127.0.0.1:8080",
+                                                         "--", "env", "NGINX=3;", "/usr/sbin/nginx", "-c",
+                                                         "/srv/nginx.conf"));
+        assert_answers("http://127.0.0.1:8080/", 3);
+        g_free(machine_run("sh", "-c", "kill -HUP $(cat /tmp/nginx.pid)"));
+        assert_goes_on(m, server, "http://127.0.0.1:8080/", 1);
+}
+
 int main(int argc, char *argv[]) {
         if (argc == 3 && streq(argv[1], "--unit"))
                 return attack_from_unit((uint16_t) atoi(argv[2]));
 
         machine_init(&argc, &argv);
+        test_show_on_failure(SERVER_LOG);
         return test_run();
 }
