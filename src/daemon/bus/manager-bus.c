@@ -163,16 +163,18 @@ static int act_listen(Call *call) {
         log_debug("%s of uid %u: port %u for %s", l->path, (unsigned) l->uid, address_get_port(&l->address),
                   client->name);
 
-        /* The reply is the first message about the listener. */
+        if (listener_is_notable(l->options))
+                log_granted(call, l);
+        logout_add(&call->queue->logout, l);
+
+        /* The first message about the listener. No system call follows until the listener is announced: a
+         * process that is killed in between would close a listener that its client knows. */
         r = sd_bus_reply_method_return(call->message, "o", l->path);
         if (r < 0) {
                 listener_close(l, LISTENER_END_ERROR);
                 return r;
         }
 
-        if (listener_is_notable(l->options))
-                log_granted(call, l);
-        logout_add(&call->queue->logout, l);
         manager_own(call->manager, client, l);
         return 0;
 }
