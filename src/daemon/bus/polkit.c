@@ -6,6 +6,7 @@
 #include <systemd/sd-bus.h>
 #include <systemd/sd-event.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/macros.h"
 #include "daemon/bus/polkit.h"
@@ -25,6 +26,14 @@
 
 /* sd-bus's default of 25 s is too short to type a password. */
 #define ANSWER_USEC (UINT64_C(5) * 60 * 1000 * 1000)
+
+/* If all dialogs are open, a question that has waited for this time ends one that has been open for this
+ * time, so that users that do not answer cannot block the others. */
+#define TURN_USEC (UINT64_C(60) * 1000 * 1000)
+
+/* Users that have not answered a dialog come last for this time. */
+#define LAPSES_MAX 256
+#define LAPSE_USEC (UINT64_C(15) * 60 * 1000 * 1000)
 
 /* Of org.freedesktop.PolicyKit1.Authority.CheckAuthorization. */
 #define ALLOW_USER_INTERACTION UINT32_C(1)
@@ -48,18 +57,27 @@ struct PolkitQuery {
         void *userdata;
 
         QueryState state;
-        bool failed; /* to be sent */
-        uint64_t id; /* for CancelCheckAuthorization; 0: nothing to cancel */
+        uint64_t since_usec; /* in this state, on CLOCK_MONOTONIC */
+        bool failed;         /* to be sent */
+        uint64_t id;         /* for CancelCheckAuthorization; 0: nothing to cancel */
         sd_bus_slot *slot;
         sd_event_source *timer;
         TAILQ_ENTRY(PolkitQuery) link;
 };
 
+/* A dialog that its user has not answered. */
+typedef struct Lapse {
+        uid_t uid;
+        uint64_t end_usec; /* 0: unused */
+} Lapse;
+
 struct Polkit {
         sd_bus *bus;
-        QueryList lists[_QUERY_STATE_MAX]; /* oldest first */
+        QueryList lists[_QUERY_STATE_MAX]; /* in the order in which they entered the state */
         unsigned n[_QUERY_STATE_MAX];
         uint64_t last_id;
+        Lapse lapses[LAPSES_MAX];
+        sd_event_source *turn; /* ends a dialog for a question that waits */
 };
 
 DEFINE_CLEANUP(PolkitQuery, polkit_query_free)
@@ -85,8 +103,13 @@ void polkit_question_add_private(PolkitQuestion *question, const char *key, cons
         question->details[question->n_details - 1].is_private = true;
 }
 
+static int on_turn(sd_event_source *s, uint64_t usec, void *userdata);
+
+DEFINE_CLEANUP(Polkit, polkit_free)
+
 int polkit_new(sd_bus *bus, Polkit **ret) {
-        Polkit *polkit;
+        _cleanup_(polkit_freep) Polkit *polkit = NULL;
+        int r;
 
         polkit = calloc(1, sizeof(*polkit));
         if (!polkit)
@@ -96,7 +119,12 @@ int polkit_new(sd_bus *bus, Polkit **ret) {
         for (size_t i = 0; i < ELEMENTS(polkit->lists); i++)
                 TAILQ_INIT(&polkit->lists[i]);
 
-        *ret = polkit;
+        r = sd_event_add_time(sd_bus_get_event(bus), &polkit->turn, CLOCK_MONOTONIC, UINT64_MAX, 0, on_turn,
+                              polkit);
+        if (r < 0)
+                return r;
+
+        *ret = TAKE_PTR(polkit);
         return 0;
 }
 
@@ -124,9 +152,43 @@ Polkit *polkit_free(Polkit *polkit) {
                 while ((query = TAILQ_FIRST(&polkit->lists[i])))
                         query_destroy(query);
 
+        sd_event_source_disable_unref(polkit->turn);
         sd_bus_unref(polkit->bus);
         free(polkit);
         return NULL;
+}
+
+/* Returns NULL if the user has answered the last dialog, or none for a long time. */
+static Lapse *find_lapse(Polkit *polkit, uid_t uid, uint64_t now_usec) {
+        for (size_t i = 0; i < ELEMENTS(polkit->lapses); i++)
+                if (polkit->lapses[i].uid == uid && polkit->lapses[i].end_usec > now_usec)
+                        return &polkit->lapses[i];
+
+        return NULL;
+}
+
+static void forget_lapse(Polkit *polkit, uid_t uid) {
+        Lapse *lapse = find_lapse(polkit, uid, 0);
+
+        if (lapse)
+                *lapse = (Lapse) {};
+}
+
+/* Replaces the oldest lapse if there are too many. */
+static void record_lapse(Polkit *polkit, uid_t uid) {
+        Lapse *lapse = find_lapse(polkit, uid, 0);
+
+        for (size_t i = 0; !lapse && i < ELEMENTS(polkit->lapses); i++)
+                if (polkit->lapses[i].end_usec == 0)
+                        lapse = &polkit->lapses[i];
+        if (!lapse) {
+                lapse = polkit->lapses;
+                for (size_t i = 1; i < ELEMENTS(polkit->lapses); i++)
+                        if (polkit->lapses[i].end_usec < lapse->end_usec)
+                                lapse = &polkit->lapses[i];
+        }
+
+        *lapse = (Lapse) { .uid = uid, .end_usec = clock_get_usec() + LAPSE_USEC };
 }
 
 static void query_set_state(PolkitQuery *query, QueryState state) {
@@ -135,6 +197,7 @@ static void query_set_state(PolkitQuery *query, QueryState state) {
         TAILQ_REMOVE(&polkit->lists[query->state], query, link);
         polkit->n[query->state]--;
         query->state = state;
+        query->since_usec = clock_get_usec();
         TAILQ_INSERT_TAIL(&polkit->lists[state], query, link);
         polkit->n[state]++;
 }
@@ -228,22 +291,47 @@ static unsigned count_of_user(Polkit *polkit, QueryState state, uid_t uid) {
         return n;
 }
 
-/* Returns the oldest query in a state that can go to the next state within the limits. */
+/* Returns the oldest query in a state that can go to the next state within the limit of its user. Users with
+ * a lapse wait for dialogs behind all others. */
+static PolkitQuery *find_waiting(Polkit *polkit, QueryState waits, QueryState next, unsigned max_per_user) {
+        uint64_t now_usec = clock_get_usec();
+        PolkitQuery *query, *last = NULL;
+
+        TAILQ_FOREACH(query, &polkit->lists[waits], link) {
+                if (count_of_user(polkit, next, query->uid) >= max_per_user)
+                        continue;
+                if (next != QUERY_ASKS || !find_lapse(polkit, query->uid, now_usec))
+                        return query;
+                if (!last)
+                        last = query;
+        }
+
+        return last;
+}
+
+/* The same within the limit of all. */
 static PolkitQuery *find_next(Polkit *polkit,
                               QueryState waits,
                               QueryState next,
                               unsigned max,
                               unsigned max_per_user) {
-        PolkitQuery *query;
-
         if (polkit->n[next] >= max)
                 return NULL;
 
-        TAILQ_FOREACH(query, &polkit->lists[waits], link)
-                if (count_of_user(polkit, next, query->uid) < max_per_user)
+        return find_waiting(polkit, waits, next, max_per_user);
+}
+
+/* Returns the dialog that ends for a question: the oldest one of a user with a lapse, or the oldest one. A
+ * question of a user with a lapse ends no dialog of another user. */
+static PolkitQuery *find_dialog_to_end(Polkit *polkit, const PolkitQuery *waiting) {
+        uint64_t now_usec = clock_get_usec();
+        PolkitQuery *query;
+
+        TAILQ_FOREACH(query, &polkit->lists[QUERY_ASKS], link)
+                if (find_lapse(polkit, query->uid, now_usec))
                         return query;
 
-        return NULL;
+        return find_lapse(polkit, waiting->uid, now_usec) ? NULL : TAILQ_FIRST(&polkit->lists[QUERY_ASKS]);
 }
 
 /* Sends the question. A failure is reported by the timer, so that no query is freed during the call. */
@@ -261,6 +349,41 @@ static void query_put(PolkitQuery *query, QueryState state, uint32_t flags) {
         (void) sd_event_source_set_time(query->timer, 0);
 }
 
+static bool dialog_is_ending(Polkit *polkit) {
+        PolkitQuery *query;
+
+        TAILQ_FOREACH(query, &polkit->lists[QUERY_ASKS], link)
+                if (!query->callback)
+                        return true;
+
+        return false;
+}
+
+/* Returns the dialog to end next, and the time. NULL: none, or one is about to end. */
+static PolkitQuery *find_turn(Polkit *polkit, uint64_t *ret_usec) {
+        PolkitQuery *waiting, *dialog;
+
+        waiting = find_waiting(polkit, QUERY_WAITS_FOR_DIALOG, QUERY_ASKS, DIALOGS_PER_USER_MAX);
+        if (!waiting || dialog_is_ending(polkit))
+                return NULL;
+
+        dialog = find_dialog_to_end(polkit, waiting);
+        if (dialog)
+                *ret_usec = TURN_USEC + (waiting->since_usec > dialog->since_usec ? waiting->since_usec
+                                                                                  : dialog->since_usec);
+        return dialog;
+}
+
+static void polkit_arm_turn(Polkit *polkit) {
+        uint64_t usec;
+
+        if (find_turn(polkit, &usec)) {
+                (void) sd_event_source_set_time(polkit->turn, usec);
+                (void) sd_event_source_set_enabled(polkit->turn, SD_EVENT_ONESHOT);
+        } else
+                (void) sd_event_source_set_enabled(polkit->turn, SD_EVENT_OFF);
+}
+
 static void polkit_dispatch(Polkit *polkit) {
         PolkitQuery *query;
 
@@ -271,6 +394,23 @@ static void polkit_dispatch(Polkit *polkit) {
         while ((query = find_next(polkit, QUERY_WAITS_FOR_DIALOG, QUERY_ASKS, DIALOGS_MAX,
                                   DIALOGS_PER_USER_MAX)))
                 query_put(query, QUERY_ASKS, ALLOW_USER_INTERACTION);
+
+        polkit_arm_turn(polkit);
+}
+
+static int on_turn(sd_event_source *s, uint64_t usec, void *userdata) {
+        Polkit *polkit = userdata;
+        PolkitQuery *query;
+        uint64_t turn_usec;
+
+        query = find_turn(polkit, &turn_usec);
+        if (query && turn_usec <= clock_get_usec()) {
+                record_lapse(polkit, query->uid);
+                query_answer(query, POLKIT_TIMED_OUT);
+        }
+
+        polkit_arm_turn(polkit);
+        return 0;
 }
 
 static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *error) {
@@ -303,6 +443,10 @@ static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *error) {
                 query_answer(query, POLKIT_UNAVAILABLE);
                 return 0;
         }
+
+        /* Without an agent, polkit repeats that a password is required. */
+        if (query->state == QUERY_ASKS && (authorized || !challenge))
+                forget_lapse(query->polkit, query->uid);
 
         if (authorized)
                 query_answer(query, POLKIT_ALLOWED);
@@ -340,8 +484,11 @@ static PolkitAnswer query_get_late_answer(const PolkitQuery *query) {
 
 static int on_time_out(sd_event_source *s, uint64_t usec, void *userdata) {
         PolkitQuery *query = userdata;
+        PolkitAnswer answer = query_get_late_answer(query);
 
-        query_answer(query, query_get_late_answer(query));
+        if (answer == POLKIT_TIMED_OUT)
+                record_lapse(query->polkit, query->uid);
+        query_answer(query, answer);
         return 0;
 }
 
@@ -364,6 +511,7 @@ int polkit_ask(Polkit *polkit,
         query->question = question;
         query->callback = callback;
         query->userdata = userdata;
+        query->since_usec = clock_get_usec();
         TAILQ_INSERT_TAIL(&polkit->lists[QUERY_WAITS_FOR_CHECK], query, link);
         polkit->n[QUERY_WAITS_FOR_CHECK]++;
 

@@ -8,6 +8,10 @@
  * If that requires a password, and the caller allows interaction, it is sent again with interaction, which
  * can take minutes. Each of the two kinds has its own limits, in all and for each user, so that an unanswered
  * password dialog delays neither questions without interaction nor dialogs of other users.
+ *
+ * If dialogs of so many users are open that no other can be, a question waits for a minute, and then ends one
+ * that has been open for a minute. Users that have not answered a dialog come last: their questions wait
+ * behind those of all others, and their dialogs end first.
  */
 
 #include <stdbool.h>
@@ -21,7 +25,7 @@ typedef enum PolkitAnswer {
         POLKIT_ALLOWED,
         POLKIT_DENIED,
         POLKIT_CHALLENGE,   /* a password is required, and the caller does not allow interaction */
-        POLKIT_TIMED_OUT,   /* the dialog was not answered */
+        POLKIT_TIMED_OUT,   /* the dialog was not answered in time */
         POLKIT_BUSY,        /* earlier dialogs were not answered */
         POLKIT_UNAVAILABLE, /* polkit is not there, failed or does not answer */
 } PolkitAnswer;
