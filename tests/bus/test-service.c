@@ -121,9 +121,9 @@ TEST("normal use logs nothing, except that the service is not contained") {
         test_wait_for(test_get_u64(f->client, listener, "Delivered") == 1);
         test_listener_call(f->client, listener, "Close");
         g_assert_cmpint(test_service_stop(f->service), ==, 0);
-        test_assert_text(
-                        test_service_log(f->service),
-                        "<4>Not contained, clients can use their sockets for other connections: it has no guard\n");
+        test_assert_text(test_service_log(f->service),
+                         "<4>Not contained, clients can use their sockets for other connections: "
+                         "no guard is attached to its control group\n");
 }
 
 /* The rules of a session bus, which know nothing of the service. */

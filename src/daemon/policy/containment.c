@@ -31,13 +31,14 @@ static const char *probe_family(int family) {
         fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP);
         if (fd < 0)
                 /* Without the family, there are no such sockets. */
-                return errno == EAFNOSUPPORT ? NULL : "the service cannot create a socket to find out";
+                return errno == EAFNOSUPPORT ? NULL : "a socket to find out could not be created";
 
         if (setsockopt(fd, GUARD_LEVEL, GUARD_CHECK_VERSION, &version, sizeof(version)) < 0)
-                return errno == EPERM ? "its guard has another version" : "it has no guard";
+                return errno == EPERM ? "its guard has another version or serves another user"
+                                      : "no guard is attached to its control group";
 
         if (connect(fd, &address.sa, address.size) >= 0 || errno != EPERM)
-                return "its guard permits connections";
+                return "its guard permits connections to other hosts";
 
         return NULL;
 }
