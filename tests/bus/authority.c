@@ -55,6 +55,7 @@ TestClient *test_authority_new(TestBus *bus, TestRule rule, void *data) {
         must(sd_bus_add_filter(test_client_bus(polkit), &slot, on_question, a));
         must(sd_bus_slot_set_destroy_callback(slot, g_free));
         must(sd_bus_slot_set_floating(slot, true));
+        sd_bus_slot_unref(slot);
         test_call_driver(polkit, "RequestName", "su", "org.freedesktop.PolicyKit1", 0);
         return polkit;
 }
