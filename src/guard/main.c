@@ -114,13 +114,12 @@ static int read_cgroup(char **ret) {
         _cleanup_(fclosep) FILE *f = NULL;
         _cleanup_free_ char *line = NULL;
         size_t size = 0;
-        ssize_t n;
 
         f = fopen("/proc/self/cgroup", "re");
         if (!f)
                 return -errno;
 
-        while ((n = getline(&line, &size, f)) > 0) {
+        while (getline(&line, &size, f) > 0) {
                 if (strncmp(line, "0::/", 4) != 0)
                         continue;
 
@@ -162,6 +161,7 @@ static int open_cgroup(const char *unit) {
                 return r;
         }
 
+        assert(cgroup && cgroup[0] == '/');
         if (!streq(strrchr(cgroup, '/') + 1, unit)) {
                 log_error("The control group %s is not that of %s, which has to run this program (ExecStartPre=)",
                           cgroup, unit);
@@ -291,7 +291,7 @@ static int run(const char *unit, const char *user) {
         _cleanup_(guard_bpf__destroyp) struct guard_bpf *guard = NULL;
         _cleanup_close_ int cgroup = -EBADF;
         struct bpf_program *program;
-        uid_t uid;
+        uid_t uid = 0;
         int r;
 
         r = find_user(user, &uid);
