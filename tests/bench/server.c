@@ -4,15 +4,16 @@
  * The programs that are measured, in one executable. Each listens on 127.0.0.1 and prints its ports, one a
  * line, and then "ready".
  *
- *     bench-server DELIVERY [NUMBER-OF-LISTENERS FIRST-PORT]
- *             a client of the service: signal, call, pull, channel, socket, or channel-batch, which is
- * channel with 16 connections a packet bench-server send-signals NAME, send-calls NAME accepts, and sends
- * each connection over the bus to NAME, in the message that the service would send: the limits for "signal"
- * and "call" bench-server take-signals, take-calls serves the connections of these, and prints its unique
- * name instead of a port bench-server accept [PATH] accepts and serves: the limit for programs that bind
- * their port themselves bench-server stream [PATH] has a process for each connection, of which the first byte
- * says what to do: 'S' swallows all bytes up to one that is not 0, and returns their number; 'E' echoes each
- * byte
+ * - bench-server DELIVERY [NUMBER-OF-LISTENERS FIRST-PORT]: a client of the service: signal, call, pull,
+ *   channel, socket, or channel-batch, which is channel with 16 connections a packet
+ * - bench-server send-signals NAME, send-calls NAME: accepts, and sends each connection over the bus to NAME,
+ *   in the message that the service would send: the limits for "signal" and "call"
+ * - bench-server take-signals, take-calls: serves the connections of these, and prints its unique name
+ *   instead of a port
+ * - bench-server accept [PATH]: accepts and serves: the limit for programs that bind their port themselves
+ * - bench-server stream [PATH], stream-socket: has a process for each connection, of which the first byte
+ *   says what to do: 'S' swallows all bytes up to one that is not 0, and returns their number; 'E' echoes
+ *   each byte. The latter takes its socket from the service
  *
  * A connection is served by writing one byte to it and closing it. The clients are as fast as programs with
  * sd-bus and plain system calls can be, so that the deliveries are measured and not the clients. If the
@@ -291,6 +292,13 @@ static void receive(void) {
                 if (r < 0)
                         serve_fail("Cannot read from the bus", r);
         }
+}
+
+static void serve_socket_streams(void) {
+        int fd = take_fd(listen_all("socket"), "TakeSocket");
+
+        serve_say_ready();
+        serve_streams(fd);
 }
 
 static void serve_socket(void) {
@@ -577,10 +585,15 @@ int main(int argc, char *argv[]) {
                 const char *name;
                 void (*serve)(void);
         } ways[] = {
-                { "signal", serve_signals },      { "call", serve_calls },
-                { "pull", serve_pull },           { "channel", serve_channel },
-                { "socket", serve_socket },       { "channel-batch", serve_channel_batch },
-                { "take-signals", take_signals }, { "take-calls", take_calls },
+                { "signal", serve_signals },
+                { "call", serve_calls },
+                { "pull", serve_pull },
+                { "channel", serve_channel },
+                { "socket", serve_socket },
+                { "channel-batch", serve_channel_batch },
+                { "take-signals", take_signals },
+                { "take-calls", take_calls },
+                { "stream-socket", serve_socket_streams },
         };
         static const Sender signals = { new_signal, send_signal }, calls = { new_call, send_call };
         const char *way = argc > 1 ? argv[1] : "";
@@ -611,7 +624,7 @@ int main(int argc, char *argv[]) {
                         ways[i].serve();
 
         fprintf(stderr,
-                "Usage: %s signal|call|pull|channel|channel-batch|socket [N [PORT]] | take-signals|take-calls | "
+                "Usage: %s signal|call|pull|channel|channel-batch|socket|stream-socket [N [PORT]] | take-signals|take-calls | "
                 "send-signals|send-calls NAME | accept|stream [PATH]\n",
                 argv[0]);
         return EXIT_FAILURE;
