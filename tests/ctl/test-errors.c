@@ -97,7 +97,7 @@ TEST("a port that a program uses: the error names the program") {
                                                   (int) getpid());
         for (size_t i = 0; i < ELEMENTS(cases); i++) {
                 uint16_t port;
-                _cleanup_close_ int fd = bind_here(cases[i].address, &port);
+                _cleanup_close_ G_GNUC_UNUSED int fd = bind_here(cases[i].address, &port);
                 g_autofree char *endpoint = g_strdup_printf("%s%u", cases[i].wanted, port);
 
                 tool_assert_fails(tool_run(f->bus, "listen", endpoint, "--", "true"), 1, "is in use", advice);
