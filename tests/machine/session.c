@@ -112,10 +112,16 @@ MachineSession *machine_session_new(const char *user, MachineSessionKind kind) {
         return session;
 }
 
+void machine_session_log_out(MachineSession *session) {
+        if (session->pid != 0)
+                machine_stop_unit(session->unit);
+        session->pid = 0;
+}
+
 void machine_session_free(MachineSession *session) {
         g_autofree char *file = g_strdup_printf("/run/systemd/sessions/%s", session->id);
 
-        machine_stop_unit(session->unit);
+        machine_session_log_out(session);
         test_wait_for(access(file, F_OK) < 0);
         g_free(session->unit);
         g_free(session->id);

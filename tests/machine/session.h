@@ -34,6 +34,8 @@ void machine_start_logind(void);
 void machine_stop_logind(void);
 
 MachineSession *machine_session_new(const char *user, MachineSessionKind kind);
+/* Its leader ends. The session stays until the last process in it ends. */
+void machine_session_log_out(MachineSession *session);
 /* Logs the user out, and waits until logind has removed the session, so that clients in it must be freed
  * before. */
 void machine_session_free(MachineSession *session);

@@ -3,8 +3,6 @@
 /* The answers of polkit, with the installed actions and rule alone, to callers in sessions of logind, in
  * services, and elsewhere. */
 
-#include <sys/stat.h>
-
 #include "machine/session.h"
 
 /* What polkit says to a call that allows no question. */
@@ -111,6 +109,49 @@ LOGIN_TEST("a program in a session may listen") {
         assert_user_of_session(m, machine_client_new_in("nobody", machine_session_pid(remote)));
 }
 
+#define SSH_PORT 2222
+#define SSH_OUTPUT "/run/ssh-output"
+
+static bool find_pid(pid_t *ret) {
+        g_autofree char *output = test_read_file(SSH_OUTPUT);
+        const char *pid = strstr(output, "pid ");
+
+        if (!pid || !strchr(pid, '\n'))
+                return false;
+        *ret = (pid_t) g_ascii_strtoll(pid + strlen("pid "), NULL, 10);
+        return true;
+}
+
+LOGIN_TEST("a program that sshd has started may listen") {
+        pid_t pid;
+
+        if (!test_require_program("ssh") || !test_require_program("/usr/sbin/sshd"))
+                return;
+        g_free(machine_run("sh", "-c",
+                           "mkdir -p -m 0755 /run/sshd && ssh-keygen -q -t ed25519 -N '' -f /run/host-key"));
+        g_free(machine_run("runuser", "-l", MACHINE_USER, "-c",
+                           "umask 077; mkdir .ssh; ssh-keygen -q -t ed25519 -N '' -f .ssh/id_ed25519; "
+                           "cp .ssh/id_ed25519.pub .ssh/authorized_keys"));
+        g_autoptr(TestChild) server = machine_start_as(
+                        NULL, "/run/sshd-output",
+                        WORDS("/usr/sbin/sshd", "-D", "-e", "-f", "/dev/null", "-h", "/run/host-key", "-p",
+                              G_STRINGIFY(SSH_PORT), "-o", "UsePAM=yes", "-o", "PidFile=none"));
+        test_wait_for(test_is_listening(server->pid, SSH_PORT));
+        g_autoptr(TestChild) ssh = machine_start_as(
+                        NULL, SSH_OUTPUT,
+                        WORDS("runuser", "-l", MACHINE_USER, "-c",
+                              "exec ssh -p " G_STRINGIFY(
+                                              SSH_PORT) " -o BatchMode=yes -o StrictHostKeyChecking=no "
+                                                        "127.0.0.1 'echo pid $$; exec sleep infinity'"));
+        test_wait_for(find_pid(&pid));
+        assert_user_of_session(m, machine_client_new_in(MACHINE_USER, pid));
+
+        test_child_signal(ssh, SIGTERM);
+        g_assert_no_errno(kill(pid, SIGTERM));
+        test_wait_for(!machine_user_is_known(MACHINE_USER));
+        assert_other(m, machine_client_new(m, MACHINE_USER));
+}
+
 static bool session_is_active(MachineSession *session) {
         g_autofree char *active = machine_run("loginctl", "show-session", "--property=Active", "--value",
                                               machine_session_id(session));
@@ -174,6 +215,17 @@ LOGIN_TEST("a program in a session of the background may listen") {
         g_autoptr(MachineSession) session = machine_session_new(MACHINE_USER, MACHINE_SESSION_BACKGROUND);
 
         assert_user_of_session(m, machine_client_new_in(MACHINE_USER, machine_session_pid(session)));
+}
+
+LOGIN_TEST("a program that stays in its session after the logout may listen") {
+        MachineSession *session = machine_session_new(MACHINE_USER, MACHINE_SESSION_REMOTE);
+        g_autofree char *file = g_strdup_printf("/run/systemd/sessions/%s", machine_session_id(session));
+        TestClient *client = machine_client_new_in(MACHINE_USER, machine_session_pid(session));
+
+        machine_session_log_out(session);
+        test_wait_for(test_file_contains(file, "STATE=closing"));
+        assert_user_of_session(m, client);
+        machine_session_free(session);
 }
 
 #define UNKNOWN_UID 3000000000U
