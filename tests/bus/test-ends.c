@@ -135,7 +135,7 @@ TEST("the unacknowledged connection of a killed owner ends") {
         kill_a_process(f, true);
 }
 
-#define FEW 20U
+#define FEW 12U
 
 static void limit_descriptors(void *data) {
         g_assert_no_errno(setrlimit(RLIMIT_NOFILE, &(struct rlimit) { FEW, FEW }));
