@@ -91,7 +91,7 @@ static void assert_contains(const char *prefix, const char *address, bool expect
 
         g_assert_cmpint(prefix_parse(prefix, &p), ==, 0);
         g_assert_cmpint(address_parse(address, &a), ==, 0);
-        g_assert_cmpint(prefix_contains(&p, &a), ==, expected);
+        g_assert_cmpint(prefix_contains(&p, &a, NULL), ==, expected);
 }
 
 TEST_ALONE("a prefix: contains addresses") {
@@ -113,6 +113,26 @@ TEST_ALONE("a prefix: contains addresses") {
         assert_contains("::1", "::1", true);
 }
 
+static bool scoped_contains(const char *prefix, const char *address, const char *interface) {
+        Address a;
+        Prefix p;
+
+        g_assert_cmpint(prefix_parse(prefix, &p), ==, 0);
+        g_assert_cmpint(address_parse(address, &a), ==, 0);
+        return prefix_contains(&p, &a, interface);
+}
+
+TEST_ALONE("a prefix: with a scope contains addresses on its interface") {
+        g_assert_true(scoped_contains("fe80::1%eth0", "fe80::1", "eth0"));
+        g_assert_false(scoped_contains("fe80::1%eth0", "fe80::1", "eth1"));
+        g_assert_false(scoped_contains("fe80::1%eth0", "fe80::2", "eth0"));
+        g_assert_false(scoped_contains("fe80::1%eth0", "fe80::1", NULL));
+        g_assert_true(scoped_contains("fe80::%eth0/64", "fe80::2", "eth0"));
+        g_assert_true(scoped_contains("fe80::1%eth0/128", "fe80::1", "eth0"));
+        g_assert_true(scoped_contains("fe80::/10", "fe80::1", "eth0"));
+        g_assert_true(scoped_contains("fe80::%fifteen-letters/10", "febf::1", "fifteen-letters"));
+}
+
 TEST_ALONE("a prefix: refuses other texts without changing the result") {
         static const char *const texts[] = { "",
                                              "/",
@@ -126,7 +146,14 @@ TEST_ALONE("a prefix: refuses other texts without changing the result") {
                                              "192.0.2/24",
                                              "::/129",
                                              "::/1000",
-                                             "fe80::%lo/64",
+                                             "fe80::%/64",
+                                             "fe80::%eth 0/64",
+                                             "fe80::%sixteen-letters-",
+                                             "fe80::1%2147483647",
+                                             "fe80::%eth0/9",
+                                             "::1%lo",
+                                             "::%eth0/0",
+                                             "192.0.2.1%eth0",
                                              "example.org",
                                              "::1 ",
                                              "192.0.2.0/4294967304" };
@@ -147,15 +174,16 @@ TEST_ALONE("a prefix: finds an address in a list") {
         g_assert_cmpint(prefix_parse("::1", prefixes + 1), ==, 0);
 
         g_assert_cmpint(address_parse("::1", &a), ==, 0);
-        g_assert_true(prefix_any_contains(prefixes, 2, &a));
-        g_assert_false(prefix_any_contains(prefixes, 1, &a));
-        g_assert_false(prefix_any_contains(prefixes, 0, &a));
+        g_assert_true(prefix_any_contains(prefixes, 2, &a, NULL));
+        g_assert_false(prefix_any_contains(prefixes, 1, &a, NULL));
+        g_assert_false(prefix_any_contains(prefixes, 0, &a, NULL));
 }
 
 static void assert_same(const Prefix *a, const Prefix *b) {
         g_assert_cmpint(a->family, ==, b->family);
         g_assert_cmpint(a->bits, ==, b->bits);
         g_assert_cmpmem(a->bytes, sizeof(a->bytes), b->bytes, sizeof(b->bytes));
+        g_assert_cmpstr(a->interface, ==, b->interface);
 }
 
 static void assert_kept(const char *text, size_t size) {
@@ -192,6 +220,22 @@ TEST_ALONE("a prefix: is the same in binary form") {
         assert_kept("2001:db8::1", 17);
         assert_kept("::ffff:192.0.2.0/120", 4);
         assert_kept("::ffff:0:0/95", 13);
+        assert_kept("fe80::%eth0/64", 26);
+        assert_kept("fe80::1%fifteen-letters", 34);
+
+        /* A scope without an end, one that is not a name, and one for other addresses. */
+        bytes[0] = 255;
+        memset(bytes + 1, 'x', IF_NAMESIZE);
+        bytes[1 + IF_NAMESIZE] = 64 + 128;
+        g_assert_cmpint(prefix_read(bytes, sizeof(bytes), &p), ==, -EINVAL);
+        memset(bytes + 1, 0, IF_NAMESIZE);
+        bytes[2 + IF_NAMESIZE] = 0xfe;
+        bytes[3 + IF_NAMESIZE] = 0x80;
+        g_assert_cmpint(prefix_read(bytes, sizeof(bytes), &p), ==, -EINVAL);
+        bytes[1] = 'x';
+        g_assert_cmpint(prefix_read(bytes, sizeof(bytes), &p), ==, sizeof(bytes));
+        bytes[2 + IF_NAMESIZE] = 0;
+        g_assert_cmpint(prefix_read(bytes, sizeof(bytes), &p), ==, -EINVAL);
 
         /* Invalid lengths. */
         for (unsigned kind = 0; kind <= UINT8_MAX; kind++) {
@@ -205,5 +249,5 @@ TEST_ALONE("a prefix: is the same in binary form") {
         memcpy(bytes + 1, "\0\0\0\0\0\0\0\0\0\0\xff\xff\xc0\0\2\1", 16);
         g_assert_cmpint(prefix_read(bytes, sizeof(bytes), &p), ==, 17);
         g_assert_cmpint(address_parse("192.0.2.1", &a), ==, 0);
-        g_assert_true(prefix_contains(&p, &a));
+        g_assert_true(prefix_contains(&p, &a, NULL));
 }

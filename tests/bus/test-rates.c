@@ -116,6 +116,42 @@ TEST("a peer is allowed by any of several prefixes") {
         ASSERT_ALLOWS(f, PREFIXES("198.51.100.0/24", "192.0.2.2", "2001:db8::2/127"), visits);
 }
 
+/* As remoteAddress has them. */
+TEST_IF(test_require_private_network(), "allowFrom compares the scopes of link-local peers") {
+        static const Visit allowed[] = { { NULL, TEST_LINK_LOCAL "%" TEST_NEIGHBOUR_INTERFACE, true },
+                                         { NULL, TEST_IPV6, false } },
+                           refused[] = { { NULL, TEST_LINK_LOCAL "%" TEST_NEIGHBOUR_INTERFACE, false } };
+
+        ASSERT_ALLOWS(f, PREFIXES(TEST_NEIGHBOUR_LINK_LOCAL "%" TEST_INTERFACE), allowed);
+        ASSERT_ALLOWS(f, PREFIXES("fe80::%" TEST_INTERFACE "/64"), allowed);
+        ASSERT_ALLOWS(f, PREFIXES("fe80::/10"), allowed);
+        ASSERT_ALLOWS(f, PREFIXES(TEST_NEIGHBOUR_LINK_LOCAL "%lo", "fe80::%missing0/10"), refused);
+}
+
+TEST_IF(test_require_private_network(), "allowFrom finds an interface that comes back") {
+        g_autofree char *listener = test_listen(f->client, 0, -1, "allowFrom", "as",
+                                                WORDS("fe80::%" TEST_INTERFACE "/64"), NULL);
+        static const Visit visit_allowed = { NULL, TEST_LINK_LOCAL "%" TEST_NEIGHBOUR_INTERFACE, true };
+        Counters c = {};
+
+        visit(f, listener, &visit_allowed, &c);
+        test_network_cut_cable();
+        test_network_lay_cable();
+        visit(f, listener, &visit_allowed, &c);
+}
+
+TEST_IF(test_require_root(), "the log names the peers that are refused") {
+        g_autofree char *listener = test_listen(f->client, 0, -1, "allowFrom", "as", WORDS("::/0"), NULL);
+
+        sd_bus_message_unref(test_call(f->client, "/org/freedesktop/LogControl1",
+                                       "org.freedesktop.DBus.Properties", "Set", "ssv",
+                                       "org.freedesktop.LogControl1", "LogLevel", "s", "debug"));
+        _cleanup_close_ int peer = test_connect_from("127.0.0.9", "127.0.0.1",
+                                                     test_get_port(f->client, listener));
+        (void) test_wait_end(peer);
+        test_wait_for(test_service_has_logged(f->service, " from 127.0.0.9 port "));
+}
+
 /* Peers are refused without credit, and at any rate. */
 TEST("refusing peers does not wait for the rate or the window") {
         g_autofree char *listener = test_listen(f->client, 0, -1, "allowFrom", "as", WORDS("::1"),

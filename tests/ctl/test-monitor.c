@@ -146,6 +146,33 @@ TEST_IF(test_require_root(), "connections through a channel") {
         test_wait_for(tool_has_written(people, line));
 }
 
+TEST_IF(test_require_root(), "connections that are refused") {
+        g_autofree char *old = test_listen(f->client, 0, -1, "allowFrom", "as", WORDS("192.0.2.1"), NULL);
+        {
+                _cleanup_close_ int before = test_connect("::1", test_get_port(f->client, old));
+
+                (void) test_wait_end(before);
+        }
+        g_autoptr(Tool) tool = watch(f, WORDS("monitor", "--json=short")),
+                        people = watch(f, WORDS("monitor"));
+        g_autofree char *new = test_listen(f->client, 0, -1, TEST_CHANNEL, "allowFrom", "as",
+                                           WORDS("192.0.2.1"), NULL);
+        _cleanup_close_ int channel = test_listener_call_fd(f->client, new, "OpenChannel");
+        _cleanup_close_ int a = test_connect("::1", test_get_port(f->client, old)),
+                            b = test_connect("::1", test_get_port(f->client, new));
+
+        (void) test_wait_end(a);
+        (void) test_wait_end(b);
+        test_wait_for(tool_has_written(people, " listener 1: 1 connection refused\n"));
+        test_wait_for(tool_has_written(people, " listener 2: 1 connection refused\n"));
+        test_wait_for(tool_has_written(tool, "}\n"));
+        g_autoptr(json_object) event = read_line(tool, 0);
+        json_assert_members(event, "event", "string", "realtimeUSec", "int", "listener", "int", "path",
+                            "string", "client", "string", "count", "int", NULL);
+        g_assert_cmpstr(json_get_string(event, "event"), ==, "refused");
+        g_assert_cmpuint(json_get_number(event, "count"), ==, 1);
+}
+
 TEST_IF(test_require_root(), "one listener") {
         g_autofree char *first = test_listen(f->client, 0, -1, "name", "s", "web", NULL),
                         *second = test_listen(f->client, 0, -1, NULL);

@@ -51,6 +51,7 @@ static void try_address(const char *s) {
 
 static void try_prefix(const char *s, const char *other) {
         Prefix prefix, untouched;
+        const char *interface;
         char literal[256];
         Address address;
 
@@ -65,6 +66,8 @@ static void try_prefix(const char *s, const char *other) {
 
         fuzz_assert(prefix.family == AF_INET || prefix.family == AF_INET6);
         fuzz_assert(prefix.bits <= (prefix.family == AF_INET ? 32 : 128));
+        fuzz_assert(strnlen(prefix.interface, IF_NAMESIZE) < IF_NAMESIZE);
+        interface = *prefix.interface ? prefix.interface : NULL;
 
         /* A prefix contains its own address. */
         (void) snprintf(literal, sizeof(literal), "%s", s);
@@ -72,11 +75,14 @@ static void try_prefix(const char *s, const char *other) {
         if (slash)
                 *slash = '\0';
         if (address_parse(literal, &address) == 0)
-                fuzz_assert(prefix_contains(&prefix, &address) || prefix.family != address.sa.sa_family);
+                fuzz_assert(prefix_contains(&prefix, &address, interface) ||
+                            prefix.family != address.sa.sa_family);
         if (address_parse(other, &address) == 0) {
-                fuzz_assert(prefix_any_contains(&prefix, 1, &address) == prefix_contains(&prefix, &address));
-                fuzz_assert(prefix.bits > 0 ||
-                            prefix_contains(&prefix, &address) == (prefix.family == address.sa.sa_family));
+                fuzz_assert(prefix_any_contains(&prefix, 1, &address, interface) ==
+                            prefix_contains(&prefix, &address, interface));
+                fuzz_assert(!interface || !prefix_contains(&prefix, &address, NULL));
+                fuzz_assert(prefix.bits > 0 || prefix_contains(&prefix, &address, interface) ==
+                                                               (prefix.family == address.sa.sa_family));
         }
 }
 

@@ -10,8 +10,8 @@
 #include "base/macros.h"
 #include "base/names.h"
 #include "ctl/cli/message.h"
-#include "ctl/service/channel-watch.h"
 #include "ctl/service/client.h"
+#include "ctl/service/counter-watch.h"
 #include "ctl/service/listener.h"
 #include "ctl/service/monitor.h"
 
@@ -21,7 +21,7 @@
 static const char *const rules[] = {
         "type='signal',sender='" BUS_NAME "',interface='" MANAGER_INTERFACE "'",
         "type='method_call',destination='" BUS_NAME "',member='Accept'",
-        "type='method_call',destination='" BUS_NAME "',member='OpenChannel'",
+        "type='method_call',destination='" BUS_NAME "',member='Listen'",
         "type='method_return',sender='" BUS_NAME "'",
         "type='error',sender='" BUS_NAME "'",
 };
@@ -44,17 +44,18 @@ struct Monitor {
 
         AcceptCall *calls;
 
-        ChannelWatch *channels;
+        CounterWatch *counters;
 };
 
 DEFINE_CLEANUP(Monitor, monitor_free)
 
-static void on_channel(const Listener *listener, uint64_t count, void *userdata) {
+static void on_count(const Listener *listener, Counter counter, uint64_t count, void *userdata) {
         Monitor *m = userdata;
 
         m->handler(
                         &(MonitorEvent) {
-                                        .type = MONITOR_CONNECTIONS,
+                                        .type = counter == COUNTER_REFUSED ? MONITOR_REFUSED
+                                                                           : MONITOR_CONNECTIONS,
                                         .listener = listener->path,
                                         .client = listener->owner ?: "",
                                         .count = count,
@@ -218,8 +219,8 @@ static void handle(Monitor *m, sd_bus_message *message) {
                 member = sd_bus_message_get_member(message);
                 if (member && streq(member, "Accept"))
                         remember_call(m, message);
-                else if (member && streq(member, "OpenChannel"))
-                        channel_watch_handle_open(m->channels);
+                else if (member && streq(member, "Listen"))
+                        counter_watch_handle_change(m->counters);
                 break;
 
         case SD_BUS_MESSAGE_METHOD_RETURN:
@@ -351,7 +352,7 @@ int monitor_new(Context *c, sd_event *event, MonitorHandler handler, void *userd
         if (r < 0)
                 return r;
 
-        r = channel_watch_new(c, event, on_channel, m, &m->channels);
+        r = counter_watch_new(c, event, on_count, m, &m->counters);
         if (r < 0)
                 return message_oom();
         r = sd_bus_attach_event(c->bus, event, SD_EVENT_PRIORITY_NORMAL);
@@ -370,7 +371,7 @@ Monitor *monitor_free(Monitor *m) {
                 return NULL;
 
         monitor_disconnect(m);
-        channel_watch_free(m->channels);
+        counter_watch_free(m->counters);
         sd_event_unref(m->event);
         free(m);
         return NULL;

@@ -6,8 +6,9 @@
  *
  * The service sends its signals only to the owners of the listeners. The monitor therefore calls
  * BecomeMonitor of the bus, which the system bus allows only root. It reads signals and replies of Accept.
- * Connections through a channel do not pass the bus: their number is read from the service once a second
- * while there is a channel. With delivery "socket", the service itself does not see the connections.
+ * Connections through a channel, and refused ones, do not pass the bus: their number is read from the service
+ * once a second while there is a listener. With delivery "socket", the service itself does not see the
+ * connections.
  *
  * The bus sends a monitor copies of the connections' descriptors, and stops reading from the service when too
  * many of them are unread. So the monitor always reads, and output.h drops lines if the output is read too
@@ -21,6 +22,7 @@
 typedef enum MonitorEventType {
         MONITOR_CONNECTION,
         MONITOR_CONNECTIONS, /* several, through a channel */
+        MONITOR_REFUSED,     /* several */
         MONITOR_ERROR,
         MONITOR_PENDING,
         MONITOR_CLOSED,

@@ -33,8 +33,8 @@ DEFINE_CLEANUP(Monitor, monitor_free)
 static const char *get_name(MonitorEventType type) {
         static const char *const names[] = {
                 [MONITOR_CONNECTION] = "connection", [MONITOR_CONNECTIONS] = "connections",
-                [MONITOR_ERROR] = "error",           [MONITOR_PENDING] = "pending",
-                [MONITOR_CLOSED] = "closed",
+                [MONITOR_REFUSED] = "refused",       [MONITOR_ERROR] = "error",
+                [MONITOR_PENDING] = "pending",       [MONITOR_CLOSED] = "closed",
         };
 
         return names[type];
@@ -52,6 +52,7 @@ static int add_details(json_object *o, const MonitorEvent *e) {
                        json_add_string(o, "binaryType", e->binary_type ?: "");
 
         case MONITOR_CONNECTIONS:
+        case MONITOR_REFUSED:
                 return json_add_number(o, "count", e->count);
 
         case MONITOR_ERROR:
@@ -111,6 +112,13 @@ static char *format_details(const MonitorEvent *e) {
                              ngettext("%" PRIu64 " connection through the channel of %s",
                                       "%" PRIu64 " connections through the channel of %s", e->count),
                              e->count, e->client);
+                break;
+
+        case MONITOR_REFUSED:
+                n = asprintf(&text,
+                             ngettext("%" PRIu64 " connection refused", "%" PRIu64 " connections refused",
+                                      e->count),
+                             e->count);
                 break;
 
         case MONITOR_ERROR:

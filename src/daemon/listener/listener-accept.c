@@ -197,6 +197,28 @@ static AcceptResult listener_hand_over(Listener *l, int fd, const Address *peer)
         return ACCEPTED;
 }
 
+static bool listener_allows(const Listener *l, int fd, const Address *peer) {
+        char name[IF_NAMESIZE];
+        bool has_name = address_is_link_local(peer) &&
+                        socket_get_interface_name(fd, peer->in6.sin6_scope_id, name) == 0;
+
+        return prefix_any_contains(l->options->allow_from, l->options->n_allow_from, peer,
+                                   has_name ? name : NULL);
+}
+
+static void listener_log_refused(const Listener *l, const Address *peer) {
+        LogFields fields = listener_log_fields(l);
+        char address[ADDRESS_STRING_MAX];
+
+        if (log_get_level() < LOG_DEBUG)
+                return;
+
+        fields.peer = address_format(peer, address);
+        log_event(LOG_DEBUG, NULL, &fields,
+                  "Refusing a connection to %s from %s port %u, which allowFrom does not have", l->path,
+                  address, (unsigned) address_get_port(peer));
+}
+
 static AcceptResult listener_accept_one(Listener *l) {
         struct sockaddr_storage storage;
         socklen_t size = sizeof(storage);
@@ -216,8 +238,8 @@ static AcceptResult listener_accept_one(Listener *l) {
         l->back_off_usec = 0;
         peer = address_from_kernel(&storage);
 
-        if (l->options->n_allow_from > 0 &&
-            !prefix_any_contains(l->options->allow_from, l->options->n_allow_from, &peer)) {
+        if (l->options->n_allow_from > 0 && !listener_allows(l, fd, &peer)) {
+                listener_log_refused(l, &peer);
                 (void) close_fd(fd);
                 l->refused++;
                 listener_save_state(l);

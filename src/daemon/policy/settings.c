@@ -98,7 +98,7 @@ static int add_ports(Settings *s, const char *word) {
 static int add_prefix(Settings *s, const char *word) {
         Prefix prefix, *longer;
 
-        if (prefix_parse(word, &prefix) < 0)
+        if (prefix_parse(word, &prefix) < 0 || *prefix.interface)
                 return -EINVAL;
 
         longer = reallocarray(s->prefixes, s->n_prefixes + 1, sizeof(*longer));
@@ -331,11 +331,11 @@ bool settings_allow_address(const Settings *s, const Address *address, bool ipv6
 
         if (!s->allowed_addresses)
                 return true;
-        if (!prefix_any_contains(s->prefixes, s->n_prefixes, address))
+        if (!prefix_any_contains(s->prefixes, s->n_prefixes, address, NULL))
                 return false;
         if (address->sa.sa_family != AF_INET6 || !address_is_any(address) || ipv6_only)
                 return true;
 
         any = address_any(AF_INET);
-        return prefix_any_contains(s->prefixes, s->n_prefixes, &any);
+        return prefix_any_contains(s->prefixes, s->n_prefixes, &any, NULL);
 }
