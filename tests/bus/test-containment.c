@@ -94,6 +94,34 @@ CONTAINMENT_TEST("a taken socket belongs to its client's user") {
         assert_owned(c, fd);
 }
 
+CONTAINMENT_TEST("after a restart, connections belong to their client's user") {
+        Fixture *f = &c->fixture;
+
+        g_clear_pointer(&f->service, test_service_free);
+        test_wait_for(!test_bus_service_owner(f->bus));
+        g_autoptr(Keeper) keeper = keeper_new(f->bus);
+        f->service = keeper_start(keeper, f->bus);
+        g_autofree char *listener = test_listen(c->user, 0, -1, TEST_ACKNOWLEDGE, NULL);
+        _cleanup_close_ int peer = test_connect("::1", test_get_port(c->user, listener));
+        test_accepted_free(test_client_wait_accepted(c->user));
+
+        (void) test_service_kill(f->service);
+        test_process_pending();
+        keeper_hear(keeper);
+        g_clear_pointer(&f->service, test_service_free);
+        f->service = keeper_start(keeper, f->bus);
+
+        /* That of the former process, and a new one. */
+        g_autoptr(TestAccepted) again = test_client_wait_accepted(c->user);
+        test_assert_connected(peer, again->socket);
+        assert_owned(c, again->socket);
+        _cleanup_close_ int next = test_connect("::1", test_get_port(c->user, listener));
+        g_autoptr(TestAccepted) accepted = test_client_wait_accepted(c->user);
+        test_assert_connected(next, accepted->socket);
+        assert_owned(c, accepted->socket);
+        g_clear_pointer(&f->service, test_service_free);
+}
+
 /* ---- Without a guard ---- */
 
 /* Runs in the child that becomes the service: mounts a configuration that requires containment. */
