@@ -128,6 +128,13 @@ static int set_option(int fd, int level, int option, int value) {
         return result(setsockopt(fd, level, option, &value, sizeof(value)));
 }
 
+static uint16_t get_port(int fd) {
+        Any any;
+        socklen_t length = sizeof(any);
+
+        return getsockname(fd, &any.sa, &length) < 0 ? 0 : ntohs(any.in4.sin_port);
+}
+
 static int get_domain(int fd) {
         return test_get_socket_option(fd, SOL_SOCKET, SO_DOMAIN);
 }
@@ -370,6 +377,25 @@ static int choose_port(int fd, uint16_t port) {
         if (r == ENOPROTOOPT)
                 return UNSUPPORTED;
         return r != 0 ? r : result(listen(fd, 16));
+}
+
+static int just_listen(int fd, const Scene *s) {
+        return result(listen(fd, 1));
+}
+
+/* Until the kernel chooses the same port, which is one of about 14000. */
+static int wait_for_own_port(int fd, const Scene *s) {
+        for (unsigned i = 0; i < 2000000; i++) {
+                int r = disconnect(fd);
+
+                if (r == 0)
+                        r = result(listen(fd, 1));
+                if (r != 0)
+                        return r;
+                if (get_port(fd) == s->port)
+                        return 0;
+        }
+        return NO_EFFECT;
 }
 
 static int take_over_own_port(int fd, const Scene *s) {
@@ -739,6 +765,12 @@ static const Attack attacks[] = {
         { NO_EFFECT, TAKEN80, "accept after Close a connection that was deferred",
           .prepare = lock_and_defer, .event = close_listener, .run = serve_deferred },
 
+        /* To keep a port taken, though without peers: the guard has no hook for listen(). */
+        { 0, ACCEPTED4, "keep the port by many calls of listen()",
+          .event = close_listener, .run = wait_for_own_port, .judge = port_is_taken },
+        { 0, TAKEN80, "keep the port by listen() after Close",
+          .event = close_listener, .run = just_listen, .judge = port_is_taken },
+
         /* To send packets to another host. */
         { EPERM, ACCEPTED4, "divert segments by IP_OPTIONS",
           .run = route_by_option4, .judge = packet_was_diverted, .refused = EPERM },
@@ -1060,6 +1092,20 @@ GUARDED_TEST("the attacks fail after a restart") {
 
 GUARDED_TEST("the attacks fail after a crash") {
         run_after(m, crash);
+}
+
+/* Another version of the guard replaces the programs. */
+static void upgrade(Machine *m) {
+        g_autofree char *lines = g_strdup_printf("ExecReload=\nExecReload=+%s " MACHINE_UNIT
+                                                 " tcpserversocket",
+                                                 g_getenv("TEST_OTHER_GUARD"));
+
+        machine_configure_unit(lines);
+        g_free(machine_run("systemctl", "reload", MACHINE_UNIT));
+}
+
+GUARDED_TEST("the attacks fail after an upgrade of the guard") {
+        run_after(m, upgrade);
 }
 
 /* The cgroup of the sockets does not exist any more. */
