@@ -127,7 +127,8 @@ bool run_listen(Run *run) {
         close_lifeline(run);
         must(sd_bus_message_append(m, "i", (int) run->port));
         test_message_append_options(m, "delivery", "s", run->scenario->delivery, "localAddress", "s", "::1",
-                                    "interface", "s", "lo", "name", "s", "faults",
+                                    "interface", "s", "lo", "name", "s", "faults", "persistent", "b",
+                                    run->scenario->asks,
                                     streq(run->scenario->delivery, "socket") ? NULL : "allowFrom", "as",
                                     WORDS("127.0.0.0/8", "::1"),
                                     run->scenario->acknowledge ? "acknowledge"

@@ -13,7 +13,7 @@ typedef struct Scenario {
         bool acknowledge;
         unsigned batch;   /* connections in a packet of the channel; 0: the default */
         bool has_keeper;  /* with a service manager that has an fd store */
-        bool asks;        /* the client is not privileged, so that the service calls polkit */
+        bool asks;        /* the client is not privileged, and its listener persistent */
         unsigned n_peers; /* connections, one after the other */
         /* Receives the connection of the peer, and returns whether it was delivered. */
         bool (*deliver)(Run *run, int peer);

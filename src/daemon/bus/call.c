@@ -68,7 +68,10 @@ int call_queue_init(CallQueue *queue, sd_bus *bus, Manager *manager) {
         TAILQ_INIT(&queue->calls);
         close_replies_init(&queue->close_replies);
         units_init(&queue->units, bus);
-        logout_init(&queue->logout, bus);
+
+        r = logout_init(&queue->logout, bus);
+        if (r < 0)
+                return r;
 
         r = polkit_new(bus, &queue->polkit);
         if (r < 0)

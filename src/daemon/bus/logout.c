@@ -13,6 +13,14 @@
 
 #define LOGIND "org.freedesktop.login1"
 
+/* The new owner of the name of logind, and the end of a user. */
+static const char *const rules[] = {
+        "type='signal',sender='org.freedesktop.DBus',path='/org/freedesktop/DBus',"
+        "interface='org.freedesktop.DBus',member='NameOwnerChanged',arg0='" LOGIND "'",
+        "type='signal',sender='" LOGIND "',path='/org/freedesktop/login1',interface='" LOGIND
+        ".Manager',member='UserRemoved'",
+};
+
 struct LogoutUser {
         uid_t uid;
         bool is_known; /* logind has said so, and not removed the user since */
@@ -32,10 +40,12 @@ static LogoutUser *logout_find(Logout *logout, uid_t uid) {
 }
 
 static void logout_unsubscribe(Logout *logout) {
-        logout->owner_match = sd_bus_slot_unref(logout->owner_match);
+        for (size_t i = 0; i < ELEMENTS(rules); i++)
+                (void) bus_driver_call(logout->bus, NULL, "org.freedesktop.DBus", "RemoveMatch", rules[i],
+                                       NULL, NULL);
         logout->owner_answer = sd_bus_slot_unref(logout->owner_answer);
-        logout->removed_match = sd_bus_slot_unref(logout->removed_match);
         free(TAKE_PTR(logout->logind));
+        logout->is_subscribed = false;
 }
 
 static void user_drop(Logout *logout, LogoutUser *user) {
@@ -53,16 +63,21 @@ static void user_release(LogoutUser *user, Listener *l) {
         listener_save_state(l);
 }
 
-void logout_init(Logout *logout, sd_bus *bus) {
+static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error);
+
+int logout_init(Logout *logout, sd_bus *bus) {
         *logout = (Logout) { .bus = bus };
+        return sd_bus_add_filter(bus, &logout->filter, on_message, logout);
 }
 
 void logout_done(Logout *logout) {
         LogoutUser *user, *next;
         Listener *l;
 
-        logout_unsubscribe(logout);
+        logout->filter = sd_bus_slot_unref(logout->filter);
         logout->answer = sd_bus_slot_unref(logout->answer);
+        logout->owner_answer = sd_bus_slot_unref(logout->owner_answer);
+        free(TAKE_PTR(logout->logind));
 
         HASH_ITER(hh, logout->users, user, next) {
                 /* Their states are left to the next process. */
@@ -241,57 +256,62 @@ static int on_owner(sd_bus_message *answer, void *userdata, sd_bus_error *error)
         return 0;
 }
 
-static int on_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+static void on_owner_changed(Logout *logout, sd_bus_message *m) {
         const char *name, *before, *after;
-        Logout *logout = userdata;
-        LogoutUser *user;
-        int r;
 
-        if (!bus_driver_is_sender(m))
-                return 0;
-
-        r = sd_bus_message_read(m, "sss", &name, &before, &after);
-        if (r < 0)
-                return r;
+        if (!bus_driver_is_sender(m) || sd_bus_message_read(m, "sss", &name, &before, &after) < 0 ||
+            !streq(name, LOGIND))
+                return;
 
         logout_set_logind(logout, after);
         if (*after != '\0')
-                for (user = logout->users; user; user = user->hh.next)
+                for (LogoutUser *user = logout->users; user; user = user->hh.next)
                         user->is_to_ask = true;
         logout_ask(logout);
-        return 0;
 }
 
-static int on_removed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+static void on_removed(Logout *logout, sd_bus_message *m) {
         const char *sender = sd_bus_message_get_sender(m);
-        Logout *logout = userdata;
         LogoutUser *user;
         uint32_t uid;
         Listener *l;
-        int r;
 
         /* Other clients can send such a signal as well. */
-        if (!logout->logind || !sender || !streq(sender, logout->logind))
-                return 0;
-
-        r = sd_bus_message_read_basic(m, 'u', &uid);
-        if (r < 0)
-                return r;
+        if (!logout->logind || !sender || !streq(sender, logout->logind) ||
+            sd_bus_message_read_basic(m, 'u', &uid) < 0)
+                return;
 
         user = logout_find(logout, uid);
         if (!user)
-                return 0;
+                return;
 
         while ((l = TAILQ_FIRST(&user->listeners)))
                 user_close(user, l);
         user_drop(logout, user);
+}
+
+/* A filter, because libsystemd aborts if it is out of memory when it adds a match. */
+static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        Logout *logout = userdata;
+
+        if (!logout->users)
+                return 0;
+
+        if (sd_bus_message_is_signal(m, "org.freedesktop.DBus", "NameOwnerChanged") > 0)
+                on_owner_changed(logout, m);
+        else if (sd_bus_message_is_signal(m, LOGIND ".Manager", "UserRemoved") > 0)
+                on_removed(logout, m);
         return 0;
+}
+
+static void log_not_subscribed(const char *reason) {
+        log_warning("Failed to subscribe to logind, listeners will stay when their users log out: %s",
+                    reason);
 }
 
 static int on_match_added(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         if (sd_bus_message_is_method_error(m, NULL))
-                log_warning("Failed to subscribe to logind, listeners will stay when their users log out: %s",
-                            sd_bus_message_get_error(m)->message);
+                log_not_subscribed(sd_bus_message_get_error(m)->message);
         return 0;
 }
 
@@ -300,23 +320,18 @@ static int on_match_added(sd_bus_message *m, void *userdata, sd_bus_error *error
 static void logout_subscribe(Logout *logout) {
         int r;
 
-        if (logout->owner_match)
+        if (logout->is_subscribed)
                 return;
 
-        r = sd_bus_add_match_async(logout->bus, &logout->owner_match,
-                                   "type='signal',sender='org.freedesktop.DBus',path='/org/freedesktop/DBus',"
-                                   "interface='org.freedesktop.DBus',member='NameOwnerChanged',arg0='" LOGIND
-                                   "'",
-                                   on_owner_changed, on_match_added, logout);
+        logout->is_subscribed = true;
+        r = bus_driver_call(logout->bus, NULL, "org.freedesktop.DBus", "AddMatch", rules[0], on_match_added,
+                            NULL);
         if (r >= 0)
                 r = bus_driver_call(logout->bus, &logout->owner_answer, "org.freedesktop.DBus",
                                     "GetNameOwner", LOGIND, on_owner, logout);
         if (r >= 0)
-                r = sd_bus_add_match_async(logout->bus, &logout->removed_match,
-                                           "type='signal',sender='" LOGIND "',path='/org/freedesktop/login1',"
-                                           "interface='" LOGIND ".Manager',member='UserRemoved'",
-                                           on_removed, on_match_added, logout);
+                r = bus_driver_call(logout->bus, NULL, "org.freedesktop.DBus", "AddMatch", rules[1],
+                                    on_match_added, NULL);
         if (r < 0)
-                log_warning("Failed to subscribe to logind, listeners will stay when their users log out: %s",
-                            strerror(-r));
+                log_not_subscribed(strerror(-r));
 }

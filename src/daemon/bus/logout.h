@@ -25,14 +25,16 @@ typedef struct Logout {
         sd_bus *bus;
         LogoutUser *users; /* with listeners that end when their user logs out; by uid */
 
+        sd_bus_slot *filter;
+        bool is_subscribed;
+        sd_bus_slot *owner_answer;
         char *logind; /* its unique name; NULL: it is not on the bus */
-        sd_bus_slot *owner_match, *owner_answer, *removed_match;
 
         sd_bus_slot *answer; /* not NULL: logind is asked about the user */
         uid_t asked_uid;
 } Logout;
 
-void logout_init(Logout *logout, sd_bus *bus);
+int logout_init(Logout *logout, sd_bus *bus);
 void logout_done(Logout *logout);
 
 /* Call it for each new listener before it is saved, and for each restored one. */
