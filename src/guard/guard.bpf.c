@@ -21,6 +21,7 @@
 #include <linux/bpf.h>
 #include <linux/in.h>
 #include <linux/in6.h>
+#include <linux/tcp.h>
 #include <stdbool.h>
 
 #include <bpf/bpf_helpers.h>
@@ -152,11 +153,19 @@ static int handle_guard_option(struct bpf_sockopt *option) {
         return ALLOW;
 }
 
+static bool is_tls(const struct bpf_sockopt *option) {
+        const char *name = option->optval;
+
+        return (void *) (name + 3) <= option->optval_end && name[0] == 't' && name[1] == 'l' &&
+               name[2] == 's';
+}
+
 /* - Multicast groups: the host joins them and reports them to its networks, even for a TCP socket.
  * - Routes in packets, with which the segments of a connection go to another host first.
  * - Labels of IPv6, of which the host has a limited number.
  * - What decides on the port and the family when listen() has to bind a socket that was disconnected. A
  *   connection could take the port of its closed listener.
+ * - Protocols above TCP other than TLS, such as espintcp, which passes packets on to IPsec of the host.
  */
 static bool is_refused(const struct bpf_sockopt *option) {
         int name = option->optname;
@@ -183,6 +192,9 @@ static bool is_refused(const struct bpf_sockopt *option) {
                 default:
                         return false;
                 }
+
+        case IPPROTO_TCP:
+                return name == TCP_ULP && !is_tls(option);
 
         default:
                 return false;
