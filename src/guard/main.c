@@ -227,9 +227,10 @@ static int find_map(int program, const char *name) {
 }
 
 /* Lets the programs use the marks of an earlier guard of this control group, without which its listeners
- * would receive no connection any more. */
+ * would receive no connection any more. Returns 1 if there is one, and 0 if not. */
 static int take_over_marks(struct guard_bpf *guard, int cgroup) {
         _cleanup_close_ int program = -EBADF, map = -EBADF;
+        int r;
 
         program = find_attached(cgroup, guard->progs.tss_ingress);
         if (program < 0)
@@ -239,7 +240,8 @@ static int take_over_marks(struct guard_bpf *guard, int cgroup) {
         if (map < 0)
                 return map;
 
-        return bpf_map__reuse_fd(guard->maps.marks, map);
+        r = bpf_map__reuse_fd(guard->maps.marks, map);
+        return r < 0 ? r : 1;
 }
 
 /* Replaces the program of an earlier guard in one step, and leaves the programs of others, such as systemd's.
@@ -262,15 +264,6 @@ static int attach(int cgroup, const struct bpf_program *program) {
                                : 0;
 }
 
-/* A part of the programs would be worse than none: without the marks, a listener would be refused its
- * connections. */
-static void detach_all(const struct guard_bpf *guard, int cgroup) {
-        struct bpf_program *program;
-
-        bpf_object__for_each_program(program, guard->obj)(void) bpf_prog_detach2(
-                        bpf_program__fd(program), cgroup, bpf_program__expected_attach_type(program));
-}
-
 static const char *describe_failure(int error) {
         switch (error) {
 
@@ -287,11 +280,41 @@ static const char *describe_failure(int error) {
         }
 }
 
+/* Attaches all programs, or none if there is no earlier guard: without the programs that set the marks, a
+ * listener would be refused its connections. The programs of an earlier guard use the same marks and fit the
+ * new ones. */
+static int attach_all(const struct guard_bpf *guard, int cgroup, bool replace, const char *unit) {
+        struct bpf_program *program, *failed;
+        int r = 0;
+
+        bpf_object__for_each_program(failed, guard->obj) {
+                r = attach(cgroup, failed);
+                if (r < 0)
+                        break;
+        }
+        if (r >= 0)
+                return 0;
+
+        log_error("Failed to attach the BPF program %s to the control group of %s: %s%s",
+                  bpf_program__name(failed), unit, strerror(-r), describe_failure(-r));
+        if (replace)
+                return r;
+
+        bpf_object__for_each_program(program, guard->obj) {
+                if (program == failed)
+                        break;
+                (void) bpf_prog_detach2(bpf_program__fd(program), cgroup,
+                                        bpf_program__expected_attach_type(program));
+        }
+
+        return r;
+}
+
 static int run(const char *unit, const char *user) {
         _cleanup_(guard_bpf__destroyp) struct guard_bpf *guard = NULL;
         _cleanup_close_ int cgroup = -EBADF;
-        struct bpf_program *program;
         uid_t uid = 0;
+        bool replace = false;
         int r;
 
         r = find_user(user, &uid);
@@ -317,6 +340,7 @@ static int run(const char *unit, const char *user) {
                           describe_failure(-r));
                 return r;
         }
+        replace = r > 0;
 
         r = guard_bpf__load(guard);
         if (r < 0) {
@@ -324,17 +348,7 @@ static int run(const char *unit, const char *user) {
                 return r;
         }
 
-        bpf_object__for_each_program(program, guard->obj) {
-                r = attach(cgroup, program);
-                if (r < 0) {
-                        log_error("Failed to attach the BPF program %s to the control group of %s: %s%s",
-                                  bpf_program__name(program), unit, strerror(-r), describe_failure(-r));
-                        detach_all(guard, cgroup);
-                        return r;
-                }
-        }
-
-        return 0;
+        return attach_all(guard, cgroup, replace, unit);
 }
 
 int main(int argc, char *argv[]) {

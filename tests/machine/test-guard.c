@@ -210,6 +210,9 @@ static void assert_options_are_limited(int fd) {
         assert_refused(fd, IPPROTO_IPV6, MCAST_JOIN_GROUP, &request, sizeof(request));
         assert_refused(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
 
+        assert_refused(fd, IPPROTO_TCP, TCP_ULP, "espintcp", strlen("espintcp"));
+        g_assert_true(setsockopt(fd, IPPROTO_TCP, TCP_ULP, "tls", strlen("tls")) >= 0 || errno != EPERM);
+
         assert_ignored(fd, SO_REUSEADDR);
         assert_ignored(fd, SO_REUSEPORT);
 
@@ -255,6 +258,47 @@ MACHINE_TEST("another version replaces the programs, and the listeners continue"
         g_assert_cmpint(run_in_unit(GUARD " " ARGUMENTS), ==, 0);
         held_assert_serves(&other, m->root);
         held_assert_contained(&other, m->root);
+}
+
+/* A program without BPF_F_ALLOW_MULTI prevents that it is replaced, or that another one is attached. It is
+ * the last one that the guard attaches. */
+static void make_last_program_exclusive(void) {
+        g_free(machine_run("sh", "-ec",
+                           "cgroup=" CGROUP " hook=cgroup_setsockopt\n"
+                           "id=$(bpftool cgroup show $cgroup | sed -n 's/ .*tss_setsockopt.*//p')\n"
+                           "mkdir -p /sys/fs/cgroup/keeper\n"
+                           "bpftool cgroup attach /sys/fs/cgroup/keeper $hook id $id\n"
+                           "bpftool cgroup detach $cgroup $hook id $id\n"
+                           "bpftool cgroup attach $cgroup $hook id $id\n"
+                           "rmdir /sys/fs/cgroup/keeper"));
+}
+
+MACHINE_TEST("if a program cannot be replaced, the sockets stay contained") {
+        g_auto(Held) h = held_new(m->root);
+        g_autofree char *command = g_strdup_printf("%s " ARGUMENTS, g_getenv("TEST_OTHER_GUARD"));
+
+        make_last_program_exclusive();
+        g_assert_cmpint(run_in_unit(command), !=, 0);
+        g_assert_cmpuint(machine_count_logged("Failed to attach the BPF program tss_setsockopt"), ==, 1);
+        assert_attached(1);
+        held_assert_serves(&h, m->root);
+        held_assert_contained(&h, m->root);
+}
+
+MACHINE_TEST("if a program cannot be attached, no program is") {
+        test_client_sync_service(m->root);
+        make_last_program_exclusive();
+        g_free(machine_run("sh", "-ec",
+                           "bpftool cgroup show " CGROUP " | while read -r id hook flags name; do\n"
+                           "        case $name in\n"
+                           "        tss_setsockopt*) ;;\n"
+                           "        tss_*) bpftool cgroup detach " CGROUP " $hook id $id ;;\n"
+                           "        esac\n"
+                           "done"));
+        g_assert_cmpint(run_in_unit(GUARD " " ARGUMENTS), !=, 0);
+        g_autofree char *list = list_programs();
+        g_assert_cmpuint(count_lines(list, " tss_"), ==, 1);
+        g_assert_nonnull(strstr(list, " tss_setsockopt"));
 }
 
 MACHINE_TEST("the service recognizes a guard of another version") {
