@@ -38,5 +38,6 @@
 /* A line of the configuration, or a whole file, was ignored. CONFIG_FILE, CONFIG_LINE (0: the file) */
 #define MESSAGE_CONFIGURATION_STR "649bb8f293ec457ab721d16c9e0f172d"
 
-/* The service is not contained: its clients can use their sockets for other connections. */
+/* The service, or a listener, is not contained: its clients can use their sockets for other connections.
+ * LISTENER, PORT, OWNER, OWNER_UID, for a listener or a refused call */
 #define MESSAGE_NOT_CONTAINED_STR "8baa71caa0eb4b43b26c9662fac40e5b"

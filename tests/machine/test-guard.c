@@ -9,11 +9,13 @@
 #include <netinet/tcp.h>
 #include <sys/stat.h>
 
+#include "base/message-ids.h"
 #include "guard/guard.h"
 #include "machine/machine.h"
 
 #define GUARD "/usr/libexec/tcpserversocket-guard"
 #define ARGUMENTS MACHINE_UNIT " tcpserversocket"
+#define NOT_CONTAINED "MESSAGE_ID=" MESSAGE_NOT_CONTAINED_STR
 #define CGROUP "/sys/fs/cgroup/system.slice/" MACHINE_UNIT
 
 static const char *const programs[] = {
@@ -380,6 +382,24 @@ MACHINE_TEST("without control groups of version 2, the service starts without th
         g_assert_false(test_get_bool(m->root, TEST_MANAGER_PATH, "Contained"));
         assert_attached(0);
         g_assert_cmpuint(machine_count_logged("the guard needs cgroup v2"), ==, 1);
+}
+
+/* A restart gives the service another control group, and the former socket has no guard there. */
+MACHINE_TEST("a listener that was created without the guard is reported after a restart") {
+        machine_configure_unit("ExecStartPre=");
+        g_autofree char *listener = test_listen(m->root, 0, -1, NULL);
+        g_assert_false(test_get_bool(m->root, TEST_MANAGER_PATH, "Contained"));
+
+        machine_configure_unit("");
+        g_autofree char *end = machine_journal_end();
+        g_free(machine_run("systemctl", "restart", MACHINE_UNIT));
+        g_assert_true(test_get_bool(m->root, TEST_MANAGER_PATH, "Contained"));
+        g_free(test_listen(m->root, 0, -1, NULL));
+        g_free(machine_run("systemctl", "restart", MACHINE_UNIT));
+        test_assert_served(m->root, listener, "127.0.0.1");
+        g_autofree char *field = g_strdup_printf("LISTENER=%s", listener);
+        test_wait_for(machine_journal_count(end, NOT_CONTAINED, field, NULL) == 2);
+        g_assert_cmpuint(machine_journal_count(end, NOT_CONTAINED, NULL), ==, 2);
 }
 
 /* ---- Failures ---- */

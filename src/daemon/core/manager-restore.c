@@ -3,6 +3,7 @@
 #include "base/descriptors.h"
 #include "base/log.h"
 #include "base/macros.h"
+#include "base/message-ids.h"
 #include "base/socket.h"
 #include "daemon/core/client.h"
 #include "daemon/core/manager-restore.h"
@@ -11,6 +12,7 @@
 #include "daemon/delivery/delivery.h"
 #include "daemon/listener/listener-control.h"
 #include "daemon/listener/listener-save.h"
+#include "daemon/policy/containment.h"
 #include "daemon/policy/options.h"
 #include "daemon/store/store-found.h"
 #include "daemon/store/store.h"
@@ -124,6 +126,19 @@ static int restore(Manager *m, StoreFound *found) {
         }
 }
 
+/* A contained service can have listeners of a former process that was not. */
+static void check_containment(const Manager *m, const Listener *l) {
+        LogFields fields;
+
+        if (!m->contained || l->fd < 0 || containment_covers(l->fd))
+                return;
+
+        fields = listener_log_fields(l);
+        log_event(LOG_WARNING, MESSAGE_NOT_CONTAINED_STR, &fields,
+                  "%s of user %u was created without a guard and is not contained until it is created again",
+                  l->path, (unsigned) l->uid);
+}
+
 int manager_restore(Manager *m, bool same_bus) {
         StoreFound *found;
         Listener *l, *next;
@@ -157,6 +172,7 @@ int manager_restore(Manager *m, bool same_bus) {
         }
 
         HASH_ITER(hh, m->listeners, l, next) {
+                check_containment(m, l);
                 listener_restore_counters(l);
 
                 /* The process died before or while it answered Listen. The port must be free when the client

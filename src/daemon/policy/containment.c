@@ -43,6 +43,14 @@ static const char *probe_family(int family) {
         return NULL;
 }
 
+/* Also true for a guard of another version, which refuses the question. */
+bool containment_covers(int fd) {
+        int version = GUARD_VERSION;
+
+        return setsockopt(fd, GUARD_LEVEL, GUARD_CHECK_VERSION, &version, sizeof(version)) >= 0 ||
+               errno == EPERM;
+}
+
 bool containment_probe(const char **ret_reason) {
         const char *reason;
 

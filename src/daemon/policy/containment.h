@@ -11,3 +11,7 @@
 /* Finds out with sockets of its own, once at the start. Sends nothing to the network, and does not block. If
  * the service is not contained, *ret_reason is a text that says why. */
 bool containment_probe(const char **ret_reason);
+
+/* Whether a socket has a guard. One that was created without a guard never gets one: a restart of the service
+ * gives new sockets another control group. */
+bool containment_covers(int fd);
