@@ -280,6 +280,41 @@ MACHINE_TEST("RequireContainment refuses ports without the guard") {
         g_free(test_listen(m->user, 0, -1, NULL));
 }
 
+/* What a drop-in takes away. */
+MACHINE_TEST("the journal names resources that the unit does not give") {
+        static const struct {
+                const char *unit, *settings, *text;
+        } cases[] = {
+                { "FileDescriptorStoreMax=0", "", "The unit has FileDescriptorStoreMax=0: each restart" },
+                { "FileDescriptorStoreMax=500", "", "The unit has FileDescriptorStoreMax=500: a restart" },
+                { "LimitNOFILE=1024", "",
+                  "The limit of 1024 descriptors is too small for MaxListeners=16384" },
+                { "", "MaxUnacknowledged=14", "MaxUnacknowledged=14 is small: programs of 8 users" },
+        };
+        g_autofree char *end = machine_journal_end(), *path = NULL, *limits = NULL;
+        unsigned limit;
+
+        /* The unit as it is, although the machine may not be allowed to raise the limit of descriptors. */
+        test_client_sync_service(m->user);
+        path = g_strdup_printf("/proc/%d/limits", (int) machine_service_pid());
+        limits = test_read_file(path);
+        g_assert_cmpint(sscanf(strstr(limits, "Max open files"), "Max open files %u", &limit), ==, 1);
+        machine_stop_service();
+        g_assert_cmpuint(machine_journal_count(end, "PRIORITY=4", NULL), ==, limit < 131072);
+
+        for (size_t i = 0; i < ELEMENTS(cases); i++) {
+                /* On dbus-broker it has no meaning. */
+                if (*cases[i].settings && !streq(g_getenv("TEST_BUS"), "daemon"))
+                        continue;
+
+                machine_configure_unit(cases[i].unit);
+                machine_configure(cases[i].settings);
+                test_client_sync_service(m->user);
+                test_wait_for(machine_count_logged(cases[i].text) == 1);
+                machine_stop_service();
+        }
+}
+
 /* The last of eight is root's, and the two before it are for users that have none. */
 MACHINE_TEST("MaxListeners leaves listeners for other users and for root") {
         g_autoptr(TestClient) web = machine_client_new(m, MACHINE_WEB_USER);

@@ -12,6 +12,7 @@
 #include "daemon/bus/listener-bus.h"
 #include "daemon/bus/log-control.h"
 #include "daemon/bus/manager-bus.h"
+#include "daemon/bus/resources.h"
 #include "daemon/bus/restore.h"
 #include "daemon/bus/service.h"
 #include "daemon/core/client.h"
@@ -182,6 +183,10 @@ static int on_name_requested(sd_bus_message *m, void *userdata, sd_bus_error *er
 
         s->manager->has_name = true;
         manager_restore_owners(s->manager);
+
+        if (!s->extend_timer)
+                resources_check(s->bus, &s->manager->limits, s->manager->store,
+                                !s->manager->traffic.budget.is_unlimited);
 
         log_debug("Ready as " BUS_NAME);
         (void) sd_notify(false, "READY=1");

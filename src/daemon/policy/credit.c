@@ -24,9 +24,12 @@ void budget_done(Budget *budget) {
         assert(budget->users->used[budget->common] == 0);
 }
 
-/* With the default of 56, 32 users have one descriptor each, and 24 are common. */
+uint32_t budget_count_reserved(uint32_t limit) {
+        return limit - (uint32_t) ((uint64_t) limit * 3 / 7);
+}
+
 static uint32_t budget_get_reserved(const Budget *budget) {
-        return budget->limit - (uint32_t) ((uint64_t) budget->limit * 3 / 7);
+        return budget_count_reserved(budget->limit);
 }
 
 static uint32_t credit_get_reserved_room(const Credit *credit) {

@@ -56,6 +56,10 @@ struct Credit {
 /* The slots are those of the two parts. */
 void budget_init(Budget *budget, Users *users, UserSlot reserved, UserSlot common, uint32_t limit);
 
+/* The reserved part of a limit. With the default of 56, 32 users have one descriptor each, and 24 are common.
+ */
+uint32_t budget_count_reserved(uint32_t limit);
+
 /* Requires that credit_done() was called for all its credits. */
 void budget_done(Budget *budget);
 

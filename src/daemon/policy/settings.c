@@ -267,7 +267,7 @@ int settings_new(Settings **ret) {
                 .limits.channels = 512,
                 .limits.channels_per_user = 64,
                 .limits.pending_requests_per_user = 64,
-                .limits.unacknowledged = 56,
+                .limits.unacknowledged = UNACKNOWLEDGED_DEFAULT,
                 .limits.unacknowledged_per_client = 20,
                 .idle_timeout_usec = IDLE_TIMEOUT_USEC,
                 .allow_socket_delivery = true,

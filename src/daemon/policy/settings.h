@@ -12,6 +12,8 @@
 
 typedef struct Address Address;
 
+#define UNACKNOWLEDGED_DEFAULT 56
+
 typedef struct Limits {
         uint32_t listeners; /* in all */
         uint32_t listeners_per_user;
