@@ -402,6 +402,26 @@ MACHINE_TEST("a listener that was created without the guard is reported after a 
         g_assert_cmpuint(machine_journal_count(end, NOT_CONTAINED, NULL), ==, 2);
 }
 
+/* The user of a persistent listener can be away. */
+MACHINE_TEST("with RequireContainment, such listeners are closed, except root's") {
+        machine_configure_unit("ExecStartPre=");
+        TestClient *away = test_client_new(m->bus, machine_uid(MACHINE_USER));
+        g_autofree char *persistent = test_listen(away, 0, -1, TEST_PERSISTENT, NULL),
+                        *listener = test_listen(m->user, 0, -1, NULL),
+                        *trusted = test_listen(m->root, 0, -1, NULL);
+        uint16_t port = test_get_port(away, persistent);
+        test_client_free(away);
+
+        machine_configure_unit("");
+        machine_reconfigure("RequireContainment=yes");
+        test_wait_for(test_get_bool(m->root, TEST_MANAGER_PATH, "RequireContainment"));
+        g_free(machine_run("systemctl", "restart", MACHINE_UNIT));
+        test_client_expect_closed(m->user, listener, "error");
+        g_assert_cmpint(test_connect_fails("127.0.0.1", port), ==, ECONNREFUSED);
+        test_assert_served(m->root, trusted, "127.0.0.1");
+        g_free(test_listen(m->user, 0, -1, NULL));
+}
+
 /* ---- Failures ---- */
 
 /* The guard runs in the control group of this test. It must fail and say this, in one line. */

@@ -126,17 +126,36 @@ static int restore(Manager *m, StoreFound *found) {
         }
 }
 
-/* A contained service can have listeners of a former process that was not. */
-static void check_containment(const Manager *m, const Listener *l) {
+/* A contained service can have listeners of a former process that was not. They never get a guard. If the
+ * configuration requires one, they are therefore closed, except root's. */
+static void check_containment(const Manager *m, Listener *l) {
         LogFields fields;
 
-        if (!m->contained || l->fd < 0 || containment_covers(l->fd))
+        if (l->fd < 0 || containment_covers(l->fd))
+                return;
+
+        l->not_contained = m->settings->require_containment && l->uid != 0;
+        if (l->not_contained || !m->contained)
                 return;
 
         fields = listener_log_fields(l);
         log_event(LOG_WARNING, MESSAGE_NOT_CONTAINED_STR, &fields,
                   "%s of user %u was created without a guard and is not contained until it is created again",
                   l->path, (unsigned) l->uid);
+}
+
+/* Closes an open listener that has lost its network interface, or has no guard. Returns false if it stays. */
+static bool close_deprived(Listener *l) {
+        if (l->interface_gone) {
+                listener_lose_interface(l);
+                return true;
+        }
+        if (!l->not_contained)
+                return false;
+
+        listener_error(l, MESSAGE_NOT_CONTAINED_STR, NULL, 0, ERROR_NOT_CONTAINED);
+        listener_close(l, LISTENER_END_ERROR);
+        return true;
 }
 
 int manager_restore(Manager *m, bool same_bus) {
@@ -182,9 +201,7 @@ int manager_restore(Manager *m, bool same_bus) {
                 else if (!l->owner) {
                         if (!l->options->persistent || l->state != LISTENER_OPEN)
                                 listener_end_with_owner(l);
-                        else if (l->interface_gone)
-                                listener_lose_interface(l);
-                        else
+                        else if (!close_deprived(l))
                                 listener_set_owner(l, NULL);
                 }
         }
@@ -209,9 +226,7 @@ void manager_restore_owners(Manager *m) {
                                 listener_close(l, LISTENER_END_ERROR);
                         else if (l->state == LISTENER_CLOSING)
                                 listener_resume_closing(l);
-                        else if (l->interface_gone)
-                                listener_lose_interface(l);
-                        else
+                        else if (!close_deprived(l))
                                 listener_set_owner(l, client->outbox);
                 }
         }

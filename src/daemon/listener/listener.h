@@ -108,6 +108,7 @@ struct Listener {
         Address address; /* as bound */
         InterfaceUse interface;
         bool interface_gone; /* while no process was watching */
+        bool not_contained;  /* its socket has no guard, though the configuration requires one */
         uint32_t backlog;
 
         Client *owner;          /* NULL: a persistent listener without an owner. Used by the manager only */
