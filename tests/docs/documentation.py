@@ -20,6 +20,7 @@ TEXTS = ['README.md', 'INSTALL.md', 'HACKING.md', 'NEWS.md', 'SECURITY.md', 'tes
 
 NAMES = 'src/base/names.h'
 SETTINGS = 'src/daemon/policy/settings.c'
+SETTINGS_HEADER = 'src/daemon/policy/settings.h'
 DAEMON_HELP = 'tcpserversocketd --help'
 TOOL_HELP = 'tcpserversocketctl --help'
 
@@ -216,8 +217,9 @@ def settings(sources):
                 differ('setting, in tcpserversocketd.conf,', program, set(re.findall(r'^#(\w+)=', example, re.M))))
 
     # Ranges and defaults of the limits.
-    macros = dict(sources.find(SETTINGS, r'^#define (\w+) (\d+)$'))
-    defaults = dict(sources.find(SETTINGS, r'\.(\w+) = (\d+),'))
+    macros = dict(sources.find(SETTINGS, r'^#define (\w+) (\d+)$') |
+                  sources.find(SETTINGS_HEADER, r'^#define (\w+) (\d+)$'))
+    defaults = {field: macros.get(value, value) for field, value in sources.find(SETTINGS, r'\.(\w+) = (\w+),')}
     for name, field, low, high in sources.find(
             SETTINGS, r'\{ "(\w+)", read_number, offsetof\(Settings, limits\.(\w+)\), (\w+),\s+(\w+) \}'):
         text = sources.page(CONFIGURATION_PAGE).part('# SETTINGS').partition(f'*{name}=*')[2].partition('\n*')[0]
