@@ -139,6 +139,38 @@ static int get_domain(int fd) {
         return test_get_socket_option(fd, SOL_SOCKET, SO_DOMAIN);
 }
 
+/* setsockopt() as a system call of 32 bits, for which the kernel does not run BPF programs. */
+static int set_option32(int fd, int level, int option, const void *value, size_t size) {
+#ifdef __x86_64__
+        void *low = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+        long r = 366; /* setsockopt */
+        int status;
+
+        if (low == MAP_FAILED)
+                return errno;
+
+        /* A kernel without these system calls ends the process. */
+        pid_t probe = fork();
+        if (probe == 0) {
+                long getpid_number = 20;
+
+                __asm__ volatile("int $0x80" : "+a"(getpid_number) : : "memory", "r8", "r9", "r10", "r11");
+                _exit(getpid_number == getpid() ? 0 : 1);
+        }
+        if (probe < 0 || waitpid(probe, &status, 0) < 0 || status != 0)
+                return UNSUPPORTED;
+
+        memcpy(low, value, size);
+        __asm__ volatile("int $0x80"
+                         : "+a"(r)
+                         : "b"((long) fd), "c"((long) level), "d"((long) option), "S"(low), "D"(size)
+                         : "memory", "r8", "r9", "r10", "r11");
+        return (int) -r;
+#else
+        return UNSUPPORTED;
+#endif
+}
+
 static const char *loopback(int fd) {
         return get_domain(fd) == AF_INET ? "127.0.0.1" : "::1";
 }
@@ -461,6 +493,12 @@ static int clear_reuse_by_uring(int fd, const Scene *s) {
         return r == EINVAL || r == EOPNOTSUPP ? UNSUPPORTED : r;
 }
 
+static int clear_reuse_by_32bit(int fd, const Scene *s) {
+        int zero = 0;
+
+        return set_option32(fd, SOL_SOCKET, SO_REUSEADDR, &zero, sizeof(zero));
+}
+
 /* A connection that is accepted later inherits the option. It stays open. */
 static int clear_reuse_and_accept(int fd, const Scene *s) {
         int r = clear_reuse(fd, s), client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -591,13 +629,25 @@ static int join_group6(int fd, const Scene *s) {
         return result(setsockopt(fd, IPPROTO_IPV6, MCAST_JOIN_GROUP, &request, sizeof(request)));
 }
 
-static int join_source4(int fd, const Scene *s) {
+static struct ip_mreq_source make_source4(void) {
         struct ip_mreq_source request = {};
 
         (void) inet_pton(AF_INET, "232.1.2.3", &request.imr_multiaddr);
         (void) inet_pton(AF_INET, "127.0.0.1", &request.imr_interface);
         (void) inet_pton(AF_INET, "127.0.0.2", &request.imr_sourceaddr);
+        return request;
+}
+
+static int join_source4(int fd, const Scene *s) {
+        struct ip_mreq_source request = make_source4();
+
         return result(setsockopt(fd, IPPROTO_IP, IP_ADD_SOURCE_MEMBERSHIP, &request, sizeof(request)));
+}
+
+static int join_source4_by_32bit(int fd, const Scene *s) {
+        struct ip_mreq_source request = make_source4();
+
+        return set_option32(fd, IPPROTO_IP, IP_ADD_SOURCE_MEMBERSHIP, &request, sizeof(request));
 }
 
 /* One of the 4096 that the host has. */
@@ -770,6 +820,12 @@ static const Attack attacks[] = {
           .event = close_listener, .run = wait_for_own_port, .judge = port_is_taken },
         { 0, TAKEN80, "keep the port by listen() after Close",
           .event = close_listener, .run = just_listen, .judge = port_is_taken },
+
+        /* By system calls of 32 bits: the kernel runs no program for setsockopt(). */
+        { 0, ACCEPTED4, "keep the port with a connection, by a call of 32 bits",
+          .prepare = clear_reuse_by_32bit, .event = close_listener, .judge = port_is_taken },
+        { 0, TAKEN4, "join an IPv4 group for one source, by a call of 32 bits",
+          .run = join_source4_by_32bit },
 
         /* To send packets to another host. */
         { EPERM, ACCEPTED4, "divert segments by IP_OPTIONS",
