@@ -400,22 +400,26 @@ TEST("limits the messages of a user") {
         assert_lines(f, "<4>alice again\n");
 }
 
-TEST("messages of an audit have a rate limit of their own") {
-        LogFields alice = { .has_owner_uid = true, .owner_uid = 1000 }, audit = alice;
+TEST("each kind of messages has a rate limit of its own") {
+        LogFields alice = { .has_owner_uid = true, .owner_uid = 1000 }, audit = alice, privileged = alice;
 
-        audit.is_audit = true;
+        audit.kind = LOG_KIND_LISTENER;
+        privileged.kind = LOG_KIND_PRIVILEGED;
         for (unsigned i = 0; i < 2 * RATE_LIMIT_BURST; i++)
                 log_event(LOG_NOTICE, NULL, &alice, "refused");
         for (unsigned i = 0; i < 2 * RATE_LIMIT_BURST; i++)
                 log_event(LOG_NOTICE, NULL, &audit, "granted");
+        for (unsigned i = 0; i < 2 * RATE_LIMIT_BURST; i++)
+                log_event(LOG_NOTICE, NULL, &privileged, "privileged");
         g_autofree char *lines = take_lines(f);
         g_assert_cmpint(count_lines(lines, "<5>refused"), ==, RATE_LIMIT_BURST);
         g_assert_cmpint(count_lines(lines, "<5>granted"), ==, RATE_LIMIT_BURST);
+        g_assert_cmpint(count_lines(lines, "<5>privileged"), ==, RATE_LIMIT_BURST);
 
         log_close();
         g_free(lines);
         lines = take_lines(f);
-        g_assert_cmpint(count_lines(lines, "<5>Suppressed 30 messages about user 1000"), ==, 2);
+        g_assert_cmpint(count_lines(lines, "<5>Suppressed 30 messages about user 1000"), ==, 3);
 }
 
 #define START_USEC UINT64_C(1000000)

@@ -20,7 +20,7 @@ static struct {
         bool journal_is_default;
         Journal journal;
         unsigned n_lost; /* messages, since the journal's queue was full */
-        RateLimit limit, audit_limit;
+        RateLimit limits[_LOG_KIND_MAX];
 } logger = {
         .identifier = "tcpserversocketd",
         .level = LOG_INFO,
@@ -237,7 +237,7 @@ static void write_message(const Message *m, const char *text) {
         }
 }
 
-static void log_suppressed(RateLimit *limit, uint64_t now) {
+static void log_suppressed_of(RateLimit *limit, uint64_t now) {
         RateLimitReport report;
         char text[128];
 
@@ -257,6 +257,11 @@ static void log_suppressed(RateLimit *limit, uint64_t now) {
         }
 }
 
+static void log_suppressed(uint64_t now) {
+        for (size_t i = 0; i < ELEMENTS(logger.limits); i++)
+                log_suppressed_of(logger.limits + i, now);
+}
+
 void log_open(const char *identifier) {
         logger.identifier = identifier;
         logger.journal_is_default = journal_has_stream(STDERR_FILENO);
@@ -273,8 +278,7 @@ void log_open_journal(const char *socket_path) {
 void log_close(void) {
         int saved = errno;
 
-        log_suppressed(&logger.limit, UINT64_MAX);
-        log_suppressed(&logger.audit_limit, UINT64_MAX);
+        log_suppressed(UINT64_MAX);
         journal_close(&logger.journal);
         logger.journal_is_default = false;
         errno = saved;
@@ -286,7 +290,7 @@ static bool message_is_admitted(const Message *m, uint64_t now) {
         if (!f || !f->has_owner_uid || m->level >= LOG_DEBUG)
                 return true;
 
-        return rate_limit_admit(f->is_audit ? &logger.audit_limit : &logger.limit, f->owner_uid, now);
+        return rate_limit_admit(logger.limits + f->kind, f->owner_uid, now);
 }
 
 static _printf_(2, 0) void log_messagev(const Message *m, const char *format, va_list arguments) {
@@ -298,8 +302,7 @@ static _printf_(2, 0) void log_messagev(const Message *m, const char *format, va
                 return;
 
         now = clock_get_usec();
-        log_suppressed(&logger.limit, now);
-        log_suppressed(&logger.audit_limit, now);
+        log_suppressed(now);
 
         if (message_is_admitted(m, now)) {
                 errno = saved; /* for %m */

@@ -10,8 +10,8 @@
  * Messages with an owner's uid are rate-limited for each user (base/rate-limit.h), so that a client cannot
  * flood the log. When the user's window ends, one line says how many were suppressed. Messages that a client
  * can cause need the uid in their fields; messages about the service itself must not have it. Debug messages
- * are not limited. Messages of an audit have a limit of their own, so that a user cannot suppress them by
- * errors and refusals.
+ * are not limited. Each kind of messages has a limit of its own, so that a user cannot suppress important
+ * messages by others.
  */
 
 #include <stdbool.h>
@@ -28,6 +28,13 @@ typedef enum LogTarget {
 } LogTarget;
 
 /* Fields of a journal entry. NULL or 0: the entry does not have the field. */
+typedef enum LogKind {
+        LOG_KIND_OTHER,      /* errors and refusals, which a user can cause at any rate */
+        LOG_KIND_LISTENER,   /* what happens to listeners, without an authorization of an administrator */
+        LOG_KIND_PRIVILEGED, /* privileged ports, and what other users do to a listener */
+        _LOG_KIND_MAX,
+} LogKind;
+
 typedef struct LogFields {
         const char *listener; /* LISTENER: its path */
         const char *owner;    /* OWNER: a client's name on the bus */
@@ -50,7 +57,7 @@ typedef struct LogFields {
         const char *config_file; /* CONFIG_FILE */
         unsigned config_line;    /* CONFIG_LINE, only with a file; 0: the whole file */
         int error;               /* ERRNO: a positive errno */
-        bool is_audit;           /* has a rate limit of its own; not a field */
+        LogKind kind;            /* selects the rate limit; not a field */
 } LogFields;
 
 /* Opens the journal, and uses it for LOG_TARGET_AUTO if stderr is a stream to it. Before this call, messages

@@ -170,6 +170,23 @@ MACHINE_TEST("refusals do not suppress the messages about listeners") {
         assert_field(end, ID(LISTENER_GRANTED), "OWNER_UID", uid + strlen("OWNER_UID="));
 }
 
+MACHINE_TEST("persistent listeners do not suppress the messages about privileged ones") {
+        g_autofree char *end = NULL, *listener = NULL, *uid = uid_field(MACHINE_USER);
+
+        machine_set_rule("polkit.addRule(function(action, subject) { return polkit.Result.YES; });");
+        end = machine_journal_end();
+        for (unsigned i = 0; i < 60; i++) {
+                g_autofree char *persistent = test_listen(m->user, 0, -1, TEST_PERSISTENT, NULL);
+
+                test_listener_call(m->user, persistent, "Close");
+        }
+        listener = test_listen(m->user, 80, -1, NULL);
+        test_wait_for(machine_journal_count(end, ID(LISTENER_GRANTED), "PORT=80", uid, NULL) == 1);
+        test_listener_call(m->root, listener, "Close");
+        test_wait_for(machine_journal_count(end, ID(LISTENER_CLOSED), "PORT=80", uid, NULL) == 1);
+        g_assert_cmpuint(machine_journal_count(end, ID(LISTENER_GRANTED), uid, NULL), ==, 31);
+}
+
 MACHINE_TEST("messages have explanations") {
         static const char *const english[] = { "Subject: A request for a port was denied",
                                                "Defined-By: tcpserversocket", "asked for port 443",

@@ -54,7 +54,7 @@ static void log_closed(const Call *call, const Listener *l) {
         fields.caller_uid = caller->uid;
         fields.caller_pid = caller->pid;
         fields.action = call->authorized ? call->need.question.action : NULL;
-        fields.is_audit = true;
+        fields.kind = caller->uid == l->uid ? LOG_KIND_LISTENER : LOG_KIND_PRIVILEGED;
         log_event(LOG_NOTICE, MESSAGE_LISTENER_CLOSED_STR, &fields,
                   "User %u (PID %u) closed %s of user %u, port %u on %s", (unsigned) caller->uid, caller->pid,
                   l->path, (unsigned) l->uid, fields.port, address);

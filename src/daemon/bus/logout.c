@@ -147,7 +147,7 @@ static void log_logout(const Listener *l) {
         char address[ADDRESS_STRING_MAX];
         LogFields fields = listener_log_all_fields(l, address);
 
-        fields.is_audit = true;
+        fields.kind = LOG_KIND_LISTENER;
         log_event(LOG_NOTICE, MESSAGE_LISTENER_CLOSED_STR, &fields,
                   "Closing %s of user %u, port %u on %s: the user has logged out", l->path, (unsigned) l->uid,
                   fields.port, address);

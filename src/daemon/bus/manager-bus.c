@@ -143,7 +143,7 @@ static void log_granted(const Call *call, const Listener *l) {
         fields.owner = call->client->name;
         fields.owner_unit = call->client->unit;
         fields.action = call->authorized ? call->need.question.action : NULL;
-        fields.is_audit = true;
+        fields.kind = port_is_privileged(fields.port) ? LOG_KIND_PRIVILEGED : LOG_KIND_LISTENER;
         log_event(LOG_NOTICE, MESSAGE_LISTENER_GRANTED_STR, &fields,
                   "Granted user %u port %u on %s (delivery \"%s\"%s)", (unsigned) l->uid, fields.port,
                   address, fields.delivery, fields.persistent ? ", persistent" : "");
