@@ -70,17 +70,29 @@ TEST_ALONE("a process has a command") {
         Process p = {};
 
         g_assert_cmpint(prctl(PR_GET_NAME, name), ==, 0);
-        g_assert_cmpint(process_query(getpid(), &p), ==, 0);
+        g_assert_cmpint(process_query(getpid(), getuid(), &p), ==, 0);
         g_assert_cmpstr(p.command, ==, name);
         g_assert_nonnull(strstr(p.command_line, "test-process"));
         process_done(&p);
 
         /* The longest, and one with a line break. */
         g_assert_cmpint(prctl(PR_SET_NAME, "123456789012\n45"), ==, 0);
-        g_assert_cmpint(process_query(getpid(), &p), ==, 0);
+        g_assert_cmpint(process_query(getpid(), getuid(), &p), ==, 0);
         g_assert_cmpstr(p.command, ==, "123456789012\n45");
         process_done(&p);
         g_assert_cmpint(prctl(PR_SET_NAME, name), ==, 0);
+}
+
+TEST_ALONE("a process of another user, which has got the ID of one that has ended, is not described") {
+        _cleanup_(process_done) Process p = {}, same = {};
+
+        g_assert_cmpint(process_query(getpid(), getuid() + 1, &p), ==, 0);
+        g_assert_null(p.command);
+        g_assert_null(p.command_line);
+        g_assert_null(p.unit);
+        g_assert_null(p.application);
+        g_assert_cmpint(process_query(getpid(), (uid_t) -1, &same), ==, 0);
+        g_assert_nonnull(same.command);
 }
 
 TEST_ALONE("a process that has ended has no command") {
@@ -90,7 +102,7 @@ TEST_ALONE("a process that has ended has no command") {
         if (pid == 0)
                 _exit(0);
         g_assert_cmpint(waitpid(pid, NULL, 0), ==, pid);
-        g_assert_cmpint(process_query(pid, &p), ==, 0);
+        g_assert_cmpint(process_query(pid, getuid(), &p), ==, 0);
         g_assert_null(p.command);
         g_assert_null(p.command_line);
         g_assert_null(p.unit);

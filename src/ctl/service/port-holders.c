@@ -261,7 +261,7 @@ char *port_holders_format(const PortHolders *holders) {
         for (size_t i = 0; i < holders->n; i++) {
                 _cleanup_(process_done) Process p = {};
 
-                (void) process_query(holders->pids[i], &p);
+                (void) process_query(holders->pids[i], (uid_t) -1, &p);
                 (void) fprintf(f, "%s%s (PID %i)", i > 0 ? ", " : "", p.command ?: "?",
                                (int) holders->pids[i]);
         }

@@ -39,6 +39,18 @@ static int read_command(pid_t pid, char **ret) {
         return *ret ? 0 : -ENOMEM;
 }
 
+/* As one of its real, effective and saved user. */
+static bool runs_as(pid_t pid, uid_t uid) {
+        char text[COMMAND_LINE_SIZE + 1];
+        unsigned real, effective, saved;
+        const char *line;
+
+        text[read_file(pid, "status", text, sizeof(text) - 1)] = '\0';
+        line = strstr(text, "\nUid:");
+        return line && sscanf(line, "\nUid: %u %u %u", &real, &effective, &saved) == 3 &&
+               (uid == real || uid == effective || uid == saved);
+}
+
 /* Returns the argument after "--", without its directory, or NULL. */
 static const char *find_server(const char *arguments, size_t size) {
         static const char separator[] = "\0--";
@@ -156,9 +168,12 @@ int process_parse_application(const char *unit, char **ret) {
         return 0;
 }
 
-int process_query(pid_t pid, Process *ret) {
+int process_query(pid_t pid, uid_t uid, Process *ret) {
         _cleanup_(process_done) Process p = {};
         int r;
+
+        if (uid != 0 && uid != (uid_t) -1 && !runs_as(pid, uid))
+                return 0;
 
         r = read_command(pid, &p.command);
         if (r >= 0)

@@ -16,8 +16,10 @@ typedef struct Process {
         char *application;  /* the name that Flatpak, Snap or the desktop has put into the name of the unit */
 } Process;
 
-/* Returns 0, or -ENOMEM. */
-int process_query(pid_t pid, Process *ret);
+/* All members remain NULL if the process does not run as that user: it has then got the ID of a process of
+ * the user that has ended. A process of root may have become another user; (uid_t) -1: of any user. Returns
+ * 0, or -ENOMEM. */
+int process_query(pid_t pid, uid_t uid, Process *ret);
 void process_done(Process *p);
 
 /* Parses the name of a unit: "app-flatpak-org.example.Maps-4711.scope", "snap.maps.maps-UUID.scope". Returns

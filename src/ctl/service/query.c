@@ -194,7 +194,7 @@ int query_owner(Context *c, Listener *l) {
                         return -ENOMEM;
         }
 
-        return l->pid > 0 ? process_query((pid_t) l->pid, &l->process) : 0;
+        return l->pid > 0 ? process_query((pid_t) l->pid, l->owner_uid, &l->process) : 0;
 }
 
 static int find_name(Context *c, const char *name, char **ret) {
