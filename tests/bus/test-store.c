@@ -134,6 +134,8 @@ TEST_HERE("after a restart, a listener does not pass to another interface") {
 
         test_network_ip(ADD_VPN);
         g_autofree char *listener = test_listen(f->client, 0, -1, "interface", "s", "vpn0", NULL);
+        /* A service that is killed while it answers Listen closes the listener. */
+        test_client_sync_service(f->client);
         stop(f);
         test_network_ip("link del vpn0");
         test_network_ip(ADD_VPN);

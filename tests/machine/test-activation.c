@@ -13,7 +13,7 @@ MACHINE_TEST("busctl starts the service") {
         test_assert_text(machine_run("busctl", "call", MANAGER, "Listen", "ia{sv}i", "0", "1", "name", "s",
                                      "script", "--", "-1", NULL),
                          "o \"/org/example/TCPServerSocket/listener/1\"");
-        g_assert_true(machine_unit_is("active"));
+        test_wait_for(machine_unit_is("active"));
         test_assert_text(machine_get_unit("Type"), "notify");
 }
 
@@ -24,7 +24,7 @@ MACHINE_TEST("gdbus starts the service") {
                                      "org.example.TCPServerSocket.Listen", "0", "{'persistent': <true>}",
                                      "--", "-1", NULL),
                          "(objectpath '/org/example/TCPServerSocket/listener/1',)");
-        g_assert_true(machine_unit_is("active"));
+        test_wait_for(machine_unit_is("active"));
 }
 
 MACHINE_TEST("an ordinary user starts the service") {
@@ -34,7 +34,7 @@ MACHINE_TEST("an ordinary user starts the service") {
                                                  "Version", NULL);
         g_assert_cmpint(status, ==, 0);
         g_assert_true(g_str_has_prefix(output, "s \""));
-        g_assert_true(machine_unit_is("active"));
+        test_wait_for(machine_unit_is("active"));
 }
 
 /* The unit counts as started when the name exists. */
