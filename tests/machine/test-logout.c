@@ -118,6 +118,19 @@ MACHINE_TEST("a logout that the service misses is noticed when it starts again")
         assert_gone(m);
 }
 
+MACHINE_TEST("a listener of a system service that is older than logind stays") {
+        if (!machine_require_logind())
+                return;
+        g_autofree char *listener = test_listen(m->user, 0, -1, TEST_PERSISTENT, NULL);
+
+        test_client_sync_service(m->user);
+        g_free(machine_run("systemctl", "restart", MACHINE_UNIT));
+        machine_start_logind();
+        assert_stays(m, listener);
+        g_free(machine_run("systemctl", "restart", MACHINE_UNIT));
+        assert_stays(m, listener);
+}
+
 MACHINE_TEST("a logout is noticed after restarts of the service and of logind") {
         if (!machine_require_logind())
                 return;

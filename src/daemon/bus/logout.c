@@ -172,8 +172,10 @@ static void user_set_known(LogoutUser *user, bool known) {
                         user_close(user, l);
                 else if (l->logout == LISTENER_LOGOUT_ASKED && !known)
                         user_release(user, l);
-                else if (l->logout == LISTENER_LOGOUT_ASKED)
+                else if (l->logout == LISTENER_LOGOUT_ASKED) {
                         l->logout = LISTENER_LOGOUT_ENDS;
+                        listener_save_state(l);
+                }
         }
 }
 

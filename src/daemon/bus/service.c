@@ -204,7 +204,7 @@ static int service_request_name(Service *s) {
 
 static void service_restore_logouts(Service *s) {
         for (Listener *l = s->manager->listeners; l; l = l->hh.next)
-                if (l->logout == LISTENER_LOGOUT_ENDS && l->state == LISTENER_OPEN)
+                if (l->logout != LISTENER_LOGOUT_STAYS && l->state == LISTENER_OPEN)
                         logout_add(&s->calls.logout, l);
 }
 

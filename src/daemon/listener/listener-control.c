@@ -323,7 +323,9 @@ int listener_restore(sd_event *event,
                                                                : LISTENER_END_ERROR;
         }
         l->lifeline.is_sent = found->state.flags & STATE_LIFELINE_SENT;
-        l->logout = found->state.flags & STATE_ENDS_AT_LOGOUT ? LISTENER_LOGOUT_ENDS : LISTENER_LOGOUT_STAYS;
+        if (found->state.flags & STATE_ENDS_AT_LOGOUT)
+                l->logout = found->state.flags & STATE_LOGOUT_UNKNOWN ? LISTENER_LOGOUT_TO_ASK
+                                                                      : LISTENER_LOGOUT_ENDS;
         l->accepted = found->state.accepted;
         l->delivered = found->state.delivered;
         l->refused = found->state.refused;

@@ -47,7 +47,10 @@ void listener_save_state(Listener *l) {
                          (l->delivery->holder == DELIVERY_HOLDER_OWNER ? STATE_OWNERS : 0) |
                          (l->state == LISTENER_UNANNOUNCED ? STATE_UNANNOUNCED : 0) |
                          (l->lifeline.is_sent ? STATE_LIFELINE_SENT : 0) |
-                         (l->logout != LISTENER_LOGOUT_STAYS ? STATE_ENDS_AT_LOGOUT : 0);
+                         (l->logout != LISTENER_LOGOUT_STAYS ? STATE_ENDS_AT_LOGOUT : 0) |
+                         (l->logout == LISTENER_LOGOUT_TO_ASK || l->logout == LISTENER_LOGOUT_ASKED
+                                          ? STATE_LOGOUT_UNKNOWN
+                                          : 0);
         l->slot->end = l->state == LISTENER_CLOSING ? (uint32_t) l->end + 1 : 0;
 }
 

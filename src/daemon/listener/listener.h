@@ -59,7 +59,8 @@ typedef enum ListenerState {
 } ListenerState;
 
 /* What happens to a persistent listener when its user logs out; see daemon/bus/logout.h. Until logind has
- * said whether it knew the user when the listener was created, the listener counts as one that ends. */
+ * said whether it knows the user, also across restarts of the service, a logout ends the listener, but an
+ * unknown user does not. */
 typedef enum ListenerLogout {
         LISTENER_LOGOUT_STAYS,
         LISTENER_LOGOUT_TO_ASK,

@@ -47,6 +47,8 @@ typedef struct StateHeader {
 #define STATE_OWNERS (UINT32_C(1) << 3)
 #define STATE_LIFELINE_SENT (UINT32_C(1) << 4) /* a client has the other end of the lifeline */
 #define STATE_ENDS_AT_LOGOUT (UINT32_C(1) << 5)
+/* With STATE_ENDS_AT_LOGOUT: logind has not said yet whether it knows the user. */
+#define STATE_LOGOUT_UNKNOWN (UINT32_C(1) << 6)
 
 /* Valid if the id is that of the listener; it is therefore written last and cleared first. */
 typedef struct StateSlot {
