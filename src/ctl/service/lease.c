@@ -14,6 +14,7 @@
 #include "ctl/cli/options.h"
 #include "ctl/service/agent.h"
 #include "ctl/service/client.h"
+#include "ctl/service/firewall.h"
 
 /* How long to wait for the signal Closed after the end of a source. */
 #define REASON_USEC (UINT64_C(1) * 1000 * 1000)
@@ -40,6 +41,7 @@ struct Lease {
         sd_bus_slot *closed, *disconnected;
         sd_event *event; /* borrowed; NULL before lease_start() */
         sd_event_source *reason_timer;
+        Firewall *firewall; /* NULL: not asked */
         LeaseState state;
         LeaseLost lost; /* NULL: not to be called, or called already */
         void *userdata;
@@ -152,6 +154,7 @@ Lease *lease_free(Lease *lease) {
         sd_bus_slot_unref(lease->closed);
         sd_bus_slot_unref(lease->disconnected);
         sd_event_source_disable_unref(lease->reason_timer);
+        firewall_free(lease->firewall);
         for (size_t i = 0; i < lease->n; i++) {
                 (void) close_fd(lease->sockets[i]);
                 free(lease->items[i].path);
@@ -368,6 +371,28 @@ static void announce(const Lease *lease) {
                              item->address, item->port);
 }
 
+static int ask_firewall(Lease *lease) {
+        _cleanup_free_ FirewallPort *ports = NULL;
+        const Context *c = lease->context;
+        int r = 0;
+
+        /* The firewall of a container is its own, but the interfaces here are not those of the container. */
+        if (c->quiet || c->machine || lease->n == 0)
+                return 0;
+
+        ports = calloc(lease->n, sizeof(*ports));
+        if (!ports)
+                return -ENOMEM;
+        for (size_t i = 0; i < lease->n && r >= 0; i++) {
+                ports[i].interface = options_find_listen(c, "interface");
+                r = address_parse(lease->items[i].address, &ports[i].address);
+                if (r >= 0)
+                        address_set_port(&ports[i].address, lease->items[i].port);
+        }
+
+        return r < 0 ? r : firewall_ask(c, lease->event, ports, lease->n, &lease->firewall);
+}
+
 int lease_start(Lease *lease, sd_event *event, LeaseLost lost, void *userdata) {
         int r;
 
@@ -388,6 +413,8 @@ int lease_start(Lease *lease, sd_event *event, LeaseLost lost, void *userdata) {
         lease->lost = lost;
         lease->userdata = userdata;
         announce(lease);
+        /* Without an answer of the firewall, the tool works as well. */
+        (void) ask_firewall(lease);
         return 0;
 }
 
