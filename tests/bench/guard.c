@@ -237,7 +237,9 @@ static void measure(Side *side, Figure figure) {
                 break;
 
         case BYTES:
+                place(side, side->stream, true);
                 series_add(&side->series[figure], flow_measure_bytes(get_port(side->stream), 1, arg_ms));
+                place(side, side->stream, false);
                 break;
 
         default:
