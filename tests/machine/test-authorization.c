@@ -204,6 +204,32 @@ LOGIN_TEST("a service of a lingering user needs authentication") {
         assert_other(m, service_client_new(MACHINE_USER));
 }
 
+/* As tcpserversocketd(8) has it. */
+static void set_rule_for(const char *user) {
+        g_autofree char *rule = g_strdup_printf(
+                        "polkit.addRule(function(action, subject) {\n"
+                        "    if (action.id == \"org.example.TCPServerSocket.listen\" && subject.user == \"%s\")\n"
+                        "        return polkit.Result.YES;\n"
+                        "});\n",
+                        user);
+
+        machine_set_rule(rule);
+}
+
+LOGIN_TEST("a rule allows a user's system services and lingering services to listen") {
+        pid_t service = machine_start_unit("service", "--property=User=www-data");
+        pid_t job = machine_start_unit("job", "--property=User=" MACHINE_USER);
+
+        set_rule_for("www-data");
+        assert_answer(m, machine_client_new_in("www-data", service), ANSWER_YES);
+        assert_other(m, machine_client_new_in(MACHINE_USER, job));
+
+        set_rule_for(MACHINE_USER);
+        g_free(machine_run("loginctl", "enable-linger", MACHINE_USER));
+        assert_answer(m, service_client_new(MACHINE_USER), ANSWER_YES);
+        assert_other(m, machine_client_new_in("www-data", service));
+}
+
 /* The action's defaults are for the seat, and the rule for the session that the program itself is in. */
 LOGIN_TEST("a service of a user with a remote session needs authentication") {
         g_autoptr(MachineSession) session = machine_session_new(MACHINE_USER, MACHINE_SESSION_REMOTE);
