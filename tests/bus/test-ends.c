@@ -156,7 +156,10 @@ TEST("the connections of an owner that runs out of descriptors are lost by its e
         unsigned n_accepted;
         int peers[PEERS];
 
+        /* It must not leave before all have connected. */
+        test_child_signal(p.child, SIGSTOP);
         connect_all(p.port, peers);
+        test_child_signal(p.child, SIGCONT);
         test_wait_for(test_child_has_exited(p.child) || test_service_has_logged(f->service, "for 5 seconds"));
         if (!test_child_has_exited(p.child)) {
                 /* Since version 262 at the latest, libsystemd drops the message only. */
