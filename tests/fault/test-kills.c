@@ -3,8 +3,8 @@
 /*
  * The service is killed before each system call that it makes for a client, one process for each, and
  * restarted. A client that repeats calls without a reply notices nothing else: its port stays bound, earlier
- * replies stay valid, and a connection is lost only between accept() and the system call that saves it, which is
- * the second one after it; through a channel, until its packet is sent.
+ * replies stay valid, and a connection is lost only between accept() and the system call that saves it, which
+ * is the second one after it; through a channel, until its packet is sent.
  */
 
 #include "bus/fixture.h"

@@ -11,5 +11,6 @@ typedef struct Manager Manager;
  * no owner exists any more. Listeners without an owner that are not persistent are closed. */
 int manager_restore(Manager *m, bool same_bus);
 
-/* Starts to deliver to the owners that have been identified, and to close a listener when its interface goes. */
+/* Starts to deliver to the owners that have been identified, and to close a listener when its interface goes.
+ */
 void manager_restore_owners(Manager *m);
