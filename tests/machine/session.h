@@ -53,7 +53,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(MachineSession, machine_session_free)
 pid_t machine_start_unit_words(const char *name, const char *const *options);
 void machine_stop_unit(const char *name);
 
-/* A client whose process is in the cgroup of this one, and hence in its session or unit. */
+/* A client with its process in the cgroup of this one, and hence in its session or unit. */
 TestClient *machine_client_new_in(const char *user, pid_t pid);
 /* The same for a uid without an account. */
 TestClient *machine_client_new_of_uid_in(uid_t uid, pid_t pid);

@@ -89,6 +89,8 @@ static Held held_new(TestClient *client) {
         g_autoptr(GPtrArray) accepted = test_accept(client, h.listener, 1, TEST_ACCEPT_TIMEOUT_MAX);
         h.connection = TAKE_FD(((TestAccepted *) accepted->pdata[0])->socket);
         test_assert_connected(h.peer, h.connection);
+        /* If the service is killed earlier, the next process delivers the connection again. */
+        test_wait_for(test_get_u64(client, h.listener, "Delivered") == 1);
         return h;
 }
 
