@@ -26,25 +26,22 @@ static const struct {
         const char *help;
         int min, max; /* number of arguments */
         bool runs_command;
-        bool listens;
         int (*run)(int argc, char *argv[], Context *c);
 } verbs[] = {
         { "listen", N_("[ADDRESS:]PORT… -- COMMAND…"), N_("Run a server with ports from the service"), 1,
-          ANY_NUMBER, true, true, verb_listen },
+          ANY_NUMBER, true, verb_listen },
         { "relay", N_("[ADDRESS:]PORT TARGET"), N_("Forward connections to HOST:PORT or a Unix socket"), 2, 2,
-          false, true, verb_relay },
-        { "list", "", N_("List listeners (default)"), 0, 0, false, false, verb_list },
-        { "show", N_("LISTENER…"), N_("Show the properties of listeners"), 1, ANY_NUMBER, false, false,
-          verb_show },
+          false, verb_relay },
+        { "list", "", N_("List listeners (default)"), 0, 0, false, verb_list },
+        { "show", N_("LISTENER…"), N_("Show the properties of listeners"), 1, ANY_NUMBER, false, verb_show },
         { "close", N_("LISTENER…"), N_("Close listeners, which frees their ports"), 1, ANY_NUMBER, false,
-          false, verb_close },
+          verb_close },
         { "pause", N_("LISTENER…"), N_("Stop accepting; connections wait in the kernel"), 1, ANY_NUMBER,
-          false, false, verb_pause },
-        { "resume", N_("LISTENER…"), N_("Resume accepting"), 1, ANY_NUMBER, false, false, verb_resume },
+          false, verb_pause },
+        { "resume", N_("LISTENER…"), N_("Resume accepting"), 1, ANY_NUMBER, false, verb_resume },
         { "monitor", N_("[LISTENER…]"), N_("Show connections and errors as they happen"), 0, ANY_NUMBER,
-          false, false, verb_monitor },
-        { "status", "", N_("Show the service with its limits and counters"), 0, 0, false, false,
-          verb_status },
+          false, verb_monitor },
+        { "status", "", N_("Show the service with its limits and counters"), 0, 0, false, verb_status },
 };
 
 static void help_print(const Context *c) {
@@ -87,18 +84,6 @@ static int unknown_verb(const char *name) {
                              program_invocation_short_name);
 }
 
-/* Refuses options that the verb would ignore. */
-static int check_options(const Context *c, const char *verb, bool listens, bool runs_command) {
-        if (c->command_option && !runs_command)
-                return message_error(-EINVAL, _("Option --%s is only for \"listen\", not for \"%s\"."),
-                                     c->command_option, verb);
-        if (c->listen_option && !listens)
-                return message_error(-EINVAL,
-                                     _("Option --%s is only for \"listen\" and \"relay\", not for \"%s\"."),
-                                     c->listen_option, verb);
-        return 0;
-}
-
 static int run_verb(int argc, char *argv[], Context *c) {
         const char *name;
         int r;
@@ -117,7 +102,7 @@ static int run_verb(int argc, char *argv[], Context *c) {
                 if (!streq(name, verbs[i].name))
                         continue;
 
-                r = check_options(c, name, verbs[i].listens, verbs[i].runs_command);
+                r = options_check_verb(c, name);
                 if (r < 0)
                         return r;
 

@@ -39,9 +39,7 @@ typedef struct Context {
         uint32_t max_connections;            /* 0: no limit */
         uint32_t max_connections_per_source; /* 0: no limit */
 
-        /* The last given option that only some verbs have, or NULL. */
-        const char *command_option; /* only for "listen" */
-        const char *listen_option;  /* only for "listen" and "relay" */
+        uint64_t given; /* a bit for each option of the table in options.c */
 
         char **command; /* the arguments after "--", with a NULL at the end; NULL: there is no "--" */
 

@@ -35,6 +35,9 @@ typedef enum OptionId {
         OPTION_LISTEN, /* an option of Listen */
 } OptionId;
 
+/* The verbs with the options of Listen. */
+#define SERVING "listen, relay, run"
+
 /* getopt_long() returns this plus the index in the table, which is above all letters. */
 #define FIRST_VALUE 0x100
 
@@ -45,7 +48,8 @@ static const struct {
         const char *name;  /* or NULL */
         const char *value; /* as --help shows it; NULL: the option has no value */
         const char *help;
-        const char *key; /* of an option of Listen, as the next one */
+        const char *verbs; /* the only ones that have the option; NULL: all have it */
+        const char *key;   /* of an option of Listen, as the next one */
         char type;
 } table[] = {
         { OPTION_HELP, 'h', "help", NULL, N_("Show this help") },
@@ -62,49 +66,56 @@ static const struct {
         { OPTION_QUIET, 'q', "quiet", NULL, N_("Print only errors and requested output") },
         { OPTION_NO_ASK_PASSWORD, 0, "no-ask-password", NULL, N_("Do not ask for passwords") },
 
-        { OPTION_ACCEPT, 0, "accept", NULL, N_("Run COMMAND once for each connection") },
-        { OPTION_INETD, 0, "inetd", NULL, N_("The same, with the connection as standard input and output") },
+        { OPTION_ACCEPT, 0, "accept", NULL, N_("Run COMMAND once for each connection"), "listen" },
+        { OPTION_INETD, 0, "inetd", NULL, N_("The same, with the connection as standard input and output"),
+          "listen" },
         { OPTION_MAX_CONNECTIONS, 0, "max-connections", N_("N"),
-          N_("Limit of concurrent connections; others wait (0: no limit)") },
+          N_("Limit of concurrent connections; others wait (0: no limit)"), "listen, relay" },
         { OPTION_MAX_CONNECTIONS_PER_SOURCE, 0, "max-connections-per-source", N_("N"),
-          N_("The same for each peer address") },
+          N_("The same for each peer address"), "listen, relay" },
 
-        { OPTION_BACKLOG, 0, "backlog", N_("N"), N_("Limit of connections that wait in the kernel") },
+        { OPTION_BACKLOG, 0, "backlog", N_("N"), N_("Limit of connections that wait in the kernel"),
+          SERVING },
         { OPTION_LISTEN, 0, "binary-type", "string|arraybuffer",
-          N_("Type that language bindings use for bytes"), "binaryType", 's' },
+          N_("Type that language bindings use for bytes"), SERVING, "binaryType", 's' },
         { OPTION_LISTEN, 0, "local-address", N_("ADDRESS"), N_("Address to bind, if the port has no ADDRESS"),
-          "localAddress", 's' },
-        { OPTION_LISTEN, 0, "ipv6-only", N_("BOOL"), N_("Accept IPv6 connections only"), "ipv6Only", 'b' },
+          SERVING, "localAddress", 's' },
+        { OPTION_LISTEN, 0, "ipv6-only", N_("BOOL"), N_("Accept IPv6 connections only"), SERVING, "ipv6Only",
+          'b' },
         { OPTION_LISTEN, 0, "free-bind", N_("BOOL"), N_("Allow an address that the host does not have yet"),
-          "freeBind", 'b' },
+          SERVING, "freeBind", 'b' },
         { OPTION_LISTEN, 0, "interface", N_("NAME"),
-          N_("Accept only connections from this network interface"), "interface", 's' },
+          N_("Accept only connections from this network interface"), SERVING, "interface", 's' },
         { OPTION_LISTEN, 0, "delivery", "channel|socket",
-          N_("How the service passes connections on (default: automatic)"), "delivery", 's' },
+          N_("How the service passes connections on (default: automatic)"), SERVING, "delivery", 's' },
         { OPTION_LISTEN, 0, "acknowledge", N_("BOOL"),
-          N_("Not supported: only for delivery \"signal\", which no verb uses"), "acknowledge", 'b' },
+          N_("Not supported: only for delivery \"signal\", which no verb uses"), SERVING, "acknowledge",
+          'b' },
         { OPTION_LISTEN, 0, "paused", N_("BOOL"), N_("With --persistent: accept nothing before \"resume\""),
-          "paused", 'b' },
-        { OPTION_LISTEN, 0, "persistent", N_("BOOL"), N_("Keep the listener when the tool ends"),
+          SERVING, "paused", 'b' },
+        { OPTION_LISTEN, 0, "persistent", N_("BOOL"), N_("Keep the listener when the tool ends"), SERVING,
           "persistent", 'b' },
-        { OPTION_LISTEN, 0, "non-blocking", N_("BOOL"), N_("Set O_NONBLOCK on connections"), "nonBlocking",
+        { OPTION_LISTEN, 0, "non-blocking", N_("BOOL"), N_("Set O_NONBLOCK on connections"), SERVING,
+          "nonBlocking", 'b' },
+        { OPTION_LISTEN, 0, "no-delay", N_("BOOL"), N_("Set TCP_NODELAY on connections"), SERVING, "noDelay",
           'b' },
-        { OPTION_LISTEN, 0, "no-delay", N_("BOOL"), N_("Set TCP_NODELAY on connections"), "noDelay", 'b' },
-        { OPTION_LISTEN, 0, "keep-alive", N_("BOOL"), N_("Set SO_KEEPALIVE on connections"), "keepAlive",
-          'b' },
+        { OPTION_LISTEN, 0, "keep-alive", N_("BOOL"), N_("Set SO_KEEPALIVE on connections"), SERVING,
+          "keepAlive", 'b' },
         { OPTION_LISTEN, 0, "defer-accept", N_("SECONDS"), N_("Wait this long for the first bytes of a peer"),
-          "deferAccept", 'u' },
-        { OPTION_LISTEN, 0, "fast-open", N_("N"), N_("Length of the queue of TCP Fast Open"), "fastOpen",
-          'u' },
+          SERVING, "deferAccept", 'u' },
+        { OPTION_LISTEN, 0, "fast-open", N_("N"), N_("Length of the queue of TCP Fast Open"), SERVING,
+          "fastOpen", 'u' },
         { OPTION_LISTEN, 0, "allow-from", N_("PREFIX[,PREFIX…]"),
-          N_("Refuse other peers; can be given several times"), "allowFrom", 'a' },
+          N_("Refuse other peers; can be given several times"), SERVING, "allowFrom", 'a' },
         { OPTION_LISTEN, 0, "accept-rate", N_("N"), N_("Accept at most this many connections per second"),
-          "acceptRate", 'u' },
-        { OPTION_LISTEN, 0, "name", N_("TEXT"), N_("Label for listings and logs"), "name", 's' },
+          SERVING, "acceptRate", 'u' },
+        { OPTION_LISTEN, 0, "name", N_("TEXT"), N_("Label for listings and logs"), SERVING, "name", 's' },
 };
 
 #define FIRST_LISTEN (ELEMENTS(table) - N_LISTEN_OPTIONS)
 
+/* The bits of Context.given. */
+_Static_assert(ELEMENTS(table) <= 64, "too many options");
 _Static_assert(FIRST_LISTEN == OPTION_LISTEN, "N_LISTEN_OPTIONS does not match the table");
 
 static int bad_value(const char *option, const char *value, const char *expected) {
@@ -202,11 +213,7 @@ static int parse_listen(size_t i, const char *value, char **option) {
 static int take_option(Context *c, size_t i, const char *value) {
         int r = 0;
 
-        if (table[i].id >= OPTION_MAX_CONNECTIONS)
-                c->listen_option = table[i].name;
-        else if (table[i].id >= OPTION_ACCEPT)
-                c->command_option = table[i].name;
-
+        c->given |= UINT64_C(1) << i;
         switch (table[i].id) {
 
         case OPTION_HELP:
@@ -371,6 +378,12 @@ int options_parse(int argc, char *argv[], Context *c, int *ret_argc, char ***ret
                 switch (o) {
 
                 case 1:
+                        /* The options after COMMAND are its own. */
+                        if (n == 1 && streq(rest[0], "run")) {
+                                c->command = argv + optind - 1;
+                                optind = argc;
+                                break;
+                        }
                         rest[n++] = optarg;
                         break;
 
@@ -393,7 +406,7 @@ int options_parse(int argc, char *argv[], Context *c, int *ret_argc, char ***ret
                         break;
                 }
 
-        if (optind > 1 && streq(argv[optind - 1], "--"))
+        if (!c->command && optind > 1 && streq(argv[optind - 1], "--"))
                 c->command = argv + optind;
 
         *ret_argc = n;
@@ -424,6 +437,25 @@ const char *options_find_listen(const Context *c, const char *key) {
         return NULL;
 }
 
+/* Whether the word is in a list such as "listen, relay". */
+static bool is_in_list(const char *list, const char *word) {
+        size_t length = strlen(word);
+
+        for (const char *s = list; (s = strstr(s, word)); s += length)
+                if ((s == list || s[-1] == ' ') && (s[length] == ',' || s[length] == '\0'))
+                        return true;
+        return false;
+}
+
+int options_check_verb(const Context *c, const char *verb) {
+        for (size_t i = 0; i < ELEMENTS(table); i++)
+                if ((c->given >> i & 1) != 0 && table[i].verbs && !is_in_list(table[i].verbs, verb))
+                        return message_error(-EINVAL,
+                                             _("Option --%s is not for the verb \"%s\", but only for: %s."),
+                                             table[i].name, verb, table[i].verbs);
+        return 0;
+}
+
 static void print_heading(size_t i) {
         static const struct {
                 OptionId first;
@@ -432,7 +464,8 @@ static void print_heading(size_t i) {
                 { OPTION_HELP, N_("Options:") },
                 { OPTION_ACCEPT, N_("Options of listen:") },
                 { OPTION_MAX_CONNECTIONS, N_("Options of listen and relay:") },
-                { OPTION_BACKLOG, N_("Options of listen and relay for the method Listen of the service:") },
+                { OPTION_BACKLOG,
+                  N_("Options of listen, relay and run for the method Listen of the service:") },
         };
         const char *heading = NULL;
 

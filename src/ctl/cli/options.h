@@ -13,11 +13,14 @@ typedef struct ListenOption {
 } ListenOption;
 
 /* Parses the options, before and after the verb. The other arguments go to ret_argv, a new array with a NULL
- * at the end that the caller frees; those after "--" to Context.command. Returns 1; 0 if the tool has nothing
- * to do but to print the help (if Context.help is set); or prints an error message and returns a negative
- * errno. */
+ * at the end that the caller frees; those after "--", or after the first argument of "run", to
+ * Context.command. Returns 1; 0 if the tool has nothing to do but to print the help (if Context.help is set);
+ * or prints an error message and returns a negative errno. */
 int options_parse(int argc, char *argv[], Context *c, int *ret_argc, char ***ret_argv);
 void options_done(Context *c);
+
+/* Refuses options that the verb does not have. Prints an error message when it returns a negative errno. */
+int options_check_verb(const Context *c, const char *verb);
 
 /* Returns the option of Listen with this index, 0 to N_LISTEN_OPTIONS - 1. */
 ListenOption options_get_listen(const Context *c, unsigned i);
