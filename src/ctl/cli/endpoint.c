@@ -105,4 +105,5 @@ int endpoint_parse(const char *s, Endpoint *ret) {
 
 void endpoint_done(Endpoint *e) {
         free(TAKE_PTR(e->address));
+        free(TAKE_PTR(e->interface));
 }

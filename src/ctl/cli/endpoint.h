@@ -1,13 +1,19 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* [ADDRESS:]PORT on a command line. */
+/* [ADDRESS:]PORT on a command line, and options of Listen that only this port has. */
 
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef struct Endpoint {
         char *address; /* without brackets; NULL: none was given */
         uint16_t port; /* 0: the kernel chooses one */
+
+        /* Override the options of the command line, unless false or NULL. */
+        bool ipv6_only;
+        bool free_bind;
+        char *interface; /* or NULL */
 } Endpoint;
 
 /* Parses "80", "http", "192.0.2.1:80", "[2001:db8::1]:80", "[fe80::1%eth0]:80"; "0.0.0.0:80" and "[::]:80",

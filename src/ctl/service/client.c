@@ -293,6 +293,12 @@ int client_append_listen(const Context *c,
                         o.value = delivery;
                 else if (streq(o.key, "localAddress") && endpoint->address)
                         o.value = endpoint->address;
+                else if (streq(o.key, "ipv6Only") && endpoint->ipv6_only)
+                        o.value = "yes";
+                else if (streq(o.key, "freeBind") && endpoint->free_bind)
+                        o.value = "yes";
+                else if (streq(o.key, "interface") && endpoint->interface)
+                        o.value = endpoint->interface;
                 if (o.value)
                         r = append_option(m, o.key, o.type, o.value);
         }
