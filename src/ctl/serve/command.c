@@ -88,7 +88,7 @@ static int set_environment(const CommandInput *input) {
         (void) unsetenv("LISTEN_PIDFDID");
         (void) unsetenv("LISTEN_FDNAMES");
 
-        if (!input->inetd) {
+        if (!input->inetd && input->n_fds > 0) {
                 r = set_number("LISTEN_FDS", input->n_fds);
                 if (r == 0)
                         r = set_number("LISTEN_PID", (unsigned long) getpid());
@@ -111,6 +111,9 @@ static int pass_descriptors(const CommandInput *input) {
                 return dup2(input->fds[0], STDIN_FILENO) < 0 || dup2(input->fds[0], STDOUT_FILENO) < 0
                                        ? -errno
                                        : 0;
+
+        if (input->n_fds == 0)
+                return 0;
 
         fds = calloc(input->n_fds, sizeof(*fds));
         if (!fds)
@@ -167,6 +170,10 @@ static void run_child(const Command *c, const CommandInput *input, pid_t tool) {
                 (void) sigaction(SIGPIPE, &c->pipe, NULL);
                 (void) sigaction(SIGCHLD, &c->child, NULL);
                 (void) sigprocmask(SIG_SETMASK, &c->mask, NULL);
+                if (input->prepare)
+                        r = input->prepare(input->userdata);
+        }
+        if (r == 0) {
                 (void) execvp(c->argv[0], c->argv);
                 r = -errno;
         }
@@ -177,7 +184,7 @@ static void run_child(const Command *c, const CommandInput *input, pid_t tool) {
 int command_start(const Command *c, const CommandInput *input, pid_t *ret) {
         pid_t tool = getpid(), pid;
 
-        assert(input->n_fds > 0 && (!input->inetd || input->n_fds == 1));
+        assert(!input->inetd || input->n_fds == 1);
 
         /* The child inherits the buffers of stdio, and would write them again. */
         (void) fflush(NULL);

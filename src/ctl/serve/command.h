@@ -23,7 +23,7 @@ typedef struct Command {
 } Command;
 
 typedef struct CommandInput {
-        const int *fds;
+        const int *fds; /* none: COMMAND gets no variables LISTEN_* */
         size_t n_fds;
         const char *names;          /* LISTEN_FDNAMES */
         const char *remote_address; /* REMOTE_ADDR; NULL if COMMAND gets listening sockets */
@@ -31,6 +31,10 @@ typedef struct CommandInput {
         bool inetd;          /* the one descriptor becomes standard input and output instead */
         bool keeps_input;    /* inherits the tool's standard input */
         bool ends_with_tool; /* gets SIGTERM when the tool dies */
+        /* Called in the child process as the last step before execve(). Returns 0 or a negative errno. NULL:
+         * no such step. */
+        int (*prepare)(void *userdata);
+        void *userdata;
 } CommandInput;
 
 /* Remembers the state that COMMAND gets. Then raises RLIMIT_NOFILE, ignores SIGPIPE, and resets SIGCHLD,
