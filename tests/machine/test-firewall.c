@@ -248,9 +248,10 @@ MACHINE_TEST("the zone is that of the interface where connections arrive") {
         assert_zone("[" TEST_LINK_LOCAL "%" TEST_INTERFACE "]:" PORT, "work");
         assert_zone("--interface=" TEST_INTERFACE " " PORT, "work");
         assert_zone("--interface=test-alt " PORT, "work");
-        /* It is the only interface, also of an address that comes later. */
+        /* It is the only interface. */
         assert_zone(PORT, "work");
-        assert_zone("--free-bind 198.51.100.7:" PORT, "work");
+        /* The interface of an address that comes later is not known. */
+        assert_zone("--free-bind 198.51.100.7:" PORT, NULL);
 
         firewall("--zone=work --add-port=" PORT "/tcp");
         assert_zone(PORT, NULL);
@@ -303,26 +304,51 @@ MACHINE_TEST("with --quiet, firewalld is not asked") {
         g_assert_cmpstr(log, ==, "ready\n");
 }
 
+static void expect_served(TestChild *tool) {
+        int peer = test_connect("127.0.0.1", 8080);
+
+        g_assert_false(test_child_has_exited(tool));
+        g_assert_cmpint(test_wait_end(peer), >=, 0);
+        (void) close(peer);
+}
+
+/* Whether the tool serves without delay, and ends as always, before it gives the question up. */
+static bool works_while_asking(void) {
+        g_autoptr(TestChild) tool = start_tool(NULL, WORDS(TOOL, "listen", "--accept", PORT, "--", "true"));
+        gint64 start = g_get_monotonic_time();
+
+        expect_served(tool);
+        bool asks = has_timer(tool->pid) && g_get_monotonic_time() < start + G_USEC_PER_SEC / 2;
+        test_child_signal(tool, SIGTERM);
+        g_assert_cmpint(test_child_wait(tool), ==, 128 + SIGTERM);
+        g_assert_false(test_file_contains(LOG, "firewall"));
+        return asks;
+}
+
 MACHINE_TEST("a firewalld that hangs delays nothing, and its late answer is dropped") {
+        bool works = false;
         int status;
 
         if (!start_firewall())
                 return;
         g_free(machine_run("systemctl", "kill", "--signal=STOP", FIREWALL));
 
-        g_autoptr(TestChild) tool = start_tool(NULL, WORDS(TOOL, "relay", PORT, "127.0.0.1:9"));
-        int peer = test_connect("127.0.0.1", 8080);
-        g_assert_cmpint(test_wait_end(peer), >=, 0);
-        (void) close(peer);
+        /* On a busy host the time may be over too soon. */
+        for (unsigned n = 0; n < 10 && !works; n++)
+                works = works_while_asking();
+        g_assert_true(works);
+
+        g_autoptr(TestChild) tool = start_tool(NULL, WORDS(TOOL, "listen", "--accept", PORT, "--", "true"));
         test_wait_for(has_asked(tool->pid));
+        expect_served(tool);
 
         g_free(machine_run("systemctl", "kill", "--signal=CONT", FIREWALL));
         /* Answered after the question of the tool. */
         g_free(machine_run_as(NULL, &status, "firewall-cmd", "--get-default-zone"));
         g_assert_cmpint(status, ==, 0);
-        g_autofree char *out = machine_run_as(NULL, &status, TOOL, "close", "1");
-        g_assert_cmpint(status, ==, 0);
-        (void) test_child_wait(tool);
+        expect_served(tool);
+        test_child_signal(tool, SIGTERM);
+        g_assert_cmpint(test_child_wait(tool), ==, 128 + SIGTERM);
         g_assert_false(test_file_contains(LOG, "firewall"));
 }
 

@@ -8,18 +8,12 @@
 #include <systemd/sd-event.h>
 
 #include "base/address.h"
-#include "ctl/cli/context.h"
 
 typedef struct Firewall Firewall;
 
-typedef struct FirewallPort {
-        Address address;       /* with the port */
-        const char *interface; /* the option of Listen, or NULL; need not outlive the call */
-} FirewallPort;
-
-/* Sends the first call. The connection of the context is attached to the event loop, and used unless it is
- * that of a session. Returns 0 or a negative errno, and prints nothing; *ret stays as it is if there is
- * nothing to ask. */
-int firewall_ask(const Context *c, sd_event *event, const FirewallPort *ports, size_t n, Firewall **ret);
+/* Sends the first question, on a connection to the system bus that belongs to the object. The addresses have
+ * ports; interface is the option of Listen, or NULL. Returns 0 or a negative errno, and prints nothing; *ret
+ * stays as it is if there is nothing to ask. */
+int firewall_ask(sd_event *event, const char *interface, const Address *addresses, size_t n, Firewall **ret);
 /* Drops the answers that have not come yet. */
 Firewall *firewall_free(Firewall *f);

@@ -372,7 +372,7 @@ static void announce(const Lease *lease) {
 }
 
 static int ask_firewall(Lease *lease) {
-        _cleanup_free_ FirewallPort *ports = NULL;
+        _cleanup_free_ Address *addresses = NULL;
         const Context *c = lease->context;
         int r = 0;
 
@@ -380,17 +380,18 @@ static int ask_firewall(Lease *lease) {
         if (c->quiet || c->machine || lease->n == 0)
                 return 0;
 
-        ports = calloc(lease->n, sizeof(*ports));
-        if (!ports)
+        addresses = calloc(lease->n, sizeof(*addresses));
+        if (!addresses)
                 return -ENOMEM;
         for (size_t i = 0; i < lease->n && r >= 0; i++) {
-                ports[i].interface = options_find_listen(c, "interface");
-                r = address_parse(lease->items[i].address, &ports[i].address);
+                r = address_parse(lease->items[i].address, addresses + i);
                 if (r >= 0)
-                        address_set_port(&ports[i].address, lease->items[i].port);
+                        address_set_port(addresses + i, lease->items[i].port);
         }
 
-        return r < 0 ? r : firewall_ask(c, lease->event, ports, lease->n, &lease->firewall);
+        return r < 0 ? r
+                     : firewall_ask(lease->event, options_find_listen(c, "interface"), addresses, lease->n,
+                                    &lease->firewall);
 }
 
 int lease_start(Lease *lease, sd_event *event, LeaseLost lost, void *userdata) {
