@@ -259,9 +259,7 @@ def daemon_options(sources):
 
 @check('options of tcpserversocketctl')
 def tool_options(sources):
-    return differ('option', help_options(sources[TOOL_HELP]),
-                  page_options(sources, TOOL_PAGE, '## General options', '## Options of listen',
-                               '## Options of listen and relay'))
+    return differ('option', help_options(sources[TOOL_HELP]), page_options(sources, TOOL_PAGE, '# OPTIONS'))
 
 
 @check('options of Listen as options of tcpserversocketctl')

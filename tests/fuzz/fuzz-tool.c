@@ -201,7 +201,7 @@ static void try_options(int argc, char *argv[]) {
         if (r == 0 && c.help)
                 options_print_help();
         unsigned n_lines = end_capture(&said);
-        message_set_quiet(false);
+        message_set_level(MESSAGE_NORMAL);
 
         fuzz_assert(r < 0 ? n_lines == 1 && !rest : r > 0 ? n_lines == 0 : n_lines > 0 && !rest);
         if (r > 0) {

@@ -95,6 +95,7 @@ complete -c tcpserversocketctl -n $here -l accept -d 'Run COMMAND once for each 
 complete -c tcpserversocketctl -n $here -l inetd -d 'The same, with the connection as standard input and output'
 complete -c tcpserversocketctl -n $here -l max-connections -x -d 'Limit of concurrent connections'
 complete -c tcpserversocketctl -n $here -l max-connections-per-source -x -d 'The same for each peer address'
+complete -c tcpserversocketctl -n $here -s v -l verbose -d 'Also print the start and end of each connection'
 complete -c tcpserversocketctl -n $here -l backlog -x -d 'Limit of connections that wait in the kernel'
 complete -c tcpserversocketctl -n $here -l binary-type -xa 'string arraybuffer' -d 'Type that language bindings use for bytes'
 complete -c tcpserversocketctl -n $here -l local-address -x -d 'Address to bind'

@@ -27,6 +27,7 @@ typedef struct Context {
         bool legend;
         bool full;
         bool quiet;
+        bool verbose; /* of "listen", "relay" and "run"; the last one of -q and -v wins */
         bool ask_password;
 
         /* The options of Listen, in the order of the table; NULL: not given. */

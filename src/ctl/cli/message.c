@@ -14,7 +14,7 @@
  */
 #define SHORTAGE_QUIET_USEC (UINT64_C(10) * 1000 * 1000)
 
-static bool quiet;
+static MessageLevel level = MESSAGE_NORMAL;
 
 static void _printf_(3, 0)
                 print(const char *before, const char *after, const char *format, va_list arguments) {
@@ -51,17 +51,27 @@ void message_shortage(int error, const char *why) {
                 (void) message_error(error, _("Connections have to wait: %s."), why);
 }
 
-void message_set_quiet(bool value) {
-        quiet = value;
+void message_set_level(MessageLevel value) {
+        level = value;
+}
+
+static void _printf_(2, 0) print_at(MessageLevel least, const char *format, va_list arguments) {
+        if (level >= least)
+                print("", "", format, arguments);
 }
 
 void message_info(const char *format, ...) {
         va_list arguments;
 
-        if (quiet)
-                return;
+        va_start(arguments, format);
+        print_at(MESSAGE_NORMAL, format, arguments);
+        va_end(arguments);
+}
+
+void message_verbose(const char *format, ...) {
+        va_list arguments;
 
         va_start(arguments, format);
-        print("", "", format, arguments);
+        print_at(MESSAGE_VERBOSE, format, arguments);
         va_end(arguments);
 }

@@ -12,6 +12,14 @@ int message_oom(void);
 /* "Connections have to wait: WHY.", once while a shortage lasts, for each attempt that fails. */
 void message_shortage(int error, const char *why);
 
-/* Printed unless the option --quiet is given. */
-void message_set_quiet(bool quiet);
+typedef enum MessageLevel {
+        MESSAGE_QUIET, /* the option --quiet */
+        MESSAGE_NORMAL,
+        MESSAGE_VERBOSE, /* the option --verbose */
+} MessageLevel;
+
+void message_set_level(MessageLevel level);
+/* Printed unless the level is MESSAGE_QUIET. */
 void message_info(const char *format, ...) _printf_(1, 2);
+/* Printed if the level is MESSAGE_VERBOSE. */
+void message_verbose(const char *format, ...) _printf_(1, 2);

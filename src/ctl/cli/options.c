@@ -31,6 +31,7 @@ typedef enum OptionId {
         OPTION_INETD,
         OPTION_MAX_CONNECTIONS,
         OPTION_MAX_CONNECTIONS_PER_SOURCE,
+        OPTION_VERBOSE,
         OPTION_BACKLOG,
         OPTION_LISTEN, /* an option of Listen */
 } OptionId;
@@ -73,6 +74,9 @@ static const struct {
           N_("Limit of concurrent connections; others wait (0: no limit)"), "listen, relay" },
         { OPTION_MAX_CONNECTIONS_PER_SOURCE, 0, "max-connections-per-source", N_("N"),
           N_("The same for each peer address"), "listen, relay" },
+
+        { OPTION_VERBOSE, 'v', "verbose", NULL, N_("Also print the start and end of each connection"),
+          SERVING },
 
         { OPTION_BACKLOG, 0, "backlog", N_("N"), N_("Limit of connections that wait in the kernel"),
           SERVING },
@@ -258,7 +262,14 @@ static int take_option(Context *c, size_t i, const char *value) {
 
         case OPTION_QUIET:
                 c->quiet = true;
-                message_set_quiet(true);
+                c->verbose = false;
+                message_set_level(MESSAGE_QUIET);
+                break;
+
+        case OPTION_VERBOSE:
+                c->verbose = true;
+                c->quiet = false;
+                message_set_level(MESSAGE_VERBOSE);
                 break;
 
         case OPTION_NO_ASK_PASSWORD:
@@ -464,6 +475,7 @@ static void print_heading(size_t i) {
                 { OPTION_HELP, N_("Options:") },
                 { OPTION_ACCEPT, N_("Options of listen:") },
                 { OPTION_MAX_CONNECTIONS, N_("Options of listen and relay:") },
+                { OPTION_VERBOSE, N_("Options of listen, relay and run:") },
                 { OPTION_BACKLOG,
                   N_("Options of listen, relay and run for the method Listen of the service:") },
         };
