@@ -26,6 +26,11 @@ static int open_bus(const Context *c, sd_bus **ret) {
 }
 
 int context_connect(Context *c) {
+        /* The standard errors have an errno in sd-bus. */
+        static const sd_bus_error_map errors[] = {
+                SD_BUS_ERROR_MAP(ERROR_NAME_ADDRESS_NOT_AVAILABLE, EADDRNOTAVAIL),
+                SD_BUS_ERROR_MAP_END,
+        };
         const char *name;
         sd_bus *bus;
         int r;
@@ -39,6 +44,8 @@ int context_connect(Context *c) {
                 c->bus = bus;
                 r = sd_bus_get_unique_name(bus, &name);
         }
+        if (r >= 0)
+                r = sd_bus_error_add_map(errors);
         if (r >= 0)
                 return 0;
         c->bus = sd_bus_close_unref(c->bus);
@@ -383,11 +390,58 @@ static int listen_error(Context *c, const Endpoint *endpoint, int r, const sd_bu
         return report(r, error, advice, what);
 }
 
+static int new_listen(Context *c, const Endpoint *endpoint, const char *delivery, sd_bus_message **ret) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        int r;
+
+        r = new_call(c, MANAGER_PATH, MANAGER_INTERFACE, "Listen", &m);
+        if (r >= 0)
+                r = client_append_listen(c, m, endpoint, delivery);
+        if (r < 0)
+                return r;
+
+        *ret = TAKE_PTR(m);
+        return 0;
+}
+
+int client_listen_start(Context *c,
+                        const Endpoint *endpoint,
+                        const char *delivery,
+                        sd_bus_message_handler_t handler,
+                        void *userdata,
+                        sd_bus_slot **ret) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        int r;
+
+        r = new_listen(c, endpoint, delivery, &m);
+        if (r >= 0)
+                r = sd_bus_call_async(c->bus, ret, m, handler, userdata, CALL_TIMEOUT_USEC);
+
+        return r < 0 ? listen_error(c, endpoint, r, NULL) : 0;
+}
+
+int client_listen_finish(Context *c, const Endpoint *endpoint, sd_bus_message *reply, char **ret_path) {
+        const char *path;
+        char *copy;
+        int r;
+
+        r = -sd_bus_message_get_errno(reply);
+        if (r >= 0)
+                r = sd_bus_message_read(reply, "o", &path);
+        if (r < 0)
+                return listen_error(c, endpoint, r, sd_bus_message_get_error(reply));
+
+        copy = strdup(path);
+        if (!copy)
+                return message_oom();
+
+        *ret_path = copy;
+        return 0;
+}
+
 int client_listen(Context *c, const Endpoint *endpoint, const char *delivery, char **ret_path) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL, *reply = NULL;
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
-        const char *path;
-        char *copy;
         int r;
 
         r = context_connect(c);
@@ -397,22 +451,13 @@ int client_listen(Context *c, const Endpoint *endpoint, const char *delivery, ch
         if (r < 0)
                 return r;
 
-        r = new_call(c, MANAGER_PATH, MANAGER_INTERFACE, "Listen", &m);
-        if (r >= 0)
-                r = client_append_listen(c, m, endpoint, delivery);
+        r = new_listen(c, endpoint, delivery, &m);
         if (r >= 0)
                 r = sd_bus_call(c->bus, m, CALL_TIMEOUT_USEC, &error, &reply);
-        if (r >= 0)
-                r = sd_bus_message_read(reply, "o", &path);
         if (r < 0)
                 return listen_error(c, endpoint, r, &error);
 
-        copy = strdup(path);
-        if (!copy)
-                return message_oom();
-
-        *ret_path = copy;
-        return 0;
+        return client_listen_finish(c, endpoint, reply, ret_path);
 }
 
 /* One message for each member: a verb as an argument could not be translated. */

@@ -27,6 +27,16 @@ char *client_translate_error(const char *message);
 /* Calls Listen with the options of the command line and this delivery. Waits for the reply, for as long as
  * the user needs to type a password; signals that come meanwhile stay in the queue of sd-bus. */
 int client_listen(Context *c, const Endpoint *endpoint, const char *delivery, char **ret_path);
+/* The same without waiting: the handler passes the reply to client_listen_finish(). Does not start an agent.
+ */
+int client_listen_start(Context *c,
+                        const Endpoint *endpoint,
+                        const char *delivery,
+                        sd_bus_message_handler_t handler,
+                        void *userdata,
+                        sd_bus_slot **ret);
+/* Returns -EACCES, -EADDRINUSE or -EADDRNOTAVAIL for the errors of the service that bind(2) has, too. */
+int client_listen_finish(Context *c, const Endpoint *endpoint, sd_bus_message *reply, char **ret_path);
 /* Appends the arguments of Listen to a message. Prints nothing. */
 int client_append_listen(const Context *c, sd_bus_message *m, const Endpoint *endpoint, const char *delivery);
 

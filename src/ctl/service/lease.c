@@ -10,6 +10,7 @@
 #include "base/macros.h"
 #include "base/names.h"
 #include "base/parse.h"
+#include "base/socket.h"
 #include "ctl/cli/message.h"
 #include "ctl/cli/options.h"
 #include "ctl/service/agent.h"
@@ -27,6 +28,11 @@ typedef struct LeasedPort {
         uint16_t port;
 } LeasedPort;
 
+static void leased_port_done(LeasedPort *item) {
+        free(item->path);
+        free(item->address);
+}
+
 typedef enum LeaseState {
         LEASE_ACTIVE,
         LEASE_LOST, /* a listener or the bus */
@@ -38,6 +44,7 @@ struct Lease {
         LeasedPort *items;
         int *sockets; /* of the items; -EBADF if a ConnectionSource has it */
         size_t n;
+        unsigned n_requests;
         sd_bus_slot *closed, *disconnected;
         sd_event *event; /* borrowed; NULL before lease_start() */
         sd_event_source *reason_timer;
@@ -48,6 +55,20 @@ struct Lease {
 };
 
 DEFINE_CLEANUP(Lease, lease_free)
+
+/* The call does not start a service that has ended, which has no listener to close. */
+static int new_close(const Lease *lease, const char *path, sd_bus_message **ret) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        int r;
+
+        r = sd_bus_message_new_method_call(lease->context->bus, &m, BUS_NAME, path, LISTENER_INTERFACE,
+                                           "Close");
+        if (r >= 0)
+                r = sd_bus_message_set_auto_start(m, false);
+        if (r >= 0)
+                *ret = TAKE_PTR(m);
+        return r;
+}
 
 static bool option_is_true(const Context *c, const char *key) {
         const char *value = options_find_listen(c, key);
@@ -157,8 +178,7 @@ Lease *lease_free(Lease *lease) {
         firewall_free(lease->firewall);
         for (size_t i = 0; i < lease->n; i++) {
                 (void) close_fd(lease->sockets[i]);
-                free(lease->items[i].path);
-                free(lease->items[i].address);
+                leased_port_done(lease->items + i);
         }
         free(lease->items);
         free(lease->sockets);
@@ -202,23 +222,27 @@ typedef struct Answer {
         sd_bus_error error;
 } Answer;
 
-static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *unused) {
-        Answer *answer = userdata;
+/* Returns the descriptor of a reply, or a negative errno. */
+static int read_descriptor(sd_bus_message *m) {
         int r, fd;
 
-        answer->is_there = true;
-        if (sd_bus_message_is_method_error(m, NULL)) {
-                answer->fd = -sd_bus_message_get_errno(m);
-                (void) sd_bus_error_copy(&answer->error, sd_bus_message_get_error(m));
-                return 0;
-        }
+        if (sd_bus_message_is_method_error(m, NULL))
+                return -sd_bus_message_get_errno(m);
 
         r = sd_bus_message_read(m, "h", &fd);
-        if (r >= 0) {
-                fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-                r = fd < 0 ? -errno : fd;
-        }
-        answer->fd = r;
+        if (r < 0)
+                return r;
+
+        fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+        return fd < 0 ? -errno : fd;
+}
+
+static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *unused) {
+        Answer *answer = userdata;
+
+        answer->is_there = true;
+        answer->fd = read_descriptor(m);
+        (void) sd_bus_error_copy(&answer->error, sd_bus_message_get_error(m));
         return 0;
 }
 
@@ -364,11 +388,11 @@ uint16_t lease_get_port(const Lease *lease, size_t i) {
         return lease->items[i].port;
 }
 
-static void announce(const Lease *lease) {
-        for (const LeasedPort *item = lease->items; item < lease->items + lease->n; item++)
-                message_info(strchr(item->address, ':') ? _("Listening on [%s]:%u.")
-                                                        : _("Listening on %s:%u."),
-                             item->address, item->port);
+static void announce(const Lease *lease, size_t i) {
+        const LeasedPort *item = lease->items + i;
+
+        message_info(strchr(item->address, ':') ? _("Listening on [%s]:%u.") : _("Listening on %s:%u."),
+                     item->address, item->port);
 }
 
 static int ask_firewall(Lease *lease) {
@@ -413,11 +437,176 @@ int lease_start(Lease *lease, sd_event *event, LeaseLost lost, void *userdata) {
         lease->event = event;
         lease->lost = lost;
         lease->userdata = userdata;
-        announce(lease);
+        for (size_t i = 0; i < lease->n; i++)
+                announce(lease, i);
         /* Without an answer of the firewall, the tool works as well. */
         (void) ask_firewall(lease);
         return 0;
 }
+
+/* ----------------------------------------------------------------------------------- while the loop runs */
+
+struct LeaseRequest {
+        Lease *lease;
+        Endpoint endpoint;
+        char *path; /* of the listener, once it is there */
+        sd_bus_slot *slot;
+        LeaseTaken taken;
+        void *userdata;
+};
+
+static void close_listener(const Lease *lease, const char *path) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+
+        if (new_close(lease, path, &m) >= 0 && sd_bus_message_set_expect_reply(m, false) >= 0)
+                (void) sd_bus_send(lease->context->bus, m, NULL);
+}
+
+LeaseRequest *lease_request_free(LeaseRequest *request) {
+        if (!request)
+                return NULL;
+
+        /* If the reply of Listen is still to come, the service closes the listener when the tool ends. */
+        if (request->path)
+                close_listener(request->lease, request->path);
+        if (--request->lease->n_requests == 0)
+                agent_close();
+        sd_bus_slot_unref(request->slot);
+        endpoint_done(&request->endpoint);
+        free(request->path);
+        free(request);
+        return NULL;
+}
+
+/* Adds the listener with its socket to the lease. Consumes fd and path. */
+static int add_socket(Lease *lease, char *path, int fd) {
+        _cleanup_free_ char *owned = path, *address = NULL;
+        _cleanup_close_ int socket = fd;
+        char text[ADDRESS_STRING_MAX];
+        Address local;
+        int r;
+
+        r = socket_get_local_address(fd, &local);
+        if (r < 0)
+                return r;
+        address = strdup(address_format(&local, text));
+        if (!address || make_room(lease) < 0)
+                return -ENOMEM;
+
+        lease->items[lease->n] = (LeasedPort) {
+                .path = TAKE_PTR(owned),
+                .address = TAKE_PTR(address),
+                .port = address_get_port(&local),
+        };
+        lease->sockets[lease->n++] = TAKE_FD(socket);
+        return 0;
+}
+
+static int on_socket(sd_bus_message *m, void *userdata, sd_bus_error *unused) {
+        LeaseRequest *request = userdata;
+        Lease *lease = request->lease;
+        int fd;
+
+        fd = read_descriptor(m);
+        if (fd < 0) {
+                (void) client_error(lease->context, fd, sd_bus_message_get_error(m),
+                                    _("Failed to take the port"));
+                fd = -EACCES;
+        } else if (add_socket(lease, TAKE_PTR(request->path), fd) < 0)
+                fd = message_oom();
+        else
+                announce(lease, lease->n - 1);
+
+        request->taken(fd, request->userdata);
+        lease_request_free(request);
+        return 0;
+}
+
+static int on_listening(sd_bus_message *m, void *userdata, sd_bus_error *unused) {
+        LeaseRequest *request = userdata;
+        Context *c = request->lease->context;
+        int r;
+
+        request->slot = sd_bus_slot_unref(request->slot);
+        r = client_listen_finish(c, &request->endpoint, m, &request->path);
+        if (r >= 0)
+                r = sd_bus_call_method_async(c->bus, &request->slot, BUS_NAME, request->path,
+                                             LISTENER_INTERFACE, "TakeSocket", on_socket, request, NULL);
+        if (r < 0) {
+                request->taken(r, request->userdata);
+                lease_request_free(request);
+        }
+        return 0;
+}
+
+static int copy_endpoint(const Endpoint *from, Endpoint *ret) {
+        Endpoint copy = *from;
+
+        copy.address = from->address ? strdup(from->address) : NULL;
+        copy.interface = from->interface ? strdup(from->interface) : NULL;
+        if ((from->address && !copy.address) || (from->interface && !copy.interface)) {
+                endpoint_done(&copy);
+                return -ENOMEM;
+        }
+
+        *ret = copy;
+        return 0;
+}
+
+int lease_request_socket(Lease *lease,
+                         const Endpoint *endpoint,
+                         LeaseTaken taken,
+                         void *userdata,
+                         LeaseRequest **ret) {
+        LeaseRequest *request;
+        int r;
+
+        assert(lease->event);
+
+        if (lease->state != LEASE_ACTIVE)
+                return -ECONNRESET;
+
+        request = malloc(sizeof(*request));
+        if (!request)
+                return message_oom();
+        *request = (LeaseRequest) { .lease = lease, .taken = taken, .userdata = userdata };
+        lease->n_requests++;
+
+        r = copy_endpoint(endpoint, &request->endpoint);
+        if (r < 0)
+                r = message_oom();
+        if (r >= 0)
+                r = context_open_agent(lease->context);
+        if (r >= 0)
+                r = client_listen_start(lease->context, endpoint, "socket", on_listening, request,
+                                        &request->slot);
+        if (r < 0) {
+                lease_request_free(request);
+                return r;
+        }
+
+        *ret = request;
+        return 0;
+}
+
+void lease_drop_socket(Lease *lease, int fd) {
+        size_t i = 0;
+
+        while (lease->sockets[i] != fd)
+                i++;
+        assert(i < lease->n);
+
+        if (lease->state == LEASE_ACTIVE)
+                close_listener(lease, lease->items[i].path);
+        leased_port_done(lease->items + i);
+        (void) close_fd(fd);
+
+        lease->n--;
+        lease->items[i] = lease->items[lease->n];
+        lease->sockets[i] = lease->sockets[lease->n];
+}
+
+/* -------------------------------------------------------------------------------------------- the end */
 
 static int on_no_reason(sd_event_source *source, uint64_t usec, void *userdata) {
         Lease *lease = userdata;
@@ -452,10 +641,7 @@ void lease_close(Lease *lease) {
         for (const LeasedPort *item = lease->items; item < lease->items + lease->n; item++) {
                 _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
 
-                /* Does not start a service that has ended, which has no listener to close. */
-                if (sd_bus_message_new_method_call(lease->context->bus, &m, BUS_NAME, item->path,
-                                                   LISTENER_INTERFACE, "Close") >= 0 &&
-                    sd_bus_message_set_auto_start(m, false) >= 0)
+                if (new_close(lease, item->path, &m) >= 0)
                         (void) sd_bus_call(lease->context->bus, m, CLOSE_TIMEOUT_USEC, NULL, NULL);
         }
 }

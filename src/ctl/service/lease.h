@@ -33,6 +33,25 @@ uint16_t lease_get_port(const Lease *lease, size_t i);
 /* Watches the listeners from the loop, and prints their addresses. */
 int lease_start(Lease *lease, sd_event *event, LeaseLost lost, void *userdata);
 
+/* A listening socket that was requested while the loop runs. */
+typedef struct LeaseRequest LeaseRequest;
+
+/* Called once, with the descriptor of the socket, which belongs to the lease, or a negative errno as of
+ * bind(2); an error message was printed then. Frees the request. */
+typedef void (*LeaseTaken)(int fd, void *userdata);
+
+/* Requests the listening socket of a port without waiting, after lease_start(). */
+int lease_request_socket(Lease *lease,
+                         const Endpoint *endpoint,
+                         LeaseTaken taken,
+                         void *userdata,
+                         LeaseRequest **ret);
+/* The handler is not called any more. */
+LeaseRequest *lease_request_free(LeaseRequest *request);
+
+/* Closes this socket and its listener, without waiting. */
+void lease_drop_socket(Lease *lease, int fd);
+
 /* To be called when a ConnectionSource has ended: waits for the service to tell the reason. */
 void lease_source_ended(Lease *lease);
 
