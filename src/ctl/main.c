@@ -30,6 +30,8 @@ static const struct {
 } verbs[] = {
         { "listen", N_("[ADDRESS:]PORT… -- COMMAND…"), N_("Run a server with ports from the service"), 1,
           ANY_NUMBER, true, verb_listen },
+        { "run", N_("[--] COMMAND…"), N_("Run an unmodified server that binds privileged ports"), 0, 0, true,
+          verb_run },
         { "relay", N_("[ADDRESS:]PORT TARGET"), N_("Forward connections to HOST:PORT or a Unix socket"), 2, 2,
           false, verb_relay },
         { "list", "", N_("List listeners (default)"), 0, 0, false, verb_list },
@@ -65,7 +67,7 @@ static void help_print(const Context *c) {
         help_print_line("0", _("Success"));
         help_print_line("1", _("Failure, with a message on standard error"));
         help_print_line("3", _("status: the service is not running"));
-        help_print_line("…", _("listen: the status of COMMAND; see the manual page"));
+        help_print_line("…", _("listen, run: the status of COMMAND; see the manual page"));
         printf(_("\nLISTENER is the number of a listener, its path, or its name if that is unique.\n"
                  "See the tcpserversocketctl(1) man page for details.\n"));
 }

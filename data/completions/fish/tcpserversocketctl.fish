@@ -2,7 +2,7 @@
 #
 # tcpserversocketctl(1) completion for fish
 
-set -l verbs listen relay list show close pause resume monitor status
+set -l verbs listen run relay list show close pause resume monitor status
 set -l before "not __fish_seen_subcommand_from $verbs"
 
 # Counts the arguments of the verb.
@@ -48,21 +48,33 @@ function __tcpserversocketctl_machines
     machinectl list --full --no-legend --no-pager 2>/dev/null | string replace -r ' .*' ''
 end
 
-# Whether the cursor is behind "--", in a command of its own.
+# The number of the word where the command of "run" begins, or of the first one after "--".
+function __tcpserversocketctl_find_command
+    set -l words (commandline -opc)
+    set -l i (contains -i -- -- $words); and math $i + 1; and return
+    set -l after (contains -i -- run $words); or return
+    for i in (seq (math $after + 1) (count $words))
+        string match -q -- '-*' $words[$i]; or echo $i; and return
+    end
+    return 1
+end
+
+# Whether the cursor is in a command of its own.
 function __tcpserversocketctl_in_command
-    contains -- -- (commandline -opc)
+    test -n "$(__tcpserversocketctl_find_command)"
 end
 
 function __tcpserversocketctl_command
     set -l words (commandline -opc)
-    set -l i (contains -i -- -- $words)
-    set -l command (string escape -- $words[(math $i + 1)..-1]) (commandline -ct)
+    set -l i (__tcpserversocketctl_find_command)
+    set -l command (string escape -- $words[$i..-1]) (commandline -ct)
     complete -C "$command"
 end
 
 complete -c tcpserversocketctl -f
 
 complete -c tcpserversocketctl -n $before -a listen -d 'Run a server with ports from the service'
+complete -c tcpserversocketctl -n $before -a run -d 'Run an unmodified server that binds privileged ports'
 complete -c tcpserversocketctl -n $before -a relay -d 'Forward connections'
 complete -c tcpserversocketctl -n $before -a list -d 'List listeners'
 complete -c tcpserversocketctl -n $before -a show -d 'Show the properties of listeners'
@@ -75,8 +87,11 @@ complete -c tcpserversocketctl -n $before -a status -d 'Show the service with it
 complete -c tcpserversocketctl -n '__fish_seen_subcommand_from show close pause resume monitor' \
     -ka '(__tcpserversocketctl_listeners)'
 complete -c tcpserversocketctl -n '__fish_seen_subcommand_from relay; and test (__tcpserversocketctl_arguments) -ge 1' -F
-complete -c tcpserversocketctl -n '__fish_seen_subcommand_from listen; and __tcpserversocketctl_in_command' \
+complete -c tcpserversocketctl -n '__fish_seen_subcommand_from listen run; and __tcpserversocketctl_in_command' \
     -xa '(__tcpserversocketctl_command)'
+
+complete -c tcpserversocketctl -n '__fish_seen_subcommand_from run; and not __tcpserversocketctl_in_command' \
+    -xa '(__fish_complete_command)'
 
 set -l here 'not __tcpserversocketctl_in_command'
 complete -c tcpserversocketctl -n $here -s h -l help -d 'Show this help'
@@ -95,6 +110,7 @@ complete -c tcpserversocketctl -n $here -l accept -d 'Run COMMAND once for each 
 complete -c tcpserversocketctl -n $here -l inetd -d 'The same, with the connection as standard input and output'
 complete -c tcpserversocketctl -n $here -l max-connections -x -d 'Limit of concurrent connections'
 complete -c tcpserversocketctl -n $here -l max-connections-per-source -x -d 'The same for each peer address'
+complete -c tcpserversocketctl -n $here -l port -x -d 'Also get these ports from the service'
 complete -c tcpserversocketctl -n $here -s v -l verbose -d 'Also print the start and end of each connection'
 complete -c tcpserversocketctl -n $here -l backlog -x -d 'Limit of connections that wait in the kernel'
 complete -c tcpserversocketctl -n $here -l binary-type -xa 'string arraybuffer' -d 'Type that language bindings use for bytes'

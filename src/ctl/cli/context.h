@@ -42,7 +42,14 @@ typedef struct Context {
 
         uint64_t given; /* a bit for each option of the table in options.c */
 
+        uint8_t ports[(UINT16_MAX + 1) / 8]; /* of --port=: a bit for each */
+
         char **command; /* the arguments after "--", with a NULL at the end; NULL: there is no "--" */
 
         sd_bus *bus; /* NULL before context_connect() */
 } Context;
+
+/* Whether the port was given with --port=. */
+static inline bool context_has_port(const Context *c, uint16_t port) {
+        return (c->ports[port / 8] >> (port % 8) & 1) != 0;
+}

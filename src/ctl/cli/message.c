@@ -15,6 +15,8 @@
 #define SHORTAGE_QUIET_USEC (UINT64_C(10) * 1000 * 1000)
 
 static MessageLevel level = MESSAGE_NORMAL;
+static bool skips_repeated;
+static char *last; /* the last message */
 
 static void _printf_(3, 0)
                 print(const char *before, const char *after, const char *format, va_list arguments) {
@@ -26,8 +28,12 @@ static void _printf_(3, 0)
         }
 
         line = text_escape(text, TEXT_ESCAPE_BYTES);
-        if (line)
-                (void) fprintf(stderr, "%s%s%s\n", before, line, after);
+        if (!line || (skips_repeated && last && streq(line, last)))
+                return;
+
+        (void) fprintf(stderr, "%s%s%s\n", before, line, after);
+        free(last);
+        last = TAKE_PTR(line);
 }
 
 int message_error(int r, const char *format, ...) {
@@ -49,6 +55,10 @@ void message_shortage(int error, const char *why) {
 
         if (episode_add_failure(&shortage, clock_get_usec(), SHORTAGE_QUIET_USEC))
                 (void) message_error(error, _("Connections have to wait: %s."), why);
+}
+
+void message_skip_repeated(void) {
+        skips_repeated = true;
 }
 
 void message_set_level(MessageLevel value) {

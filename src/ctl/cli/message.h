@@ -19,6 +19,9 @@ typedef enum MessageLevel {
 } MessageLevel;
 
 void message_set_level(MessageLevel level);
+/* From now on, a message that equals the one before it is not printed. */
+void message_skip_repeated(void);
+
 /* Printed unless the level is MESSAGE_QUIET. */
 void message_info(const char *format, ...) _printf_(1, 2);
 /* Printed if the level is MESSAGE_VERBOSE. */

@@ -9,6 +9,7 @@
 #include "base/macros.h"
 #include "base/parse.h"
 #include "config.h"
+#include "ctl/cli/endpoint.h"
 #include "ctl/cli/help.h"
 #include "ctl/cli/message.h"
 #include "ctl/cli/options.h"
@@ -31,6 +32,7 @@ typedef enum OptionId {
         OPTION_INETD,
         OPTION_MAX_CONNECTIONS,
         OPTION_MAX_CONNECTIONS_PER_SOURCE,
+        OPTION_PORT,
         OPTION_VERBOSE,
         OPTION_BACKLOG,
         OPTION_LISTEN, /* an option of Listen */
@@ -75,6 +77,8 @@ static const struct {
         { OPTION_MAX_CONNECTIONS_PER_SOURCE, 0, "max-connections-per-source", N_("N"),
           N_("The same for each peer address"), "listen, relay" },
 
+        { OPTION_PORT, 0, "port", N_("PORT[,PORT…]"),
+          N_("Also get these ports from the service; can be given several times"), "run" },
         { OPTION_VERBOSE, 'v', "verbose", NULL, N_("Also print the start and end of each connection"),
           SERVING },
 
@@ -161,6 +165,25 @@ static int parse_backlog(size_t i, const char *value, int32_t *ret) {
         if (r == 0)
                 *ret = (int32_t) n;
         return r;
+}
+
+static int parse_ports(const char *value, Context *c) {
+        _cleanup_free_ char *copy = NULL;
+        char *word, *rest;
+        uint16_t port;
+        int r;
+
+        copy = strdup(value);
+        if (!copy)
+                return message_oom();
+
+        for (rest = copy; (word = strsep(&rest, ","));) {
+                r = port_parse(word, word, &port);
+                if (r < 0)
+                        return r;
+                c->ports[port / 8] |= (uint8_t) (1U << port % 8);
+        }
+        return 0;
 }
 
 /* Checks only the syntax; the service checks the values. */
@@ -290,6 +313,10 @@ static int take_option(Context *c, size_t i, const char *value) {
 
         case OPTION_MAX_CONNECTIONS_PER_SOURCE:
                 r = parse_number(i, value, UINT32_MAX, &c->max_connections_per_source);
+                break;
+
+        case OPTION_PORT:
+                r = parse_ports(value, c);
                 break;
 
         case OPTION_BACKLOG:
@@ -475,6 +502,7 @@ static void print_heading(size_t i) {
                 { OPTION_HELP, N_("Options:") },
                 { OPTION_ACCEPT, N_("Options of listen:") },
                 { OPTION_MAX_CONNECTIONS, N_("Options of listen and relay:") },
+                { OPTION_PORT, N_("Options of run:") },
                 { OPTION_VERBOSE, N_("Options of listen, relay and run:") },
                 { OPTION_BACKLOG,
                   N_("Options of listen, relay and run for the method Listen of the service:") },

@@ -12,6 +12,7 @@
 #include <linux/sock_diag.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 #include "base/clock.h"
 #include "base/macros.h"
@@ -237,6 +238,14 @@ void port_find_holders(const Address *address, PortHolders *ret) {
         find_sockets(&s, address, AF_INET6);
         if (s.n > 0)
                 find_processes(&s, ret);
+}
+
+void port_find_socket_holders(int fd, PortHolders *ret) {
+        struct stat st;
+
+        *ret = (PortHolders) {};
+        if (fstat(fd, &st) >= 0)
+                find_processes(&(Sockets) { .inodes = { (uint32_t) st.st_ino }, .n = 1 }, ret);
 }
 
 bool port_holders_contain(const PortHolders *holders, pid_t pid) {

@@ -26,6 +26,9 @@ bool port_is_in_use(const Address *address, const char *interface);
 /* Finds listening sockets that conflict with the address and its port; if there are none, other sockets.
  * Finds nothing if the kernel cannot be asked. */
 void port_find_holders(const Address *address, PortHolders *ret);
+/* Finds the processes that have this socket, a copy of which is the descriptor; this process is one of them.
+ */
+void port_find_socket_holders(int fd, PortHolders *ret);
 bool port_holders_contain(const PortHolders *holders, pid_t pid);
 
 /* Returns a new string, "nginx (PID 812), nginx (PID 813)", or NULL if memory runs out. */

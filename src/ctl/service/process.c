@@ -203,3 +203,32 @@ void process_done(Process *p) {
         free(TAKE_PTR(p->unit));
         free(TAKE_PTR(p->application));
 }
+
+/* Returns 0 for a process without a parent that is visible here, or that has ended. */
+static pid_t get_parent(pid_t pid) {
+        char path[32], text[512];
+        const char *end;
+        int parent = 0;
+        size_t n;
+        FILE *f;
+
+        (void) snprintf(path, sizeof(path), "/proc/%i/stat", (int) pid);
+        f = fopen(path, "re");
+        if (!f)
+                return 0;
+        n = fread(text, 1, sizeof(text) - 1, f);
+        (void) fclose(f);
+        text[n] = '\0';
+
+        /* The name of the program, before it, may contain parentheses. */
+        end = strrchr(text, ')');
+        return end && sscanf(end, ") %*c %i", &parent) == 1 ? (pid_t) parent : 0;
+}
+
+bool process_descends_from(pid_t pid, pid_t ancestor) {
+        do
+                pid = get_parent(pid);
+        while (pid > 0 && pid != ancestor);
+
+        return pid == ancestor;
+}

@@ -3,6 +3,7 @@
 
 /* Processes of this host, as /proc and their cgroups describe them. */
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 /* Members are NULL if they are unknown: the process has ended, belongs to another user on a host that hides
@@ -21,6 +22,9 @@ typedef struct Process {
  * 0, or -ENOMEM. */
 int process_query(pid_t pid, uid_t uid, Process *ret);
 void process_done(Process *p);
+
+/* Whether the process is a child of the other one, or of a child of it, and so on. */
+bool process_descends_from(pid_t pid, pid_t ancestor);
 
 /* Parses the name of a unit: "app-flatpak-org.example.Maps-4711.scope", "snap.maps.maps-UUID.scope". Returns
  * a new string in *ret, or NULL there if the unit is not one of an application; or -ENOMEM. */

@@ -13,6 +13,7 @@
 #include "ctl/cli/options.h"
 #include "ctl/serve/accept.h"
 #include "ctl/serve/command.h"
+#include "ctl/serve/run.h"
 #include "ctl/serve/server.h"
 #include "ctl/service/lease.h"
 #include "ctl/verbs/verbs.h"
@@ -75,6 +76,18 @@ static int take_sockets(Lease *h, int argc, char *argv[]) {
                         return r;
         }
         return 0;
+}
+
+int verb_run(int argc, char *argv[], Context *c) {
+        Command command;
+        int r;
+
+        if (!c->command || !c->command[0])
+                return message_error(-EINVAL, _("Missing command to run."));
+
+        command_init(&command, c->command);
+        r = command_check(&command);
+        return r != 0 ? r : run_command(c, &command);
 }
 
 int verb_listen(int argc, char *argv[], Context *c) {

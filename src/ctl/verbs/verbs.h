@@ -13,5 +13,6 @@ int verb_monitor(int argc, char *argv[], Context *c);
 int verb_pause(int argc, char *argv[], Context *c);
 int verb_relay(int argc, char *argv[], Context *c);
 int verb_resume(int argc, char *argv[], Context *c);
+int verb_run(int argc, char *argv[], Context *c);
 int verb_show(int argc, char *argv[], Context *c);
 int verb_status(int argc, char *argv[], Context *c);

@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "ctl/serve/run.h"
+
+#include <net/if.h>
+#include <netinet/in.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/queue.h>
+#include <time.h>
+
+#include "base/address.h"
+#include "base/i18n.h"
+#include "base/macros.h"
+#include "base/socket.h"
+#include "ctl/cli/endpoint.h"
+#include "ctl/cli/message.h"
+#include "ctl/serve/bind-calls.h"
+#include "ctl/serve/server.h"
+#include "ctl/serve/socket-options.h"
+#include "ctl/service/lease.h"
+#include "ctl/service/port-holders.h"
+#include "ctl/service/process.h"
+
+/* In the kernel's headers since Linux 5.14. */
+#ifndef SO_NETNS_COOKIE
+#define SO_NETNS_COOKIE 71
+#endif
+
+/* COMMAND has closed its sockets of a port if connections wait for so long and no process of it has one. */
+#define CLOSED_USEC (UINT64_C(1) * 1000 * 1000)
+
+typedef struct Run Run;
+
+/* Two calls with the same key are for the same port. */
+typedef struct PortKey {
+        Address address;
+        bool ipv6_only;
+        bool free_bind;
+        char interface[IF_NAMESIZE]; /* empty: any */
+} PortKey;
+
+typedef struct RunPort {
+        Run *run;
+        PortKey key;
+        LeaseRequest *request;           /* NULL: it was answered */
+        int fd;                          /* belongs to the lease */
+        STAILQ_HEAD(, BindCall) waiting; /* for the answer */
+        sd_event_source *input, *timer;
+        LIST_ENTRY(RunPort) ports;
+} RunPort;
+
+struct Run {
+        const Context *context;
+        Lease *lease;
+        Server *server;
+        BindCalls *calls;
+        LIST_HEAD(, RunPort) ports;
+};
+
+DEFINE_CLEANUP(Lease, lease_free)
+DEFINE_CLEANUP(Server, server_free)
+DEFINE_CLEANUP(BindCalls, bind_calls_free)
+
+/* --------------------------------------------------------------------------------- which calls to answer */
+
+static bool option_is_set(int fd, int level, int option) {
+        socklen_t size = sizeof(int);
+        int value = 0;
+
+        return getsockopt(fd, level, option, &value, &size) >= 0 && value != 0;
+}
+
+static void make_key(const BindCall *call, PortKey *ret) {
+        socklen_t size = sizeof(ret->interface);
+        bool is_ipv6 = call->address.sa.sa_family == AF_INET6;
+
+        *ret = (PortKey) {
+                .address = call->address,
+                .ipv6_only = is_ipv6 && option_is_set(call->fd, IPPROTO_IPV6, IPV6_V6ONLY),
+                /* One option for both families since Linux 3.3 (ip(7)). */
+                .free_bind = option_is_set(call->fd, IPPROTO_IP, IP_FREEBIND),
+        };
+        if (getsockopt(call->fd, SOL_SOCKET, SO_BINDTODEVICE, ret->interface, &size) < 0)
+                *ret->interface = '\0';
+}
+
+static bool keys_equal(const PortKey *a, const PortKey *b) {
+        char text_a[ADDRESS_STRING_MAX], text_b[ADDRESS_STRING_MAX];
+
+        return address_get_port(&a->address) == address_get_port(&b->address) &&
+               a->ipv6_only == b->ipv6_only && a->free_bind == b->free_bind &&
+               streq(a->interface, b->interface) &&
+               streq(address_format(&a->address, text_a), address_format(&b->address, text_b));
+}
+
+/* The service binds ports of the host, and not of another network namespace that COMMAND may be in. */
+static bool is_in_network_of_tool(const BindCall *call) {
+        _cleanup_close_ int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        uint64_t own, other;
+        socklen_t size = sizeof(own);
+
+        if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &own, &size) < 0)
+                return true;
+
+        size = sizeof(other);
+        return getsockopt(call->fd, SOL_SOCKET, SO_NETNS_COOKIE, &other, &size) < 0 || own == other;
+}
+
+/* Whether the kernel refuses the address for its port. The tool has the rights of COMMAND, apart from those
+ * that a set-user-ID program would have, which the filter rules out. */
+static bool is_refused(const PortKey *key) {
+        _cleanup_close_ int fd = socket(key->address.sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        int one = 1, free_bind = key->free_bind;
+
+        if (fd < 0)
+                return false;
+
+        /* Conflicts with no other socket of COMMAND that shares the port. */
+        (void) setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+        (void) setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
+        (void) setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &free_bind, sizeof(free_bind));
+        return bind(fd, &key->address.sa, key->address.size) < 0 && (errno == EACCES || errno == EPERM);
+}
+
+static bool needs_service(const Run *run, const BindCall *call, const PortKey *key) {
+        uint16_t port = address_get_port(&key->address);
+
+        return port != 0 && is_in_network_of_tool(call) &&
+               (context_has_port(run->context, port) || is_refused(key));
+}
+
+/* ------------------------------------------------------------------------------------------- the ports */
+
+/* Whether a process of COMMAND has a socket of the port. */
+static bool is_in_use(const RunPort *port) {
+        PortHolders holders;
+
+        port_find_socket_holders(port->fd, &holders);
+        for (size_t i = 0; i < holders.n; i++)
+                if (process_descends_from(holders.pids[i], getpid()))
+                        return true;
+
+        return holders.more;
+}
+
+static void port_free(RunPort *port) {
+        BindCall *call;
+
+        while ((call = STAILQ_FIRST(&port->waiting))) {
+                STAILQ_REMOVE_HEAD(&port->waiting, calls_of_port);
+                bind_call_fail(call, EACCES);
+        }
+        lease_request_free(port->request);
+        sd_event_source_disable_unref(port->input);
+        sd_event_source_disable_unref(port->timer);
+        LIST_REMOVE(port, ports);
+        free(port);
+}
+
+static void give(RunPort *port, BindCall *call) {
+        socket_copy_options(call->fd, port->fd);
+        bind_call_replace(call, port->fd);
+}
+
+/* As bind() decides about two listening sockets with one address. */
+static void share(RunPort *port, BindCall *call) {
+        if (!option_is_set(call->fd, SOL_SOCKET, SO_REUSEPORT) && is_in_use(port))
+                bind_call_fail(call, EADDRINUSE);
+        else
+                give(port, call);
+}
+
+/* The process that connects has waited for CLOSED_USEC, or another one has come. */
+static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
+        RunPort *port = userdata;
+        Run *run = port->run;
+
+        if (!socket_has_input(port->fd) || is_in_use(port))
+                return sd_event_source_set_enabled(port->input, SD_EVENT_ONESHOT);
+
+        lease_drop_socket(run->lease, port->fd);
+        port_free(port);
+        return 0;
+}
+
+/* The kernel does not report that a process has closed a socket of which the tool has a copy. Its peers would
+ * wait for ever. So the tool looks when a connection has come; at most once in CLOSED_USEC. */
+static int on_input(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
+        RunPort *port = userdata;
+        int r;
+
+        r = sd_event_source_set_time_relative(port->timer, CLOSED_USEC);
+        return r < 0 ? r : sd_event_source_set_enabled(port->timer, SD_EVENT_ONESHOT);
+}
+
+static int watch(RunPort *port) {
+        sd_event *event = server_get_event(port->run->server);
+        int r;
+
+        r = sd_event_add_io(event, &port->input, port->fd, EPOLLIN, on_input, port);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(port->input, SD_EVENT_ONESHOT);
+        if (r >= 0)
+                r = sd_event_add_time(event, &port->timer, CLOCK_MONOTONIC, 0, 0, on_timer, port);
+        return r < 0 ? r : sd_event_source_set_enabled(port->timer, SD_EVENT_OFF);
+}
+
+static void on_taken(int fd, void *userdata) {
+        RunPort *port = userdata;
+        BindCall *call;
+        bool is_first = true;
+
+        port->request = NULL;
+        if (fd >= 0) {
+                port->fd = fd;
+                if (watch(port) < 0) {
+                        lease_drop_socket(port->run->lease, fd);
+                        fd = message_oom();
+                }
+        }
+
+        while ((call = STAILQ_FIRST(&port->waiting))) {
+                STAILQ_REMOVE_HEAD(&port->waiting, calls_of_port);
+                if (fd < 0)
+                        bind_call_fail(call, fd == -EADDRINUSE || fd == -EADDRNOTAVAIL ? -fd : EACCES);
+                else if (TAKE(is_first, false))
+                        give(port, call);
+                else
+                        share(port, call);
+        }
+        if (fd < 0)
+                port_free(port);
+}
+
+static int request(RunPort *port) {
+        char text[ADDRESS_STRING_MAX];
+        Endpoint endpoint = {
+                .address = (char *) address_format(&port->key.address, text),
+                .port = address_get_port(&port->key.address),
+                .ipv6_only = port->key.ipv6_only,
+                .free_bind = port->key.free_bind,
+                .interface = *port->key.interface ? port->key.interface : NULL,
+        };
+
+        return lease_request_socket(port->run->lease, &endpoint, on_taken, port, &port->request);
+}
+
+static void open_port(Run *run, const PortKey *key, BindCall *call) {
+        RunPort *port;
+
+        port = malloc(sizeof(*port));
+        if (!port) {
+                (void) message_oom();
+                bind_call_fail(call, ENOBUFS);
+                return;
+        }
+
+        *port = (RunPort) { .run = run, .key = *key, .fd = -EBADF };
+        STAILQ_INIT(&port->waiting);
+        STAILQ_INSERT_TAIL(&port->waiting, call, calls_of_port);
+        LIST_INSERT_HEAD(&run->ports, port, ports);
+        if (request(port) < 0)
+                port_free(port);
+}
+
+static void on_bind(BindCall *call, void *userdata) {
+        Run *run = userdata;
+        RunPort *port;
+        PortKey key;
+
+        make_key(call, &key);
+        if (!needs_service(run, call, &key)) {
+                bind_call_continue(call);
+                return;
+        }
+
+        LIST_FOREACH(port, &run->ports, ports)
+                if (keys_equal(&port->key, &key)) {
+                        if (port->request)
+                                STAILQ_INSERT_TAIL(&port->waiting, call, calls_of_port);
+                        else
+                                share(port, call);
+                        return;
+                }
+        open_port(run, &key, call);
+}
+
+/* ------------------------------------------------------------------------------------------- the process */
+
+static void on_lost(void *userdata) {
+        server_lose(userdata);
+}
+
+static int start(Run *run) {
+        int r;
+
+        r = server_start(run->server, &(CommandInput) {
+                                                      .keeps_input = true,
+                                                      .ends_with_tool = true,
+                                                      .prepare = bind_calls_load,
+                                                      .userdata = run->calls,
+                                      });
+        return r < 0 ? r : bind_calls_start(run->calls);
+}
+
+int run_command(Context *c, const Command *command) {
+        _cleanup_(lease_freep) Lease *lease = NULL;
+        _cleanup_(server_freep) Server *server = NULL;
+        _cleanup_(bind_calls_freep) BindCalls *calls = NULL;
+        Run run = { .context = c, .ports = LIST_HEAD_INITIALIZER(run.ports) };
+        RunPort *port;
+        int r;
+
+        /* Processes that leave their parents remain descendants, which the tool may examine under Yama. */
+        (void) prctl(PR_SET_CHILD_SUBREAPER, 1);
+        /* A program that tries the same port again and again. */
+        message_skip_repeated();
+
+        r = lease_new(c, &lease);
+        if (r >= 0)
+                r = server_new(command, &server);
+        if (r >= 0)
+                r = bind_calls_new(server_get_event(server), on_bind, &run, &calls);
+        if (r >= 0)
+                r = lease_start(lease, server_get_event(server), on_lost, server);
+        if (r < 0)
+                return r;
+
+        run.lease = lease;
+        run.server = server;
+        run.calls = calls;
+        r = start(&run);
+        if (r >= 0)
+                r = server_run(server);
+
+        while ((port = LIST_FIRST(&run.ports)))
+                port_free(port);
+        lease_close(lease);
+        if (r >= 0)
+                server_repeat_signal(server);
+        return r;
+}
