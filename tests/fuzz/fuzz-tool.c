@@ -142,6 +142,7 @@ static void try_target(const char *s) {
 
         fuzz_assert(streq(t.name, s) && t.n > 0);
         for (size_t i = 0; i < t.n; i++) {
+                const char *path = strncmp(s, "unix:", 5) == 0 ? s + 5 : s;
                 const struct sockaddr_un *un = (const struct sockaddr_un *) &t.addresses[i].storage;
                 sa_family_t family = t.addresses[i].storage.ss_family;
 
@@ -152,9 +153,9 @@ static void try_target(const char *s) {
                         continue;
                 }
                 fuzz_assert(t.addresses[i].size <= sizeof(*un));
-                fuzz_assert(*s == '@' ? un->sun_path[0] == '\0' && strncmp(un->sun_path + 1, s + 1,
-                                                                           strlen(s) - 1) == 0
-                                      : streq(un->sun_path, s));
+                fuzz_assert(*path == '@' ? un->sun_path[0] == '\0' && strncmp(un->sun_path + 1, path + 1,
+                                                                              strlen(path) - 1) == 0
+                                         : streq(un->sun_path, path));
         }
         target_done(&t);
 }

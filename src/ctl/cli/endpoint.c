@@ -41,19 +41,26 @@ static int find_service(const char *name, uint16_t *ret) {
         return 0;
 }
 
-int port_parse(const char *whole, const char *s, uint16_t *ret) {
+int port_find(const char *s, uint16_t *ret) {
         uint32_t number;
 
         if (parse_uint32(s, 0, UINT16_MAX, &number) == 0) {
                 *ret = (uint16_t) number;
                 return 0;
         }
-        if (!may_be_name(s))
+
+        return may_be_name(s) ? find_service(s, ret) : -EINVAL;
+}
+
+int port_parse(const char *whole, const char *s, uint16_t *ret) {
+        int r = port_find(s, ret);
+
+        if (r == -EINVAL)
                 return message_error(-EINVAL,
                                      _("\"%s\" is not a port; write a number from 0 to 65535, a name such as "
                                        "\"http\", or ADDRESS:PORT."),
                                      whole);
-        if (find_service(s, ret) < 0)
+        if (r < 0)
                 return message_error(-EINVAL,
                                      _("Unknown TCP service \"%s\"; services(5) lists the names, or write "
                                        "the number of the port."),

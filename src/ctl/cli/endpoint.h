@@ -24,3 +24,6 @@ void endpoint_done(Endpoint *e);
 /* Parses a number or a name of services(5). whole is the argument that it is a part of, for the error
  * message. Returns -EINVAL and prints that message if it is no port. */
 int port_parse(const char *whole, const char *s, uint16_t *ret);
+/* The same without a message. Returns -ENOENT for an unknown name, -EINVAL for anything else that is no port.
+ */
+int port_find(const char *s, uint16_t *ret);

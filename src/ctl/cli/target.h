@@ -20,12 +20,20 @@ typedef struct Target {
         bool was_reached; /* an address was reached before */
 } Target;
 
-/* Parses "HOST:PORT" or "[ADDRESS]:PORT", with the number or the name of a port, or the path of a Unix
- * socket:
- * "/run/x", "./x", or "@x" for an abstract one. Resolves a host name here, once. Prints an error message when
- * it returns a negative errno. */
+/* Parses one of these, and prints an error message when it returns a negative errno:
+ *
+ *     HOST:PORT, [ADDRESS]:PORT      the host is resolved here, once
+ *     PORT                           on 127.0.0.1 and, if nothing answers there, on ::1
+ *     /run/x, ./x, unix:PATH         a Unix socket
+ *     @NAME, unix:@NAME              an abstract one
+ *
+ * A port is a number or a name of services(5). */
 int target_parse(const char *s, Target *ret);
 void target_done(Target *t);
+
+/* Looks whether there is a Unix socket at the path of a target. If nothing is there, prints a line and
+ * returns 0, because the server may start later. Prints an error message when it returns a negative errno. */
+int target_check(const Target *t);
 
 /* Connects to the i-th address with a non-blocking socket (TCP_NODELAY, SO_OOBINLINE). *ret_connected is
  * false while connect() is in progress. Returns a negative errno on failure; -EAGAIN if the queue of a Unix

@@ -85,7 +85,9 @@ static int run(Forwarding *f, const Endpoint *endpoint, const char *to, Context 
         r = target_parse(to, &parameters.target);
         if (r < 0)
                 return r;
-        r = lease_new(c, &f->lease);
+        r = target_check(&parameters.target);
+        if (r >= 0)
+                r = lease_new(c, &f->lease);
         if (r >= 0)
                 r = lease_take_connections(f->lease, endpoint, true, &parameters.connections);
         if (r >= 0)

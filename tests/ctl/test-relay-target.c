@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The targets of "relay": how they are written, and what the tool says at the start about those that cannot
+ * work. */
+
+#include <netinet/in.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include "base/address.h"
+#include "ctl/relayed.h"
+
+/* A target at a port that the kernel chooses. */
+static Target target_new_at(const char *address) {
+        Target t = {};
+        Address a;
+
+        g_assert_cmpint(address_parse(address, &a), ==, 0);
+        t.fd = socket(a.sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        g_assert_no_errno(t.fd);
+        g_assert_no_errno(bind(t.fd, &a.sa, a.size));
+        g_assert_no_errno(listen(t.fd, 16));
+        t.name = g_strdup_printf("%u", test_local_port(t.fd));
+        return t;
+}
+
+static void assert_relays(Relayed *r) {
+        _cleanup_close_ int client = test_connect("127.0.0.1", r->port), target = target_accept(&r->target);
+
+        test_assert_connected(client, target);
+}
+
+static void rename_target(Target *t, const char *prefix) {
+        char *name = g_strconcat(prefix, t->name, NULL);
+
+        g_free(t->name);
+        t->name = name;
+}
+
+TEST("a port is one of this host") {
+        static const char *const addresses[] = { "127.0.0.1", "::1" };
+
+        for (size_t i = 0; i < ELEMENTS(addresses); i++) {
+                Relayed r = relay_start(f, target_new_at(addresses[i]), NULL);
+
+                assert_relays(&r);
+                relay_end(&r);
+        }
+}
+
+TEST("a Unix socket is written with and without \"unix:\"") {
+        for (int abstract = 0; abstract <= 1; abstract++) {
+                Target t = target_new_unix(abstract, 16);
+                Relayed r;
+
+                rename_target(&t, "unix:");
+                r = relay_start(f, t, NULL);
+                assert_relays(&r);
+                relay_end(&r);
+        }
+}
+
+TEST("targets that cannot be understood") {
+        static const struct {
+                const char *target, *says[2];
+        } cases[] = {
+                { "http://localhost:3000/x",
+                  { "\"http://localhost:3000/x\" is a URL", "; write \"localhost:3000\"." } },
+                { "http://localhost", { "; write \"localhost:80\"." } },
+                { "https://example.org/x:1", { "; write \"example.org:443\"." } },
+                { "HTTP://[::1]/", { "; write \"[::1]:80\"." } },
+                { "https://[::1]:8443", { "; write \"[::1]:8443\"." } },
+                { "tcp://localhost:5432", { "; write \"localhost:5432\"." } },
+                { "tcp://localhost", { "; write \"localhost:PORT\"." } },
+                { "http://", { "; write \"HOST:80\"." } },
+                { "localhost", { "\"localhost\" is not a target", "HOST:PORT, [ADDRESS]:PORT, the PORT" } },
+                { "", { "\"\" is not a target" } },
+                { "unix:", { "\"unix:\" is not a target" } },
+                { "65536", { "\"65536\" is not a target" } },
+                { " 80", { "\" 80\" is not a target" } },
+                { ":80", { "\":80\" is not a target" } },
+                { "localhost:80/x", { "Unknown TCP service \"80/x\"" } },
+                { "0", { "Port 0 cannot be reached", "the port of \"0\"" } },
+        };
+
+        for (size_t i = 0; i < ELEMENTS(cases); i++)
+                tool_assert_fails(tool_run(f->bus, "relay", "0", cases[i].target), 1, cases[i].says[0],
+                                  cases[i].says[1]);
+}
+
+TEST("a path that does not exist yet") {
+        g_autofree char *directory = test_make_directory("later"),
+                        *path = g_build_filename(directory, "socket", NULL);
+        g_autofree char *line = g_strdup_printf(
+                        "The target \"%s\" does not exist yet; until a server creates it, "
+                        "connections are reset.\n",
+                        path);
+        struct sockaddr_un un = { .sun_family = AF_UNIX };
+        Relayed r = { .target = { .fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0) } };
+
+        r.tool = serving_start(f->bus, &r.port, WORDS("relay", "0", path));
+        g_assert_true(tool_has_complained(r.tool, line));
+
+        _cleanup_close_ int early = test_connect_start(NULL, "127.0.0.1", r.port);
+        g_assert_cmpint(test_wait_end(early), ==, ECONNRESET);
+
+        (void) g_strlcpy(un.sun_path, path, sizeof(un.sun_path));
+        g_assert_no_errno(bind(r.target.fd, (const struct sockaddr *) &un, sizeof(un)));
+        g_assert_no_errno(listen(r.target.fd, 16));
+        assert_relays(&r);
+        relay_end(&r);
+}
+
+TEST("paths that are no sockets") {
+        g_autofree char *directory = test_make_directory("no-socket"),
+                        *file = g_build_filename(directory, "file", NULL);
+        g_autofree char *below = g_build_filename(file, "socket", NULL);
+
+        g_assert_true(g_file_set_contents(file, "", 0, NULL));
+        tool_assert_fails(tool_run(f->bus, "relay", "0", directory), 1, directory, "\" is not a Unix socket");
+        tool_assert_fails(tool_run(f->bus, "relay", "0", file), 1, file, "\" is not a Unix socket");
+        tool_assert_fails(tool_run(f->bus, "relay", "0", below), 1, "Failed to look at the target", below,
+                          "Not a directory");
+}
