@@ -221,6 +221,30 @@ TEST_IF(test_require_private_network(), "changes of other interfaces do not wake
         assert_stays(f->client, listener);
 }
 
+/* More than the filter of the socket has. */
+TEST_IF(test_require_private_network(), "a listener ends with its interface among many") {
+        for (unsigned i = 0; i < 70; i++) {
+                g_autofree char *name = g_strdup_printf("many%u", i),
+                                *add = g_strdup_printf("link add %s group 7 type veth peer name other%u",
+                                                       name, i);
+
+                test_network_ip(add);
+                g_free(listen_on(f->client, name));
+        }
+        add_interface(VPN);
+        g_autofree char *listener = listen_on(f->client, VPN),
+                        *staying = listen_on(f->client, TEST_INTERFACE);
+        remove_interface(VPN);
+        expect_lost(f->client, listener, VPN);
+
+        test_network_ip("link del group 7");
+        for (unsigned i = 0; i < 70; i++) {
+                test_error_free(test_client_wait_error(f->client));
+                test_client_expect_closed(f->client, NULL, "interface");
+        }
+        assert_stays(f->client, staying);
+}
+
 /* Until messages about the interface are lost. */
 static void overflow(TestService *service, const char *interface) {
         unsigned drops = 0;

@@ -17,6 +17,10 @@
 /* In a row, so that many changes do not delay other events. */
 #define MESSAGES_MAX 64
 
+/* With more interfaces the socket has no filter: to set a long one at each Listen and at the end of each
+ * listener takes longer than to read the messages that it drops. */
+#define FILTERED_MAX 64
+
 /* An interface with its users. */
 typedef struct Interface {
         unsigned index;
@@ -74,13 +78,12 @@ static Interface *find_interface(InterfaceWatch *watch, unsigned index) {
 /* Lets the kernel drop messages about other interfaces: on some hosts, containers come and go all the time.
  * Without the filter the service only wakes up more often. */
 static void interface_watch_set_filter(InterfaceWatch *watch) {
-        size_t n = 0, n_max = 2 * (size_t) HASH_COUNT(watch->interfaces) + 2;
-        _cleanup_free_ struct sock_filter *program = NULL;
+        struct sock_filter program[2 * FILTERED_MAX + 2];
         struct sock_fprog filter;
         int nothing = 0;
+        size_t n = 0;
 
-        program = n_max <= BPF_MAXINSNS ? calloc(n_max, sizeof(*program)) : NULL;
-        if (!program) {
+        if (HASH_COUNT(watch->interfaces) > FILTERED_MAX) {
                 (void) setsockopt(watch->fd, SOL_SOCKET, SO_DETACH_FILTER, &nothing, sizeof(nothing));
                 return;
         }
