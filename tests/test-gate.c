@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <fcntl.h>
 
-#include "base/address.h"
 #include "base/macros.h"
 #include "ctl/serve/gate.h"
+#include "ctl/service/connection-source.h"
 #include "register.h"
 
 /* Connections that have entered. */
@@ -13,23 +13,22 @@ typedef struct Inside {
         unsigned n, n_left;
 } Inside;
 
-static void on_enter(int fd, const Address *peer, GateSource *source, void *userdata) {
+static void on_enter(const Connection *connection, GateSource *source, void *userdata) {
         Inside *inside = userdata;
 
         g_assert_cmpuint(inside->n, <, ELEMENTS(inside->fds));
-        inside->fds[inside->n] = fd;
+        inside->fds[inside->n] = connection->fd;
         inside->sources[inside->n++] = source;
 }
 
 static int arrive(Gate *gate, const char *from) {
-        int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-        Address address;
+        Connection connection = { .fd = open("/dev/null", O_RDONLY | O_CLOEXEC) };
 
-        must(fd);
-        g_assert_cmpint(address_parse(from, &address), ==, 0);
+        must(connection.fd);
+        g_assert_cmpint(address_parse(from, &connection.remote), ==, 0);
         g_assert_true(gate_is_open(gate));
-        g_assert_cmpint(gate_enter(gate, fd, &address), ==, 0);
-        return fd;
+        g_assert_cmpint(gate_enter(gate, &connection), ==, 0);
+        return connection.fd;
 }
 
 /* The oldest connection exits. */

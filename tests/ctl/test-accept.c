@@ -7,28 +7,43 @@
 #include "ctl/serving.h"
 
 /* Writes its environment and its descriptors to the connection. */
-#define TELL                        \
-        "test $LISTEN_PID = $$ && " \
-        "echo $LISTEN_FDS $LISTEN_FDNAMES $REMOTE_ADDR $REMOTE_PORT >&3; wc -c >&3; ls /proc/self/fd | wc -l >&3"
+#define TELL                                                                              \
+        "test $LISTEN_PID = $$ && "                                                       \
+        "echo $LISTEN_FDS $LISTEN_FDNAMES >&3; wc -c >&3; ls /proc/self/fd | wc -l >&3; " \
+        "env | LC_ALL=C sort | grep -E '^(PROTO|LOCAL_|REMOTE_|TCPLOCAL|TCPREMOTE)' >&3"
 
-static void expect_told(uint16_t port, const char *address, const char *remote) {
+static void expect_told(uint16_t port, const char *address) {
         _cleanup_close_ int peer = test_connect(address, port);
+        unsigned remote_port = test_local_port(peer);
         /* Standard input is empty. The connection and the directory that ls reads; no descriptor of the tool.
          */
-        g_autofree char *expected = g_strdup_printf("1 connection %s %u\n0\n%u\n", remote,
-                                                    test_local_port(peer), serving_count_inherited() + 2);
+        g_autofree char *expected = g_strdup_printf(
+                        "1 connection\n0\n%u\n"
+                        "LOCAL_ADDR=%s\nLOCAL_PORT=%u\nPROTO=TCP\nREMOTE_ADDR=%s\nREMOTE_PORT=%u\n"
+                        "TCPLOCALIP=%s\nTCPLOCALPORT=%u\nTCPREMOTEIP=%s\nTCPREMOTEPORT=%u\n",
+                        serving_count_inherited() + 2, address, port, address, remote_port, address, port,
+                        address, remote_port);
 
         test_expect(peer, expected);
         g_assert_cmpint(test_wait_end(peer), ==, 0);
 }
 
+/* The port is bound for IPv6 and IPv4. */
 TEST_BY_BOTH("the environment of the command") {
+        /* As if the tool itself were a COMMAND: names of another connection. */
+        static const char *const stale[] = { "TCPREMOTEHOST", "TCPREMOTEINFO", "TCPLOCALHOST",
+                                             "REMOTE_HOST" };
         uint16_t port;
+
+        for (size_t i = 0; i < ELEMENTS(stale); i++)
+                g_assert_true(g_setenv(stale[i], "stale", true));
         g_autoptr(Tool) tool = serving_start(
                         f->bus, &port, WORDS("listen", "--accept", delivery, "0", "--", "sh", "-c", TELL));
+        for (size_t i = 0; i < ELEMENTS(stale); i++)
+                g_unsetenv(stale[i]);
 
-        expect_told(port, "127.0.0.1", "127.0.0.1");
-        expect_told(port, "::1", "::1");
+        expect_told(port, "127.0.0.1");
+        expect_told(port, "::1");
         test_wait_for(serving_count_children(tool->child->pid) == 0);
         g_assert_cmpint(serving_end(tool, SIGTERM), ==, 128 + SIGTERM);
         g_assert_false(test_service_is_listening(f->service, port));
@@ -55,7 +70,7 @@ TEST_BY_BOTH("connections that their peers have reset are served, with data and 
         g_autoptr(Tool) tool = serving_start(
                         f->bus, &port,
                         WORDS("listen", "--inetd", delivery, "127.0.0.1:0", "--", "sh", "-c",
-                              "read line; echo \"$REMOTE_ADDR $REMOTE_PORT $line\" >&2"));
+                              "read line; echo \"$REMOTE_ADDR $REMOTE_PORT $LOCAL_ADDR $LOCAL_PORT $line\" >&2"));
 
         test_child_signal(tool->child, SIGSTOP);
         for (unsigned i = 0; i < ELEMENTS(peer_ports); i++) {
@@ -71,7 +86,8 @@ TEST_BY_BOTH("connections that their peers have reset are served, with data and 
         test_child_signal(tool->child, SIGCONT);
 
         for (unsigned i = 0; i < ELEMENTS(peer_ports); i++) {
-                g_autofree char *line = g_strdup_printf("127.0.0.1 %u line %u\n", peer_ports[i], i);
+                g_autofree char *line = g_strdup_printf("127.0.0.1 %u 127.0.0.1 %u line %u\n", peer_ports[i],
+                                                        port, i);
 
                 test_wait_for(tool_has_complained(tool, line));
         }

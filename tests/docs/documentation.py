@@ -278,7 +278,8 @@ def tool_verbs(sources):
 
 @check('environment of tcpserversocketctl')
 def tool_environment(sources):
-    program = sources.find('src/ctl/*.c', r'\bgetenv\("(\w+)"\)') | sources.find('src/ctl/*.c', r'"((?:LISTEN|REMOTE)_[A-Z]+)"')
+    program = (sources.find('src/ctl/*.c', r'\bgetenv\("(\w+)"\)') |
+               sources.find('src/ctl/*.c', r'"((?:LISTEN_|REMOTE_|LOCAL_|TCPREMOTE|TCPLOCAL|PROTO)[A-Z]*)"'))
     documented = {name for term in sources.terms(TOOL_PAGE, '# ENVIRONMENT', '## Environment of COMMAND')
                   for name in term.split(', ')}
     return differ('environment variable', program - {'PATH'}, documented - BY_LIBRARIES)

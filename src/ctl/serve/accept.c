@@ -7,7 +7,6 @@
 #include <sys/queue.h>
 #include <time.h>
 
-#include "base/address.h"
 #include "base/descriptors.h"
 #include "base/i18n.h"
 #include "base/macros.h"
@@ -28,8 +27,7 @@ typedef struct Acceptor Acceptor;
 
 typedef struct Job {
         Acceptor *acceptor;
-        int fd; /* until the process has it */
-        Address peer;
+        Connection connection; /* its descriptor until the process has it */
         GateSource *source;
         pid_t pid;
         sd_event_source *child;
@@ -66,7 +64,7 @@ static void pause_and_retry(Acceptor *a, int error) {
 
 static void job_free(Job *job) {
         sd_event_source_disable_unref(job->child);
-        (void) close_fd(job->fd);
+        (void) close_fd(job->connection.fd);
         free(job);
 }
 
@@ -136,8 +134,8 @@ static int on_exit_of_command(sd_event_source *source, const siginfo_t *info, vo
         if (info->si_code == CLD_DUMPED || (info->si_code == CLD_KILLED && !signal_ends(info->si_status) &&
                                             info->si_status != SIGPIPE && info->si_status != SIGKILL))
                 message_info(_("COMMAND for %s, port %u, was terminated by signal %s."),
-                             address_format(&job->peer, address), address_get_port(&job->peer),
-                             sigabbrev_np(info->si_status) ?: "?");
+                             address_format(&job->connection.remote, address),
+                             address_get_port(&job->connection.remote), sigabbrev_np(info->si_status) ?: "?");
 
         TAILQ_REMOVE(&a->running, job, jobs);
         gate_exit(a->gate, job->source);
@@ -161,25 +159,27 @@ static void watch_job(Job *job) {
 
 static void start_job(Job *job) {
         Acceptor *a = job->acceptor;
-        char address[ADDRESS_STRING_MAX];
+        Address local;
         CommandInput input = {
-                .fds = &job->fd,
+                .fds = &job->connection.fd,
                 .n_fds = 1,
                 .names = "connection",
-                .remote_address = address_format(&job->peer, address),
-                .remote_port = address_get_port(&job->peer),
+                .remote = &job->connection.remote,
+                .local = &local,
                 .inetd = a->inetd,
         };
         int r;
 
-        r = command_start(a->command, &input, &job->pid);
+        r = connection_get_local(&job->connection, &local);
+        if (r >= 0)
+                r = command_start(a->command, &input, &job->pid);
         if (r < 0) {
                 TAILQ_INSERT_HEAD(&a->unstarted, job, jobs);
                 pause_and_retry(a, r);
                 return;
         }
 
-        job->fd = close_fd(job->fd);
+        job->connection.fd = close_fd(job->connection.fd);
         TAILQ_INSERT_TAIL(&a->running, job, jobs);
         watch_job(job);
 }
@@ -200,18 +200,18 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *userdata) {
         return 0;
 }
 
-static void on_enter(int fd, const Address *peer, GateSource *source, void *userdata) {
+static void on_enter(const Connection *connection, GateSource *source, void *userdata) {
         Acceptor *a = userdata;
         Job *job;
 
         job = malloc(sizeof(*job));
         if (!job) {
-                (void) close_fd(fd);
+                (void) close_fd(connection->fd);
                 (void) sd_event_exit(a->event, message_oom());
                 return;
         }
 
-        *job = (Job) { .acceptor = a, .fd = fd, .peer = *peer, .source = source };
+        *job = (Job) { .acceptor = a, .connection = *connection, .source = source };
         /* Jobs that wait already come first. */
         if (gate_is_paused(a->gate))
                 TAILQ_INSERT_TAIL(&a->unstarted, job, jobs);

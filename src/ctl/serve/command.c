@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "base/address.h"
 #include "base/descriptors.h"
 #include "base/i18n.h"
 #include "base/macros.h"
@@ -80,6 +81,39 @@ static int set_number(const char *variable, unsigned long number) {
         return setenv(variable, text, true) < 0 ? -errno : 0;
 }
 
+static int set_address(const Address *a,
+                       const char *address,
+                       const char *port,
+                       const char *ucspi_address,
+                       const char *ucspi_port) {
+        char text[ADDRESS_STRING_MAX];
+        int r;
+
+        (void) address_format(a, text);
+        if (setenv(address, text, true) < 0 || setenv(ucspi_address, text, true) < 0)
+                return -errno;
+
+        r = set_number(port, address_get_port(a));
+        return r < 0 ? r : set_number(ucspi_port, address_get_port(a));
+}
+
+/* The variables of systemd and of UCSPI. */
+static int set_connection(const CommandInput *input) {
+        int r;
+
+        /* Names are not looked up: those that the tool has inherited are of another connection. */
+        (void) unsetenv("REMOTE_HOST");
+        (void) unsetenv("TCPREMOTEHOST");
+        (void) unsetenv("TCPREMOTEINFO");
+        (void) unsetenv("TCPLOCALHOST");
+
+        if (setenv("PROTO", "TCP", true) < 0)
+                return -errno;
+        r = set_address(input->remote, "REMOTE_ADDR", "REMOTE_PORT", "TCPREMOTEIP", "TCPREMOTEPORT");
+        return r < 0 ? r
+                     : set_address(input->local, "LOCAL_ADDR", "LOCAL_PORT", "TCPLOCALIP", "TCPLOCALPORT");
+}
+
 static int set_environment(const CommandInput *input) {
         int r = 0;
 
@@ -95,12 +129,7 @@ static int set_environment(const CommandInput *input) {
                 if (r == 0 && setenv("LISTEN_FDNAMES", input->names, true) < 0)
                         r = -errno;
         }
-        if (r == 0 && input->remote_address) {
-                r = set_number("REMOTE_PORT", input->remote_port);
-                if (r == 0 && setenv("REMOTE_ADDR", input->remote_address, true) < 0)
-                        r = -errno;
-        }
-        return r;
+        return r == 0 && input->remote ? set_connection(input) : r;
 }
 
 /* The originals are close-on-exec. */
@@ -185,6 +214,7 @@ int command_start(const Command *c, const CommandInput *input, pid_t *ret) {
         pid_t tool = getpid(), pid;
 
         assert(!input->inetd || input->n_fds == 1);
+        assert(!input->remote == !input->local);
 
         /* The child inherits the buffers of stdio, and would write them again. */
         (void) fflush(NULL);

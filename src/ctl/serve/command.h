@@ -10,6 +10,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+typedef struct Address Address;
+
 /* As of env(1) and the shells. */
 #define EXIT_CANNOT_RUN 126
 #define EXIT_NOT_FOUND 127
@@ -25,12 +27,11 @@ typedef struct Command {
 typedef struct CommandInput {
         const int *fds; /* none: COMMAND gets no variables LISTEN_* */
         size_t n_fds;
-        const char *names;          /* LISTEN_FDNAMES */
-        const char *remote_address; /* REMOTE_ADDR; NULL if COMMAND gets listening sockets */
-        uint16_t remote_port;
-        bool inetd;          /* the one descriptor becomes standard input and output instead */
-        bool keeps_input;    /* inherits the tool's standard input */
-        bool ends_with_tool; /* gets SIGTERM when the tool dies */
+        const char *names;             /* LISTEN_FDNAMES */
+        const Address *remote, *local; /* of the connection; NULL if COMMAND gets listening sockets */
+        bool inetd;                    /* the one descriptor becomes standard input and output instead */
+        bool keeps_input;              /* inherits the tool's standard input */
+        bool ends_with_tool;           /* gets SIGTERM when the tool dies */
         /* Called in the child process as the last step before execve(). Returns 0 or a negative errno. NULL:
          * no such step. */
         int (*prepare)(void *userdata);

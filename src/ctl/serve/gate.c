@@ -3,7 +3,6 @@
 #include <assert.h>
 #include <sys/queue.h>
 
-#include "base/address.h"
 #include "base/descriptors.h"
 #include "base/hash.h"
 #include "base/i18n.h"
@@ -17,8 +16,7 @@
 
 /* A connection that waits until another one from its address ends. */
 typedef struct Held {
-        int fd;
-        Address peer;
+        Connection connection;
         STAILQ_ENTRY(Held) next;
 } Held;
 
@@ -130,10 +128,10 @@ static void forget_source(Gate *g, GateSource *s) {
         free(s);
 }
 
-static void enter(Gate *g, GateSource *s, int fd, const Address *peer) {
+static void enter(Gate *g, GateSource *s, const Connection *connection) {
         s->n_entered++;
         g->n_entered++;
-        g->enter(fd, peer, s, g->userdata);
+        g->enter(connection, s, g->userdata);
 }
 
 static bool has_room(const Gate *g) {
@@ -160,19 +158,20 @@ bool gate_is_paused(const Gate *g) {
         return g->is_paused;
 }
 
-int gate_enter(Gate *g, int fd_, const Address *peer) {
-        _cleanup_close_ int fd = fd_;
+int gate_enter(Gate *g, const Connection *connection) {
+        _cleanup_close_ int fd = connection->fd;
         GateSource *s;
         Held *held;
 
         assert(gate_is_open(g));
 
-        s = ensure_source(g, peer);
+        s = ensure_source(g, &connection->remote);
         if (!s)
                 return -ENOMEM;
 
         if (has_room(g) && source_has_room(g, s)) {
-                enter(g, s, TAKE_FD(fd), peer);
+                (void) TAKE_FD(fd);
+                enter(g, s, connection);
                 return 0;
         }
 
@@ -181,22 +180,23 @@ int gate_enter(Gate *g, int fd_, const Address *peer) {
                 forget_source(g, s);
                 return -ENOMEM;
         }
-        *held = (Held) { .fd = TAKE_FD(fd), .peer = *peer };
+        *held = (Held) { .connection = *connection };
+        (void) TAKE_FD(fd);
         STAILQ_INSERT_TAIL(&s->held, held, next);
         g->n_held++;
         return 0;
 }
 
 int gate_take(Gate *g, ConnectionSource *from, unsigned max) {
-        Address peer;
-        int r, fd;
+        Connection connection;
+        int r;
 
         for (unsigned i = 0; i < max && gate_is_open(g); i++) {
-                r = connection_source_next(from, &fd, &peer);
+                r = connection_source_next(from, &connection);
                 if (r == 0)
                         return 0;
                 if (r > 0)
-                        r = gate_enter(g, fd, &peer);
+                        r = gate_enter(g, &connection);
                 if (r >= 0)
                         continue;
                 if (!connection_source_is_transient(r))
@@ -229,7 +229,7 @@ void gate_exit(Gate *g, GateSource *s) {
         /* Those held of other addresses wait for a connection of their own address to end. */
         held = has_room(g) && source_has_room(g, s) ? take_held(g, s) : NULL;
         if (held) {
-                enter(g, s, held->fd, &held->peer);
+                enter(g, s, &held->connection);
                 free(held);
         }
 
@@ -253,7 +253,7 @@ void gate_drop_held(Gate *g) {
 
         HASH_ITER(hh, g->sources, s, next) {
                 while ((held = take_held(g, s))) {
-                        (void) close_fd(held->fd);
+                        (void) close_fd(held->connection.fd);
                         free(held);
                 }
                 forget_source(g, s);

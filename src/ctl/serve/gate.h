@@ -15,7 +15,7 @@
 
 #define GATE_HELD_MAX 1024
 
-typedef struct Address Address;
+typedef struct Connection Connection;
 typedef struct ConnectionSource ConnectionSource;
 
 typedef struct Gate Gate;
@@ -23,7 +23,7 @@ typedef struct GateSource GateSource;
 
 /* Serves a connection and consumes its descriptor. Must call gate_exit() with this source when the connection
  * has ended, but not before it returns. */
-typedef void (*GateEnter)(int fd, const Address *peer, GateSource *source, void *userdata);
+typedef void (*GateEnter)(const Connection *connection, GateSource *source, void *userdata);
 
 /* A limit of 0 is none. */
 int gate_new(unsigned max,
@@ -50,8 +50,8 @@ void gate_pause(Gate *g);
 void gate_resume(Gate *g);
 bool gate_is_paused(const Gate *g);
 
-/* Serves the connection now, or holds it until its turn. Consumes fd. The gate must be open. */
-int gate_enter(Gate *g, int fd, const Address *peer);
+/* Serves the connection now, or holds it until its turn. Consumes its descriptor. The gate must be open. */
+int gate_enter(Gate *g, const Connection *connection);
 
 /* Accepts connections while the gate is open, at most max. On a shortage it prints a message and pauses the
  * gate. Returns 1 if there may be more; 0 if there are none now; or a negative errno at the end of the

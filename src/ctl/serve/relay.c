@@ -5,7 +5,6 @@
 #include <assert.h>
 #include <sys/epoll.h>
 
-#include "base/address.h"
 #include "base/clock.h"
 #include "base/i18n.h"
 #include "base/macros.h"
@@ -80,11 +79,11 @@ static void settle(Relay *r, Bridge *b, BridgeState state) {
         }
 }
 
-static void on_enter(int fd, const Address *peer, GateSource *source, void *userdata) {
+static void on_enter(const Connection *connection, GateSource *source, void *userdata) {
         Relay *r = userdata;
         Bridge *b;
 
-        if (bridge_new(fd, &b) < 0) {
+        if (bridge_new(connection->fd, &b) < 0) {
                 (void) sd_event_exit(r->event, message_oom());
                 return;
         }

@@ -6,7 +6,6 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
-#include "base/address.h"
 #include "base/channel.h"
 #include "base/descriptors.h"
 #include "base/i18n.h"
@@ -48,7 +47,7 @@ void connection_source_done(ConnectionSource *in) {
         in->fd = close_fd(in->fd);
 }
 
-static int accept_next(ConnectionSource *in, int *ret_fd, Address *ret_peer) {
+static int accept_next(ConnectionSource *in, Connection *ret) {
         int flags = SOCK_CLOEXEC | (in->non_blocking ? SOCK_NONBLOCK : 0), fd;
         struct sockaddr_storage storage;
         socklen_t size;
@@ -57,8 +56,7 @@ static int accept_next(ConnectionSource *in, int *ret_fd, Address *ret_peer) {
                 size = sizeof(storage);
                 fd = accept4(in->fd, (struct sockaddr *) &storage, &size, flags);
                 if (fd >= 0) {
-                        *ret_fd = fd;
-                        *ret_peer = address_from_kernel(&storage);
+                        *ret = (Connection) { .fd = fd, .remote = address_from_kernel(&storage) };
                         return 1;
                 }
 
@@ -94,8 +92,9 @@ static int check_room(const ConnectionSource *in) {
 
 /* The addresses are in the packet, because getpeername() fails if the peer has reset the connection, although
  * its data can still be read. */
-static int receive_next(ConnectionSource *in, int *ret_fd, Address *ret_peer) {
+static int receive_next(ConnectionSource *in, Connection *ret) {
         _cleanup_close_ int fd = -EBADF;
+        Address remote, local;
         ChannelRecord record;
         ssize_t n;
         int r;
@@ -112,7 +111,9 @@ static int receive_next(ConnectionSource *in, int *ret_fd, Address *ret_peer) {
         if (n < 0)
                 return n == -EAGAIN ? 0 : (int) n;
 
-        r = channel_address_read(&record.remote, ret_peer);
+        r = channel_address_read(&record.remote, &remote);
+        if (r >= 0)
+                r = channel_address_read(&record.local, &local);
         if (r < 0)
                 return r;
 
@@ -121,7 +122,7 @@ static int receive_next(ConnectionSource *in, int *ret_fd, Address *ret_peer) {
         if (in->is_verbatim)
                 (void) set_verbatim(fd);
 
-        *ret_fd = TAKE_FD(fd);
+        *ret = (Connection) { .fd = TAKE_FD(fd), .remote = remote, .local = local };
         return 1;
 }
 
@@ -133,8 +134,24 @@ const char *connection_source_explain(int r) {
         return r == -EPERM ? _("a firewall or security module prevents accepting them") : strerror(-r);
 }
 
-int connection_source_next(ConnectionSource *in, int *ret_fd, Address *ret_peer) {
+int connection_source_next(ConnectionSource *in, Connection *ret) {
         assert(in->fd >= 0);
 
-        return in->is_channel ? receive_next(in, ret_fd, ret_peer) : accept_next(in, ret_fd, ret_peer);
+        return in->is_channel ? receive_next(in, ret) : accept_next(in, ret);
+}
+
+int connection_get_local(const Connection *connection, Address *ret) {
+        struct sockaddr_storage storage;
+        socklen_t size = sizeof(storage);
+
+        if (connection->local.size > 0) {
+                *ret = connection->local;
+                return 0;
+        }
+
+        if (getsockname(connection->fd, (struct sockaddr *) &storage, &size) < 0)
+                return -errno;
+
+        *ret = address_from_kernel(&storage);
+        return 0;
 }

@@ -5,7 +5,13 @@
 
 #include <stdbool.h>
 
-typedef struct Address Address;
+#include "base/address.h"
+
+typedef struct Connection {
+        int fd;
+        Address remote;
+        Address local; /* from a channel; else its size is 0: connection_get_local() */
+} Connection;
 
 typedef struct ConnectionSource {
         int fd; /* to be polled for input; non-blocking */
@@ -22,7 +28,10 @@ void connection_source_done(ConnectionSource *in);
 
 /* Accepts or receives the next connection, close-on-exec. Returns 1; 0 if there is none now; -ECONNRESET if
  * the listener has ended; or another negative errno. */
-int connection_source_next(ConnectionSource *in, int *ret_fd, Address *ret_peer);
+int connection_source_next(ConnectionSource *in, Connection *ret);
+
+/* The address that the peer has connected to. */
+int connection_get_local(const Connection *connection, Address *ret);
 
 /* Whether this error of connection_source_next() may be over later, and its description for the user. */
 bool connection_source_is_transient(int r);
