@@ -6,6 +6,7 @@
 #include <sys/prctl.h>
 
 #include "base/address.h"
+#include "bus/network.h"
 #include "ctl/tool.h"
 
 typedef struct Case {
@@ -103,6 +104,41 @@ TEST("a port that a program uses: the error names the program") {
 
                 tool_assert_fails(tool_run(f->bus, "listen", endpoint, "--", "true"), 1, "is in use", advice);
         }
+}
+
+TEST("a port that an outgoing connection uses: the error names the program") {
+        uint16_t server_port;
+        char command[16];
+
+        g_assert_no_errno(prctl(PR_GET_NAME, command));
+        g_autofree char *advice = g_strdup_printf("; stop %s (PID %i), or choose another port.", command,
+                                                  (int) getpid());
+        _cleanup_close_ G_GNUC_UNUSED int server = bind_here("127.0.0.1", &server_port);
+        _cleanup_close_ int outgoing = test_connect("127.0.0.1", server_port);
+        g_autofree char *endpoint = g_strdup_printf("127.0.0.1:%u", test_local_port(outgoing));
+
+        tool_assert_fails(tool_run(f->bus, "listen", endpoint, "--", "true"), 1, "is in use", advice);
+}
+
+TEST_IF(test_require_private_network(), "no port is left for the kernel to choose") {
+        g_autofree char *range = test_read_file("/proc/sys/net/ipv4/ip_local_port_range");
+
+        test_network_set("ipv4/ip_local_port_range", "60000 60001");
+        test_network_set("ipv4/ip_local_reserved_ports", "60000-60001");
+        tool_assert_fails(tool_run(f->bus, "listen", "0", "--", "true"), 1, "net.ipv4.ip_local_port_range",
+                          "; \"ss -tan\" shows them; choose a port.");
+        test_network_set("ipv4/ip_local_reserved_ports", "\n");
+        test_network_set("ipv4/ip_local_port_range", range);
+}
+
+TEST_IF(test_require_private_network(), "an address is tentative") {
+        /* For so many seconds. */
+        test_network_set("ipv6/conf/" TEST_INTERFACE "/dad_transmits", "600");
+        test_network_ip("addr add 2001:db8::77/64 dev " TEST_INTERFACE);
+        tool_assert_fails(tool_run(f->bus, "listen", "[2001:db8::77]:0", "--", "true"), 1, "tentative",
+                          "; try again in a few seconds, or use --free-bind.");
+        test_network_ip("addr del 2001:db8::77/64 dev " TEST_INTERFACE);
+        test_network_set("ipv6/conf/" TEST_INTERFACE "/dad_transmits", "1");
 }
 
 TEST("a port that the service uses: the error refers to list") {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Finds the processes that keep a port in use, as "ss -ltnp" does. Those of other users are found only by
+/* Finds the processes that keep a port in use, as "ss -tanp" does. Those of other users are found only by
  * root. */
 
 #include <stdbool.h>
