@@ -176,9 +176,40 @@ TEST("a command that fails") {
 
                 test_send(peer, how[i], strlen(how[i]));
                 g_assert_cmpint(test_wait_end(peer), ==, 0);
+                test_wait_for(serving_count_children(tool->child->pid) == 0);
         }
-        test_wait_for(tool_has_complained(tool, "was terminated by signal SEGV"));
-        test_wait_for(serving_count_children(tool->child->pid) == 0);
+        test_wait_for(tool_has_complained(tool, "COMMAND for ::1, port "));
+        g_assert_cmpint(serving_end(tool, SIGTERM), ==, 128 + SIGTERM);
+        g_assert_true(tool_has_complained(tool, " failed with status 3.\n"));
+        g_assert_true(tool_has_complained(tool, "COMMAND failed 2 times, last with status 3 for ::1, port "));
+}
+
+TEST("--verbose prints the start and the end of each command") {
+        uint16_t port;
+        g_autoptr(Tool) tool = serving_start(
+                        f->bus, &port,
+                        WORDS("listen", "--inetd", "--verbose", "0", "--", "sh", "-c",
+                              "read how; case $how in crash) kill -SEGV $$ ;; esac; exit 3"));
+        _cleanup_close_ int failing = test_connect("::1", port);
+        g_autofree char *first = g_strdup_printf("::1, port %u", test_local_port(failing)),
+                        *started = g_strdup_printf(" of COMMAND started for %s.\n", first),
+                        *failed = g_strdup_printf(" of COMMAND for %s ended with status 3 after 0.", first);
+
+        test_wait_for(tool_has_complained(tool, started));
+        g_autofree char *process = g_strdup_printf("Process %d of COMMAND",
+                                                   (int) serving_get_child(tool->child->pid));
+        g_assert_true(tool_has_complained(tool, process));
+        test_send(failing, "fail\n", 5);
+        test_wait_for(tool_has_complained(tool, failed));
+
+        _cleanup_close_ int crashing = test_connect("127.0.0.1", port);
+        g_autofree char *crashed = g_strdup_printf(
+                        " of COMMAND for 127.0.0.1, port %u was terminated by signal SEGV after 0.",
+                        test_local_port(crashing));
+        test_send(crashing, "crash\n", 6);
+        test_wait_for(tool_has_complained(tool, crashed));
+        g_assert_false(tool_has_complained(tool, "failed"));
+        g_assert_cmpint(serving_end(tool, SIGTERM), ==, 128 + SIGTERM);
 }
 
 /* They get the signal, and the tool waits for them; but the port is free at once. */

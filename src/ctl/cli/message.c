@@ -78,6 +78,10 @@ void message_info(const char *format, ...) {
         va_end(arguments);
 }
 
+bool message_is_verbose(void) {
+        return level >= MESSAGE_VERBOSE;
+}
+
 void message_verbose(const char *format, ...) {
         va_list arguments;
 

@@ -3,6 +3,8 @@
 
 /* Messages on standard error, one line each: the arguments are escaped. */
 
+#include <stdbool.h>
+
 #include "base/macros.h"
 
 /* Returns r, for "return message_error(…)". */
@@ -24,5 +26,6 @@ void message_skip_repeated(void);
 
 /* Printed unless the level is MESSAGE_QUIET. */
 void message_info(const char *format, ...) _printf_(1, 2);
-/* Printed if the level is MESSAGE_VERBOSE. */
+bool message_is_verbose(void);
+/* Printed if message_is_verbose(). */
 void message_verbose(const char *format, ...) _printf_(1, 2);

@@ -7,10 +7,12 @@
 #include <sys/queue.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/descriptors.h"
 #include "base/i18n.h"
 #include "base/macros.h"
 #include "ctl/cli/message.h"
+#include "ctl/serve/exit-log.h"
 #include "ctl/serve/gate.h"
 #include "ctl/serve/signals.h"
 #include "ctl/service/connection-source.h"
@@ -30,6 +32,7 @@ typedef struct Job {
         Connection connection; /* its descriptor until the process has it */
         GateSource *source;
         pid_t pid;
+        uint64_t started_usec;
         sd_event_source *child;
         TAILQ_ENTRY(Job) jobs;
 } Job;
@@ -48,6 +51,7 @@ struct Acceptor {
         Lease *lease;
         sd_event *event;
         Gate *gate;
+        ExitLog *exits;
         Port *ports;
         size_t n_ports;
         JobList running, unstarted;
@@ -127,16 +131,12 @@ static void update(Acceptor *a) {
 }
 
 static int on_exit_of_command(sd_event_source *source, const siginfo_t *info, void *userdata) {
-        char address[ADDRESS_STRING_MAX];
+        char peer[EXIT_LOG_PEER_MAX];
         Job *job = userdata;
         Acceptor *a = job->acceptor;
 
-        if (info->si_code == CLD_DUMPED || (info->si_code == CLD_KILLED && !signal_ends(info->si_status) &&
-                                            info->si_status != SIGPIPE && info->si_status != SIGKILL))
-                message_info(_("COMMAND for %s, port %u, was terminated by signal %s."),
-                             address_format(&job->connection.remote, address),
-                             address_get_port(&job->connection.remote), sigabbrev_np(info->si_status) ?: "?");
-
+        exit_log_add_end(a->exits, info, job->started_usec,
+                         exit_log_format_peer(&job->connection.remote, peer));
         TAILQ_REMOVE(&a->running, job, jobs);
         gate_exit(a->gate, job->source);
         job_free(job);
@@ -159,6 +159,7 @@ static void watch_job(Job *job) {
 
 static void start_job(Job *job) {
         Acceptor *a = job->acceptor;
+        char peer[EXIT_LOG_PEER_MAX];
         Address local;
         CommandInput input = {
                 .fds = &job->connection.fd,
@@ -180,7 +181,9 @@ static void start_job(Job *job) {
         }
 
         job->connection.fd = close_fd(job->connection.fd);
+        job->started_usec = clock_get_usec();
         TAILQ_INSERT_TAIL(&a->running, job, jobs);
+        exit_log_add_start(a->exits, job->pid, exit_log_format_peer(&job->connection.remote, peer));
         watch_job(job);
 }
 
@@ -234,6 +237,7 @@ static void stop(Acceptor *a, int signal_number) {
                 return;
 
         a->ending = signal_number;
+        exit_log_finish(a->exits);
         gate_drop_held(a->gate);
         while ((job = TAILQ_FIRST(&a->unstarted))) {
                 TAILQ_REMOVE(&a->unstarted, job, jobs);
@@ -301,6 +305,8 @@ static int watch(Acceptor *a) {
 
         r = sd_event_default(&a->event);
         if (r >= 0)
+                r = exit_log_new(a->event, &a->exits);
+        if (r >= 0)
                 r = signals_add(a->event, on_signal, a);
         if (r >= 0)
                 r = sd_event_add_time(a->event, &a->retry, CLOCK_MONOTONIC, 0, 0, on_retry, a);
@@ -358,6 +364,7 @@ static void acceptor_done(Acceptor *a) {
                 port_close(a->ports + i);
         free(a->ports);
         gate_free(a->gate);
+        (void) exit_log_free(a->exits);
         if (a->lease)
                 lease_close(a->lease);
         lease_free(a->lease);
