@@ -12,6 +12,11 @@
 #include "base/macros.h"
 #include "base/socket.h"
 
+/* In the kernel's headers since Linux 5.14. */
+#ifndef SO_NETNS_COOKIE
+#define SO_NETNS_COOKIE 71
+#endif
+
 static int set_option(int fd, int level, int option, int value) {
         return setsockopt(fd, level, option, &value, sizeof(value)) < 0 ? -errno : 0;
 }
@@ -169,6 +174,23 @@ AddressState socket_get_address_state(const Address *address) {
                 ;
         (void) fclose(f);
         return state;
+}
+
+static int get_network(int fd, uint64_t *ret) {
+        socklen_t size = sizeof(*ret);
+
+        return getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, ret, &size) < 0 ? -errno : 0;
+}
+
+int socket_is_in_own_network(int fd) {
+        _cleanup_close_ int own_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        uint64_t own, other;
+        int r;
+
+        r = own_fd < 0 ? -errno : get_network(own_fd, &own);
+        if (r >= 0)
+                r = get_network(fd, &other);
+        return r < 0 ? r : own == other;
 }
 
 int socket_get_interface(int fd, unsigned *ret) {

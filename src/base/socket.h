@@ -51,6 +51,10 @@ typedef enum AddressState {
 /* The state of an IPv6 address on this host; ADDRESS_MISSING if it cannot be read. */
 AddressState socket_get_address_state(const Address *address);
 
+/* Returns 1 if a TCP socket is in the network namespace of this process, 0 if not, or a negative errno if the
+ * kernel does not tell. */
+int socket_is_in_own_network(int fd);
+
 /* The index of the interface that a socket is bound to; 0: none. */
 int socket_get_interface(int fd, unsigned *ret);
 

@@ -4,7 +4,7 @@
  * work. */
 
 #include <netinet/in.h>
-#include <sys/stat.h>
+#include <sched.h>
 #include <sys/un.h>
 
 #include "base/address.h"
@@ -121,4 +121,117 @@ TEST("paths that are no sockets") {
         tool_assert_fails(tool_run(f->bus, "relay", "0", file), 1, file, "\" is not a Unix socket");
         tool_assert_fails(tool_run(f->bus, "relay", "0", below), 1, "Failed to look at the target", below,
                           "Not a directory");
+}
+
+/* -------------------------------------------------------------------------------------- the relay itself */
+
+TEST("a relay whose target is its own port") {
+        g_autofree char *port = g_strdup_printf("%u", test_free_port());
+        static const char *const prefixes[] = {
+                "",         "127.0.0.1:", "127.0.0.2:", "[::1]:",
+                "0.0.0.0:", "[::]:",      "localhost:", "[::ffff:127.0.0.1]:"
+        };
+        static const char *const bound[] = { "", "127.0.0.1:", "[::1]:" };
+
+        for (size_t i = 0; i < ELEMENTS(prefixes); i++) {
+                g_autofree char *target = g_strconcat(prefixes[i], port, NULL);
+
+                tool_assert_fails(tool_run(f->bus, "relay", port, target), 1, target,
+                                  "\" is the port that the relay itself listens on; write the port");
+        }
+        for (size_t i = 1; i < ELEMENTS(bound); i++) {
+                g_autofree char *address = g_strconcat(bound[i], port, NULL);
+
+                tool_assert_fails(tool_run(f->bus, "relay", address, address), 1, "the relay itself");
+        }
+        g_assert_false(test_is_listening(getpid(), (uint16_t) atoi(port)));
+}
+
+static Tool *start_at(Fixture *f, const char *address, uint16_t port, const char *target) {
+        g_autofree char *endpoint = g_strdup_printf("%s:%u", address, port);
+        uint16_t same;
+        Tool *tool = serving_start(f->bus, &same, WORDS("relay", endpoint, target, "--max-connections=8"));
+
+        g_assert_cmpuint(same, ==, port);
+        return tool;
+}
+
+TEST("the same port of another address is not the relay itself") {
+        Relayed r = { .target = target_new_at("127.0.0.1") };
+
+        r.port = test_local_port(r.target.fd);
+        r.tool = start_at(f, "[::1]", r.port, r.target.name);
+        for (unsigned i = 0; i < 2; i++) {
+                _cleanup_close_ int client = test_connect("::1", r.port), target = target_accept(&r.target);
+
+                test_assert_connected(client, target);
+        }
+        r.target.fd = close_fd(r.target.fd);
+        relay_end(&r);
+}
+
+static Tool *start_to_itself(Fixture *f, const char *port, const char *delivery) {
+        g_autofree char *target = g_strconcat("127.0.0.1:", port, NULL);
+        uint16_t same;
+
+        return serving_start(f->bus, &same, WORDS("relay", port, target, delivery));
+}
+
+/* The addresses of a channel are known when a connection arrives. */
+TEST("the relay itself, by channel") {
+        g_autofree char *port = g_strdup_printf("%u", test_free_port());
+        g_autoptr(Tool) tool = start_to_itself(f, port, "--delivery=channel");
+        g_autofree char *line = g_strdup_printf(
+                        "The target \"127.0.0.1:%s\" is the port that the relay itself "
+                        "listens on; connections to it are reset.",
+                        port);
+        static const char *const addresses[] = { "127.0.0.1", "::1" };
+
+        for (unsigned i = 0; i < 4; i++) {
+                _cleanup_close_ int client = test_connect_start(NULL, addresses[i % 2],
+                                                                (uint16_t) atoi(port));
+
+                g_assert_cmpint(test_wait_end(client), ==, ECONNRESET);
+        }
+        test_wait_for(serving_count_complaints(tool, line) > 0);
+        g_assert_cmpuint(serving_count_complaints(tool, line), ==, 1);
+        g_assert_cmpint(serving_end(tool, SIGTERM), ==, 128 + SIGTERM);
+}
+
+static void leave_network(void *data) {
+        if (unshare(CLONE_NEWNET) < 0)
+                _exit(99);
+}
+
+TEST_IF(test_require_root(), "the same address in another network namespace") {
+        g_autofree char *port = g_strdup_printf("%u", test_free_port());
+
+        tool_set_up_with(leave_network);
+        g_autoptr(Tool) by_socket = start_to_itself(f, port, "--delivery=socket");
+        g_assert_cmpint(serving_end(by_socket, SIGTERM), ==, 128 + SIGTERM);
+
+        g_autoptr(Tool) by_channel = start_to_itself(f, port, "--delivery=channel");
+        tool_set_up_with(NULL);
+        _cleanup_close_ int client = test_connect_start(NULL, "127.0.0.1", (uint16_t) atoi(port));
+        g_assert_cmpint(test_wait_end(client), ==, ECONNRESET);
+        test_wait_for(tool_has_complained(by_channel, "Failed to connect to "));
+        g_assert_cmpint(serving_end(by_channel, SIGTERM), ==, 128 + SIGTERM);
+}
+
+TEST("two relays that lead to each other stop at their limit, and say so") {
+        uint16_t a = test_free_port(), b = test_free_port();
+        g_autofree char *to_a = g_strdup_printf("127.0.0.1:%u", a),
+                        *to_b = g_strdup_printf("127.0.0.1:%u", b);
+        g_autofree char *line = g_strdup_printf(
+                        "All 8 connections (--max-connections=) are in use, and others wait; "
+                        "the last one comes from this host: does the target \"%s\" lead "
+                        "back to this relay?",
+                        to_b);
+        g_autoptr(Tool) first = start_at(f, "127.0.0.1", a, to_b), second = start_at(f, "127.0.0.1", b, to_a);
+        _cleanup_close_ G_GNUC_UNUSED int client = test_connect("127.0.0.1", a);
+
+        test_wait_for(serving_count_complaints(first, line) > 0);
+        g_assert_cmpuint(serving_count_complaints(first, line), ==, 1);
+        g_assert_cmpint(serving_end(first, SIGTERM), ==, 128 + SIGTERM);
+        g_assert_cmpint(serving_end(second, SIGTERM), ==, 128 + SIGTERM);
 }

@@ -236,6 +236,14 @@ void gate_exit(Gate *g, GateSource *s) {
         forget_source(g, s);
 }
 
+bool gate_is_full(const Gate *g) {
+        return !has_room(g);
+}
+
+unsigned gate_get_max(const Gate *g) {
+        return g->max;
+}
+
 unsigned gate_get_entered(const Gate *g) {
         return g->n_entered;
 }

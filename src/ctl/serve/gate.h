@@ -61,6 +61,10 @@ int gate_take(Gate *g, ConnectionSource *from, unsigned max);
 /* A connection has ended. Lets another one from the same address enter. */
 void gate_exit(Gate *g, GateSource *source);
 
+/* Whether the limit in all is reached; the limit, 0: none. */
+bool gate_is_full(const Gate *g);
+unsigned gate_get_max(const Gate *g);
+
 /* How many are served. */
 unsigned gate_get_entered(const Gate *g);
 /* Prints how many the tool is going to wait for, if any. */

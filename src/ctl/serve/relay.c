@@ -6,9 +6,11 @@
 #include <sys/epoll.h>
 
 #include "base/clock.h"
+#include "base/episode.h"
 #include "base/i18n.h"
 #include "base/macros.h"
 #include "ctl/cli/message.h"
+#include "ctl/serve/self-target.h"
 
 /* Two sockets, and two pipes while bytes are on their way both ways. */
 #define BRIDGE_DESCRIPTORS 6
@@ -17,6 +19,8 @@
 #define BATCH 16
 /* When descriptors or memory run out, or the target's queue is full. */
 #define RETRY_MS 20
+/* A message about connections is not repeated while they continue to come. */
+#define QUIET_USEC (UINT64_C(10) * 1000 * 1000)
 
 typedef TAILQ_HEAD(BridgeList, Bridge) BridgeList;
 
@@ -36,6 +40,8 @@ struct Relay {
         BridgeList queue;    /* BRIDGE_HAS_MORE; linked by the member queue, as is the next one */
         BridgeList retrying; /* BRIDGE_RETRIES */
         BridgeList dead;     /* BRIDGE_ENDED; events that epoll has returned may still point there */
+        bool may_be_target;  /* the target has the port of the relay */
+        Episode full, loop;  /* of connections at the limit; of connections from the relay itself */
         bool is_finishing;   /* accepts only the connections that a channel still holds */
         int64_t retry_at;    /* in ms; 0: nothing waits */
         void (*source_ended)(void *userdata);
@@ -79,6 +85,30 @@ static void settle(Relay *r, Bridge *b, BridgeState state) {
         }
 }
 
+static BridgeState refuse_loop(Relay *r, Bridge *b) {
+        if (episode_add_failure(&r->loop, clock_get_usec(), QUIET_USEC))
+                (void) message_error(-ELOOP,
+                                     _("The target \"%s\" is the port that the relay itself listens on; "
+                                       "connections to it are reset."),
+                                     r->hub.target.name);
+        bridge_reset(b);
+        return BRIDGE_ENDED;
+}
+
+/* Connections that a target relays back come from this host, and occupy all places. */
+static void print_full(Relay *r, const Address *peer) {
+        if (!episode_add_failure(&r->full, clock_get_usec(), QUIET_USEC))
+                return;
+
+        if (self_target_is_local(peer))
+                message_info(_("All %u connections (--max-connections=) are in use, and others wait; the last one "
+                               "comes from this host: does the target \"%s\" lead back to this relay?"),
+                             gate_get_max(r->gate), r->hub.target.name);
+        else
+                message_info(_("All %u connections (--max-connections=) are in use, and others wait."),
+                             gate_get_max(r->gate));
+}
+
 static void on_enter(const Connection *connection, GateSource *source, void *userdata) {
         Relay *r = userdata;
         Bridge *b;
@@ -90,7 +120,12 @@ static void on_enter(const Connection *connection, GateSource *source, void *use
 
         b->source = source;
         TAILQ_INSERT_TAIL(&r->bridges, b, bridges);
-        settle(r, b, bridge_start(b, &r->hub));
+        if (r->may_be_target && self_target_is(&r->hub.target, connection))
+                settle(r, b, refuse_loop(r, b));
+        else
+                settle(r, b, bridge_start(b, &r->hub));
+        if (gate_is_full(r->gate))
+                print_full(r, &connection->remote);
 }
 
 static int watch_source(Relay *r, bool open) {
@@ -307,6 +342,7 @@ int relay_new(const RelayParameters *p, Relay **ret) {
                 .queue = TAILQ_HEAD_INITIALIZER(r->queue),
                 .retrying = TAILQ_HEAD_INITIALIZER(r->retrying),
                 .dead = TAILQ_HEAD_INITIALIZER(r->dead),
+                .may_be_target = self_target_has_port(&p->target, p->port),
                 .source_ended = p->source_ended,
                 .userdata = p->userdata,
         };

@@ -22,11 +22,6 @@
 #include "ctl/service/port-holders.h"
 #include "ctl/service/process.h"
 
-/* In the kernel's headers since Linux 5.14. */
-#ifndef SO_NETNS_COOKIE
-#define SO_NETNS_COOKIE 71
-#endif
-
 /* COMMAND has closed its sockets of a port if connections wait for so long and no process of it has one. */
 #define CLOSED_USEC (UINT64_C(1) * 1000 * 1000)
 
@@ -94,19 +89,6 @@ static bool keys_equal(const PortKey *a, const PortKey *b) {
                streq(address_format(&a->address, text_a), address_format(&b->address, text_b));
 }
 
-/* The service binds ports of the host, and not of another network namespace that COMMAND may be in. */
-static bool is_in_network_of_tool(const BindCall *call) {
-        _cleanup_close_ int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        uint64_t own, other;
-        socklen_t size = sizeof(own);
-
-        if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &own, &size) < 0)
-                return true;
-
-        size = sizeof(other);
-        return getsockopt(call->fd, SOL_SOCKET, SO_NETNS_COOKIE, &other, &size) < 0 || own == other;
-}
-
 /* Whether the kernel refuses the address for its port. The tool has the rights of COMMAND, apart from those
  * that a set-user-ID program would have, which the filter rules out. */
 static bool is_refused(const PortKey *key) {
@@ -126,7 +108,9 @@ static bool is_refused(const PortKey *key) {
 static bool needs_service(const Run *run, const BindCall *call, const PortKey *key) {
         uint16_t port = address_get_port(&key->address);
 
-        return port != 0 && is_in_network_of_tool(call) &&
+        /* The service binds ports of the host, and not of another network namespace that COMMAND may be in.
+         */
+        return port != 0 && socket_is_in_own_network(call->fd) != 0 &&
                (context_has_port(run->context, port) || is_refused(key));
 }
 

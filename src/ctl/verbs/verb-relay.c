@@ -8,6 +8,7 @@
 #include "ctl/cli/message.h"
 #include "ctl/serve/command.h"
 #include "ctl/serve/relay.h"
+#include "ctl/serve/self-target.h"
 #include "ctl/serve/signals.h"
 #include "ctl/service/lease.h"
 #include "ctl/verbs/verbs.h"
@@ -90,10 +91,19 @@ static int run(Forwarding *f, const Endpoint *endpoint, const char *to, Context 
                 r = lease_new(c, &f->lease);
         if (r >= 0)
                 r = lease_take_connections(f->lease, endpoint, true, &parameters.connections);
-        if (r >= 0)
-                /* The relay adds no delay and keeps urgent bytes in their place. */
-                (void) connection_source_set_verbatim(&parameters.connections);
         if (r < 0) {
+                target_done(&parameters.target);
+                return r;
+        }
+
+        /* The relay adds no delay and keeps urgent bytes in their place. */
+        (void) connection_source_set_verbatim(&parameters.connections);
+        parameters.port = lease_get_port(f->lease, 0);
+        /* The address of a channel's connections is known only when one arrives. */
+        if (!parameters.connections.is_channel)
+                r = self_target_remove(&parameters.target, parameters.connections.fd);
+        if (r < 0) {
+                connection_source_done(&parameters.connections);
                 target_done(&parameters.target);
                 return r;
         }
