@@ -140,7 +140,13 @@ static void open_standard_descriptors(void) {
 }
 
 int main(int argc, char *argv[]) {
-        Context c = { .pager = true, .legend = true, .ask_password = true, .backlog = -1 };
+        Context c = {
+                .pager = true,
+                .legend = true,
+                .ask_password = true,
+                .backlog = -1,
+                .kill_after_usec = KILL_AFTER_USEC_DEFAULT,
+        };
         _cleanup_free_ char **rest = NULL;
         int n, r;
 

@@ -174,6 +174,109 @@ TEST("killed, it ends the command") {
         g_assert_cmpint(test_connect_fails("127.0.0.1", port), ==, ECONNREFUSED);
 }
 
+/* --------------------------------------------------------------- all processes of the command end with it */
+
+/* A process in a session of its own. Without "ignore", it ends at SIGTERM and SIGINT. */
+#define DETACHED                                                                       \
+        "python3 -c \"\n"                                                              \
+        "import os, signal, sys\n"                                                     \
+        "os.setsid()\n"                                                                \
+        "action = signal.SIG_IGN if 'ignore' in sys.argv else signal.SIG_DFL\n"        \
+        "for number in signal.SIGTERM, signal.SIGINT: signal.signal(number, action)\n" \
+        "print('<%d>' % os.getpid(), flush=True)\n"                                    \
+        "while True: signal.pause()\n\" "
+
+static pid_t find_detached(const char *text) {
+        const char *place = strchr(text, '<');
+
+        return place && strchr(place, '>') ? (pid_t) atoi(place + 1) : 0;
+}
+
+static Tool *start_detached(TestBus *bus, const char *option, const char *script, pid_t *ret) {
+        uint16_t port;
+        Tool *tool = serving_start(bus, &port, WORDS("listen", option, "0", "--", "sh", "-c", script));
+
+        test_wait_for(tool_has_written(tool, ">\n"));
+        g_autofree char *text = test_read_file(tool->out);
+        *ret = find_detached(text);
+        g_assert_cmpint(serving_get_state(*ret), ==, 'S');
+        return tool;
+}
+
+TEST("a signal ends all processes") {
+        static const int signals[] = { SIGTERM, SIGINT, SIGQUIT };
+
+        for (size_t i = 0; i < ELEMENTS(signals); i++) {
+                pid_t detached;
+                g_autoptr(Tool) tool = start_detached(f->bus, "--kill-mode=group", DETACHED "; true",
+                                                      &detached);
+
+                g_assert_cmpint(serving_end(tool, signals[i]), ==, 128 + signals[i]);
+                g_assert_cmpint(serving_get_state(detached), ==, 0);
+        }
+}
+
+TEST("the end of the command ends all processes") {
+        pid_t detached;
+        g_autoptr(Tool) tool = start_detached(f->bus, "--kill-mode=group", DETACHED "& exec sleep 1000",
+                                              &detached);
+
+        test_child_signal(tool->child, SIGUSR1);
+        g_assert_cmpint(test_child_wait(tool->child), ==, 128 + SIGUSR1);
+        g_assert_cmpint(serving_get_state(detached), ==, 0);
+        g_assert_false(tool_has_complained(tool, "COMMAND"));
+}
+
+/* It has another process group than the terminal. */
+TEST("a key ends all processes") {
+        g_autoptr(Terminal) t = terminal_new(f->bus, NULL, 80,
+                                             WORDS("listen", "0", "--", "sh", "-c", DETACHED "; true"));
+
+        test_wait_for(terminal_shows(t, ">"));
+        pid_t detached = find_detached(t->shown->str);
+        terminal_type(t, "\003");
+        g_assert_cmpint(terminal_wait(t), ==, 128 + SIGINT);
+        g_assert_cmpint(serving_get_state(detached), ==, 0);
+}
+
+TEST("processes that ignore SIGTERM are killed") {
+        pid_t detached;
+        g_autoptr(Tool) tool = start_detached(f->bus, "--kill-after=200ms", DETACHED "ignore; true",
+                                              &detached);
+
+        g_assert_cmpint(serving_end(tool, SIGTERM), ==, 128 + SIGTERM);
+        g_assert_cmpint(serving_get_state(detached), ==, 0);
+        g_assert_true(tool_has_complained(tool,
+                                          "have not ended in time and are killed; see --kill-after=.\n"));
+}
+
+TEST("a second ^C does not wait for them") {
+        g_autoptr(Terminal) t = terminal_new(f->bus, NULL, 80,
+                                             WORDS("listen", "--kill-after=infinity", "0", "--", "sh", "-c",
+                                                   DETACHED "ignore & exec sleep 1000"));
+
+        test_wait_for(terminal_shows(t, ">"));
+        pid_t detached = find_detached(t->shown->str);
+        terminal_type(t, "\003");
+        test_wait_for(serving_count_children(t->child->pid) == 1 &&
+                      serving_get_child(t->child->pid) == detached);
+        g_assert_cmpint(serving_get_state(detached), ==, 'S');
+        terminal_type(t, "\003");
+        g_assert_cmpint(terminal_wait(t), ==, 128 + SIGINT);
+        g_assert_cmpint(serving_get_state(detached), ==, 0);
+}
+
+TEST("other processes live on with --kill-mode=process") {
+        pid_t detached;
+        g_autoptr(Tool) tool = start_detached(f->bus, "--kill-mode=process", DETACHED "; true", &detached);
+
+        g_assert_cmpint(serving_end(tool, SIGTERM), ==, 128 + SIGTERM);
+        g_assert_cmpint(serving_get_state(detached), ==, 'S');
+        g_assert_no_errno(kill(detached, SIGKILL));
+}
+
+/* ------------------------------------------------------------------------------------- the listener ends */
+
 /* The COMMAND cannot detect the loss of its listener, and gets SIGTERM. */
 static void assert_ends(Fixture *f, Tool *tool, const char *says) {
         g_assert_cmpint(test_child_wait(tool->child), ==, 1);

@@ -110,6 +110,8 @@ complete -c tcpserversocketctl -n $here -l accept -d 'Run COMMAND once for each 
 complete -c tcpserversocketctl -n $here -l inetd -d 'The same, with the connection as standard input and output'
 complete -c tcpserversocketctl -n $here -l max-connections -x -d 'Limit of concurrent connections'
 complete -c tcpserversocketctl -n $here -l max-connections-per-source -x -d 'The same for each peer address'
+complete -c tcpserversocketctl -n $here -l kill-mode -xa 'group process' -d 'Which processes of COMMAND end with the tool'
+complete -c tcpserversocketctl -n $here -l kill-after -x -d 'Kill processes that have not ended in this time'
 complete -c tcpserversocketctl -n $here -l port -x -d 'Also get these ports from the service'
 complete -c tcpserversocketctl -n $here -s v -l verbose -d 'Also print the start and end of each connection'
 complete -c tcpserversocketctl -n $here -l backlog -x -d 'Limit of connections that wait in the kernel'

@@ -16,6 +16,15 @@ typedef enum JsonFormat {
 /* The number of options of Listen; options.c has their table. */
 #define N_LISTEN_OPTIONS 17
 
+/* As TimeoutStopSec= of systemd. */
+#define KILL_AFTER_USEC_DEFAULT (UINT64_C(90) * 1000 * 1000)
+
+/* The processes of COMMAND that end with the tool. */
+typedef enum KillMode {
+        KILL_MODE_GROUP,   /* all of them */
+        KILL_MODE_PROCESS, /* the first one */
+} KillMode;
+
 typedef struct Context {
         bool help; /* --help was given */
 
@@ -39,6 +48,10 @@ typedef struct Context {
         bool inetd;
         uint32_t max_connections;            /* 0: no limit */
         uint32_t max_connections_per_source; /* 0: no limit */
+
+        /* Of "listen" and "run". */
+        KillMode kill_mode;
+        uint64_t kill_after_usec; /* UINT64_MAX: never */
 
         uint64_t given; /* a bit for each option of the table in options.c */
 

@@ -32,6 +32,8 @@ typedef enum OptionId {
         OPTION_INETD,
         OPTION_MAX_CONNECTIONS,
         OPTION_MAX_CONNECTIONS_PER_SOURCE,
+        OPTION_KILL_MODE,
+        OPTION_KILL_AFTER,
         OPTION_PORT,
         OPTION_VERBOSE,
         OPTION_BACKLOG,
@@ -40,6 +42,8 @@ typedef enum OptionId {
 
 /* The verbs with the options of Listen. */
 #define SERVING "listen, relay, run"
+/* The verbs with a COMMAND. */
+#define COMMANDING "listen, run"
 
 /* getopt_long() returns this plus the index in the table, which is above all letters. */
 #define FIRST_VALUE 0x100
@@ -76,6 +80,11 @@ static const struct {
           N_("Limit of concurrent connections; others wait (0: no limit)"), "listen, relay" },
         { OPTION_MAX_CONNECTIONS_PER_SOURCE, 0, "max-connections-per-source", N_("N"),
           N_("The same for each peer address"), "listen, relay" },
+
+        { OPTION_KILL_MODE, 0, "kill-mode", "group|process",
+          N_("End all processes of COMMAND with the tool (default), or only the first one"), COMMANDING },
+        { OPTION_KILL_AFTER, 0, "kill-after", N_("TIME"),
+          N_("Kill processes that have not ended in this time (default: 90s)"), COMMANDING },
 
         { OPTION_PORT, 0, "port", N_("PORT[,PORT…]"),
           N_("Also get these ports from the service; can be given several times"), "run" },
@@ -148,6 +157,17 @@ static int parse_json(const char *value, JsonFormat *ret) {
                 *ret = JSON_OFF;
         else
                 return bad_value("--json=", value, _("\"pretty\", \"short\" or \"off\""));
+
+        return 0;
+}
+
+static int parse_kill_mode(const char *value, KillMode *ret) {
+        if (streq(value, "group"))
+                *ret = KILL_MODE_GROUP;
+        else if (streq(value, "process"))
+                *ret = KILL_MODE_PROCESS;
+        else
+                return bad_value("--kill-mode=", value, _("\"group\" or \"process\""));
 
         return 0;
 }
@@ -315,6 +335,16 @@ static int take_option(Context *c, size_t i, const char *value) {
                 r = parse_number(i, value, UINT32_MAX, &c->max_connections_per_source);
                 break;
 
+        case OPTION_KILL_MODE:
+                r = parse_kill_mode(value, &c->kill_mode);
+                break;
+
+        case OPTION_KILL_AFTER:
+                r = parse_time_span(value, &c->kill_after_usec);
+                if (r < 0)
+                        r = bad_value("--kill-after=", value, _("a time such as \"30s\" or \"2min\""));
+                break;
+
         case OPTION_PORT:
                 r = parse_ports(value, c);
                 break;
@@ -457,6 +487,15 @@ void options_done(Context *c) {
                 free(TAKE_PTR(c->listen[i]));
 }
 
+bool options_is_given(const Context *c, const char *name) {
+        for (size_t i = 0; i < ELEMENTS(table); i++)
+                if (table[i].name && streq(table[i].name, name))
+                        return (c->given >> i & 1) != 0;
+
+        assert(false);
+        return false;
+}
+
 ListenOption options_get_listen(const Context *c, unsigned i) {
         assert(i < N_LISTEN_OPTIONS);
 
@@ -502,6 +541,7 @@ static void print_heading(size_t i) {
                 { OPTION_HELP, N_("Options:") },
                 { OPTION_ACCEPT, N_("Options of listen:") },
                 { OPTION_MAX_CONNECTIONS, N_("Options of listen and relay:") },
+                { OPTION_KILL_MODE, N_("Options of listen and run:") },
                 { OPTION_PORT, N_("Options of run:") },
                 { OPTION_VERBOSE, N_("Options of listen, relay and run:") },
                 { OPTION_BACKLOG,

@@ -22,6 +22,9 @@ void options_done(Context *c);
 /* Refuses options that the verb does not have. Prints an error message when it returns a negative errno. */
 int options_check_verb(const Context *c, const char *verb);
 
+/* Whether the option with this long name was given. */
+bool options_is_given(const Context *c, const char *name);
+
 /* Returns the option of Listen with this index, 0 to N_LISTEN_OPTIONS - 1. */
 ListenOption options_get_listen(const Context *c, unsigned i);
 /* Returns the value that was given for a key, or NULL. */

@@ -303,7 +303,7 @@ int run_command(Context *c, const Command *command) {
 
         r = lease_new(c, &lease);
         if (r >= 0)
-                r = server_new(command, &server);
+                r = server_new(c, command, &server);
         if (r >= 0)
                 r = bind_calls_new(server_get_event(server), on_bind, &run, &calls);
         if (r >= 0)

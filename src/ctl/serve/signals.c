@@ -47,9 +47,12 @@ int signals_add(sd_event *event, sd_event_signal_handler_t handler, void *userda
         return 0;
 }
 
+bool signal_ends_server(int signal_number) {
+        return signal_number == SIGINT || signal_number == SIGQUIT || signal_number == SIGTERM;
+}
+
 bool signal_ends(int signal_number) {
-        return signal_number == SIGHUP || signal_number == SIGINT || signal_number == SIGQUIT ||
-               signal_number == SIGTERM;
+        return signal_number == SIGHUP || signal_ends_server(signal_number);
 }
 
 void signal_forward(const struct signalfd_siginfo *info, pid_t pid) {

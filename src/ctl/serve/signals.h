@@ -14,6 +14,8 @@ int signals_add(sd_event *event, sd_event_signal_handler_t handler, void *userda
 
 /* Whether the signal asks a program to end. */
 bool signal_ends(int signal_number);
+/* The same without SIGHUP, which asks many servers to read their configuration again. */
+bool signal_ends_server(int signal_number);
 
 /* Forwards the signal, unless the process got it, too: the terminal sends its signals to the whole process
  * group. */

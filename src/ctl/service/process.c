@@ -2,11 +2,13 @@
 
 #include "ctl/service/process.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <systemd/sd-login.h>
 
 #include "base/macros.h"
+#include "base/parse.h"
 
 /* TASK_COMM_LEN of the kernel, with the line break in the place of the NUL. */
 #define COMMAND_SIZE 16
@@ -231,4 +233,37 @@ bool process_descends_from(pid_t pid, pid_t ancestor) {
         while (pid > 0 && pid != ancestor);
 
         return pid == ancestor;
+}
+
+int process_list_descendants(pid_t ancestor, pid_t **ret) {
+        _cleanup_free_ pid_t *pids = NULL;
+        struct dirent *entry;
+        uint32_t pid;
+        int n = 0, r = 0;
+        DIR *proc;
+
+        proc = opendir("/proc");
+        if (!proc)
+                return -errno;
+
+        while (r >= 0 && (entry = readdir(proc))) {
+                pid_t *more;
+
+                if (parse_uint32(entry->d_name, 1, INT32_MAX, &pid) < 0 ||
+                    !process_descends_from((pid_t) pid, ancestor))
+                        continue;
+
+                more = reallocarray(pids, (size_t) n + 1, sizeof(*pids));
+                if (more) {
+                        pids = more;
+                        pids[n++] = (pid_t) pid;
+                } else
+                        r = -ENOMEM;
+        }
+        (void) closedir(proc);
+        if (r < 0)
+                return r;
+
+        *ret = TAKE_PTR(pids);
+        return n;
 }

@@ -25,6 +25,8 @@ void process_done(Process *p);
 
 /* Whether the process is a child of the other one, or of a child of it, and so on. */
 bool process_descends_from(pid_t pid, pid_t ancestor);
+/* All processes that do. Returns their number and a new array, or a negative errno. */
+int process_list_descendants(pid_t ancestor, pid_t **ret);
 
 /* Parses the name of a unit: "app-flatpak-org.example.Maps-4711.scope", "snap.maps.maps-UUID.scope". Returns
  * a new string in *ret, or NULL there if the unit is not one of an application; or -ENOMEM. */

@@ -90,6 +90,17 @@ int verb_run(int argc, char *argv[], Context *c) {
         return r != 0 ? r : run_command(c, &command);
 }
 
+/* Options for a COMMAND that accepts the connections itself. */
+static int check_accept(const Context *c) {
+        static const char *const others[] = { "kill-mode", "kill-after" };
+
+        for (size_t i = 0; i < ELEMENTS(others); i++)
+                if (options_is_given(c, others[i]))
+                        return message_error(-EINVAL, _("Option --%s cannot be combined with --%s."),
+                                             others[i], c->inetd ? "inetd" : "accept");
+        return 0;
+}
+
 int verb_listen(int argc, char *argv[], Context *c) {
         _cleanup_(lease_freep) Lease *lease = NULL;
         _cleanup_(server_freep) Server *server = NULL;
@@ -104,8 +115,10 @@ int verb_listen(int argc, char *argv[], Context *c) {
         if (r != 0)
                 return r;
 
-        if (c->accept || c->inetd)
-                return accept_connections(argc, argv, c, &command);
+        if (c->accept || c->inetd) {
+                r = check_accept(c);
+                return r < 0 ? r : accept_connections(argc, argv, c, &command);
+        }
         if (c->max_connections > 0 || c->max_connections_per_source > 0)
                 return message_error(-EINVAL, _("COMMAND accepts connections itself; limits need --accept."));
 
@@ -113,7 +126,7 @@ int verb_listen(int argc, char *argv[], Context *c) {
         if (r >= 0)
                 r = take_sockets(lease, argc, argv);
         if (r >= 0)
-                r = server_new(&command, &server);
+                r = server_new(c, &command, &server);
         if (r >= 0)
                 r = lease_start(lease, server_get_event(server), on_lost, server);
         if (r >= 0)
