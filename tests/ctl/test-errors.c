@@ -49,6 +49,7 @@ TEST("errors of the command line") {
                   { "--kill-after= cannot be \"soon\"", "a time such as \"30s\"" } },
                 { { "listen", "80", "--inetd", "--kill-mode=process", "--", "true" },
                   { "--kill-mode cannot be combined with --inetd" } },
+                { { "listen", "80", "--setenv==1" }, { "--setenv= cannot be \"=1\"", "NAME[=VALUE]" } },
                 { { "--", "frobnicate" }, { "Unknown verb \"frobnicate\"" } },
                 { { "--", "list", "1" }, { "Too many arguments" } },
                 { { "listen", "80", "--backlog=-2" }, { "--backlog=", "a number" } },

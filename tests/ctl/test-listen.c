@@ -147,6 +147,40 @@ TEST("ignores directories that it may not search") {
         g_assert_cmpint(result->status, ==, 127);
 }
 
+/* Without a value, it is that of the tool's variable. The last option counts. */
+TEST("sets variables for the command") {
+        static const char *const ways[] = { "--quiet", "--inetd" };
+
+        here = test_make_directory("elsewhere");
+        g_autofree char *program = g_build_filename(here, "only-there", NULL), *path = NULL;
+        g_assert_true(g_file_set_contents_full(
+                        program,
+                        "#!/bin/sh\necho \"$A|$B|$C|$D|${LISTEN_FDNAMES-unset}|${LISTEN_FDS-unset}\"\n", -1,
+                        G_FILE_SET_CONTENTS_NONE, 0755, NULL));
+        path = g_strdup_printf("--setenv=PATH=%s:/usr/bin:/bin", here);
+        g_clear_pointer(&here, g_free);
+        for (size_t i = 0; i < ELEMENTS(ways); i++) {
+                uint16_t port = test_free_port();
+                g_autofree char *text = g_strdup_printf("%u", port);
+                Tool *tool = tool_start(f->bus, WORDS("A=a", "B=b", "C"), 0,
+                                        WORDS("listen", ways[i], path, "--setenv=A", "--setenv=B=1",
+                                              "--setenv=B=2=2", "--setenv", "C", "--setenv=D=",
+                                              "--setenv=LISTEN_FDNAMES=x", text, "--", "only-there"));
+                if (i == 0) {
+                        g_autoptr(ToolResult) result = tool_finish(tool);
+
+                        g_assert_cmpstr(result->err, ==, "");
+                        g_assert_cmpstr(result->out, ==, "a|2=2|||x|1\n");
+                        continue;
+                }
+                test_wait_for(tool_has_complained(tool, "Listening on "));
+                _cleanup_close_ int peer = test_connect("127.0.0.1", port);
+                test_expect(peer, "a|2=2|||x|unset\n");
+                g_assert_cmpint(serving_end(tool, SIGTERM), ==, 128 + SIGTERM);
+                tool_free(tool);
+        }
+}
+
 /* Its arguments, even those that look like the tool's; its limits; its signals. */
 TEST("leaves the command alone") {
         struct rlimit limit;

@@ -52,6 +52,8 @@ typedef struct Context {
         /* Of "listen" and "run". */
         KillMode kill_mode;
         uint64_t kill_after_usec; /* UINT64_MAX: never */
+        char **environment;       /* of --setenv=: "NAME=VALUE", with a NULL at the end; NULL: none */
+        size_t n_environment;
 
         uint64_t given; /* a bit for each option of the table in options.c */
 

@@ -34,6 +34,7 @@ typedef enum OptionId {
         OPTION_MAX_CONNECTIONS_PER_SOURCE,
         OPTION_KILL_MODE,
         OPTION_KILL_AFTER,
+        OPTION_SETENV,
         OPTION_PORT,
         OPTION_VERBOSE,
         OPTION_BACKLOG,
@@ -85,6 +86,8 @@ static const struct {
           N_("End all processes of COMMAND with the tool (default), or only the first one"), COMMANDING },
         { OPTION_KILL_AFTER, 0, "kill-after", N_("TIME"),
           N_("Kill processes that have not ended in this time (default: 90s)"), COMMANDING },
+        { OPTION_SETENV, 0, "setenv", N_("NAME[=VALUE]"),
+          N_("Set a variable for COMMAND; can be given several times"), COMMANDING },
 
         { OPTION_PORT, 0, "port", N_("PORT[,PORT…]"),
           N_("Also get these ports from the service; can be given several times"), "run" },
@@ -169,6 +172,32 @@ static int parse_kill_mode(const char *value, KillMode *ret) {
         else
                 return bad_value("--kill-mode=", value, _("\"group\" or \"process\""));
 
+        return 0;
+}
+
+/* As systemd-run(1): without a value, that of the tool's variable, or an empty one. */
+static int parse_setenv(const char *value, Context *c) {
+        size_t length = strcspn(value, "=");
+        char **all, *item;
+        int r;
+
+        if (length == 0)
+                return bad_value("--setenv=", value, _(table[OPTION_SETENV].value));
+
+        all = reallocarray(c->environment, c->n_environment + 2, sizeof(*all));
+        if (!all)
+                return message_oom();
+        c->environment = all;
+
+        if (value[length] == '=')
+                r = asprintf(&item, "%s", value);
+        else
+                r = asprintf(&item, "%s=%s", value, getenv(value) ?: "");
+        if (r < 0)
+                return message_oom();
+
+        all[c->n_environment++] = item;
+        all[c->n_environment] = NULL;
         return 0;
 }
 
@@ -345,6 +374,10 @@ static int take_option(Context *c, size_t i, const char *value) {
                         r = bad_value("--kill-after=", value, _("a time such as \"30s\" or \"2min\""));
                 break;
 
+        case OPTION_SETENV:
+                r = parse_setenv(value, c);
+                break;
+
         case OPTION_PORT:
                 r = parse_ports(value, c);
                 break;
@@ -485,6 +518,10 @@ int options_parse(int argc, char *argv[], Context *c, int *ret_argc, char ***ret
 void options_done(Context *c) {
         for (size_t i = 0; i < N_LISTEN_OPTIONS; i++)
                 free(TAKE_PTR(c->listen[i]));
+        for (size_t i = 0; i < c->n_environment; i++)
+                free(c->environment[i]);
+        free(TAKE_PTR(c->environment));
+        c->n_environment = 0;
 }
 
 bool options_is_given(const Context *c, const char *name) {

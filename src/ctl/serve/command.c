@@ -17,28 +17,38 @@
 /* The first one of sd_listen_fds(). */
 #define LISTEN_FDS_START 3
 
-void command_init(Command *c, char **argv) {
+void command_init(Command *c, char **argv, char *const *environment) {
         struct sigaction ignore = { .sa_handler = SIG_IGN }, plain = { .sa_handler = SIG_DFL };
 
-        *c = (Command) { .argv = argv };
+        *c = (Command) { .argv = argv, .environment = environment };
         (void) sigprocmask(SIG_BLOCK, NULL, &c->mask);
         (void) sigaction(SIGPIPE, &ignore, &c->pipe);
         (void) sigaction(SIGCHLD, &plain, &c->child);
         descriptors_raise_limit();
 }
 
+static const char *get_path(const Command *c) {
+        const char *path = getenv("PATH");
+
+        for (char *const *e = c->environment; e && *e; e++)
+                if (strncmp(*e, "PATH=", strlen("PATH=")) == 0)
+                        path = *e + strlen("PATH=");
+
+        return path ?: "/bin:/usr/bin";
+}
+
 /* Searches PATH as execvp() does, but ignores directories that the user may not search, as shells do: then it
  * reports ENOENT, not EACCES. */
-static int find_program(const char *name) {
+static int find_program(const Command *c) {
+        const char *name = c->argv[0];
         _cleanup_free_ char *path = NULL;
-        const char *all = getenv("PATH");
         char *directory, *rest, *file;
         int found = -ENOENT, r;
 
         if (strchr(name, '/'))
                 return access(name, X_OK) < 0 ? -errno : 0;
 
-        path = strdup(all ?: "/bin:/usr/bin");
+        path = strdup(get_path(c));
         if (!path)
                 return -ENOMEM;
 
@@ -70,7 +80,7 @@ static int cannot_run(const char *name, int error) {
 int command_check(const Command *c) {
         int r;
 
-        r = find_program(c->argv[0]);
+        r = find_program(c);
         return r < 0 ? cannot_run(c->argv[0], -r) : 0;
 }
 
@@ -114,7 +124,7 @@ static int set_connection(const CommandInput *input) {
                      : set_address(input->local, "LOCAL_ADDR", "LOCAL_PORT", "TCPLOCALIP", "TCPLOCALPORT");
 }
 
-static int set_environment(const CommandInput *input) {
+static int set_environment(const Command *c, const CommandInput *input) {
         int r = 0;
 
         (void) unsetenv("LISTEN_FDS");
@@ -129,7 +139,12 @@ static int set_environment(const CommandInput *input) {
                 if (r == 0 && setenv("LISTEN_FDNAMES", input->names, true) < 0)
                         r = -errno;
         }
-        return r == 0 && input->remote ? set_connection(input) : r;
+        if (r == 0 && input->remote)
+                r = set_connection(input);
+        for (char *const *e = c->environment; r == 0 && e && *e; e++)
+                if (putenv(*e) != 0)
+                        r = -errno;
+        return r;
 }
 
 /* The originals are close-on-exec. */
@@ -166,7 +181,7 @@ static int close_standard_input(void) {
         return fd < 0 || dup2(fd, STDIN_FILENO) < 0 ? -errno : 0;
 }
 
-static int prepare_child(const CommandInput *input, pid_t tool) {
+static int prepare_child(const Command *c, const CommandInput *input, pid_t tool) {
         int r;
 
         r = pass_descriptors(input);
@@ -177,7 +192,7 @@ static int prepare_child(const CommandInput *input, pid_t tool) {
                 if (r < 0)
                         return r;
         }
-        r = set_environment(input);
+        r = set_environment(c, input);
         if (r < 0)
                 return r;
 
@@ -193,7 +208,7 @@ static int prepare_child(const CommandInput *input, pid_t tool) {
 static void run_child(const Command *c, const CommandInput *input, pid_t tool) {
         int r;
 
-        r = prepare_child(input, tool);
+        r = prepare_child(c, input, tool);
         if (r == 0) {
                 descriptors_restore_limit();
                 (void) sigaction(SIGPIPE, &c->pipe, NULL);

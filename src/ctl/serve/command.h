@@ -18,6 +18,8 @@ typedef struct Address Address;
 
 typedef struct Command {
         char **argv;
+        char *const *environment; /* "NAME=VALUE", with a NULL at the end: changes of the tool's environment;
+                                     NULL: none */
         /* As the tool was started with; restored for COMMAND. */
         sigset_t mask;
         struct sigaction pipe;  /* of SIGPIPE */
@@ -40,7 +42,7 @@ typedef struct CommandInput {
 
 /* Remembers the state that COMMAND gets. Then raises RLIMIT_NOFILE, ignores SIGPIPE, and resets SIGCHLD,
  * which may be ignored, for waitpid(). */
-void command_init(Command *c, char **argv);
+void command_init(Command *c, char **argv, char *const *environment);
 
 /* Returns 0 if the program exists, or prints an error message and returns EXIT_NOT_FOUND or
  * EXIT_CANNOT_RUN. */

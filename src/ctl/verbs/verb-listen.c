@@ -85,7 +85,7 @@ int verb_run(int argc, char *argv[], Context *c) {
         if (!c->command || !c->command[0])
                 return message_error(-EINVAL, _("Missing command to run."));
 
-        command_init(&command, c->command);
+        command_init(&command, c->command, c->environment);
         r = command_check(&command);
         return r != 0 ? r : run_command(c, &command);
 }
@@ -110,7 +110,7 @@ int verb_listen(int argc, char *argv[], Context *c) {
         if (!c->command || !c->command[0])
                 return message_error(-EINVAL, _("Missing command to run; write it after \"--\"."));
 
-        command_init(&command, c->command);
+        command_init(&command, c->command, c->environment);
         r = command_check(&command);
         if (r != 0)
                 return r;

@@ -122,7 +122,7 @@ int verb_relay(int argc, char *argv[], Context *c) {
                 return r;
 
         /* Raises RLIMIT_NOFILE, and ignores SIGPIPE. */
-        command_init(&unused, NULL);
+        command_init(&unused, NULL, NULL);
         r = run(&f, &endpoint, argv[2], c);
         if (f.lease)
                 lease_close(f.lease);
