@@ -13,6 +13,12 @@ typedef enum JsonFormat {
         JSON_PRETTY,
 } JsonFormat;
 
+typedef enum ProxyProtocol {
+        PROXY_PROTOCOL_OFF,
+        PROXY_PROTOCOL_V1,
+        PROXY_PROTOCOL_V2,
+} ProxyProtocol;
+
 /* The number of options of Listen; options.c has their table. */
 #define N_LISTEN_OPTIONS 17
 
@@ -54,6 +60,9 @@ typedef struct Context {
         uint64_t kill_after_usec; /* UINT64_MAX: never */
         char **environment;       /* of --setenv=: "NAME=VALUE", with a NULL at the end; NULL: none */
         size_t n_environment;
+
+        /* Of "relay". */
+        ProxyProtocol proxy_protocol;
 
         uint64_t given; /* a bit for each option of the table in options.c */
 

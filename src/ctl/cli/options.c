@@ -35,6 +35,7 @@ typedef enum OptionId {
         OPTION_KILL_MODE,
         OPTION_KILL_AFTER,
         OPTION_SETENV,
+        OPTION_PROXY_PROTOCOL,
         OPTION_PORT,
         OPTION_VERBOSE,
         OPTION_BACKLOG,
@@ -88,6 +89,9 @@ static const struct {
           N_("Kill processes that have not ended in this time (default: 90s)"), COMMANDING },
         { OPTION_SETENV, 0, "setenv", N_("NAME[=VALUE]"),
           N_("Set a variable for COMMAND; can be given several times"), COMMANDING },
+
+        { OPTION_PROXY_PROTOCOL, 0, "proxy-protocol", "v1|v2",
+          N_("Tell the target the addresses of each connection"), "relay" },
 
         { OPTION_PORT, 0, "port", N_("PORT[,PORT…]"),
           N_("Also get these ports from the service; can be given several times"), "run" },
@@ -198,6 +202,17 @@ static int parse_setenv(const char *value, Context *c) {
 
         all[c->n_environment++] = item;
         all[c->n_environment] = NULL;
+        return 0;
+}
+
+static int parse_proxy_protocol(const char *value, ProxyProtocol *ret) {
+        if (streq(value, "v1"))
+                *ret = PROXY_PROTOCOL_V1;
+        else if (streq(value, "v2"))
+                *ret = PROXY_PROTOCOL_V2;
+        else
+                return bad_value("--proxy-protocol=", value, _("\"v1\" or \"v2\""));
+
         return 0;
 }
 
@@ -376,6 +391,10 @@ static int take_option(Context *c, size_t i, const char *value) {
 
         case OPTION_SETENV:
                 r = parse_setenv(value, c);
+                break;
+
+        case OPTION_PROXY_PROTOCOL:
+                r = parse_proxy_protocol(value, &c->proxy_protocol);
                 break;
 
         case OPTION_PORT:
@@ -579,6 +598,7 @@ static void print_heading(size_t i) {
                 { OPTION_ACCEPT, N_("Options of listen:") },
                 { OPTION_MAX_CONNECTIONS, N_("Options of listen and relay:") },
                 { OPTION_KILL_MODE, N_("Options of listen and run:") },
+                { OPTION_PROXY_PROTOCOL, N_("Options of relay:") },
                 { OPTION_PORT, N_("Options of run:") },
                 { OPTION_VERBOSE, N_("Options of listen, relay and run:") },
                 { OPTION_BACKLOG,

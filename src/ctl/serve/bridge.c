@@ -9,29 +9,32 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include "base/address.h"
 #include "base/descriptors.h"
 #include "base/i18n.h"
 #include "base/macros.h"
 #include "ctl/cli/message.h"
 #include "ctl/serve/bridge.h"
+#include "ctl/serve/proxy-header.h"
 
 /* How often a pipe is filled before other bridges come first. */
 #define TURNS 16
 /* A sender of less at a time needs no throughput. It fits into any pipe. */
 #define COPY_MAX 4096
 
-int bridge_new(int client, Bridge **ret) {
+int bridge_new(const Connection *connection, Bridge **ret) {
         Bridge *b;
 
-        assert(client >= 0);
+        assert(connection->fd >= 0);
 
         b = calloc(1, sizeof(*b));
         if (!b) {
-                (void) close_fd(client);
+                (void) close_fd(connection->fd);
                 return -ENOMEM;
         }
 
-        b->client = (BridgeEnd) { .bridge = b, .fd = client };
+        b->connection = *connection;
+        b->client = (BridgeEnd) { .bridge = b, .fd = connection->fd };
         b->target = (BridgeEnd) { .bridge = b, .fd = -EBADF };
         b->up = (BridgeWay) { .from = &b->client, .to = &b->target };
         b->down = (BridgeWay) { .from = &b->target, .to = &b->client };
@@ -186,10 +189,32 @@ static int store(BridgeWay *way, const char *bytes, size_t n, BridgeHub *hub) {
         return 0;
 }
 
+/* Sends bytes, and stores the rest, for which pipes_reserve() has made room. Returns 1 or a negative errno.
+ */
+static int pass(BridgeWay *way, const char *bytes, size_t n, BridgeHub *hub) {
+        ssize_t sent;
+        int r;
+
+        sent = way->to->writable ? send(way->to->fd, bytes, n, MSG_NOSIGNAL) : 0;
+        if (sent < 0 && (errno == EPIPE || errno == ECONNRESET)) {
+                stop_sending(way, hub, errno);
+                return 1;
+        }
+        if (sent < 0 && errno != EAGAIN && !errno_is_transient(-errno))
+                return -errno;
+        if (sent < 0)
+                sent = 0;
+        if ((size_t) sent == n)
+                return 1;
+
+        r = store(way, bytes + sent, n - (size_t) sent, hub);
+        return r < 0 ? r : 1;
+}
+
 /* For few bytes, copying is faster than a pipe. Returns the same as fill(). */
 static int copy(BridgeWay *way, BridgeHub *hub) {
         char bytes[COPY_MAX];
-        ssize_t n, sent;
+        ssize_t n;
         int r;
 
         /* Bytes that were read need a place if they cannot be sent. */
@@ -209,18 +234,7 @@ static int copy(BridgeWay *way, BridgeHub *hub) {
         if (way->state == WAY_DISCARDS)
                 return 1;
 
-        sent = way->to->writable ? send(way->to->fd, bytes, (size_t) n, MSG_NOSIGNAL) : 0;
-        if (sent < 0 && (errno == EPIPE || errno == ECONNRESET)) {
-                stop_sending(way, hub, errno);
-                return 1;
-        }
-        if (sent < 0 && errno != EAGAIN && !errno_is_transient(-errno))
-                return -errno;
-        if (sent == n)
-                return 1;
-
-        r = store(way, bytes + (sent > 0 ? sent : 0), (size_t) (n - (sent > 0 ? sent : 0)), hub);
-        return r < 0 ? r : 1;
+        return pass(way, bytes, (size_t) n, hub);
 }
 
 /* Returns 0 when nothing more can be done now, 1 when there is more to do, or a negative errno. */
@@ -267,6 +281,23 @@ static int move(BridgeWay *way, const BridgeWay *other, BridgeHub *hub) {
         return way->state != WAY_FINISHED;
 }
 
+/* Before the first byte of the client. Returns 0 or a negative errno. */
+static int send_header(Bridge *b, BridgeHub *hub) {
+        Address local = {};
+        char header[PROXY_HEADER_MAX];
+        int r;
+
+        r = pipes_reserve(&hub->pipes);
+        if (r < 0)
+                return r;
+
+        (void) connection_get_local(&b->connection, &local);
+        b->needs_header = false;
+        r = pass(&b->up, header,
+                 proxy_header_write(hub->proxy_protocol, &b->connection.remote, &local, header), hub);
+        return r < 0 ? r : 0;
+}
+
 static BridgeState retry_later(int error) {
         message_shortage(error, strerror(-error));
         return BRIDGE_RETRIES;
@@ -282,7 +313,9 @@ BridgeState bridge_resume(Bridge *b, BridgeHub *hub) {
         if (b->survivor)
                 return reset_when_sent(b, hub);
 
-        up = move(&b->up, &b->down, hub);
+        up = b->needs_header ? send_header(b, hub) : 0;
+        if (up >= 0)
+                up = move(&b->up, &b->down, hub);
         down = is_fatal(up) ? up : move(&b->down, &b->up, hub);
         if (is_fatal(down))
                 return fail(b, hub);
@@ -301,6 +334,7 @@ BridgeState bridge_resume(Bridge *b, BridgeHub *hub) {
 
 static BridgeState connected(Bridge *b, BridgeHub *hub) {
         b->connected = b->client.writable = b->target.writable = true;
+        b->needs_header = hub->proxy_protocol != PROXY_PROTOCOL_OFF;
         hub->target.preferred = b->address;
         hub->target.was_reached = true;
         hub->unreachable = false;

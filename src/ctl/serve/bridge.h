@@ -19,9 +19,11 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "ctl/cli/context.h"
 #include "ctl/cli/target.h"
 #include "ctl/serve/gate.h"
 #include "ctl/serve/pipes.h"
+#include "ctl/service/connection-source.h"
 
 typedef struct Bridge Bridge;
 
@@ -61,11 +63,13 @@ typedef enum BridgeState {
 } BridgeState;
 
 struct Bridge {
+        Connection connection; /* from the client; the descriptor is that of the end */
         BridgeEnd client, target;
         BridgeWay up, down;      /* from the client, to the client */
         size_t address, n_tried; /* of the target */
         int shortage;            /* a negative errno: no local port was free to connect from */
         bool connected;
+        bool needs_header;   /* of the PROXY protocol */
         BridgeEnd *survivor; /* the other end has failed; this one is reset after all its bytes are sent */
 
         /* For the loop. */
@@ -78,11 +82,12 @@ typedef struct BridgeHub {
         int epoll;
         Target target;
         Pipes pipes;
+        ProxyProtocol proxy_protocol;
         bool unreachable; /* an error message says so */
 } BridgeHub;
 
-/* Consumes the descriptor, which must be non-blocking. */
-int bridge_new(int client, Bridge **ret);
+/* Consumes the descriptor of the connection, which must be non-blocking. */
+int bridge_new(const Connection *connection, Bridge **ret);
 void bridge_free(Bridge *b, BridgeHub *hub);
 
 /* Makes both peers see a reset when the bridge is freed. */

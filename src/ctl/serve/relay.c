@@ -113,7 +113,7 @@ static void on_enter(const Connection *connection, GateSource *source, void *use
         Relay *r = userdata;
         Bridge *b;
 
-        if (bridge_new(connection->fd, &b) < 0) {
+        if (bridge_new(connection, &b) < 0) {
                 (void) sd_event_exit(r->event, message_oom());
                 return;
         }
@@ -334,7 +334,9 @@ int relay_new(const RelayParameters *p, Relay **ret) {
         }
 
         *r = (Relay) {
-                .hub = { .epoll = epoll_create1(EPOLL_CLOEXEC), .target = p->target },
+                .hub = { .epoll = epoll_create1(EPOLL_CLOEXEC),
+                         .target = p->target,
+                         .proxy_protocol = p->proxy_protocol },
                 .event = sd_event_ref(p->event),
                 .connections = p->connections,
                 .source_state = SOURCE_WATCHED,

@@ -12,10 +12,11 @@
 typedef struct Relay Relay;
 
 typedef struct RelayParameters {
-        sd_event *event;                                      /* ends the relay's loop when it ends */
-        ConnectionSource connections;                         /* consumed */
-        uint16_t port;                                        /* where it listens */
-        Target target;                                        /* consumed */
+        sd_event *event;              /* ends the relay's loop when it ends */
+        ConnectionSource connections; /* consumed */
+        uint16_t port;                /* where it listens */
+        Target target;                /* consumed */
+        ProxyProtocol proxy_protocol;
         unsigned max_connections, max_connections_per_source; /* 0: no limit */
         void (*source_ended)(void *userdata);                 /* no more connections come */
         void *userdata;

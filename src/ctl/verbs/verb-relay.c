@@ -75,6 +75,7 @@ static int forward(Forwarding *f, RelayParameters *parameters) {
 
 static int run(Forwarding *f, const Endpoint *endpoint, const char *to, Context *c) {
         RelayParameters parameters = {
+                .proxy_protocol = c->proxy_protocol,
                 .max_connections = c->max_connections,
                 .max_connections_per_source = c->max_connections_per_source,
         };
