@@ -23,6 +23,7 @@ typedef struct Kept {
 struct Keeper {
         int socket;
         GStrv environment;
+        TestChildSetup more;
         sd_event_source *source;
         GPtrArray *kept; /* Kept */
 };
@@ -156,6 +157,10 @@ void keeper_set_environment(Keeper *keeper, const char *const *environment) {
         g_strv_builder_unref(builder);
 }
 
+void keeper_set_up_with(Keeper *keeper, TestChildSetup more) {
+        keeper->more = more;
+}
+
 void keeper_set_deaf(Keeper *keeper, bool deaf) {
         must(sd_event_source_set_enabled(keeper->source, deaf ? SD_EVENT_OFF : SD_EVENT_ON));
 }
@@ -190,10 +195,18 @@ static void pass_kept(void *data) {
         g_string_free(names, true);
 }
 
+static void set_up(void *data) {
+        Keeper *keeper = data;
+
+        pass_kept(keeper);
+        if (keeper->more)
+                keeper->more(NULL);
+}
+
 static TestServiceOptions get_options(Keeper *keeper) {
         return (TestServiceOptions) {
                 .environment = (const char *const *) keeper->environment,
-                .setup = pass_kept,
+                .setup = set_up,
                 .data = keeper,
         };
 }

@@ -16,6 +16,9 @@ void keeper_free(Keeper *keeper);
 TestService *keeper_start(Keeper *keeper, TestBus *bus);
 /* More of its environment, a NULL-terminated list that stays the caller's; from the next start on. */
 void keeper_set_environment(Keeper *keeper, const char *const *environment);
+/* Runs in the child after the descriptors are passed to it, which has LISTEN_PID then; from the next start
+ * on. */
+void keeper_set_up_with(Keeper *keeper, TestChildSetup more);
 /* Starts it and does not wait. */
 TestService *keeper_spawn(Keeper *keeper, TestBus *bus);
 

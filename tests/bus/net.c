@@ -6,11 +6,13 @@
 #include <glib.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <termios.h>
+#include <unistd.h>
 
 #include "base/macros.h"
 #include "bus/loop.h"
@@ -207,6 +209,13 @@ int test_wait_end(int fd) {
         }
 }
 
+void test_reset(int fd) {
+        static const struct linger at_once = { .l_onoff = 1 };
+
+        g_assert_no_errno(setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once)));
+        close_fd(fd);
+}
+
 unsigned test_channel_receive_packet(int channel, ChannelRecord *records, int *fds, size_t max) {
         ssize_t n = channel_receive(channel, MSG_DONTWAIT, records, fds, max);
         if (n == -EAGAIN) {
@@ -229,31 +238,38 @@ int test_channel_receive(int channel, uint64_t *ret_serial) {
         return fd;
 }
 
-static bool table_has_listener(const char *path, uint16_t port) {
-        g_autofree char *table = NULL;
+/* How many sockets of the process's network namespace are at this local port in this state of TCP. */
+static unsigned count_sockets(pid_t pid, uint16_t port, unsigned wanted) {
+        static const char *const tables[] = { "tcp", "tcp6" };
+        unsigned n = 0;
 
-        /* No tcp6 where the kernel has no IPv6. */
-        if (!g_file_get_contents(path, &table, NULL, NULL))
-                return false;
+        for (size_t i = 0; i < ELEMENTS(tables); i++) {
+                g_autofree char *path = g_strdup_printf("/proc/%d/net/%s", (int) pid, tables[i]),
+                                *table = NULL;
 
-        g_auto(GStrv) lines = g_strsplit(table, "\n", -1);
-        for (char **line = lines; *line; line++) {
-                char local[64];
-                unsigned local_port, state;
+                /* No tcp6 where the kernel has no IPv6. */
+                if (!g_file_get_contents(path, &table, NULL, NULL))
+                        continue;
 
-                if (sscanf(*line, " %*u: %63[0-9A-F]:%x %*[0-9A-F]:%*x %x", local, &local_port, &state) ==
-                                    3 &&
-                    local_port == port && state == 0x0A)
-                        return true;
+                g_auto(GStrv) lines = g_strsplit(table, "\n", -1);
+                for (char **line = lines; *line; line++) {
+                        unsigned local_port, state;
+
+                        if (sscanf(*line, " %*u: %*[0-9A-F]:%x %*[0-9A-F]:%*x %x", &local_port, &state) ==
+                                            2 &&
+                            local_port == port && state == wanted)
+                                n++;
+                }
         }
-        return false;
+        return n;
 }
 
 bool test_is_listening(pid_t pid, uint16_t port) {
-        g_autofree char *tcp = g_strdup_printf("/proc/%d/net/tcp", (int) pid);
-        g_autofree char *tcp6 = g_strdup_printf("/proc/%d/net/tcp6", (int) pid);
+        return count_sockets(pid, port, TCP_LISTEN) > 0;
+}
 
-        return table_has_listener(tcp, port) || table_has_listener(tcp6, port);
+unsigned test_count_half_open(uint16_t port) {
+        return count_sockets(getpid(), port, TCP_SYN_RECV);
 }
 
 uint16_t test_free_port(void) {

@@ -38,6 +38,8 @@ bool test_has_ended(int fd);
 bool test_has_echo(int terminal);
 /* Waits until the other side has ended the connection: 0, or the errno (ECONNRESET). */
 int test_wait_end(int fd);
+/* Closes it by a RST. */
+void test_reset(int fd);
 
 /* From the socket of OpenChannel(): the number of connections in the next packet, or 0 at the end. */
 unsigned test_channel_receive_packet(int channel, ChannelRecord *records, int *fds, size_t max);
@@ -46,6 +48,8 @@ int test_channel_receive(int channel, uint64_t *ret_serial);
 
 /* In the network namespace of that process. */
 bool test_is_listening(pid_t pid, uint16_t port);
+/* In our network namespace: connections to the port for which the last packet of the handshake is missing. */
+unsigned test_count_half_open(uint16_t port);
 /* A port that is free now, for a Listen() with a port number. */
 uint16_t test_free_port(void);
 unsigned test_count_fds(pid_t pid);

@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "bus/service.h"
 
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <time.h>
 
 #include "bus/loop.h"
 #include "bus/net.h"
+
+#define CONFIGURATION "/run/tcpserversocket/tcpserversocketd.conf.d"
 
 struct TestService {
         TestChild *child;
@@ -159,6 +163,28 @@ void test_service_limit_fds(TestService *service, unsigned limit) {
 
 bool test_service_is_listening(TestService *service, uint16_t port) {
         return test_is_listening(test_service_pid(service), port);
+}
+
+static void write_configuration(const char *root, const char *lines) {
+        g_autofree char *path = g_strconcat(root, CONFIGURATION, "/zz-test.conf", NULL),
+                        *content = g_strdup_printf("[TCPServerSocket]\n%s\n", lines);
+
+        g_assert_true(g_file_set_contents(path, content, -1, NULL));
+}
+
+void test_mount_configuration(const char *lines) {
+        g_assert_no_errno(unshare(CLONE_NEWNS));
+        g_assert_no_errno(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
+        g_assert_no_errno(mount("tmpfs", "/run", "tmpfs", 0, "mode=0755"));
+        g_assert_no_errno(g_mkdir_with_parents(CONFIGURATION, 0755));
+        write_configuration("", lines);
+}
+
+void test_service_configure(TestService *service, const char *lines) {
+        g_autofree char *root = g_strdup_printf("/proc/%d/root", (int) test_service_pid(service));
+
+        write_configuration(root, lines);
+        test_child_signal(service->child, SIGHUP);
 }
 
 char *test_service_log(TestService *service) {

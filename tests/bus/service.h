@@ -45,6 +45,12 @@ void test_service_limit_fds(TestService *service, unsigned limit);
 /* A TCP socket in its network namespace listens on this port. */
 bool test_service_is_listening(TestService *service, uint16_t port);
 
+/* For TestServiceOptions.setup, with the privileges of root: the service has a configuration of its own, with
+ * these lines. */
+void test_mount_configuration(const char *lines);
+/* Changes it while the service is running, which reads it then. */
+void test_service_configure(TestService *service, const char *lines);
+
 /* Its output to standard error. */
 char *test_service_log(TestService *service);
 bool test_service_has_logged(TestService *service, const char *text);

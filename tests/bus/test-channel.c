@@ -191,7 +191,6 @@ TEST("a packet has the serial, the addresses and the connection") {
 
 /* getpeername() fails for such a connection. */
 TEST("a packet has the addresses also if the peer has reset the connection") {
-        const struct linger at_once = { .l_onoff = 1 };
         struct sockaddr_storage storage;
         socklen_t size = sizeof(storage);
         char bytes[4096];
@@ -201,8 +200,7 @@ TEST("a packet has the addresses also if the peer has reset the connection") {
         peer = test_connect("::1", c.port);
         uint16_t peer_port = test_local_port(peer);
         test_send(peer, "last words", 10);
-        g_assert_no_errno(setsockopt(peer, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once)));
-        (void) close(peer);
+        test_reset(peer);
 
         channel_take(&c);
         g_assert_cmpuint(receive_bytes(c.fd, bytes, fds), ==, 1);

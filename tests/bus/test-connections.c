@@ -126,7 +126,6 @@ TEST("a listener may be closed in the handler of its own signal") {
 
 /* A connection that was reset may arrive, for the client to find that out, or not. */
 TEST("peers that disconnect before accept() do not affect others") {
-        const struct linger reset = { .l_onoff = 1, .l_linger = 0 };
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PAUSED, NULL);
         uint16_t port = test_get_port(f->client, listener);
         _cleanup_close_ int rude = test_connect("::1", port), polite = test_connect("::1", port),
@@ -136,8 +135,7 @@ TEST("peers that disconnect before accept() do not affect others") {
 
         test_send(polite, "goodbye", 7);
         polite = close_fd(polite);
-        g_assert_no_errno(setsockopt(rude, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)));
-        rude = close_fd(rude);
+        test_reset(TAKE_FD(rude));
         test_listener_call(f->client, listener, "Resume");
 
         while (!polite_came || !patient_came) {

@@ -124,16 +124,9 @@ CONTAINMENT_TEST("after a restart, connections belong to their client's user") {
 
 /* ---- Without a guard ---- */
 
-/* Runs in the child that becomes the service: mounts a configuration that requires containment. */
+/* Runs in the child that becomes the service. */
 static void require_containment(void *data) {
-        static const char directory[] = "/run/tcpserversocket/tcpserversocketd.conf.d";
-        g_autofree char *path = g_build_filename(directory, "zz-test.conf", NULL);
-
-        g_assert_no_errno(unshare(CLONE_NEWNS));
-        g_assert_no_errno(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
-        g_assert_no_errno(mount("tmpfs", "/run", "tmpfs", 0, "mode=0755"));
-        g_assert_no_errno(g_mkdir_with_parents(directory, 0755));
-        g_assert_true(g_file_set_contents(path, "[TCPServerSocket]\nRequireContainment=yes\n", -1, NULL));
+        test_mount_configuration("RequireContainment=yes");
 }
 
 CONTAINMENT_TEST("a service without a guard is not contained, and says so once") {

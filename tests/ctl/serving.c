@@ -177,10 +177,3 @@ void serving_assert_echoes(int peer) {
         test_send(peer, "echo", 4);
         test_expect(peer, "echo");
 }
-
-void peer_reset(int fd) {
-        static const struct linger at_once = { .l_onoff = 1 };
-
-        g_assert_no_errno(setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once)));
-        close(fd);
-}

@@ -58,6 +58,3 @@ void serving_forbid(int call, int error);
 
 /* The server sends back what it receives. */
 void serving_assert_echoes(int peer);
-
-/* Closes the connection of a peer with a RST. */
-void peer_reset(int fd);

@@ -79,7 +79,7 @@ TEST_BY_BOTH("connections that their peers have reset are served, with data and 
 
                 peer_ports[i] = test_local_port(peer);
                 test_send(peer, line, strlen(line));
-                peer_reset(peer);
+                test_reset(peer);
         }
         if (streq(delivery, "--delivery=channel"))
                 test_wait_for(serving_count_queued(port) == 0);

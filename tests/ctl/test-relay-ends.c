@@ -54,7 +54,7 @@ TEST_BY_BOTH("the data of a peer that has reset its connection reaches the targe
                 int peer = test_connect("127.0.0.1", r.port);
 
                 test_send(peer, &i, sizeof(i));
-                peer_reset(peer);
+                test_reset(peer);
         }
         if (streq(delivery, "--delivery=channel"))
                 test_wait_for(serving_count_queued(r.port) == 0);
@@ -169,7 +169,7 @@ TEST("a reset comes after the data") {
                 test_send(sender, zeros, sizeof(zeros));
                 /* A reset drops data that the relay has not received yet. */
                 test_wait_for(ioctl(sender, TIOCOUTQ, &unsent) == 0 && unsent == 0);
-                peer_reset(sender);
+                test_reset(sender);
                 /* The relay has seen the reset by now. */
                 for (unsigned i = 0; i < 2; i++) {
                         _cleanup_close_ int other = test_connect("127.0.0.1", r.port),
@@ -197,7 +197,7 @@ static void reset_with_unsent_data(Fixture *f, bool local) {
                 while (peer_fill(reader) > 0)
                         test_wait_for(serving_is_waiting(r.tool->child->pid));
                 test_send(sender, "half", 4);
-                peer_reset(sender);
+                test_reset(sender);
                 g_assert_cmpuint(receive_all(reader, &end), ==, 4);
                 g_assert_cmpint(end, ==, ECONNRESET);
                 close(reader);
@@ -224,7 +224,7 @@ TEST("an end before a reset") {
         test_wait_for(serving_get_state(r.tool->child->pid) == 'T');
         g_assert_no_errno(shutdown(client, SHUT_WR));
         test_send(target, "half", 4);
-        peer_reset(target);
+        test_reset(target);
         test_child_signal(r.tool->child, SIGCONT);
         g_assert_cmpuint(receive_all(client, &end), ==, 4);
         g_assert_cmpint(end, ==, ECONNRESET);

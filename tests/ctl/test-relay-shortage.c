@@ -146,7 +146,7 @@ TEST_IF(test_require_private_network(), "no port for the target") {
                 test_assert_connected(clients[n], targets[n]);
         }
         g_assert_cmpuint(n, >, 0);
-        peer_reset(targets[0]);
+        test_reset(targets[0]);
         g_assert_cmpint(test_wait_end(clients[0]), ==, ECONNRESET);
         targets[0] = target_accept(&r.target);
         test_assert_connected(clients[n], targets[0]);

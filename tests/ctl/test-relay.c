@@ -37,7 +37,7 @@ TEST("reset") {
                 int a = client_first ? client : target, b = client_first ? target : client;
 
                 test_assert_connected(a, b);
-                peer_reset(a);
+                test_reset(a);
                 g_assert_cmpint(test_wait_end(b), ==, ECONNRESET);
                 close(b);
         }
