@@ -4,9 +4,6 @@
 
 #include "bus/fixture.h"
 
-/* The service may be early by so many µs, once, because it is late at other times. */
-#define EARLY 10000U
-
 typedef struct Counters {
         uint64_t accepted;
         uint64_t delivered;
@@ -140,16 +137,32 @@ TEST_IF(test_require_private_network(), "allowFrom finds an interface that comes
         visit(f, listener, &visit_allowed, &c);
 }
 
-TEST_IF(test_require_root(), "the log names the peers that are refused") {
-        g_autofree char *listener = test_listen(f->client, 0, -1, "allowFrom", "as", WORDS("::/0"), NULL);
+/* Returns the port of the peer. */
+static uint16_t be_refused(Fixture *f, const char *listener) {
+        _cleanup_close_ int peer = test_connect_from("127.0.0.9", "127.0.0.1",
+                                                     test_get_port(f->client, listener));
+        uint16_t port = test_local_port(peer);
+
+        (void) test_wait_end(peer);
+        return port;
+}
+
+TEST_IF(test_require_root(), "the debug log names the peers that are refused, and other levels do not") {
+        g_autofree char *listener = test_listen(f->client, 0, -1, "allowFrom", "as", WORDS("::/0"), NULL),
+                        *log = test_service_log(f->service);
+
+        (void) be_refused(f, listener);
+        test_settle(f->client);
+        test_assert_text(test_service_log(f->service), log);
 
         sd_bus_message_unref(test_call(f->client, "/org/freedesktop/LogControl1",
                                        "org.freedesktop.DBus.Properties", "Set", "ssv",
                                        "org.freedesktop.LogControl1", "LogLevel", "s", "debug"));
-        _cleanup_close_ int peer = test_connect_from("127.0.0.9", "127.0.0.1",
-                                                     test_get_port(f->client, listener));
-        (void) test_wait_end(peer);
-        test_wait_for(test_service_has_logged(f->service, " from 127.0.0.9 port "));
+        uint16_t port = be_refused(f, listener);
+        g_autofree char *line = g_strdup_printf("<7>Refusing a connection to %s from 127.0.0.9 port %u, "
+                                                "which allowFrom does not have\n",
+                                                listener, port);
+        test_wait_for(test_service_has_logged(f->service, line));
 }
 
 /* Peers are refused without credit, and at any rate. */
@@ -212,7 +225,7 @@ TEST("acceptRate delays connections and loses none") {
                                                         NULL);
                 uint64_t least = UINT64_C(1000000) * (rates[i].n - 1) / rates[i].rate;
 
-                g_assert_cmpuint(measure(f, listener, rates[i].n), >=, least - EARLY);
+                g_assert_cmpuint(measure(f, listener, rates[i].n), >=, least - TEST_EARLY);
                 test_listener_call(f->client, listener, "Close");
         }
 }
@@ -243,7 +256,7 @@ TEST("Pause and Resume do not circumvent acceptRate") {
         }
         take(f, b);
         take(f, c);
-        g_assert_cmpuint(test_now() - start, >=, 2 * 200000 - EARLY);
+        g_assert_cmpuint(test_now() - start, >=, 2 * 200000 - TEST_EARLY);
 }
 
 TEST("acceptRate does not delay Close") {
