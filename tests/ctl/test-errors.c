@@ -310,6 +310,45 @@ TEST_ALONE_IF(test_require_root(), "in a user namespace, uid 0 is not root") {
         sd_bus_slot_unref(slot);
 }
 
+static bool require_user_namespaces(const char *user) {
+        if (!test_require_root())
+                return false;
+        if (test_run_command_in(-1, WORDS("setpriv", user, "--clear-groups", "unshare", "--user",
+                                          "--map-root-user", "true")) == 0)
+                return true;
+        g_test_skip("users may not create user namespaces");
+        return false;
+}
+
+/* Root itself sees all listeners, and needs no authorization. */
+TEST("the service takes root of a user namespace for the user that it is outside") {
+        uid_t uid = test_other_uid(0);
+        g_autofree char *user = g_strdup_printf("--reuid=%u", uid),
+                        *directory = test_make_directory("namespace"),
+                        *tool = g_build_filename(directory, "tcpserversocketctl", NULL),
+                        *log = g_build_filename(directory, "log", NULL),
+                        *commands = g_strdup_printf("id -u; %s list; %s listen 0 -- true", tool, tool),
+                        *expected = g_strdup_printf(
+                                        "0\n"
+                                        "No listeners.\n"
+                                        "Failed to listen: User %u needs an authorization for "
+                                        "org.example.TCPServerSocket.listen, but polkit does not "
+                                        "answer; run the command as root, or ask an administrator "
+                                        "to allow it.\n",
+                                        uid);
+
+        if (!require_user_namespaces(user))
+                return;
+        test_run_command("install", g_getenv("TEST_CTL"), tool);
+        g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
+        g_autoptr(TestChild) child = tool_spawn(f->bus, log,
+                                                WORDS("setpriv", user, "--clear-groups", "unshare", "--user",
+                                                      "--map-root-user", "sh", "-c", commands));
+        g_assert_cmpint(test_child_wait(child), ==, 1);
+        test_assert_text(test_read_file(log), expected);
+        g_assert_cmpuint(test_get_port(f->client, listener), >, 0);
+}
+
 static void assert_harmless(const char *text) {
         g_assert_nonnull(strchr(text, 'y'));
         for (const char *p = text; *p; p++)

@@ -28,6 +28,23 @@ TEST("passes several sockets to the command") {
         g_assert_false(test_service_is_listening(f->service, (uint16_t) c));
 }
 
+/* Such as a container without a service manager. */
+TEST_IF(test_require_root(), "in a PID namespace, LISTEN_PID is the number that the command has there") {
+        g_autofree char *directory = test_make_directory("namespace"),
+                        *log = g_build_filename(directory, "log", NULL);
+        g_autoptr(TestChild) child = tool_spawn(f->bus, log,
+                                                WORDS("unshare", "--pid", "--fork", "--kill-child",
+                                                      g_getenv("TEST_CTL"), "listen", "--quiet", "0", "--",
+                                                      "sh", "-c", "echo $LISTEN_PID $$"));
+        unsigned given, own;
+
+        g_assert_cmpint(test_child_wait(child), ==, 0);
+        g_autofree char *text = test_read_file(log);
+        g_assert_cmpint(sscanf(text, "%u %u\n", &given, &own), ==, 2);
+        g_assert_cmpuint(given, ==, own);
+        g_assert_cmpuint(own, <, 10);
+}
+
 TEST("names the sockets") {
         g_autoptr(ToolResult) result = tool_run(f->bus, "listen", "--quiet", "--name=web", "0", "0", "--",
                                                 "sh", "-c", "echo $LISTEN_FDNAMES");

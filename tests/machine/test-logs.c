@@ -309,3 +309,29 @@ MACHINE_TEST("a journal that hangs does not block the service") {
         }
         g_free(machine_run("systemctl", "kill", "--signal=SIGCONT", "systemd-journald.service"));
 }
+
+#define JOURNAL_UNITS "systemd-journald.service", "systemd-journald.socket", "systemd-journald-dev-log.socket"
+
+/* That is logged. Returns the path. */
+static char *be_closed_by_administrator(Machine *m) {
+        char *listener = test_listen(m->user, 0, -1, TEST_PERSISTENT, NULL);
+
+        test_assert_served(m->user, listener, "::1");
+        test_listener_call(m->root, listener, "Close");
+        test_client_expect_closed(m->user, listener, "administrator");
+        return listener;
+}
+
+/* The standard error of the service is a stream to it. */
+MACHINE_TEST("without journald, the service goes on, and it logs again when journald is back") {
+        test_client_sync_service(m->user);
+        pid_t pid = machine_service_pid();
+
+        g_free(machine_run("systemctl", "stop", JOURNAL_UNITS));
+        for (unsigned i = 0; i < 3; i++)
+                g_free(be_closed_by_administrator(m));
+        g_free(machine_run("systemctl", "start", JOURNAL_UNITS));
+        g_autofree char *end = machine_journal_end(), *listener = be_closed_by_administrator(m);
+        assert_field(end, ID(LISTENER_CLOSED), "LISTENER", listener);
+        g_assert_cmpint(machine_service_pid(), ==, pid);
+}
