@@ -275,7 +275,7 @@ TEST("arguments that are wrong") {
                 { { "listen", "[127.0.0.1:0", "--", "true" }, { "\"[127.0.0.1\" is not an IP address" } },
                 { { "listen", "--allow-from=192.0.2.0/33", "0", "--", "true" },
                   { "allowFrom", "tcpserversocketctl(1)" } },
-                { { "listen", ":80", "--", "true" }, { "no address before the port in \":80\"" } },
+                { { "listen", "[]:80", "--", "true" }, { "no address before the port in \"[]:80\"" } },
                 { { "relay", "0", "localhost:nonsense" }, { "Unknown TCP service \"nonsense\"" } },
                 { { "relay", "0", "localhost:65616" }, { "\"localhost:65616\" is not a port" } },
                 { { "relay", "0", "localhost:0" }, { "Port 0", "\"localhost:0\"" } },

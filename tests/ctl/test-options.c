@@ -145,7 +145,7 @@ RECORDER_TEST("an address before the port") {
 RECORDER_TEST("wrong ports") {
         static const char *const ports[] = {
                 "no-service", "65536", "-1",         "+80",    " 80",   "80x",
-                "",           ":80",   "127.0.0.1:", "::1:80", "[]:80", "99999999999999999999",
+                "",           ":",     "127.0.0.1:", "::1:80", "[]:80", "99999999999999999999",
         };
 
         for (size_t i = 0; i < ELEMENTS(ports); i++) {

@@ -129,6 +129,16 @@ static void try_endpoint(const char *s) {
         endpoint_done(&e);
 }
 
+static void try_endpoints(char *const *arguments, size_t n) {
+        Endpoints all = {};
+
+        start_capture();
+        int r = endpoints_parse(arguments, n, true, &all);
+        expect_said(r < 0);
+        fuzz_assert(r < 0 ? all.n == 0 : all.n >= n);
+        endpoints_done(&all);
+}
+
 static void try_target(const char *s) {
         Target t = {};
 
@@ -306,6 +316,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                 try_unit(argv[i]);
                 try_listener(argv[i], argv[argc - i]);
         }
+        if (argc > 2)
+                try_endpoints(argv + 1, 2);
         try_options(argc, argv); /* last, as it permutes argv */
         return 0;
 }

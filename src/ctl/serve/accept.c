@@ -12,6 +12,7 @@
 #include "base/i18n.h"
 #include "base/macros.h"
 #include "ctl/cli/message.h"
+#include "ctl/cli/options.h"
 #include "ctl/serve/exit-log.h"
 #include "ctl/serve/gate.h"
 #include "ctl/serve/signals.h"
@@ -279,19 +280,21 @@ static void on_lost(void *userdata) {
         update(a);
 }
 
-static int take_ports(Acceptor *a, int argc, char *argv[]) {
-        a->ports = calloc((size_t) argc - 1, sizeof(*a->ports));
+static int take_ports(Acceptor *a, const Context *c, int argc, char *argv[]) {
+        _cleanup_(endpoints_done) Endpoints endpoints = {};
+        int r;
+
+        r = endpoints_parse(argv + 1, (size_t) argc - 1, !options_find_listen(c, "ipv6Only"), &endpoints);
+        if (r < 0)
+                return r;
+        a->ports = calloc(endpoints.n, sizeof(*a->ports));
         if (!a->ports)
                 return message_oom();
 
-        for (int i = 1; i < argc; i++) {
-                _cleanup_(endpoint_done) Endpoint endpoint = {};
+        for (size_t i = 0; i < endpoints.n; i++) {
                 Port *port = a->ports + a->n_ports;
-                int r;
 
-                r = endpoint_parse(argv[i], &endpoint);
-                if (r >= 0)
-                        r = lease_take_connections(a->lease, &endpoint, false, &port->connections);
+                r = lease_take_connections(a->lease, endpoints.items + i, false, &port->connections);
                 if (r < 0)
                         return r;
                 port->acceptor = a;
@@ -331,7 +334,7 @@ static int run(Acceptor *a, int argc, char *argv[], Context *c) {
         r = lease_new(c, &a->lease);
         if (r < 0)
                 return r;
-        r = take_ports(a, argc, argv);
+        r = take_ports(a, c, argc, argv);
         if (r < 0)
                 return r;
         r = watch(a);

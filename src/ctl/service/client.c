@@ -298,7 +298,7 @@ int client_append_listen(const Context *c,
 
                 if (streq(o.key, "delivery"))
                         o.value = delivery;
-                else if (streq(o.key, "localAddress") && endpoint->address)
+                else if (streq(o.key, "localAddress") && (endpoint->address || endpoint->all))
                         o.value = endpoint->address;
                 else if (streq(o.key, "ipv6Only") && endpoint->ipv6_only)
                         o.value = "yes";
@@ -352,7 +352,8 @@ pid_t client_get_service_pid(Context *c) {
 
 /* Returns advice that names the programs that use the port, or NULL. */
 static char *advise_about_port(Context *c, const Endpoint *endpoint) {
-        const char *text = endpoint->address ?: options_find_listen(c, "localAddress") ?: "::";
+        const char *other = endpoint->all ? NULL : options_find_listen(c, "localAddress");
+        const char *text = endpoint->address ?: other ?: "::";
         _cleanup_free_ char *names = NULL;
         PortHolders holders;
         Address address;

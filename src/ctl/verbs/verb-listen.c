@@ -64,18 +64,14 @@ static int start(Server *s, const Context *c, Lease *lease) {
                                });
 }
 
-static int take_sockets(Lease *h, int argc, char *argv[]) {
-        for (int i = 1; i < argc; i++) {
-                _cleanup_(endpoint_done) Endpoint endpoint = {};
-                int r;
+static int take_sockets(const Context *c, Lease *h, int argc, char *argv[]) {
+        _cleanup_(endpoints_done) Endpoints endpoints = {};
+        int r;
 
-                r = endpoint_parse(argv[i], &endpoint);
-                if (r >= 0)
-                        r = lease_take_socket(h, &endpoint);
-                if (r < 0)
-                        return r;
-        }
-        return 0;
+        r = endpoints_parse(argv + 1, (size_t) argc - 1, !options_find_listen(c, "ipv6Only"), &endpoints);
+        for (size_t i = 0; i < endpoints.n && r >= 0; i++)
+                r = lease_take_socket(h, endpoints.items + i);
+        return r;
 }
 
 int verb_run(int argc, char *argv[], Context *c) {
@@ -124,7 +120,7 @@ int verb_listen(int argc, char *argv[], Context *c) {
 
         r = lease_new(c, &lease);
         if (r >= 0)
-                r = take_sockets(lease, argc, argv);
+                r = take_sockets(c, lease, argc, argv);
         if (r >= 0)
                 r = server_new(c, &command, &server);
         if (r >= 0)
