@@ -98,7 +98,7 @@ TEST_BY_BOTH("a peer that has reset its connection") {
                 uint16_t from = test_local_port(client);
 
                 test_send(client, "last", 4);
-                peer_reset(client);
+                test_reset(client);
                 if (streq(delivery, "--delivery=channel"))
                         test_wait_for(serving_count_queued(r.port) == 0);
                 test_child_signal(r.tool->child, SIGCONT);
