@@ -345,7 +345,11 @@ int bind_calls_load(void *bind_calls) {
         BindCalls *b = bind_calls;
         int r;
 
+        /* libseccomp returns ECANCELED for all errors of the kernel. */
+        errno = 0;
         r = seccomp_load(b->filter);
+        if (r == -ECANCELED && errno != 0)
+                r = -errno;
         if (r >= 0)
                 r = send_descriptor(b->theirs, seccomp_notify_fd(b->filter));
         if (r < 0) {
