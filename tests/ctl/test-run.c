@@ -23,7 +23,7 @@
         "    except OSError as e: return errno.errorcode[e.errno]\n"      \
         "    return 'none'\n"                                             \
         "def serve(s, text=b'hello'):\n"                                  \
-        "    print('ready', flush=True)\n"                                \
+        "    os.write(1, b'ready\\n')\n"                                  \
         "    while True:\n"                                               \
         "        c, peer = s.accept()\n"                                  \
         "        c.sendall(text)\n"                                       \
@@ -249,7 +249,7 @@ RUN_TEST("a port that the server has closed refuses its peers") {
 RUN_TEST("a busy server keeps its port") {
         g_autoptr(Tool) tool = start(f, PYTHON "s = tcp('127.0.0.1', 80)\n"
                                                "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])\n"
-                                               "print('ready', flush=True)\n"
+                                               "os.write(1, b'ready\\n')\n"
                                                "signal.sigwait([signal.SIGUSR1])\n"
                                                "serve(s)\n");
         _cleanup_close_ int peer = test_connect("127.0.0.1", 80);

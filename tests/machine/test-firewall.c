@@ -165,6 +165,7 @@ MACHINE_TEST("the command in the message lets a neighbour in") {
         assert_advice_opens(WORDS(TOOL, "listen", PORT, "--", "sleep", "infinity"));
         assert_advice_opens(WORDS(TOOL, "listen", "--accept", PORT, "--", "true"));
         assert_advice_opens(WORDS(TOOL, "relay", PORT, "127.0.0.1:9"));
+        assert_advice_opens(WORDS(TOOL, "run", "--port=" PORT, "python3", "-m", "http.server", PORT));
 }
 
 MACHINE_TEST("nothing is said about a port that is open, or about a local one") {

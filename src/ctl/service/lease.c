@@ -26,9 +26,11 @@ typedef struct LeasedPort {
         char *path;
         char *address;
         uint16_t port;
+        Firewall *firewall; /* of a port that was requested while the loop runs */
 } LeasedPort;
 
 static void leased_port_done(LeasedPort *item) {
+        firewall_free(item->firewall);
         free(item->path);
         free(item->address);
 }
@@ -395,27 +397,25 @@ static void announce(const Lease *lease, size_t i) {
                      item->address, item->port);
 }
 
-static int ask_firewall(Lease *lease) {
+/* Asks about n of the ports, the first one is items[first]. Without an answer, the tool works as well. */
+static void ask_firewall(Lease *lease, size_t first, size_t n, const char *interface, Firewall **ret) {
         _cleanup_free_ Address *addresses = NULL;
         const Context *c = lease->context;
-        int r = 0;
 
         /* The firewall of a container is its own, but the interfaces here are not those of the container. */
-        if (c->quiet || c->machine || lease->n == 0)
-                return 0;
+        if (c->quiet || c->machine || n == 0)
+                return;
 
-        addresses = calloc(lease->n, sizeof(*addresses));
+        addresses = calloc(n, sizeof(*addresses));
         if (!addresses)
-                return -ENOMEM;
-        for (size_t i = 0; i < lease->n && r >= 0; i++) {
-                r = address_parse(lease->items[i].address, addresses + i);
-                if (r >= 0)
-                        address_set_port(addresses + i, lease->items[i].port);
+                return;
+        for (size_t i = 0; i < n; i++) {
+                if (address_parse(lease->items[first + i].address, addresses + i) < 0)
+                        return;
+                address_set_port(addresses + i, lease->items[first + i].port);
         }
 
-        return r < 0 ? r
-                     : firewall_ask(lease->event, options_find_listen(c, "interface"), addresses, lease->n,
-                                    &lease->firewall);
+        (void) firewall_ask(lease->event, interface, addresses, n, ret);
 }
 
 int lease_start(Lease *lease, sd_event *event, LeaseLost lost, void *userdata) {
@@ -439,8 +439,7 @@ int lease_start(Lease *lease, sd_event *event, LeaseLost lost, void *userdata) {
         lease->userdata = userdata;
         for (size_t i = 0; i < lease->n; i++)
                 announce(lease, i);
-        /* Without an answer of the firewall, the tool works as well. */
-        (void) ask_firewall(lease);
+        ask_firewall(lease, 0, lease->n, options_find_listen(lease->context, "interface"), &lease->firewall);
         return 0;
 }
 
@@ -514,8 +513,14 @@ static int on_socket(sd_bus_message *m, void *userdata, sd_bus_error *unused) {
                 fd = -EACCES;
         } else if (add_socket(lease, TAKE_PTR(request->path), fd) < 0)
                 fd = message_oom();
-        else
-                announce(lease, lease->n - 1);
+        else {
+                size_t i = lease->n - 1;
+
+                announce(lease, i);
+                ask_firewall(lease, i, 1,
+                             request->endpoint.interface ?: options_find_listen(lease->context, "interface"),
+                             &lease->items[i].firewall);
+        }
 
         request->taken(fd, request->userdata);
         lease_request_free(request);
