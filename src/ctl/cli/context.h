@@ -52,6 +52,7 @@ typedef struct Context {
         /* Of "listen"; the limits also of "relay". */
         bool accept;
         bool inetd;
+        bool wait;
         uint32_t max_connections;            /* 0: no limit */
         uint32_t max_connections_per_source; /* 0: no limit */
 

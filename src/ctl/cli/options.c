@@ -30,6 +30,7 @@ typedef enum OptionId {
         OPTION_NO_ASK_PASSWORD,
         OPTION_ACCEPT,
         OPTION_INETD,
+        OPTION_WAIT,
         OPTION_MAX_CONNECTIONS,
         OPTION_MAX_CONNECTIONS_PER_SOURCE,
         OPTION_KILL_MODE,
@@ -78,6 +79,8 @@ static const struct {
         { OPTION_ACCEPT, 0, "accept", NULL, N_("Run COMMAND once for each connection"), "listen" },
         { OPTION_INETD, 0, "inetd", NULL, N_("The same, with the connection as standard input and output"),
           "listen" },
+        { OPTION_WAIT, 0, "wait", NULL,
+          N_("With --inetd: run one COMMAND at a time, which accepts connections"), "listen" },
         { OPTION_MAX_CONNECTIONS, 0, "max-connections", N_("N"),
           N_("Limit of concurrent connections; others wait (0: no limit)"), "listen, relay" },
         { OPTION_MAX_CONNECTIONS_PER_SOURCE, 0, "max-connections-per-source", N_("N"),
@@ -369,6 +372,10 @@ static int take_option(Context *c, size_t i, const char *value) {
 
         case OPTION_INETD:
                 c->accept = c->inetd = true;
+                break;
+
+        case OPTION_WAIT:
+                c->wait = true;
                 break;
 
         case OPTION_MAX_CONNECTIONS:

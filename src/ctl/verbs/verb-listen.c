@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* "listen": one process of COMMAND gets the listening sockets, as from socket activation. With --accept:
- * accept.c. */
+ * accept.c, with --wait: wait-server.c. */
 
 #include <stdio.h>
 
@@ -15,6 +15,8 @@
 #include "ctl/serve/command.h"
 #include "ctl/serve/run.h"
 #include "ctl/serve/server.h"
+#include "ctl/serve/signals.h"
+#include "ctl/serve/wait-server.h"
 #include "ctl/service/lease.h"
 #include "ctl/verbs/verbs.h"
 
@@ -111,16 +113,27 @@ int verb_listen(int argc, char *argv[], Context *c) {
         if (r != 0)
                 return r;
 
-        if (c->accept || c->inetd) {
+        if (c->accept) {
                 r = check_accept(c);
-                return r < 0 ? r : accept_connections(argc, argv, c, &command);
+                if (r < 0)
+                        return r;
         }
+        if (c->wait && !c->inetd)
+                return message_error(-EINVAL, _("Option --wait needs --inetd."));
+        if (c->accept && !c->wait)
+                return accept_connections(argc, argv, c, &command);
         if (c->max_connections > 0 || c->max_connections_per_source > 0)
                 return message_error(-EINVAL, _("COMMAND accepts connections itself; limits need --accept."));
 
         r = lease_new(c, &lease);
         if (r >= 0)
                 r = take_sockets(c, lease, argc, argv);
+        if (r >= 0 && c->wait) {
+                r = wait_server_run(&command, lease);
+                if (r > 0)
+                        signal_end_self(r);
+                return r;
+        }
         if (r >= 0)
                 r = server_new(c, &command, &server);
         if (r >= 0)
