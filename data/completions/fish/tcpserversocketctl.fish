@@ -115,6 +115,7 @@ complete -c tcpserversocketctl -n $here -l kill-mode -xa 'group process' -d 'Whi
 complete -c tcpserversocketctl -n $here -l kill-after -x -d 'Kill processes that have not ended in this time'
 complete -c tcpserversocketctl -n $here -l setenv -xa '(set -nx)' -d 'Set a variable for COMMAND'
 complete -c tcpserversocketctl -n $here -l proxy-protocol -xa 'v1 v2' -d 'Tell the target the addresses of each connection'
+complete -c tcpserversocketctl -n $here -l exit-idle-time -x -d 'End after this time without a connection'
 complete -c tcpserversocketctl -n $here -l port -x -d 'Also get these ports from the service'
 complete -c tcpserversocketctl -n $here -s v -l verbose -d 'Also print the start and end of each connection'
 complete -c tcpserversocketctl -n $here -l backlog -x -d 'Limit of connections that wait in the kernel'

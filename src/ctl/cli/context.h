@@ -64,6 +64,7 @@ typedef struct Context {
 
         /* Of "relay". */
         ProxyProtocol proxy_protocol;
+        uint64_t exit_idle_usec; /* 0: never */
 
         uint64_t given; /* a bit for each option of the table in options.c */
 

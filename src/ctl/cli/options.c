@@ -37,6 +37,7 @@ typedef enum OptionId {
         OPTION_KILL_AFTER,
         OPTION_SETENV,
         OPTION_PROXY_PROTOCOL,
+        OPTION_EXIT_IDLE_TIME,
         OPTION_PORT,
         OPTION_VERBOSE,
         OPTION_BACKLOG,
@@ -95,6 +96,8 @@ static const struct {
 
         { OPTION_PROXY_PROTOCOL, 0, "proxy-protocol", "v1|v2",
           N_("Tell the target the addresses of each connection"), "relay" },
+        { OPTION_EXIT_IDLE_TIME, 0, "exit-idle-time", N_("TIME"),
+          N_("End after this time without a connection (default: infinity)"), "relay" },
 
         { OPTION_PORT, 0, "port", N_("PORT[,PORT…]"),
           N_("Also get these ports from the service; can be given several times"), "run" },
@@ -216,6 +219,17 @@ static int parse_proxy_protocol(const char *value, ProxyProtocol *ret) {
         else
                 return bad_value("--proxy-protocol=", value, _("\"v1\" or \"v2\""));
 
+        return 0;
+}
+
+static int parse_exit_idle_time(const char *value, uint64_t *ret) {
+        uint64_t usec;
+
+        if (parse_time_span(value, &usec) < 0 || usec == 0)
+                return bad_value("--exit-idle-time=", value,
+                                 _("a time such as \"30s\" or \"5min\", or \"infinity\""));
+
+        *ret = usec == UINT64_MAX ? 0 : usec;
         return 0;
 }
 
@@ -402,6 +416,10 @@ static int take_option(Context *c, size_t i, const char *value) {
 
         case OPTION_PROXY_PROTOCOL:
                 r = parse_proxy_protocol(value, &c->proxy_protocol);
+                break;
+
+        case OPTION_EXIT_IDLE_TIME:
+                r = parse_exit_idle_time(value, &c->exit_idle_usec);
                 break;
 
         case OPTION_PORT:

@@ -44,6 +44,7 @@ struct Relay {
         Episode full, loop;  /* of connections at the limit; of connections from the relay itself */
         bool is_finishing;   /* accepts only the connections that a channel still holds */
         int64_t retry_at;    /* in ms; 0: nothing waits */
+        uint64_t idle_since; /* in µs: the start, or the end of the last connection */
         void (*source_ended)(void *userdata);
         void *userdata;
 };
@@ -174,6 +175,8 @@ static void reap(Relay *r) {
                 bridge_free(b, &r->hub);
                 /* Another connection may enter, and end, at once. */
                 gate_exit(r->gate, source);
+                if (gate_get_entered(r->gate) == 0)
+                        r->idle_since = clock_get_usec();
         }
 }
 
@@ -282,6 +285,11 @@ static bool continue_finishing(Relay *r) {
         return r->source_state != SOURCE_GONE || gate_get_entered(r->gate) > 0;
 }
 
+uint64_t relay_get_idle_usec(Relay *r) {
+        take_connections(r);
+        return gate_get_entered(r->gate) > 0 ? 0 : clock_get_usec() - r->idle_since;
+}
+
 void relay_finish(Relay *r) {
         assert(!r->is_finishing);
 
@@ -344,6 +352,7 @@ int relay_new(const RelayParameters *p, Relay **ret) {
                 .queue = TAILQ_HEAD_INITIALIZER(r->queue),
                 .retrying = TAILQ_HEAD_INITIALIZER(r->retrying),
                 .dead = TAILQ_HEAD_INITIALIZER(r->dead),
+                .idle_since = clock_get_usec(),
                 .may_be_target = self_target_has_port(&p->target, p->port),
                 .source_ended = p->source_ended,
                 .userdata = p->userdata,

@@ -31,5 +31,8 @@ Relay *relay_free(Relay *r);
  * connection has ended, and returns 0; or returns a negative errno. */
 int relay_run(Relay *r);
 
+/* For how long there has been no connection; 0 if there is one. Accepts those that wait. */
+uint64_t relay_get_idle_usec(Relay *r);
+
 /* Accepts the connections that a channel still holds, and none after that. */
 void relay_finish(Relay *r);

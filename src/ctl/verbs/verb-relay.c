@@ -2,6 +2,8 @@
 
 /* "relay": forwards each connection to a target, as systemd-socket-proxyd does. */
 
+#include <time.h>
+
 #include "base/i18n.h"
 #include "base/macros.h"
 #include "ctl/cli/endpoint.h"
@@ -17,7 +19,9 @@ typedef struct Forwarding {
         Lease *lease;
         Relay *relay;
         sd_event *event;
-        int ending; /* the signal, or 0 */
+        sd_event_source *idle_timer;
+        uint64_t exit_idle_usec; /* 0: never */
+        int ending;              /* the signal, or 0 */
         bool lost;
 } Forwarding;
 
@@ -32,6 +36,21 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *inf
 
         f->ending = (int) info->ssi_signo;
         return sd_event_exit(f->event, 0);
+}
+
+/* Runs once in this time at most, and not for each connection. */
+static int on_idle_timer(sd_event_source *source, uint64_t usec, void *userdata) {
+        Forwarding *f = userdata;
+        uint64_t idle_usec = relay_get_idle_usec(f->relay);
+        int r;
+
+        if (idle_usec >= f->exit_idle_usec) {
+                message_info(_("Ending, because no connection has come in the time of --exit-idle-time=."));
+                return sd_event_exit(f->event, 0);
+        }
+
+        r = sd_event_source_set_time_relative(source, f->exit_idle_usec - idle_usec);
+        return r < 0 ? r : sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
 
 /* Connections that exist are served to their end. */
@@ -58,6 +77,9 @@ static int forward(Forwarding *f, RelayParameters *parameters) {
         r = relay_new(parameters, &relay);
         if (r >= 0)
                 r = signals_add(f->event, on_signal, f);
+        if (r >= 0 && f->exit_idle_usec > 0)
+                r = sd_event_add_time_relative(f->event, &f->idle_timer, CLOCK_MONOTONIC, f->exit_idle_usec,
+                                               0, on_idle_timer, f);
         if (r < 0)
                 return message_error(r, _("Failed to wait for connections: %s."), strerror(-r));
 
@@ -114,7 +136,7 @@ static int run(Forwarding *f, const Endpoint *endpoint, const char *to, Context 
 
 int verb_relay(int argc, char *argv[], Context *c) {
         _cleanup_(endpoint_done) Endpoint endpoint = {};
-        Forwarding f = {};
+        Forwarding f = { .exit_idle_usec = c->exit_idle_usec };
         Command unused;
         int r;
 
@@ -128,6 +150,7 @@ int verb_relay(int argc, char *argv[], Context *c) {
         if (f.lease)
                 lease_close(f.lease);
         lease_free(f.lease);
+        sd_event_source_disable_unref(f.idle_timer);
         sd_event_unref(f.event);
 
         if (r >= 0 && f.ending != 0)
