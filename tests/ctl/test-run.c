@@ -76,6 +76,8 @@ RUN_TEST("a server binds a privileged port, and its peers reach it") {
         g_autoptr(Tool) tool = start(f, PYTHON "serve(tcp('::', 80, AF_INET6))\n");
 
         g_assert_true(tool_has_complained(tool, "Listening on [::]:80.\n"));
+        g_autoptr(ToolResult) list = tool_run(f->bus, "--no-legend", "list");
+        g_assert_nonnull(strstr(list->out, " python3 "));
         for (unsigned i = 0; i < 3; i++) {
                 assert_answers("127.0.0.1", 80, "hello");
                 assert_answers("::1", 80, "hello");

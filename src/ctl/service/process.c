@@ -53,21 +53,22 @@ static bool runs_as(pid_t pid, uid_t uid) {
                (uid == real || uid == effective || uid == saved);
 }
 
-/* Returns the argument after "--", without its directory, or NULL. */
+/* Returns the program of "listen … -- PROGRAM" or "run [--] PROGRAM", without its directory, or NULL. The
+ * value of an option that is a word of its own, as in "run --port 80 PROGRAM", is mistaken for the program.
+ */
 static const char *find_server(const char *arguments, size_t size) {
-        static const char separator[] = "\0--";
-        const char *start, *slash;
+        bool is_next = false, runs = false;
 
-        start = memmem(arguments, size, separator, sizeof(separator));
-        if (!start)
-                return NULL;
+        for (const char *s = arguments; s < arguments + size; s += strlen(s) + 1) {
+                const char *slash = strrchr(s, '/');
 
-        start += sizeof(separator);
-        if (start >= arguments + size)
-                return NULL;
+                if (is_next || (runs && *s != '-'))
+                        return slash && slash[1] != '\0' ? slash + 1 : s;
+                is_next = streq(s, "--");
+                runs = runs || streq(s, "run");
+        }
 
-        slash = strrchr(start, '/');
-        return slash && slash[1] != '\0' ? slash + 1 : start;
+        return NULL;
 }
 
 static int read_command_line(pid_t pid, Process *p) {
