@@ -45,14 +45,6 @@ TEST_IF(test_require_root(), "in a PID namespace, LISTEN_PID is the number that 
         g_assert_cmpuint(own, <, 10);
 }
 
-TEST("names the sockets") {
-        g_autoptr(ToolResult) result = tool_run(f->bus, "listen", "--quiet", "--name=web", "0", "0", "--",
-                                                "sh", "-c", "echo $LISTEN_FDNAMES");
-
-        g_assert_cmpstr(result->err, ==, "");
-        g_assert_cmpstr(result->out, ==, "web:web\n");
-}
-
 /* The socket is in blocking mode. */
 TEST("the command accepts") {
         uint16_t port;

@@ -127,6 +127,8 @@ RECORDER_TEST("no options are sent by default") {
         run(r, WORDS("listen", "8080", "--no-ask-password", "--", "true"));
 
         g_hash_table_remove(r->options, "delivery"); /* the verb's choice */
+        assert_option(r, "name", "s true");
+        g_hash_table_remove(r->options, "name");
         g_assert_cmpuint(g_hash_table_size(r->options), ==, 0);
         g_assert_cmpint(r->backlog, ==, -1);
         g_assert_false(r->interactive);

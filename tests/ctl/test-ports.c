@@ -144,3 +144,75 @@ TEST("ranges of ports") {
         test_wait_for(test_service_is_listening(f->service, first));
         g_assert_cmpint(serving_end(relay, SIGTERM), ==, 128 + SIGTERM);
 }
+
+static void assert_names(Fixture *f, const char *const *argv, const char *names) {
+        g_auto(GStrv) lines = list_sockets(f, argv);
+
+        g_assert_cmpuint(g_strv_length(lines), >=, 2);
+        g_assert_cmpstr(lines[g_strv_length(lines) - 2], ==, names);
+}
+
+/* As FileDescriptorName= of systemd does. */
+TEST("names of the descriptors") {
+        g_autofree char *longest = g_strnfill(255, 'x'), *option = g_strdup_printf("--fd-name=%s", longest),
+                        *too_long = g_strdup_printf("--fd-name=a:%sx", longest);
+        static const struct {
+                const char *argv[8];
+                const char *says[2];
+        } cases[] = {
+                { { "listen", "--fd-name=a:b", "0", "--", "true" },
+                  { "--fd-name= has 2 names for 1 ports", "one name for all ports, or one for each" } },
+                { { "listen", "--fd-name=a:b", "0", "0", "0", "--", "true" },
+                  { "--fd-name= has 2 names for 3 ports" } },
+                { { "listen", "--fd-name=\xc3\xa4", "0", "--", "true" },
+                  { "--fd-name= cannot be ", "ASCII characters, separated by colons" } },
+                { { "listen", "--fd-name=a\tb", "0", "--", "true" }, { "--fd-name= cannot be " } },
+                { { "listen", "--accept", "--fd-name=a:b", "0", "0", "--", "true" },
+                  { "With --accept", "one name only" } },
+                { { "listen", "--inetd", "--fd-name=a", "0", "--", "true" },
+                  { "--fd-name cannot be combined with --inetd" } },
+        };
+
+        assert_names(f, WORDS("listen", "--fd-name=web", "0", "0"), "web:web");
+        assert_names(f, WORDS("listen", "--fd-name=a:b c", "0", "0"), "a:b c");
+        assert_names(f, WORDS("listen", "--fd-name=a", "--fd-name=b", "0", "0"), "a:b");
+        assert_names(f, WORDS("listen", "--fd-name=:b", "0", "0"), ":b");
+        assert_names(f, WORDS("listen", option, "0"), longest);
+        tool_assert_fails(tool_run(f->bus, "listen", too_long, "0", "0", "--", "true"), 1,
+                          "longer than 255 bytes");
+        for (size_t i = 0; i < ELEMENTS(cases); i++)
+                tool_assert_fails(tool_run_full(f->bus, NULL, 0, cases[i].argv), 1, cases[i].says[0],
+                                  cases[i].says[1]);
+
+        uint16_t port;
+        g_autoptr(Tool) tool = serving_start(f->bus, &port,
+                                             WORDS("listen", "--accept", "--fd-name=peer", "0", "--", "sh",
+                                                   "-c", "echo $LISTEN_FDNAMES >&3"));
+        _cleanup_close_ int peer = test_connect("::1", port);
+        test_expect(peer, "peer\n");
+        g_assert_cmpint(serving_end(tool, SIGTERM), ==, 128 + SIGTERM);
+}
+
+TEST("the name of a listener is that of COMMAND or of the target") {
+        static const struct {
+                const char *argv[7];
+                const char *name;
+        } cases[] = {
+                { { "listen", "0", "--", "/bin/sleep", "1000" }, "sleep" },
+                { { "listen", "--inetd", "0", "--", "cat" }, "cat" },
+                { { "relay", "0", "localhost:http" }, "localhost:http" },
+                { { "listen", "--name=mine", "0", "--", "sleep", "1000" }, "mine" },
+                { { "listen", "--name=", "0", "--", "sleep", "1000" }, "" },
+        };
+
+        for (size_t i = 0; i < ELEMENTS(cases); i++) {
+                uint16_t port;
+                g_autoptr(Tool) tool = serving_start(f->bus, &port, cases[i].argv);
+                g_autoptr(json_object) list = tool_run_json(f->bus, "list", "-j");
+
+                g_assert_cmpuint(json_object_array_length(list), ==, 1);
+                g_assert_cmpstr(json_get_string(json_object_array_get_idx(list, 0), "name"), ==,
+                                cases[i].name);
+                g_assert_cmpint(serving_end(tool, SIGTERM), ==, 128 + SIGTERM);
+        }
+}

@@ -47,7 +47,8 @@ typedef struct Context {
 
         /* The options of Listen, in the order of the table; NULL: not given. */
         char *listen[N_LISTEN_OPTIONS];
-        int32_t backlog; /* -1: the most that the kernel allows */
+        int32_t backlog;   /* -1: the most that the kernel allows */
+        const char *label; /* the name of listeners without --name=; NULL: none */
 
         /* Of "listen"; the limits also of "relay". */
         bool accept;
@@ -55,6 +56,7 @@ typedef struct Context {
         bool wait;
         uint32_t max_connections;            /* 0: no limit */
         uint32_t max_connections_per_source; /* 0: no limit */
+        char *fd_names;                      /* of --fd-name=, separated by colons; NULL: none */
 
         /* Of "listen" and "run". */
         KillMode kill_mode;

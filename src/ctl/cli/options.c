@@ -31,6 +31,7 @@ typedef enum OptionId {
         OPTION_ACCEPT,
         OPTION_INETD,
         OPTION_WAIT,
+        OPTION_FD_NAME,
         OPTION_MAX_CONNECTIONS,
         OPTION_MAX_CONNECTIONS_PER_SOURCE,
         OPTION_KILL_MODE,
@@ -51,6 +52,9 @@ typedef enum OptionId {
 
 /* getopt_long() returns this plus the index in the table, which is above all letters. */
 #define FIRST_VALUE 0x100
+
+/* As in systemd. */
+#define FD_NAME_MAX 255
 
 /* NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding) */
 static const struct {
@@ -82,6 +86,8 @@ static const struct {
           "listen" },
         { OPTION_WAIT, 0, "wait", NULL,
           N_("With --inetd: run one COMMAND at a time, which accepts connections"), "listen" },
+        { OPTION_FD_NAME, 0, "fd-name", N_("NAME[:NAME…]"),
+          N_("Names of the descriptors: one for all, or one for each"), "listen" },
         { OPTION_MAX_CONNECTIONS, 0, "max-connections", N_("N"),
           N_("Limit of concurrent connections; others wait (0: no limit)"), "listen, relay" },
         { OPTION_MAX_CONNECTIONS_PER_SOURCE, 0, "max-connections-per-source", N_("N"),
@@ -208,6 +214,39 @@ static int parse_setenv(const char *value, Context *c) {
 
         all[c->n_environment++] = item;
         all[c->n_environment] = NULL;
+        return 0;
+}
+
+/* Checks the names as FileDescriptorName= does; systemd.socket(5). */
+static int parse_fd_name(const char *value, char **names) {
+        char *all;
+        int n;
+
+        /* The default, as in a unit. */
+        if (*value == '\0') {
+                free(TAKE_PTR(*names));
+                return 0;
+        }
+
+        for (const char *s = value; *s; s += *s == ':') {
+                size_t length = strcspn(s, ":");
+
+                for (size_t i = 0; i < length; i++)
+                        if (s[i] < ' ' || s[i] >= 127)
+                                return bad_value("--fd-name=", value,
+                                                 _("ASCII characters, separated by colons"));
+                if (length > FD_NAME_MAX)
+                        return message_error(-EINVAL, _("A name of --fd-name= is longer than %i bytes."),
+                                             FD_NAME_MAX);
+                s += length;
+        }
+
+        n = *names ? asprintf(&all, "%s:%s", *names, value) : asprintf(&all, "%s", value);
+        if (n < 0)
+                return message_oom();
+
+        free(*names);
+        *names = all;
         return 0;
 }
 
@@ -392,6 +431,10 @@ static int take_option(Context *c, size_t i, const char *value) {
                 c->wait = true;
                 break;
 
+        case OPTION_FD_NAME:
+                r = parse_fd_name(value, &c->fd_names);
+                break;
+
         case OPTION_MAX_CONNECTIONS:
                 r = parse_number(i, value, UINT32_MAX, &c->max_connections);
                 break;
@@ -565,6 +608,7 @@ void options_done(Context *c) {
         for (size_t i = 0; i < c->n_environment; i++)
                 free(c->environment[i]);
         free(TAKE_PTR(c->environment));
+        free(TAKE_PTR(c->fd_names));
         c->n_environment = 0;
 }
 

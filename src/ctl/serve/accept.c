@@ -49,6 +49,7 @@ typedef TAILQ_HEAD(JobList, Job) JobList;
 struct Acceptor {
         const Command *command;
         bool inetd;
+        const char *fd_name;
         Lease *lease;
         sd_event *event;
         Gate *gate;
@@ -165,7 +166,7 @@ static void start_job(Job *job) {
         CommandInput input = {
                 .fds = &job->connection.fd,
                 .n_fds = 1,
-                .names = "connection",
+                .names = a->fd_name,
                 .remote = &job->connection.remote,
                 .local = &local,
                 .inetd = a->inetd,
@@ -379,6 +380,7 @@ int accept_connections(int argc, char *argv[], Context *c, const Command *comman
         Acceptor a = {
                 .command = command,
                 .inetd = c->inetd,
+                .fd_name = c->fd_names ?: "connection",
                 .running = TAILQ_HEAD_INITIALIZER(a.running),
                 .unstarted = TAILQ_HEAD_INITIALIZER(a.unstarted),
         };

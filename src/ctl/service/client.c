@@ -8,6 +8,7 @@
 #include "base/i18n.h"
 #include "base/names.h"
 #include "base/parse.h"
+#include "base/text.h"
 #include "ctl/cli/message.h"
 #include "ctl/cli/options.h"
 #include "ctl/service/agent.h"
@@ -16,6 +17,9 @@
 
 /* polkit's agents give a person up to five minutes. */
 #define CALL_TIMEOUT_USEC (UINT64_C(330) * 1000 * 1000)
+
+/* Of the option name of Listen. */
+#define NAME_LENGTH_MAX 255
 
 static int open_bus(const Context *c, sd_bus **ret) {
         if (c->machine)
@@ -283,6 +287,10 @@ static int append_option(sd_bus_message *m, const char *key, char type, const ch
         return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
+static bool label_is_valid(const char *label) {
+        return label && *label && strlen(label) <= NAME_LENGTH_MAX && text_is_printable(label);
+}
+
 int client_append_listen(const Context *c,
                          sd_bus_message *m,
                          const Endpoint *endpoint,
@@ -300,6 +308,8 @@ int client_append_listen(const Context *c,
                         o.value = delivery;
                 else if (streq(o.key, "localAddress") && (endpoint->address || endpoint->all))
                         o.value = endpoint->address;
+                else if (streq(o.key, "name") && !o.value && label_is_valid(c->label))
+                        o.value = c->label;
                 else if (streq(o.key, "ipv6Only") && endpoint->ipv6_only)
                         o.value = "yes";
                 else if (streq(o.key, "freeBind") && endpoint->free_bind)

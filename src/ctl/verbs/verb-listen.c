@@ -27,12 +27,22 @@ static void on_lost(void *userdata) {
         server_lose(userdata);
 }
 
-/* Names the sockets by the option --name, or by their ports, so that a program can tell several apart. */
+static size_t count_names(const char *names) {
+        size_t n = 1;
+
+        for (; *names; names++)
+                n += *names == ':';
+        return n;
+}
+
+/* Names the sockets by --fd-name=, or by their ports, so that a program can tell several apart. */
 static char *make_names(const Context *c, const Lease *h) {
-        const char *name = options_find_listen(c, "name");
         char *names = NULL;
         size_t size;
         FILE *f;
+
+        if (c->fd_names && count_names(c->fd_names) > 1)
+                return strdup(c->fd_names);
 
         f = open_memstream(&names, &size);
         if (!f)
@@ -41,8 +51,8 @@ static char *make_names(const Context *c, const Lease *h) {
         for (size_t i = 0; i < lease_get_n(h); i++) {
                 if (i > 0)
                         (void) fputc(':', f);
-                if (name && *name != '\0' && !strchr(name, ':'))
-                        (void) fputs(name, f);
+                if (c->fd_names)
+                        (void) fputs(c->fd_names, f);
                 else
                         (void) fprintf(f, "%u", lease_get_port(h, i));
         }
@@ -71,6 +81,11 @@ static int take_sockets(const Context *c, Lease *h, int argc, char *argv[]) {
         int r;
 
         r = endpoints_parse(argv + 1, (size_t) argc - 1, !options_find_listen(c, "ipv6Only"), &endpoints);
+        if (r >= 0 && c->fd_names && count_names(c->fd_names) > 1 && count_names(c->fd_names) != endpoints.n)
+                r = message_error(-EINVAL,
+                                  _("Option --fd-name= has %zu names for %zu ports; give one name for all "
+                                    "ports, or one for each."),
+                                  count_names(c->fd_names), endpoints.n);
         for (size_t i = 0; i < endpoints.n && r >= 0; i++)
                 r = lease_take_socket(h, endpoints.items + i);
         return r;
@@ -83,6 +98,7 @@ int verb_run(int argc, char *argv[], Context *c) {
         if (!c->command || !c->command[0])
                 return message_error(-EINVAL, _("Missing command to run."));
 
+        c->label = basename(c->command[0]);
         command_init(&command, c->command, c->environment);
         r = command_check(&command);
         return r != 0 ? r : run_command(c, &command);
@@ -96,6 +112,13 @@ static int check_accept(const Context *c) {
                 if (options_is_given(c, others[i]))
                         return message_error(-EINVAL, _("Option --%s cannot be combined with --%s."),
                                              others[i], c->inetd ? "inetd" : "accept");
+        if (c->inetd && c->fd_names)
+                return message_error(-EINVAL, _("Option --%s cannot be combined with --%s."), "fd-name",
+                                     "inetd");
+        if (c->fd_names && count_names(c->fd_names) > 1)
+                return message_error(-EINVAL,
+                                     _("With --accept, option --fd-name= can have one name only, that "
+                                       "of the connection."));
         return 0;
 }
 
@@ -108,6 +131,7 @@ int verb_listen(int argc, char *argv[], Context *c) {
         if (!c->command || !c->command[0])
                 return message_error(-EINVAL, _("Missing command to run; write it after \"--\"."));
 
+        c->label = basename(c->command[0]);
         command_init(&command, c->command, c->environment);
         r = command_check(&command);
         if (r != 0)

@@ -146,6 +146,7 @@ int verb_relay(int argc, char *argv[], Context *c) {
 
         /* Raises RLIMIT_NOFILE, and ignores SIGPIPE. */
         command_init(&unused, NULL, NULL);
+        c->label = argv[2];
         r = run(&f, &endpoint, argv[2], c);
         if (f.lease)
                 lease_close(f.lease);
