@@ -28,6 +28,23 @@ static void assert_curl(const char *url, const char *expected) {
                          expected);
 }
 
+static bool answers(const char *url, const char *expected) {
+        int status;
+        g_autofree char *got = machine_run_as(NULL, &status, "curl", "--silent", "--max-time", "10", url);
+
+        return streq(got, expected);
+}
+
+static char *get_property(const char *unit, const char *property) {
+        return machine_run("systemctl", "show", "--value", "--property", property, unit);
+}
+
+static bool property_is(const char *unit, const char *property, const char *expected) {
+        g_autofree char *value = get_property(unit, property);
+
+        return streq(value, expected);
+}
+
 static bool can_serve_files(void) {
         return test_require_program("busybox") && test_require_program("curl");
 }
@@ -69,6 +86,72 @@ MACHINE_TEST("gunicorn on port 80") {
                                                  "--", "true");
         g_assert_cmpint(status, ==, 1);
         g_assert_nonnull(strstr(denied, "80"));
+}
+
+/* ExecStart= is the only line that differs from https://docs.gunicorn.org/en/stable/deploy.html#systemd,
+ * where a socket unit belongs to it, and which has other names of users and files. */
+MACHINE_TEST("the unit of gunicorn's documentation") {
+        if (!test_require_program("gunicorn") || !test_require_program("curl"))
+                return;
+        machine_set_rule(RULE);
+        machine_write("/srv/app/app.py", "def app(environ, start_response):\n"
+                                         "    start_response('200 OK', [('Content-Type', 'text/plain')])\n"
+                                         "    return [b'first']\n");
+        machine_write("/run/systemd/system/gunicorn.service",
+                      "[Unit]\n"
+                      "Description=gunicorn daemon\n"
+                      "After=network.target\n"
+                      "[Service]\n"
+                      "Type=notify\n"
+                      "NotifyAccess=main\n"
+                      "User=" MACHINE_WEB_USER "\n"
+                      "Group=" MACHINE_WEB_GROUP "\n"
+                      "RuntimeDirectory=gunicorn\n"
+                      "WorkingDirectory=/srv/app\n"
+                      "ExecStart=tcpserversocketctl listen 80 -- gunicorn app:app\n"
+                      "ExecReload=/bin/kill -s HUP $MAINPID\n"
+                      "KillMode=mixed\n"
+                      "TimeoutStopSec=5\n"
+                      "PrivateTmp=true\n");
+        g_free(machine_run("systemctl", "daemon-reload"));
+        g_free(machine_run("systemctl", "start", "gunicorn"));
+        assert_curl("http://[::1]/", "first");
+        test_wait_for(property_is("gunicorn", "StatusText", "Gunicorn arbiter booted"));
+
+        /* The worker that has the new code answers. */
+        machine_write("/srv/app/app.py", "def app(environ, start_response):\n"
+                                         "    start_response('200 OK', [('Content-Type', 'text/plain')])\n"
+                                         "    return [b'second']\n");
+        g_free(machine_run("systemctl", "reload", "gunicorn"));
+        test_wait_for(answers("http://127.0.0.1/", "second"));
+
+        g_free(machine_run("systemctl", "stop", "gunicorn"));
+        g_assert_true(property_is("gunicorn", "Result", "success"));
+        g_assert_cmpint(test_connect_fails("127.0.0.1", 80), ==, ECONNREFUSED);
+}
+
+/* The command does not know of the watchdog. */
+MACHINE_TEST("the watchdog of a unit is fed") {
+        g_free(machine_run("systemd-run", "--unit=watched", "--property=Type=notify",
+                           "--property=WatchdogSec=300ms", "tcpserversocketctl", "listen", "8080", "--",
+                           "sleep", "1000"));
+        for (unsigned i = 0; i < 10; i++) {
+                g_autofree char *last = get_property("watched", "WatchdogTimestampMonotonic");
+
+                test_wait_for(!property_is("watched", "WatchdogTimestampMonotonic", last));
+        }
+        g_assert_true(property_is("watched", "ActiveState", "active"));
+        g_free(machine_run("systemctl", "stop", "watched"));
+}
+
+MACHINE_TEST("the watchdog of a unit ends a command that hangs") {
+        g_free(machine_run("systemd-run", "--unit=hangs", "--property=Type=notify",
+                           "--property=WatchdogSec=300ms", "--property=WatchdogSignal=SIGKILL",
+                           "tcpserversocketctl", "listen", "8080", "--", "sh", "-c",
+                           "systemd-notify WATCHDOG=1; exec sleep 1000"));
+        test_wait_for(property_is("hangs", "Result", "watchdog"));
+        g_assert_cmpint(test_connect_fails("127.0.0.1", 8080), ==, ECONNREFUSED);
+        g_free(machine_run("systemctl", "reset-failed", "hangs"));
 }
 
 MACHINE_TEST("busybox httpd on port 80") {

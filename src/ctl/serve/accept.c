@@ -15,6 +15,7 @@
 #include "ctl/cli/options.h"
 #include "ctl/serve/exit-log.h"
 #include "ctl/serve/gate.h"
+#include "ctl/serve/notify.h"
 #include "ctl/serve/signals.h"
 #include "ctl/service/connection-source.h"
 #include "ctl/service/lease.h"
@@ -239,6 +240,7 @@ static void stop(Acceptor *a, int signal_number) {
                 return;
 
         a->ending = signal_number;
+        notify_stopping();
         exit_log_finish(a->exits);
         gate_drop_held(a->gate);
         while ((job = TAILQ_FIRST(&a->unstarted))) {
@@ -322,7 +324,10 @@ static int watch(Acceptor *a) {
         if (r < 0)
                 return message_error(r, _("Failed to wait for connections: %s."), strerror(-r));
 
-        return lease_start(a->lease, a->event, on_lost, a);
+        r = lease_start(a->lease, a->event, on_lost, a);
+        if (r >= 0)
+                notify_ready(a->event, a->lease);
+        return r;
 }
 
 static int run(Acceptor *a, int argc, char *argv[], Context *c) {

@@ -124,7 +124,26 @@ static int set_connection(const CommandInput *input) {
                      : set_address(input->local, "LOCAL_ADDR", "LOCAL_PORT", "TCPLOCALIP", "TCPLOCALPORT");
 }
 
-static int set_environment(const Command *c, const CommandInput *input) {
+/* The variable WATCHDOG_PID is for the process that systemd has started. */
+static int set_notification(const CommandInput *input, pid_t tool) {
+        const char *watched = getenv("WATCHDOG_PID");
+        bool is_tool = watched && strtol(watched, NULL, 10) == tool;
+
+        if (!input->notify_socket)
+                (void) unsetenv("NOTIFY_SOCKET");
+        else if (setenv("NOTIFY_SOCKET", input->notify_socket, true) < 0)
+                return -errno;
+
+        if (input->notify_socket && is_tool)
+                return set_number("WATCHDOG_PID", (unsigned long) getpid());
+        if (!input->notify_socket || watched) {
+                (void) unsetenv("WATCHDOG_PID");
+                (void) unsetenv("WATCHDOG_USEC");
+        }
+        return 0;
+}
+
+static int set_environment(const Command *c, const CommandInput *input, pid_t tool) {
         int r = 0;
 
         (void) unsetenv("LISTEN_FDS");
@@ -139,6 +158,8 @@ static int set_environment(const Command *c, const CommandInput *input) {
                 if (r == 0 && setenv("LISTEN_FDNAMES", input->names, true) < 0)
                         r = -errno;
         }
+        if (r == 0)
+                r = set_notification(input, tool);
         if (r == 0 && input->remote)
                 r = set_connection(input);
         for (char *const *e = c->environment; r == 0 && e && *e; e++)
@@ -192,7 +213,7 @@ static int prepare_child(const Command *c, const CommandInput *input, pid_t tool
                 if (r < 0)
                         return r;
         }
-        r = set_environment(c, input);
+        r = set_environment(c, input, tool);
         if (r < 0)
                 return r;
 

@@ -34,6 +34,7 @@ typedef struct CommandInput {
         bool inetd;                    /* the one descriptor becomes standard input and output instead */
         bool keeps_input;              /* inherits the tool's standard input */
         bool ends_with_tool;           /* gets SIGTERM when the tool dies */
+        const char *notify_socket;     /* NOTIFY_SOCKET; NULL: COMMAND gets none, and no WATCHDOG_* */
         /* Called in the child process as the last step before execve(). Returns 0 or a negative errno. NULL:
          * no such step. */
         int (*prepare)(void *userdata);

@@ -16,6 +16,7 @@
 #include "ctl/cli/endpoint.h"
 #include "ctl/cli/message.h"
 #include "ctl/serve/bind-calls.h"
+#include "ctl/serve/notify.h"
 #include "ctl/serve/server.h"
 #include "ctl/serve/socket-options.h"
 #include "ctl/service/lease.h"
@@ -192,6 +193,7 @@ static int watch(RunPort *port) {
 
 static void on_taken(int fd, void *userdata) {
         RunPort *port = userdata;
+        Run *run = port->run;
         BindCall *call;
         bool is_first = true;
 
@@ -199,7 +201,7 @@ static void on_taken(int fd, void *userdata) {
         if (fd >= 0) {
                 port->fd = fd;
                 if (watch(port) < 0) {
-                        lease_drop_socket(port->run->lease, fd);
+                        lease_drop_socket(run->lease, fd);
                         fd = message_oom();
                 }
         }
@@ -215,6 +217,8 @@ static void on_taken(int fd, void *userdata) {
         }
         if (fd < 0)
                 port_free(port);
+        else
+                notify_addresses(run->lease);
 }
 
 static int request(RunPort *port) {
@@ -279,12 +283,14 @@ static void on_lost(void *userdata) {
 static int start(Run *run) {
         int r;
 
-        r = server_start(run->server, &(CommandInput) {
-                                                      .keeps_input = true,
-                                                      .ends_with_tool = true,
-                                                      .prepare = bind_calls_load,
-                                                      .userdata = run->calls,
-                                      });
+        r = server_start(run->server,
+                         &(CommandInput) {
+                                         .keeps_input = true,
+                                         .ends_with_tool = true,
+                                         .prepare = bind_calls_load,
+                                         .userdata = run->calls,
+                         },
+                         run->lease);
         return r < 0 ? r : bind_calls_start(run->calls);
 }
 

@@ -10,6 +10,7 @@
 #include "base/i18n.h"
 #include "base/macros.h"
 #include "ctl/cli/message.h"
+#include "ctl/serve/notify.h"
 #include "ctl/serve/signals.h"
 #include "ctl/service/process.h"
 
@@ -27,6 +28,7 @@ struct Server {
         const Context *context;
         const Command *command;
         sd_event *event;
+        NotifyProxy *proxy;     /* NULL: no service manager waits for messages */
         sd_event_source *timer; /* ends the states SERVER_STOPPING and SERVER_KILLING */
         ServerState state;
         pid_t pid;    /* the first process; 0: it has ended */
@@ -162,6 +164,8 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *inf
         int number = (int) info->ssi_signo;
         Server *s = userdata;
 
+        if (signal_ends_server(number))
+                notify_stopping();
         if (number == SIGTERM)
                 stop(s);
         else if (number == SIGINT && s->pid == 0 && s->state == SERVER_STOPPING)
@@ -204,6 +208,9 @@ int server_new(const Context *c, const Command *command, Server **ret) {
         r = watch(s);
         if (r < 0)
                 return message_error(r, _("Failed to wait for signals: %s."), strerror(-r));
+        r = notify_proxy_new(s->event, &s->proxy);
+        if (r < 0)
+                return message_error(r, _("Failed to wait for messages of COMMAND: %s."), strerror(-r));
         if (ends_group(s))
                 (void) prctl(PR_SET_CHILD_SUBREAPER, 1);
 
@@ -215,6 +222,7 @@ Server *server_free(Server *s) {
         if (!s)
                 return NULL;
 
+        notify_proxy_free(s->proxy);
         sd_event_source_disable_unref(s->timer);
         sd_event_unref(s->event);
         free(s);
@@ -225,21 +233,25 @@ sd_event *server_get_event(Server *s) {
         return s->event;
 }
 
-int server_start(Server *s, const CommandInput *input) {
+int server_start(Server *s, const CommandInput *input, const Lease *lease) {
+        CommandInput complete = *input;
         int r;
 
         assert(s->state == SERVER_IDLE);
 
-        r = command_start(s->command, input, &s->pid);
+        complete.notify_socket = notify_proxy_get_socket(s->proxy);
+        r = command_start(s->command, &complete, &s->pid);
         if (r < 0)
                 return message_error(r, _("Failed to start a process: %s."), strerror(-r));
 
         s->state = SERVER_RUNNING;
+        notify_ready(s->event, lease);
         return 0;
 }
 
 void server_lose(Server *s) {
         s->lost = true;
+        notify_stopping();
         stop(s);
 }
 

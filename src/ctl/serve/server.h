@@ -15,6 +15,7 @@
 
 #include "ctl/cli/context.h"
 #include "ctl/serve/command.h"
+#include "ctl/service/lease.h"
 
 typedef struct Server Server;
 
@@ -25,8 +26,9 @@ Server *server_free(Server *s);
 /* The event loop of the tool, which ends with COMMAND. */
 sd_event *server_get_event(Server *s);
 
-/* Starts the process. */
-int server_start(Server *s, const CommandInput *input);
+/* Starts the process, and notifies the service manager that the tool is ready, with the addresses of the
+ * lease. */
+int server_start(Server *s, const CommandInput *input, const Lease *lease);
 
 /* The ports are lost, which COMMAND may not notice: ends it, and server_run() then fails. Nothing is
  * printed. */

@@ -16,6 +16,7 @@
 #include "base/macros.h"
 #include "ctl/cli/message.h"
 #include "ctl/serve/exit-log.h"
+#include "ctl/serve/notify.h"
 #include "ctl/serve/signals.h"
 
 /* Until the next start, so that a COMMAND which leaves the connections in the queue does not run all the
@@ -202,6 +203,7 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *inf
 
         if (signal_ends((int) info->ssi_signo) && s->ending == 0) {
                 s->ending = (int) info->ssi_signo;
+                notify_stopping();
                 stop(s);
         }
 
@@ -266,7 +268,10 @@ static int watch(WaitServer *s) {
         if (r < 0)
                 return message_error(r, _("Failed to wait for connections: %s."), strerror(-r));
 
-        return lease_start(s->lease, s->event, on_lost, s);
+        r = lease_start(s->lease, s->event, on_lost, s);
+        if (r >= 0)
+                notify_ready(s->event, s->lease);
+        return r;
 }
 
 static int run(WaitServer *s) {

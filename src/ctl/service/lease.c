@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <time.h>
 
 #include "base/i18n.h"
@@ -11,6 +12,7 @@
 #include "base/names.h"
 #include "base/parse.h"
 #include "base/socket.h"
+#include "base/text.h"
 #include "ctl/cli/message.h"
 #include "ctl/cli/options.h"
 #include "ctl/service/agent.h"
@@ -388,6 +390,22 @@ uint16_t lease_get_port(const Lease *lease, size_t i) {
         assert(i < lease->n);
 
         return lease->items[i].port;
+}
+
+char *lease_format_addresses(const Lease *lease) {
+        char *addresses = NULL;
+        size_t size;
+        FILE *f;
+
+        f = open_memstream(&addresses, &size);
+        if (!f)
+                return NULL;
+
+        for (size_t i = 0; i < lease->n; i++)
+                (void) fprintf(f, strchr(lease->items[i].address, ':') ? "%s[%s]:%u" : "%s%s:%u",
+                               i > 0 ? ", " : "", lease->items[i].address, lease->items[i].port);
+
+        return text_finish(f, &addresses);
 }
 
 static void announce(const Lease *lease, size_t i) {

@@ -30,6 +30,9 @@ const int *lease_get_sockets(const Lease *lease);
 /* The port that is bound. */
 uint16_t lease_get_port(const Lease *lease, size_t i);
 
+/* Returns a new string such as "[::]:80, 127.0.0.1:8080", or NULL without memory. */
+char *lease_format_addresses(const Lease *lease);
+
 /* Watches the listeners from the loop, and prints their addresses. */
 int lease_start(Lease *lease, sd_event *event, LeaseLost lost, void *userdata);
 

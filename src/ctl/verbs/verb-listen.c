@@ -67,13 +67,15 @@ static int start(Server *s, const Context *c, Lease *lease) {
         if (!names)
                 return message_oom();
 
-        return server_start(s, &(CommandInput) {
-                                               .fds = lease_get_sockets(lease),
-                                               .n_fds = lease_get_n(lease),
-                                               .names = names,
-                                               .keeps_input = true,
-                                               .ends_with_tool = true,
-                               });
+        return server_start(s,
+                            &(CommandInput) {
+                                            .fds = lease_get_sockets(lease),
+                                            .n_fds = lease_get_n(lease),
+                                            .names = names,
+                                            .keeps_input = true,
+                                            .ends_with_tool = true,
+                            },
+                            lease);
 }
 
 static int take_sockets(const Context *c, Lease *h, int argc, char *argv[]) {

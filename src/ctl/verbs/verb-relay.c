@@ -9,6 +9,7 @@
 #include "ctl/cli/endpoint.h"
 #include "ctl/cli/message.h"
 #include "ctl/serve/command.h"
+#include "ctl/serve/notify.h"
 #include "ctl/serve/relay.h"
 #include "ctl/serve/self-target.h"
 #include "ctl/serve/signals.h"
@@ -35,6 +36,7 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *inf
                 return 0;
 
         f->ending = (int) info->ssi_signo;
+        notify_stopping();
         return sd_event_exit(f->event, 0);
 }
 
@@ -88,6 +90,7 @@ static int forward(Forwarding *f, RelayParameters *parameters) {
         if (r < 0)
                 return r;
 
+        notify_ready(f->event, f->lease);
         r = relay_run(relay);
         if (r < 0)
                 return message_error(r, _("Failed to wait for events: %s."), strerror(-r));
