@@ -25,7 +25,8 @@ DAEMON_HELP = 'tcpserversocketd --help'
 TOOL_HELP = 'tcpserversocketctl --help'
 
 # Environment variables of the tool that libraries read.
-BY_LIBRARIES = {'DBUS_SYSTEM_BUS_ADDRESS', 'DBUS_SESSION_BUS_ADDRESS', 'XDG_RUNTIME_DIR', 'LC_ALL', 'LC_MESSAGES', 'LANG'}
+BY_LIBRARIES = {'DBUS_SYSTEM_BUS_ADDRESS', 'DBUS_SESSION_BUS_ADDRESS', 'XDG_RUNTIME_DIR', 'LC_ALL', 'LC_MESSAGES', 'LANG',
+                'WATCHDOG_USEC'}
 
 # Pairs of a title and a function that returns a list of problems.
 CHECKS = []
