@@ -29,14 +29,15 @@
         "        c.sendall(text)\n"                                       \
         "        c.close()\n"
 
-static void drop_capability(void *data) {
-        if (prctl(PR_CAPBSET_DROP, 10 /* CAP_NET_BIND_SERVICE */, 0, 0, 0) < 0)
+static void drop_capabilities(void *data) {
+        if (prctl(PR_CAPBSET_DROP, 10 /* CAP_NET_BIND_SERVICE */, 0, 0, 0) < 0 ||
+            prctl(PR_CAPBSET_DROP, 19 /* CAP_SYS_PTRACE */, 0, 0, 0) < 0)
                 _exit(126);
 }
 
 static void set_up(Fixture *f, const void *data) {
         fixture_set_up(f, data);
-        tool_set_up_with(drop_capability);
+        tool_set_up_with(drop_capabilities);
 }
 
 static void tear_down(Fixture *f, const void *data) {
@@ -313,6 +314,18 @@ RUN_TEST("says what it lacks") {
 
         serving_forbid(SYS_seccomp, ENOSYS);
         tool_assert_fails(tool_run(f->bus, "run", "true"), 1, "no user notification of seccomp");
+}
+
+/* As of ssh-agent(1): no debugger can attach to it. */
+RUN_TEST("a process that cannot be examined is told") {
+        g_autoptr(ToolResult) result = tool_run(f->bus, "run", "setpriv", "--bounding-set=-sys_ptrace",
+                                                "python3", "-c",
+                                                PYTHON "import ctypes\n"
+                                                       "ctypes.CDLL(None).prctl(4, 0)\n"
+                                                       "print(error(tcp, '127.0.0.1', 80))\n");
+
+        g_assert_cmpstr(result->out, ==, "EACCES\n");
+        g_assert_nonnull(strstr(result->err, "Failed to read the bind() of process "));
 }
 
 /* Statically linked: no library could be preloaded. */

@@ -166,27 +166,31 @@ static int copy_address(pid_t thread, uint64_t pointer, uint64_t size, Address *
         return 0;
 }
 
-/* Returns a call for a TCP socket, or NULL: the call is another one, or cannot be read. */
-static BindCall *copy_call(BindCalls *b) {
+/* Returns 1 for a call for a TCP socket; 0 for another one, or for one that has ended; or a negative errno.
+ */
+static int copy_call(BindCalls *b, BindCall **ret) {
         const struct seccomp_notif *request = b->request;
         pid_t thread = (pid_t) request->pid, process = get_process(thread);
         _cleanup_close_ int fd = -EBADF;
         Address address;
         BindCall *call;
+        int r;
 
-        if (process <= 0)
-                return NULL;
         fd = copy_socket(process, (int) request->data.args[0]);
-        if (fd < 0 || !is_tcp(fd) ||
-            copy_address(thread, request->data.args[1], request->data.args[2], &address) < 0)
-                return NULL;
+        r = fd < 0 ? fd : 0;
+        if (r >= 0 && !is_tcp(fd))
+                return 0;
+        if (r >= 0)
+                r = copy_address(thread, request->data.args[1], request->data.args[2], &address);
         /* While the call waits, no other process can have got the ID of its thread. */
         if (seccomp_notify_id_valid(b->fd, request->id) < 0)
-                return NULL;
+                return 0;
+        if (r < 0)
+                return r;
 
         call = malloc(sizeof(*call));
         if (!call)
-                return NULL;
+                return -ENOMEM;
         *call = (BindCall) {
                 .calls = b,
                 .id = request->id,
@@ -195,12 +199,14 @@ static BindCall *copy_call(BindCalls *b) {
                 .fd = TAKE_FD(fd),
                 .address = address,
         };
-        return call;
+        *ret = call;
+        return 1;
 }
 
 static int on_call(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
         BindCalls *b = userdata;
         BindCall *call;
+        int r;
 
         /* All processes with the filter have ended. */
         if (!(revents & EPOLLIN)) {
@@ -213,11 +219,19 @@ static int on_call(sd_event_source *source, int fd, uint32_t revents, void *user
         if (seccomp_notify_receive(b->fd, b->request) < 0)
                 return 0;
 
-        call = copy_call(b);
-        if (call)
+        r = copy_call(b, &call);
+        if (r > 0) {
                 b->handler(call, b->userdata);
-        else
-                respond(b, b->request->id, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
+                return 0;
+        }
+
+        /* The kernel reports bad arguments to the caller. */
+        if (r < 0 && r != -EBADF && r != -EFAULT && r != -EAFNOSUPPORT)
+                (void) message_error(
+                                r,
+                                _("Failed to read the bind() of process %i, which continues without \"run\": %s."),
+                                (int) b->request->pid, strerror(-r));
+        respond(b, b->request->id, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
         return 0;
 }
 

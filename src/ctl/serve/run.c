@@ -144,6 +144,7 @@ static void port_free(RunPort *port) {
 }
 
 static void give(RunPort *port, BindCall *call) {
+        message_verbose(_("Process %i has port %u."), (int) call->pid, address_get_port(&call->address));
         socket_copy_options(call->fd, port->fd);
         bind_call_replace(call, port->fd);
 }
