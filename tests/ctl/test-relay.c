@@ -383,3 +383,89 @@ TEST_BY_BOTH("the service is killed") {
         test_wait_for(!test_is_listening(getpid(), r.port));
         relay_wait(&r, r.tool->child->status);
 }
+
+/* ------------------------------------------------------------------------------------- --verbose */
+
+static char *match(Relayed *r, const char *format, int client) {
+        g_autofree char *start = g_strdup_printf("Connection from 127.0.0.1, port %u to %s ",
+                                                 test_local_port(client), r->target.name);
+
+        return g_strconcat(start, format, NULL);
+}
+
+static bool has_line(Tool *tool, const char *pattern) {
+        g_autofree char *text = test_read_file(tool->err);
+
+        return g_regex_match_simple(pattern, text, G_REGEX_MULTILINE, 0);
+}
+
+TEST("connections are printed with --verbose") {
+        Relayed r = relay_start(f, target_new(), "--verbose");
+        int client = test_connect("127.0.0.1", r.port), target = target_accept(&r.target);
+        g_autofree char *
+                        started = match(&r, "started\\.$", client),
+                       *ended = match(&r,
+                                      "ended after [0-9.]+ s, with 600008 bytes up and 600006 bytes down\\.$",
+                                      client);
+
+        test_wait_for(has_line(r.tool, started));
+        test_send(client, "question", 8);
+        test_expect(target, "question");
+        test_send(target, "answer", 6);
+        test_expect(client, "answer");
+        assert_transfers(client, target, 600000);
+        close(client);
+        close(target);
+        test_wait_for(has_line(r.tool, ended));
+
+        for (int client_first = 0; client_first <= 1; client_first++) {
+                client = test_connect("127.0.0.1", r.port);
+                target = target_accept(&r.target);
+                test_assert_connected(client, target);
+                g_autofree char *failed = match(
+                                &r,
+                                client_first ? "failed .*: the connection to the peer has failed\\.$"
+                                             : "failed .*: the connection to the target has failed\\.$",
+                                client);
+                test_reset(client_first ? client : target);
+                g_assert_cmpint(test_wait_end(client_first ? target : client), ==, ECONNRESET);
+                close(client_first ? target : client);
+                test_wait_for(has_line(r.tool, failed));
+        }
+
+        client = test_connect("127.0.0.1", r.port);
+        target = target_accept(&r.target);
+        test_assert_connected(client, target);
+        g_autofree char *cut = match(&r, "failed .*: the relay ends\\.$", client);
+        test_child_signal(r.tool->child, SIGTERM);
+        (void) test_child_wait(r.tool->child);
+        test_wait_for(has_line(r.tool, cut));
+        close(client);
+        close(target);
+        relay_wait(&r, 128 + SIGTERM);
+}
+
+TEST("a failed connection is printed with --verbose") {
+        Target to = target_new();
+        Relayed r;
+
+        to.fd = close_fd(to.fd);
+        r = relay_start(f, to, "-v");
+        _cleanup_close_ int client = test_connect_start(NULL, "127.0.0.1", r.port);
+        g_autofree char *failed = match(
+                        &r, "failed after .* 0 bytes up and 0 bytes down: Connection refused\\.$", client);
+        test_wait_for(has_line(r.tool, failed));
+        relay_end(&r);
+}
+
+TEST("without --verbose, connections are not printed") {
+        Relayed r = relay_start(f, target_new(), NULL);
+        int client = test_connect("127.0.0.1", r.port), target = target_accept(&r.target);
+
+        test_assert_connected(client, target);
+        close(client);
+        g_assert_cmpint(test_wait_end(target), ==, 0);
+        close(target);
+        g_assert_false(has_line(r.tool, "Connection from"));
+        relay_end(&r);
+}

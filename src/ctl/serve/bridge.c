@@ -89,6 +89,8 @@ static BridgeState reset_when_sent(Bridge *b, BridgeHub *hub) {
 static BridgeState fail(Bridge *b, BridgeHub *hub) {
         int lowest = 1;
 
+        b->failure = b->client.failed ? _("the connection to the peer has failed")
+                                      : _("the connection to the target has failed");
         if (b->client.failed == b->target.failed)
                 return reset(b);
 
@@ -125,6 +127,7 @@ static int fill(BridgeWay *way, BridgeHub *hub) {
                    SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
         if (n > 0) {
                 way->n_bytes = (size_t) n;
+                way->n_received += (size_t) n;
                 way->is_bulk = n >= COPY_MAX;
                 return 1;
         }
@@ -230,6 +233,7 @@ static int copy(BridgeWay *way, BridgeHub *hub) {
         if (n < COPY_MAX && !way->from->ended && !way->from->urgent)
                 way->from->readable = false;
         way->is_bulk = n == COPY_MAX;
+        way->n_received += (size_t) n;
 
         if (way->state == WAY_DISCARDS)
                 return 1;
@@ -381,6 +385,7 @@ static BridgeState try_next(Bridge *b, BridgeHub *hub, int error) {
                 (void) message_error(error, _("Failed to connect to %s: %s; is a server running there?"),
                                      t->name, strerror(-error));
         hub->unreachable = true;
+        b->failure = strerror(-error);
         return reset(b);
 }
 

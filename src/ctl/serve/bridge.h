@@ -50,6 +50,7 @@ typedef struct BridgeWay {
         BridgeEnd *from, *to;
         Pipe *pipe;     /* NULL if it is empty */
         size_t n_bytes; /* in the pipe */
+        uint64_t n_received;
         BridgeWayState state;
         bool is_bulk; /* the last read got many bytes: use splice(2) */
 } BridgeWay;
@@ -72,9 +73,12 @@ struct Bridge {
         bool needs_header;   /* of the PROXY protocol */
         BridgeEnd *survivor; /* the other end has failed; this one is reset after all its bytes are sent */
 
+        const char *failure; /* for messages; NULL: none */
+
         /* For the loop. */
         BridgeState state; /* which list the bridge is in */
         GateSource *source;
+        uint64_t started_usec;
         TAILQ_ENTRY(Bridge) bridges, queue;
 };
 

@@ -10,6 +10,7 @@
 #include "base/i18n.h"
 #include "base/macros.h"
 #include "ctl/cli/message.h"
+#include "ctl/serve/exit-log.h"
 #include "ctl/serve/self-target.h"
 
 /* Two sockets, and two pipes while bytes are on their way both ways. */
@@ -92,8 +93,40 @@ static BridgeState refuse_loop(Relay *r, Bridge *b) {
                                      _("The target \"%s\" is the port that the relay itself listens on; "
                                        "connections to it are reset."),
                                      r->hub.target.name);
+        b->failure = _("the target is the relay itself");
         bridge_reset(b);
         return BRIDGE_ENDED;
+}
+
+static void print_start(const Relay *r, Bridge *b) {
+        char peer[EXIT_LOG_PEER_MAX];
+
+        if (!message_is_verbose())
+                return;
+
+        b->started_usec = clock_get_usec();
+        message_verbose(_("Connection from %s to %s started."),
+                        exit_log_format_peer(&b->connection.remote, peer), r->hub.target.name);
+}
+
+static void print_end(const Relay *r, const Bridge *b) {
+        char peer[EXIT_LOG_PEER_MAX];
+        unsigned long long up = b->up.n_received, down = b->down.n_received;
+        double seconds;
+
+        if (!message_is_verbose())
+                return;
+
+        seconds = (double) (clock_get_usec() - b->started_usec) / 1e6;
+        exit_log_format_peer(&b->connection.remote, peer);
+        if (b->failure)
+                message_verbose(_("Connection from %s to %s failed after %.3f s, with %llu bytes up and %llu bytes "
+                                  "down: %s."),
+                                peer, r->hub.target.name, seconds, up, down, b->failure);
+        else
+                message_verbose(_("Connection from %s to %s ended after %.3f s, with %llu bytes up and %llu bytes "
+                                  "down."),
+                                peer, r->hub.target.name, seconds, up, down);
 }
 
 /* Connections that a target relays back come from this host, and occupy all places. */
@@ -121,6 +154,7 @@ static void on_enter(const Connection *connection, GateSource *source, void *use
 
         b->source = source;
         TAILQ_INSERT_TAIL(&r->bridges, b, bridges);
+        print_start(r, b);
         if (r->may_be_target && self_target_is(&r->hub.target, connection))
                 settle(r, b, refuse_loop(r, b));
         else
@@ -172,6 +206,7 @@ static void reap(Relay *r) {
                 GateSource *source = b->source;
 
                 TAILQ_REMOVE(&r->dead, b, bridges);
+                print_end(r, b);
                 bridge_free(b, &r->hub);
                 /* Another connection may enter, and end, at once. */
                 gate_exit(r->gate, source);
@@ -381,8 +416,10 @@ Relay *relay_free(Relay *r) {
 
         if (r->gate)
                 gate_drop_held(r->gate);
-        TAILQ_FOREACH(b, &r->bridges, bridges)
+        TAILQ_FOREACH(b, &r->bridges, bridges) {
+                b->failure = _("the relay ends");
                 bridge_reset(b);
+        }
         TAILQ_CONCAT(&r->dead, &r->bridges, bridges);
         reap(r);
         gate_free(r->gate);
