@@ -15,6 +15,7 @@ INTERFACE_PAGE = f'data/man/{SERVICE}.5.scd'
 CONFIGURATION_PAGE = 'data/man/tcpserversocketd.conf.5.scd'
 DAEMON_PAGE = 'data/man/tcpserversocketd.8.scd'
 TOOL_PAGE = 'data/man/tcpserversocketctl.1.scd'
+EXAMPLE_RULE = 'data/50-tcpserversocket-alice-80.rules'
 PAGES = [TOOL_PAGE, INTERFACE_PAGE, CONFIGURATION_PAGE, DAEMON_PAGE]
 TEXTS = ['README.md', 'INSTALL.md', 'HACKING.md', 'NEWS.md', 'SECURITY.md', 'tests/README.md', 'tests/bench/README.md']
 
@@ -378,6 +379,15 @@ def links(sources):
             elif anchor and anchor not in anchors(sources[path]):
                 problems.append(f'{name} refers to the heading {anchor} of {path}, which does not exist')
     return problems
+
+
+@check('the example of a polkit rule')
+def example_rule(sources):
+    rule = sources[EXAMPLE_RULE].partition('\n\n')[2]
+    page = sources.page(TOOL_PAGE)
+    return [f'{name} differs from {EXAMPLE_RULE}' for name, found in (
+        ('the rule in tcpserversocketctl(1)', rule in page.literals('# AT EVERY LOGIN, AT EVERY BOOT')),
+        ('the name of the file in tcpserversocketctl(1)', os.path.basename(EXAMPLE_RULE) in page.text)) if not found]
 
 
 @check('size of README.md')
