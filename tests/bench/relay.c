@@ -22,6 +22,7 @@
 
 #define READY_MS 10000U
 #define MANY 16
+#define N_TARGETS 6
 #define PROXYD "/lib/systemd/systemd-socket-proxyd"
 
 typedef enum Figure {
@@ -53,12 +54,13 @@ typedef enum RelayId {
         DIRECT,
         RELAY,
         PROXY,
+        RELAY_HEADER,
         RELAY_UNIX,
         PROXY_UNIX,
         N_RELAYS,
 } RelayId;
 
-/* A relay in front of each of the two targets. */
+/* A relay in front of a target of each of the two kinds. */
 typedef struct Relay {
         const char *key, *name;
         bool to_unix;
@@ -73,6 +75,9 @@ static Relay relays[N_RELAYS] = {
         [DIRECT] = { .key = "direct", .name = "no relay" },
         [RELAY] = { .key = "relay", .name = "tcpserversocketctl relay", .compared = PROXY },
         [PROXY] = { .key = "proxyd", .name = "systemd-socket-proxyd" },
+        [RELAY_HEADER] = { .key = "relay-proxy-protocol",
+                           .name = "the same with PROXY header",
+                           .compared = RELAY },
         [RELAY_UNIX] = { .key = "relay-unix",
                          .name = "the same to a Unix socket",
                          .to_unix = true,
@@ -127,11 +132,18 @@ static char *start_target(const char *mode, const char *path, Helper **ret) {
 
 static Helper *start_relay(RelayId id, TestBus *bus, const char *target, uint16_t *ret_port) {
         g_autofree char *address = NULL;
-        const char *const tool[] = { g_getenv("TEST_CTL"), "--quiet", "relay", NULL, target, NULL };
+        const char *const tool[] = { g_getenv("TEST_CTL"),
+                                     "--quiet",
+                                     "relay",
+                                     NULL,
+                                     target,
+                                     "--max-connections=0",
+                                     id == RELAY_HEADER ? "--proxy-protocol=v2" : NULL,
+                                     NULL };
         const char *const proxyd[] = { "systemd-socket-activate", "-l",   NULL, PROXYD,
                                        "--connections-max=4096",  target, NULL };
         const char *argv[8] = {};
-        bool is_tool = id == RELAY || id == RELAY_UNIX;
+        bool is_tool = id != PROXY && id != PROXY_UNIX;
         Helper *helper;
 
         *ret_port = test_free_port();
@@ -149,12 +161,14 @@ static Helper *start_relay(RelayId id, TestBus *bus, const char *target, uint16_
         return helper;
 }
 
-static void start_all(TestBus *bus, Helper *targets[static 4]) {
+static void start_all(TestBus *bus, Helper *targets[static N_TARGETS]) {
         g_autofree char *directory = test_make_directory("targets"),
                         *byte_path = g_build_filename(directory, "b", NULL);
         g_autofree char *stream_path = g_build_filename(directory, "s", NULL);
         g_autofree char *byte = start_target("accept", NULL, &targets[0]),
                         *stream = start_target("stream", NULL, &targets[1]);
+        g_autofree char *byte_header = start_target("accept-header", NULL, &targets[4]),
+                        *stream_header = start_target("stream-header", NULL, &targets[5]);
 
         g_free(start_target("accept", byte_path, &targets[2]));
         g_free(start_target("stream", stream_path, &targets[3]));
@@ -168,8 +182,15 @@ static void start_all(TestBus *bus, Helper *targets[static 4]) {
                         relay->missing = "not installed";
                         continue;
                 }
-                relay->byte = start_relay(id, bus, relay->to_unix ? byte_path : byte, &relay->byte_port);
-                relay->stream = start_relay(id, bus, relay->to_unix ? stream_path : stream,
+                relay->byte = start_relay(id, bus,
+                                          relay->to_unix       ? byte_path
+                                          : id == RELAY_HEADER ? byte_header
+                                                               : byte,
+                                          &relay->byte_port);
+                relay->stream = start_relay(id, bus,
+                                            relay->to_unix       ? stream_path
+                                            : id == RELAY_HEADER ? stream_header
+                                                                 : stream,
                                             &relay->stream_port);
                 if (load_probe(relay->byte_port) == 0)
                         relay->missing = "does not forward";
@@ -223,7 +244,7 @@ static void measure_bytes_many(Relay *relay) {
         series_add(&relay->series[BYTES_MANY], flow_measure_bytes(relay->stream_port, MANY, arg_bytes_ms));
 }
 
-static void measure_round(unsigned number, Helper *targets[static 4]) {
+static void measure_round(unsigned number, Helper *targets[static N_TARGETS]) {
         static void (*const measures[])(Relay *) = { measure_connections, measure_first_byte,
                                                      measure_round_trip, measure_bytes_one,
                                                      measure_bytes_many };
@@ -231,7 +252,7 @@ static void measure_round(unsigned number, Helper *targets[static 4]) {
         for (size_t m = 0; m < G_N_ELEMENTS(measures); m++) {
                 bool placed = measures[m] == measure_first_byte || measures[m] == measure_round_trip;
 
-                for (unsigned i = 0; i < 4; i++)
+                for (unsigned i = 0; i < N_TARGETS; i++)
                         (placed ? place_server : place_anywhere)(targets[i]->child->pid);
                 for (unsigned i = 0; i < N_RELAYS; i++) {
                         /* Every second round goes backwards, so that no relay always follows the same one. */
@@ -270,7 +291,8 @@ static void print_results(const Series *background) {
                 putchar('\n');
         }
 
-        puts("\ngain over systemd-socket-proxyd, round by round (median; above 1 is better)");
+        puts("\ngain over systemd-socket-proxyd, or with a PROXY header over the relay without, round by round (median; "
+             "above 1 is better)");
         for (Relay *relay = relays; relay < relays + N_RELAYS; relay++)
                 if (relay->compared != DIRECT && !relay->missing && !relays[relay->compared].missing) {
                         printf("%-28s", relay->name);
@@ -299,7 +321,7 @@ static bool write_results(const char *path) {
 int main(int argc, char *argv[]) {
         TestService *service;
         Series background = {};
-        Helper *targets[4];
+        Helper *targets[N_TARGETS];
         bool good = true;
         TestBus *bus;
 
@@ -321,7 +343,7 @@ int main(int argc, char *argv[]) {
                 helper_free(relay->byte);
                 helper_free(relay->stream);
         }
-        for (unsigned i = 0; i < 4; i++)
+        for (unsigned i = 0; i < N_TARGETS; i++)
                 helper_free(targets[i]);
         test_service_free(service);
         test_bus_free(bus);

@@ -14,6 +14,8 @@
  * - bench-server stream [PATH], stream-socket: has a process for each connection, of which the first byte
  *   says what to do: 'S' swallows all bytes up to one that is not 0, and returns their number; 'E' echoes
  *   each byte. The latter takes its socket from the service
+ * - bench-server accept-header, stream-header: the same behind a relay that sends a header of the PROXY
+ * protocol, version 2, which they read first
  *
  * A connection is served by writing one byte to it and closing it. The clients are as fast as programs with
  * sd-bus and plain system calls can be, so that the deliveries are measured and not the clients. If the
@@ -62,6 +64,7 @@
 
 static sd_bus *bus;
 static unsigned arg_n_listeners = 1;
+static bool arg_header = false;
 static uint16_t arg_first_port = 0; /* 0: the kernel chooses */
 
 /* --- Connections --- */
@@ -72,7 +75,16 @@ static _Noreturn void serve_fail(const char *what, int error) {
         exit(EXIT_FAILURE);
 }
 
+/* Of version 2, with IPv4 addresses. */
+static void read_header(int fd) {
+        char header[28];
+
+        if (arg_header)
+                (void) !recv(fd, header, sizeof(header), MSG_WAITALL);
+}
+
 static void serve_connection(int fd) {
+        read_header(fd);
         /* The peer may have closed the connection. */
         (void) !write(fd, "x", 1);
 }
@@ -161,6 +173,7 @@ static _Noreturn void serve_streams(int fd) {
                         continue;
                 if (fork() == 0) {
                         (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
+                        read_header(connection);
                         if (recv(connection, &how, 1, 0) == 1)
                                 how == 'S' ? swallow(connection) : echo(connection);
                         _exit(0);
@@ -601,10 +614,11 @@ int main(int argc, char *argv[]) {
 
         (void) signal(SIGPIPE, SIG_IGN);
 
-        if (streq(way, "accept") || streq(way, "stream")) {
+        arg_header = strstr(way, "-header");
+        if (strncmp(way, "accept", 6) == 0 || streq(way, "stream") || streq(way, "stream-header")) {
                 fd = listen_on(argv[2]);
                 serve_say_ready();
-                streq(way, "accept") ? serve_listening_socket(fd) : serve_streams(fd);
+                *way == 'a' ? serve_listening_socket(fd) : serve_streams(fd);
         }
 
         r = sd_bus_open_system(&bus);
@@ -625,7 +639,8 @@ int main(int argc, char *argv[]) {
 
         fprintf(stderr,
                 "Usage: %s signal|call|pull|channel|channel-batch|socket|stream-socket [N [PORT]] | take-signals|take-calls | "
-                "send-signals|send-calls NAME | accept|stream [PATH]\n",
+                "send-signals|send-calls NAME | accept|stream [PATH] | "
+                "accept-header|stream-header\n",
                 argv[0]);
         return EXIT_FAILURE;
 }

@@ -48,6 +48,7 @@ static int on_idle_timer(sd_event_source *source, uint64_t usec, void *userdata)
 
         if (idle_usec >= f->exit_idle_usec) {
                 message_info(_("Ending, because no connection has come in the time of --exit-idle-time=."));
+                notify_stopping();
                 return sd_event_exit(f->event, 0);
         }
 
