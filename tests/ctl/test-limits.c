@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* --max-connections= and --max-connections-per-source=: excess connections wait, and are served later. */
+/* --max-connections= and --max-connections-per-source=: excess connections wait, and are served later. What
+ * waits of one address is limited, too. */
 
-#include "ctl/serving.h"
+#include <sys/socket.h>
+
+#include "base/descriptors.h"
+
+#include "ctl/relayed.h"
 
 /* Peers of an echo server. A peer that has its echo is served. */
 typedef struct Crowd {
@@ -46,6 +51,8 @@ static void crowd_done(Crowd *c) {
                 close_fd(c->peers[i]);
 }
 
+#define FULL(number) "All " number " connections (--max-connections=) are in use, others have to wait."
+
 TEST_BY_BOTH("a limit for all connections") {
         _cleanup_(crowd_done) Crowd c = {};
         uint16_t port;
@@ -70,6 +77,7 @@ TEST_BY_BOTH("a limit for all connections") {
                 g_assert_cmpuint(serving_count_children(pid), <=, 3);
         }
         test_wait_for(serving_count_children(pid) == 0);
+        g_assert_cmpuint(serving_count_complaints(tool, FULL("3")), ==, 1);
 }
 
 /* Many peers with one address do not delay peers with another one. */
@@ -157,5 +165,111 @@ TEST("relay leaves excess connections in the kernel") {
                 test_wait_for(crowd_count_served(&c) == MIN(i + 4, 20));
         }
         g_assert_cmpint(serving_end(tool, SIGTERM), ==, 128 + SIGTERM);
+        g_assert_cmpint(serving_end(echo, SIGTERM), ==, 128 + SIGTERM);
+}
+
+/* Connects until the tool says that its limit is reached. "relay" says more, because the peers are local. */
+static void expect_limit(Tool *tool, uint16_t port, unsigned limit) {
+        g_autofree char *line = g_strdup_printf(
+                        "All %u connections (--max-connections=) are in use, others have to wait", limit);
+        g_autofree int *peers = g_new(int, limit + 1);
+
+        for (unsigned i = 0; i < limit - 1; i++)
+                peers[i] = test_connect("127.0.0.1", port);
+        test_wait_for(serving_count_queued(port) == 0);
+        g_assert_false(tool_has_complained(tool, line));
+        for (unsigned i = limit - 1; i < limit + 1; i++)
+                peers[i] = test_connect("127.0.0.1", port);
+        test_wait_for(tool_has_complained(tool, line));
+        test_wait_for(serving_count_queued(port) == 1);
+        for (unsigned i = 0; i < limit + 1; i++)
+                close(peers[i]);
+        g_assert_cmpint(serving_end(tool, SIGTERM), ==, 128 + SIGTERM);
+}
+
+TEST("the default limits") {
+        uint16_t port;
+
+        descriptors_raise_limit();
+        g_autoptr(Tool) listen_tool = serving_start(f->bus, &port,
+                                                    WORDS("listen", "--inetd", "127.0.0.1:0", "--", "cat"));
+        expect_limit(listen_tool, port, 64);
+
+        Target target = target_new_unix(true, 1024);
+        g_autoptr(Tool) relay_tool = serving_start(f->bus, &port, WORDS("relay", "127.0.0.1:0", target.name));
+        expect_limit(relay_tool, port, 512);
+        close(target.fd);
+        g_free(target.name);
+}
+
+/* The tool reads none of the idle connections, and there are more than it holds. */
+static void shut_out(Tool *tool, uint16_t port) {
+        _cleanup_(crowd_done) Crowd others = {};
+        int idle[1300];
+        unsigned n_reset = 0;
+
+        for (size_t i = 0; i < ELEMENTS(idle); i++)
+                idle[i] = test_connect_start("127.0.0.1", "127.0.0.1", port);
+        for (unsigned i = 0; i < 5; i++)
+                crowd_connect(&others, "127.0.0.2", port);
+        test_wait_for(crowd_count_served(&others) == 2);
+
+        /* Two are served, and 128 are held. */
+        for (size_t i = 0; i < ELEMENTS(idle); i++) {
+                bool is_refused = test_has_ended(idle[i]);
+
+                n_reset += is_refused;
+                g_assert_true(is_refused == (i >= 2 + 128));
+        }
+        g_assert_cmpuint(n_reset, ==, ELEMENTS(idle) - 130);
+        g_assert_cmpuint(serving_count_complaints(tool,
+                                                  "Refused 1 connection, from 127.0.0.1: 128 of this address "
+                                                  "wait already (--max-connections-per-source=2)."),
+                         ==, 1);
+        g_assert_false(tool_has_complained(tool, "connections, the last one"));
+
+        /* Peers that have left give their places back. */
+        for (size_t i = 2; i < ELEMENTS(idle); i++)
+                close(idle[i]);
+        for (unsigned i = 0; i < 5; i++) {
+                idle[2 + i] = test_connect_from("127.0.0.1", "127.0.0.1", port);
+                test_send(idle[2 + i], "?", 1);
+        }
+        test_wait_for(serving_count_queued(port) == 0);
+        close(idle[0]);
+        close(idle[1]);
+        for (unsigned i = 0; i < 5; i++) {
+                test_expect(idle[2 + i], "?");
+                close(idle[2 + i]);
+        }
+        for (unsigned i = 0; i < 5; i++) {
+                test_wait_for(crowd_is_served(&others, i));
+                crowd_leave(&others, i);
+        }
+        g_assert_cmpint(serving_end(tool, SIGTERM), ==, 128 + SIGTERM);
+}
+
+TEST_BY_BOTH("one address cannot shut out others") {
+        uint16_t port;
+
+        descriptors_raise_limit();
+        g_autoptr(Tool) tool = serving_start(f->bus, &port,
+                                             WORDS("listen", "--inetd", delivery,
+                                                   "--max-connections-per-source=2", "127.0.0.1:0", "--",
+                                                   "cat"));
+        shut_out(tool, port);
+}
+
+TEST_BY_BOTH("one address cannot shut out others from a relay") {
+        uint16_t port, target;
+
+        descriptors_raise_limit();
+        g_autoptr(Tool) echo = serving_start(f->bus, &target,
+                                             WORDS("listen", "--inetd", "127.0.0.1:0", "--", "cat"));
+        g_autofree char *to = g_strdup_printf("127.0.0.1:%u", target);
+        g_autoptr(Tool) tool = serving_start(
+                        f->bus, &port,
+                        WORDS("relay", delivery, "--max-connections-per-source=2", "127.0.0.1:0", to));
+        shut_out(tool, port);
         g_assert_cmpint(serving_end(echo, SIGTERM), ==, 128 + SIGTERM);
 }

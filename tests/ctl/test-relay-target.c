@@ -223,7 +223,7 @@ TEST("two relays that lead to each other stop at their limit, and say so") {
         g_autofree char *to_a = g_strdup_printf("127.0.0.1:%u", a),
                         *to_b = g_strdup_printf("127.0.0.1:%u", b);
         g_autofree char *line = g_strdup_printf(
-                        "All 8 connections (--max-connections=) are in use, and others wait; "
+                        "All 8 connections (--max-connections=) are in use, others have to wait; "
                         "the last one comes from this host: does the target \"%s\" lead "
                         "back to this relay?",
                         to_b);

@@ -110,7 +110,7 @@ complete -c tcpserversocketctl -n $here -l accept -d 'Run COMMAND once for each 
 complete -c tcpserversocketctl -n $here -l inetd -d 'The same, with the connection as standard input and output'
 complete -c tcpserversocketctl -n $here -l wait -d 'With --inetd: run one COMMAND at a time, which accepts connections'
 complete -c tcpserversocketctl -n $here -l fd-name -x -d 'Names of the descriptors'
-complete -c tcpserversocketctl -n $here -l max-connections -x -d 'Limit of concurrent connections'
+complete -c tcpserversocketctl -n $here -l max-connections -x -d 'Limit of concurrent connections (default: 64; relay: 512)'
 complete -c tcpserversocketctl -n $here -l max-connections-per-source -x -d 'The same for each peer address'
 complete -c tcpserversocketctl -n $here -l kill-mode -xa 'group process' -d 'Which processes of COMMAND end with the tool'
 complete -c tcpserversocketctl -n $here -l kill-after -x -d 'Kill processes that have not ended in this time'

@@ -54,7 +54,7 @@ typedef struct Context {
         bool accept;
         bool inetd;
         bool wait;
-        uint32_t max_connections;            /* 0: no limit */
+        uint32_t max_connections;            /* 0: no limit; options_get_max_connections() */
         uint32_t max_connections_per_source; /* 0: no limit */
         char *fd_names;                      /* of --fd-name=, separated by colons; NULL: none */
 

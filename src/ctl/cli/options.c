@@ -89,9 +89,10 @@ static const struct {
         { OPTION_FD_NAME, 0, "fd-name", N_("NAME[:NAME…]"),
           N_("Names of the descriptors: one for all, or one for each"), "listen" },
         { OPTION_MAX_CONNECTIONS, 0, "max-connections", N_("N"),
-          N_("Limit of concurrent connections; others wait (0: no limit)"), "listen, relay" },
+          N_("Limit of concurrent connections (default: 64; relay: 512; 0: no limit); others wait"),
+          "listen, relay" },
         { OPTION_MAX_CONNECTIONS_PER_SOURCE, 0, "max-connections-per-source", N_("N"),
-          N_("The same for each peer address"), "listen, relay" },
+          N_("The same for each peer address (default: no limit)"), "listen, relay" },
 
         { OPTION_KILL_MODE, 0, "kill-mode", "group|process",
           N_("End all processes of COMMAND with the tool (default), or only the first one"), COMMANDING },
@@ -619,6 +620,10 @@ bool options_is_given(const Context *c, const char *name) {
 
         assert(false);
         return false;
+}
+
+unsigned options_get_max_connections(const Context *c, unsigned by_default) {
+        return options_is_given(c, "max-connections") ? c->max_connections : by_default;
 }
 
 ListenOption options_get_listen(const Context *c, unsigned i) {

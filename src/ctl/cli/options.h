@@ -25,6 +25,12 @@ int options_check_verb(const Context *c, const char *verb);
 /* Whether the option with this long name was given. */
 bool options_is_given(const Context *c, const char *name);
 
+/* The defaults of --max-connections=, with --accept and --inetd, and of "relay". */
+#define MAX_CONNECTIONS_OF_LISTEN 64
+#define MAX_CONNECTIONS_OF_RELAY 512
+
+unsigned options_get_max_connections(const Context *c, unsigned by_default);
+
 /* Returns the option of Listen with this index, 0 to N_LISTEN_OPTIONS - 1. */
 ListenOption options_get_listen(const Context *c, unsigned i);
 /* Returns the value that was given for a key, or NULL. */

@@ -223,6 +223,8 @@ static void on_enter(const Connection *connection, GateSource *source, void *use
                 TAILQ_INSERT_TAIL(&a->unstarted, job, jobs);
         else
                 start_job(job);
+        if (gate_begin_full(a->gate))
+                gate_print_full(a->gate);
 }
 
 static int on_connections(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
@@ -333,8 +335,8 @@ static int watch(Acceptor *a) {
 static int run(Acceptor *a, int argc, char *argv[], Context *c) {
         int r;
 
-        r = gate_new_within_limits(c->max_connections, c->max_connections_per_source, JOB_DESCRIPTORS,
-                                   on_enter, a, &a->gate);
+        r = gate_new_within_limits(options_get_max_connections(c, MAX_CONNECTIONS_OF_LISTEN),
+                                   c->max_connections_per_source, JOB_DESCRIPTORS, on_enter, a, &a->gate);
         if (r < 0)
                 return message_oom();
         r = lease_new(c, &a->lease);

@@ -50,13 +50,10 @@ void bridge_free(Bridge *b, BridgeHub *hub) {
         free(b);
 }
 
-/* With this option close() resets a TCP connection. */
 void bridge_reset(Bridge *b) {
-        static const struct linger at_once = { .l_onoff = 1 };
-
-        (void) setsockopt(b->client.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+        connection_reset_at_close(b->client.fd);
         if (b->target.fd >= 0)
-                (void) setsockopt(b->target.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+                connection_reset_at_close(b->target.fd);
 }
 
 static BridgeState reset(Bridge *b) {

@@ -2,18 +2,21 @@
 #pragma once
 
 /*
- * Limits how many connections are served at a time, in all and from each address. Others wait; none is
- * refused.
+ * Limits how many connections are served at a time, in all and from each address.
  *
- * At the limit in all, the tool stops accepting, and connections wait in the kernel's queue. At the limit of
- * one address it continues to accept, because connections from other addresses may follow in the queue: the
- * gate holds those of that address until their turn, up to GATE_HELD_MAX in all. Once it holds so many, the
- * tool stops accepting.
+ * At the limit in all, the tool stops accepting, and connections wait in the kernel's queue.
+ *
+ * At the limit of one address it continues to accept, because connections from other addresses may follow in
+ * the queue. The gate holds the connections of that address until their turn. It holds a limited number, in
+ * all and from each address, and resets what exceeds that, so that one address can neither stop the queue nor
+ * occupy all places for held connections. If a limit is reached, held connections whose peer has left are
+ * closed first.
  */
 
 #include <stdbool.h>
 
 #define GATE_HELD_MAX 1024
+#define GATE_HELD_MAX_PER_SOURCE 128
 
 typedef struct Connection Connection;
 typedef struct ConnectionSource ConnectionSource;
@@ -25,13 +28,12 @@ typedef struct GateSource GateSource;
  * has ended, but not before it returns. */
 typedef void (*GateEnter)(const Connection *connection, GateSource *source, void *userdata);
 
-/* A limit of 0 is none. */
-int gate_new(unsigned max,
-             unsigned max_per_source,
-             unsigned held_max,
-             GateEnter enter,
-             void *userdata,
-             Gate **ret);
+typedef struct GateLimits {
+        unsigned max, max_per_source; /* 0: no limit */
+        unsigned held_max, held_max_per_source;
+} GateLimits;
+
+int gate_new(const GateLimits *limits, GateEnter enter, void *userdata, Gate **ret);
 /* The same, with the limit in all capped by RLIMIT_NOFILE. Each connection takes descriptors_each. */
 int gate_new_within_limits(unsigned max,
                            unsigned max_per_source,
@@ -50,7 +52,8 @@ void gate_pause(Gate *g);
 void gate_resume(Gate *g);
 bool gate_is_paused(const Gate *g);
 
-/* Serves the connection now, or holds it until its turn. Consumes its descriptor. The gate must be open. */
+/* Serves the connection now, holds it until its turn, or resets it. Consumes its descriptor. The gate must be
+ * open. */
 int gate_enter(Gate *g, const Connection *connection);
 
 /* Accepts connections while the gate is open, at most max. On a shortage it prints a message and pauses the
@@ -61,14 +64,17 @@ int gate_take(Gate *g, ConnectionSource *from, unsigned max);
 /* A connection has ended. Lets another one from the same address enter. */
 void gate_exit(Gate *g, GateSource *source);
 
-/* Whether the limit in all is reached; the limit, 0: none. */
-bool gate_is_full(const Gate *g);
+/* The limit in all; 0: none. */
 unsigned gate_get_max(const Gate *g);
+/* To be called when a connection has entered. Returns true if that limit is reached now, and was not for a
+ * while: the user is to be told, by gate_print_full() or a message that knows more. */
+bool gate_begin_full(Gate *g);
+void gate_print_full(const Gate *g);
 
 /* How many are served. */
 unsigned gate_get_entered(const Gate *g);
 /* Prints how many the tool is going to wait for, if any. */
 void gate_print_entered(const Gate *g);
 
-/* Closes the connections that are held, and holds none from now on. */
+/* Closes the connections that are held, and the gate for good. */
 void gate_drop_held(Gate *g);

@@ -42,7 +42,7 @@ struct Relay {
         BridgeList retrying; /* BRIDGE_RETRIES */
         BridgeList dead;     /* BRIDGE_ENDED; events that epoll has returned may still point there */
         bool may_be_target;  /* the target has the port of the relay */
-        Episode full, loop;  /* of connections at the limit; of connections from the relay itself */
+        Episode loop;        /* of connections from the relay itself */
         bool is_finishing;   /* accepts only the connections that a channel still holds */
         int64_t retry_at;    /* in ms; 0: nothing waits */
         uint64_t idle_since; /* in µs: the start, or the end of the last connection */
@@ -130,17 +130,13 @@ static void print_end(const Relay *r, const Bridge *b) {
 }
 
 /* Connections that a target relays back come from this host, and occupy all places. */
-static void print_full(Relay *r, const Address *peer) {
-        if (!episode_add_failure(&r->full, clock_get_usec(), QUIET_USEC))
-                return;
-
+static void print_full(const Relay *r, const Address *peer) {
         if (self_target_is_local(peer))
-                message_info(_("All %u connections (--max-connections=) are in use, and others wait; the last one "
-                               "comes from this host: does the target \"%s\" lead back to this relay?"),
+                message_info(_("All %u connections (--max-connections=) are in use, others have to wait; the last "
+                               "one comes from this host: does the target \"%s\" lead back to this relay?"),
                              gate_get_max(r->gate), r->hub.target.name);
         else
-                message_info(_("All %u connections (--max-connections=) are in use, and others wait."),
-                             gate_get_max(r->gate));
+                gate_print_full(r->gate);
 }
 
 static void on_enter(const Connection *connection, GateSource *source, void *userdata) {
@@ -159,7 +155,7 @@ static void on_enter(const Connection *connection, GateSource *source, void *use
                 settle(r, b, refuse_loop(r, b));
         else
                 settle(r, b, bridge_start(b, &r->hub));
-        if (gate_is_full(r->gate))
+        if (gate_begin_full(r->gate))
                 print_full(r, &connection->remote);
 }
 

@@ -126,6 +126,12 @@ static int receive_next(ConnectionSource *in, Connection *ret) {
         return 1;
 }
 
+void connection_reset_at_close(int fd) {
+        static const struct linger at_once = { .l_onoff = 1 };
+
+        (void) setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+}
+
 bool connection_source_is_transient(int r) {
         return errno_is_transient(r) || r == -EPERM;
 }

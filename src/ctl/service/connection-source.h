@@ -33,6 +33,9 @@ int connection_source_next(ConnectionSource *in, Connection *ret);
 /* The address that the peer has connected to. */
 int connection_get_local(const Connection *connection, Address *ret);
 
+/* From now on the last close() resets the connection. */
+void connection_reset_at_close(int fd);
+
 /* Whether this error of connection_source_next() may be over later, and its description for the user. */
 bool connection_source_is_transient(int r);
 const char *connection_source_explain(int r);

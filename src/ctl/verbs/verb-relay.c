@@ -8,6 +8,7 @@
 #include "base/macros.h"
 #include "ctl/cli/endpoint.h"
 #include "ctl/cli/message.h"
+#include "ctl/cli/options.h"
 #include "ctl/serve/command.h"
 #include "ctl/serve/notify.h"
 #include "ctl/serve/relay.h"
@@ -102,7 +103,7 @@ static int forward(Forwarding *f, RelayParameters *parameters) {
 static int run(Forwarding *f, const Endpoint *endpoint, const char *to, Context *c) {
         RelayParameters parameters = {
                 .proxy_protocol = c->proxy_protocol,
-                .max_connections = c->max_connections,
+                .max_connections = options_get_max_connections(c, MAX_CONNECTIONS_OF_RELAY),
                 .max_connections_per_source = c->max_connections_per_source,
         };
         int r;
