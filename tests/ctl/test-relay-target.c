@@ -3,8 +3,11 @@
 /* The targets of "relay": how they are written, and what the tool says at the start about those that cannot
  * work. */
 
+#include <linux/capability.h>
 #include <netinet/in.h>
 #include <sched.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 #include "base/address.h"
@@ -107,6 +110,37 @@ TEST("a path that does not exist yet") {
         (void) g_strlcpy(un.sun_path, path, sizeof(un.sun_path));
         g_assert_no_errno(bind(r.target.fd, (const struct sockaddr *) &un, sizeof(un)));
         g_assert_no_errno(listen(r.target.fd, 16));
+        assert_relays(&r);
+        relay_end(&r);
+}
+
+/* With it, root may write to all files. */
+static void drop_capability(void *data) {
+        (void) prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE);
+}
+
+TEST("a socket that the user may not write to") {
+        Target t = target_new_unix(false, 16);
+        g_autofree char *line = g_strdup_printf(
+                                        "The target \"%s\" does not let this user connect; until its owner "
+                                        "gives write permission, connections are reset.\n",
+                                        t.name),
+                        *later = g_strdup_printf(
+                                        "Failed to connect to %s: Permission denied; this user needs write "
+                                        "permission.\n",
+                                        t.name);
+        Relayed r;
+
+        g_assert_no_errno(chmod(t.name, 0555));
+        tool_set_up_with(drop_capability);
+        r = relay_start(f, t, NULL);
+        tool_set_up_with(NULL);
+        g_assert_true(tool_has_complained(r.tool, line));
+        _cleanup_close_ int client = test_connect_start(NULL, "127.0.0.1", r.port);
+        g_assert_cmpint(test_wait_end(client), ==, ECONNRESET);
+        test_wait_for(tool_has_complained(r.tool, later));
+
+        g_assert_no_errno(chmod(t.name, 0755));
         assert_relays(&r);
         relay_end(&r);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <assert.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -8,6 +9,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include "base/i18n.h"
 #include "base/macros.h"
@@ -211,6 +213,10 @@ int target_check(const Target *t) {
                                 _("The target \"%s\" is not a Unix socket; write the path of the server's "
                                   "socket."),
                                 un->sun_path);
+        if (faccessat(AT_FDCWD, un->sun_path, W_OK, AT_EACCESS) < 0 && errno == EACCES)
+                message_info(_("The target \"%s\" does not let this user connect; until its owner gives write "
+                               "permission, connections are reset."),
+                             un->sun_path);
         return 0;
 }
 

@@ -31,8 +31,9 @@ typedef struct Target {
 int target_parse(const char *s, Target *ret);
 void target_done(Target *t);
 
-/* Looks whether there is a Unix socket at the path of a target. If nothing is there, prints a line and
- * returns 0, because the server may start later. Prints an error message when it returns a negative errno. */
+/* Looks whether there is a Unix socket at the path of a target, and whether this user may connect to it. If
+ * nothing is there, or without permission, prints a line and returns 0, because the server may start later.
+ * Prints an error message when it returns a negative errno. */
 int target_check(const Target *t);
 
 /* Connects to the i-th address with a non-blocking socket (TCP_NODELAY, SO_OOBINLINE). *ret_connected is

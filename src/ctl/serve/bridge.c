@@ -379,8 +379,12 @@ static BridgeState try_next(Bridge *b, BridgeHub *hub, int error) {
         }
 
         if (!hub->unreachable)
-                (void) message_error(error, _("Failed to connect to %s: %s; is a server running there?"),
-                                     t->name, strerror(-error));
+                (void) message_error(
+                                error,
+                                error == -EACCES
+                                                ? _("Failed to connect to %s: %s; this user needs write permission.")
+                                                : _("Failed to connect to %s: %s; is a server running there?"),
+                                t->name, strerror(-error));
         hub->unreachable = true;
         b->failure = strerror(-error);
         return reset(b);
