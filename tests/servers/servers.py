@@ -14,6 +14,7 @@ class Server:
     files: dict = dataclasses.field(default_factory=dict)
     prepare: str = ''  # a shell command that runs before
     target: tuple = ()  # the server behind it: a shell command, and its port or Unix socket
+    needs: str = ''  # a shell command that fails where its version is too old
     port: int = 80
     is_quick: bool = False  # whether "./dev test" runs it
 
@@ -71,6 +72,16 @@ frontend web
     http-request return status 200 content-type text/plain string "Hello from the server."
 '''
 
+CADDY = '''\
+{
+    admin off
+}
+http:// {
+    bind fd/3
+    file_server
+}
+'''
+
 WSGI = '''\
 def app(environ, start_response):
     start_response('200 OK', [('Content-Type', 'text/plain')])
@@ -95,6 +106,10 @@ def root():
 
 RACK = '''\
 run ->(env) { [200, {'content-type' => 'text/plain'}, ['Hello from the server.']] }
+'''
+
+PSGI = '''\
+sub { [200, ['Content-Type' => 'text/plain'], ['Hello from the server.']] }
 '''
 
 NODE = '''\
@@ -249,9 +264,13 @@ SERVERS = [
            ['listen --setenv=ADDRESS=fd@3 80 -- /usr/sbin/haproxy -db -f haproxy.cfg',
             'run --setenv=ADDRESS=:::80 /usr/sbin/haproxy -db -f haproxy.cfg'],
            {'haproxy.cfg': HAPROXY}),
-    Server('caddy', 'caddy', 'Http',
+    Server('Caddy', 'caddy', 'Http',
            ['run caddy file-server'],
            INDEX),
+    Server('Caddy 2.9', 'caddy', 'Http',
+           ['listen 80 -- caddy run'],
+           {'Caddyfile': CADDY} | INDEX,
+           needs='dpkg --compare-versions "$(caddy version | sed "s/^v//; s/ .*//")" ge 2.9'),
     Server('PHP', 'php', 'Http',
            ['run php -S [::]:80'],
            INDEX),
@@ -268,6 +287,20 @@ SERVERS = [
            ['listen 80 -- uvicorn --fd 3 app:app',
             'run uvicorn --host "" --port 80 app:app'],
            {'app.py': ASGI}),
+    Server('Hypercorn', 'hypercorn', 'Http',
+           ['listen 80 -- hypercorn --bind fd://3 app:app',
+            'run hypercorn --bind [::]:80 app:app'],
+           {'app.py': ASGI}),
+    Server('Waitress', 'waitress-serve', 'Http',
+           ['run waitress-serve --listen=*:80 app:app'],
+           {'app.py': WSGI}),
+    Server('Twisted', 'twist3', 'Http',
+           ['listen 80 -- twist3 web --path=. --port=systemd:domain=INET6:index=0',
+            'run twist3 web --path=. --port=tcp6:80'],
+           INDEX),
+    Server('Starman', 'starman', 'Http',
+           ['run starman --port 80 app.psgi'],
+           {'app.psgi': PSGI}),
     Server('Flask', 'flask', 'Http',
            ['run flask run --host :: --port 80'],
            {'app.py': FLASK}),
@@ -288,7 +321,8 @@ SERVERS = [
            {'server.go': GO},
            prepare='CGO_ENABLED=0 GOCACHE="$PWD/cache" GO111MODULE=off go build server.go'),
     Server('Java', 'java', 'Http',
-           ['run java Server.java'],
+           ['listen --inetd --wait 80 -- java Channel.java',
+            'run java Server.java'],
            {'Server.java': JAVA, 'Channel.java': JAVA_CHANNEL}),
     Server('httpd of BusyBox', 'busybox', 'Http',
            ['listen --inetd 80 -- busybox httpd -i',
