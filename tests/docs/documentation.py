@@ -17,6 +17,7 @@ DAEMON_PAGE = 'data/man/tcpserversocketd.8.scd'
 TOOL_PAGE = 'data/man/tcpserversocketctl.1.scd'
 EXAMPLE_RULE = 'data/50-tcpserversocket-alice-80.rules'
 PAGES = [TOOL_PAGE, INTERFACE_PAGE, CONFIGURATION_PAGE, DAEMON_PAGE]
+SERVERS = 'tests/servers/servers.py'
 TEXTS = ['README.md', 'INSTALL.md', 'HACKING.md', 'NEWS.md', 'SECURITY.md', 'tests/README.md', 'tests/bench/README.md']
 
 NAMES = 'src/base/names.h'
@@ -388,6 +389,22 @@ def example_rule(sources):
     return [f'{name} differs from {EXAMPLE_RULE}' for name, found in (
         ('the rule in tcpserversocketctl(1)', rule in page.literals('# AT EVERY LOGIN, AT EVERY BOOT')),
         ('the name of the file in tcpserversocketctl(1)', os.path.basename(EXAMPLE_RULE) in page.text)) if not found]
+
+
+@check('commands of servers in tcpserversocketctl(1)')
+def server_commands(sources):
+    """They are those that tests/servers runs. "# NAME, with "TEXT" in FILE" quotes the files of this test."""
+    servers = {}
+    exec(sources[SERVERS], servers)
+    tested = {(server.name, f'tcpserversocketctl {command}') for server in servers['SERVERS'] for command in server.commands}
+    texts = {server.name: '\n'.join(server.files.values()) for server in servers['SERVERS']}
+    documented, problems = set(), []
+    for block in sources.page(TOOL_PAGE).literals('# SERVERS'):
+        for comment, name, command in re.findall(r'^# (([^,\n]+).*)\n(.*)$', re.sub(r' \\\n +', ' ', block), re.M):
+            documented.add((name, command))
+            problems += [f'{name} has no "{quoted}"' for quoted in re.findall(r'"(.*?)"', comment) if quoted not in texts[name]]
+    return problems + ([f'{name}: {command} is not tested' for name, command in sorted(documented - tested)] +
+                       [f'{name}: {command} is not documented' for name, command in sorted(tested - documented)])
 
 
 @check('size of README.md')

@@ -56,7 +56,7 @@ LIGHTTPD = '''\
 server.document-root = var.CWD
 server.port = 80
 server.bind = "[::]"
-server.set-v6only = "disable"
+$SERVER["socket"] == "0.0.0.0:80" {}
 server.systemd-socket-activation = "enable"
 index-file.names = ("index.html")
 '''
@@ -68,7 +68,7 @@ defaults
     timeout server 10s
     timeout connect 10s
 frontend web
-    bind "${ADDRESS}"
+    bind :::80 v4v6
     http-request return status 200 content-type text/plain string "Hello from the server."
 '''
 
@@ -248,22 +248,22 @@ GIT_REPOSITORY = ('git init -q repository && cd repository && cp ../index.html .
 WEB_SERVER = ('python3 -m http.server --bind 127.0.0.1 8000', 8000)
 
 SERVERS = [
-    Server('apache2', '/usr/sbin/apache2', 'Http',
-           ['run /usr/sbin/apache2 -d "$PWD" -f apache.conf -DFOREGROUND'],
+    Server('Apache', '/usr/sbin/apache2', 'Http',
+           ['run /usr/sbin/apache2 -d . -f apache.conf -DFOREGROUND'],
            {'apache.conf': APACHE} | INDEX),
     Server('nginx', '/usr/sbin/nginx', 'Http',
-           ['listen --setenv="NGINX=3;" 80 -- /usr/sbin/nginx -e stderr -p "$PWD" -c nginx.conf',
-            'run /usr/sbin/nginx -e stderr -p "$PWD" -c nginx.conf'],
+           ['listen --setenv="NGINX=3;" 80 -- /usr/sbin/nginx -e stderr -p . -c nginx.conf',
+            'run /usr/sbin/nginx -e stderr -p . -c nginx.conf'],
            {'nginx.conf': NGINX} | INDEX),
     Server('lighttpd', '/usr/sbin/lighttpd', 'Http',
-           ['listen 80 -- /usr/sbin/lighttpd -D -f lighttpd.conf',
+           ['listen 0.0.0.0:80 [::]:80 -- /usr/sbin/lighttpd -D -f lighttpd.conf',
             'listen --inetd 80 -- /usr/sbin/lighttpd -1 -f lighttpd.conf',
             'run /usr/sbin/lighttpd -D -f lighttpd.conf'],
            {'lighttpd.conf': LIGHTTPD} | INDEX),
-    Server('haproxy', '/usr/sbin/haproxy', 'Http',
-           ['listen --setenv=ADDRESS=fd@3 80 -- /usr/sbin/haproxy -db -f haproxy.cfg',
-            'run --setenv=ADDRESS=:::80 /usr/sbin/haproxy -db -f haproxy.cfg'],
-           {'haproxy.cfg': HAPROXY}),
+    Server('HAProxy', '/usr/sbin/haproxy', 'Http',
+           ['listen 80 -- /usr/sbin/haproxy -db -f activated.cfg',
+            'run /usr/sbin/haproxy -db -f haproxy.cfg'],
+           {'activated.cfg': HAPROXY.replace(':::80 v4v6', 'fd@3'), 'haproxy.cfg': HAPROXY}),
     Server('Caddy', 'caddy', 'Http',
            ['run caddy file-server'],
            INDEX),
@@ -274,7 +274,7 @@ SERVERS = [
     Server('PHP', 'php', 'Http',
            ['run php -S [::]:80'],
            INDEX),
-    Server('http.server of Python', 'python3', 'Http',
+    Server('Python http.server', 'python3', 'Http',
            ['run python3 -m http.server --bind :: 80'],
            INDEX,
            is_quick=True),
@@ -324,16 +324,16 @@ SERVERS = [
            ['listen --inetd --wait 80 -- java Channel.java',
             'run java Server.java'],
            {'Server.java': JAVA, 'Channel.java': JAVA_CHANNEL}),
-    Server('httpd of BusyBox', 'busybox', 'Http',
+    Server('BusyBox httpd', 'busybox', 'Http',
            ['listen --inetd 80 -- busybox httpd -i',
             'run busybox httpd -f -p 80'],
            INDEX,
            is_quick=True),
-    Server('a program for one connection', 'sh', 'Http',
+    Server('a script', 'sh', 'Http',
            ['listen --accept 80 -- sh answer.sh'],
            {'answer.sh': ANSWER}),
     Server('git daemon', 'git', 'Git',
-           ['listen --inetd 9418 -- git daemon --inetd --export-all --base-path="$PWD"'],
+           ['listen --inetd 9418 -- git daemon --inetd --export-all --base-path=.'],
            INDEX,
            prepare=GIT_REPOSITORY,
            port=9418),
@@ -347,8 +347,8 @@ SERVERS = [
            {'vsftpd.conf': VSFTPD} | INDEX,
            port=21),
     Server('sshd', '/usr/sbin/sshd', 'Ssh',
-           ['listen --inetd 22 -- /usr/sbin/sshd -i -e -f "$PWD/sshd_config"',
-            'run /usr/sbin/sshd -D -e -f "$PWD/sshd_config"'],
+           ['listen --inetd 22 -- /usr/sbin/sshd -i -e -f sshd_config',
+            'run /usr/sbin/sshd -D -e -f sshd_config'],
            {'sshd_config': SSHD},
            prepare=SSH_KEYS,
            port=22),
@@ -365,7 +365,7 @@ SERVERS = [
            prepare=CERTIFICATE,
            target=WEB_SERVER,
            port=443),
-    Server('mpd', 'mpd', 'Mpd',
+    Server('MPD', 'mpd', 'Mpd',
            ['listen 6600 -- mpd --no-daemon mpd.conf'],
            {'mpd.conf': MPD},
            port=6600),
