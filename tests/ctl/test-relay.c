@@ -264,7 +264,7 @@ TEST_IF(test_require_descriptors(4 * MANY + 256), "thousands of connections") {
         unsigned idle;
         Relayed r;
 
-        r = relay_start(f, target_new(), data);
+        r = relay_start(f, target_new(), "--max-connections=0");
         for (unsigned i = 0; i < MANY; i++) {
                 clients[i] = test_connect("127.0.0.1", r.port);
                 test_send(clients[i], &i, sizeof(i));

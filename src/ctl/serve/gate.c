@@ -214,8 +214,8 @@ static bool may_hold(const Gate *g, const GateSource *s) {
         return g->n_held < g->limits.held_max && s->n_held < g->limits.held_max_per_source;
 }
 
-/* Closes held connections whose peer has left until there is a place for another one of this source. Each
- * connection is reported at most twice: at the end of its data, and when it is reset. */
+/* Closes held connections that their peers have left, until there is a place for another one of this source.
+ * Each connection is reported at most twice: at the end of its data, and when it is reset. */
 static void make_place(Gate *g, const GateSource *s) {
         struct epoll_event events[EVENTS];
         int n;

@@ -9,8 +9,8 @@
  * At the limit of one address it continues to accept, because connections from other addresses may follow in
  * the queue. The gate holds the connections of that address until their turn. It holds a limited number, in
  * all and from each address, and resets what exceeds that, so that one address can neither stop the queue nor
- * occupy all places for held connections. If a limit is reached, held connections whose peer has left are
- * closed first.
+ * occupy all places for held connections. If a limit is reached, held connections that their peers have left
+ * are closed first.
  */
 
 #include <stdbool.h>
