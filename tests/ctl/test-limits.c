@@ -93,6 +93,12 @@ TEST_BY_BOTH("a limit for each source") {
                 crowd_connect(&many, "127.0.0.1", port);
         test_wait_for(crowd_count_served(&many) == 2);
 
+        /* Told once, for the first address. */
+        test_wait_for(serving_count_complaints(
+                                      tool,
+                                      "All 2 connections from 127.0.0.1 (--max-connections-per-source=) "
+                                      "are in use, others from there have to wait.") == 1);
+
         crowd_connect(&others, "127.0.0.2", port);
         crowd_connect(&others, "127.0.0.3", port);
         crowd_connect(&others, "127.0.0.2", port);
@@ -111,6 +117,7 @@ TEST_BY_BOTH("a limit for each source") {
                 crowd_leave(&many, i);
                 test_wait_for(crowd_count_served(&many) == MIN(i + 3, 30));
         }
+        g_assert_false(tool_has_complained(tool, "from 127.0.0.2"));
         g_assert_cmpint(serving_end(tool, SIGTERM), ==, 128 + SIGTERM);
 }
 

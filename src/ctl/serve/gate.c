@@ -51,7 +51,7 @@ struct Gate {
         bool is_limited_by_files; /* not by --max-connections= */
         unsigned n_entered, n_held;
         bool is_paused, is_closed;
-        Episode full;
+        Episode full, source_full;
         unsigned n_refused; /* since the last message about it */
         uint64_t refusals_quiet_until;
         GateSource *sources;
@@ -244,6 +244,15 @@ static void watch_held(Gate *g, Held *held) {
                 (void) epoll_ctl(g->epoll, EPOLL_CTL_ADD, held->connection.fd, &event);
 }
 
+static void print_held(Gate *g, const Address *peer) {
+        char address[ADDRESS_STRING_MAX];
+
+        if (episode_add_failure(&g->source_full, clock_get_usec(), QUIET_USEC))
+                message_info(_("All %u connections from %s (--max-connections-per-source=) are in use, others "
+                               "from there have to wait."),
+                             g->limits.max_per_source, address_format(peer, address));
+}
+
 static int hold(Gate *g, GateSource *s, const Connection *connection) {
         Held *held;
 
@@ -325,6 +334,7 @@ int gate_enter(Gate *g, const Connection *connection) {
                 return 0;
         }
 
+        print_held(g, &connection->remote);
         r = hold(g, s, connection);
         if (r >= 0)
                 (void) TAKE_FD(fd);
@@ -399,9 +409,11 @@ void gate_print_entered(const Gate *g) {
 void gate_drop_held(Gate *g) {
         GateSource *s, *next;
 
-        HASH_ITER(hh, g->sources, s, next)
-        for (unsigned n = s->n_held; n > 0; n--)
-                drop(g, TAILQ_FIRST(&s->held));
+        HASH_ITER(hh, g->sources, s, next) {
+                /* The last one frees the source. */
+                for (unsigned n = s->n_held; n > 0; n--)
+                        drop(g, TAILQ_FIRST(&s->held));
+        }
         g->is_closed = true;
 }
 
