@@ -116,6 +116,7 @@ TEST_ALONE("have their types") {
                 { "name", "s" },         { "Name", NULL },        { "", NULL },
                 { "nam", NULL },         { "backlog", NULL },     { "localPort", NULL },
                 { "binaryType ", NULL }, { "channelBatch", "u" }, { "freeBind", "b" },
+                { "adopt", "b" },
         };
 
         for (size_t i = 0; i < ELEMENTS(signatures); i++)

@@ -125,6 +125,16 @@ void address_set_port(Address *a, uint16_t port) {
                 a->in6.sin6_port = htons(port);
 }
 
+bool address_equals(const Address *a, const Address *b) {
+        if (a->sa.sa_family != b->sa.sa_family || address_get_port(a) != address_get_port(b))
+                return false;
+        if (a->sa.sa_family == AF_INET)
+                return a->in.sin_addr.s_addr == b->in.sin_addr.s_addr;
+
+        return IN6_ARE_ADDR_EQUAL(&a->in6.sin6_addr, &b->in6.sin6_addr) &&
+               a->in6.sin6_scope_id == b->in6.sin6_scope_id;
+}
+
 bool address_is_any(const Address *a) {
         if (a->sa.sa_family == AF_INET)
                 return a->in.sin_addr.s_addr == htonl(INADDR_ANY);

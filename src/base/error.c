@@ -40,6 +40,12 @@ static const ErrorInfo infos[] = {
                 N_("Port %s of %s is in use"),
                 { { 'u', "port" }, { 's', "address" } },
         },
+        [ERROR_OPTION_DIFFERS] = {
+                "option-differs",
+                DBUS_ERROR("AddressInUse"),
+                N_("The listener %s has this port, and another value of option %s"),
+                { { 's', "listener" }, { 's', "option" } },
+        },
         [ERROR_NO_PORT_LEFT] = {
                 "no-port-left",
                 DBUS_ERROR("AddressInUse"),

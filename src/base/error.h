@@ -25,6 +25,7 @@ typedef enum ErrorId {
 
         /* The port cannot be bound. */
         ERROR_PORT_IN_USE,
+        ERROR_OPTION_DIFFERS,
         ERROR_NO_PORT_LEFT,
         ERROR_NO_SUCH_ADDRESS,
         ERROR_ADDRESS_TENTATIVE,

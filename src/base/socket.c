@@ -114,6 +114,33 @@ int socket_listen(const SocketSettings *s) {
         return listen_on(s, &any);
 }
 
+int socket_change(int fd, const SocketSettings *s) {
+        int r;
+
+        r = set_option(fd, IPPROTO_TCP, TCP_NODELAY, s->no_delay);
+        if (r >= 0)
+                r = set_option(fd, SOL_SOCKET, SO_KEEPALIVE, s->keep_alive);
+        if (r >= 0)
+                r = set_option(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, (int) s->defer_accept);
+        if (r >= 0)
+                r = set_option(fd, IPPROTO_TCP, TCP_FASTOPEN, (int) s->fast_open);
+        return r;
+}
+
+bool socket_is_ipv6_only(int fd) {
+        int value = 0;
+        socklen_t size = sizeof(value);
+
+        return getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &value, &size) >= 0 && value;
+}
+
+bool socket_has_ipv6(void) {
+        _cleanup_close_ int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
+        Address any = address_any(AF_INET6);
+
+        return fd >= 0 && bind(fd, &any.sa, any.size) >= 0;
+}
+
 int socket_set_owner(int fd, uid_t uid) {
         return fchown(fd, uid, (gid_t) -1) < 0 ? -errno : 0;
 }

@@ -26,6 +26,16 @@ typedef struct SocketSettings {
  * as -EADDRINUSE, -EADDRNOTAVAIL, -ENODEV (no such interface), -EACCES (privileged port). */
 int socket_listen(const SocketSettings *settings);
 
+/* Changes the options of a listening socket that the kernel lets change: no_delay, keep_alive, defer_accept
+ * and fast_open. */
+int socket_change(int fd, const SocketSettings *settings);
+
+/* Whether an IPv6 socket accepts no IPv4 connections. */
+bool socket_is_ipv6_only(int fd);
+
+/* Whether this host has IPv6, so that a socket can be bound to "::". */
+bool socket_has_ipv6(void);
+
 /* Makes the user the owner of a socket, which the process that creates it is otherwise. Packet filters,
  * routing rules and SO_REUSEPORT compare the uid of the owner. For another user, the process needs CAP_CHOWN.
  */

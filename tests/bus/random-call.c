@@ -46,7 +46,7 @@ static const char *pick_key(void) {
         static const char *const keys[] = {
                 "binaryType", "localAddress", "ipv6Only",    "interface", "delivery",     "acknowledge",
                 "paused",     "persistent",   "nonBlocking", "noDelay",   "keepAlive",    "deferAccept",
-                "fastOpen",   "allowFrom",    "acceptRate",  "name",      "channelBatch", "colour",
+                "fastOpen",   "allowFrom",    "acceptRate",  "name",      "channelBatch", "adopt",
         };
 
         return keys[pick(G_N_ELEMENTS(keys))];

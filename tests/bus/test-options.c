@@ -64,7 +64,7 @@ static const struct {
         { "delivery", "s" },     { "acknowledge", "b" },  { "paused", "b" },     { "persistent", "b" },
         { "nonBlocking", "b" },  { "noDelay", "b" },      { "keepAlive", "b" },  { "deferAccept", "u" },
         { "fastOpen", "u" },     { "allowFrom", "as" },   { "acceptRate", "u" }, { "name", "s" },
-        { "channelBatch", "u" }, { "handler", "o" },      { "freeBind", "b" },
+        { "channelBatch", "u" }, { "handler", "o" },      { "freeBind", "b" },   { "adopt", "b" },
 };
 
 static void assert_wrong_type(Fixture *f, const char *key, const char *type) {

@@ -174,6 +174,82 @@ TEST("a listener is adopted once") {
         g_assert_true(is_owned_by(late, listener, test_client_name(f->client)));
 }
 
+#define ADOPT TEST_PERSISTENT, "adopt", "b", true
+
+TEST("Listen with the option adopt finds the listener of before") {
+        g_autofree char *first = test_listen(f->client, 0, -1, ADOPT, "noDelay", "b", true, NULL);
+        uint16_t port = test_get_port(f->client, first);
+
+        /* With an owner, the port is in use. */
+        test_assert_text(test_listen_fails(f->client, NULL, port, -1, ADOPT, NULL),
+                         SD_BUS_ERROR_ADDRESS_IN_USE);
+
+        replace_client(f, first);
+        _cleanup_close_ int waiting = test_connect_and_say(port, "waiting");
+        test_assert_text(test_listen_fails(f->client, NULL, port, -1, TEST_PERSISTENT, NULL),
+                         SD_BUS_ERROR_ADDRESS_IN_USE);
+        test_assert_text(test_listen(f->client, port, -1, ADOPT, NULL), first);
+        g_assert_true(is_owned_by(f->client, first, test_client_name(f->client)));
+        assert_next(f, waiting, 1, "waiting");
+
+        /* Another address, or a port that the kernel chooses. */
+        replace_client(f, first);
+        test_assert_text(
+                        test_listen_fails(f->client, NULL, port, -1, ADOPT, "localAddress", "s", "::1", NULL),
+                        SD_BUS_ERROR_ADDRESS_IN_USE);
+        g_autofree char *chosen = test_listen(f->client, 0, -1, ADOPT, NULL);
+        g_assert_cmpstr(chosen, !=, first);
+        test_assert_text(test_listen(f->client, port, -1, ADOPT, "localAddress", "s", "::", NULL), first);
+}
+
+TEST("Listen with the option adopt names an option that differs") {
+        g_autofree char *first = test_listen(f->client, 0, -1, TEST_PERSISTENT, "allowFrom", "as",
+                                             WORDS("127.0.0.0/8", "::1"), NULL);
+        uint16_t port = test_get_port(f->client, first);
+        static const struct {
+                const char *key, *type, *value;
+        } cases[] = {
+                { "delivery", "s", "pull" }, { "binaryType", "s", "arraybuffer" }, { "interface", "s", "lo" },
+                { "ipv6Only", "b", "" },     { "nonBlocking", "b", "" },           { "acknowledge", "b", "" },
+        };
+
+        replace_client(f, first);
+        for (size_t i = 0; i < ELEMENTS(cases); i++) {
+                g_autofree char *message = NULL, *name = NULL,
+                                *identity = g_strdup_printf("[option-differs listener=%s option=%s]", first,
+                                                            cases[i].key);
+
+                if (streq(cases[i].type, "b"))
+                        name = test_listen_fails(f->client, &message, port, -1, ADOPT, "allowFrom", "as",
+                                                 WORDS("127.0.0.0/8", "::1"), cases[i].key, "b", true, NULL);
+                else
+                        name = test_listen_fails(f->client, &message, port, -1, ADOPT, "allowFrom", "as",
+                                                 WORDS("127.0.0.0/8", "::1"), cases[i].key, "s",
+                                                 cases[i].value, NULL);
+                g_assert_cmpstr(name, ==, SD_BUS_ERROR_ADDRESS_IN_USE);
+                g_assert_true(g_str_has_suffix(message, identity));
+        }
+
+        g_autofree char *message = NULL,
+                        *name = test_listen_fails(f->client, &message, port, -1, ADOPT, "allowFrom", "as",
+                                                  WORDS("127.0.0.0/8"), NULL);
+        g_assert_nonnull(strstr(message, "option=allowFrom]"));
+        g_assert_true(is_owned_by(f->client, first, ""));
+        test_assert_text(test_listen(f->client, port, 5, ADOPT, "name", "s", "new", "keepAlive", "b", true,
+                                     "allowFrom", "as", WORDS("127.1.2.3/8", "::1"), NULL),
+                         first);
+}
+
+TEST_IF(test_require_root(), "Listen with the option adopt finds no listener of another user") {
+        g_autoptr(TestClient) other = test_client_new(f->bus, test_other_uid(0));
+        g_autofree char *first = test_listen(f->client, 0, -1, TEST_PERSISTENT, NULL);
+        uint16_t port = test_get_port(f->client, first);
+
+        replace_client(f, first);
+        g_autofree char *name = test_listen_fails(other, NULL, port, -1, ADOPT, NULL);
+        g_assert_true(streq(name, SD_BUS_ERROR_ADDRESS_IN_USE) || streq(name, SD_BUS_ERROR_ACCESS_DENIED));
+}
+
 TEST("another connection of the user may close it") {
         g_autofree char *owned = test_listen(f->client, 0, -1, TEST_PERSISTENT, NULL);
         g_autofree char *left = test_listen(f->client, 0, -1, TEST_PERSISTENT, NULL);

@@ -82,6 +82,33 @@ TEST_HERE("listeners and connections of all deliveries outlive the process") {
         test_assert_text(test_listen(f->client, 0, -1, NULL), TEST_MANAGER_PATH "/listener/5");
 }
 
+#define ADOPT TEST_PERSISTENT, TEST_SOCKET, "adopt", "b", true
+
+TEST_HERE("Listen with the option adopt finds a listener of before a restart") {
+        g_autofree char *listener = test_listen(f->client, 0, -1, ADOPT, "nonBlocking", "b", true, NULL);
+        uint16_t port = test_get_port(f->client, listener);
+        _cleanup_close_ int first = test_listener_call_fd(f->client, listener, "TakeSocket");
+
+        /* The owner leaves while no process is there. */
+        stop(f);
+        g_clear_pointer(&f->client, test_client_free);
+        start(f);
+        f->client = test_client_new(f->bus, (uid_t) -1);
+        test_wait_for(!test_has_owner(f->client, listener));
+        test_assert_text(test_listen_fails(f->client, NULL, port, -1, ADOPT, NULL),
+                         SD_BUS_ERROR_ADDRESS_IN_USE);
+        test_assert_text(test_listen_fails(f->client, NULL, port, -1, ADOPT, "nonBlocking", "b", true,
+                                           "ipv6Only", "b", true, NULL),
+                         SD_BUS_ERROR_ADDRESS_IN_USE);
+        test_assert_text(test_listen(f->client, port, -1, ADOPT, "nonBlocking", "b", true, NULL), listener);
+
+        _cleanup_close_ int peer = test_connect("::1", port);
+        _cleanup_close_ int again = test_listener_call_fd(f->client, listener, "TakeSocket");
+        _cleanup_close_ int accepted = accept4(again, NULL, NULL, SOCK_CLOEXEC);
+        g_assert_no_errno(accepted);
+        test_assert_connected(peer, accepted);
+}
+
 TEST_HERE("a listener keeps the name of its interface across a restart") {
         if (!test_require_private_network())
                 return;

@@ -245,7 +245,7 @@ TEST("arguments that are wrong") {
                 { { "listen", "--accept", "--delivery=pull", "0", "--", "true" },
                   { "\"socket\" or \"channel\"" } },
                 { { "listen", "--paused", "0", "--", "true" },
-                  { "Option paused contradicts option delivery" } },
+                  { "Option --paused contradicts option delivery" } },
                 { { "listen", "--accept", "--paused", "0", "--", "true" },
                   { "--paused needs --persistent" } },
                 { { "relay", "--acknowledge", "0", "127.0.0.1:1" },

@@ -270,6 +270,7 @@ def tool_listen_options(sources):
     program = {option.split()[-1].rstrip('[=') for option in help_options(sources[TOOL_HELP])}
     names = {key: '--' + re.sub(r'(?<=[a-z0-9])([A-Z])', lambda m: '-' + m[1].lower(), key) for key in option_keys(sources)}
     del names['channelBatch']  # the tool itself reads the channel
+    del names['adopt']  # the tool itself sets it with --persistent
     del names['handler']  # of an object on the bus, which the tool does not have
     return [f'option {key} of Listen has no {name}' for key, name in names.items() if name not in program]
 

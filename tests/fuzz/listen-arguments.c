@@ -25,6 +25,7 @@ static const struct {
         { "acknowledge", "b", {} },
         { "paused", "b", {} },
         { "persistent", "b", {} },
+        { "adopt", "b", {} },
         { "nonBlocking", "b", {} },
         { "noDelay", "b", {} },
         { "keepAlive", "b", {} },

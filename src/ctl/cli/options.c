@@ -644,6 +644,21 @@ const char *options_find_listen(const Context *c, const char *key) {
         return NULL;
 }
 
+const char *options_get_name(const char *key) {
+        for (size_t i = FIRST_LISTEN; i < ELEMENTS(table); i++)
+                if (streq(table[i].key, key))
+                        return table[i].name;
+
+        return NULL;
+}
+
+bool options_listen_is_true(const Context *c, const char *key) {
+        const char *value = options_find_listen(c, key);
+        bool b;
+
+        return value && parse_boolean(value, &b) == 0 && b;
+}
+
 /* Whether the word is in a list such as "listen, relay". */
 static bool is_in_list(const char *list, const char *word) {
         size_t length = strlen(word);

@@ -35,6 +35,11 @@ unsigned options_get_max_connections(const Context *c, unsigned by_default);
 ListenOption options_get_listen(const Context *c, unsigned i);
 /* Returns the value that was given for a key, or NULL. */
 const char *options_find_listen(const Context *c, const char *key);
+/* As it is written, without the hyphens: "allow-from" for the key "allowFrom". NULL: the tool does not have
+ * it. */
+const char *options_get_name(const char *key);
+/* Whether an option that is a boolean was given with a true value. */
+bool options_listen_is_true(const Context *c, const char *key);
 
 /* Prints a line such as "  -h --help        Show this help" for each option. */
 void options_print_help(void);

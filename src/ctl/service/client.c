@@ -126,6 +126,8 @@ static const char *find_advice(const sd_bus_error *error) {
                 { ERROR_DELIVERY_NOT_ALLOWED, ADVICE_SETTINGS },
                 { ERROR_NOT_CONTAINED,
                   N_("run the command as root, or see CONTAINMENT in tcpserversocketd(8)") },
+                { ERROR_OPTION_DIFFERS,
+                  N_("use the options of the process before, or close that listener: \"list\" shows it") },
                 { ERROR_NO_PORT_LEFT, N_("\"ss -tan\" shows them; choose a port") },
                 { ERROR_NO_SUCH_ADDRESS,
                   N_("\"ip address\" shows the addresses of this host; --free-bind allows one that comes later") },
@@ -165,19 +167,34 @@ static const char *translate_reason(const char *reason) {
         return _(reason);
 }
 
+/* Returns the text of a value for a person: a new string, or NULL. */
+static char *translate_value(const char *key, const char *value) {
+        const char *name;
+        char *text;
+
+        if (streq(key, "reason") && *value)
+                return strdup(translate_reason(value));
+
+        name = streq(key, "option") ? options_get_name(value) : NULL;
+        if (name)
+                return asprintf(&text, "--%s", name) < 0 ? NULL : text;
+        return NULL;
+}
+
 char *client_translate_error(const char *message) {
         _cleanup_(error_done) Error e = {};
-        char *reason;
+        char *text;
 
         if (error_from_message(message, &e) < 0)
                 return strdup(message);
 
-        for (size_t i = 0; i < ERROR_VALUES_MAX && e.info->values[i].type; i++)
-                if (streq(e.info->values[i].key, "reason") && *e.values[i] &&
-                    (reason = strdup(translate_reason(e.values[i])))) {
+        for (size_t i = 0; i < ERROR_VALUES_MAX && e.info->values[i].type; i++) {
+                text = translate_value(e.info->values[i].key, e.values[i]);
+                if (text) {
                         free(e.values[i]);
-                        e.values[i] = reason;
+                        e.values[i] = text;
                 }
+        }
 
         return error_format(&e, _(e.info->text));
 }
@@ -320,6 +337,9 @@ int client_append_listen(const Context *c,
                         r = append_option(m, o.key, o.type, o.value);
         }
 
+        /* A listener that an earlier process has left. */
+        if (r >= 0 && options_listen_is_true(c, "persistent") && endpoint->port != 0)
+                r = append_option(m, "adopt", 'b', "yes");
         if (r >= 0)
                 r = sd_bus_message_close_container(m);
         if (r >= 0)

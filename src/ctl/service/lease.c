@@ -10,7 +10,6 @@
 #include "base/i18n.h"
 #include "base/macros.h"
 #include "base/names.h"
-#include "base/parse.h"
 #include "base/socket.h"
 #include "base/text.h"
 #include "ctl/cli/message.h"
@@ -28,6 +27,7 @@ typedef struct LeasedPort {
         char *path;
         char *address;
         uint16_t port;
+        bool is_adopted;    /* an earlier process has created it */
         Firewall *firewall; /* of a port that was requested while the loop runs */
 } LeasedPort;
 
@@ -72,13 +72,6 @@ static int new_close(const Lease *lease, const char *path, sd_bus_message **ret)
         if (r >= 0)
                 *ret = TAKE_PTR(m);
         return r;
-}
-
-static bool option_is_true(const Context *c, const char *key) {
-        const char *value = options_find_listen(c, key);
-        bool b;
-
-        return value && parse_boolean(value, &b) == 0 && b;
 }
 
 static void set_lost(Lease *lease) {
@@ -206,16 +199,39 @@ static int make_room(Lease *lease) {
         return 0;
 }
 
-/* Gets the address and the port that are bound. */
-static int query_address(Context *c, const char *path, char **ret_address, uint16_t *ret_port) {
-        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+/* Whether another process has created the listener, by the number that the bus has told the service. */
+static int query_creator(Context *c, const char *path, sd_bus_error *error, bool *ret_is_adopted) {
+        _cleanup_(sd_bus_creds_unrefp) sd_bus_creds *creds = NULL;
+        const char *name;
+        uint32_t creator;
+        pid_t own;
         int r;
 
-        r = sd_bus_get_property_trivial(c->bus, BUS_NAME, path, LISTENER_INTERFACE, "LocalPort", &error, 'q',
-                                        ret_port);
+        r = sd_bus_get_property_trivial(c->bus, BUS_NAME, path, LISTENER_INTERFACE, "OwnerPID", error, 'u',
+                                        &creator);
         if (r >= 0)
-                r = sd_bus_get_property_string(c->bus, BUS_NAME, path, LISTENER_INTERFACE, "LocalAddress",
-                                               &error, ret_address);
+                r = sd_bus_get_unique_name(c->bus, &name);
+        if (r < 0)
+                return r;
+
+        *ret_is_adopted = sd_bus_get_name_creds(c->bus, name, SD_BUS_CREDS_PID, &creds) >= 0 &&
+                          sd_bus_creds_get_pid(creds, &own) >= 0 && (uint32_t) own != creator;
+        return 0;
+}
+
+/* Gets the address and the port that are bound. */
+static int query_port(Context *c, LeasedPort *item) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        int r = 0;
+
+        if (options_listen_is_true(c, "persistent"))
+                r = query_creator(c, item->path, &error, &item->is_adopted);
+        if (r >= 0)
+                r = sd_bus_get_property_trivial(c->bus, BUS_NAME, item->path, LISTENER_INTERFACE, "LocalPort",
+                                                &error, 'q', &item->port);
+        if (r >= 0)
+                r = sd_bus_get_property_string(c->bus, BUS_NAME, item->path, LISTENER_INTERFACE,
+                                               "LocalAddress", &error, &item->address);
 
         return r < 0 ? client_error(c, r, &error, _("Failed to get the address of the new listener")) : 0;
 }
@@ -273,12 +289,13 @@ static int take_descriptor(Context *c, const char *path, const char *member) {
 
 /* Refuses options that have no use for the tool, although the service accepts them. */
 static int check_options(const Context *c, const char *delivery) {
-        if (option_is_true(c, "acknowledge"))
+        if (options_listen_is_true(c, "acknowledge"))
                 return message_error(-EINVAL,
                                      _("Option --acknowledge is only for delivery \"signal\", which no verb "
                                        "uses; leave it out."));
         /* With a socket, the service refuses the option. */
-        if (option_is_true(c, "paused") && !option_is_true(c, "persistent") && streq(delivery, "channel"))
+        if (options_listen_is_true(c, "paused") && !options_listen_is_true(c, "persistent") &&
+            streq(delivery, "channel"))
                 return message_error(
                                 -EINVAL,
                                 _("Option --paused needs --persistent, or no program could resume the listener."));
@@ -308,7 +325,7 @@ static int take(Lease *lease, const Endpoint *endpoint, const char *delivery) {
         *item = (LeasedPort) { .path = path };
         lease->sockets[lease->n++] = -EBADF;
 
-        r = query_address(lease->context, path, &item->address, &item->port);
+        r = query_port(lease->context, item);
         if (r < 0)
                 return r;
         fd = take_descriptor(lease->context, path, streq(delivery, "socket") ? "TakeSocket" : "OpenChannel");
@@ -348,7 +365,7 @@ static const char *choose_delivery(Lease *lease) {
         Context *c = lease->context;
 
         if (options_find_listen(c, "allowFrom") || options_find_listen(c, "acceptRate") ||
-            option_is_true(c, "paused") || !query_socket_delivery(c))
+            options_listen_is_true(c, "paused") || !query_socket_delivery(c))
                 return "channel";
 
         return "socket";
@@ -369,7 +386,7 @@ int lease_take_connections(Lease *lease, const Endpoint *endpoint, bool non_bloc
                 return r;
 
         r = connection_source_init(ret, TAKE_FD(lease->sockets[lease->n - 1]), streq(delivery, "channel"),
-                                   non_blocking || option_is_true(lease->context, "nonBlocking"));
+                                   non_blocking || options_listen_is_true(lease->context, "nonBlocking"));
         if (r < 0) {
                 connection_source_done(ret);
                 return message_error(r, _("Failed to set up the descriptor from the service: %s."),
@@ -652,7 +669,7 @@ void lease_source_ended(Lease *lease) {
 }
 
 void lease_close(Lease *lease) {
-        bool stays = lease->event && option_is_true(lease->context, "persistent");
+        bool stays = lease->event && options_listen_is_true(lease->context, "persistent");
 
         if (TAKE(lease->state, LEASE_CLOSED) == LEASE_CLOSED)
                 return;
@@ -663,6 +680,10 @@ void lease_close(Lease *lease) {
 
         for (const LeasedPort *item = lease->items; item < lease->items + lease->n; item++) {
                 _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+
+                /* As before, if the tool fails to start. */
+                if (item->is_adopted)
+                        continue;
 
                 if (new_close(lease, item->path, &m) >= 0)
                         (void) sd_bus_call(lease->context->bus, m, CLOSE_TIMEOUT_USEC, NULL, NULL);

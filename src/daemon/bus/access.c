@@ -12,6 +12,7 @@
 #include "daemon/bus/call.h"
 #include "daemon/core/client.h"
 #include "daemon/core/manager.h"
+#include "daemon/listener/listener.h"
 #include "daemon/policy/options.h"
 
 bool access_owns(const Client *client, const Listener *l) {
@@ -83,6 +84,23 @@ int access_find_permitted(Call *call, Access access, Listener **ret) {
                 return error_set(&call->error, ERROR_NOT_OWNER, path);
 
         *ret = l;
+        return 0;
+}
+
+int access_adopt(Call *call, Listener *l, const char *path) {
+        int r;
+
+        assert(!l->owner);
+
+        /* Before the reply, so that the next process knows the owner. */
+        listener_save_owner(l, call->client->name);
+        r = sd_bus_reply_method_return(call->message, path ? "o" : NULL, path);
+        if (r < 0) {
+                listener_save_owner(l, NULL);
+                return r;
+        }
+
+        manager_own(call->manager, call->client, l);
         return 0;
 }
 

@@ -31,6 +31,11 @@ Listener *access_find_listener(Manager *m, const char *path);
  * which is the same for a listener that the caller may not see as for one that does not exist. */
 int access_find_permitted(Call *call, Access access, Listener **ret);
 
+/* Makes the caller the owner of a listener that has none. Replies with its path, or if that is NULL with
+ * nothing.
+ */
+int access_adopt(Call *call, Listener *l, const char *path);
+
 /* A caller without that access needs an administrator's authorization, also if the listener does not exist.
  * The message may be NULL if may_ask is false. */
 void access_need_manage(Call *call, CallNeed *need, Access access, const char *message, bool may_ask);

@@ -95,16 +95,7 @@ static int act_adopt(Call *call) {
         if (l->owner)
                 return error_set(&call->error, ERROR_HAS_OWNER, l->path, l->owner->name);
 
-        /* Before the reply, so that the next process knows the owner. */
-        listener_save_owner(l, call->client->name);
-        r = sd_bus_reply_method_return(call->message, NULL);
-        if (r < 0) {
-                listener_save_owner(l, NULL);
-                return r;
-        }
-
-        manager_own(call->manager, call->client, l);
-        return 0;
+        return access_adopt(call, l, NULL);
 }
 
 /* Finds the listener of Pause and Resume, which the delivery "socket" does not have. */

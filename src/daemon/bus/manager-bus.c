@@ -149,11 +149,39 @@ static void log_granted(const Call *call, const Listener *l) {
                   address, fields.delivery, fields.persistent ? ", persistent" : "");
 }
 
+/* The option adopt. What the caller had to be authorized for is that the listener exists. */
+static int adopt(Call *call, Listener *l, const ListenOptions *o) {
+        const char *key;
+        int r;
+
+        r = manager_check_settings(call->manager, o);
+        if (r != 0)
+                return set_forbidden_error(call, r, o);
+
+        key = l->address.sa.sa_family == AF_INET6 && socket_is_ipv6_only(l->fd) != o->ipv6_only
+                              ? "ipv6Only"
+                              : listen_options_find_difference(l->options, o);
+        if (key)
+                return error_set(&call->error, ERROR_OPTION_DIFFERS, l->path, key);
+
+        r = socket_change(l->fd, &(SocketSettings) {
+                                                 .no_delay = o->no_delay,
+                                                 .keep_alive = o->keep_alive,
+                                                 .defer_accept = o->defer_accept,
+                                                 .fast_open = o->fast_open,
+                                 });
+        return r < 0 ? set_listen_error(call, r, o) : access_adopt(call, l, l->path);
+}
+
 static int act_listen(Call *call) {
         ListenOptions *o = call->data;
         Client *client = call->client;
         Listener *l;
         int r;
+
+        l = manager_find_adoptable(call->manager, client->uid, o);
+        if (l)
+                return adopt(call, l, o);
 
         r = manager_listen(call->manager, client, o, &l);
         if (r != 0)
@@ -201,6 +229,9 @@ static void need_listen(Call *call, CallNeed *need) {
 
         /* polkit is not asked about a request that the configuration forbids; act_listen() refuses it. */
         if (manager_check_settings(call->manager, o) != 0)
+                return;
+        /* As for Adopt. act_listen() follows at once, or finds it gone after an answer of polkit. */
+        if (manager_find_adoptable(call->manager, call->client->uid, o))
                 return;
 
         need->question.action = privileged ? ACTION_LISTEN_PRIVILEGED : ACTION_LISTEN;

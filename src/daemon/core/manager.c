@@ -4,6 +4,7 @@
 #include <systemd/sd-event.h>
 
 #include "base/macros.h"
+#include "base/socket.h"
 #include "daemon/core/client.h"
 #include "daemon/core/manager.h"
 #include "daemon/delivery/delivery.h"
@@ -227,6 +228,28 @@ int manager_listen(Manager *m, Client *client, ListenOptions *options, Listener 
 
         *ret = l;
         return 0;
+}
+
+/* Whether the listener is at the address of the options. The default address is 0.0.0.0 without IPv6. */
+static bool listener_is_at(const Listener *l, const ListenOptions *o) {
+        Address any = address_any(AF_INET);
+
+        if (address_equals(&l->address, &o->address))
+                return true;
+
+        address_set_port(&any, address_get_port(&o->address));
+        return !o->address_given && address_equals(&l->address, &any) && !socket_has_ipv6();
+}
+
+Listener *manager_find_adoptable(Manager *m, uid_t uid, const ListenOptions *o) {
+        if (!o->adopt || !o->persistent || o->port == 0)
+                return NULL;
+
+        for (Listener *l = m->listeners; l; l = l->hh.next)
+                if (l->state == LISTENER_OPEN && l->options->persistent && !l->owner && l->uid == uid &&
+                    listener_is_at(l, o))
+                        return l;
+        return NULL;
 }
 
 void manager_own(Manager *m, Client *client, Listener *l) {

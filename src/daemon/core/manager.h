@@ -100,6 +100,10 @@ int manager_check_settings(const Manager *m, const ListenOptions *options);
  * given to its owner. Returns 0, a positive MANAGER_E_*, or a negative errno of listener_new(). */
 int manager_listen(Manager *m, Client *client, ListenOptions *options, Listener **ret);
 
+/* Finds the listener that Listen with the option adopt makes the client's: a persistent one of its user,
+ * without an owner, at this address and port. Returns NULL if there is none. */
+Listener *manager_find_adoptable(Manager *m, uid_t uid, const ListenOptions *options);
+
 /* Gives a listener to its owner, at once or as soon as the service has its name. Call it after the
  * reply to Listen. May close the listener. */
 void manager_own(Manager *m, Client *client, Listener *l);

@@ -159,6 +159,7 @@ static const struct {
         { "acknowledge", "b", .offset = offsetof(ListenOptions, acknowledge) },
         { "paused", "b", .offset = offsetof(ListenOptions, paused) },
         { "persistent", "b", .offset = offsetof(ListenOptions, persistent) },
+        { "adopt", "b", .offset = offsetof(ListenOptions, adopt) },
         { "nonBlocking", "b", .offset = offsetof(ListenOptions, non_blocking) },
         { "noDelay", "b", .offset = offsetof(ListenOptions, no_delay) },
         { "keepAlive", "b", .offset = offsetof(ListenOptions, keep_alive) },
@@ -333,4 +334,35 @@ int listen_options_finish(ListenOptions *o, Error *error) {
                 o->channel_batch = 1;
         address_set_port(&o->address, (uint16_t) o->port);
         return 0;
+}
+
+static bool strings_equal(const char *a, const char *b) {
+        return a && b ? streq(a, b) : a == b;
+}
+
+static bool prefixes_equal(const ListenOptions *a, const ListenOptions *b) {
+        uint8_t bytes_a[PREFIX_BYTES_MAX], bytes_b[PREFIX_BYTES_MAX];
+
+        if (a->n_allow_from != b->n_allow_from)
+                return false;
+        for (size_t i = 0; i < a->n_allow_from; i++) {
+                size_t n = prefix_write(a->allow_from + i, bytes_a);
+
+                if (prefix_write(b->allow_from + i, bytes_b) != n || memcmp(bytes_a, bytes_b, n) != 0)
+                        return false;
+        }
+        return true;
+}
+
+const char *listen_options_find_difference(const ListenOptions *a, const ListenOptions *b) {
+        return a->delivery != b->delivery                       ? "delivery"
+               : !strings_equal(a->binary_type, b->binary_type) ? "binaryType"
+               : !strings_equal(a->interface, b->interface)     ? "interface"
+               : !strings_equal(a->handler, b->handler)         ? "handler"
+               : a->channel_batch != b->channel_batch           ? "channelBatch"
+               : a->acknowledge != b->acknowledge               ? "acknowledge"
+               : a->non_blocking != b->non_blocking             ? "nonBlocking"
+               : !prefixes_equal(a, b)                          ? "allowFrom"
+               : a->accept_rate != b->accept_rate               ? "acceptRate"
+                                                                : NULL;
 }

@@ -49,6 +49,7 @@ typedef struct ListenOptions {
         bool acknowledge;
         bool paused;
         bool persistent;
+        bool adopt;
         bool non_blocking;
         bool no_delay;
         bool keep_alive;
@@ -98,3 +99,8 @@ int listen_options_set(ListenOptions *options, const char *key, OptionValue valu
 int listen_options_resolve_interface(ListenOptions *options, Error *error);
 
 int listen_options_finish(ListenOptions *options, Error *error);
+
+/* Compares the options of a listener with those of a call of Listen that wants to adopt it: all but its
+ * address, its name, its backlog, whether it is paused, and those that only affect the socket. Returns the
+ * key of the first difference, or NULL. */
+const char *listen_options_find_difference(const ListenOptions *a, const ListenOptions *b);
