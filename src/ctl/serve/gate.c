@@ -187,11 +187,9 @@ static Connection release(Gate *g, Held *held) {
 }
 
 static void drop(Gate *g, Held *held) {
-        GateSource *s = held->source;
         Connection connection = release(g, held);
 
         (void) close_fd(connection.fd);
-        forget_source(g, s);
 }
 
 typedef enum PeerState {
@@ -408,11 +406,12 @@ void gate_print_entered(const Gate *g) {
 
 void gate_drop_held(Gate *g) {
         GateSource *s, *next;
+        Held *held;
 
         HASH_ITER(hh, g->sources, s, next) {
-                /* The last one frees the source. */
-                for (unsigned n = s->n_held; n > 0; n--)
-                        drop(g, TAILQ_FIRST(&s->held));
+                while ((held = TAILQ_FIRST(&s->held)))
+                        drop(g, held);
+                forget_source(g, s);
         }
         g->is_closed = true;
 }
