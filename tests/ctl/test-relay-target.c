@@ -159,7 +159,7 @@ TEST("paths that are no sockets") {
 
 /* -------------------------------------------------------------------------------------- the relay itself */
 
-TEST("a relay whose target is its own port") {
+TEST("the own port of the relay is no target") {
         g_autofree char *port = g_strdup_printf("%u", test_free_port());
         static const char *const prefixes[] = {
                 "",         "127.0.0.1:", "127.0.0.2:", "[::1]:",
