@@ -265,6 +265,33 @@ RUN_TEST("a busy server keeps its port") {
         assert_answers("127.0.0.1", 80, "hello");
 }
 
+RUN_TEST("with --persistent, peers wait for the next server") {
+        static const char *const command[] = { "run",
+                                               "--persistent",
+                                               "python3",
+                                               "-c",
+                                               PYTHON "s = tcp('127.0.0.1', 80)\n"
+                                                      "os.write(1, b'ready\\n')\n"
+                                                      "c, peer = s.accept()\n"
+                                                      "c.sendall(b'hello')\n",
+                                               NULL };
+        _cleanup_close_ int waiting = -EBADF;
+
+        for (unsigned i = 0; i < 3; i++) {
+                Tool *tool = tool_start(f->bus, NULL, 0, command);
+                test_wait_for(tool_has_written(tool, "ready\n"));
+                if (waiting < 0)
+                        waiting = test_connect("127.0.0.1", 80);
+                test_expect(waiting, "hello");
+                (void) close_fd(waiting);
+                g_autoptr(ToolResult) result = tool_finish(tool);
+                g_assert_cmpint(result->status, ==, 0);
+
+                g_assert_true(test_service_is_listening(f->service, 80));
+                waiting = test_connect("127.0.0.1", 80);
+        }
+}
+
 RUN_TEST("the tool sleeps while connections come") {
         g_autoptr(Tool) tool = start(f, PYTHON "serve(tcp('127.0.0.1', 80))\n");
 

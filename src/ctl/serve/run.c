@@ -15,6 +15,7 @@
 #include "base/socket.h"
 #include "ctl/cli/endpoint.h"
 #include "ctl/cli/message.h"
+#include "ctl/cli/options.h"
 #include "ctl/serve/bind-calls.h"
 #include "ctl/serve/notify.h"
 #include "ctl/serve/server.h"
@@ -162,7 +163,9 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
         RunPort *port = userdata;
         Run *run = port->run;
 
-        if (!socket_has_input(port->fd) || is_in_use(port))
+        /* With --persistent, peers wait until the server binds the port again. */
+        if (!socket_has_input(port->fd) || options_listen_is_true(run->context, "persistent") ||
+            is_in_use(port))
                 return sd_event_source_set_enabled(port->input, SD_EVENT_ONESHOT);
 
         lease_drop_socket(run->lease, port->fd);
