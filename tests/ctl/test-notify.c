@@ -159,6 +159,17 @@ TEST("messages of the command are passed on") {
         test_wait_for(has_heard(m, "<STATUS=last>"));
 }
 
+/* The unit goes on. */
+TEST("a command that is started again does not stop the unit") {
+        g_autoptr(Manager) m = manager_new();
+        g_autoptr(Tool) tool = start(f, m,
+                                     WORDS("listen", "--restart", "0", "--", "python3", "-c",
+                                           SEND "send('STOPPING=1\\nSTATUS=bye')\n"));
+
+        test_wait_for(has_heard(m, "<STATUS=bye><STATUS=Listening on "));
+        g_assert_false(has_heard(m, "STOPPING"));
+}
+
 TEST("a command without a manager has no socket") {
         static const char script[] = "echo ${NOTIFY_SOCKET-none} ${WATCHDOG_PID-none} ${WATCHDOG_USEC-none}";
         g_autoptr(ToolResult)

@@ -114,6 +114,8 @@ complete -c tcpserversocketctl -n $here -l max-connections -x -d 'Limit of concu
 complete -c tcpserversocketctl -n $here -l max-connections-per-source -x -d 'The same for each peer address'
 complete -c tcpserversocketctl -n $here -l kill-mode -xa 'group process' -d 'Which processes of COMMAND end with the tool'
 complete -c tcpserversocketctl -n $here -l kill-after -x -d 'Kill processes that have not ended in this time'
+complete -c tcpserversocketctl -n $here -l restart -d 'Start COMMAND again when it ends'
+complete -c tcpserversocketctl -n $here -l start-on-demand -d 'Start COMMAND with the first connection'
 complete -c tcpserversocketctl -n $here -l setenv -xa '(set -nx)' -d 'Set a variable for COMMAND'
 complete -c tcpserversocketctl -n $here -l proxy-protocol -xa 'v1 v2' -d 'Tell the target the addresses of each connection'
 complete -c tcpserversocketctl -n $here -l exit-idle-time -x -d 'End after this time without a connection'

@@ -61,7 +61,9 @@ typedef struct Context {
         /* Of "listen" and "run". */
         KillMode kill_mode;
         uint64_t kill_after_usec; /* UINT64_MAX: never */
-        char **environment;       /* of --setenv=: "NAME=VALUE", with a NULL at the end; NULL: none */
+        bool restart;
+        bool start_on_demand; /* of "listen" */
+        char **environment;   /* of --setenv=: "NAME=VALUE", with a NULL at the end; NULL: none */
         size_t n_environment;
 
         /* Of "relay". */

@@ -32,11 +32,13 @@ typedef enum OptionId {
         OPTION_INETD,
         OPTION_WAIT,
         OPTION_FD_NAME,
+        OPTION_START_ON_DEMAND,
         OPTION_MAX_CONNECTIONS,
         OPTION_MAX_CONNECTIONS_PER_SOURCE,
         OPTION_KILL_MODE,
         OPTION_KILL_AFTER,
         OPTION_SETENV,
+        OPTION_RESTART,
         OPTION_PROXY_PROTOCOL,
         OPTION_EXIT_IDLE_TIME,
         OPTION_PORT,
@@ -88,6 +90,8 @@ static const struct {
           N_("With --inetd: run one COMMAND at a time, which accepts connections"), "listen" },
         { OPTION_FD_NAME, 0, "fd-name", N_("NAME[:NAME…]"),
           N_("Names of the descriptors: one for all, or one for each"), "listen" },
+        { OPTION_START_ON_DEMAND, 0, "start-on-demand", NULL, N_("Start COMMAND with the first connection"),
+          "listen" },
         { OPTION_MAX_CONNECTIONS, 0, "max-connections", N_("N"),
           N_("Limit of concurrent connections (default: 64; relay: 512; 0: no limit); others wait"),
           "listen, relay" },
@@ -100,6 +104,7 @@ static const struct {
           N_("Kill processes that have not ended in this time (default: 90s)"), COMMANDING },
         { OPTION_SETENV, 0, "setenv", N_("NAME[=VALUE]"),
           N_("Set a variable for COMMAND; can be given several times"), COMMANDING },
+        { OPTION_RESTART, 0, "restart", NULL, N_("Start COMMAND again when it ends"), COMMANDING },
 
         { OPTION_PROXY_PROTOCOL, 0, "proxy-protocol", "v1|v2",
           N_("Tell the target the addresses of each connection"), "relay" },
@@ -452,6 +457,14 @@ static int take_option(Context *c, size_t i, const char *value) {
                 r = parse_time_span(value, &c->kill_after_usec);
                 if (r < 0)
                         r = bad_value("--kill-after=", value, _("a time such as \"30s\" or \"2min\""));
+                break;
+
+        case OPTION_RESTART:
+                c->restart = true;
+                break;
+
+        case OPTION_START_ON_DEMAND:
+                c->start_on_demand = true;
                 break;
 
         case OPTION_SETENV:

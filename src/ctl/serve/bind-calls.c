@@ -249,50 +249,6 @@ static int no_filter(int r) {
                         strerror(-r));
 }
 
-int bind_calls_new(sd_event *event, BindHandler handler, void *userdata, BindCalls **ret) {
-        _cleanup_(bind_calls_freep) BindCalls *b = NULL;
-        int pair[2], r;
-
-        if (seccomp_api_get() < API_WITH_NOTIFY)
-                return message_error(-EOPNOTSUPP,
-                                     _("This kernel has no user notification of seccomp, which \"run\" "
-                                       "needs (Linux 5.9, CONFIG_SECCOMP_FILTER)."));
-
-        b = malloc(sizeof(*b));
-        if (!b)
-                return message_oom();
-        *b = (BindCalls) {
-                .event = sd_event_ref(event),
-                .handler = handler,
-                .userdata = userdata,
-                .ours = -EBADF,
-                .theirs = -EBADF,
-                .fd = -EBADF,
-        };
-
-        if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-                return no_filter(-errno);
-        b->ours = pair[0];
-        b->theirs = pair[1];
-
-        b->filter = seccomp_init(SCMP_ACT_ALLOW);
-        if (!b->filter || seccomp_notify_alloc(&b->request, &b->response) < 0)
-                return message_oom();
-        r = seccomp_attr_set(b->filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ALLOW);
-#if SCMP_VER_MAJOR > 2 || SCMP_VER_MINOR >= 6
-        /* A signal does not interrupt a call that the tool has seen (Linux 5.19). */
-        if (r >= 0)
-                (void) seccomp_attr_set(b->filter, SCMP_FLTATR_CTL_WAITKILL, 1);
-#endif
-        if (r >= 0)
-                r = seccomp_rule_add(b->filter, SCMP_ACT_NOTIFY, SCMP_SYS(bind), 0);
-        if (r < 0)
-                return no_filter(r);
-
-        *ret = TAKE_PTR(b);
-        return 0;
-}
-
 BindCalls *bind_calls_free(BindCalls *b) {
         if (!b)
                 return NULL;
@@ -355,8 +311,7 @@ static int receive_descriptor(int socket) {
         return fd;
 }
 
-int bind_calls_load(void *bind_calls) {
-        BindCalls *b = bind_calls;
+int bind_calls_load(BindCalls *b) {
         int r;
 
         /* libseccomp returns ECANCELED for all errors of the kernel. */
@@ -381,6 +336,7 @@ static int on_start(sd_event_source *source, int fd, uint32_t revents, void *use
         b->fd = receive_descriptor(b->ours);
         b->source = sd_event_source_disable_unref(b->source);
         b->ours = close_fd(b->ours);
+        b->theirs = close_fd(b->theirs);
         if (b->fd < 0)
                 return 0;
 
@@ -388,10 +344,52 @@ static int on_start(sd_event_source *source, int fd, uint32_t revents, void *use
         return r < 0 ? no_filter(r) : 0;
 }
 
-int bind_calls_start(BindCalls *b) {
-        int r;
+int bind_calls_new(sd_event *event, BindHandler handler, void *userdata, BindCalls **ret) {
+        _cleanup_(bind_calls_freep) BindCalls *b = NULL;
+        int pair[2], r;
 
-        b->theirs = close_fd(b->theirs);
-        r = sd_event_add_io(b->event, &b->source, b->ours, EPOLLIN, on_start, b);
-        return r < 0 ? no_filter(r) : 0;
+        if (seccomp_api_get() < API_WITH_NOTIFY)
+                return message_error(-EOPNOTSUPP,
+                                     _("This kernel has no user notification of seccomp, which \"run\" "
+                                       "needs (Linux 5.9, CONFIG_SECCOMP_FILTER)."));
+
+        b = malloc(sizeof(*b));
+        if (!b)
+                return message_oom();
+        *b = (BindCalls) {
+                .event = sd_event_ref(event),
+                .handler = handler,
+                .userdata = userdata,
+                .ours = -EBADF,
+                .theirs = -EBADF,
+                .fd = -EBADF,
+        };
+
+        if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+                return no_filter(-errno);
+        b->ours = pair[0];
+        b->theirs = pair[1];
+
+        b->filter = seccomp_init(SCMP_ACT_ALLOW);
+        if (!b->filter || seccomp_notify_alloc(&b->request, &b->response) < 0)
+                return message_oom();
+        r = seccomp_attr_set(b->filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ALLOW);
+#if SCMP_VER_MAJOR > 2 || SCMP_VER_MINOR >= 6
+        /* A signal does not interrupt a call that the tool has seen (Linux 5.19). */
+        if (r >= 0)
+                (void) seccomp_attr_set(b->filter, SCMP_FLTATR_CTL_WAITKILL, 1);
+#endif
+        if (r >= 0)
+                r = seccomp_rule_add(b->filter, SCMP_ACT_NOTIFY, SCMP_SYS(bind), 0);
+        if (r >= 0)
+                r = sd_event_add_io(event, &b->source, b->ours, EPOLLIN, on_start, b);
+        if (r < 0)
+                return no_filter(r);
+
+        *ret = TAKE_PTR(b);
+        return 0;
+}
+
+bool bind_calls_have_ended(const BindCalls *b) {
+        return b->fd < 0 || !b->source;
 }

@@ -14,6 +14,7 @@
  * The functions that return an int print an error message when it is negative.
  */
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
 #include <sys/types.h>
@@ -40,9 +41,9 @@ int bind_calls_new(sd_event *event, BindHandler handler, void *userdata, BindCal
 BindCalls *bind_calls_free(BindCalls *b);
 
 /* In the process of COMMAND, before exec(): calls are reported from here on. Ends the process on failure. */
-int bind_calls_load(void *bind_calls);
-/* In the tool, after that process was started. */
-int bind_calls_start(BindCalls *b);
+int bind_calls_load(BindCalls *b);
+/* Whether no process can make a call, once the process of COMMAND has ended. */
+bool bind_calls_have_ended(const BindCalls *b);
 
 /* Each answers the call and frees it. */
 void bind_call_continue(BindCall *call);

@@ -51,13 +51,13 @@ struct Run {
         const Context *context;
         Lease *lease;
         Server *server;
-        BindCalls *calls;
+        BindCalls **calls; /* the last one is that of the running COMMAND */
+        size_t n_calls;
         LIST_HEAD(, RunPort) ports;
 };
 
 DEFINE_CLEANUP(Lease, lease_free)
 DEFINE_CLEANUP(Server, server_free)
-DEFINE_CLEANUP(BindCalls, bind_calls_free)
 
 /* --------------------------------------------------------------------------------- which calls to answer */
 
@@ -187,6 +187,10 @@ static int watch(RunPort *port) {
         sd_event *event = server_get_event(port->run->server);
         int r;
 
+        /* The next COMMAND binds the port again. */
+        if (port->run->context->restart)
+                return 0;
+
         r = sd_event_add_io(event, &port->input, port->fd, EPOLLIN, on_input, port);
         if (r >= 0)
                 r = sd_event_source_set_enabled(port->input, SD_EVENT_ONESHOT);
@@ -284,24 +288,73 @@ static void on_lost(void *userdata) {
         server_lose(userdata);
 }
 
-static int start(Run *run) {
+/* Answers the calls that wait. */
+static void forget(Run *run, BindCalls *calls) {
+        RunPort *port;
+
+        LIST_FOREACH(port, &run->ports, ports) {
+                STAILQ_HEAD(, BindCall) waiting = STAILQ_HEAD_INITIALIZER(waiting);
+                BindCall *call;
+
+                STAILQ_CONCAT(&waiting, &port->waiting);
+                while ((call = STAILQ_FIRST(&waiting))) {
+                        STAILQ_REMOVE_HEAD(&waiting, calls_of_port);
+                        if (call->calls == calls)
+                                bind_call_fail(call, EACCES);
+                        else
+                                STAILQ_INSERT_TAIL(&port->waiting, call, calls_of_port);
+                }
+        }
+        bind_calls_free(calls);
+}
+
+/* Each COMMAND has a filter of its own. With --kill-mode=process, processes of earlier ones can still be
+ * there. */
+static int on_start(void *userdata) {
+        Run *run = userdata;
+        BindCalls **all;
+        size_t n = 0;
         int r;
 
-        r = server_start(run->server,
-                         &(CommandInput) {
-                                         .keeps_input = true,
-                                         .ends_with_tool = true,
-                                         .prepare = bind_calls_load,
-                                         .userdata = run->calls,
-                         },
-                         run->lease);
-        return r < 0 ? r : bind_calls_start(run->calls);
+        for (size_t i = 0; i < run->n_calls; i++)
+                if (bind_calls_have_ended(run->calls[i]))
+                        forget(run, run->calls[i]);
+                else
+                        run->calls[n++] = run->calls[i];
+        run->n_calls = n;
+
+        all = reallocarray(run->calls, n + 1, sizeof(*all));
+        if (!all)
+                return message_oom();
+        run->calls = all;
+
+        r = bind_calls_new(server_get_event(run->server), on_bind, run, all + n);
+        if (r >= 0)
+                run->n_calls++;
+        return r;
+}
+
+static int load(void *userdata) {
+        const Run *run = userdata;
+
+        return bind_calls_load(run->calls[run->n_calls - 1]);
+}
+
+static int start(Run *run) {
+        server_set_start_handler(run->server, on_start, run);
+        return server_start(run->server,
+                            &(CommandInput) {
+                                            .keeps_input = true,
+                                            .ends_with_tool = true,
+                                            .prepare = load,
+                                            .userdata = run,
+                            },
+                            run->lease);
 }
 
 int run_command(Context *c, const Command *command) {
         _cleanup_(lease_freep) Lease *lease = NULL;
         _cleanup_(server_freep) Server *server = NULL;
-        _cleanup_(bind_calls_freep) BindCalls *calls = NULL;
         Run run = { .context = c, .ports = LIST_HEAD_INITIALIZER(run.ports) };
         RunPort *port;
         int r;
@@ -315,21 +368,21 @@ int run_command(Context *c, const Command *command) {
         if (r >= 0)
                 r = server_new(c, command, &server);
         if (r >= 0)
-                r = bind_calls_new(server_get_event(server), on_bind, &run, &calls);
-        if (r >= 0)
                 r = lease_start(lease, server_get_event(server), on_lost, server);
         if (r < 0)
                 return r;
 
         run.lease = lease;
         run.server = server;
-        run.calls = calls;
         r = start(&run);
         if (r >= 0)
                 r = server_run(server);
 
         while ((port = LIST_FIRST(&run.ports)))
                 port_free(port);
+        for (size_t i = 0; i < run.n_calls; i++)
+                bind_calls_free(run.calls[i]);
+        free(run.calls);
         lease_close(lease);
         if (r >= 0)
                 server_repeat_signal(server);

@@ -3,10 +3,15 @@
 #include "ctl/serve/server.h"
 
 #include <assert.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 
+#include "base/clock.h"
+#include "base/descriptors.h"
 #include "base/i18n.h"
 #include "base/macros.h"
 #include "ctl/cli/message.h"
@@ -17,23 +22,49 @@
 /* A process that does not end by SIGKILL in this time belongs to another user, or hangs in the kernel. */
 #define GIVE_UP_USEC (UINT64_C(10) * 1000 * 1000)
 
+/* As RestartSec=, StartLimitBurst= and StartLimitIntervalSec= of systemd. */
+#define RESTART_USEC (UINT64_C(100) * 1000)
+#define STARTS_MAX 5
+#define STARTS_USEC (UINT64_C(10) * 1000 * 1000)
+/* A COMMAND that fails so early may not know how to get its sockets. */
+#define EARLY_USEC (UINT64_C(5) * 1000 * 1000)
+
 typedef enum ServerState {
-        SERVER_IDLE, /* there is no process */
+        SERVER_IDLE,      /* there is no process, and none will be started */
+        SERVER_DELAYED,   /* there is none for RESTART_USEC */
+        SERVER_ON_DEMAND, /* there is none before the next connection */
         SERVER_RUNNING,
         SERVER_STOPPING, /* all processes got SIGTERM; the first one may have ended */
         SERVER_KILLING,  /* all processes got SIGKILL */
 } ServerState;
 
+typedef struct ServerPort {
+        int fd;    /* a copy of the socket, because an event loop can have only one source for the original */
+        int flags; /* of the open file, which COMMAND can change for all copies */
+        sd_event_source *source;
+} ServerPort;
+
 struct Server {
         const Context *context;
         const Command *command;
+        CommandInput input;
+        Lease *lease;
+        int (*start_handler)(void *userdata);
+        void *userdata;
         sd_event *event;
         NotifyProxy *proxy;     /* NULL: no service manager waits for messages */
-        sd_event_source *timer; /* ends the states SERVER_STOPPING and SERVER_KILLING */
+        sd_event_source *timer; /* ends the states SERVER_DELAYED, SERVER_STOPPING and SERVER_KILLING */
+        ServerPort *ports;      /* of the sockets of COMMAND */
+        size_t n_ports;
         ServerState state;
-        pid_t pid;    /* the first process; 0: it has ended */
-        int status;   /* its exit status */
-        int ended_by; /* the signal, or 0 */
+        pid_t pid;                   /* the first process; 0: it has ended */
+        int status;                  /* its exit status */
+        int ended_by;                /* the signal, or 0 */
+        uint64_t starts[STARTS_MAX]; /* the times of the last ones, in a ring */
+        unsigned n_starts;
+        bool had_connection; /* since the last start */
+        bool was_hung_up;    /* SIGHUP since the last start */
+        bool ends;           /* the tool was told to end */
         bool lost;
 };
 
@@ -101,23 +132,160 @@ static void kill_all(Server *s) {
         arm_timer(s, GIVE_UP_USEC);
 }
 
-static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
-        Server *s = userdata;
+/* ---------------------------------------------------------------------------------------------- the start */
 
-        if (s->state == SERVER_KILLING) {
-                (void) message_error(-ETIMEDOUT, _("Failed to kill the processes of COMMAND."));
-                return sd_event_exit(s->event, s->pid == 0 ? s->status : EXIT_FAILURE);
+static void delay(Server *s) {
+        s->state = SERVER_DELAYED;
+        arm_timer(s, RESTART_USEC);
+}
+
+static int start_process(Server *s) {
+        int r;
+
+        for (size_t i = 0; i < s->n_ports; i++)
+                (void) fcntl(s->ports[i].fd, F_SETFL, s->ports[i].flags);
+
+        r = s->start_handler ? s->start_handler(s->userdata) : 0;
+        if (r < 0)
+                return r;
+
+        r = command_start(s->command, &s->input, &s->pid);
+        if (r < 0 && s->state != SERVER_IDLE && (r == -EAGAIN || r == -ENOMEM)) {
+                message_shortage(r, strerror(-r));
+                delay(s);
+                return 0;
         }
+        if (r < 0)
+                return message_error(r, _("Failed to start a process: %s."), strerror(-r));
 
-        message_info(_("Processes of COMMAND have not ended in time and are killed; see --kill-after=."));
-        kill_all(s);
+        s->state = SERVER_RUNNING;
+        s->starts[s->n_starts++ % STARTS_MAX] = clock_get_usec();
+        s->had_connection = s->was_hung_up = false;
         return 0;
 }
 
-static int finish(Server *s) {
+/* Starts COMMAND, now or with the next connection. */
+static int begin(Server *s) {
+        int r = 0;
+
+        if (s->context->start_on_demand)
+                s->state = SERVER_ON_DEMAND;
+        else
+                r = start_process(s);
+        if (r < 0)
+                return r;
+
+        for (size_t i = 0; i < s->n_ports; i++)
+                (void) sd_event_source_set_enabled(s->ports[i].source, SD_EVENT_ONESHOT);
+        notify_ready(s->event, s->lease);
+        return 0;
+}
+
+static int on_connection(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
+        Server *s = userdata;
+
+        if (s->state == SERVER_ON_DEMAND) {
+                /* The service has revoked the socket. */
+                if (revents & (EPOLLHUP | EPOLLERR))
+                        lease_source_ended(s->lease);
+                else if (start_process(s) < 0)
+                        return sd_event_exit(s->event, EXIT_FAILURE);
+        }
+        s->had_connection = true;
+        return 0;
+}
+
+/* ------------------------------------------------------------------------------------------------ the end */
+
+static int end(Server *s) {
         s->state = SERVER_IDLE;
-        (void) sd_event_source_set_enabled(s->timer, SD_EVENT_OFF);
         return sd_event_exit(s->event, s->status);
+}
+
+static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
+        Server *s = userdata;
+
+        switch (s->state) {
+
+        case SERVER_DELAYED:
+                return begin(s) < 0 ? sd_event_exit(s->event, EXIT_FAILURE) : 0;
+
+        case SERVER_STOPPING:
+                message_info(_("Processes of COMMAND have not ended in time and are killed; see --kill-after=."));
+                kill_all(s);
+                return 0;
+
+        case SERVER_KILLING:
+                if (s->pid > 0)
+                        s->status = EXIT_FAILURE;
+                (void) message_error(-ETIMEDOUT, _("Failed to kill the processes of COMMAND."));
+                return end(s);
+
+        default:
+                return 0;
+        }
+}
+
+static bool has_queued(const Server *s) {
+        for (size_t i = 0; i < s->n_ports; i++) {
+                struct pollfd p = { .fd = s->ports[i].fd, .events = POLLIN };
+
+                if (poll(&p, 1, 0) > 0)
+                        return true;
+        }
+        return false;
+}
+
+/* COMMAND was executed, and has failed before it accepted a connection. */
+static bool has_failed_early(const Server *s) {
+        return s->n_ports > 0 && s->status != 0 && s->status != EXIT_NOT_FOUND &&
+               s->status != EXIT_CANNOT_RUN && !s->ends &&
+               clock_get_usec() < s->starts[(s->n_starts - 1) % STARTS_MAX] + EARLY_USEC &&
+               (!s->had_connection || has_queued(s));
+}
+
+static bool is_over_limit(const Server *s) {
+        return s->n_starts >= STARTS_MAX &&
+               clock_get_usec() < s->starts[s->n_starts % STARTS_MAX] + STARTS_USEC;
+}
+
+/* A SIGHUP that ends COMMAND was meant for the tool as well, if it got one. */
+static bool restarts(const Server *s) {
+        return s->context->restart && !s->ends && !(s->ended_by == SIGHUP && s->was_hung_up);
+}
+
+/* Prints how COMMAND has ended, and the consequence. */
+static void print_end(const Server *s, const char *consequence) {
+        if (s->ended_by != 0)
+                message_info(_("COMMAND was terminated by signal %s; %s"), sigabbrev_np(s->ended_by) ?: "?",
+                             consequence);
+        else
+                message_info(_("COMMAND has ended with status %d; %s"), s->status, consequence);
+}
+
+static int finish(Server *s) {
+        (void) sd_event_source_set_enabled(s->timer, SD_EVENT_OFF);
+        if (!restarts(s)) {
+                if (has_failed_early(s))
+                        print_end(s,
+                                  _("does it take descriptor 3? Try \"tcpserversocketctl run\", see LISTENING in "
+                                    "tcpserversocketctl(1)."));
+                return end(s);
+        }
+
+        if (is_over_limit(s)) {
+                (void) message_error(
+                                -ECANCELED,
+                                _("COMMAND was started %d times within %d seconds and is not started again."),
+                                STARTS_MAX, (int) (STARTS_USEC / 1000 / 1000));
+                s->status = s->status ?: EXIT_FAILURE;
+                return end(s);
+        }
+
+        print_end(s, s->context->start_on_demand ? _("it is started again with the next connection.")
+                                                 : _("it is started again."));
+        delay(s);
+        return 0;
 }
 
 /* Returns true if there are other children: those of COMMAND that have lost their parents. */
@@ -135,6 +303,8 @@ static bool reap(Server *s) {
                         return true;
                 if (info.si_pid == s->pid) {
                         s->pid = 0;
+                        /* Keep-alives of COMMAND have ended. */
+                        (void) sd_event_set_watchdog(s->event, true);
                         s->status = info.si_code == CLD_EXITED ? info.si_status : 0;
                         s->ended_by = info.si_code == CLD_EXITED ? 0 : info.si_status;
                 }
@@ -145,7 +315,7 @@ static int on_child(sd_event_source *source, const struct signalfd_siginfo *unus
         Server *s = userdata;
         bool others = reap(s) && ends_group(s);
 
-        if (s->state == SERVER_IDLE || s->pid > 0)
+        if (s->state < SERVER_RUNNING || s->pid > 0)
                 return 0;
         if (!others)
                 return finish(s);
@@ -158,17 +328,33 @@ static int on_child(sd_event_source *source, const struct signalfd_siginfo *unus
         return 0;
 }
 
+/* COMMAND is not started again. */
+static void set_ending(Server *s) {
+        s->ends = true;
+        notify_proxy_set_restarting(s->proxy, false);
+}
+
 /* The kernel delivers a signal with a lower number first: ^C arrives before the end of COMMAND that it
  * causes. */
 static int on_signal(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
         int number = (int) info->ssi_signo;
         Server *s = userdata;
 
-        if (signal_ends_server(number))
+        if (signal_ends(number) && s->state < SERVER_RUNNING) {
+                s->ended_by = number;
+                s->status = 0;
+                return end(s);
+        }
+        /* The terminal is gone; other processes send SIGHUP for another reason. */
+        if (signal_ends_server(number) || (number == SIGHUP && info->ssi_code == SI_KERNEL))
+                set_ending(s);
+        else if (number == SIGHUP)
+                s->was_hung_up = true;
+
+        if (number == SIGTERM) {
                 notify_stopping();
-        if (number == SIGTERM)
                 stop(s);
-        else if (number == SIGINT && s->pid == 0 && s->state == SERVER_STOPPING)
+        } else if (number == SIGINT && s->pid == 0 && s->state == SERVER_STOPPING)
                 kill_all(s);
         else if (signal_ends_server(number))
                 forward_to_all(s, info);
@@ -211,6 +397,7 @@ int server_new(const Context *c, const Command *command, Server **ret) {
         r = notify_proxy_new(s->event, &s->proxy);
         if (r < 0)
                 return message_error(r, _("Failed to wait for messages of COMMAND: %s."), strerror(-r));
+        notify_proxy_set_restarting(s->proxy, c->restart);
         if (ends_group(s))
                 (void) prctl(PR_SET_CHILD_SUBREAPER, 1);
 
@@ -223,6 +410,11 @@ Server *server_free(Server *s) {
                 return NULL;
 
         notify_proxy_free(s->proxy);
+        for (size_t i = 0; i < s->n_ports; i++) {
+                sd_event_source_disable_unref(s->ports[i].source);
+                (void) close_fd(s->ports[i].fd);
+        }
+        free(s->ports);
         sd_event_source_disable_unref(s->timer);
         sd_event_unref(s->event);
         free(s);
@@ -233,26 +425,51 @@ sd_event *server_get_event(Server *s) {
         return s->event;
 }
 
-int server_start(Server *s, const CommandInput *input, const Lease *lease) {
-        CommandInput complete = *input;
+void server_set_start_handler(Server *s, int (*handler)(void *userdata), void *userdata) {
+        s->start_handler = handler;
+        s->userdata = userdata;
+}
+
+static int add_port(Server *s, int fd) {
+        ServerPort *port = s->ports + s->n_ports;
         int r;
 
-        assert(s->state == SERVER_IDLE);
+        *port = (ServerPort) { .fd = fcntl(fd, F_DUPFD_CLOEXEC, 3), .flags = fcntl(fd, F_GETFL) };
+        if (port->fd < 0)
+                return -errno;
 
-        complete.notify_socket = notify_proxy_get_socket(s->proxy);
-        r = command_start(s->command, &complete, &s->pid);
+        s->n_ports++;
+        r = sd_event_add_io(s->event, &port->source, port->fd, EPOLLIN, on_connection, s);
+        return r < 0 ? r : sd_event_source_set_enabled(port->source, SD_EVENT_OFF);
+}
+
+int server_start(Server *s, const CommandInput *input, Lease *lease) {
+        int r = 0;
+
+        assert(s->state == SERVER_IDLE && s->n_ports == 0);
+
+        s->input = *input;
+        s->input.notify_socket = notify_proxy_get_socket(s->proxy);
+        s->lease = lease;
+        s->ports = calloc(input->n_fds + 1, sizeof(*s->ports));
+        if (!s->ports)
+                return message_oom();
+        for (size_t i = 0; i < input->n_fds && r >= 0; i++)
+                r = add_port(s, input->fds[i]);
         if (r < 0)
-                return message_error(r, _("Failed to start a process: %s."), strerror(-r));
+                return message_error(r, _("Failed to wait for connections: %s."), strerror(-r));
 
-        s->state = SERVER_RUNNING;
-        notify_ready(s->event, lease);
-        return 0;
+        return begin(s);
 }
 
 void server_lose(Server *s) {
         s->lost = true;
+        set_ending(s);
         notify_stopping();
-        stop(s);
+        if (s->state < SERVER_RUNNING)
+                (void) end(s);
+        else
+                stop(s);
 }
 
 int server_run(Server *s) {

@@ -60,13 +60,7 @@ static char *make_names(const Context *c, const Lease *h) {
         return text_finish(f, &names);
 }
 
-static int start(Server *s, const Context *c, Lease *lease) {
-        _cleanup_free_ char *names = NULL;
-
-        names = make_names(c, lease);
-        if (!names)
-                return message_oom();
-
+static int start(Server *s, const char *names, Lease *lease) {
         return server_start(s,
                             &(CommandInput) {
                                             .fds = lease_get_sockets(lease),
@@ -108,7 +102,7 @@ int verb_run(int argc, char *argv[], Context *c) {
 
 /* Options for a COMMAND that accepts the connections itself. */
 static int check_accept(const Context *c) {
-        static const char *const others[] = { "kill-mode", "kill-after" };
+        static const char *const others[] = { "kill-mode", "kill-after", "restart", "start-on-demand" };
 
         for (size_t i = 0; i < ELEMENTS(others); i++)
                 if (options_is_given(c, others[i]))
@@ -127,6 +121,7 @@ static int check_accept(const Context *c) {
 int verb_listen(int argc, char *argv[], Context *c) {
         _cleanup_(lease_freep) Lease *lease = NULL;
         _cleanup_(server_freep) Server *server = NULL;
+        _cleanup_free_ char *names = NULL;
         Command command;
         int r;
 
@@ -164,8 +159,10 @@ int verb_listen(int argc, char *argv[], Context *c) {
                 r = server_new(c, &command, &server);
         if (r >= 0)
                 r = lease_start(lease, server_get_event(server), on_lost, server);
-        if (r >= 0)
-                r = start(server, c, lease);
+        if (r >= 0) {
+                names = make_names(c, lease);
+                r = names ? start(server, names, lease) : message_oom();
+        }
         if (r >= 0)
                 r = server_run(server);
         if (lease)
