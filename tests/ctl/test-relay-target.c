@@ -211,6 +211,20 @@ static Tool *start_to_itself(Fixture *f, const char *port, const char *delivery)
         return serving_start(f->bus, &same, WORDS("relay", port, target, delivery));
 }
 
+TEST("a listener for IPv6 only is not reached by IPv4") {
+        Relayed r = { .target = target_new_at("127.0.0.1") };
+        g_autofree char *target = g_strconcat("127.0.0.1:", r.target.name, NULL);
+
+        r.tool = serving_start(f->bus, &r.port, WORDS("relay", r.target.name, target, "--ipv6-only"));
+        for (unsigned i = 0; i < 2; i++) {
+                _cleanup_close_ int client = test_connect("::1", r.port), accepted = target_accept(&r.target);
+
+                test_assert_connected(client, accepted);
+        }
+        r.target.fd = close_fd(r.target.fd);
+        relay_end(&r);
+}
+
 /* The addresses of a channel are known when a connection arrives. */
 TEST("the relay itself, by channel") {
         g_autofree char *port = g_strdup_printf("%u", test_free_port());
