@@ -164,7 +164,7 @@ TEST_ALONE("holds a bounded number and refuses others") {
                 close(peers[i]);
 }
 
-TEST_ALONE("held connections whose peer has left make room") {
+TEST_ALONE("held connections that their peers have left make room") {
         Inside inside = {};
         int peers[6];
         char c;
