@@ -136,9 +136,12 @@ TEST_HERE("a listener ends when its interface is gone after a restart") {
                 return;
 
         test_network_ip(ADD_VPN);
-        TestClient *other = test_client_new(f->bus, (uid_t) -1);
+        TestClient *other = test_client_new(f->bus, (uid_t) -1),
+                   *leaving = test_client_new(f->bus, (uid_t) -1);
         g_autofree char *owned = test_listen(f->client, 0, -1, "interface", "s", "vpn0", NULL),
                         *ownerless = test_listen(other, 0, -1, "interface", "s", "vpn0", TEST_PERSISTENT,
+                                                 NULL),
+                        *abandoned = test_listen(leaving, 0, -1, "interface", "s", "vpn0", TEST_PERSISTENT,
                                                  NULL),
                         *staying = test_listen(f->client, 0, -1, "interface", "s", TEST_INTERFACE, NULL);
         test_client_free(other);
@@ -146,10 +149,13 @@ TEST_HERE("a listener ends when its interface is gone after a restart") {
 
         stop(f);
         test_network_ip("link del vpn0");
+        test_client_free(leaving);
         start(f);
         test_client_expect_closed(f->client, owned, "interface");
         g_assert_cmpuint(test_client_count_signals(f->client, "Error"), ==, 1);
         test_assert_text(test_listener_call_fails(f->client, ownerless, "Adopt"),
+                         SD_BUS_ERROR_UNKNOWN_OBJECT);
+        test_assert_text(test_listener_call_fails(f->client, abandoned, "Adopt"),
                          SD_BUS_ERROR_UNKNOWN_OBJECT);
         g_assert_cmpuint(test_get_port(f->client, staying), >, 0);
 }

@@ -144,20 +144,6 @@ static void check_containment(const Manager *m, Listener *l) {
                   l->path, (unsigned) l->uid);
 }
 
-/* Closes an open listener that has lost its network interface, or has no guard. Returns false if it stays. */
-static bool close_deprived(Listener *l) {
-        if (l->interface_gone) {
-                listener_lose_interface(l);
-                return true;
-        }
-        if (!l->not_contained)
-                return false;
-
-        listener_error(l, MESSAGE_NOT_CONTAINED_STR, NULL, 0, ERROR_NOT_CONTAINED);
-        listener_close(l, LISTENER_END_ERROR);
-        return true;
-}
-
 int manager_restore(Manager *m, bool same_bus) {
         StoreFound *found;
         Listener *l, *next;
@@ -201,7 +187,7 @@ int manager_restore(Manager *m, bool same_bus) {
                 else if (!l->owner) {
                         if (!l->options->persistent || l->state != LISTENER_OPEN)
                                 listener_end_with_owner(l);
-                        else if (!close_deprived(l))
+                        else
                                 listener_set_owner(l, NULL);
                 }
         }
@@ -226,7 +212,7 @@ void manager_restore_owners(Manager *m) {
                                 listener_close(l, LISTENER_END_ERROR);
                         else if (l->state == LISTENER_CLOSING)
                                 listener_resume_closing(l);
-                        else if (!close_deprived(l))
+                        else
                                 listener_set_owner(l, client->outbox);
                 }
         }

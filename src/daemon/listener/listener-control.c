@@ -360,8 +360,26 @@ void listener_freeze(Listener *l) {
                 delivery_pull_end_calls(l->delivery);
 }
 
+/* Closes a restored listener that has lost its network interface, or has no guard. Returns false if it stays.
+ */
+static bool listener_close_deprived(Listener *l) {
+        if (l->interface_gone) {
+                listener_lose_interface(l);
+                return true;
+        }
+        if (!l->not_contained)
+                return false;
+
+        listener_error(l, MESSAGE_NOT_CONTAINED_STR, NULL, 0, ERROR_NOT_CONTAINED);
+        listener_close(l, LISTENER_END_ERROR);
+        return true;
+}
+
 void listener_set_owner(Listener *l, Outbox *outbox) {
         int r;
+
+        if (listener_close_deprived(l))
+                return;
 
         l->state = LISTENER_OPEN;
         listener_save_owner(l, outbox ? l->owner_name : NULL);
