@@ -34,6 +34,7 @@ struct InterfaceWatch {
         int fd; /* -EBADF while nothing is watched */
         sd_event_source *source;
         bool started;
+        bool is_incomplete; /* messages were lost since the last comparison */
         unsigned round;
         Interface *interfaces; /* by index */
 };
@@ -54,6 +55,7 @@ int interface_watch_new(sd_event *event, InterfaceWatch **ret) {
 static void interface_watch_close(InterfaceWatch *watch) {
         watch->source = sd_event_source_disable_unref(watch->source);
         watch->fd = close_fd(watch->fd);
+        watch->is_incomplete = false;
 }
 
 InterfaceWatch *interface_watch_free(InterfaceWatch *watch) {
@@ -190,8 +192,8 @@ static void interface_watch_compare(InterfaceWatch *watch) {
         }
 }
 
-/* Returns 0 if there is no message. */
-static int interface_watch_receive(InterfaceWatch *watch) {
+/* Returns whether there may be another message. */
+static bool interface_watch_receive(InterfaceWatch *watch) {
         struct {
                 struct nlmsghdr header;
                 struct ifinfomsg link;
@@ -202,29 +204,36 @@ static int interface_watch_receive(InterfaceWatch *watch) {
 
         /* The attributes, which follow, are not needed. */
         n = recvfrom(watch->fd, &message, sizeof(message), MSG_DONTWAIT, (struct sockaddr *) &sender, &size);
-        if (n < 0)
-                return errno == EAGAIN ? 0 : -errno;
+        if (n < 0) {
+                if (errno == EAGAIN)
+                        return false;
+                log_debug("Lost messages about network interfaces: %s", strerror(errno));
+                watch->is_incomplete = true;
+                return true;
+        }
         if ((size_t) n < sizeof(message) || sender.nl_pid != 0 || message.link.ifi_index <= 0)
-                return 1;
+                return true;
 
         /* With another family, a bridge reports that an interface has left it. */
         if (message.header.nlmsg_type == RTM_DELLINK && message.link.ifi_family == AF_UNSPEC)
                 interface_lose(watch, (unsigned) message.link.ifi_index, NULL);
         else if (message.header.nlmsg_type == RTM_NEWLINK)
                 interface_rename(watch, (unsigned) message.link.ifi_index);
-        return 1;
+        return true;
 }
 
 static int on_message(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
         InterfaceWatch *watch = userdata;
-        int r = 1;
+        bool more = true;
 
         /* The end of the last use closes the socket. */
-        for (unsigned n = 0; n < MESSAGES_MAX && r > 0 && watch->fd >= 0; n++)
-                r = interface_watch_receive(watch);
+        for (unsigned n = 0; n < MESSAGES_MAX && more && watch->fd >= 0; n++)
+                more = interface_watch_receive(watch);
 
-        if (r < 0 && r != -EINTR && watch->fd >= 0) {
-                log_debug("Looking at all network interfaces again: %s", strerror(-r));
+        /* The kernel reports the loss before the messages that the socket still has, and drops new ones
+         * without a report until these are read. */
+        if (!more && watch->is_incomplete) {
+                watch->is_incomplete = false;
                 interface_watch_compare(watch);
         }
         return 0;
