@@ -262,6 +262,8 @@ static void set_flag(StoreFixture *f, uint32_t flag) {
         g_assert_cmpint(pwrite(table, &slot, sizeof(slot), sizeof(StateHeader)), ==, sizeof(slot));
 }
 
+#define KILLED_IN_LISTEN "the service was killed while it answered Listen"
+
 /* As if the process had died before it could answer Listen. */
 TEST_HERE("a Listen without a reply frees its port") {
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT, NULL), *again = NULL;
@@ -275,6 +277,7 @@ TEST_HERE("a Listen without a reply frees its port") {
         stop(f);
         set_flag(f, STATE_UNANNOUNCED);
         start(f);
+        g_assert_true(test_service_has_logged(f->service, KILLED_IN_LISTEN));
         again = test_listen(f->client, port, -1, NULL);
         g_assert_cmpstr(again, !=, listener);
         g_autoptr(TestNotice) closed = test_client_wait_closed(f->client);
@@ -282,6 +285,22 @@ TEST_HERE("a Listen without a reply frees its port") {
         g_assert_cmpuint(f->name_order, >, 0);
         g_assert_cmpuint(closed->order, >, f->name_order);
         sd_bus_slot_unref(match);
+}
+
+/* The client may have left with the reply, or without one. */
+TEST_HERE("a Listen without a reply frees its port, also if the client has left") {
+        g_autoptr(TestClient) leaving = test_client_new(f->bus, (uid_t) -1);
+        g_autofree char *listener = test_listen(leaving, 0, -1, TEST_PERSISTENT, NULL);
+        uint16_t port = test_get_port(leaving, listener);
+
+        test_wait_for(keeper_find(f->keeper, "table") >= 0);
+        stop(f);
+        set_flag(f, STATE_UNANNOUNCED);
+        g_clear_pointer(&leaving, test_client_free);
+        start(f);
+        g_assert_true(test_service_has_logged(f->service, KILLED_IN_LISTEN));
+        g_free(test_listen(f->client, port, -1, NULL));
+        test_assert_text(test_listener_call_fails(f->client, listener, "Adopt"), SD_BUS_ERROR_UNKNOWN_OBJECT);
 }
 
 TEST_HERE("sockets and channels of listeners without an owner stay taken") {
@@ -311,7 +330,6 @@ TEST_HERE("sockets and channels of listeners without an owner stay taken") {
         g_assert_cmpuint(test_get_u64(f->client, left, "Accepted"), ==, 0);
 }
 
-/* The new process does not know the addresses of the peer. */
 /* A persistent listener. Its owner has taken the socket, and another client of the user closes it. */
 typedef struct Closing {
         TestClient *other;

@@ -144,6 +144,16 @@ static void check_containment(const Manager *m, Listener *l) {
                   l->path, (unsigned) l->uid);
 }
 
+/* A client that has left the bus with the reply of Listen does not get Closed. */
+static void log_unannounced(const Listener *l) {
+        char address[ADDRESS_STRING_MAX];
+        LogFields fields = listener_log_all_fields(l, address);
+
+        log_event(LOG_WARNING, MESSAGE_LISTENER_FAILED_STR, &fields,
+                  "Closing %s of user %u, port %u on %s: the service was killed while it answered Listen",
+                  l->path, (unsigned) l->uid, fields.port, address);
+}
+
 int manager_restore(Manager *m, bool same_bus) {
         StoreFound *found;
         Listener *l, *next;
@@ -179,6 +189,8 @@ int manager_restore(Manager *m, bool same_bus) {
         HASH_ITER(hh, m->listeners, l, next) {
                 check_containment(m, l);
                 listener_restore_counters(l);
+                if (l->state == LISTENER_UNANNOUNCED)
+                        log_unannounced(l);
 
                 /* The process died before or while it answered Listen. The port must be free when the client
                  * calls again; a client that has the answer gets Closed once the service has its name. */
