@@ -211,7 +211,7 @@ static int get_network(int fd, uint64_t *ret) {
 
 int socket_is_in_own_network(int fd) {
         _cleanup_close_ int own_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        uint64_t own, other;
+        uint64_t own = 0, other = 0;
         int r;
 
         r = own_fd < 0 ? -errno : get_network(own_fd, &own);

@@ -31,6 +31,7 @@ typedef enum KillMode {
         KILL_MODE_PROCESS, /* the first one */
 } KillMode;
 
+/* Ordered by meaning, as there is only one. NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding) */
 typedef struct Context {
         bool help; /* --help was given */
 
