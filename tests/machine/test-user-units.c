@@ -150,6 +150,8 @@ UNIT_TEST("a relay runs while its user is logged in at a seat") {
 
         wait_for_manager();
         type_block(BLOCK_RELAY);
+        /* systemctl waits for that. */
+        g_assert_true(is_listening(RELAY_PORT));
         assert_relayed(target);
         type_block(BLOCK_STATUS);
 
