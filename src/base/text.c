@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <assert.h>
 #include <langinfo.h>
 #include <limits.h>
 #include <stdint.h>
@@ -199,4 +200,18 @@ size_t text_fit(const char *s, int columns) {
         }
 
         return (size_t) (p - s);
+}
+
+size_t text_find_break(const char *s, int columns) {
+        size_t fitting = text_fit(s, columns), length = fitting;
+
+        /* A wide character fits. */
+        assert(columns >= 2);
+
+        if (s[fitting] == '\0')
+                return fitting;
+
+        while (length > 0 && s[length] != ' ')
+                length--;
+        return length > 0 ? length : fitting;
 }

@@ -31,3 +31,7 @@ int text_get_columns(const char *s);
 
 /* The length in bytes of the longest prefix that fits into this number of columns. */
 size_t text_fit(const char *s, int columns);
+
+/* The length in bytes of the first line of a text that is wrapped to this number of columns: up to the space
+ * after its last word, or as much as fits if that is a part of a word. There are at least two columns. */
+size_t text_find_break(const char *s, int columns);

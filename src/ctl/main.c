@@ -47,13 +47,15 @@ static const struct {
 };
 
 static void help_print(const Context *c) {
-        char left[128];
+        char left[128], usage[512];
 
         pager_open(c);
-        printf(_("%s [OPTIONS…] VERB …\n"
-                 "\n"
-                 "Serve on TCP ports of org.example.TCPServerSocket, and manage its listeners.\n"),
-               program_invocation_short_name);
+        (void) snprintf(usage, sizeof(usage),
+                        _("%s [OPTIONS…] VERB …\n"
+                          "\n"
+                          "Serve on TCP ports of org.example.TCPServerSocket, and manage its listeners.\n"),
+                        program_invocation_short_name);
+        help_print_text(usage);
 
         help_print_heading(_("Verbs:"));
         for (size_t i = 0; i < ELEMENTS(verbs); i++) {
@@ -68,8 +70,8 @@ static void help_print(const Context *c) {
         help_print_line("1", _("Failure, with a message on standard error"));
         help_print_line("3", _("status: the service is not running"));
         help_print_line("…", _("listen, run: the status of COMMAND; see the manual page"));
-        printf(_("\nLISTENER is the number of a listener, its path, or its name if that is unique.\n"
-                 "See the tcpserversocketctl(1) man page for details.\n"));
+        help_print_text(_("\nLISTENER is the number of a listener, its path, or its name if that is unique.\n"
+                          "See the tcpserversocketctl(1) man page for details.\n"));
 }
 
 static const char *get_verb(size_t i) {

@@ -254,6 +254,37 @@ TEST_IF(test_require_root(), "the agent is started as the tool was") {
         g_assert_nonnull(strstr(t->shown->str, "<234>"));
 }
 
+/* Whether no line is longer, and this one, which has no room in 40 columns, goes on below the beginning of
+ * its text. */
+static void assert_wrapped(Fixture *f, const char *verb, const char *lines, const char *line) {
+        const char *const environment[] = { NO_PAGER, "NO_COLOR=1", NULL };
+        g_autoptr(Terminal) narrow = terminal_new(f->bus, environment, 40, WORDS(verb)),
+                            wide = terminal_new(f->bus, environment, 200, WORDS(verb));
+        g_autofree char *widest = NULL;
+
+        g_assert_cmpint(terminal_wait(narrow), ==, 0);
+        widest = widest_line(narrow->shown->str);
+        g_assert_cmpint(g_utf8_strlen(widest, -1), <=, 40);
+        g_assert_nonnull(strstr(narrow->shown->str, lines));
+        g_assert_cmpint(terminal_wait(wide), ==, 0);
+        g_assert_nonnull(strstr(wide->shown->str, line));
+}
+
+TEST("texts are wrapped between words") {
+        assert_wrapped(f, "--help",
+                       "\r\n  run [--] COMMAND…\r\n"
+                       "        Run an unmodified server that\r\n"
+                       "        binds privileged ports\r\n",
+                       "Run an unmodified server that binds privileged ports\r\n");
+        assert_wrapped(f, "--help", "\r\norg.example.TCPServerSocket, and manage\r\nits listeners.\r\n",
+                       "\r\nServe on TCP ports of org.example.TCPServerSocket, and manage its listeners.\r\n");
+        assert_wrapped(f, "status",
+                       "\r\n    Requests: at most 64 for each user\r\n"
+                       "              that wait for\r\n"
+                       "              authorization\r\n",
+                       "\r\n    Requests: at most 64 for each user that wait for authorization\r\n");
+}
+
 TEST("help") {
         g_autoptr(Terminal) t = terminal_new(f->bus, WORDS("PAGER=" PAGER, IN_SESSION), 80, WORDS("--help"));
         g_autoptr(Terminal) narrow = terminal_new(f->bus, WORDS(NO_PAGER, "NO_COLOR=1"), 80, WORDS("--help"));

@@ -4,54 +4,75 @@
 
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/macros.h"
 #include "base/text.h"
 #include "ctl/cli/terminal.h"
 
+#define LEFT_START 2
 #define LEFT_COLUMNS 36
-#define RIGHT_START (LEFT_COLUMNS + 4)
-/* With less room, the terminal breaks the lines. */
+#define RIGHT_START (LEFT_START + LEFT_COLUMNS + 2)
 #define RIGHT_COLUMNS_MIN 20
+/* With less room, the right column is below the left one. */
+#define RIGHT_START_NARROW 8
+/* With less room, the terminal breaks the lines. */
+#define COLUMNS_MIN 10
+
+/* Prints the text from this column on, and further lines at the indentation. */
+static void print_wrapped(const char *text, unsigned start, unsigned indentation) {
+        unsigned columns = terminal_get_columns();
+
+        while (columns <= INT16_MAX && columns >= start + COLUMNS_MIN) {
+                size_t length = text_find_break(text, (int) (columns - start));
+
+                if (text[length] == '\0')
+                        break;
+                printf("%.*s\n%*s", (int) length, text, (int) indentation, "");
+                text += length + strspn(text + length, " ");
+                start = indentation;
+        }
+        printf("%s", text);
+}
 
 void help_print_heading(const char *text) {
         bool colour = terminal_has_colour(stdout);
 
-        printf("\n%s%s%s\n", colour ? COLOUR_HEADER : "", text, colour ? COLOUR_OFF : "");
+        printf("\n%s", colour ? COLOUR_HEADER : "");
+        print_wrapped(text, 0, 0);
+        printf("%s\n", colour ? COLOUR_OFF : "");
 }
 
-/* Returns how many bytes go into a line: to the end of a word, or as many as fit if there are no words. */
-static size_t find_break(const char *text, int columns) {
-        size_t fitting = text_fit(text, columns), length = fitting;
+void help_print_text(const char *text) {
+        const char *end;
 
-        if (text[fitting] == '\0')
-                return fitting;
+        for (; *text; text = *end ? end + 1 : end) {
+                _cleanup_free_ char *line = NULL;
 
-        while (length > 0 && text[length] != ' ')
-                length--;
-        return length > 0 ? length : fitting;
-}
-
-static void print_wrapped(const char *text) {
-        unsigned columns = terminal_get_columns();
-        size_t length;
-
-        while (columns >= RIGHT_START + RIGHT_COLUMNS_MIN && columns <= INT16_MAX) {
-                length = find_break(text, (int) columns - RIGHT_START);
-                if (text[length] == '\0' || length == 0)
-                        break;
-                printf("%.*s\n%*s", (int) length, text, RIGHT_START, "");
-                text += length + strspn(text + length, " ");
+                end = text + strcspn(text, "\n");
+                line = strndup(text, (size_t) (end - text));
+                if (line)
+                        print_wrapped(line, 0, 0);
+                putchar('\n');
         }
-        puts(text);
 }
 
 void help_print_line(const char *left, const char *right) {
+        bool is_narrow = terminal_get_columns() < RIGHT_START + RIGHT_COLUMNS_MIN;
         int columns = text_get_columns(left);
 
-        if (columns > LEFT_COLUMNS)
-                printf("  %s\n%*s", left, RIGHT_START, "");
-        else
-                printf("  %s%*s  ", left, LEFT_COLUMNS - columns, "");
-        print_wrapped(right);
+        if (is_narrow) {
+                printf("  ");
+                print_wrapped(left, LEFT_START, RIGHT_START_NARROW);
+                printf("\n%*s", RIGHT_START_NARROW, "");
+                print_wrapped(right, RIGHT_START_NARROW, RIGHT_START_NARROW);
+        } else {
+                if (columns > LEFT_COLUMNS)
+                        printf("  %s\n%*s", left, RIGHT_START, "");
+                else
+                        printf("  %s%*s  ", left, LEFT_COLUMNS - columns, "");
+                print_wrapped(right, RIGHT_START, RIGHT_START);
+        }
+        putchar('\n');
 }

@@ -4,4 +4,6 @@
 /* The tables of --help, as systemd's tools print them. */
 
 void help_print_heading(const char *text);
+/* Paragraphs. */
+void help_print_text(const char *text);
 void help_print_line(const char *left, const char *right);

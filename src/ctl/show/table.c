@@ -126,7 +126,7 @@ static Fit measure(const Table *t, size_t column) {
 }
 
 static int get_width(const Table *t, const Fit *fits, size_t column, int shrunk) {
-        if (!t->columns[column].shrinks || fits[column].width <= shrunk)
+        if ((!t->columns[column].shrinks && !t->columns[column].wraps) || fits[column].width <= shrunk)
                 return fits[column].width;
 
         return shrunk < fits[column].width_of_title ? fits[column].width_of_title : shrunk;
@@ -175,6 +175,29 @@ static int shorten(struct libscols_cell *cell, int width) {
         return scols_cell_refer_data(cell, shortened);
 }
 
+/* libsmartcols prints a cell of such a column as lines. */
+static int wrap(struct libscols_cell *cell, int width) {
+        const char *text = scols_cell_get_data(cell);
+        _cleanup_free_ char *lines = NULL;
+        size_t size, length;
+        FILE *f;
+
+        if (!text || text_get_columns(text) <= width)
+                return 0;
+        f = open_memstream(&lines, &size);
+        if (!f)
+                return -ENOMEM;
+        while (text[length = text_find_break(text, width)]) {
+                (void) fprintf(f, "%.*s\n", (int) length, text);
+                text += length + strspn(text + length, " ");
+        }
+        (void) fputs(text, f);
+        if (!text_finish(f, &lines))
+                return -ENOMEM;
+
+        return scols_cell_refer_data(cell, TAKE_PTR(lines));
+}
+
 /* Gives the columns that shrink this width, and what remains to the last ones. */
 static void set_widths(const Table *t, Fit *fits, int shrunk, int columns) {
         int remaining = columns - get_length(t, fits, shrunk);
@@ -194,10 +217,20 @@ static int apply(const Table *t, const Fit *fits) {
         int r = 0;
 
         for (size_t i = 0; r >= 0 && i < t->n_columns; i++) {
+                struct libscols_column *column = scols_table_get_column(t->table, i);
+                bool wraps = t->columns[i].wraps;
+
                 if (fits[i].hidden)
-                        r = scols_column_set_flags(scols_table_get_column(t->table, i), SCOLS_FL_HIDDEN);
-                for (size_t j = 0; r >= 0 && !fits[i].hidden && j < scols_table_get_nlines(t->table); j++)
-                        r = shorten(scols_line_get_cell(scols_table_get_line(t->table, j), i), fits[i].width);
+                        r = scols_column_set_flags(column, SCOLS_FL_HIDDEN);
+                else if (wraps)
+                        r = scols_column_set_flags(column, SCOLS_FL_WRAP)
+                                            ?: scols_column_set_wrapfunc(column, scols_wrapnl_chunksize,
+                                                                         scols_wrapnl_nextchunk, NULL);
+                for (size_t j = 0; r >= 0 && !fits[i].hidden && j < scols_table_get_nlines(t->table); j++) {
+                        struct libscols_line *line = scols_table_get_line(t->table, j);
+
+                        r = (wraps ? wrap : shorten)(scols_line_get_cell(line, i), fits[i].width);
+                }
         }
         return r;
 }

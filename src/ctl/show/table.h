@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Tables, drawn by libsmartcols. If a row is too long for the terminal, columns are hidden, then shortened.
- */
+/* Tables, drawn by libsmartcols. If a row is too long for the terminal, columns are hidden, then shortened
+ * or wrapped. */
 
 #include <stdarg.h>
 #include <stdbool.h>
@@ -15,6 +15,7 @@ typedef struct TableColumn {
         const char *title; /* NULL in all columns: the table has no heading */
         bool right;        /* aligned to the right, as numbers are */
         bool shrinks;
+        bool wraps;    /* shrinks to several lines */
         unsigned rank; /* 0: never hidden; lower ranks are hidden before higher ones, and columns that have
                           only
                           "-" or "0" before all others */

@@ -177,7 +177,7 @@ static int add_all(Table *t, const Context *c, const ServiceStatus *s, const Cou
 }
 
 static int print_text(const Context *c, const ServiceStatus *s, const Counters *n) {
-        static const TableColumn columns[] = { { .right = true }, {} };
+        static const TableColumn columns[] = { { .right = true }, { .wraps = true } };
         _cleanup_(table_freep) Table *t = table_new(columns, ELEMENTS(columns));
         _cleanup_free_ char *version = NULL;
         bool colour;
