@@ -241,16 +241,29 @@ int socket_get_interface_name(int fd, unsigned index, char ret[static IF_NAMESIZ
         return 0;
 }
 
+/* For a listening socket, the kernel's tcp_get_info() stores the backlog and the length of the queue in
+ * members of other names. */
+static int get_info(int fd, struct tcp_info *ret) {
+        socklen_t size = sizeof(*ret);
+
+        *ret = (struct tcp_info) {};
+        return getsockopt(fd, IPPROTO_TCP, TCP_INFO, ret, &size) < 0 ? -errno : 0;
+}
+
 int socket_get_backlog(int fd, uint32_t *ret) {
-        struct tcp_info info = {};
-        socklen_t size = sizeof(info);
+        struct tcp_info info;
+        int r;
 
-        if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0)
-                return -errno;
+        r = get_info(fd, &info);
+        if (r >= 0)
+                *ret = info.tcpi_sacked;
+        return r;
+}
 
-        /* For a listening socket, the kernel's tcp_get_info() stores the backlog here. */
-        *ret = info.tcpi_sacked;
-        return 0;
+uint32_t socket_count_queued(int fd) {
+        struct tcp_info info;
+
+        return get_info(fd, &info) < 0 ? 0 : info.tcpi_unacked;
 }
 
 bool socket_has_input(int fd) {

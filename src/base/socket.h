@@ -71,6 +71,9 @@ int socket_get_interface(int fd, unsigned *ret);
 /* The effective backlog: the kernel lowers the requested one to net.core.somaxconn. */
 int socket_get_backlog(int fd, uint32_t *ret);
 
+/* The number of connections in the queue of a listening socket. */
+uint32_t socket_count_queued(int fd);
+
 /* Whether accept() or a read would not block. */
 bool socket_has_input(int fd);
 

@@ -7,6 +7,19 @@
 
 #include "ctl/serving.h"
 
+static bool find_port(Tool *tool, const char *address, uint16_t *ret) {
+        g_autofree char *text = NULL,
+                        *start = g_strdup_printf(strchr(address, ':') ? "on [%s]:" : "on %s:", address);
+
+        if (!g_file_get_contents(tool->err, &text, NULL, NULL))
+                return false;
+        const char *place = strstr(text, start);
+        if (!place || !strchr(place, '\n'))
+                return false;
+        *ret = (uint16_t) atoi(place + strlen(start));
+        return true;
+}
+
 TEST("passes several sockets to the command") {
         g_autoptr(ToolResult) result = tool_run(
                         f->bus, "listen", "--quiet", "0", "127.0.0.1:0", "[::1]:0", "--", "sh", "-c",
@@ -215,6 +228,45 @@ TEST("leaves the command alone") {
         g_autofree char *expected = test_read_file(path);
         g_assert_cmpstr(lines[0], ==, "--accept -- -h");
         g_assert_cmpstr(strchr(result->out, '\n') + 1, ==, expected);
+}
+
+/* The connections of the two other ports are accepted, in the first case at once. */
+TEST("tells that the command does not accept on a port") {
+        g_autoptr(Tool) tool = tool_start(f->bus, NULL, 0,
+                                          WORDS("listen", "[::1]:0", "127.0.0.1:0", "127.0.0.2:0", "--",
+                                                "python3", "-c",
+                                                "import socket\n"
+                                                "a = socket.socket(fileno=3)\n"
+                                                "b = socket.socket(fileno=5)\n"
+                                                "held = a.accept()\n"
+                                                "a.accept()[0].sendall(b'hello')\n"
+                                                "b.accept()[0].sendall(b'hello')\n"
+                                                "held[0].recv(1)\n"));
+        static const char *const addresses[] = { "::1", "127.0.0.1", "127.0.0.2" };
+        int peers[5];
+        uint16_t ports[3];
+
+        for (unsigned i = 0; i < 3; i++)
+                test_wait_for(find_port(tool, addresses[i], ports + i));
+        peers[0] = test_connect("::1", ports[0]);
+        peers[1] = test_connect("127.0.0.1", ports[1]);
+        peers[2] = test_connect("127.0.0.1", ports[1]);
+        peers[3] = test_connect("::1", ports[0]);
+        peers[4] = test_connect("127.0.0.2", ports[2]);
+        test_expect(peers[3], "hello");
+        test_expect(peers[4], "hello");
+        g_autofree char *line = g_strdup_printf(
+                        "COMMAND does not accept on port %u; does it take descriptor 3? Try "
+                        "\"tcpserversocketctl run\", see LISTENING in "
+                        "tcpserversocketctl(1).",
+                        ports[1]);
+        test_wait_for(tool_has_complained(tool, line));
+        g_assert_cmpuint(serving_count_complaints(tool, line), ==, 1);
+        g_autofree char *text = test_read_file(tool->err);
+        g_assert_null(strstr(strstr(text, line) + strlen(line), "does not accept"));
+        for (size_t i = 0; i < ELEMENTS(peers); i++)
+                close(peers[i]);
+        g_assert_cmpint(test_child_wait(tool->child), ==, 0);
 }
 
 /* If one of several ports fails, none stays bound without a server. */

@@ -3,8 +3,6 @@
 #include "ctl/serve/wait-server.h"
 
 #include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -14,6 +12,7 @@
 #include "base/episode.h"
 #include "base/i18n.h"
 #include "base/macros.h"
+#include "base/socket.h"
 #include "ctl/cli/message.h"
 #include "ctl/serve/exit-log.h"
 #include "ctl/serve/notify.h"
@@ -67,14 +66,6 @@ static const char *describe(const WaitPort *p, char buffer[static EXIT_LOG_PEER_
         return buffer;
 }
 
-/* The length of the kernel's queue. */
-static uint32_t count_queued(const WaitPort *p) {
-        struct tcp_info info = {};
-        socklen_t size = sizeof(info);
-
-        return getsockopt(p->fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0 ? 0 : info.tcpi_unacked;
-}
-
 static void exit_if_idle(WaitServer *s) {
         for (size_t i = 0; i < s->n_ports; i++)
                 if (s->ports[i].pid > 0)
@@ -99,7 +90,7 @@ static void set_timer(WaitPort *p, uint64_t usec) {
 static uint64_t judge_end(WaitPort *p, const siginfo_t *info) {
         WaitServer *s = p->server;
         bool failed = info->si_code != CLD_EXITED || info->si_status != 0;
-        uint32_t n_queued = count_queued(p);
+        uint32_t n_queued = socket_count_queued(p->fd);
 
         if (n_queued == 0 || n_queued < p->n_queued) {
                 p->n_idle_ends = 0;
@@ -155,7 +146,7 @@ static void start(WaitPort *p) {
         int r;
 
         (void) fcntl(p->fd, F_SETFL, p->flags);
-        p->n_queued = count_queued(p);
+        p->n_queued = socket_count_queued(p->fd);
         p->started_usec = clock_get_usec();
         r = command_start(s->command, &input, &p->pid);
         if (r < 0) {

@@ -137,7 +137,7 @@ static bool read_answer(Sockets *s, const Address *address, const char *buffer, 
         return true;
 }
 
-static void find_sockets(Sockets *s, const Address *address, int family) {
+static void find_sockets(Sockets *s, const Address *address, int family, uint32_t states) {
         struct {
                 struct nlmsghdr header;
                 struct inet_diag_req_v2 request;
@@ -147,7 +147,7 @@ static void find_sockets(Sockets *s, const Address *address, int family) {
                             .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP },
                 .request = { .sdiag_family = (uint8_t) family,
                              .sdiag_protocol = IPPROTO_TCP,
-                             .idiag_states = STATES,
+                             .idiag_states = states,
                              .id = { .idiag_sport = htons(address_get_port(address)) } },
         };
         _Alignas(struct nlmsghdr) char buffer[32768];
@@ -234,8 +234,8 @@ void port_find_holders(const Address *address, PortHolders *ret) {
         Sockets s = {};
 
         *ret = (PortHolders) {};
-        find_sockets(&s, address, AF_INET);
-        find_sockets(&s, address, AF_INET6);
+        find_sockets(&s, address, AF_INET, STATES);
+        find_sockets(&s, address, AF_INET6, STATES);
         if (s.n > 0)
                 find_processes(&s, ret);
 }
@@ -246,6 +246,19 @@ void port_find_socket_holders(int fd, PortHolders *ret) {
         *ret = (PortHolders) {};
         if (fstat(fd, &st) >= 0)
                 find_processes(&(Sockets) { .inodes = { (uint32_t) st.st_ino }, .n = 1 }, ret);
+}
+
+uint32_t *port_find_connections(const Address *address) {
+        uint32_t states = STATES & ~(UINT32_C(1) << TCP_LISTEN), *inodes;
+        Sockets s = {};
+
+        find_sockets(&s, address, AF_INET, states);
+        find_sockets(&s, address, AF_INET6, states);
+
+        inodes = calloc(s.n + 1, sizeof(*inodes));
+        if (inodes)
+                memcpy(inodes, s.inodes, s.n * sizeof(*inodes));
+        return inodes;
 }
 
 bool port_holders_contain(const PortHolders *holders, pid_t pid) {

@@ -29,6 +29,10 @@ void port_find_holders(const Address *address, PortHolders *ret);
 /* Finds the processes that have this socket, a copy of which is the descriptor; this process is one of them.
  */
 void port_find_socket_holders(int fd, PortHolders *ret);
+/* Finds the accepted connections at the address and its port. Returns a new array of the inodes of their
+ * sockets, at most 4096, that ends with 0; NULL if memory runs out. */
+uint32_t *port_find_connections(const Address *address);
+
 bool port_holders_contain(const PortHolders *holders, pid_t pid);
 
 /* Returns a new string, "nginx (PID 812), nginx (PID 813)", or NULL if memory runs out. */

@@ -11,6 +11,7 @@
 #include "ctl/cli/endpoint.h"
 #include "ctl/cli/message.h"
 #include "ctl/cli/options.h"
+#include "ctl/serve/accept-watch.h"
 #include "ctl/serve/accept.h"
 #include "ctl/serve/command.h"
 #include "ctl/serve/run.h"
@@ -21,6 +22,7 @@
 #include "ctl/verbs/verbs.h"
 
 DEFINE_CLEANUP(Lease, lease_free)
+DEFINE_CLEANUP(AcceptWatch, accept_watch_free)
 DEFINE_CLEANUP(Server, server_free)
 
 static void on_lost(void *userdata) {
@@ -121,6 +123,7 @@ static int check_accept(const Context *c) {
 int verb_listen(int argc, char *argv[], Context *c) {
         _cleanup_(lease_freep) Lease *lease = NULL;
         _cleanup_(server_freep) Server *server = NULL;
+        _cleanup_(accept_watch_freep) AcceptWatch *watch = NULL;
         _cleanup_free_ char *names = NULL;
         Command command;
         int r;
@@ -163,6 +166,9 @@ int verb_listen(int argc, char *argv[], Context *c) {
                 names = make_names(c, lease);
                 r = names ? start(server, names, lease) : message_oom();
         }
+        /* COMMAND works as well without it. */
+        if (r >= 0)
+                (void) accept_watch_new(server_get_event(server), lease, &watch);
         if (r >= 0)
                 r = server_run(server);
         if (lease)
