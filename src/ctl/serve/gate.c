@@ -41,6 +41,7 @@ typedef struct SourceKey {
 
 struct GateSource {
         SourceKey key;
+        Address address; /* for messages */
         unsigned n_entered, n_held;
         TAILQ_HEAD(, Held) held; /* empty unless the address is at its limit */
         UT_hash_handle hh;
@@ -128,6 +129,7 @@ static GateSource *ensure_source(Gate *g, const Address *peer) {
         if (!s)
                 return NULL;
         s->key = key;
+        s->address = *peer;
         TAILQ_INIT(&s->held);
         HASH_ADD(hh, g->sources, key, sizeof(s->key), s);
         if (!hash_was_added(&s->hh)) {
@@ -383,11 +385,26 @@ bool gate_begin_full(Gate *g) {
         return !has_room(g) && episode_add_failure(&g->full, clock_get_usec(), QUIET_USEC);
 }
 
+/* The address that has more than half of the places, or NULL. */
+static const GateSource *find_dominant_source(const Gate *g) {
+        for (const GateSource *s = g->sources; s; s = s->hh.next)
+                if (s->n_entered > g->n_entered / 2)
+                        return s;
+        return NULL;
+}
+
 void gate_print_full(const Gate *g) {
+        const GateSource *s = find_dominant_source(g);
+        char address[ADDRESS_STRING_MAX];
+
         if (g->is_limited_by_files)
                 message_info(_("All %u connections that the limit of open files allows are in use, others have to "
                                "wait; \"ulimit -n\" or LimitNOFILE= raises it."),
                              g->limits.max);
+        else if (s)
+                message_info(_("All %u connections (--max-connections=) are in use, %u of them from %s, others have "
+                               "to wait."),
+                             g->limits.max, s->n_entered, address_format(&s->address, address));
         else
                 message_info(_("All %u connections (--max-connections=) are in use, others have to wait."),
                              g->limits.max);
