@@ -186,3 +186,99 @@ TEST("the tool explains a failure that left a connection in the queue") {
         g_assert_cmpint(test_child_wait(tool->child), ==, 6);
         g_assert_true(tool_has_complained(tool, "COMMAND has ended with status 6" HINT "\n"));
 }
+
+/* ------------------------------------------------------------------- the processes of one connection each */
+
+/* Writes the number of a process that it leaves behind. */
+#define LEAVE "sleep 1000 </dev/null >/dev/null & echo $!; "
+
+static pid_t read_number(int peer) {
+        char text[16] = "";
+
+        for (char *end = text; !strchr(text, '\n'); end++)
+                test_receive(peer, end, 1);
+        return (pid_t) atoi(text);
+}
+
+/* The process is no child of the tool, and init or its like reaps it. */
+static bool is_gone(pid_t pid) {
+        char state = serving_get_state(pid);
+
+        return state == 0 || state == 'Z';
+}
+
+static Tool *start_leaver(Fixture *f,
+                          const char *way,
+                          const char *option,
+                          const char *script,
+                          int *ret_peer,
+                          pid_t *ret) {
+        uint16_t port;
+        Tool *tool = serving_start(f->bus, &port,
+                                   WORDS("listen", way, option, "0", "--", "sh", "-c", script));
+
+        *ret_peer = test_connect("127.0.0.1", port);
+        *ret = read_number(*ret_peer);
+        g_assert_false(is_gone(*ret));
+        return tool;
+}
+
+static void assert_ends_by(Fixture *f, int signal_number, const char *option, bool all) {
+        _cleanup_close_ int peer = -EBADF;
+        pid_t left;
+        g_autoptr(Tool) tool = start_leaver(f, "--inetd", option, LEAVE "wait", &peer, &left);
+
+        g_assert_cmpint(serving_end(tool, signal_number), ==, 128 + signal_number);
+        if (all)
+                test_wait_for(is_gone(left));
+        else {
+                g_assert_false(is_gone(left));
+                g_assert_no_errno(kill(left, SIGKILL));
+        }
+}
+
+TEST("a signal ends all processes of each connection") {
+        assert_ends_by(f, SIGINT, "--kill-mode=group", true);
+}
+
+TEST("--kill-mode=process leaves other processes of connections alone") {
+        assert_ends_by(f, SIGTERM, "--kill-mode=process", false);
+}
+
+TEST("the end of a command ends all processes of its connection") {
+        _cleanup_close_ int peer = -EBADF;
+        pid_t left;
+        g_autoptr(Tool) tool = start_leaver(f, "--inetd", "--kill-after=1h", LEAVE "read line", &peer, &left);
+
+        test_send(peer, "\n", 1);
+        test_wait_for(is_gone(left));
+        g_assert_cmpint(serving_end(tool, SIGTERM), ==, 128 + SIGTERM);
+}
+
+TEST("commands of connections that ignore SIGTERM are killed") {
+        _cleanup_close_ int peer = -EBADF;
+        pid_t left;
+        g_autoptr(Tool) tool = start_leaver(f, "--inetd", "--kill-after=200ms",
+                                            "trap '' TERM; " LEAVE "while :; do wait; sleep 1000; done",
+                                            &peer, &left);
+
+        g_assert_cmpint(serving_end(tool, SIGTERM), ==, 128 + SIGTERM);
+        test_wait_for(is_gone(left));
+        g_assert_true(tool_has_complained(tool, "are killed; see --kill-after=."));
+}
+
+/* It has the listening socket as standard output. */
+TEST("a signal ends all processes with --wait") {
+        g_autofree char *directory = test_make_directory("left"),
+                        *log = g_build_filename(directory, "log", NULL),
+                        *script = g_strdup_printf("sleep 1000 & echo $! >%s; wait", log);
+        uint16_t port;
+        g_autoptr(Tool) tool = serving_start(
+                        f->bus, &port, WORDS("listen", "--inetd", "--wait", "0", "--", "sh", "-c", script));
+        _cleanup_close_ int peer = test_connect("127.0.0.1", port);
+
+        test_wait_for(test_file_contains(log, "\n"));
+        g_autofree char *number = test_read_file(log);
+        g_assert_cmpint(serving_end(tool, SIGTERM), ==, 128 + SIGTERM);
+        test_wait_for(is_gone((pid_t) atoi(number)));
+}

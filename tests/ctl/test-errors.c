@@ -47,8 +47,6 @@ TEST("errors of the command line") {
                   { "--kill-mode= cannot be \"none\"", "\"group\" or \"process\"" } },
                 { { "run", "--kill-after=soon", "true" },
                   { "--kill-after= cannot be \"soon\"", "a time such as \"30s\"" } },
-                { { "listen", "80", "--inetd", "--kill-mode=process", "--", "true" },
-                  { "--kill-mode cannot be combined with --inetd" } },
                 { { "listen", "80", "--restart", "--accept", "--", "true" },
                   { "--restart cannot be combined with --accept" } },
                 { { "run", "--start-on-demand", "true" },

@@ -59,7 +59,8 @@ struct Acceptor {
         size_t n_ports;
         JobList running, unstarted;
         sd_event_source *retry; /* resumes the gate */
-        int ending;             /* the signal, or 0 */
+        uint64_t kill_after_usec;
+        int ending; /* the signal, or 0 */
         bool lost;
 };
 
@@ -138,6 +139,8 @@ static int on_exit_of_command(sd_event_source *source, const siginfo_t *info, vo
         Job *job = userdata;
         Acceptor *a = job->acceptor;
 
+        if (a->command->own_group)
+                command_kill(a->command, job->pid, SIGTERM);
         exit_log_add_end(a->exits, info, job->started_usec,
                          exit_log_format_peer(&job->connection.remote, peer));
         TAILQ_REMOVE(&a->running, job, jobs);
@@ -235,6 +238,16 @@ static int on_connections(sd_event_source *source, int fd, uint32_t revents, voi
         return 0;
 }
 
+static int on_kill(sd_event_source *source, uint64_t usec, void *userdata) {
+        Acceptor *a = userdata;
+        Job *job;
+
+        message_info(_("Processes of COMMAND have not ended in time and are killed; see --kill-after=."));
+        TAILQ_FOREACH(job, &a->running, jobs)
+                command_kill(a->command, job->pid, SIGKILL);
+        return 0;
+}
+
 static void stop(Acceptor *a, int signal_number) {
         Job *job;
 
@@ -253,6 +266,9 @@ static void stop(Acceptor *a, int signal_number) {
         for (size_t i = 0; i < a->n_ports; i++)
                 port_close(a->ports + i);
         lease_close(a->lease);
+        if (a->command->own_group && a->kill_after_usec != UINT64_MAX)
+                (void) sd_event_add_time_relative(a->event, NULL, CLOCK_MONOTONIC, a->kill_after_usec, 0,
+                                                  on_kill, a);
 }
 
 static int on_signal(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
@@ -263,7 +279,7 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *inf
                 stop(a, (int) info->ssi_signo);
 
         TAILQ_FOREACH(job, &a->running, jobs)
-                signal_forward(info, job->pid);
+                command_forward(a->command, job->pid, info);
 
         signal_stop(info);
         update(a);
@@ -387,6 +403,7 @@ int accept_connections(int argc, char *argv[], Context *c, const Command *comman
         Acceptor a = {
                 .command = command,
                 .inetd = c->inetd,
+                .kill_after_usec = c->kill_after_usec,
                 .fd_name = c->fd_names ?: "connection",
                 .running = TAILQ_HEAD_INITIALIZER(a.running),
                 .unstarted = TAILQ_HEAD_INITIALIZER(a.unstarted),

@@ -13,6 +13,7 @@
 #include "base/macros.h"
 #include "ctl/cli/message.h"
 #include "ctl/serve/command.h"
+#include "ctl/serve/signals.h"
 
 /* The first one of sd_listen_fds(). */
 #define LISTEN_FDS_START 3
@@ -205,6 +206,8 @@ static int close_standard_input(void) {
 static int prepare_child(const Command *c, const CommandInput *input, pid_t tool) {
         int r;
 
+        if (c->own_group && setpgid(0, 0) < 0)
+                return -errno;
         r = pass_descriptors(input);
         if (r < 0)
                 return r;
@@ -261,6 +264,20 @@ int command_start(const Command *c, const CommandInput *input, pid_t *ret) {
         if (pid == 0)
                 run_child(c, input, tool);
 
+        /* A signal may come before the child process does the same. */
+        if (c->own_group)
+                (void) setpgid(pid, pid);
         *ret = pid;
         return 0;
+}
+
+void command_kill(const Command *c, pid_t pid, int signal_number) {
+        (void) kill(c->own_group ? -pid : pid, signal_number);
+}
+
+void command_forward(const Command *c, pid_t pid, const struct signalfd_siginfo *info) {
+        if (c->own_group)
+                (void) kill(-pid, (int) info->ssi_signo);
+        else
+                signal_forward(info, pid);
 }

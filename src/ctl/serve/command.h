@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/signalfd.h>
 #include <sys/types.h>
 
 typedef struct Address Address;
@@ -24,6 +25,7 @@ typedef struct Command {
         sigset_t mask;
         struct sigaction pipe;  /* of SIGPIPE */
         struct sigaction child; /* of SIGCHLD */
+        bool own_group;         /* each process is the leader of a process group */
 } Command;
 
 typedef struct CommandInput {
@@ -52,3 +54,8 @@ int command_check(const Command *c);
 /* Returns 0 or a negative errno, without a message; -EAGAIN and -ENOMEM are transient. If the program cannot
  * be executed, the child process prints an error message and ends with the status of env(1). */
 int command_start(const Command *c, const CommandInput *input, pid_t *ret);
+
+/* Sends a signal to the process, or to its process group if it has one. */
+void command_kill(const Command *c, pid_t pid, int signal_number);
+/* The same with a signal of the tool, unless the terminal has sent it to the process, too. */
+void command_forward(const Command *c, pid_t pid, const struct signalfd_siginfo *info);

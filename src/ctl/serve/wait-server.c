@@ -46,6 +46,7 @@ typedef struct WaitPort {
 } WaitPort;
 
 struct WaitServer {
+        const Context *context;
         const Command *command;
         Lease *lease;
         sd_event *event;
@@ -111,6 +112,8 @@ static int on_exit_of_command(sd_event_source *source, const siginfo_t *info, vo
         uint64_t usec;
 
         exit_log_add_end(p->server->exits, info, p->started_usec, describe(p, what));
+        if (p->server->command->own_group)
+                command_kill(p->server->command, p->pid, SIGTERM);
         p->child = sd_event_source_disable_unref(p->child);
         p->pid = 0;
         if (is_ending(p->server)) {
@@ -181,12 +184,25 @@ static int on_readable(sd_event_source *source, int fd, uint32_t revents, void *
         return 0;
 }
 
+static int on_kill(sd_event_source *source, uint64_t usec, void *userdata) {
+        WaitServer *s = userdata;
+
+        message_info(_("Processes of COMMAND have not ended in time and are killed; see --kill-after=."));
+        for (size_t i = 0; i < s->n_ports; i++)
+                if (s->ports[i].pid > 0)
+                        command_kill(s->command, s->ports[i].pid, SIGKILL);
+        return 0;
+}
+
 /* Starts no process from now on. */
 static void stop(WaitServer *s) {
         exit_log_finish(s->exits);
         for (size_t i = 0; i < s->n_ports; i++)
                 (void) sd_event_source_set_enabled(s->ports[i].readable, SD_EVENT_OFF);
         lease_close(s->lease);
+        if (s->command->own_group && s->context->kill_after_usec != UINT64_MAX)
+                (void) sd_event_add_time_relative(s->event, NULL, CLOCK_MONOTONIC,
+                                                  s->context->kill_after_usec, 0, on_kill, s);
 }
 
 static int on_signal(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
@@ -200,7 +216,7 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *inf
 
         for (size_t i = 0; i < s->n_ports; i++)
                 if (s->ports[i].pid > 0)
-                        signal_forward(info, s->ports[i].pid);
+                        command_forward(s->command, s->ports[i].pid, info);
 
         signal_stop(info);
         exit_if_idle(s);
@@ -215,7 +231,7 @@ static void on_lost(void *userdata) {
         stop(s);
         for (size_t i = 0; i < s->n_ports; i++)
                 if (s->ports[i].pid > 0)
-                        (void) kill(s->ports[i].pid, SIGTERM);
+                        command_kill(s->command, s->ports[i].pid, SIGTERM);
         exit_if_idle(s);
 }
 
@@ -291,8 +307,8 @@ static void wait_server_done(WaitServer *s) {
         sd_event_unref(s->event);
 }
 
-int wait_server_run(const Command *command, Lease *lease) {
-        WaitServer s = { .command = command, .lease = lease };
+int wait_server_run(const Context *c, const Command *command, Lease *lease) {
+        WaitServer s = { .context = c, .command = command, .lease = lease };
         int r;
 
         r = run(&s);

@@ -10,9 +10,10 @@
  * a time.
  */
 
+#include "ctl/cli/context.h"
 #include "ctl/serve/command.h"
 #include "ctl/service/lease.h"
 
 /* Runs until a signal ends the tool, or a port is lost. The lease has the sockets; its loop is started here,
  * and its ports are closed. Returns the signal, or a negative errno after an error message. */
-int wait_server_run(const Command *command, Lease *lease);
+int wait_server_run(const Context *c, const Command *command, Lease *lease);

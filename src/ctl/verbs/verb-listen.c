@@ -104,7 +104,7 @@ int verb_run(int argc, char *argv[], Context *c) {
 
 /* Options for a COMMAND that accepts the connections itself. */
 static int check_accept(const Context *c) {
-        static const char *const others[] = { "kill-mode", "kill-after", "restart", "start-on-demand" };
+        static const char *const others[] = { "restart", "start-on-demand" };
 
         for (size_t i = 0; i < ELEMENTS(others); i++)
                 if (options_is_given(c, others[i]))
@@ -138,6 +138,8 @@ int verb_listen(int argc, char *argv[], Context *c) {
                 return r;
 
         if (c->accept) {
+                /* They do not use the terminal. */
+                command.own_group = c->kill_mode == KILL_MODE_GROUP;
                 r = check_accept(c);
                 if (r < 0)
                         return r;
@@ -153,7 +155,7 @@ int verb_listen(int argc, char *argv[], Context *c) {
         if (r >= 0)
                 r = take_sockets(c, lease, argc, argv);
         if (r >= 0 && c->wait) {
-                r = wait_server_run(&command, lease);
+                r = wait_server_run(c, &command, lease);
                 if (r > 0)
                         signal_end_self(r);
                 return r;
