@@ -129,9 +129,10 @@ void interface_use_end(InterfaceUse *use) {
                 interface_watch_remove(watch, interface);
 }
 
-/* Ends the uses of an interface; with a name, only those that know it under another one. */
-static void interface_lose(InterfaceWatch *watch, unsigned index, const char *name) {
-        bool found;
+/* Ends the uses of an interface; with a name, only those that know it under another one. Returns whether
+ * there were any: the interface, and others, may be removed then. */
+static bool interface_lose(InterfaceWatch *watch, unsigned index, const char *name) {
+        bool found, any = false;
 
         /* A callback may end other uses. */
         do {
@@ -144,12 +145,14 @@ static void interface_lose(InterfaceWatch *watch, unsigned index, const char *na
 
                 TAILQ_FOREACH(use, &interface->uses, link)
                         if (!name || !streq(use->name, name)) {
-                                found = true;
+                                found = any = true;
                                 interface_use_end(use);
                                 use->events->gone(use);
                                 break;
                         }
         } while (found);
+
+        return any;
 }
 
 static void interface_rename(InterfaceWatch *watch, unsigned index) {
@@ -184,11 +187,10 @@ static void interface_watch_compare(InterfaceWatch *watch) {
 
                 i->round = watch->round;
                 r = socket_get_interface_name(watch->fd, i->index, name);
-                if (r == 0 || r == -ENODEV)
-                        interface_lose(watch, i->index, r == 0 ? name : NULL);
-
-                /* This one and others may be removed by now. */
-                i = watch->interfaces;
+                if ((r == 0 || r == -ENODEV) && interface_lose(watch, i->index, r == 0 ? name : NULL))
+                        i = watch->interfaces;
+                else
+                        i = i->hh.next;
         }
 }
 
@@ -216,7 +218,7 @@ static bool interface_watch_receive(InterfaceWatch *watch) {
 
         /* With another family, a bridge reports that an interface has left it. */
         if (message.header.nlmsg_type == RTM_DELLINK && message.link.ifi_family == AF_UNSPEC)
-                interface_lose(watch, (unsigned) message.link.ifi_index, NULL);
+                (void) interface_lose(watch, (unsigned) message.link.ifi_index, NULL);
         else if (message.header.nlmsg_type == RTM_NEWLINK)
                 interface_rename(watch, (unsigned) message.link.ifi_index);
         return true;
