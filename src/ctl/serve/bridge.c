@@ -191,11 +191,11 @@ static int store(BridgeWay *way, const char *bytes, size_t n, BridgeHub *hub) {
 
 /* Sends bytes, and stores the rest, for which pipes_reserve() has made room. Returns 1 or a negative errno.
  */
-static int pass(BridgeWay *way, const char *bytes, size_t n, BridgeHub *hub) {
+static int pass(BridgeWay *way, const char *bytes, size_t n, int flags, BridgeHub *hub) {
         ssize_t sent;
         int r;
 
-        sent = way->to->writable ? send(way->to->fd, bytes, n, MSG_NOSIGNAL) : 0;
+        sent = way->to->writable ? send(way->to->fd, bytes, n, flags | MSG_NOSIGNAL) : 0;
         if (sent < 0 && (errno == EPIPE || errno == ECONNRESET)) {
                 stop_sending(way, hub, errno);
                 return 1;
@@ -235,7 +235,7 @@ static int copy(BridgeWay *way, BridgeHub *hub) {
         if (way->state == WAY_DISCARDS)
                 return 1;
 
-        return pass(way, bytes, (size_t) n, hub);
+        return pass(way, bytes, (size_t) n, 0, hub);
 }
 
 /* Returns 0 when nothing more can be done now, 1 when there is more to do, or a negative errno. */
@@ -282,10 +282,10 @@ static int move(BridgeWay *way, const BridgeWay *other, BridgeHub *hub) {
         return way->state != WAY_FINISHED;
 }
 
-/* Before the first byte of the client. Returns 0 or a negative errno. */
 static int send_header(Bridge *b, BridgeHub *hub) {
         Address local = {};
         char header[PROXY_HEADER_MAX];
+        size_t n;
         int r;
 
         r = pipes_reserve(&hub->pipes);
@@ -293,10 +293,25 @@ static int send_header(Bridge *b, BridgeHub *hub) {
                 return r;
 
         (void) connection_get_local(&b->connection, &local);
+        n = proxy_header_write(hub->proxy_protocol, &b->connection.remote, &local, header);
         b->needs_header = false;
-        r = pass(&b->up, header,
-                 proxy_header_write(hub->proxy_protocol, &b->connection.remote, &local, header), hub);
-        return r < 0 ? r : 0;
+        return pass(&b->up, header, n, MSG_MORE, hub);
+}
+
+/* Returns the same as move(). The header is sent in one packet with the first bytes of the client, or at once
+ * if there are none yet: the server may speak first. */
+static int move_up(Bridge *b, BridgeHub *hub) {
+        bool sends_header = b->needs_header;
+        int one = 1, r;
+
+        r = sends_header ? send_header(b, hub) : 0;
+        if (r >= 0)
+                r = move(&b->up, &b->down, hub);
+
+        /* This option is set already; to set it again sends what MSG_MORE has kept. */
+        if (sends_header && b->up.n_received == 0)
+                (void) setsockopt(b->target.fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+        return r;
 }
 
 static BridgeState retry_later(int error) {
@@ -314,9 +329,7 @@ BridgeState bridge_resume(Bridge *b, BridgeHub *hub) {
         if (b->survivor)
                 return reset_when_sent(b, hub);
 
-        up = b->needs_header ? send_header(b, hub) : 0;
-        if (up >= 0)
-                up = move(&b->up, &b->down, hub);
+        up = move_up(b, hub);
         down = is_fatal(up) ? up : move(&b->down, &b->up, hub);
         if (is_fatal(down))
                 return fail(b, hub);
