@@ -113,9 +113,9 @@ static int listen_as_target(void) {
         return fd;
 }
 
-static void assert_relayed(int target) {
+static void assert_relayed(const char *address, int target) {
         test_wait_for(is_listening(RELAY_PORT));
-        _cleanup_close_ int peer = test_connect("127.0.0.1", RELAY_PORT);
+        _cleanup_close_ int peer = test_connect(address, RELAY_PORT);
         test_send(peer, "Hello", 5);
         _cleanup_close_ int connection = accept4(target, NULL, NULL, SOCK_CLOEXEC);
         g_assert_no_errno(connection);
@@ -152,7 +152,7 @@ UNIT_TEST("a relay runs while its user is logged in at a seat") {
         type_block(BLOCK_RELAY);
         /* systemctl waits for that. */
         g_assert_true(is_listening(RELAY_PORT));
-        assert_relayed(target);
+        assert_relayed("127.0.0.1", target);
         type_block(BLOCK_STATUS);
 
         g_clear_pointer(&session, machine_session_free);
@@ -160,7 +160,7 @@ UNIT_TEST("a relay runs while its user is logged in at a seat") {
         test_wait_for(!is_listening(RELAY_PORT));
 
         session = machine_session_new(MACHINE_USER, MACHINE_SESSION_SEAT);
-        assert_relayed(target);
+        assert_relayed("127.0.0.1", target);
 }
 
 UNIT_TEST("a server runs from the boot on for a lingering user, if a rule allows the port") {
@@ -197,20 +197,20 @@ UNIT_TEST("a unit that may not have its port says so, and starts when a rule all
 
         g_assert_cmpstr(other_rule, !=, rule);
         machine_set_rule(other_rule);
-        assert_relayed(target);
+        assert_relayed("127.0.0.1", target);
 }
 
-UNIT_TEST("the name of a unit can have an address") {
+UNIT_TEST("the name of a unit can have an address, and the target a name") {
         g_autofree char *escape = get_block(BLOCK_ESCAPE), *unit = NULL, *start = NULL;
         _cleanup_close_ int target = listen_as_target();
         g_autoptr(MachineSession) session = machine_session_new(MACHINE_USER, MACHINE_SESSION_SEAT);
 
         wait_for_manager();
         unit = run_as_user(escape);
-        start = g_strdup_printf("systemctl --user set-environment TARGET=%u; systemctl --user start '%s'",
-                                TARGET_PORT, unit);
+        start = g_strdup_printf(
+                        "systemctl --user set-environment TARGET=localhost:%u; systemctl --user start '%s'",
+                        TARGET_PORT, unit);
         g_free(run_as_user(start));
-        test_wait_for(is_listening(RELAY_PORT));
+        assert_relayed("::1", target);
         g_assert_cmpint(test_connect_fails("127.0.0.1", RELAY_PORT), ==, ECONNREFUSED);
-        _cleanup_close_ int peer = test_connect("::1", RELAY_PORT);
 }
