@@ -305,10 +305,60 @@ TEST_ALONE_IF(test_require_root(), "in a user namespace, uid 0 is not root") {
                                                       g_getenv("TEST_CTL"), "listen", "80", "--", "true"));
         g_assert_cmpint(test_child_wait(child), ==, 1);
         g_autofree char *text = test_read_file(log);
-        g_assert_cmpstr(text, ==,
+        g_assert_true(g_str_has_prefix(
+                        text,
                         "Failed to listen on port 80: User 1000 is not authorized for "
                         "org.example.TCPServerSocket.listen; run the command as root, or ask an administrator to "
-                        "allow it.\n");
+                        "allow it.\n"));
+        sd_bus_slot_unref(slot);
+}
+
+static const char *refusal;
+
+static int on_refused_listen(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return sd_bus_error_set(error, SD_BUS_ERROR_ACCESS_DENIED, refusal);
+}
+
+TEST_ALONE("a refusal shows the rule of polkit that would allow the call") {
+        static const struct {
+                const char *message;
+                const char *option; /* or NULL */
+                const char *action; /* NULL: no rule would help */
+        } cases[] = {
+                { "No [not-authorized user=0 action=org.example.TCPServerSocket.listen-privileged]", NULL,
+                  "org.example.TCPServerSocket.listen-privileged" },
+                { "No [authentication-required action=org.example.TCPServerSocket.listen]", NULL,
+                  "org.example.TCPServerSocket.listen" },
+                { "No [not-authorized user=0 action=org.example.TCPServerSocket.listen]", "--quiet", NULL },
+                { "No [polkit-unavailable user=0 action=org.example.TCPServerSocket.listen]", NULL, NULL },
+                { "No [port-not-allowed port=80]", NULL, NULL },
+        };
+        g_autoptr(TestBus) bus = test_bus_new(NULL);
+        g_autoptr(TestClient) service = test_client_new(bus, (uid_t) -1);
+        sd_bus_slot *slot = NULL;
+
+        must(sd_bus_add_object(test_client_bus(service), &slot, TEST_MANAGER_PATH, on_refused_listen, NULL));
+        test_call_driver(service, "RequestName", "su", TEST_BUS_NAME, 0);
+        for (size_t i = 0; i < ELEMENTS(cases); i++) {
+                refusal = cases[i].message;
+                const char *const *argv = cases[i].option ? WORDS("listen", cases[i].option, "80", "--",
+                                                                  "true")
+                                                          : WORDS("listen", "127.0.0.1:80", "--", "true");
+                g_autoptr(ToolResult) result = tool_run_full(bus, NULL, 0, argv);
+                g_autofree char *rule = g_strdup_printf(
+                                "\nTo allow it, an administrator can write this line to "
+                                "/etc/polkit-1/rules.d/50-tcpserversocket.rules:\n"
+                                "polkit.addRule(function(a, s) { if (a.id == \"%s\" && a.lookup(\"port\") == \"80\" && "
+                                "s.user == \"root\") return polkit.Result.YES; });\n",
+                                cases[i].action ?: "");
+
+                g_assert_cmpint(result->status, ==, 1);
+                g_assert_true(g_str_has_prefix(result->err, "Failed to listen on port 80: "));
+                if (cases[i].action)
+                        g_assert_cmpstr(strchr(result->err, '\n'), ==, rule);
+                else
+                        g_assert_cmpstr(strchr(result->err, '\n'), ==, "\n");
+        }
         sd_bus_slot_unref(slot);
 }
 

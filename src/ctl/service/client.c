@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -14,6 +15,7 @@
 #include "ctl/service/agent.h"
 #include "ctl/service/client.h"
 #include "ctl/service/port-holders.h"
+#include "ctl/service/refusal.h"
 
 /* polkit's agents give a person up to five minutes. */
 #define CALL_TIMEOUT_USEC (UINT64_C(330) * 1000 * 1000)
@@ -181,6 +183,62 @@ static char *translate_value(const char *key, const char *value) {
         return NULL;
 }
 
+static bool is_word(char c) {
+        return isalnum((unsigned char) c) || c == '-' || c == '_';
+}
+
+/* Replaces the first occurrence of a key of Listen by the option as it is written. Returns a new string, or
+ * NULL.
+ */
+static char *replace_key(const char *text, const char *key) {
+        const char *name = options_get_name(key), *s = text;
+        size_t length = strlen(key);
+        char *result;
+
+        while (name && (s = strstr(s, key))) {
+                if ((s > text && is_word(s[-1])) || is_word(s[length])) {
+                        s += length;
+                        continue;
+                }
+                return asprintf(&result, "%.*s--%s%s", (int) (s - text), text, name, s + length) < 0 ? NULL
+                                                                                                     : result;
+        }
+        return strdup(text);
+}
+
+/* The keys of Listen that the text of an error names, in each language. */
+static char *replace_keys(const Error *e, char *text) {
+        static const struct {
+                ErrorId id;
+                const char *keys[2];
+        } table[] = {
+                { ERROR_NO_SUCH_SCOPE, { "localAddress" } },
+                { ERROR_INVALID_BINARY_TYPE, { "binaryType" } },
+                { ERROR_INVALID_LOCAL_ADDRESS, { "localAddress" } },
+                { ERROR_MISSING_SCOPE, { "localAddress" } },
+                { ERROR_INVALID_INTERFACE, { "interface" } },
+                { ERROR_INTERFACE_CONTRADICTS_SCOPE, { "localAddress", "interface" } },
+                { ERROR_IPV6_ONLY_CONTRADICTS_ADDRESS, { "ipv6Only", "localAddress" } },
+                { ERROR_INVALID_DELIVERY, { "delivery" } },
+                { ERROR_OPTION_CONTRADICTS_DELIVERY, { "delivery" } },
+                { ERROR_TOO_MANY_PREFIXES, { "allowFrom" } },
+                { ERROR_INVALID_PREFIX, { "allowFrom" } },
+                { ERROR_INVALID_NAME, { "name" } },
+        };
+
+        for (size_t i = 0; text && i < ELEMENTS(table); i++) {
+                if (e->info != error_get_info(table[i].id))
+                        continue;
+                for (size_t k = 0; text && k < ELEMENTS(table[i].keys) && table[i].keys[k]; k++) {
+                        char *replaced = replace_key(text, table[i].keys[k]);
+
+                        free(text);
+                        text = replaced;
+                }
+        }
+        return text;
+}
+
 char *client_translate_error(const char *message) {
         _cleanup_(error_done) Error e = {};
         char *text;
@@ -196,7 +254,34 @@ char *client_translate_error(const char *message) {
                 }
         }
 
-        return error_format(&e, _(e.info->text));
+        return replace_keys(&e, error_format(&e, _(e.info->text)));
+}
+
+/* Explains an error about the address before a port, which the service calls an option. Returns a new string,
+ * or NULL. */
+static char *explain_address(const Endpoint *endpoint, const sd_bus_error *error) {
+        static const struct {
+                ErrorId id;
+                const char *text;
+        } table[] = {
+                { ERROR_NO_SUCH_SCOPE,
+                  N_("The address %s has a network interface that this host does not have") },
+                { ERROR_MISSING_SCOPE,
+                  N_("The address %s is link-local and needs its interface, as in fe80::1%%eth0") },
+                { ERROR_INTERFACE_CONTRADICTS_SCOPE,
+                  N_("The address %s has another network interface than --interface=") },
+                { ERROR_IPV6_ONLY_CONTRADICTS_ADDRESS,
+                  N_("The address %s is an IPv4 address, which --ipv6-only excludes") },
+        };
+        _cleanup_(error_done) Error e = {};
+
+        if (!endpoint || !endpoint->address || !error->message || error_from_message(error->message, &e) < 0)
+                return NULL;
+
+        for (size_t i = 0; i < ELEMENTS(table); i++)
+                if (e.info == error_get_info(table[i].id))
+                        return error_format(&(Error) { .values = { endpoint->address } }, _(table[i].text));
+        return NULL;
 }
 
 /* Returns a new string, or NULL. The errors of the bus have no identifier; their names do for the usual ones.
@@ -209,14 +294,24 @@ static char *translate(const sd_bus_error *error) {
         return error->message ? client_translate_error(error->message) : NULL;
 }
 
-/* Prints "WHAT: CAUSE; ADVICE.". If the advice is NULL, the error can have one. */
-static int report(int r, const sd_bus_error *error, const char *advice, const char *what) {
-        _cleanup_free_ char *translated = NULL;
-        const char *cause;
+typedef struct Failure {
+        int error; /* a negative errno, or 0 */
+        const sd_bus_error *bus_error;
+        const Endpoint *endpoint; /* of Listen, or NULL */
+        const char *advice;       /* or NULL: the error can have one */
+        const char *what;
+} Failure;
+
+/* Prints "WHAT: CAUSE; ADVICE.". */
+static int report(const Context *c, const Failure *f) {
+        const sd_bus_error *error = f->bus_error;
+        _cleanup_free_ char *text = NULL;
+        const char *cause, *advice = f->advice;
+        int r = f->error;
 
         if (error && sd_bus_error_is_set(error)) {
-                translated = translate(error);
-                cause = translated ?: error->message ?: error->name;
+                text = explain_address(f->endpoint, error) ?: translate(error);
+                cause = text ?: error->message ?: error->name;
                 advice = advice ?: find_advice(error);
                 if (r >= 0)
                         r = -sd_bus_error_get_errno(error);
@@ -226,9 +321,12 @@ static int report(int r, const sd_bus_error *error, const char *advice, const ch
                 r = -EIO;
 
         if (advice)
-                return message_error(r, _("%s: %s; %s."), what, cause, advice);
-
-        return message_error(r, _("%s: %s."), what, cause);
+                (void) message_error(r, _("%s: %s; %s."), f->what, cause, advice);
+        else
+                (void) message_error(r, _("%s: %s."), f->what, cause);
+        if (error && error->message)
+                refusal_print_rule(c, error->message, f->endpoint);
+        return r;
 }
 
 int client_error(const Context *c, int r, const sd_bus_error *error, const char *format, ...) {
@@ -244,7 +342,7 @@ int client_error(const Context *c, int r, const sd_bus_error *error, const char 
                 return message_oom();
         }
 
-        return report(r, error, NULL, what);
+        return report(c, &(Failure) { .error = r, .bus_error = error, .what = what });
 }
 
 static int append_strings(sd_bus_message *m, const char *list) {
@@ -407,18 +505,26 @@ static char *advise_about_port(Context *c, const Endpoint *endpoint) {
 
 static int listen_error(Context *c, const Endpoint *endpoint, int r, const sd_bus_error *error) {
         _cleanup_free_ char *advice = NULL, *what = NULL;
+        int n;
 
-        if (endpoint->port == 0)
-                return client_error(c, r, error, _("Failed to listen"));
-
-        if (sd_bus_error_has_name(error, SD_BUS_ERROR_ADDRESS_IN_USE))
+        if (endpoint->port != 0 && sd_bus_error_has_name(error, SD_BUS_ERROR_ADDRESS_IN_USE))
                 advice = advise_about_port(c, endpoint);
-        if (asprintf(&what, _("Failed to listen on port %u"), endpoint->port) < 0) {
+        if (endpoint->port == 0)
+                n = asprintf(&what, "%s", _("Failed to listen"));
+        else
+                n = asprintf(&what, _("Failed to listen on port %u"), endpoint->port);
+        if (n < 0) {
                 what = NULL;
                 return message_oom();
         }
 
-        return report(r, error, advice, what);
+        return report(c, &(Failure) {
+                                         .error = r,
+                                         .bus_error = error,
+                                         .endpoint = endpoint,
+                                         .advice = advice,
+                                         .what = what,
+                         });
 }
 
 static int new_listen(Context *c, const Endpoint *endpoint, const char *delivery, sd_bus_message **ret) {

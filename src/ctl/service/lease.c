@@ -347,14 +347,30 @@ static bool query_socket_delivery(Context *c) {
         return allowed;
 }
 
+/* Returns the key of an option that contradicts the delivery "socket", which the user has not given, or NULL.
+ */
+static const char *find_other_option(const Context *c) {
+        return options_find_listen(c, "allowFrom")    ? "allowFrom"
+               : options_find_listen(c, "acceptRate") ? "acceptRate"
+               : options_listen_is_true(c, "paused")  ? "paused"
+                                                      : NULL;
+}
+
 int lease_take_socket(Lease *lease, const Endpoint *endpoint) {
         const char *wanted = options_find_listen(lease->context, "delivery");
+        const char *other = find_other_option(lease->context);
 
         if (wanted && !streq(wanted, "socket"))
                 return message_error(
                                 -EINVAL,
                                 _("COMMAND accepts connections itself, so --delivery= can only be \"socket\"; "
                                   "or use --accept."));
+
+        if (other)
+                return message_error(-EINVAL,
+                                     _("COMMAND accepts connections itself, so --%s is not possible; use "
+                                       "--accept."),
+                                     options_get_name(other));
 
         return take(lease, endpoint, "socket");
 }
