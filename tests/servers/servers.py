@@ -14,6 +14,7 @@ class Server:
     files: dict = dataclasses.field(default_factory=dict)
     prepare: str = ''  # a shell command that runs before
     target: tuple = ()  # the server behind it: a shell command, and its port or Unix socket
+    reload: str = ''  # a shell command that has it start new processes while it serves
     needs: str = ''  # a shell command that fails where its version is too old
     port: int = 80
     is_quick: bool = False  # whether "./dev test" runs it
@@ -250,11 +251,13 @@ WEB_SERVER = ('python3 -m http.server --bind 127.0.0.1 8000', 8000)
 SERVERS = [
     Server('Apache', '/usr/sbin/apache2', 'Http',
            ['run /usr/sbin/apache2 -d . -f apache.conf -DFOREGROUND'],
-           {'apache.conf': APACHE} | INDEX),
+           {'apache.conf': APACHE} | INDEX,
+           reload='kill -USR1 $(cat apache.pid)'),
     Server('nginx', '/usr/sbin/nginx', 'Http',
            ['listen --setenv="NGINX=3;" 80 -- /usr/sbin/nginx -e stderr -p . -c nginx.conf',
             'run /usr/sbin/nginx -e stderr -p . -c nginx.conf'],
-           {'nginx.conf': NGINX} | INDEX),
+           {'nginx.conf': NGINX} | INDEX,
+           reload='kill -HUP $(cat nginx.pid)'),
     Server('lighttpd', '/usr/sbin/lighttpd', 'Http',
            ['listen 0.0.0.0:80 [::]:80 -- /usr/sbin/lighttpd -D -f lighttpd.conf',
             'listen --inetd 80 -- /usr/sbin/lighttpd -1 -f lighttpd.conf',
@@ -282,6 +285,7 @@ SERVERS = [
            ['listen 80 -- gunicorn app:app',
             'run gunicorn --bind=[::]:80 app:app'],
            {'app.py': WSGI},
+           reload='pkill --oldest --signal HUP gunicorn',
            is_quick=True),
     Server('Uvicorn', 'uvicorn', 'Http',
            ['listen 80 -- uvicorn --fd 3 app:app',
