@@ -166,6 +166,19 @@ TEST("the tool explains an early failure") {
         g_assert_cmpstr(quiet->err, ==, "");
 }
 
+TEST("the tool explains why a daemon ends") {
+        g_autoptr(ToolResult) daemon = tool_run(f->bus, "listen", "0", "--", "sh", "-c", "sleep 1000 & true");
+        g_autoptr(ToolResult)
+                        failed = tool_run(f->bus, "listen", "0", "--", "sh", "-c", "sleep 1000 & exit 4");
+
+        g_assert_cmpint(daemon->status, ==, 0);
+        g_assert_nonnull(strstr(daemon->err,
+                                "\nCOMMAND has ended, and its other processes end with it; a server "
+                                "has to stay in the foreground.\n"));
+        g_assert_cmpint(failed->status, ==, 4);
+        g_assert_null(strstr(failed->err, "foreground"));
+}
+
 TEST("the tool does not explain a failure after a connection") {
         uint16_t port;
         g_autoptr(Tool) tool = serving_start(f->bus, &port,

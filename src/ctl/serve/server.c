@@ -320,9 +320,13 @@ static int on_child(sd_event_source *source, const struct signalfd_siginfo *unus
         if (!others)
                 return finish(s);
 
-        if (s->state == SERVER_RUNNING)
+        if (s->state == SERVER_RUNNING) {
+                /* A daemon ends its first process when it is ready. */
+                if (s->status == 0 && s->ended_by == 0 && !s->ends)
+                        message_info(_("COMMAND has ended, and its other processes end with it; a server has to "
+                                       "stay in the foreground."));
                 stop(s);
-        else if (s->state == SERVER_KILLING)
+        } else if (s->state == SERVER_KILLING)
                 /* A child of a process may be younger than the list of processes. */
                 send_to_all(s, SIGKILL);
         return 0;
