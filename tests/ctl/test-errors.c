@@ -349,8 +349,9 @@ TEST_ALONE("a refusal shows the rule of polkit that would allow the call") {
                                 "\nTo allow it, an administrator can write this line to "
                                 "/etc/polkit-1/rules.d/50-tcpserversocket.rules:\n"
                                 "polkit.addRule(function(a, s) { if (a.id == \"%s\" && a.lookup(\"port\") == \"80\" && "
-                                "s.user == \"root\") return polkit.Result.YES; });\n",
-                                cases[i].action ?: "");
+                                "s.user == \"%s\") return polkit.Result.YES; });\n",
+                                cases[i].action ?: "",
+                                strstr(refusal, "user=0") ? "root" : g_get_user_name());
 
                 g_assert_cmpint(result->status, ==, 1);
                 g_assert_true(g_str_has_prefix(result->err, "Failed to listen on port 80: "));
