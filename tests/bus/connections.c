@@ -54,6 +54,12 @@ void test_assert_served(TestClient *client, const char *listener, const char *ad
         test_assert_connected(peer, accepted->socket);
 }
 
+void test_assert_served_to_neighbour(TestClient *client, const char *listener, const char *address) {
+        _cleanup_close_ int peer = test_connect_from_neighbour(address, test_get_port(client, listener));
+
+        test_client_expect_peer(client, listener, peer);
+}
+
 void test_settle(TestClient *client) {
         for (unsigned i = 0; i < 6; i++)
                 test_client_sync_service(client);

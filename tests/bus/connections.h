@@ -28,6 +28,8 @@ void peers_done(Peers *peers);
 int test_connect_and_say(uint16_t port, const char *text);
 /* A peer connects to the address, and its connection arrives. */
 void test_assert_served(TestClient *client, const char *listener, const char *address);
+/* The same with a peer at the other end of the cable, see network.h. */
+void test_assert_served_to_neighbour(TestClient *client, const char *listener, const char *address);
 
 /* The service has handled all messages that were sent before, and the replies to its own. */
 void test_settle(TestClient *client);

@@ -206,9 +206,7 @@ TEST_IF(test_require_private_network(), "with freeBind, an address may come late
 
                 assert_bound_to(f, listener, cases[i].address);
                 test_network_ip(cases[i].add);
-                _cleanup_close_ int peer = test_connect_from_neighbour(reached,
-                                                                       test_get_port(f->client, listener));
-                test_client_expect_peer(f->client, listener, peer);
+                test_assert_served_to_neighbour(f->client, listener, reached);
                 test_network_ip(cases[i].del);
         }
 }

@@ -54,18 +54,12 @@ static void assert_stays(TestClient *client, const char *listener) {
         g_assert_cmpuint(test_get_port(client, listener), >, 0);
 }
 
-static void assert_serves_neighbour(Fixture *f, const char *listener) {
-        _cleanup_close_ int peer = test_connect_from_neighbour(TEST_IPV4, test_get_port(f->client, listener));
-
-        test_client_expect_peer(f->client, listener, peer);
-}
-
 TEST_IF(test_require_private_network(), "a listener ends with its interface, and others stay") {
         g_autofree char *outside = listen_on(f->client, TEST_INTERFACE), *inside = listen_on(f->client, "lo"),
                         *any = test_listen(f->client, 0, -1, NULL);
         uint16_t port = test_get_port(f->client, outside);
 
-        assert_serves_neighbour(f, outside);
+        test_assert_served_to_neighbour(f->client, outside, TEST_IPV4);
         test_network_cut_cable();
         expect_lost(f->client, outside, TEST_INTERFACE);
         g_assert_false(test_service_is_listening(f->service, port));
@@ -74,7 +68,7 @@ TEST_IF(test_require_private_network(), "a listener ends with its interface, and
 
         test_network_lay_cable();
         g_autofree char *again = test_listen(f->client, port, -1, "interface", "s", TEST_INTERFACE, NULL);
-        assert_serves_neighbour(f, again);
+        test_assert_served_to_neighbour(f->client, again, TEST_IPV4);
         assert_stays(f->client, again);
 }
 
@@ -136,10 +130,10 @@ TEST_IF(test_require_private_network(), "a listener does not pass to another int
 TEST_IF(test_require_private_network(), "a listener keeps an interface that is renamed") {
         g_autofree char *listener = listen_on(f->client, TEST_INTERFACE);
         test_network_rename(TEST_INTERFACE, "renamed0");
-        assert_serves_neighbour(f, listener);
+        test_assert_served_to_neighbour(f->client, listener, TEST_IPV4);
         assert_stays(f->client, listener);
         test_network_rename("renamed0", TEST_INTERFACE);
-        assert_serves_neighbour(f, listener);
+        test_assert_served_to_neighbour(f->client, listener, TEST_IPV4);
         assert_stays(f->client, listener);
 }
 

@@ -386,12 +386,6 @@ static void flood(uint16_t port, unsigned n) {
         }
 }
 
-static void expect_neighbour(Fixture *f, const char *listener) {
-        _cleanup_close_ int peer = test_connect_from_neighbour(TEST_IPV4, test_get_port(f->client, listener));
-
-        test_client_expect_peer(f->client, listener, peer);
-}
-
 /* The queue of the one listener holds them, and that of the other overflows, so that the kernel sends
  * cookies. */
 TEST_IF(test_require_private_network(), "a peer is served while 2000 half-open connections wait") {
@@ -407,7 +401,7 @@ TEST_IF(test_require_private_network(), "a peer is served while 2000 half-open c
         test_network_ip("route add " FLOOD_NETWORK " via " TEST_NEIGHBOUR_IPV4);
         /* The kernel may drop some. */
         test_wait_for((flood(large_port, N), test_count_half_open(large_port) == N));
-        expect_neighbour(f, large);
+        test_assert_served_to_neighbour(f->client, large, TEST_IPV4);
         g_assert_cmpuint(test_count_half_open(large_port), >=, N);
 
         if (access("/proc/sys/net/ipv4/tcp_syncookies", F_OK) == 0) {
@@ -415,7 +409,7 @@ TEST_IF(test_require_private_network(), "a peer is served while 2000 half-open c
                 flood(small_port, N);
                 test_wait_for(test_count_half_open(small_port) > 0);
                 g_assert_cmpuint(test_count_half_open(small_port), <=, SMALL_BACKLOG + 1);
-                expect_neighbour(f, small);
+                test_assert_served_to_neighbour(f->client, small, TEST_IPV4);
         }
         test_network_ip("route del " FLOOD_NETWORK);
         test_assert_counters(f->client, large, 1, 1);
@@ -446,7 +440,7 @@ TEST_IF(test_require_private_network(),
 
         test_network_set("ipv6/conf/all/disable_ipv6", "1");
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
-        expect_neighbour(f, listener);
+        test_assert_served_to_neighbour(f->client, listener, TEST_IPV4);
         test_assert_served(f->client, listener, "127.0.0.1");
         test_assert_text(test_listen_fails(f->client, &text, 0, -1, "localAddress", "s", "::1", NULL),
                          "org.example.TCPServerSocket.Error.AddressNotAvailable");
