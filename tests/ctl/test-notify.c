@@ -129,6 +129,41 @@ TEST("the status has all addresses") {
         g_assert_nonnull(strstr(m->heard->str, status));
 }
 
+TEST("run is ready when the command has bound a port") {
+        /* It binds the port itself, or the tool gets it from the service. */
+        for (unsigned i = 0; i < 2; i++) {
+                uint16_t port = test_free_port();
+                g_autofree char *number = g_strdup_printf("%u", port),
+                                *option = g_strdup_printf("--port=%u", port);
+                g_autoptr(Manager) m = manager_new();
+                g_autoptr(Tool) tool = start(
+                                f, m,
+                                WORDS("run", i == 0 ? "--quiet" : option, "--", "python3", "-c",
+                                      "import signal, socket, sys\n"
+                                      "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])\n"
+                                      "client = socket.socket()\n"
+                                      "client.bind(('', 0))\n"
+                                      "print('before', flush=True)\n"
+                                      "signal.sigwait([signal.SIGUSR1])\n"
+                                      "s = socket.create_server(('127.0.0.1', int(sys.argv[1])))\n"
+                                      "signal.pause()\n",
+                                      number));
+
+                test_wait_for(tool_has_written(tool, "before\n"));
+                g_assert_false(has_heard(m, "READY"));
+                test_child_signal(tool->child, SIGUSR1);
+                test_wait_for(has_heard(m, "<READY=1>"));
+                g_assert_cmpuint(strstr(m->heard->str, number) != NULL, ==, i);
+        }
+}
+
+TEST("run is ready after five seconds at the latest") {
+        g_autoptr(Manager) m = manager_new();
+        g_autoptr(Tool) tool = start(f, m, WORDS("run", "sleep", "1000"));
+
+        test_wait_for(has_heard(m, "<READY=1>"));
+}
+
 /* They come from the tool, and do not change the main process. */
 TEST("messages of the command are passed on") {
         g_autoptr(Manager) m = manager_new();

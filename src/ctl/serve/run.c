@@ -17,7 +17,6 @@
 #include "ctl/cli/message.h"
 #include "ctl/cli/options.h"
 #include "ctl/serve/bind-calls.h"
-#include "ctl/serve/notify.h"
 #include "ctl/serve/server.h"
 #include "ctl/serve/socket-options.h"
 #include "ctl/service/lease.h"
@@ -226,7 +225,7 @@ static void on_taken(int fd, void *userdata) {
         if (fd < 0)
                 port_free(port);
         else
-                notify_addresses(run->lease);
+                server_set_ready(run->server);
 }
 
 static int request(RunPort *port) {
@@ -268,6 +267,9 @@ static void on_bind(BindCall *call, void *userdata) {
         make_key(call, &key);
         if (!needs_service(run, call, &key)) {
                 bind_call_continue(call);
+                /* Port 0 is that of a client, mostly. */
+                if (address_get_port(&key.address) != 0)
+                        server_set_ready(run->server);
                 return;
         }
 

@@ -4,16 +4,15 @@
 
 #include <assert.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 
 #include "base/clock.h"
-#include "base/descriptors.h"
 #include "base/i18n.h"
 #include "base/macros.h"
+#include "base/socket.h"
 #include "ctl/cli/message.h"
 #include "ctl/serve/notify.h"
 #include "ctl/serve/signals.h"
@@ -28,6 +27,9 @@
 #define STARTS_USEC (UINT64_C(10) * 1000 * 1000)
 /* A COMMAND that fails so early may not know how to get its sockets. */
 #define EARLY_USEC (UINT64_C(5) * 1000 * 1000)
+
+/* A COMMAND that has bound no port by then may never do so. */
+#define READY_USEC (UINT64_C(5) * 1000 * 1000)
 
 typedef enum ServerState {
         SERVER_IDLE,      /* there is no process, and none will be started */
@@ -62,9 +64,10 @@ struct Server {
         int ended_by;                /* the signal, or 0 */
         uint64_t starts[STARTS_MAX]; /* the times of the last ones, in a ring */
         unsigned n_starts;
-        bool had_connection; /* since the last start */
-        bool was_hung_up;    /* SIGHUP since the last start */
-        bool ends;           /* the tool was told to end */
+        sd_event_source *ready_timer; /* NULL: the service manager was told */
+        bool had_connection;          /* since the last start */
+        bool was_hung_up;             /* SIGHUP since the last start */
+        bool ends;                    /* the tool was told to end */
         bool lost;
 };
 
@@ -177,7 +180,8 @@ static int begin(Server *s) {
 
         for (size_t i = 0; i < s->n_ports; i++)
                 (void) sd_event_source_set_enabled(s->ports[i].source, SD_EVENT_ONESHOT);
-        notify_ready(s->event, s->lease);
+        if (s->n_ports > 0)
+                notify_ready(s->event, s->lease);
         return 0;
 }
 
@@ -227,12 +231,10 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
 }
 
 static bool has_queued(const Server *s) {
-        for (size_t i = 0; i < s->n_ports; i++) {
-                struct pollfd p = { .fd = s->ports[i].fd, .events = POLLIN };
-
-                if (poll(&p, 1, 0) > 0)
+        for (size_t i = 0; i < s->n_ports; i++)
+                if (socket_has_input(s->ports[i].fd))
                         return true;
-        }
+
         return false;
 }
 
@@ -419,6 +421,7 @@ Server *server_free(Server *s) {
                 (void) close_fd(s->ports[i].fd);
         }
         free(s->ports);
+        sd_event_source_disable_unref(s->ready_timer);
         sd_event_source_disable_unref(s->timer);
         sd_event_unref(s->event);
         free(s);
@@ -432,6 +435,19 @@ sd_event *server_get_event(Server *s) {
 void server_set_start_handler(Server *s, int (*handler)(void *userdata), void *userdata) {
         s->start_handler = handler;
         s->userdata = userdata;
+}
+
+void server_set_ready(Server *s) {
+        if (s->ready_timer)
+                notify_ready(s->event, s->lease);
+        else
+                notify_addresses(s->lease);
+        s->ready_timer = sd_event_source_disable_unref(s->ready_timer);
+}
+
+static int on_ready_time(sd_event_source *source, uint64_t usec, void *userdata) {
+        server_set_ready(userdata);
+        return 0;
 }
 
 static int add_port(Server *s, int fd) {
@@ -460,6 +476,9 @@ int server_start(Server *s, const CommandInput *input, Lease *lease) {
                 return message_oom();
         for (size_t i = 0; i < input->n_fds && r >= 0; i++)
                 r = add_port(s, input->fds[i]);
+        if (r >= 0 && s->n_ports == 0)
+                r = sd_event_add_time_relative(s->event, &s->ready_timer, CLOCK_MONOTONIC, READY_USEC, 0,
+                                               on_ready_time, s);
         if (r < 0)
                 return message_error(r, _("Failed to wait for connections: %s."), strerror(-r));
 

@@ -30,10 +30,13 @@ sd_event *server_get_event(Server *s);
 /* Called before each start of a process. Returns 0, or a negative errno after an error message. */
 void server_set_start_handler(Server *s, int (*handler)(void *userdata), void *userdata);
 
-/* Starts the process, or waits for a connection that starts it. Notifies the service manager that the tool is
- * ready, with the addresses of the lease. The memory to which the input points, and the lease, are borrowed.
- */
+/* Starts the process, or waits for a connection that starts it. The memory to which the input points, and the
+ * lease, are borrowed. */
 int server_start(Server *s, const CommandInput *input, Lease *lease);
+
+/* Notifies the service manager that the tool is ready, with the addresses of the lease. server_start() does
+ * it if COMMAND gets sockets, which queue connections; else the first call of this function, or a timer. */
+void server_set_ready(Server *s);
 
 /* The ports are lost, which COMMAND may not notice: ends it, and server_run() then fails. Nothing is
  * printed. */
