@@ -95,8 +95,7 @@ static void on_interface_renamed(InterfaceUse *use) {
         Listener *l = CONTAINER_OF(use, Listener, interface);
 
         log_debug("The network interface of %s is called %s now", l->path, use->name);
-        if (!l->frozen)
-                listener_save_interface(l);
+        listener_save_interface(l);
 }
 
 static void on_interface_gone(InterfaceUse *use) {
