@@ -27,17 +27,38 @@ static void meet_peer(Fixture *f, const char *listener) {
         close(connect_peer(f, listener));
 }
 
-static json_object *read_line(Tool *tool, unsigned number) {
+/* Returns the nth event of this kind, or of any but "listening" (NULL), or NULL if it is not there yet. */
+static json_object *find_event(Tool *tool, const char *kind, unsigned n) {
         g_auto(GStrv) lines = NULL;
 
         g_autofree char *text = test_read_file(tool->out);
         lines = g_strsplit(text, "\n", -1);
-        g_assert_cmpuint(g_strv_length(lines), >, number);
-        return json_tokener_parse(lines[number]);
+        /* The last one is not complete. */
+        for (char **line = lines; *line && line[1]; line++) {
+                json_object *o = json_tokener_parse(*line);
+                const char *event = json_get_string(o, "event");
+
+                if ((kind ? streq(event, kind) : !streq(event, "listening")) && n-- == 0)
+                        return o;
+                json_object_put(o);
+        }
+        return NULL;
+}
+
+static json_object *wait_event(Tool *tool, const char *kind, unsigned n) {
+        json_object *o = NULL;
+
+        test_wait_for((o = find_event(tool, kind, n)));
+        return o;
+}
+
+static json_object *read_line(Tool *tool, unsigned number) {
+        return wait_event(tool, NULL, number);
 }
 
 TEST_IF(test_require_root(), "connections") {
-        g_autoptr(Tool) people = watch(f, WORDS("monitor")), programs = watch(f, WORDS("monitor", "-j"));
+        g_autoptr(Tool) people = watch(f, WORDS("monitor")),
+                        programs = watch(f, WORDS("monitor", "--json=short"));
         g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
         _cleanup_close_ int peer = connect_peer(f, listener);
         g_autofree char *line = g_strdup_printf(
@@ -73,6 +94,70 @@ TEST_IF(test_require_root(), "listeners that end") {
                             "string", "client", "string", "reason", "string", NULL);
         g_assert_cmpstr(json_get_string(event, "event"), ==, "closed");
         g_assert_cmpstr(json_get_string(event, "reason"), ==, "owner");
+}
+
+TEST_IF(test_require_root(), "listeners that are new") {
+        g_autoptr(Tool) people = watch(f, WORDS("monitor")),
+                        programs = watch(f, WORDS("monitor", "--json=short"));
+        g_autofree char *first = test_listen(f->client, 0, -1, "name", "s", "web", TEST_SOCKET, NULL);
+        g_autofree char *second = test_listen(f->client, 0, -1, TEST_PERSISTENT, "localAddress", "s",
+                                              "127.0.0.1", NULL);
+        g_autofree char *web = g_strdup_printf(" listener 1: listening on [::]:%u for %s, \"web\"\n",
+                                               test_get_port(f->client, first), test_client_name(f->client));
+        g_autofree char *other = g_strdup_printf(" listener 2: listening on 127.0.0.1:%u for %s\n",
+                                                 test_get_port(f->client, second),
+                                                 test_client_name(f->client));
+
+        test_wait_for(tool_has_written(people, web));
+        test_wait_for(tool_has_written(people, other));
+        g_autoptr(json_object) event = wait_event(programs, "listening", 0);
+        json_assert_members(event, "event", "string", "realtimeUSec", "int", "listener", "int", "path",
+                            "string", "client", "string", "localAddress", "string", "localPort", "int",
+                            "name", "string", "delivery", "string", "persistent", "boolean", NULL);
+        g_assert_cmpstr(json_get_string(event, "path"), ==, first);
+        g_assert_cmpuint(json_get_number(event, "localPort"), ==, test_get_port(f->client, first));
+        g_assert_cmpstr(json_get_string(event, "delivery"), ==, "socket");
+}
+
+/* No signal is sent. */
+TEST_IF(test_require_root(), "listeners that end without an owner") {
+        g_autofree char *old = test_listen(f->client, 0, -1, TEST_PERSISTENT, NULL);
+        g_autoptr(Tool) people = watch(f, WORDS("monitor")),
+                        programs = watch(f, WORDS("monitor", "--json=short"));
+        g_autoptr(TestClient) next = test_client_new(f->bus, (uid_t) -1);
+        g_autofree char *with = test_listen(f->client, 0, -1, TEST_SOCKET, NULL);
+
+        test_wait_for(tool_has_written(people, " listener 2: listening on "));
+        g_clear_pointer(&f->client, test_client_free);
+        test_wait_for(tool_has_written(people, " listener 2: closed (owner)\n"));
+        test_wait_for(!test_has_owner(next, old));
+        g_autoptr(json_object) first = wait_event(programs, "closed", 0);
+        g_assert_cmpstr(json_get_string(first, "path"), ==, with);
+        g_assert_cmpstr(json_get_string(first, "reason"), ==, "owner");
+        f->client = test_client_new(f->bus, (uid_t) -1);
+        test_listener_call(f->client, old, "Close");
+        test_wait_for(tool_has_written(people, " listener 1: closed ("));
+        g_autoptr(json_object) second = wait_event(programs, "closed", 1);
+        g_assert_cmpstr(json_get_string(second, "path"), ==, old);
+}
+
+TEST_IF(test_require_root(), "the end and the start of the service") {
+        g_autoptr(Tool) people = watch(f, WORDS("monitor")),
+                        programs = watch(f, WORDS("monitor", "--json=short"));
+
+        g_assert_cmpint(test_service_stop(f->service), ==, 0);
+        test_service_free(f->service);
+        test_wait_for(tool_has_written(people, " service stopped (:"));
+        f->service = test_service_new(f->bus, NULL);
+        test_wait_for(tool_has_written(people, " service started (:"));
+        g_autoptr(json_object) stopped = wait_event(programs, "service", 0),
+                               started = wait_event(programs, "service", 1);
+        json_assert_members(stopped, "event", "string", "realtimeUSec", "int", "client", "string", "state",
+                            "string", NULL);
+        g_assert_cmpstr(json_get_string(stopped, "state"), ==, "stopped");
+        g_assert_cmpstr(json_get_string(started, "state"), ==, "running");
+        g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
+        test_wait_for(tool_has_written(people, " listener 1: listening on "));
 }
 
 /* A connection is lost in a channel that is closed. */
@@ -191,7 +276,7 @@ TEST_IF(test_require_root() && test_require_program("jq"), "jq understands it") 
                         f->bus, out,
                         WORDS("sh", "-c",
                               "\"$TEST_CTL\" monitor --json=short | jq --unbuffered --raw-output"
-                              " '\"\\(.event) \\(.listener) \\(.remotePort) \\(.reason)\"'"));
+                              " 'select(.event != \"listening\") | \"\\(.event) \\(.listener) \\(.remotePort) \\(.reason)\"'"));
         g_autofree char *expected = NULL;
 
         test_wait_for(test_file_contains(out, "Monitoring listeners"));

@@ -11,7 +11,7 @@
 #include "base/names.h"
 #include "ctl/cli/message.h"
 #include "ctl/service/client.h"
-#include "ctl/service/counter-watch.h"
+#include "ctl/service/listener-watch.h"
 #include "ctl/service/listener.h"
 #include "ctl/service/monitor.h"
 
@@ -21,7 +21,6 @@
 static const char *const rules[] = {
         "type='signal',sender='" BUS_NAME "',interface='" MANAGER_INTERFACE "'",
         "type='method_call',destination='" BUS_NAME "',member='Accept'",
-        "type='method_call',destination='" BUS_NAME "',member='Listen'",
         "type='method_return',sender='" BUS_NAME "'",
         "type='error',sender='" BUS_NAME "'",
 };
@@ -44,10 +43,42 @@ struct Monitor {
 
         AcceptCall *calls;
 
-        CounterWatch *counters;
+        ListenerWatch *listeners;
+        sd_bus_slot *name_owner;
 };
 
 DEFINE_CLEANUP(Monitor, monitor_free)
+
+static void on_appeared(const Listener *listener, void *userdata) {
+        Monitor *m = userdata;
+
+        m->handler(
+                        &(MonitorEvent) {
+                                        .type = MONITOR_LISTENING,
+                                        .listener = listener->path,
+                                        .client = listener->owner ?: "",
+                                        .local_address = listener->local_address,
+                                        .local_port = listener->local_port,
+                                        .name = listener->name,
+                                        .delivery = listener->delivery,
+                                        .persistent = listener->persistent,
+                        },
+                        m->userdata);
+}
+
+/* The owner has left the bus, so that no signal was sent; or it had none, and the reason is not known. */
+static void on_vanished(const char *path, bool had_owner, void *userdata) {
+        Monitor *m = userdata;
+
+        m->handler(
+                        &(MonitorEvent) {
+                                        .type = MONITOR_CLOSED,
+                                        .listener = path,
+                                        .client = "",
+                                        .reason = had_owner ? "owner" : "unknown",
+                        },
+                        m->userdata);
+}
 
 static void on_count(const Listener *listener, Counter counter, uint64_t count, void *userdata) {
         Monitor *m = userdata;
@@ -62,6 +93,12 @@ static void on_count(const Listener *listener, Counter counter, uint64_t count, 
                         },
                         m->userdata);
 }
+
+static const ListenerWatchEvents watch_events = {
+        .appeared = on_appeared,
+        .vanished = on_vanished,
+        .counted = on_count,
+};
 
 /* ---------------------------------------------------------------------------------------- calls of Accept */
 
@@ -194,6 +231,8 @@ static void handle_signal(Monitor *m, sd_bus_message *message) {
         } else if (streq(member, "Closed")) {
                 e.type = MONITOR_CLOSED;
                 r = sd_bus_message_read(message, "os", &e.listener, &e.reason);
+                if (r > 0)
+                        listener_watch_handle_closed(m->listeners, e.listener);
         }
 
         if (r > 0 || (r == 0 && e.listener))
@@ -219,13 +258,14 @@ static void handle(Monitor *m, sd_bus_message *message) {
                 member = sd_bus_message_get_member(message);
                 if (member && streq(member, "Accept"))
                         remember_call(m, message);
-                else if (member && streq(member, "Listen"))
-                        counter_watch_handle_change(m->counters);
                 break;
 
         case SD_BUS_MESSAGE_METHOD_RETURN:
                 if (sd_bus_message_has_signature(message, "a(hsqa{sv})") > 0)
                         handle_accepted(m, message);
+                /* Only Listen replies with a path. */
+                else if (sd_bus_message_has_signature(message, "o") > 0)
+                        listener_watch_handle_new(m->listeners);
                 break;
 
         default:
@@ -259,6 +299,25 @@ static int on_input(sd_event_source *source, int fd, uint32_t events, void *user
                 return sd_event_exit(m->event, EXIT_FAILURE);
         }
 
+        return 0;
+}
+
+/* Not by the monitor, to which dbus-broker sends no signals of the bus itself. */
+static int on_name_owner(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        Monitor *m = userdata;
+        const char *name, *before, *after;
+
+        if (sd_bus_message_read(message, "sss", &name, &before, &after) <= 0)
+                return 0;
+
+        if (*before != '\0')
+                m->handler(&(MonitorEvent) { .type = MONITOR_SERVICE, .client = before }, m->userdata);
+        if (*after == '\0')
+                return 0;
+        m->handler(&(MonitorEvent) { .type = MONITOR_SERVICE, .client = after, .is_running = true },
+                   m->userdata);
+        /* Without systemd's file descriptor store, all listeners are gone. */
+        listener_watch_handle_new(m->listeners);
         return 0;
 }
 
@@ -352,10 +411,15 @@ int monitor_new(Context *c, sd_event *event, MonitorHandler handler, void *userd
         if (r < 0)
                 return r;
 
-        r = counter_watch_new(c, event, on_count, m, &m->counters);
+        r = listener_watch_new(c, event, &watch_events, m, &m->listeners);
         if (r < 0)
                 return message_oom();
-        r = sd_bus_attach_event(c->bus, event, SD_EVENT_PRIORITY_NORMAL);
+        r = sd_bus_add_match(c->bus, &m->name_owner,
+                             "type='signal',sender='org.freedesktop.DBus',interface='org.freedesktop.DBus',"
+                             "member='NameOwnerChanged',arg0='" BUS_NAME "'",
+                             on_name_owner, m);
+        if (r >= 0)
+                r = sd_bus_attach_event(c->bus, event, SD_EVENT_PRIORITY_NORMAL);
         if (r >= 0)
                 /* Messages may have come during the calls, before the loop watches the connection. */
                 r = on_input(NULL, -1, 0, m);
@@ -371,7 +435,8 @@ Monitor *monitor_free(Monitor *m) {
                 return NULL;
 
         monitor_disconnect(m);
-        counter_watch_free(m->counters);
+        listener_watch_free(m->listeners);
+        sd_bus_slot_unref(m->name_owner);
         sd_event_unref(m->event);
         free(m);
         return NULL;

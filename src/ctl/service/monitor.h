@@ -6,9 +6,9 @@
  *
  * The service sends its signals only to the owners of the listeners. The monitor therefore calls
  * BecomeMonitor of the bus, which the system bus allows only root. It reads signals and replies of Accept.
- * Connections through a channel, and refused ones, do not pass the bus: their number is read from the service
- * once a second while there is a listener. With delivery "socket", the service itself does not see the
- * connections.
+ * Connections through a channel, refused ones, and the end of a listener without an owner do not pass the
+ * bus: the listeners are listed once a second while there is one. With delivery "socket", the service itself
+ * does not see the connections.
  *
  * The bus sends a monitor copies of the connections' descriptors, and stops reading from the service when too
  * many of them are unread. So the monitor always reads, and output.h drops lines if the output is read too
@@ -25,19 +25,26 @@ typedef enum MonitorEventType {
         MONITOR_REFUSED,     /* several */
         MONITOR_ERROR,
         MONITOR_PENDING,
+        MONITOR_LISTENING, /* a new listener */
         MONITOR_CLOSED,
+        MONITOR_SERVICE, /* it has got its name on the bus, or lost it */
 } MonitorEventType;
 
 /* The strings are borrowed, and not escaped: other programs chose them. */
 typedef struct MonitorEvent {
         MonitorEventType type;
-        const char *listener; /* the path */
-        const char *client;   /* the receiver of the message; "" if it is not known */
+        const char *listener; /* the path; NULL for MONITOR_SERVICE */
+        const char *client; /* the receiver of the message; "" if it is not known. Of MONITOR_SERVICE: itself
+                             */
 
-        const char *remote_address; /* of a connection, as the next five members */
-        uint16_t remote_port;
-        const char *local_address;
+        const char *local_address; /* of a connection or a new listener, as the next member */
         uint16_t local_port;
+        const char *name; /* of a new listener, as the next two members */
+        const char *delivery;
+        bool persistent;
+
+        const char *remote_address; /* of a connection, as the next three members */
+        uint16_t remote_port;
         const char *binary_type;
         uint64_t serial;
 
@@ -48,7 +55,9 @@ typedef struct MonitorEvent {
         uint32_t line;
         uint32_t column;
 
-        const char *reason; /* of the end */
+        const char *reason; /* of the end; "unknown" if the service did not say it to a client */
+
+        bool is_running; /* the service */
 } MonitorEvent;
 
 typedef struct Monitor Monitor;

@@ -34,7 +34,8 @@ static const char *get_name(MonitorEventType type) {
         static const char *const names[] = {
                 [MONITOR_CONNECTION] = "connection", [MONITOR_CONNECTIONS] = "connections",
                 [MONITOR_REFUSED] = "refused",       [MONITOR_ERROR] = "error",
-                [MONITOR_PENDING] = "pending",       [MONITOR_CLOSED] = "closed",
+                [MONITOR_PENDING] = "pending",       [MONITOR_LISTENING] = "listening",
+                [MONITOR_CLOSED] = "closed",         [MONITOR_SERVICE] = "service",
         };
 
         return names[type];
@@ -61,8 +62,18 @@ static int add_details(json_object *o, const MonitorEvent *e) {
                        json_add_number(o, "lineNumber", e->line) ?:
                        json_add_number(o, "columnNumber", e->column);
 
+        case MONITOR_LISTENING:
+                return json_add_string(o, "localAddress", e->local_address ?: "") ?:
+                       json_add_number(o, "localPort", e->local_port) ?:
+                       json_add_string(o, "name", e->name ?: "") ?:
+                       json_add_string(o, "delivery", e->delivery ?: "") ?:
+                       json_add(o, "persistent", json_object_new_boolean(e->persistent));
+
         case MONITOR_CLOSED:
                 return json_add_string(o, "reason", e->reason);
+
+        case MONITOR_SERVICE:
+                return json_add_string(o, "state", e->is_running ? "running" : "stopped");
 
         default:
                 return 0;
@@ -75,10 +86,12 @@ static char *format_json(const View *v, const struct timespec *now, const Monito
         char *text = NULL;
         int r;
 
-        r = json_add_string(o, "event", get_name(e->type)) ?: json_add_number(o, "realtimeUSec", usec) ?:
-            json_add_number(o, "listener", strtoull(listener_get_number(e->listener), NULL, 10)) ?:
-            json_add_string(o, "path", e->listener) ?: json_add_string(o, "client", e->client) ?:
-            add_details(o, e);
+        r = json_add_string(o, "event", get_name(e->type)) ?: json_add_number(o, "realtimeUSec", usec);
+        if (r == 0 && e->listener)
+                r = json_add_number(o, "listener", strtoull(listener_get_number(e->listener), NULL, 10))
+                                    ?: json_add_string(o, "path", e->listener);
+        if (r == 0)
+                r = json_add_string(o, "client", e->client) ?: add_details(o, e);
         if (r == 0)
                 text = json_format(o, v->context->json);
 
@@ -131,8 +144,20 @@ static char *format_details(const MonitorEvent *e) {
                 n = asprintf(&text, _("a connection waits for %s"), e->client);
                 break;
 
+        case MONITOR_LISTENING:
+                (void) format_address(e->local_address, e->local_port, local);
+                n = e->name && *e->name ? asprintf(&text, _("listening on %s for %s, \"%s\""), local,
+                                                   e->client, e->name)
+                                        : asprintf(&text, _("listening on %s for %s"), local, e->client);
+                break;
+
         case MONITOR_CLOSED:
                 n = asprintf(&text, _("closed (%s)"), e->reason);
+                break;
+
+        case MONITOR_SERVICE:
+                n = e->is_running ? asprintf(&text, _("service started (%s)"), e->client)
+                                  : asprintf(&text, _("service stopped (%s)"), e->client);
                 break;
         }
 
@@ -144,6 +169,7 @@ static char *format_text(const View *v, const struct timespec *now, const Monito
         const char *colour = "";
         struct tm local;
         char date[64], *text;
+        int n;
 
         safe = details ? text_escape(details, TEXT_ESCAPE_BYTES) : NULL;
         if (!safe || !localtime_r(&now->tv_sec, &local) ||
@@ -152,10 +178,15 @@ static char *format_text(const View *v, const struct timespec *now, const Monito
 
         if (v->colour && e->type == MONITOR_ERROR)
                 colour = COLOUR_ERROR;
-        else if (v->colour && e->type == MONITOR_CLOSED)
+        else if (v->colour && (e->type == MONITOR_CLOSED || (e->type == MONITOR_SERVICE && !e->is_running)))
                 colour = COLOUR_WARNING;
-        if (asprintf(&text, _("%s.%06ld listener %s: %s%s%s"), date, now->tv_nsec / 1000,
-                     listener_get_number(e->listener), colour, safe, *colour ? COLOUR_OFF : "") < 0)
+        if (e->listener)
+                n = asprintf(&text, _("%s.%06ld listener %s: %s%s%s"), date, now->tv_nsec / 1000,
+                             listener_get_number(e->listener), colour, safe, *colour ? COLOUR_OFF : "");
+        else
+                n = asprintf(&text, "%s.%06ld %s%s%s", date, now->tv_nsec / 1000, colour, safe,
+                             *colour ? COLOUR_OFF : "");
+        if (n < 0)
                 return NULL;
 
         return text;
@@ -165,7 +196,7 @@ static void on_event(const MonitorEvent *e, void *userdata) {
         _cleanup_free_ char *line = NULL;
         struct timespec now;
         View *v = userdata;
-        bool wanted = !v->paths;
+        bool wanted = !v->paths || !e->listener;
 
         for (char **path = v->paths; path && *path && !wanted; path++)
                 wanted = streq(*path, e->listener);
