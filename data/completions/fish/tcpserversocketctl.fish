@@ -38,10 +38,20 @@ function __tcpserversocketctl_listeners
     env COLUMNS=80 tcpserversocketctl $bus --no-legend --no-pager --no-ask-password list 2>/dev/null | while read -l number rest
         contains -- $number $words; or printf '%s\t%s\n' $number (string trim -- "$rest")
     end
+    # The names that only one of them has.
+    tcpserversocketctl $bus --json=short --no-pager --no-ask-password list 2>/dev/null |
+        string match -ar '"name":"[A-Za-z][A-Za-z0-9._@/+-]*"' | string replace -r '.*:"(.*)"' '$1' | sort | uniq -u |
+        while read -l name
+            contains -- $name $words; or printf '%s\tName\n' $name
+        end
 end
 
 function __tcpserversocketctl_interfaces
     string replace -r '.*/' '' /sys/class/net/*
+end
+
+function __tcpserversocketctl_ports
+    string replace -rf '^([a-z][^\s]*)\s+([0-9]+)/tcp.*' '$1\t$2' </etc/services
 end
 
 function __tcpserversocketctl_machines
@@ -86,6 +96,10 @@ complete -c tcpserversocketctl -n $before -a status -d 'Show the service with it
 
 complete -c tcpserversocketctl -n '__fish_seen_subcommand_from show close pause resume monitor' \
     -ka '(__tcpserversocketctl_listeners)'
+complete -c tcpserversocketctl -n '__fish_seen_subcommand_from listen; and not __tcpserversocketctl_in_command' \
+    -xa '(__tcpserversocketctl_ports)'
+complete -c tcpserversocketctl -n '__fish_seen_subcommand_from relay; and test (__tcpserversocketctl_arguments) -lt 1' \
+    -xa '(__tcpserversocketctl_ports)'
 complete -c tcpserversocketctl -n '__fish_seen_subcommand_from relay; and test (__tcpserversocketctl_arguments) -ge 1' -F
 complete -c tcpserversocketctl -n '__fish_seen_subcommand_from listen run; and __tcpserversocketctl_in_command' \
     -xa '(__tcpserversocketctl_command)'
