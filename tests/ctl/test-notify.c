@@ -294,7 +294,7 @@ static void become_other(void *data) {
         g_assert_no_errno(setuid(uid));
 }
 
-/* The socket has no file whose permissions would exclude them. */
+/* The socket is in the abstract namespace, which has no permissions. */
 TEST_IF(test_require_root(), "messages of other users are not passed on") {
         g_autoptr(Manager) m = manager_new();
         g_autoptr(Tool) tool = start(

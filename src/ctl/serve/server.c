@@ -79,39 +79,38 @@ static bool ends_group(const Server *s) {
 
 /* ------------------------------------------------------------------------------------- the processes' end */
 
-/* Returns the processes that the signals which end COMMAND are for. */
-static int list_processes(const Server *s, pid_t **ret) {
-        int r = -EINVAL;
-
-        if (ends_group(s))
-                r = process_list_descendants(getpid(), ret);
-        if (r >= 0)
-                return r;
-
-        *ret = malloc(sizeof(**ret));
-        if (!*ret || s->pid == 0)
-                return 0;
-        **ret = s->pid;
-        return 1;
+/* Returns the other processes that the signals which end COMMAND are for. */
+static int list_others(const Server *s, pid_t **ret) {
+        return ends_group(s) ? process_list_descendants(getpid(), ret) : 0;
 }
 
+static void send_to_one(pid_t pid, int signal_number) {
+        (void) kill(pid, signal_number);
+        /* A stopped process gets the signal when it continues. */
+        (void) kill(pid, SIGCONT);
+}
+
+/* The first process gets the signal even if /proc hides it. */
 static void send_to_all(const Server *s, int signal_number) {
         _cleanup_free_ pid_t *pids = NULL;
-        int n = list_processes(s, &pids);
+        int n = list_others(s, &pids);
 
-        for (int i = 0; i < n; i++) {
-                (void) kill(pids[i], signal_number);
-                /* A stopped process gets the signal when it continues. */
-                (void) kill(pids[i], SIGCONT);
-        }
+        if (s->pid > 0)
+                send_to_one(s->pid, signal_number);
+        for (int i = 0; i < n; i++)
+                if (pids[i] != s->pid)
+                        send_to_one(pids[i], signal_number);
 }
 
 static void forward_to_all(const Server *s, const struct signalfd_siginfo *info) {
         _cleanup_free_ pid_t *pids = NULL;
-        int n = list_processes(s, &pids);
+        int n = list_others(s, &pids);
 
+        if (s->pid > 0)
+                signal_forward(info, s->pid);
         for (int i = 0; i < n; i++)
-                signal_forward(info, pids[i]);
+                if (pids[i] != s->pid)
+                        signal_forward(info, pids[i]);
 }
 
 static void arm_timer(Server *s, uint64_t usec) {
