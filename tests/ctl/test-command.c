@@ -194,7 +194,8 @@ TEST("the tool explains a failure that left a connection in the queue") {
         uint16_t port;
         g_autoptr(Tool) tool = serving_start(
                         f->bus, &port, WORDS("listen", "--start-on-demand", "0", "--", "sh", "-c", "exit 6"));
-        _cleanup_close_ int peer = test_connect("127.0.0.1", port);
+        /* The tool may end, and reset the connection, before connect() returns. */
+        _cleanup_close_ int peer = test_connect_start(NULL, "127.0.0.1", port);
 
         g_assert_cmpint(test_child_wait(tool->child), ==, 6);
         g_assert_true(tool_has_complained(tool, "COMMAND has ended with status 6" HINT "\n"));
