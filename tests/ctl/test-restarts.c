@@ -180,3 +180,35 @@ TEST("a listener of other options is not taken up") {
                           1, "in use");
         assert_waits_for_an_owner(f, number);
 }
+
+/* It binds the port itself, and cannot have it: --port= makes the tool get it. */
+static const char binding_server[] = "import signal, socket, sys\n"
+                                     "s = socket.socket()\n"
+                                     "s.bind(('127.0.0.1', int(sys.argv[1])))\n"
+                                     "s.listen()\n"
+                                     "print('ready', flush=True)\n"
+                                     "while True:\n"
+                                     "    c, peer = s.accept()\n"
+                                     "    c.sendall(b'" ANSWER "')\n"
+                                     "    c.close()\n";
+
+TEST("an unmodified server finds its queue after the restart") {
+        uint16_t number = test_free_port();
+        g_autofree char *port = g_strdup_printf("%u", number), *option = g_strdup_printf("--port=%u", number);
+        const char *const *argv = WORDS("run", "--persistent", option, "python3", "-c", binding_server, port);
+        _cleanup_close_ int waiting = -EBADF;
+
+        for (unsigned i = 0; i < 3; i++) {
+                g_autoptr(Tool) tool = tool_start(f->bus, NULL, 0, argv);
+
+                test_wait_for(tool_has_written(tool, "ready\n"));
+                if (waiting >= 0)
+                        test_expect(waiting, ANSWER);
+                waiting = close_fd(waiting);
+                _cleanup_close_ int peer = test_connect("127.0.0.1", number);
+                test_expect(peer, ANSWER);
+                g_assert_cmpint(serving_end(tool, SIGTERM), ==, 128 + SIGTERM);
+                assert_waits_for_an_owner(f, number);
+                waiting = test_connect("127.0.0.1", number);
+        }
+}
