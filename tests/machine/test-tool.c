@@ -66,6 +66,21 @@ MACHINE_TEST("no password is asked for without a terminal or with --no-ask-passw
         g_assert_true(test_is_listening(machine_service_pid(), test_get_port(m->root, listener)));
 }
 
+MACHINE_TEST("the rule that a refusal shows allows the port") {
+        const char *const *argv = WORDS("listen", "80", "--", "true");
+        g_autoptr(ToolResult) refused = run_as(MACHINE_USER, argv);
+        const char *rule = strstr(refused->err, "\npolkit.addRule(");
+
+        g_assert_cmpint(refused->status, ==, 1);
+        g_assert_nonnull(strstr(refused->err, "org.example.TCPServerSocket.listen-privileged"));
+        g_assert_nonnull(rule);
+        machine_set_rule(rule);
+        g_autoptr(ToolResult) allowed = run_as(MACHINE_USER, argv),
+                              other = run_as(MACHINE_USER, WORDS("listen", "81", "--", "true"));
+        g_assert_cmpint(allowed->status, ==, 0);
+        g_assert_cmpint(other->status, ==, 1);
+}
+
 MACHINE_TEST("list asks for no password") {
         g_free(listen_as_root(m));
         g_autofree char *own = test_listen(m->user, 0, -1, TEST_PERSISTENT, "name", "s", "mine", NULL);

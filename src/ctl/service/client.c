@@ -324,8 +324,8 @@ static int report(const Context *c, const Failure *f) {
                 (void) message_error(r, _("%s: %s; %s."), f->what, cause, advice);
         else
                 (void) message_error(r, _("%s: %s."), f->what, cause);
-        if (error && error->message)
-                refusal_print_rule(c, error->message, f->endpoint);
+        if (f->endpoint && error && error->message)
+                refusal_print_rule(c, error->message, f->endpoint->port);
         return r;
 }
 

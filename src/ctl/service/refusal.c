@@ -47,10 +47,9 @@ static const char *find_user(const Error *e) {
         return user && !strpbrk(user->pw_name, "\"\\") ? user->pw_name : NULL;
 }
 
-void refusal_print_rule(const Context *c, const char *message, const Endpoint *endpoint) {
+void refusal_print_rule(const Context *c, const char *message, uint16_t port) {
         _cleanup_(error_done) Error e = {};
         const char *action, *user;
-        char port[64] = "";
 
         /* A container has a polkit and users of its own, and the service of the session asks none. */
         if (c->user || c->machine || error_from_message(message, &e) < 0 || !rule_would_help(&e))
@@ -60,11 +59,9 @@ void refusal_print_rule(const Context *c, const char *message, const Endpoint *e
         if (!action || !user)
                 return;
 
-        if (endpoint)
-                (void) snprintf(port, sizeof(port), " && a.lookup(\"port\") == \"%u\"", endpoint->port);
         message_info(_("To allow it, an administrator can write this line to "
                        "/etc/polkit-1/rules.d/50-tcpserversocket.rules:"));
-        message_info("polkit.addRule(function(a, s) { if (a.id == \"%s\"%s && s.user == \"%s\") "
+        message_info("polkit.addRule(function(a, s) { if (a.id == \"%s\" && a.lookup(\"port\") == \"%u\" && s.user == \"%s\") "
                      "return polkit.Result.YES; });",
                      action, port, user);
 }
