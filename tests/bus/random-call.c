@@ -44,9 +44,10 @@ static const char *pick_string(void) {
 
 static const char *pick_key(void) {
         static const char *const keys[] = {
-                "binaryType", "localAddress", "ipv6Only",    "interface", "delivery",     "acknowledge",
-                "paused",     "persistent",   "nonBlocking", "noDelay",   "keepAlive",    "deferAccept",
-                "fastOpen",   "allowFrom",    "acceptRate",  "name",      "channelBatch", "adopt",
+                "binaryType",  "localAddress", "ipv6Only",   "interface",   "delivery",
+                "acknowledge", "paused",       "persistent", "nonBlocking", "noDelay",
+                "keepAlive",   "deferAccept",  "fastOpen",   "allowFrom",   "acceptRate",
+                "name",        "channelBatch", "adopt",      "colour",
         };
 
         return keys[pick(G_N_ELEMENTS(keys))];

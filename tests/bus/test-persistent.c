@@ -2,6 +2,7 @@
 
 /* Listeners that outlive their owners' connections. */
 
+#include "bus/authority.h"
 #include "bus/fixture.h"
 
 #define HAS_OWNER "org.example.TCPServerSocket.Error.HasOwner"
@@ -248,6 +249,43 @@ TEST_IF(test_require_root(), "Listen with the option adopt finds no listener of 
         replace_client(f, first);
         g_autofree char *name = test_listen_fails(other, NULL, port, -1, ADOPT, NULL);
         g_assert_true(streq(name, SD_BUS_ERROR_ADDRESS_IN_USE) || streq(name, SD_BUS_ERROR_ACCESS_DENIED));
+}
+
+static TestAnswer refuse_later(const TestQuestion *question, void *data) {
+        unsigned *n_questions = data;
+
+        return (*n_questions)++ == 0 ? TEST_ANSWER_YES : TEST_ANSWER_NO;
+}
+
+static const FixtureOptions with_authority = { .bus_xml = TEST_AUTHORITY_XML };
+
+/* As for Adopt: that the listener exists is what polkit has allowed. */
+TEST_OF_IF(test_require_root(),
+           "Listen with the option adopt asks polkit only for a new listener",
+           Fixture,
+           f,
+           fixture_set_up,
+           fixture_tear_down,
+           &with_authority) {
+        unsigned n_questions = 0;
+        g_autoptr(TestClient) polkit = test_authority_new(f->bus, refuse_later, &n_questions);
+        uid_t uid = test_other_uid(0);
+        TestClient *owner = test_client_new(f->bus, uid);
+        g_autoptr(TestClient) next = test_client_new(f->bus, uid);
+        g_autofree char *listener = test_listen(owner, 0, -1, ADOPT, NULL);
+        uint16_t port = test_get_port(owner, listener);
+
+        g_assert_cmpuint(n_questions, ==, 1);
+        test_client_free(owner);
+        test_wait_for(is_owned_by(next, listener, ""));
+        test_assert_text(test_listen(next, port, -1, ADOPT, NULL), listener);
+        g_assert_cmpuint(n_questions, ==, 1);
+        /* It is gone, or is at another port. */
+        test_assert_text(test_listen_fails(next, NULL, test_free_port(), -1, ADOPT, NULL),
+                         SD_BUS_ERROR_ACCESS_DENIED);
+        test_listener_call(next, listener, "Close");
+        test_assert_text(test_listen_fails(next, NULL, port, -1, ADOPT, NULL), SD_BUS_ERROR_ACCESS_DENIED);
+        g_assert_cmpuint(n_questions, ==, 3);
 }
 
 TEST("another connection of the user may close it") {
