@@ -172,7 +172,7 @@ TEST("a listener of other options is not taken up") {
                           "use the options of the process before");
         tool_assert_fails(tool_run(f->bus, "listen", "--persistent", port, "--", "true"), 1,
                           "another value of option --delivery");
-        /* What is taken up is not closed, also if something else fails. */
+        /* A listener that was taken up stays open if the tool fails to start. */
         g_autofree char *taken = test_listen(f->client, 0, -1, NULL),
                         *taken_port = g_strdup_printf("%u", test_get_port(f->client, taken));
         tool_assert_fails(tool_run(f->bus, "listen", "--persistent", "--inetd", "--delivery=channel",

@@ -149,7 +149,7 @@ static void log_granted(const Call *call, const Listener *l) {
                   address, fields.delivery, fields.persistent ? ", persistent" : "");
 }
 
-/* The option adopt. What the caller had to be authorized for is that the listener exists. */
+/* The option adopt. No authorization is needed: the user was authorized when the listener was created. */
 static int adopt(Call *call, Listener *l, const ListenOptions *o) {
         const char *key;
         int r;
