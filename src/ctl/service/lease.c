@@ -517,7 +517,7 @@ LeaseRequest *lease_request_free(LeaseRequest *request) {
                 return NULL;
 
         /* If the reply of Listen is still to come, the service closes the listener when the tool ends. */
-        if (request->path)
+        if (request->path && !options_listen_is_true(request->lease->context, "persistent"))
                 close_listener(request->lease, request->path);
         if (--request->lease->n_requests == 0)
                 agent_close();
