@@ -12,6 +12,11 @@
 #include "base/parse.h"
 #include "ctl/cli/message.h"
 
+/* JavaScript, in one line. */
+#define RULE                                                                                     \
+        "polkit.addRule(function(a, s) { if (a.id == \"%s\" && a.lookup(\"port\") == \"%u\" && " \
+        "s.user == \"%s\") return polkit.Result.YES; });"
+
 static const char *get_value(const Error *e, const char *key) {
         for (size_t i = 0; i < ERROR_VALUES_MAX && e->info->values[i].type; i++)
                 if (streq(e->info->values[i].key, key))
@@ -61,7 +66,5 @@ void refusal_print_rule(const Context *c, const char *message, uint16_t port) {
 
         message_info(_("To allow it, an administrator can write this line to "
                        "/etc/polkit-1/rules.d/50-tcpserversocket.rules:"));
-        message_info("polkit.addRule(function(a, s) { if (a.id == \"%s\" && a.lookup(\"port\") == \"%u\" && s.user == \"%s\") "
-                     "return polkit.Result.YES; });",
-                     action, port, user);
+        message_info(RULE, action, port, user);
 }
