@@ -126,13 +126,17 @@ void address_set_port(Address *a, uint16_t port) {
 }
 
 bool address_equals(const Address *a, const Address *b) {
-        if (a->sa.sa_family != b->sa.sa_family || address_get_port(a) != address_get_port(b))
+        return address_is_same_host(a, b) && address_get_port(a) == address_get_port(b);
+}
+
+bool address_is_same_host(const Address *a, const Address *b) {
+        if (a->sa.sa_family != b->sa.sa_family)
                 return false;
         if (a->sa.sa_family == AF_INET)
                 return a->in.sin_addr.s_addr == b->in.sin_addr.s_addr;
 
         return IN6_ARE_ADDR_EQUAL(&a->in6.sin6_addr, &b->in6.sin6_addr) &&
-               a->in6.sin6_scope_id == b->in6.sin6_scope_id;
+               (!address_is_link_local(a) || a->in6.sin6_scope_id == b->in6.sin6_scope_id);
 }
 
 bool address_is_any(const Address *a) {

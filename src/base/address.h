@@ -36,8 +36,10 @@ Address address_from_kernel(const struct sockaddr_storage *storage);
 uint16_t address_get_port(const Address *a);
 void address_set_port(Address *a, uint16_t port);
 
-/* Also of the ports and the scopes. */
+/* With the ports. As in the kernel, only link-local addresses have scopes. */
 bool address_equals(const Address *a, const Address *b);
+/* Without the ports. */
+bool address_is_same_host(const Address *a, const Address *b);
 
 bool address_is_any(const Address *a);
 bool address_is_link_local(const Address *a);

@@ -12,16 +12,6 @@
 #include "ctl/cli/message.h"
 #include "ctl/service/connection-source.h"
 
-static bool is_equal(const Address *a, const Address *b) {
-        if (a->sa.sa_family != b->sa.sa_family)
-                return false;
-        if (a->sa.sa_family == AF_INET)
-                return a->in.sin_addr.s_addr == b->in.sin_addr.s_addr;
-
-        return IN6_ARE_ADDR_EQUAL(&a->in6.sin6_addr, &b->in6.sin6_addr) &&
-               (!address_is_link_local(a) || a->in6.sin6_scope_id == b->in6.sin6_scope_id);
-}
-
 /* Returns false for a Unix socket. */
 static bool get_address(const Target *t, size_t i, Address *ret) {
         const struct sockaddr_storage *storage = &t->addresses[i].storage;
@@ -57,7 +47,7 @@ bool self_target_is_local(const Address *a) {
                                item->ifa_addr->sa_family == AF_INET ? sizeof(struct sockaddr_in)
                                                                     : sizeof(struct sockaddr_in6));
                         address = address_from_kernel(&storage);
-                        found = is_equal(&address, a);
+                        found = address_is_same_host(&address, a);
                 }
         freeifaddrs(list);
         return found;
@@ -82,7 +72,7 @@ static bool accepts_ipv4(int listener) {
 /* Whether a connection to the address arrives at this listener, which has the same port. */
 static bool is_reached(int listener, const Address *bound, const Address *a) {
         if (!address_is_any(bound))
-                return is_equal(bound, a);
+                return address_is_same_host(bound, a);
         if (bound->sa.sa_family != a->sa.sa_family &&
             (bound->sa.sa_family == AF_INET || !accepts_ipv4(listener)))
                 return false;
@@ -129,7 +119,7 @@ bool self_target_is(const Target *t, const Connection *connection) {
 
         for (size_t i = 0; i < t->n; i++)
                 if (get_address(t, i, &a) && address_get_port(&a) == address_get_port(&local) &&
-                    is_equal(&a, &local))
+                    address_is_same_host(&a, &local))
                         return socket_is_in_own_network(connection->fd) > 0 &&
                                !is_of_an_interface(connection->fd);
         return false;
