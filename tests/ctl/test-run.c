@@ -49,6 +49,10 @@ static void tear_down(Fixture *f, const void *data) {
 #define RUN_TEST(sentence) \
         TEST_OF_IF(test_require_private_network(), sentence, Fixture, f, set_up, tear_down, NULL)
 
+#define RUN_TEST_IF(condition, sentence)                                                                   \
+        TEST_OF_IF(test_require_private_network() && (condition), sentence, Fixture, f, set_up, tear_down, \
+                   NULL)
+
 static Tool *start(Fixture *f, const char *program) {
         Tool *tool = tool_start(f->bus, NULL, 0, WORDS("run", "python3", "-c", program));
 
@@ -173,6 +177,16 @@ RUN_TEST("a port is in use until its last socket is closed, and then can be boun
                       "EADDRINUSE\nEADDRINUSE\nnone\nnone\n");
 }
 
+/* It is bound already; but a bind() that a signal has interrupted too late is repeated. */
+RUN_TEST("a socket is bound once") {
+        assert_writes(f,
+                      PYTHON "s, t = tcp('127.0.0.1', 8082), tcp('127.0.0.1', 80)\n"
+                             "print(error(s.bind, ('127.0.0.1', 80)))\n"
+                             "print(error(t.bind, ('127.0.0.1', 80)))\n"
+                             "print(error(t.bind, ('127.0.0.1', 81)), t.getsockname())\n",
+                      "EINVAL\nnone\nEINVAL ('127.0.0.1', 80)\n");
+}
+
 RUN_TEST("workers share a port with SO_REUSEPORT") {
         g_autoptr(Tool) tool = start(
                         f, PYTHON
@@ -249,12 +263,18 @@ RUN_TEST("a port that the server has closed refuses its peers") {
         assert_answers("127.0.0.1", 81, "hello");
 }
 
-RUN_TEST("a busy server keeps its port") {
-        g_autoptr(Tool) tool = start(f, PYTHON "s = tcp('127.0.0.1', 80)\n"
-                                               "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])\n"
-                                               "os.write(1, b'ready\\n')\n"
-                                               "signal.sigwait([signal.SIGUSR1])\n"
-                                               "serve(s)\n");
+/* Peers of hesitate(s) have to wait until SIGUSR1 arrives. */
+#define HESITATE                                                              \
+        PYTHON "import ctypes\n"                                              \
+               "c = ctypes.CDLL(None)\n"                                      \
+               "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])\n" \
+               "def hesitate(s):\n"                                           \
+               "    os.write(1, b'ready\\n')\n"                               \
+               "    signal.sigwait([signal.SIGUSR1])\n"                       \
+               "    serve(s)\n"
+
+static void assert_keeps_its_port(Fixture *f, const char *program) {
+        g_autoptr(Tool) tool = start(f, program);
         _cleanup_close_ int peer = test_connect("127.0.0.1", 80);
         unsigned rests = serving_count_rests(tool->child->pid);
 
@@ -263,6 +283,37 @@ RUN_TEST("a busy server keeps its port") {
         test_child_signal(tool->child, SIGUSR1);
         test_expect(peer, "hello");
         assert_answers("127.0.0.1", 80, "hello");
+}
+
+RUN_TEST("a busy server keeps its port") {
+        assert_keeps_its_port(f, HESITATE "hesitate(tcp('127.0.0.1', 80))\n");
+}
+
+/* The tool cannot see its descriptors. */
+RUN_TEST("a busy server that no debugger can attach to keeps its port") {
+        assert_keeps_its_port(f, HESITATE "s = tcp('127.0.0.1', 80); c.prctl(4, 0); hesitate(s)\n");
+}
+
+/* PIDFD_THREAD, since Linux 6.9. */
+static bool has_pidfds_of_threads(void) {
+        _cleanup_close_ int fd = (int) syscall(SYS_pidfd_open, getpid(), O_EXCL);
+
+        if (fd < 0)
+                g_test_skip("needs Linux 6.9");
+        return fd >= 0;
+}
+
+/* unshare(CLONE_FILES) gives the thread a table of its own. The first thread ends by pthread_exit(3). */
+RUN_TEST_IF(has_pidfds_of_threads(), "a thread with descriptors of its own keeps its port") {
+        assert_keeps_its_port(f, HESITATE
+                              "first = threading.get_native_id()\n"
+                              "def work():\n"
+                              "    c.unshare(0x400)\n"
+                              "    while open(f'/proc/self/task/{first}/stat').read().split()[2] != 'Z':\n"
+                              "        os.sched_yield()\n"
+                              "    hesitate(tcp('127.0.0.1', 80))\n"
+                              "threading.Thread(target=work).start()\n"
+                              "c.pthread_exit(None)\n");
 }
 
 RUN_TEST("with --persistent, peers wait for the next server") {

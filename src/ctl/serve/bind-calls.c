@@ -25,6 +25,11 @@
 #define IPPROTO_MPTCP 262
 #endif
 
+/* Since Linux 6.9. */
+#ifndef PIDFD_THREAD
+#define PIDFD_THREAD O_EXCL
+#endif
+
 /* The level of libseccomp's API with user notification. */
 #define API_WITH_NOTIFY 5
 
@@ -73,7 +78,7 @@ static bool is_close_on_exec(const BindCall *call) {
         unsigned flags = 0;
         FILE *f;
 
-        (void) snprintf(path, sizeof(path), "/proc/%i/fdinfo/%i", (int) call->pid, call->number);
+        (void) snprintf(path, sizeof(path), "/proc/%i/fdinfo/%i", (int) call->thread, call->number);
         f = fopen(path, "re");
         if (!f)
                 return false;
@@ -105,7 +110,7 @@ void bind_call_replace(BindCall *call, int fd) {
 
 /* ------------------------------------------------------------------------------------------ the calls */
 
-/* The kernel reports a thread; pidfd_open(2) needs its process. */
+/* Returns 0 if it has ended. */
 static pid_t get_process(pid_t thread) {
         char path[64], line[128];
         int pid = 0;
@@ -122,14 +127,18 @@ static pid_t get_process(pid_t thread) {
         return (pid_t) pid;
 }
 
-static int copy_socket(pid_t pid, int number) {
-        _cleanup_close_ int process = pidfd_open(pid, 0);
+/* A thread can have descriptors of its own. Older kernels know only those of the first thread, which may have
+ * ended. */
+static int copy_socket(pid_t process, pid_t thread, int number) {
+        _cleanup_close_ int pidfd = pidfd_open(thread, PIDFD_THREAD);
         int fd;
 
-        if (process < 0)
+        if (pidfd < 0 && errno == EINVAL)
+                pidfd = pidfd_open(process, 0);
+        if (pidfd < 0)
                 return -errno;
 
-        fd = pidfd_getfd(process, number, 0);
+        fd = pidfd_getfd(pidfd, number, 0);
         return fd < 0 ? -errno : fd;
 }
 
@@ -176,7 +185,7 @@ static int copy_call(BindCalls *b, BindCall **ret) {
         BindCall *call;
         int r;
 
-        fd = copy_socket(process, (int) request->data.args[0]);
+        fd = copy_socket(process, thread, (int) request->data.args[0]);
         r = fd < 0 ? fd : 0;
         if (r >= 0 && !is_tcp(fd))
                 return 0;
@@ -195,6 +204,7 @@ static int copy_call(BindCalls *b, BindCall **ret) {
                 .calls = b,
                 .id = request->id,
                 .pid = process,
+                .thread = thread,
                 .number = (int) request->data.args[0],
                 .fd = TAKE_FD(fd),
                 .address = address,

@@ -27,7 +27,7 @@ typedef struct BindCalls BindCalls;
 typedef struct BindCall {
         BindCalls *calls;
         uint64_t id;
-        pid_t pid;                            /* the calling process */
+        pid_t pid, thread;                    /* the calling process and thread */
         int number;                           /* of the socket there */
         int fd;                               /* a copy of the socket */
         Address address;                      /* with the port */
@@ -47,7 +47,7 @@ bool bind_calls_have_ended(const BindCalls *b);
 
 /* Each answers the call and frees it. */
 void bind_call_continue(BindCall *call);
-/* error: a positive errno. */
+/* error: a positive errno, or 0 if bind() succeeds without a change. */
 void bind_call_fail(BindCall *call, int error);
 /* bind() succeeds, and the caller has this socket instead of its own, which stays open here. */
 void bind_call_replace(BindCall *call, int fd);

@@ -7,6 +7,7 @@
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/queue.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "base/address.h"
@@ -21,7 +22,6 @@
 #include "ctl/serve/socket-options.h"
 #include "ctl/service/lease.h"
 #include "ctl/service/port-holders.h"
-#include "ctl/service/process.h"
 
 /* COMMAND has closed its sockets of a port if connections wait for so long and no process of it has one. */
 #define CLOSED_USEC (UINT64_C(1) * 1000 * 1000)
@@ -82,28 +82,36 @@ static void make_key(const BindCall *call, PortKey *ret) {
 }
 
 static bool keys_equal(const PortKey *a, const PortKey *b) {
-        char text_a[ADDRESS_STRING_MAX], text_b[ADDRESS_STRING_MAX];
-
-        return address_get_port(&a->address) == address_get_port(&b->address) &&
-               a->ipv6_only == b->ipv6_only && a->free_bind == b->free_bind &&
-               streq(a->interface, b->interface) &&
-               streq(address_format(&a->address, text_a), address_format(&b->address, text_b));
+        return address_equals(&a->address, &b->address) && a->ipv6_only == b->ipv6_only &&
+               a->free_bind == b->free_bind && streq(a->interface, b->interface);
 }
 
 /* Whether the kernel refuses the address for its port. The tool has the rights of COMMAND, apart from those
- * that a set-user-ID program would have, which the filter rules out. */
+ * that a set-user-ID program would have, which the filter rules out. The port is not bound, not even for a
+ * moment: the socket has another one, which the kernel notices after it has checked the rights. */
 static bool is_refused(const PortKey *key) {
-        _cleanup_close_ int fd = socket(key->address.sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        int one = 1, free_bind = key->free_bind;
+        int family = key->address.sa.sa_family, free_bind = key->free_bind;
+        _cleanup_close_ int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        Address any = address_any(family);
 
-        if (fd < 0)
+        if (fd < 0 || bind(fd, &any.sa, any.size) < 0)
                 return false;
 
-        /* Conflicts with no other socket of COMMAND that shares the port. */
-        (void) setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-        (void) setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
         (void) setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &free_bind, sizeof(free_bind));
         return bind(fd, &key->address.sa, key->address.size) < 0 && (errno == EACCES || errno == EPERM);
+}
+
+static bool is_same_file(int a, int b) {
+        struct stat st_a, st_b;
+
+        return fstat(a, &st_a) >= 0 && fstat(b, &st_b) >= 0 && st_a.st_dev == st_b.st_dev &&
+               st_a.st_ino == st_b.st_ino;
+}
+
+static bool is_bound(int fd) {
+        Address address;
+
+        return socket_get_local_address(fd, &address) >= 0 && address_get_port(&address) != 0;
 }
 
 static bool needs_service(const Run *run, const BindCall *call, const PortKey *key) {
@@ -116,18 +124,6 @@ static bool needs_service(const Run *run, const BindCall *call, const PortKey *k
 }
 
 /* ------------------------------------------------------------------------------------------- the ports */
-
-/* Whether a process of COMMAND has a socket of the port. */
-static bool is_in_use(const RunPort *port) {
-        PortHolders holders;
-
-        port_find_socket_holders(port->fd, &holders);
-        for (size_t i = 0; i < holders.n; i++)
-                if (process_descends_from(holders.pids[i], getpid()))
-                        return true;
-
-        return holders.more;
-}
 
 static void port_free(RunPort *port) {
         BindCall *call;
@@ -151,7 +147,7 @@ static void give(RunPort *port, BindCall *call) {
 
 /* As bind() decides about two listening sockets with one address. */
 static void share(RunPort *port, BindCall *call) {
-        if (!option_is_set(call->fd, SOL_SOCKET, SO_REUSEPORT) && is_in_use(port))
+        if (!option_is_set(call->fd, SOL_SOCKET, SO_REUSEPORT) && port_is_held_by_descendant(port->fd) > 0)
                 bind_call_fail(call, EADDRINUSE);
         else
                 give(port, call);
@@ -161,14 +157,16 @@ static void share(RunPort *port, BindCall *call) {
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
         RunPort *port = userdata;
         Run *run = port->run;
+        int fd = port->fd;
 
         /* With --persistent, peers wait until the server binds the port again. */
         if (!socket_has_input(port->fd) || options_listen_is_true(run->context, "persistent") ||
-            is_in_use(port))
+            port_is_held_by_descendant(port->fd) != 0)
                 return sd_event_source_set_enabled(port->input, SD_EVENT_ONESHOT);
 
-        lease_drop_socket(run->lease, port->fd);
+        /* The event loop must not watch a descriptor that is closed. */
         port_free(port);
+        lease_drop_socket(run->lease, fd);
         return 0;
 }
 
@@ -259,6 +257,16 @@ static void open_port(Run *run, const PortKey *key, BindCall *call) {
                 port_free(port);
 }
 
+/* A signal can interrupt bind() after the caller has got the socket: then it calls again, with that one. */
+static int judge_repetition(const Run *run, const BindCall *call, const PortKey *key) {
+        const RunPort *port;
+
+        LIST_FOREACH(port, &run->ports, ports)
+                if (keys_equal(&port->key, key) && is_same_file(port->fd, call->fd))
+                        return 0;
+        return EINVAL;
+}
+
 static void on_bind(BindCall *call, void *userdata) {
         Run *run = userdata;
         RunPort *port;
@@ -270,6 +278,10 @@ static void on_bind(BindCall *call, void *userdata) {
                 /* Port 0 is that of a client, mostly. */
                 if (address_get_port(&key.address) != 0)
                         server_set_ready(run->server);
+                return;
+        }
+        if (is_bound(call->fd)) {
+                bind_call_fail(call, judge_repetition(run, call, &key));
                 return;
         }
 

@@ -648,7 +648,7 @@ int lease_request_socket(Lease *lease,
 void lease_drop_socket(Lease *lease, int fd) {
         size_t i = 0;
 
-        while (lease->sockets[i] != fd)
+        while (i < lease->n && lease->sockets[i] != fd)
                 i++;
         assert(i < lease->n);
 

@@ -179,32 +179,66 @@ static bool is_one_of(const Sockets *s, const char *link) {
         return false;
 }
 
-static bool process_has_one(int proc, uint32_t pid, const Sockets *s) {
-        char path[64], link[64];
+/* Searches the descriptors in a directory of /proc. Returns 1, 0, or a negative errno if the kernel does not
+ * show them. */
+static int search_descriptors(const char *path, const Sockets *s) {
         const struct dirent *entry;
-        bool found = false;
         DIR *directory;
-        int fd;
+        int r = 0;
 
-        (void) snprintf(path, sizeof(path), "%" PRIu32 "/fd", pid);
-        fd = openat(proc, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        directory = fd < 0 ? NULL : fdopendir(fd);
-        if (!directory) {
-                (void) close_fd(fd);
-                return false;
-        }
+        directory = opendir(path);
+        if (!directory)
+                /* The process has ended. */
+                return errno == ENOENT ? 0 : -errno;
 
-        while (!found && (entry = readdir(directory))) {
-                ssize_t n = readlinkat(dirfd(directory), entry->d_name, link, sizeof(link) - 1);
+        while (r <= 0 && (entry = readdir(directory))) {
+                char link[64];
+                ssize_t n;
 
-                if (n > 0) {
+                n = readlinkat(dirfd(directory), entry->d_name, link, sizeof(link) - 1);
+                if (n >= 0) {
                         link[n] = '\0';
-                        found = is_one_of(s, link);
-                }
+                        r = is_one_of(s, link);
+                } else if (errno == EACCES)
+                        r = -errno;
         }
 
         (void) closedir(directory);
-        return found;
+        return r;
+}
+
+static int search_process(pid_t pid, const Sockets *s) {
+        char path[64];
+
+        (void) snprintf(path, sizeof(path), "/proc/%i/fd", (int) pid);
+        return search_descriptors(path, s);
+}
+
+/* Searches the first thread that has not ended, if the first one of all has. */
+static int search_threads(pid_t pid, const Sockets *s) {
+        const struct dirent *entry;
+        char path[64];
+        uint32_t thread;
+        DIR *tasks;
+        int r = 0;
+
+        if (!process_thread_has_ended(pid))
+                return search_process(pid, s);
+
+        (void) snprintf(path, sizeof(path), "/proc/%i/task", (int) pid);
+        tasks = opendir(path);
+        if (!tasks)
+                return 0;
+
+        while ((entry = readdir(tasks)))
+                if (parse_uint32(entry->d_name, 1, INT32_MAX, &thread) >= 0 &&
+                    !process_thread_has_ended((pid_t) thread)) {
+                        r = search_process((pid_t) thread, s);
+                        break;
+                }
+
+        (void) closedir(tasks);
+        return r;
 }
 
 static void find_processes(const Sockets *s, PortHolders *holders) {
@@ -219,7 +253,7 @@ static void find_processes(const Sockets *s, PortHolders *holders) {
 
         while (!holders->more && clock_get_usec() < end && (entry = readdir(proc))) {
                 if (parse_uint32(entry->d_name, 1, INT32_MAX, &pid) < 0 ||
-                    !process_has_one(dirfd(proc), pid, s))
+                    search_process((pid_t) pid, s) <= 0)
                         continue;
                 if (holders->n == PORT_HOLDERS_MAX)
                         holders->more = true;
@@ -240,12 +274,26 @@ void port_find_holders(const Address *address, PortHolders *ret) {
                 find_processes(&s, ret);
 }
 
-void port_find_socket_holders(int fd, PortHolders *ret) {
+int port_is_held_by_descendant(int fd) {
+        _cleanup_free_ pid_t *pids = NULL;
+        Sockets s = { .n = 1 };
         struct stat st;
+        int n, r = 0;
 
-        *ret = (PortHolders) {};
-        if (fstat(fd, &st) >= 0)
-                find_processes(&(Sockets) { .inodes = { (uint32_t) st.st_ino }, .n = 1 }, ret);
+        if (fstat(fd, &st) < 0)
+                return -errno;
+        s.inodes[0] = (uint32_t) st.st_ino;
+
+        n = process_list_descendants(getpid(), &pids);
+        if (n < 0)
+                return n;
+
+        for (int i = 0; i < n && r <= 0; i++) {
+                int found = search_threads(pids[i], &s);
+
+                r = found != 0 ? found : r;
+        }
+        return r;
 }
 
 uint32_t *port_find_connections(const Address *address) {

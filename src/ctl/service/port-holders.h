@@ -26,12 +26,13 @@ bool port_is_in_use(const Address *address, const char *interface);
 /* Finds listening sockets that conflict with the address and its port; if there are none, other sockets.
  * Finds nothing if the kernel cannot be asked. */
 void port_find_holders(const Address *address, PortHolders *ret);
-/* Finds the processes that have this socket, a copy of which is the descriptor; this process is one of them.
- */
-void port_find_socket_holders(int fd, PortHolders *ret);
 /* Finds the accepted connections at the address and its port. Returns a new array of the inodes of their
  * sockets, at most 4096, that ends with 0; NULL if memory runs out. */
 uint32_t *port_find_connections(const Address *address);
+
+/* Whether a descendant of this process has the socket, a copy of which is the descriptor. Returns 1, 0, or a
+ * negative errno if that is unknown: the kernel does not show the descriptors of each of them. */
+int port_is_held_by_descendant(int fd);
 
 bool port_holders_contain(const PortHolders *holders, pid_t pid);
 

@@ -207,25 +207,33 @@ void process_done(Process *p) {
         free(TAKE_PTR(p->application));
 }
 
-/* Returns 0 for a process without a parent that is visible here, or that has ended. */
-static pid_t get_parent(pid_t pid) {
-        char path[32], text[512];
+/* Sets nothing for a process that has ended and was waited for. */
+static void read_stat(pid_t pid, char *state, int *parent) {
+        char text[512];
         const char *end;
-        int parent = 0;
-        size_t n;
-        FILE *f;
 
-        (void) snprintf(path, sizeof(path), "/proc/%i/stat", (int) pid);
-        f = fopen(path, "re");
-        if (!f)
-                return 0;
-        n = fread(text, 1, sizeof(text) - 1, f);
-        (void) fclose(f);
-        text[n] = '\0';
-
+        text[read_file(pid, "stat", text, sizeof(text) - 1)] = '\0';
         /* The name of the program, before it, may contain parentheses. */
         end = strrchr(text, ')');
-        return end && sscanf(end, ") %*c %i", &parent) == 1 ? (pid_t) parent : 0;
+        if (end)
+                (void) sscanf(end, ") %c %i", state, parent);
+}
+
+/* Returns 0 for a process without a parent that is visible here, or that has ended. */
+static pid_t get_parent(pid_t pid) {
+        int parent = 0;
+        char state;
+
+        read_stat(pid, &state, &parent);
+        return (pid_t) parent;
+}
+
+bool process_thread_has_ended(pid_t thread) {
+        char state = 'X';
+        int parent;
+
+        read_stat(thread, &state, &parent);
+        return state == 'X' || state == 'Z';
 }
 
 bool process_descends_from(pid_t pid, pid_t ancestor) {

@@ -28,6 +28,9 @@ bool process_descends_from(pid_t pid, pid_t ancestor);
 /* All processes that do. Returns their number and a new array, or a negative errno. */
 int process_list_descendants(pid_t ancestor, pid_t **ret);
 
+/* Whether the thread has ended, as the first one of a process can before the others. */
+bool process_thread_has_ended(pid_t thread);
+
 /* Parses the name of a unit: "app-flatpak-org.example.Maps-4711.scope", "snap.maps.maps-UUID.scope". Returns
  * a new string in *ret, or NULL there if the unit is not one of an application; or -ENOMEM. */
 int process_parse_application(const char *unit, char **ret);
