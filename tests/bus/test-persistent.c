@@ -4,6 +4,7 @@
 
 #include "bus/authority.h"
 #include "bus/fixture.h"
+#include "bus/network.h"
 
 #define HAS_OWNER "org.example.TCPServerSocket.Error.HasOwner"
 
@@ -239,6 +240,25 @@ TEST("Listen with the option adopt names an option that differs") {
         test_assert_text(test_listen(f->client, port, 5, ADOPT, "name", "s", "new", "keepAlive", "b", true,
                                      "allowFrom", "as", WORDS("127.1.2.3/8", "::1"), NULL),
                          first);
+}
+
+TEST_IF(test_require_private_network(), "Listen with the option adopt finds the listener of its interface") {
+        g_autofree char *first = test_listen(f->client, 0, -1, TEST_PERSISTENT, "interface", "s", "lo", NULL);
+        uint16_t port = test_get_port(f->client, first);
+        g_autofree char *second = test_listen(f->client, port, -1, TEST_PERSISTENT, "interface", "s",
+                                              TEST_INTERFACE, NULL);
+
+        replace_client(f, first);
+        test_assert_text(test_listen(f->client, port, -1, ADOPT, "interface", "s", TEST_INTERFACE, NULL),
+                         second);
+        test_assert_text(test_listen(f->client, port, -1, ADOPT, "interface", "s", "lo", NULL), first);
+
+        /* No listener is in the way of a new one. */
+        test_listener_call(f->client, second, "Close");
+        replace_client(f, first);
+        g_autofree char *third = test_listen(f->client, port, -1, ADOPT, "interface", "s", TEST_INTERFACE,
+                                             NULL);
+        g_assert_cmpstr(third, !=, first);
 }
 
 TEST_IF(test_require_root(), "Listen with the option adopt finds no listener of another user") {

@@ -241,13 +241,18 @@ static bool listener_is_at(const Listener *l, const ListenOptions *o) {
         return !o->address_given && address_equals(&l->address, &any) && !socket_has_ipv6();
 }
 
+/* Two listeners can have the same address and port if each is for another interface. */
+static bool interfaces_overlap(const char *a, const char *b) {
+        return !a || !b || streq(a, b);
+}
+
 Listener *manager_find_adoptable(Manager *m, uid_t uid, const ListenOptions *o) {
         if (!o->adopt || !o->persistent || o->port == 0)
                 return NULL;
 
         for (Listener *l = m->listeners; l; l = l->hh.next)
                 if (l->state == LISTENER_OPEN && l->options->persistent && !l->owner && l->uid == uid &&
-                    listener_is_at(l, o))
+                    listener_is_at(l, o) && interfaces_overlap(l->options->interface, o->interface))
                         return l;
         return NULL;
 }

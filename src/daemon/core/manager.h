@@ -101,7 +101,8 @@ int manager_check_settings(const Manager *m, const ListenOptions *options);
 int manager_listen(Manager *m, Client *client, ListenOptions *options, Listener **ret);
 
 /* Finds the listener that Listen with the option adopt makes the client's: a persistent one of its user,
- * without an owner, at this address and port. Returns NULL if there is none. */
+ * without an owner, at this address and port, and not for another interface. Returns NULL if there is none.
+ */
 Listener *manager_find_adoptable(Manager *m, uid_t uid, const ListenOptions *options);
 
 /* Gives a listener to its owner, at once or as soon as the service has its name. Call it after the
