@@ -69,11 +69,10 @@ static bool option_is_set(int fd, int level, int option) {
 
 static void make_key(const BindCall *call, PortKey *ret) {
         socklen_t size = sizeof(ret->interface);
-        bool is_ipv6 = call->address.sa.sa_family == AF_INET6;
 
         *ret = (PortKey) {
                 .address = call->address,
-                .ipv6_only = is_ipv6 && option_is_set(call->fd, IPPROTO_IPV6, IPV6_V6ONLY),
+                .ipv6_only = call->address.sa.sa_family == AF_INET6 && socket_is_ipv6_only(call->fd),
                 /* One option for both families since Linux 3.3 (ip(7)). */
                 .free_bind = option_is_set(call->fd, IPPROTO_IP, IP_FREEBIND),
         };

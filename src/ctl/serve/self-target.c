@@ -62,19 +62,12 @@ static bool is_of_an_interface(int fd) {
                socket_get_interface_name(fd, index, name) == 0 && !streq(name, "lo");
 }
 
-static bool accepts_ipv4(int listener) {
-        int v6_only;
-        socklen_t size = sizeof(v6_only);
-
-        return getsockopt(listener, IPPROTO_IPV6, IPV6_V6ONLY, &v6_only, &size) < 0 || v6_only == 0;
-}
-
 /* Whether a connection to the address arrives at this listener, which has the same port. */
 static bool is_reached(int listener, const Address *bound, const Address *a) {
         if (!address_is_any(bound))
                 return address_is_same_host(bound, a);
         if (bound->sa.sa_family != a->sa.sa_family &&
-            (bound->sa.sa_family == AF_INET || !accepts_ipv4(listener)))
+            (bound->sa.sa_family == AF_INET || socket_is_ipv6_only(listener)))
                 return false;
         return self_target_is_local(a);
 }

@@ -80,7 +80,9 @@ int agent_open(void) {
 void agent_close(void) {
         pid_t pid = TAKE(agent, 0);
 
-        if (pid == 0)
+        /* An agent that has ended may have been waited for with the processes of COMMAND: then another
+         * process can have its ID. */
+        if (pid == 0 || waitpid(pid, NULL, WNOHANG) != 0)
                 return;
 
         (void) kill(pid, SIGTERM);
