@@ -232,11 +232,12 @@ RUN_TEST("errors of the service are errors of bind(), and told once") {
         g_autoptr(ToolResult)
                         result = tool_run(f->bus, "run", "python3", "-c",
                                           PYTHON "for i in range(5): print(error(tcp, '127.0.0.1', 80))\n"
-                                                 "print(error(tcp, '127.0.0.1', 81))\n");
+                                                 "print(error(tcp, '127.0.0.1', 81))\n"
+                                                 "print(error(tcp, '2001:db8::9', 82, AF_INET6))\n");
         g_assert_cmpstr(result->out, ==,
-                        "EADDRINUSE\nEADDRINUSE\nEADDRINUSE\nEADDRINUSE\nEADDRINUSE\nnone\n");
+                        "EADDRINUSE\nEADDRINUSE\nEADDRINUSE\nEADDRINUSE\nEADDRINUSE\nnone\nEADDRNOTAVAIL\n");
         g_auto(GStrv) lines = g_strsplit(result->err, "\n", -1);
-        g_assert_cmpuint(g_strv_length(lines), ==, 3);
+        g_assert_cmpuint(g_strv_length(lines), ==, 4);
         g_assert_nonnull(strstr(lines[0], "Failed to listen on port 80"));
         g_assert_cmpstr(lines[1], ==, "Listening on 127.0.0.1:81.");
 }
