@@ -281,6 +281,19 @@ TEST("commands of connections that ignore SIGTERM are killed") {
         g_assert_true(tool_has_complained(tool, "are killed; see --kill-after=."));
 }
 
+TEST("a second SIGINT kills commands of connections") {
+        static const char script[] = "trap 'echo INT >&2' INT; " LEAVE "while :; do wait; sleep 1000; done";
+        _cleanup_close_ int peer = -EBADF;
+        pid_t left;
+        g_autoptr(Tool) tool = start_leaver(f, "--inetd", "--kill-after=infinity", script, &peer, &left);
+
+        test_child_signal(tool->child, SIGINT);
+        test_wait_for(tool_has_complained(tool, " has not ended after SIGINT; Ctrl+C or \"kill -INT "));
+        test_child_signal(tool->child, SIGINT);
+        g_assert_cmpint(test_child_wait(tool->child), ==, 128 + SIGINT);
+        test_wait_for(is_gone(left));
+}
+
 /* It has the listening socket as standard output. */
 TEST("a signal ends all processes with --wait") {
         g_autofree char *directory = test_make_directory("left"),

@@ -266,6 +266,56 @@ TEST("a second ^C does not wait for them") {
         g_assert_cmpint(serving_get_state(detached), ==, 0);
 }
 
+TEST("SIGINT does not wait for a command that ignores SIGTERM") {
+        pid_t detached;
+        g_autoptr(Tool) tool = start_detached(
+                        f->bus, "--kill-after=infinity",
+                        "trap 'echo TERM' TERM; " DETACHED "ignore & while :; do wait; done", &detached);
+
+        test_child_signal(tool->child, SIGTERM);
+        test_wait_for(tool_has_written(tool, "TERM\n"));
+        test_child_signal(tool->child, SIGINT);
+        g_assert_cmpint(test_child_wait(tool->child), ==, 128 + SIGKILL);
+        g_assert_cmpint(serving_get_state(detached), ==, 0);
+}
+
+TEST("a wait for the end is explained") {
+        static const struct {
+                const char *option;
+                int signal;
+                const char *text;
+        } cases[] = {
+                { "--kill-mode=group", SIGINT, "COMMAND has not ended after SIGINT; \"kill " },
+                { "--kill-mode=group", SIGTERM, " has not ended after SIGTERM; Ctrl+C or \"kill -INT " },
+                { "--kill-mode=process", SIGTERM, "COMMAND has not ended after SIGTERM; \"kill -KILL " },
+        };
+        Tool *tools[ELEMENTS(cases)];
+        pid_t processes[ELEMENTS(cases)];
+
+        for (size_t i = 0; i < ELEMENTS(cases); i++) {
+                tools[i] = start_detached(f->bus, cases[i].option, "exec " DETACHED "ignore", processes + i);
+                test_child_signal(tools[i]->child, cases[i].signal);
+        }
+        for (size_t i = 0; i < ELEMENTS(cases); i++) {
+                g_autoptr(Tool) tool = tools[i];
+
+                test_wait_for(tool_has_complained(tool, cases[i].text));
+                g_assert_cmpint(serving_get_state(processes[i]), ==, 'S');
+                g_assert_no_errno(kill(processes[i], SIGKILL));
+                g_assert_cmpint(test_child_wait(tool->child), ==, 128 + SIGKILL);
+        }
+}
+
+TEST("a command that moves to the background with --kill-mode=process") {
+        pid_t detached;
+        g_autoptr(Tool) tool = start_detached(f->bus, "--kill-mode=process", DETACHED "&", &detached);
+
+        g_assert_cmpint(test_child_wait(tool->child), ==, 0);
+        g_assert_true(tool_has_complained(tool,
+                                          "closes its ports; a server has to stay in the foreground.\n"));
+        g_assert_no_errno(kill(detached, SIGKILL));
+}
+
 TEST("other processes live on with --kill-mode=process") {
         pid_t detached;
         g_autoptr(Tool) tool = start_detached(f->bus, "--kill-mode=process", DETACHED "; true", &detached);

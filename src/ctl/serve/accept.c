@@ -238,13 +238,24 @@ static int on_connections(sd_event_source *source, int fd, uint32_t revents, voi
         return 0;
 }
 
-static int on_kill(sd_event_source *source, uint64_t usec, void *userdata) {
-        Acceptor *a = userdata;
+static void kill_all(Acceptor *a) {
         Job *job;
 
-        message_info(_("Processes of COMMAND have not ended in time and are killed; see --kill-after=."));
         TAILQ_FOREACH(job, &a->running, jobs)
                 command_kill(a->command, job->pid, SIGKILL);
+}
+
+static int on_kill(sd_event_source *source, uint64_t usec, void *userdata) {
+        message_info(_("Processes of COMMAND have not ended in time and are killed; see --kill-after=."));
+        kill_all(userdata);
+        return 0;
+}
+
+static int on_patience(sd_event_source *source, uint64_t usec, void *userdata) {
+        const Acceptor *a = userdata;
+
+        if (!TAILQ_EMPTY(&a->running))
+                command_print_wait(TAILQ_FIRST(&a->running)->pid, a->ending);
         return 0;
 }
 
@@ -266,15 +277,23 @@ static void stop(Acceptor *a, int signal_number) {
         for (size_t i = 0; i < a->n_ports; i++)
                 port_close(a->ports + i);
         lease_close(a->lease);
-        if (a->command->own_group && a->kill_after_usec != UINT64_MAX)
+        if (!a->command->own_group)
+                return;
+        if (a->kill_after_usec != UINT64_MAX)
                 (void) sd_event_add_time_relative(a->event, NULL, CLOCK_MONOTONIC, a->kill_after_usec, 0,
                                                   on_kill, a);
+        if (a->kill_after_usec > COMMAND_PATIENCE_USEC)
+                (void) sd_event_add_time_relative(a->event, NULL, CLOCK_MONOTONIC, COMMAND_PATIENCE_USEC, 0,
+                                                  on_patience, a);
 }
 
 static int on_signal(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
         Acceptor *a = userdata;
         Job *job;
 
+        /* As by a second Ctrl+C. */
+        if (info->ssi_signo == SIGINT && a->ending != 0 && a->command->own_group)
+                kill_all(a);
         if (signal_ends((int) info->ssi_signo))
                 stop(a, (int) info->ssi_signo);
 

@@ -271,6 +271,12 @@ int command_start(const Command *c, const CommandInput *input, pid_t *ret) {
         return 0;
 }
 
+void command_print_wait(pid_t pid, int signal_number) {
+        message_info(_("Process %d has not ended after SIG%s; Ctrl+C or \"kill -INT %d\" kills it, see "
+                       "--kill-after=."),
+                     pid, sigabbrev_np(signal_number), getpid());
+}
+
 void command_kill(const Command *c, pid_t pid, int signal_number) {
         (void) kill(c->own_group ? -pid : pid, signal_number);
 }

@@ -56,6 +56,11 @@ int command_check(const Command *c);
 int command_start(const Command *c, const CommandInput *input, pid_t *ret);
 
 /* Sends a signal to the process, or to its process group if it has one. */
+/* After this time, a user is told why the tool has not ended yet. */
+#define COMMAND_PATIENCE_USEC (UINT64_C(5) * 1000 * 1000)
+
+/* Tells that the tool waits for a process, which got the signal, and how to end it. */
+void command_print_wait(pid_t pid, int signal_number);
 void command_kill(const Command *c, pid_t pid, int signal_number);
 /* The same with a signal of the tool, unless the terminal has sent it to the process, too. */
 void command_forward(const Command *c, pid_t pid, const struct signalfd_siginfo *info);

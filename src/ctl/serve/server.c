@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <fcntl.h>
 #include <sys/epoll.h>
+#include <sys/param.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -55,13 +56,16 @@ struct Server {
         void *userdata;
         sd_event *event;
         NotifyProxy *proxy;     /* NULL: no service manager waits for messages */
-        sd_event_source *timer; /* ends the states SERVER_DELAYED, SERVER_STOPPING and SERVER_KILLING */
+        sd_event_source *timer; /* ends the states SERVER_DELAYED, SERVER_STOPPING and SERVER_KILLING; the
+                                   message */
         ServerPort *ports;      /* of the sockets of COMMAND */
         size_t n_ports;
         ServerState state;
         pid_t pid;                   /* the first process; 0: it has ended */
         int status;                  /* its exit status */
         int ended_by;                /* the signal, or 0 */
+        int last_signal;             /* that the processes got to end, or 0 */
+        bool was_patient;            /* a message has told why the tool has not ended yet */
         uint64_t starts[STARTS_MAX]; /* the times of the last ones, in a ring */
         unsigned n_starts;
         sd_event_source *ready_timer; /* NULL: the service manager was told */
@@ -118,14 +122,25 @@ static void arm_timer(Server *s, uint64_t usec) {
                 (void) sd_event_source_set_enabled(s->timer, SD_EVENT_ONESHOT);
 }
 
+/* Waits for the processes to end, after the signal was sent. */
+static void wait_for_end(Server *s, int signal_number) {
+        s->last_signal = signal_number;
+        if (!s->was_patient)
+                arm_timer(s, COMMAND_PATIENCE_USEC);
+}
+
 static void stop(Server *s) {
         send_to_all(s, SIGTERM);
-        if (s->state != SERVER_RUNNING || !ends_group(s))
+        if (s->state != SERVER_RUNNING)
                 return;
+        if (!ends_group(s)) {
+                wait_for_end(s, SIGTERM);
+                return;
+        }
 
         s->state = SERVER_STOPPING;
-        if (s->context->kill_after_usec != UINT64_MAX)
-                arm_timer(s, s->context->kill_after_usec);
+        s->was_patient = s->context->kill_after_usec <= COMMAND_PATIENCE_USEC;
+        arm_timer(s, MIN(s->context->kill_after_usec, COMMAND_PATIENCE_USEC));
 }
 
 static void kill_all(Server *s) {
@@ -205,6 +220,21 @@ static int end(Server *s) {
         return sd_event_exit(s->event, s->status);
 }
 
+/* Tells a user why the tool has not ended yet, and how to end it. */
+static void print_patience(const Server *s) {
+        _cleanup_free_ pid_t *pids = NULL;
+        int n = list_others(s, &pids);
+        pid_t last = s->pid > 0 ? s->pid : n > 0 ? pids[0] : 0;
+
+        if (s->state == SERVER_STOPPING && last > 0)
+                command_print_wait(last, SIGTERM);
+        else if (s->pid > 0 && s->last_signal == SIGTERM)
+                message_info(_("COMMAND has not ended after SIGTERM; \"kill -KILL %d\" kills it."), s->pid);
+        else if (s->pid > 0)
+                message_info(_("COMMAND has not ended after SIG%s; \"kill %d\" sends it SIGTERM."),
+                             sigabbrev_np(s->last_signal), getpid());
+}
+
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
         Server *s = userdata;
 
@@ -213,7 +243,18 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
         case SERVER_DELAYED:
                 return begin(s) < 0 ? sd_event_exit(s->event, EXIT_FAILURE) : 0;
 
+        case SERVER_RUNNING:
+                print_patience(s);
+                s->was_patient = true;
+                return 0;
+
         case SERVER_STOPPING:
+                if (!TAKE(s->was_patient, true)) {
+                        print_patience(s);
+                        if (s->context->kill_after_usec != UINT64_MAX)
+                                arm_timer(s, s->context->kill_after_usec - COMMAND_PATIENCE_USEC);
+                        return 0;
+                }
                 message_info(_("Processes of COMMAND have not ended in time and are killed; see --kill-after=."));
                 kill_all(s);
                 return 0;
@@ -237,12 +278,20 @@ static bool has_queued(const Server *s) {
         return false;
 }
 
+static bool is_early(const Server *s) {
+        return s->n_ports > 0 && !s->ends &&
+               clock_get_usec() < s->starts[(s->n_starts - 1) % STARTS_MAX] + EARLY_USEC;
+}
+
 /* COMMAND was executed, and has failed before it accepted a connection. */
 static bool has_failed_early(const Server *s) {
-        return s->n_ports > 0 && s->status != 0 && s->status != EXIT_NOT_FOUND &&
-               s->status != EXIT_CANNOT_RUN && !s->ends &&
-               clock_get_usec() < s->starts[(s->n_starts - 1) % STARTS_MAX] + EARLY_USEC &&
+        return is_early(s) && s->status != 0 && s->status != EXIT_NOT_FOUND && s->status != EXIT_CANNOT_RUN &&
                (!s->had_connection || has_queued(s));
+}
+
+/* Other processes live on, as of a daemon that ends its first process when it is ready. */
+static bool has_left_early(const Server *s) {
+        return is_early(s) && !ends_group(s) && s->status == 0 && s->ended_by == 0;
 }
 
 static bool is_over_limit(const Server *s) {
@@ -266,11 +315,15 @@ static void print_end(const Server *s, const char *consequence) {
 
 static int finish(Server *s) {
         (void) sd_event_source_set_enabled(s->timer, SD_EVENT_OFF);
+        s->was_patient = false;
         if (!restarts(s)) {
                 if (has_failed_early(s))
                         print_end(s,
                                   _("does it take descriptor 3? Try \"tcpserversocketctl run\", see LISTENING in "
                                     "tcpserversocketctl(1)."));
+                else if (has_left_early(s))
+                        message_info(_("COMMAND has ended, which closes its ports; a server has to stay in the "
+                                       "foreground."));
                 return end(s);
         }
 
@@ -359,11 +412,13 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *inf
         if (number == SIGTERM) {
                 notify_stopping();
                 stop(s);
-        } else if (number == SIGINT && s->pid == 0 && s->state == SERVER_STOPPING)
+        } else if (number == SIGINT && s->state == SERVER_STOPPING)
                 kill_all(s);
-        else if (signal_ends_server(number))
+        else if (signal_ends_server(number)) {
                 forward_to_all(s, info);
-        else if (s->pid > 0)
+                if (s->state == SERVER_RUNNING)
+                        wait_for_end(s, number);
+        } else if (s->pid > 0)
                 signal_forward(info, s->pid);
         signal_stop(info);
         return 0;

@@ -184,13 +184,26 @@ static int on_readable(sd_event_source *source, int fd, uint32_t revents, void *
         return 0;
 }
 
-static int on_kill(sd_event_source *source, uint64_t usec, void *userdata) {
-        WaitServer *s = userdata;
-
-        message_info(_("Processes of COMMAND have not ended in time and are killed; see --kill-after=."));
+static void kill_all(const WaitServer *s, int signal_number) {
         for (size_t i = 0; i < s->n_ports; i++)
                 if (s->ports[i].pid > 0)
-                        command_kill(s->command, s->ports[i].pid, SIGKILL);
+                        command_kill(s->command, s->ports[i].pid, signal_number);
+}
+
+static int on_kill(sd_event_source *source, uint64_t usec, void *userdata) {
+        message_info(_("Processes of COMMAND have not ended in time and are killed; see --kill-after=."));
+        kill_all(userdata, SIGKILL);
+        return 0;
+}
+
+static int on_patience(sd_event_source *source, uint64_t usec, void *userdata) {
+        const WaitServer *s = userdata;
+
+        for (size_t i = 0; i < s->n_ports; i++)
+                if (s->ports[i].pid > 0) {
+                        command_print_wait(s->ports[i].pid, s->lost ? SIGTERM : s->ending);
+                        break;
+                }
         return 0;
 }
 
@@ -200,14 +213,22 @@ static void stop(WaitServer *s) {
         for (size_t i = 0; i < s->n_ports; i++)
                 (void) sd_event_source_set_enabled(s->ports[i].readable, SD_EVENT_OFF);
         lease_close(s->lease);
-        if (s->command->own_group && s->context->kill_after_usec != UINT64_MAX)
+        if (!s->command->own_group)
+                return;
+        if (s->context->kill_after_usec != UINT64_MAX)
                 (void) sd_event_add_time_relative(s->event, NULL, CLOCK_MONOTONIC,
                                                   s->context->kill_after_usec, 0, on_kill, s);
+        if (s->context->kill_after_usec > COMMAND_PATIENCE_USEC)
+                (void) sd_event_add_time_relative(s->event, NULL, CLOCK_MONOTONIC, COMMAND_PATIENCE_USEC, 0,
+                                                  on_patience, s);
 }
 
 static int on_signal(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
         WaitServer *s = userdata;
 
+        /* As by a second Ctrl+C. */
+        if (info->ssi_signo == SIGINT && s->ending != 0 && s->command->own_group)
+                kill_all(s, SIGKILL);
         if (signal_ends((int) info->ssi_signo) && s->ending == 0) {
                 s->ending = (int) info->ssi_signo;
                 notify_stopping();
@@ -229,9 +250,7 @@ static void on_lost(void *userdata) {
 
         s->lost = true;
         stop(s);
-        for (size_t i = 0; i < s->n_ports; i++)
-                if (s->ports[i].pid > 0)
-                        command_kill(s->command, s->ports[i].pid, SIGTERM);
+        kill_all(s, SIGTERM);
         exit_if_idle(s);
 }
 
