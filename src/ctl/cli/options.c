@@ -540,11 +540,17 @@ static char *copy_name(const char *argument) {
 }
 
 /* Prints the error message for an option that getopt_long() does not know. letter: the letter, which may
- * stand among others in the argument; 0: it is a long option. */
-static int unknown_option(const char *argument, char letter) {
+ * stand among others in the argument; 0: it is a long option. may_be_of_command: "--" may be missing before
+ * COMMAND. */
+static int unknown_option(const char *argument, char letter, bool may_be_of_command) {
         _cleanup_free_ char *name = NULL, *candidates = NULL;
-        const char *meant;
+        const char letters[] = { '-', letter, '\0' }, *meant;
 
+        if (may_be_of_command)
+                return message_error(
+                                -EINVAL,
+                                _("Unknown option %s; if it is for COMMAND, write \"--\" before COMMAND."),
+                                letter != 0 ? letters : argument);
         if (letter != 0)
                 return message_error(-EINVAL, _("Unknown option -%c; see \"%s --help\"."), letter,
                                      program_invocation_short_name);
@@ -598,7 +604,8 @@ int options_parse(int argc, char *argv[], Context *c, int *ret_argc, char ***ret
                                 return message_error(-EINVAL,
                                                      _("Option --%s takes no value; it was given as %s."),
                                                      table[optopt - FIRST_VALUE].name, argv[optind - 1]);
-                        return unknown_option(argv[optind - 1], (char) optopt);
+                        return unknown_option(argv[optind - 1], (char) optopt,
+                                              n > 2 && streq(rest[0], "listen"));
 
                 default:
                         r = take_option(c, o >= FIRST_VALUE ? (size_t) o - FIRST_VALUE : find_letter(o),
