@@ -182,6 +182,16 @@ static void assert_null(json_object *o, const char *key) {
 }
 
 /* The client is a part of this process. */
+TEST("a port is not the number of a listener") {
+        g_autofree char *listener = test_listen(f->client, 0, -1, NULL);
+        g_autofree char *port = g_strdup_printf("%u", test_get_port(f->client, listener));
+        g_autofree char *text = g_strdup_printf("There is no listener %s; listener 1 has port %s.", port,
+                                                port);
+
+        tool_assert_fails(tool_run(f->bus, "show", port), 1, text);
+        tool_assert_fails(tool_run(f->bus, "close", port), 1, text);
+}
+
 TEST("list and show name the process of the owner") {
         g_autofree char *listener = test_listen(f->client, 0, -1, TEST_PERSISTENT, NULL),
                         *line = g_strdup_printf("\nPID=%i\n", (int) getpid());

@@ -224,14 +224,44 @@ static int find_name(Context *c, const char *name, char **ret) {
         return *ret ? 0 : message_oom();
 }
 
+/* A user may have meant the port. */
+static int find_number(Context *c, const char *number, char **ret) {
+        _cleanup_(listeners_done) Listeners l = {};
+        _cleanup_free_ char *path = NULL;
+        const Listener *other = NULL;
+        int r;
+
+        if (asprintf(&path, LISTENER_PREFIX "/%s", number) < 0) {
+                path = NULL;
+                return message_oom();
+        }
+        r = context_connect(c);
+        if (r < 0)
+                return r;
+
+        /* The listeners of other users are listed only for those who may manage them. */
+        (void) query_listeners_quietly(c, &l);
+        for (size_t i = 0; i < l.n; i++) {
+                if (streq(l.items[i].path, path)) {
+                        other = NULL;
+                        break;
+                }
+                if (l.items[i].local_port == strtoul(number, NULL, 10))
+                        other = l.items + i;
+        }
+        if (other)
+                return message_error(-ENOENT, _("There is no listener %s; listener %s has port %u."), number,
+                                     listener_get_number(other->path), other->local_port);
+
+        *ret = TAKE_PTR(path);
+        return 0;
+}
+
 int query_path(Context *c, const char *text, char **ret) {
         size_t digits = strspn(text, "0123456789");
 
-        if (digits > 0 && text[digits] == '\0') {
-                if (asprintf(ret, LISTENER_PREFIX "/%s", text) < 0)
-                        return message_oom();
-                return 0;
-        }
+        if (digits > 0 && text[digits] == '\0')
+                return find_number(c, text, ret);
 
         /* Listeners without a name have the empty one. */
         if (*text == '\0')
