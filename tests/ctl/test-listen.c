@@ -291,7 +291,8 @@ TEST("arguments that are wrong") {
         } cases[] = {
                 { { "listen", "0" }, { "Missing command to run", "after \"--\"" } },
                 { { "listen", "0", "--" }, { "Missing command to run", "after \"--\"" } },
-                { { "listen", "--max-connections=3", "0", "--", "true" }, { "limits need --accept" } },
+                { { "listen", "--max-connections=3", "0", "--", "true" },
+                  { "so --max-connections= is not possible; use --accept" } },
                 { { "listen", "--delivery=signal", "0", "--", "true" },
                   { "can only be \"socket\"", "--accept" } },
                 { { "listen", "--accept", "--delivery=pull", "0", "--", "true" },
@@ -340,7 +341,7 @@ TEST("arguments that are wrong") {
                 { { "listen", "[]:80", "--", "true" }, { "no address before the port in \"[]:80\"" } },
                 { { "relay", "0", "localhost:nonsense" }, { "Unknown TCP service \"nonsense\"" } },
                 { { "relay", "0", "localhost:65616" }, { "\"localhost:65616\" is not a port" } },
-                { { "relay", "0", "localhost:0" }, { "Port 0", "\"localhost:0\"" } },
+                { { "relay", "0", "localhost:0" }, { "\"localhost:0\" has port 0" } },
         };
 
         tool_assert_fails(tool_run(f->bus, "listen", "0", taken, "--", "true"), 1, "in use", taken);

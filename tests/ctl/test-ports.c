@@ -96,6 +96,13 @@ TEST("both families of a port are two sockets") {
         g_assert_cmpint(serving_end(tool, SIGTERM), ==, 128 + SIGTERM);
 }
 
+TEST("a port that is given twice") {
+        g_autofree char *port = g_strdup_printf("%u", find_free_ports(1));
+
+        tool_assert_fails(tool_run(f->bus, "listen", port, port, "--", "true"), 1,
+                          "is in use; this command has bound it already, so leave one out.");
+}
+
 TEST("all addresses of a port") {
         uint16_t port = find_free_ports(1);
         g_autofree char *star = g_strdup_printf("*:%u", port), *none = g_strdup_printf(":%u", port),

@@ -83,7 +83,7 @@ TEST("targets that cannot be understood") {
                 { " 80", { "\" 80\" is not a target" } },
                 { ":80", { "\":80\" is not a target" } },
                 { "localhost:80/x", { "Unknown TCP service \"80/x\"" } },
-                { "0", { "Port 0 cannot be reached", "the port of \"0\"" } },
+                { "0", { "The target \"0\" has port 0", "write another port" } },
         };
 
         for (size_t i = 0; i < ELEMENTS(cases); i++)

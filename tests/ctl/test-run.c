@@ -126,7 +126,7 @@ RUN_TEST("other sockets are bound as without the tool") {
 
 RUN_TEST("a port that was named comes from the service, although the kernel allows it") {
         g_autoptr(Tool) tool = tool_start(f->bus, NULL, 0,
-                                          WORDS("run", "--port=9,8080", "--port=8081", "python3", "-c",
+                                          WORDS("run", "--port=9,8079-8080", "--port=8081", "python3", "-c",
                                                 PYTHON "serve(tcp('127.0.0.1', 8080))\n"));
 
         test_wait_for(tool_has_written(tool, "ready\n"));
@@ -385,7 +385,11 @@ RUN_TEST("passes on the arguments and the exit status") {
         g_assert_cmpint(b->status, ==, 128 + SIGKILL);
         tool_assert_fails(tool_run(f->bus, "run", "/nonexistent"), 127, "no such program");
         tool_assert_fails(tool_run(f->bus, "run"), 1, "Missing command to run");
-        tool_assert_fails(tool_run(f->bus, "run", "--port=70000", "true"), 1, "\"70000\" is not a port");
+        tool_assert_fails(tool_run(f->bus, "run", "--port=70000", "true"), 1,
+                          "--port= cannot be \"70000\"; it must be a port from 1 to 65535");
+        tool_assert_fails(tool_run(f->bus, "run", "--port=0", "true"), 1, "--port= cannot be \"0\"");
+        tool_assert_fails(tool_run(f->bus, "run", "--port=90-80", "true"), 1,
+                          "a range such as \"8080-8082\"");
         tool_assert_fails(tool_run(f->bus, "run", "--accept", "true"), 1,
                           "--accept is not for the verb \"run\"");
 }

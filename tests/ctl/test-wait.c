@@ -157,7 +157,8 @@ TEST("options that --wait excludes") {
                           "Option --wait needs --inetd.");
         tool_assert_fails(tool_run(f->bus, "listen", "--inetd", "--wait", "--max-connections=3", "0", "--",
                                    "true"),
-                          1, "COMMAND accepts connections itself; limits need --accept.");
+                          1,
+                          "so --max-connections= is not possible; use --accept, or --inetd without --wait.");
         tool_assert_fails(tool_run(f->bus, "listen", "--inetd", "--wait", "--delivery=channel", "0", "--",
                                    "true"),
                           1, "--delivery= can only be \"socket\"");

@@ -296,18 +296,23 @@ static int parse_backlog(size_t i, const char *value, int32_t *ret) {
 static int parse_ports(const char *value, Context *c) {
         _cleanup_free_ char *copy = NULL;
         char *word, *rest;
-        uint16_t port;
-        int r;
+        PortRange range;
 
         copy = strdup(value);
         if (!copy)
                 return message_oom();
 
         for (rest = copy; (word = strsep(&rest, ","));) {
-                r = port_parse(word, word, &port);
-                if (r < 0)
-                        return r;
-                c->ports[port / 8] |= (uint8_t) (1U << port % 8);
+                if (parse_port_range(word, &range) < 0) {
+                        if (port_find(word, &range.first) < 0 || range.first == 0)
+                                return bad_value(
+                                                "--port=", word,
+                                                _("a port from 1 to 65535, its name such as \"http\", or a range "
+                                                  "such as \"8080-8082\""));
+                        range.last = range.first;
+                }
+                for (uint32_t port = range.first; port <= range.last; port++)
+                        c->ports[port / 8] |= (uint8_t) (1U << port % 8);
         }
         return 0;
 }

@@ -58,7 +58,9 @@ static int not_a_target(const char *s) {
 }
 
 static int no_port(const char *s) {
-        return message_error(-EINVAL, _("Port 0 cannot be reached; write the port of \"%s\"."), s);
+        return message_error(-EINVAL,
+                             _("The target \"%s\" has port 0, which cannot be reached; write another port."),
+                             s);
 }
 
 /* "localhost" would ask the resolver, and may be something else. */

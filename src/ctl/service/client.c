@@ -492,6 +492,8 @@ static char *advise_about_port(Context *c, const Endpoint *endpoint) {
 
         address_set_port(&address, endpoint->port);
         port_find_holders(&address, &holders);
+        if (port_holders_contain(&holders, getpid()))
+                return strdup(_("this command has bound it already, so leave one out"));
         /* A listener of the service is found more easily by "list". */
         if (holders.n == 0 || port_holders_contain(&holders, client_get_service_pid(c)))
                 return NULL;

@@ -111,8 +111,8 @@ static int check_accept(const Context *c) {
                         return message_error(-EINVAL, _("Option --%s cannot be combined with --%s."),
                                              others[i], c->inetd ? "inetd" : "accept");
         if (c->inetd && c->fd_names)
-                return message_error(-EINVAL, _("Option --%s cannot be combined with --%s."), "fd-name",
-                                     "inetd");
+                return message_error(-EINVAL, _("Option --%s cannot be combined with --%s."),
+                                     "fd-name", "inetd");
         if (c->fd_names && count_names(c->fd_names) > 1)
                 return message_error(-EINVAL,
                                      _("With --accept, option --fd-name= can have one name only, that "
@@ -149,7 +149,11 @@ int verb_listen(int argc, char *argv[], Context *c) {
         if (c->accept && !c->wait)
                 return accept_connections(argc, argv, c, &command);
         if (c->max_connections > 0 || c->max_connections_per_source > 0)
-                return message_error(-EINVAL, _("COMMAND accepts connections itself; limits need --accept."));
+                return message_error(-EINVAL,
+                                     _("COMMAND accepts connections itself, so --%s= is not possible; use "
+                                       "--accept, or --inetd without --wait."),
+                                     c->max_connections > 0 ? "max-connections"
+                                                            : "max-connections-per-source");
 
         r = lease_new(c, &lease);
         if (r >= 0)
