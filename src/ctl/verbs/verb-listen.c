@@ -111,8 +111,8 @@ static int check_accept(const Context *c) {
                         return message_error(-EINVAL, _("Option --%s cannot be combined with --%s."),
                                              others[i], c->inetd ? "inetd" : "accept");
         if (c->inetd && c->fd_names)
-                return message_error(-EINVAL, _("Option --%s cannot be combined with --%s."),
-                                     "fd-name", "inetd");
+                return message_error(-EINVAL, _("Option --%s cannot be combined with --%s."), "fd-name",
+                                     "inetd");
         if (c->fd_names && count_names(c->fd_names) > 1)
                 return message_error(-EINVAL,
                                      _("With --accept, option --fd-name= can have one name only, that "
