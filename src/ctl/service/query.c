@@ -239,7 +239,7 @@ static int find_number(Context *c, const char *number, char **ret) {
         if (r < 0)
                 return r;
 
-        /* The listeners of other users are listed only for those who may manage them. */
+        /* A caller that may not manage listeners of other users does not see them here. */
         (void) query_listeners_quietly(c, &l);
         for (size_t i = 0; i < l.n; i++) {
                 if (streq(l.items[i].path, path)) {
