@@ -4,7 +4,7 @@
 
 #include "base/address.h"
 #include "base/macros.h"
-#include "ctl/serve/proxy-header.h"
+#include "ctl/relay/proxy-header.h"
 #include "register.h"
 
 static Address parse(const char *text, uint16_t port) {

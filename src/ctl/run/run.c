@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-#include "ctl/serve/run.h"
+#include "ctl/run/run.h"
 
 #include <net/if.h>
 #include <netinet/in.h>
@@ -17,9 +17,9 @@
 #include "ctl/cli/endpoint.h"
 #include "ctl/cli/message.h"
 #include "ctl/cli/options.h"
-#include "ctl/serve/bind-calls.h"
+#include "ctl/run/bind-calls.h"
+#include "ctl/run/socket-options.h"
 #include "ctl/serve/server.h"
-#include "ctl/serve/socket-options.h"
 #include "ctl/service/lease.h"
 #include "ctl/service/port-holders.h"
 

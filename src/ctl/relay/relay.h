@@ -6,7 +6,7 @@
 
 #include <systemd/sd-event.h>
 
-#include "ctl/serve/bridge.h"
+#include "ctl/relay/bridge.h"
 #include "ctl/service/connection-source.h"
 
 typedef struct Relay Relay;

@@ -21,8 +21,8 @@
 
 #include "ctl/cli/context.h"
 #include "ctl/cli/target.h"
+#include "ctl/relay/pipes.h"
 #include "ctl/serve/gate.h"
-#include "ctl/serve/pipes.h"
 #include "ctl/service/connection-source.h"
 
 typedef struct Bridge Bridge;

@@ -4,7 +4,7 @@
 #include <fcntl.h>
 
 #include "base/macros.h"
-#include "ctl/serve/pipes.h"
+#include "ctl/relay/pipes.h"
 
 /* How many pipes are kept for reuse. */
 #define IDLE_MAX 32

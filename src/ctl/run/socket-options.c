@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-#include "ctl/serve/socket-options.h"
+#include "ctl/run/socket-options.h"
 
 #include <fcntl.h>
 #include <netinet/in.h>

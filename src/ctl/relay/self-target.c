@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-#include "ctl/serve/self-target.h"
+#include "ctl/relay/self-target.h"
 
 #include <assert.h>
 #include <ifaddrs.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-#include "ctl/serve/proxy-header.h"
+#include "ctl/relay/proxy-header.h"
 
 #include <assert.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-#include "ctl/serve/bind-calls.h"
+#include "ctl/run/bind-calls.h"
 
 #include <assert.h>
 #include <fcntl.h>

@@ -14,8 +14,8 @@
 #include "base/i18n.h"
 #include "base/macros.h"
 #include "ctl/cli/message.h"
-#include "ctl/serve/bridge.h"
-#include "ctl/serve/proxy-header.h"
+#include "ctl/relay/bridge.h"
+#include "ctl/relay/proxy-header.h"
 
 /* How often a pipe is filled before other bridges come first. */
 #define TURNS 16

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-#include "ctl/serve/relay.h"
+#include "ctl/relay/relay.h"
 
 #include <assert.h>
 #include <sys/epoll.h>
@@ -10,8 +10,8 @@
 #include "base/i18n.h"
 #include "base/macros.h"
 #include "ctl/cli/message.h"
+#include "ctl/relay/self-target.h"
 #include "ctl/serve/exit-log.h"
-#include "ctl/serve/self-target.h"
 
 /* Two sockets, and two pipes while bytes are on their way both ways. */
 #define BRIDGE_DESCRIPTORS 6
