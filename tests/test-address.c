@@ -85,6 +85,29 @@ TEST_ALONE("knows the unspecified address") {
         g_assert_false(address_is_any(&a));
 }
 
+TEST_ALONE("compares addresses, with the scope of link-local ones") {
+        Address a, b;
+
+        g_assert_cmpint(address_parse("2001:db8::1", &a), ==, 0);
+        b = a;
+        b.in6.sin6_scope_id = 1; /* without a meaning */
+        g_assert_true(address_equals(&a, &b));
+        address_set_port(&b, 80);
+        g_assert_false(address_equals(&a, &b));
+        g_assert_true(address_is_same_host(&a, &b));
+
+        g_assert_cmpint(address_parse("fe80::1%lo", &a), ==, 0);
+        b = a;
+        b.in6.sin6_scope_id++;
+        g_assert_false(address_is_same_host(&a, &b));
+
+        g_assert_cmpint(address_parse("127.0.0.1", &a), ==, 0);
+        g_assert_cmpint(address_parse("127.0.0.2", &b), ==, 0);
+        g_assert_false(address_is_same_host(&a, &b));
+        b = address_any(AF_INET6);
+        g_assert_false(address_is_same_host(&a, &b));
+}
+
 static void assert_contains(const char *prefix, const char *address, bool expected) {
         Address a;
         Prefix p;

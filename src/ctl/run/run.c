@@ -87,15 +87,16 @@ static bool keys_equal(const PortKey *a, const PortKey *b) {
 
 /* Whether the kernel refuses the address for its port. The tool has the rights of COMMAND, apart from those
  * that a set-user-ID program would have, which the filter rules out. The port is not bound, not even for a
- * moment: the socket has another one, which the kernel notices after it has checked the rights. */
+ * moment: the socket already has another one, which the kernel notices after it has checked the rights. */
 static bool is_refused(const PortKey *key) {
         int family = key->address.sa.sa_family, free_bind = key->free_bind;
         _cleanup_close_ int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
         Address any = address_any(family);
 
-        if (fd < 0 || bind(fd, &any.sa, any.size) < 0)
+        if (fd < 0)
                 return false;
 
+        (void) bind(fd, &any.sa, any.size);
         (void) setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &free_bind, sizeof(free_bind));
         return bind(fd, &key->address.sa, key->address.size) < 0 && (errno == EACCES || errno == EPERM);
 }
