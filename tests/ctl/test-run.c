@@ -344,7 +344,7 @@ RUN_TEST("with --persistent, peers wait for the next server") {
         }
 }
 
-/* It looks at most once a second, which takes it two wake-ups. */
+/* It looks at most once a second, which takes it two wake-ups, but /proc can make it wait for many locks. */
 RUN_TEST("the tool sleeps while connections come") {
         g_autoptr(Tool) tool = start(f, PYTHON "serve(tcp('127.0.0.1', 80))\n");
         int64_t started = g_get_monotonic_time();
@@ -354,7 +354,7 @@ RUN_TEST("the tool sleeps while connections come") {
         for (unsigned i = 0; i < 500; i++)
                 assert_answers("127.0.0.1", 80, "hello");
         rests = serving_count_rests(tool->child->pid) - rests;
-        g_assert_cmpint(rests, <=, 20 + 2 * (g_get_monotonic_time() - started) / G_USEC_PER_SEC);
+        g_assert_cmpint(rests, <=, 250 + 2 * (g_get_monotonic_time() - started) / G_USEC_PER_SEC);
 }
 
 RUN_TEST("when the listener is closed, the server ends") {
