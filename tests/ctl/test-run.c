@@ -219,6 +219,23 @@ RUN_TEST("threads bind, too, and many at once") {
                       "40\n");
 }
 
+/* Its handler makes bind() start again. */
+RUN_TEST("a signal that interrupts bind() leaves nothing behind") {
+        g_assert_no_errno(kill(test_service_pid(f->service), SIGSTOP));
+        g_autoptr(Tool) tool = tool_start(f->bus, NULL, 0,
+                                          WORDS("run", "python3", "-c",
+                                                PYTHON "signal.signal(signal.SIGALRM, lambda *unused: None)\n"
+                                                       "signal.siginterrupt(signal.SIGALRM, False)\n"
+                                                       "signal.setitimer(signal.ITIMER_REAL, 0.002, 0.002)\n"
+                                                       "serve(tcp('127.0.0.1', 80))\n"));
+
+        test_wait_for(serving_count_rests(tool->child->pid) >= 200);
+        g_assert_cmpuint(test_count_fds(tool->child->pid), <, 50);
+        g_assert_no_errno(kill(test_service_pid(f->service), SIGCONT));
+        test_wait_for(tool_has_written(tool, "ready\n"));
+        assert_answers("127.0.0.1", 80, "hello");
+}
+
 RUN_TEST("errors of the service are errors of bind(), and told once") {
         _cleanup_close_ int other = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
         struct sockaddr_in address = { .sin_family = AF_INET,

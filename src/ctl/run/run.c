@@ -267,6 +267,19 @@ static int judge_repetition(const Run *run, const BindCall *call, const PortKey 
         return EINVAL;
 }
 
+/* A thread has one call at a time: a signal has interrupted an earlier one of the same thread. */
+static void add_waiting(RunPort *port, BindCall *call) {
+        BindCall *earlier;
+
+        STAILQ_FOREACH(earlier, &port->waiting, calls_of_port)
+        if (earlier->thread == call->thread) {
+                STAILQ_REMOVE(&port->waiting, earlier, BindCall, calls_of_port);
+                bind_call_fail(earlier, EINTR);
+                break;
+        }
+        STAILQ_INSERT_TAIL(&port->waiting, call, calls_of_port);
+}
+
 static void on_bind(BindCall *call, void *userdata) {
         Run *run = userdata;
         RunPort *port;
@@ -288,7 +301,7 @@ static void on_bind(BindCall *call, void *userdata) {
         LIST_FOREACH(port, &run->ports, ports)
                 if (keys_equal(&port->key, &key)) {
                         if (port->request)
-                                STAILQ_INSERT_TAIL(&port->waiting, call, calls_of_port);
+                                add_waiting(port, call);
                         else
                                 share(port, call);
                         return;
