@@ -240,7 +240,7 @@ static int on_call(sd_event_source *source, int fd, uint32_t revents, void *user
                 (void) message_error(
                                 r,
                                 _("Failed to read the bind() of process %i, which continues without \"run\": %s."),
-                                (int) b->request->pid, strerror(-r));
+                                (int) get_process((pid_t) b->request->pid), strerror(-r));
         respond(b, b->request->id, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
         return 0;
 }
