@@ -243,6 +243,15 @@ TEST("list has the server that the tool runs") {
                         "tcpserversocket");
 }
 
+/* As in the user unit. */
+TEST("list has no server for a relay") {
+        g_autoptr(Tool) relay = tool_start(f->bus, NULL, 0, WORDS("relay", "--", "0", "127.0.0.1:1"));
+
+        test_wait_for(tool_has_complained(relay, "Listening on"));
+        g_autoptr(ToolResult) list = tool_run(f->bus, "list", "--no-legend");
+        g_assert_nonnull(strstr(list->out, " tcpserversocket "));
+}
+
 TEST("connections of a socket that the client has are not counted") {
         g_autofree G_GNUC_UNUSED char *listener = test_listen(f->client, 0, -1, TEST_SOCKET, NULL);
         g_autoptr(json_object) json = tool_run_json(f->bus, "list", "--json=short");

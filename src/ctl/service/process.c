@@ -64,6 +64,9 @@ static const char *find_server(const char *arguments, size_t size) {
 
                 if (is_next || (runs && *s != '-'))
                         return slash && slash[1] != '\0' ? slash + 1 : s;
+                /* As in "relay -- PORT TARGET". */
+                if (streq(s, "relay"))
+                        return NULL;
                 is_next = streq(s, "--");
                 runs = runs || streq(s, "run");
         }
