@@ -334,6 +334,18 @@ RUN_TEST_IF(has_pidfds_of_threads(), "a thread with descriptors of its own keeps
                               "c.pthread_exit(None)\n");
 }
 
+RUN_TEST("a server that does not accept is told") {
+        g_autoptr(Tool) tool = start(f, PYTHON "s = socket()\n"
+                                               "s.bind(('127.0.0.1', 80))\n"
+                                               "s.listen()\n"
+                                               "os.write(1, b'ready\\n')\n"
+                                               "time.sleep(1000)\n");
+        _cleanup_close_ int peer = test_connect("127.0.0.1", 80);
+
+        test_wait_for(tool_has_complained(tool,
+                                          "COMMAND does not accept on port 80; see UNMODIFIED SERVERS"));
+}
+
 RUN_TEST("with --persistent, peers wait for the next server") {
         static const char *const command[] = { "run",
                                                "--persistent",

@@ -19,6 +19,7 @@
 #include "ctl/cli/options.h"
 #include "ctl/run/bind-calls.h"
 #include "ctl/run/socket-options.h"
+#include "ctl/serve/accept-watch.h"
 #include "ctl/serve/server.h"
 #include "ctl/service/lease.h"
 #include "ctl/service/port-holders.h"
@@ -52,9 +53,11 @@ struct Run {
         Server *server;
         BindCalls **calls; /* the last one is that of the running COMMAND */
         size_t n_calls;
+        AcceptWatch *accepting;
         LIST_HEAD(, RunPort) ports;
 };
 
+DEFINE_CLEANUP(AcceptWatch, accept_watch_free)
 DEFINE_CLEANUP(Lease, lease_free)
 DEFINE_CLEANUP(Server, server_free)
 
@@ -132,6 +135,7 @@ static void port_free(RunPort *port) {
                 STAILQ_REMOVE_HEAD(&port->waiting, calls_of_port);
                 bind_call_fail(call, EACCES);
         }
+        accept_watch_remove(port->run->accepting, port->fd);
         lease_request_free(port->request);
         sd_event_source_disable_unref(port->input);
         sd_event_source_disable_unref(port->timer);
@@ -208,7 +212,9 @@ static void on_taken(int fd, void *userdata) {
                 if (watch(port) < 0) {
                         lease_drop_socket(run->lease, fd);
                         fd = message_oom();
-                }
+                } else
+                        /* COMMAND works as well without it. */
+                        (void) accept_watch_add(run->accepting, fd, address_get_port(&port->key.address));
         }
 
         while ((call = STAILQ_FIRST(&port->waiting))) {
@@ -382,6 +388,7 @@ static int start(Run *run) {
 int run_command(Context *c, const Command *command) {
         _cleanup_(lease_freep) Lease *lease = NULL;
         _cleanup_(server_freep) Server *server = NULL;
+        _cleanup_(accept_watch_freep) AcceptWatch *accepting = NULL;
         Run run = { .context = c, .ports = LIST_HEAD_INITIALIZER(run.ports) };
         RunPort *port;
         int r;
@@ -399,8 +406,13 @@ int run_command(Context *c, const Command *command) {
         if (r < 0)
                 return r;
 
+        r = accept_watch_new(server_get_event(server), true, &accepting);
+        if (r < 0)
+                return message_oom();
+
         run.lease = lease;
         run.server = server;
+        run.accepting = accepting;
         r = start(&run);
         if (r >= 0)
                 r = server_run(server);

@@ -2,7 +2,9 @@
 
 #include "ctl/serve/accept-watch.h"
 
+#include <fcntl.h>
 #include <sys/epoll.h>
+#include <sys/queue.h>
 #include <time.h>
 
 #include "base/i18n.h"
@@ -16,25 +18,30 @@
 #define LOOK_USEC (UINT64_C(1) * 1000 * 1000)
 
 typedef struct WatchedPort {
-        int fd; /* of the lease */
+        AcceptWatch *watch;
+        int original; /* of the lease */
+        int fd;       /* a copy: the event loop may have the original for another purpose */
         uint16_t number;
         uint32_t n_queued; /* at the last look */
         unsigned n_looks;
         uint32_t *earlier; /* connections at the time of the first look */
         sd_event_source *readable, *timer;
+        LIST_ENTRY(WatchedPort) ports;
 } WatchedPort;
 
 struct AcceptWatch {
-        WatchedPort *ports;
-        size_t n_ports;
+        sd_event *event;
+        bool binds;
+        LIST_HEAD(, WatchedPort) ports;
 };
 
-DEFINE_CLEANUP(AcceptWatch, accept_watch_free)
-
 static void port_end(WatchedPort *p) {
-        p->readable = sd_event_source_disable_unref(p->readable);
-        p->timer = sd_event_source_disable_unref(p->timer);
-        free(TAKE_PTR(p->earlier));
+        LIST_REMOVE(p, ports);
+        sd_event_source_disable_unref(p->readable);
+        sd_event_source_disable_unref(p->timer);
+        (void) close_fd(p->fd);
+        free(p->earlier);
+        free(p);
 }
 
 static uint32_t *find_connections(const WatchedPort *p) {
@@ -62,6 +69,19 @@ static bool has_accepted(const WatchedPort *p) {
         return false;
 }
 
+static void tell(const WatchedPort *p) {
+        if (p->watch->binds)
+                (void) message_error(-ETIMEDOUT,
+                                     _("COMMAND does not accept on port %u; see UNMODIFIED SERVERS in "
+                                       "tcpserversocketctl(1)."),
+                                     p->number);
+        else
+                (void) message_error(-ETIMEDOUT,
+                                     _("COMMAND does not accept on port %u; does it take descriptor 3? Try "
+                                       "\"tcpserversocketctl run\", see LISTENING in tcpserversocketctl(1)."),
+                                     p->number);
+}
+
 static int on_look(sd_event_source *source, uint64_t usec, void *userdata) {
         WatchedPort *p = userdata;
         uint32_t n_queued = socket_count_queued(p->fd);
@@ -78,10 +98,7 @@ static int on_look(sd_event_source *source, uint64_t usec, void *userdata) {
                 return 0;
 
         if (p->n_looks == N_LOOKS && !has_accepted(p))
-                (void) message_error(-ETIMEDOUT,
-                                     _("COMMAND does not accept on port %u; does it take descriptor 3? Try "
-                                       "\"tcpserversocketctl run\", see LISTENING in tcpserversocketctl(1)."),
-                                     p->number);
+                tell(p);
         port_end(p);
         return 0;
 }
@@ -97,44 +114,64 @@ static int on_readable(sd_event_source *source, int fd, uint32_t events, void *u
         return 0;
 }
 
-int accept_watch_new(sd_event *event, const Lease *lease, AcceptWatch **ret) {
-        _cleanup_(accept_watch_freep) AcceptWatch *w = NULL;
-        int r;
+int accept_watch_new(sd_event *event, bool binds, AcceptWatch **ret) {
+        AcceptWatch *w;
 
-        w = calloc(1, sizeof(*w));
+        w = malloc(sizeof(*w));
         if (!w)
                 return -ENOMEM;
-        w->ports = calloc(lease_get_n(lease), sizeof(*w->ports));
-        if (!w->ports)
-                return -ENOMEM;
 
-        for (size_t i = 0; i < lease_get_n(lease); i++) {
-                WatchedPort *p = w->ports + i;
-
-                *p = (WatchedPort) { .fd = lease_get_sockets(lease)[i], .number = lease_get_port(lease, i) };
-                w->n_ports++;
-                /* Of a container, where the connections cannot be seen. */
-                if (socket_is_in_own_network(p->fd) <= 0)
-                        continue;
-
-                r = sd_event_add_io(event, &p->readable, p->fd, EPOLLIN, on_readable, p);
-                if (r >= 0)
-                        r = sd_event_source_set_enabled(p->readable, SD_EVENT_ONESHOT);
-                if (r < 0)
-                        return r;
-        }
-
-        *ret = TAKE_PTR(w);
+        *w = (AcceptWatch) { .event = sd_event_ref(event), .binds = binds };
+        *ret = w;
         return 0;
 }
 
 AcceptWatch *accept_watch_free(AcceptWatch *w) {
+        WatchedPort *p;
+
         if (!w)
                 return NULL;
 
-        for (size_t i = 0; i < w->n_ports; i++)
-                port_end(w->ports + i);
-        free(w->ports);
+        while ((p = LIST_FIRST(&w->ports)))
+                port_end(p);
+        sd_event_unref(w->event);
         free(w);
         return NULL;
+}
+
+int accept_watch_add(AcceptWatch *w, int fd, uint16_t port) {
+        WatchedPort *p;
+        int r;
+
+        /* Of a container, where the connections cannot be seen. */
+        if (socket_is_in_own_network(fd) <= 0)
+                return 0;
+
+        p = malloc(sizeof(*p));
+        if (!p)
+                return -ENOMEM;
+
+        *p = (WatchedPort) {
+                .watch = w,
+                .original = fd,
+                .fd = fcntl(fd, F_DUPFD_CLOEXEC, 3),
+                .number = port,
+        };
+        LIST_INSERT_HEAD(&w->ports, p, ports);
+        r = p->fd < 0 ? -errno : sd_event_add_io(w->event, &p->readable, p->fd, EPOLLIN, on_readable, p);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(p->readable, SD_EVENT_ONESHOT);
+        if (r < 0)
+                port_end(p);
+        return r;
+}
+
+void accept_watch_remove(AcceptWatch *w, int fd) {
+        WatchedPort *p;
+
+        LIST_FOREACH(p, &w->ports, ports)
+                if (p->original == fd) {
+                        port_end(p);
+                        return;
+                }
 }

@@ -9,14 +9,17 @@
  * busy server wakes the tool.
  */
 
-#include <stddef.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <systemd/sd-event.h>
-
-#include "ctl/service/lease.h"
 
 typedef struct AcceptWatch AcceptWatch;
 
-/* Watches the sockets of the lease, which is borrowed. Returns 0 or a negative
- * errno, without a message. */
-int accept_watch_new(sd_event *event, const Lease *lease, AcceptWatch **ret);
+/* binds: COMMAND has bound its ports itself, so that the message has other advice. Returns 0 or a negative
+ * errno, without a message, as the next function. */
+int accept_watch_new(sd_event *event, bool binds, AcceptWatch **ret);
 AcceptWatch *accept_watch_free(AcceptWatch *w);
+
+/* Watches a listening socket, which is borrowed, until it is removed or the watch is freed. */
+int accept_watch_add(AcceptWatch *w, int fd, uint16_t port);
+void accept_watch_remove(AcceptWatch *w, int fd);

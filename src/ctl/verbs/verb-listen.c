@@ -173,8 +173,9 @@ int verb_listen(int argc, char *argv[], Context *c) {
                 r = names ? start(server, names, lease) : message_oom();
         }
         /* COMMAND works as well without it. */
-        if (r >= 0)
-                (void) accept_watch_new(server_get_event(server), lease, &watch);
+        if (r >= 0 && accept_watch_new(server_get_event(server), false, &watch) >= 0)
+                for (size_t i = 0; i < lease_get_n(lease); i++)
+                        (void) accept_watch_add(watch, lease_get_sockets(lease)[i], lease_get_port(lease, i));
         if (r >= 0)
                 r = server_run(server);
         if (lease)
