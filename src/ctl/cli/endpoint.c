@@ -226,7 +226,7 @@ int endpoints_parse(char *const *arguments, size_t n, bool splits, Endpoints *re
 
         for (size_t i = 0; i < n; i++) {
                 _cleanup_(endpoint_done) Endpoint e = {};
-                uint16_t last;
+                uint16_t last = 0;
                 int r;
 
                 r = parse(arguments[i], &e, &last);

@@ -158,8 +158,9 @@ static bool is_tcp(int fd) {
 
 static int copy_address(pid_t thread, uint64_t pointer, uint64_t size, Address *ret) {
         struct sockaddr_storage storage = {};
-        struct iovec here = { .iov_base = &storage, .iov_len = sizeof(storage) },
-                     there = { .iov_base = (void *) (uintptr_t) pointer, .iov_len = sizeof(storage) };
+        struct iovec here = { .iov_base = &storage, .iov_len = sizeof(storage) };
+        /* NOLINTNEXTLINE(performance-no-int-to-ptr): of the caller */
+        struct iovec there = { .iov_base = (void *) (uintptr_t) pointer, .iov_len = sizeof(storage) };
         size_t needed;
 
         if (size < sizeof(storage))

@@ -356,6 +356,7 @@ static int on_start(void *userdata) {
                         run->calls[n++] = run->calls[i];
         run->n_calls = n;
 
+        /* NOLINTNEXTLINE(bugprone-sizeof-expression): of pointers */
         all = reallocarray(run->calls, n + 1, sizeof(*all));
         if (!all)
                 return message_oom();

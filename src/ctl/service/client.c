@@ -425,9 +425,8 @@ int client_append_listen(const Context *c,
                         o.value = endpoint->address;
                 else if (streq(o.key, "name") && !o.value && label_is_valid(c->label))
                         o.value = c->label;
-                else if (streq(o.key, "ipv6Only") && endpoint->ipv6_only)
-                        o.value = "yes";
-                else if (streq(o.key, "freeBind") && endpoint->free_bind)
+                else if ((streq(o.key, "ipv6Only") && endpoint->ipv6_only) ||
+                         (streq(o.key, "freeBind") && endpoint->free_bind))
                         o.value = "yes";
                 else if (streq(o.key, "interface") && endpoint->interface)
                         o.value = endpoint->interface;
