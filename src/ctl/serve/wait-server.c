@@ -315,10 +315,10 @@ static int run(WaitServer *s) {
 }
 
 static void wait_server_done(WaitServer *s) {
-        for (WaitPort *p = s->ports; p < s->ports + s->n_ports; p++) {
-                sd_event_source_disable_unref(p->readable);
-                sd_event_source_disable_unref(p->child);
-                sd_event_source_disable_unref(p->timer);
+        for (size_t i = 0; i < s->n_ports; i++) {
+                sd_event_source_disable_unref(s->ports[i].readable);
+                sd_event_source_disable_unref(s->ports[i].child);
+                sd_event_source_disable_unref(s->ports[i].timer);
         }
         free(s->ports);
         (void) exit_log_free(s->exits);

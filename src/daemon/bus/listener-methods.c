@@ -106,11 +106,10 @@ static int find_accepting(Call *call, Listener **ret) {
         r = access_find_permitted(call, ACCESS_USE, &l);
         if (r < 0)
                 return r;
-        if (!delivery_kind_accepts(l->options->delivery))
-                return set_wrong_delivery_error(call, l);
-
-        *ret = l;
-        return 0;
+        r = delivery_kind_accepts(l->options->delivery) ? 0 : set_wrong_delivery_error(call, l);
+        if (r >= 0)
+                *ret = l;
+        return r;
 }
 
 static int act_pause(Call *call) {
