@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <ctype.h>
 #include <inttypes.h>
+#include <locale.h>
 #include <stdio.h>
 
 #include "base/i18n.h"
@@ -768,4 +769,19 @@ int error_from_message(const char *message, Error *ret) {
 
         *ret = TAKE(e, (Error) {});
         return 0;
+}
+
+/* Above all numbers of Linux. */
+#define ERRNO_MAX 255
+
+/* The service's own reasons are in the catalogue, and the descriptions of errors in that of the C library. */
+const char *error_translate_reason(const char *reason, const char *domain) {
+        for (int error = 1; error <= ERRNO_MAX; error++) {
+                const char *description = strerrordesc_np(error);
+
+                if (description && streq(description, reason))
+                        return strerror(error);
+        }
+
+        return dcgettext(domain, reason, LC_MESSAGES);
 }

@@ -173,3 +173,6 @@ char *error_to_message(const Error *e);
 /* Reads such a message. Returns -EINVAL if it is another text, or one of an error that is not in the table or
  * has other values there. */
 int error_from_message(const char *message, Error *ret);
+
+/* Translates the value "reason", with the catalogue of the text domain, or of the default one (NULL). */
+const char *error_translate_reason(const char *reason, const char *domain);

@@ -153,29 +153,13 @@ static const char *find_advice(const sd_bus_error *error) {
         return NULL;
 }
 
-/* Above all numbers of Linux. */
-#define ERRNO_MAX 255
-
-/* The service's own reasons are in the catalogue of the tool, and the descriptions of errors in that of the C
- * library. */
-static const char *translate_reason(const char *reason) {
-        for (int error = 1; error <= ERRNO_MAX; error++) {
-                const char *description = strerrordesc_np(error);
-
-                if (description && streq(description, reason))
-                        return strerror(error);
-        }
-
-        return _(reason);
-}
-
 /* Returns the text of a value for a person: a new string, or NULL. */
 static char *translate_value(const char *key, const char *value) {
         const char *name;
         char *text;
 
         if (streq(key, "reason") && *value)
-                return strdup(translate_reason(value));
+                return strdup(error_translate_reason(value, NULL));
 
         name = streq(key, "option") ? options_get_name(value) : NULL;
         if (name)
