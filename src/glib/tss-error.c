@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "glib/tss-error.h"
+
+#include <libintl.h>
+#include <locale.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/macros.h"
+#include "base/names.h"
+#include "config.h"
+
+#define _(text) tss_gettext(text)
+
+G_DEFINE_QUARK(tss - error - quark, tss_error)
+
+G_DEFINE_ENUM_TYPE(TssError,
+                   tss_error,
+                   G_DEFINE_ENUM_VALUE(TSS_ERROR_FAILED, "failed"),
+                   G_DEFINE_ENUM_VALUE(TSS_ERROR_SERVICE_NOT_FOUND, "service-not-found"),
+                   G_DEFINE_ENUM_VALUE(TSS_ERROR_ADDRESS_NOT_AVAILABLE, "address-not-available"),
+                   G_DEFINE_ENUM_VALUE(TSS_ERROR_LIMIT_EXCEEDED, "limit-exceeded"),
+                   G_DEFINE_ENUM_VALUE(TSS_ERROR_AUTHENTICATION_REQUIRED, "authentication-required"),
+                   G_DEFINE_ENUM_VALUE(TSS_ERROR_HAS_OWNER, "has-owner"))
+
+const char *tss_gettext(const char *text) {
+        static gsize initialized;
+
+        if (g_once_init_enter(&initialized)) {
+                (void) bindtextdomain(GETTEXT_PACKAGE, LOCALE_DIR);
+                (void) bind_textdomain_codeset(GETTEXT_PACKAGE, "UTF-8");
+                g_once_init_leave(&initialized, 1);
+        }
+
+        return dcgettext(GETTEXT_PACKAGE, text, LC_MESSAGES);
+}
+
+/* Removes an identifier of a newer service. */
+static void remove_identifier(char *text) {
+        char *bracket = g_str_has_suffix(text, "]") ? strrchr(text, '[') : NULL;
+
+        if (bracket && bracket > text && bracket[-1] == ' ')
+                bracket[-1] = '\0';
+}
+
+static char *translate(Error *e) {
+        for (size_t i = 0; i < ERROR_VALUES_MAX && e->info->values[i].type; i++)
+                if (g_str_equal(e->info->values[i].key, "reason")) {
+                        char *reason = strdup(error_translate_reason(e->values[i], GETTEXT_PACKAGE));
+
+                        free(e->values[i]);
+                        e->values[i] = reason;
+                }
+
+        return error_format(e, _(e->info->text));
+}
+
+char *tss_error_message_to_text(const char *message) {
+        _cleanup_(error_done) Error e = {};
+        char *translated, *text;
+
+        if (error_from_message(message, &e) < 0) {
+                text = g_strdup(message);
+                remove_identifier(text);
+                return text;
+        }
+
+        translated = translate(&e);
+        text = g_strdup(translated ?: message);
+        free(translated);
+        return text;
+}
+
+gboolean tss_error_has_name(const GError *error, const char *name) {
+        g_autofree char *remote = g_dbus_error_get_remote_error(error);
+
+        return g_strcmp0(remote, name) == 0;
+}
+
+gboolean tss_error_has_identifier(const GError *error, const char *identifier) {
+        const char *bracket = strrchr(error->message, '[');
+
+        return bracket && g_str_has_prefix(bracket + 1, identifier) &&
+               strchr(" ]", bracket[1 + strlen(identifier)]);
+}
+
+gboolean tss_error_is_no_reply(const GError *error) {
+        return g_error_matches(error, G_DBUS_ERROR, G_DBUS_ERROR_NO_REPLY);
+}
+
+gboolean tss_error_is_no_service(const GError *error) {
+        return g_error_matches(error, G_DBUS_ERROR, G_DBUS_ERROR_SERVICE_UNKNOWN) ||
+               g_error_matches(error, G_DBUS_ERROR, G_DBUS_ERROR_NAME_HAS_NO_OWNER) ||
+               g_error_matches(error, G_DBUS_ERROR, G_DBUS_ERROR_SPAWN_SERVICE_NOT_FOUND);
+}
+
+gboolean tss_error_is_no_listener(const GError *error) {
+        return g_error_matches(error, G_DBUS_ERROR, G_DBUS_ERROR_UNKNOWN_OBJECT);
+}
+
+static const struct {
+        const char *name;
+        gboolean is_gio;
+        int code;
+} names[] = {
+        { "org.freedesktop.DBus.Error.AccessDenied", TRUE, G_IO_ERROR_PERMISSION_DENIED },
+        { "org.freedesktop.DBus.Error.AddressInUse", TRUE, G_IO_ERROR_ADDRESS_IN_USE },
+        { "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired", FALSE,
+          TSS_ERROR_AUTHENTICATION_REQUIRED },
+        { "org.freedesktop.DBus.Error.InvalidArgs", TRUE, G_IO_ERROR_INVALID_ARGUMENT },
+        { "org.freedesktop.DBus.Error.LimitsExceeded", FALSE, TSS_ERROR_LIMIT_EXCEEDED },
+        { "org.freedesktop.DBus.Error.NotSupported", TRUE, G_IO_ERROR_NOT_SUPPORTED },
+        { "org.freedesktop.DBus.Error.UnknownObject", TRUE, G_IO_ERROR_NOT_FOUND },
+        { ERROR_NAME_ADDRESS_NOT_AVAILABLE, FALSE, TSS_ERROR_ADDRESS_NOT_AVAILABLE },
+        { ERROR_NAME_HAS_OWNER, FALSE, TSS_ERROR_HAS_OWNER },
+};
+
+/* The error's message, without the prefix that GDBus adds. */
+static char *get_text(GError *error) {
+        (void) g_dbus_error_strip_remote_error(error);
+        return tss_error_message_to_text(error->message);
+}
+
+GError *tss_error_from_call(GError *error) {
+        g_autoptr(GError) consumed = error;
+        g_autofree char *name = g_dbus_error_get_remote_error(error), *text = NULL;
+
+        if (g_error_matches(error, G_IO_ERROR, G_IO_ERROR_CANCELLED))
+                return g_error_new_literal(G_IO_ERROR, G_IO_ERROR_CANCELLED,
+                                           _("The operation was cancelled"));
+        if (g_error_matches(error, G_IO_ERROR, G_IO_ERROR_TIMED_OUT))
+                return g_error_new_literal(G_IO_ERROR, G_IO_ERROR_TIMED_OUT,
+                                           _("The service does not answer"));
+        if (g_error_matches(error, G_IO_ERROR, G_IO_ERROR_CLOSED))
+                return g_error_new_literal(G_IO_ERROR, G_IO_ERROR_CLOSED,
+                                           _("The connection to the bus is lost"));
+        if (tss_error_is_no_service(error))
+                return g_error_new_literal(TSS_ERROR, TSS_ERROR_SERVICE_NOT_FOUND,
+                                           _("The service is not on the bus"));
+        if (tss_error_is_no_reply(error))
+                return g_error_new_literal(TSS_ERROR, TSS_ERROR_FAILED, _("The service does not answer"));
+
+        text = get_text(error);
+        for (size_t i = 0; i < G_N_ELEMENTS(names); i++)
+                if (g_strcmp0(name, names[i].name) == 0)
+                        return g_error_new_literal(names[i].is_gio ? G_IO_ERROR : TSS_ERROR, names[i].code,
+                                                   text);
+
+        return g_error_new_literal(TSS_ERROR, TSS_ERROR_FAILED, text);
+}

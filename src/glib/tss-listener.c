@@ -1,0 +1,1138 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "glib/tss-listener.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+
+#include "base/macros.h"
+#include "base/names.h"
+#include "base/socket.h"
+#include "glib/tss-error.h"
+
+#define _(text) tss_gettext(text)
+
+/* The connections that are accepted in one iteration of the main loop. */
+#define BATCH 32U
+
+/* After accept() has failed because of missing descriptors or memory. */
+#define EXHAUSTED_USEC (100 * G_TIME_SPAN_MILLISECOND)
+
+/**
+ * TssListener:
+ *
+ * A TCP port, and the connections of its peers.
+ *
+ * [func@Tss.listen_async] creates it. Whichever way the connections come, they are ordinary
+ * [class@Gio.SocketConnection] objects. A program uses one of these:
+ *
+ * - [method@Tss.Listener.attach], for [class@Gio.SocketService] and [class@Gio.ThreadedSocketService];
+ * - the signal [signal@Tss.Listener::incoming]: connections are accepted while it has a handler;
+ * - [method@Tss.Listener.accept_async];
+ * - [method@Tss.Listener.get_socket], for `SoupServer`, or [method@Tss.Listener.dup_fd], for servers that do
+ * not use GIO.
+ *
+ * The port belongs to the object: when the program drops the last reference, the port is free, without a
+ * signal. An attached server has a reference. A listener ends earlier if the program or an administrator
+ * closes it, if the service is stopped, or if the connection to the bus is lost;
+ * [signal@Tss.Listener::closed] is then emitted, once. A restart of the service, such as for an upgrade, does
+ * not affect the listener.
+ *
+ * All signals are emitted, and all functions have to be called, in the thread-default main context in which
+ * the listener was created. Each listener has its own connection to the system bus.
+ */
+struct _TssListener {
+        GObject parent_instance;
+
+        GMainContext *context;
+        TssLink *link; /* NULL: the program has bound the port itself */
+        TssListenerState state;
+        TssCloseReason close_reason;
+        gboolean is_open; /* since the function that created it has returned it */
+        gboolean is_persistent;
+        gboolean is_shared; /* a copy of the listening socket is outside of the library */
+        gboolean is_pause_sent;
+        gboolean is_call_pending; /* of Pause or Resume */
+
+        char *address;
+        guint16 port;
+        char *name;
+
+        TssSocket *socket; /* NULL: connections come in calls */
+        TssGate *gate;
+        GSource *source;
+        gint64 retry_time; /* of accept(), monotonic */
+
+        GPtrArray *attached; /* of Attached */
+        GQueue tasks;        /* of GTask: accept_async */
+        GQueue close_tasks;  /* of GTask: close_async */
+        GQueue connections;  /* of Connection: calls without an answer */
+        guint64 last_serial;
+        guint64 seen; /* bit N: the connection with the serial last_serial - N came */
+};
+
+G_DEFINE_FINAL_TYPE(TssListener, tss_listener, G_TYPE_OBJECT)
+
+enum {
+        PROP_0,
+        PROP_PORT,
+        PROP_ADDRESS,
+        PROP_NAME,
+        PROP_STATE,
+        PROP_CLOSE_REASON,
+        PROP_IS_LOCAL,
+        N_PROPERTIES,
+};
+
+static GParamSpec *properties[N_PROPERTIES];
+
+enum {
+        INCOMING,
+        CLOSED,
+        N_SIGNALS
+};
+
+static guint signals[N_SIGNALS];
+
+/* A GSocketListener, which has a reference to the TssListener. */
+typedef struct Attached {
+        TssListener *self;
+        GSocketListener *listener;
+        GObject *source_object;
+        char *key;
+} Attached;
+
+/* A connection in a call of the service. */
+typedef struct Connection {
+        guint64 serial;
+        int fd;
+        GDBusMethodInvocation *invocation;
+} Connection;
+
+static void connection_free(Connection *connection) {
+        (void) close_fd(connection->fd);
+        g_clear_pointer(&connection->invocation, g_object_unref);
+        g_free(connection);
+}
+
+/* ---------------------------------------------------------------------------------------- the connections */
+
+/* The library accepts the connections of an attached service, instead of the service itself. */
+static gboolean accepts_for_services(TssListener *self) {
+        return !self->socket || self->gate;
+}
+
+static Attached *find_active_service(TssListener *self) {
+        for (guint i = 0; accepts_for_services(self) && i < self->attached->len; i++) {
+                Attached *attached = self->attached->pdata[i];
+
+                if (g_socket_service_is_active(G_SOCKET_SERVICE(attached->listener)))
+                        return attached;
+        }
+
+        return NULL;
+}
+
+static gboolean wants_connection(TssListener *self) {
+        return self->state == TSS_LISTENER_STATE_LISTENING &&
+               (!g_queue_is_empty(&self->tasks) || find_active_service(self) ||
+                g_signal_has_handler_pending(self, signals[INCOMING], 0, FALSE));
+}
+
+static void deliver(TssListener *self, GSocketConnection *connection) {
+        Attached *attached;
+        gboolean handled;
+        GTask *task;
+
+        task = g_queue_pop_head(&self->tasks);
+        if (task) {
+                g_task_return_pointer(task, g_object_ref(connection), g_object_unref);
+                g_object_unref(task);
+                return;
+        }
+
+        attached = find_active_service(self);
+        if (attached) {
+                g_autoptr(GSocketListener) service = g_object_ref(attached->listener);
+                g_autoptr(GObject) source_object = NULL;
+
+                (void) g_set_object(&source_object, attached->source_object);
+                g_signal_emit_by_name(service, "incoming", connection, source_object, &handled);
+                return;
+        }
+
+        g_signal_emit(self, signals[INCOMING], 0, connection);
+}
+
+/* Consumes fd. */
+static GSocket *make_socket(int fd) {
+        g_autoptr(GError) error = NULL;
+        GSocket *socket = g_socket_new_from_fd(fd, &error);
+
+        if (!socket) {
+                g_debug("Failed to use a connection: %s", error->message);
+                (void) close_fd(fd);
+        }
+        return socket;
+}
+
+static void deliver_socket(TssListener *self, GSocket *socket) {
+        g_autoptr(GSocketConnection) connection = g_socket_connection_factory_create_connection(socket);
+
+        deliver(self, connection);
+}
+
+static void set_retry_time(TssListener *self, int error_number) {
+        switch (socket_classify_accept_error(error_number)) {
+
+        case ACCEPT_EXHAUSTED:
+                self->retry_time = g_get_monotonic_time() + EXHAUSTED_USEC;
+                break;
+
+        case ACCEPT_BROKEN:
+                /* The service has revoked the socket, and has sent a signal before that. */
+                self->retry_time = G_MAXINT64;
+                break;
+
+        default:
+                break;
+        }
+}
+
+/* Returns FALSE if there is no connection, or not now. The socket is NULL if the peer may not connect. */
+static gboolean accept_connection(TssListener *self, GSocket **ret) {
+        int fd, error_number;
+
+        do {
+                fd = accept4(tss_socket_get_fd(self->socket), NULL, NULL, SOCK_CLOEXEC);
+                error_number = errno;
+        } while (fd < 0 && socket_classify_accept_error(error_number) == ACCEPT_SKIP);
+
+        if (fd < 0) {
+                set_retry_time(self, error_number);
+                return FALSE;
+        }
+
+        *ret = make_socket(fd);
+        if (*ret && self->gate && !tss_gate_admit(self->gate, *ret))
+                g_clear_object(ret);
+        return TRUE;
+}
+
+static gint64 get_ready_time(TssListener *self) {
+        return MAX(self->retry_time, self->gate ? tss_gate_get_ready_time(self->gate) : 0);
+}
+
+static gboolean is_due(TssListener *self) {
+        return get_ready_time(self) <= g_get_monotonic_time();
+}
+
+static void deliver_called(TssListener *self) {
+        for (guint n = 0; n < BATCH && wants_connection(self) && !g_queue_is_empty(&self->connections); n++) {
+                Connection *connection = g_queue_pop_head(&self->connections);
+                g_autoptr(GSocket) socket = make_socket(TAKE_FD(connection->fd));
+
+                g_dbus_method_invocation_return_value(g_steal_pointer(&connection->invocation), NULL);
+                connection_free(connection);
+                if (socket)
+                        deliver_socket(self, socket);
+        }
+}
+
+static void deliver_accepted(TssListener *self) {
+        for (guint n = 0; n < BATCH && wants_connection(self) && is_due(self); n++) {
+                g_autoptr(GSocket) socket = NULL;
+
+                if (!accept_connection(self, &socket))
+                        return;
+                if (socket)
+                        deliver_socket(self, socket);
+        }
+}
+
+/* ------------------------------------------------------------------------------------------- the source */
+
+/* Accepts while there is a use for connections. A handler of the signal "incoming" is noticed here, as
+ * GObject does not report that one is connected. */
+typedef struct AcceptSource {
+        GSource source;
+        GWeakRef listener;
+        gpointer tag; /* NULL: there is no socket to watch */
+        GIOCondition condition;
+} AcceptSource;
+
+static void source_watch(AcceptSource *s, GIOCondition condition) {
+        if (s->tag && s->condition != condition)
+                g_source_modify_unix_fd(&s->source, s->tag, condition);
+        s->condition = condition;
+}
+
+static int to_timeout(gint64 time) {
+        gint64 left = time - g_get_monotonic_time();
+
+        return time == G_MAXINT64 ? -1 : (int) CLAMP((left + 999) / 1000, 0, G_MAXINT);
+}
+
+static gboolean source_prepare(GSource *source, int *timeout) {
+        AcceptSource *s = (AcceptSource *) source;
+        g_autoptr(TssListener) self = g_weak_ref_get(&s->listener);
+        gboolean wants = self && wants_connection(self);
+
+        *timeout = -1;
+        if (!wants) {
+                source_watch(s, 0);
+                return FALSE;
+        }
+        if (!s->tag)
+                return !g_queue_is_empty(&self->connections);
+
+        if (!is_due(self)) {
+                *timeout = to_timeout(get_ready_time(self));
+                source_watch(s, 0);
+        } else
+                source_watch(s, G_IO_IN);
+        return FALSE;
+}
+
+static gboolean source_check(GSource *source) {
+        AcceptSource *s = (AcceptSource *) source;
+
+        return s->tag && s->condition != 0 && g_source_query_unix_fd(source, s->tag) != 0;
+}
+
+static gboolean source_dispatch(GSource *source, GSourceFunc callback, gpointer user_data) {
+        AcceptSource *s = (AcceptSource *) source;
+        g_autoptr(TssListener) self = g_weak_ref_get(&s->listener);
+
+        if (self && s->tag)
+                deliver_accepted(self);
+        else if (self)
+                deliver_called(self);
+        return G_SOURCE_CONTINUE;
+}
+
+static void source_finalize(GSource *source) {
+        g_weak_ref_clear(&((AcceptSource *) source)->listener);
+}
+
+static void tss_listener_start_source(TssListener *self) {
+        static GSourceFuncs functions = { .prepare = source_prepare,
+                                          .check = source_check,
+                                          .dispatch = source_dispatch,
+                                          .finalize = source_finalize };
+        AcceptSource *s;
+
+        self->source = g_source_new(&functions, sizeof(AcceptSource));
+        s = (AcceptSource *) self->source;
+        g_weak_ref_init(&s->listener, self);
+        if (self->socket)
+                s->tag = g_source_add_unix_fd(self->source, tss_socket_get_fd(self->socket), 0);
+        g_source_set_static_name(self->source, "TssListener");
+        g_source_attach(self->source, self->context);
+}
+
+static void tss_listener_stop_source(TssListener *self) {
+        if (self->source)
+                g_source_destroy(self->source);
+        g_clear_pointer(&self->source, g_source_unref);
+}
+
+/* -------------------------------------------------------------------------------------- attached servers */
+
+static void attached_free(gpointer data) {
+        Attached *attached = data;
+        TssListener *self = attached->self;
+
+        (void) g_ptr_array_remove(self->attached, attached);
+        g_clear_object(&attached->source_object);
+        g_free(attached->key);
+        g_free(attached);
+        g_object_unref(self);
+}
+
+static void tss_listener_detach_all(TssListener *self) {
+        while (self->attached->len > 0) {
+                Attached *attached = self->attached->pdata[0];
+                g_autofree char *key = g_strdup(attached->key);
+
+                g_object_set_data(G_OBJECT(attached->listener), key, NULL);
+        }
+}
+
+/* Stops the servers that accept from the socket by themselves. An active GSocketService is stopped for a
+ * moment, as it reports errors of accept() by a warning. */
+static void tss_listener_disable_socket(TssListener *self) {
+        g_autoptr(GPtrArray) services = g_ptr_array_new_with_free_func(g_object_unref);
+
+        if (!self->socket || tss_socket_get_fd(self->socket) < 0)
+                return;
+
+        for (guint i = 0; i < self->attached->len; i++) {
+                GSocketListener *listener = ((Attached *) self->attached->pdata[i])->listener;
+
+                if (G_IS_SOCKET_SERVICE(listener) && g_socket_service_is_active(G_SOCKET_SERVICE(listener)))
+                        g_ptr_array_add(services, g_object_ref(listener));
+        }
+
+        for (guint i = 0; i < services->len; i++)
+                g_socket_service_stop(services->pdata[i]);
+        tss_socket_set_enabled(self->socket, FALSE);
+        for (guint i = 0; i < services->len; i++)
+                g_socket_service_start(services->pdata[i]);
+}
+
+/* Without a stop: a GSocketService that is stopped closes a connection that it accepts before it notices. */
+static void tss_listener_enable_socket(TssListener *self) {
+        if (self->socket)
+                tss_socket_set_enabled(self->socket, TRUE);
+}
+
+/* --------------------------------------------------------------------------------------- cancelled tasks */
+
+/* The task is in a queue, or has its result already. */
+static gboolean on_cancelled(GCancellable *cancellable, gpointer user_data) {
+        GTask *task = user_data;
+        TssListener *self = g_task_get_source_object(task);
+
+        if (g_queue_remove(&self->tasks, task) || g_queue_remove(&self->close_tasks, task)) {
+                (void) g_task_return_error_if_cancelled(task);
+                g_object_unref(task);
+        }
+        return G_SOURCE_REMOVE;
+}
+
+static void destroy_source(gpointer source, GClosure *closure) {
+        g_source_destroy(source);
+        g_source_unref(source);
+}
+
+static void on_completed(GTask *task, GParamSpec *pspec, gpointer source) {
+        g_source_destroy(source);
+}
+
+static void watch_cancellable(GTask *task) {
+        GSource *source;
+
+        if (!g_task_get_cancellable(task))
+                return;
+
+        source = g_cancellable_source_new(g_task_get_cancellable(task));
+        g_task_attach_source(task, source, G_SOURCE_FUNC(on_cancelled));
+        g_signal_connect_data(task, "notify::completed", G_CALLBACK(on_completed), source, destroy_source, 0);
+}
+
+/* ------------------------------------------------------------------------------------------------ the end */
+
+static void set_state(TssListener *self, TssListenerState state) {
+        self->state = state;
+        g_object_notify_by_pspec(G_OBJECT(self), properties[PROP_STATE]);
+}
+
+static void set_closed_error(GError **error) {
+        g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_CLOSED, _("The port is closed"));
+}
+
+static gboolean check_open(TssListener *self, GError **error) {
+        if (self->state != TSS_LISTENER_STATE_CLOSING && self->state != TSS_LISTENER_STATE_CLOSED)
+                return TRUE;
+
+        set_closed_error(error);
+        return FALSE;
+}
+
+static void tss_listener_fail_tasks(TssListener *self) {
+        GTask *task;
+
+        while ((task = g_queue_pop_head(&self->tasks))) {
+                GError *error = NULL;
+
+                set_closed_error(&error);
+                g_task_return_error(task, error);
+                g_object_unref(task);
+        }
+}
+
+/* Lets go of the socket, before the service revokes it. */
+static void tss_listener_stop(TssListener *self) {
+        tss_listener_stop_source(self);
+        tss_listener_disable_socket(self);
+        if (self->socket)
+                tss_socket_revoke(self->socket);
+        g_queue_clear_full(&self->connections, (GDestroyNotify) connection_free);
+}
+
+static void tss_listener_set_closed(TssListener *self, TssCloseReason reason, const char *message) {
+        g_autoptr(TssListener) kept = g_object_ref(self);
+
+        if (self->state == TSS_LISTENER_STATE_CLOSED)
+                return;
+
+        tss_listener_stop(self);
+        self->state = TSS_LISTENER_STATE_CLOSED;
+        self->close_reason = reason;
+        tss_listener_detach_all(self);
+        tss_listener_fail_tasks(self);
+
+        g_object_freeze_notify(G_OBJECT(self));
+        g_object_notify_by_pspec(G_OBJECT(self), properties[PROP_STATE]);
+        g_object_notify_by_pspec(G_OBJECT(self), properties[PROP_CLOSE_REASON]);
+        g_object_thaw_notify(G_OBJECT(self));
+        g_signal_emit(self, signals[CLOSED], 0, reason, message);
+
+        /* The service revokes the socket when its owner leaves the bus, or after a second. The program may
+         * need that second to stop a server of its own. */
+        if (self->link && (!self->is_shared || reason == TSS_CLOSE_REASON_OWNER))
+                tss_link_close(self->link);
+}
+
+static void on_link_closed(gpointer owner, TssCloseReason reason, const char *message) {
+        TssListener *self = owner;
+
+        if (self->is_open)
+                tss_listener_set_closed(self, reason, message);
+        else
+                self->close_reason = reason;
+}
+
+/* After a restart of the service, calls that were not answered are made again. */
+static gboolean is_duplicate(TssListener *self, guint64 serial) {
+        guint64 distance;
+
+        if (serial > self->last_serial) {
+                distance = serial - self->last_serial;
+                self->seen = distance < 64 ? self->seen << distance | 1 : 1;
+                self->last_serial = serial;
+                return FALSE;
+        }
+
+        distance = self->last_serial - serial;
+        if (distance >= 64)
+                return FALSE;
+        if (self->seen & G_GUINT64_CONSTANT(1) << distance)
+                return TRUE;
+
+        self->seen |= G_GUINT64_CONSTANT(1) << distance;
+        return FALSE;
+}
+
+static Connection *find_connection(TssListener *self, guint64 serial) {
+        for (GList *l = self->connections.head; l; l = l->next)
+                if (((Connection *) l->data)->serial == serial)
+                        return l->data;
+
+        return NULL;
+}
+
+static void on_link_connection(gpointer owner, guint64 serial, int fd, GDBusMethodInvocation *invocation) {
+        TssListener *self = owner;
+        Connection *connection;
+
+        if (!is_duplicate(self, serial)) {
+                connection = g_new(Connection, 1);
+                *connection = (Connection) { serial, fd, invocation };
+                g_queue_push_tail(&self->connections, connection);
+                return;
+        }
+
+        (void) close_fd(fd);
+        connection = find_connection(self, serial);
+        if (connection) {
+                g_object_unref(connection->invocation);
+                connection->invocation = invocation;
+        } else
+                g_dbus_method_invocation_return_value(invocation, NULL);
+}
+
+/* ------------------------------------------------------------------------------------------- the object */
+
+static void tss_listener_dispose(GObject *object) {
+        TssListener *self = TSS_LISTENER(object);
+
+        self->state = TSS_LISTENER_STATE_CLOSED;
+        tss_listener_stop(self);
+        tss_listener_detach_all(self);
+        if (self->link)
+                tss_link_close(self->link);
+        G_OBJECT_CLASS(tss_listener_parent_class)->dispose(object);
+}
+
+static void tss_listener_finalize(GObject *object) {
+        TssListener *self = TSS_LISTENER(object);
+
+        g_clear_pointer(&self->link, tss_link_unref);
+        g_clear_pointer(&self->socket, tss_socket_free);
+        g_clear_pointer(&self->gate, tss_gate_free);
+        g_ptr_array_unref(self->attached);
+        g_clear_pointer(&self->context, g_main_context_unref);
+        g_free(self->address);
+        g_free(self->name);
+        G_OBJECT_CLASS(tss_listener_parent_class)->finalize(object);
+}
+
+static void tss_listener_get_property(GObject *object, guint id, GValue *value, GParamSpec *pspec) {
+        TssListener *self = TSS_LISTENER(object);
+
+        switch (id) {
+
+        case PROP_PORT:
+                g_value_set_uint(value, self->port);
+                break;
+        case PROP_ADDRESS:
+                g_value_set_string(value, self->address);
+                break;
+        case PROP_NAME:
+                g_value_set_string(value, self->name);
+                break;
+        case PROP_STATE:
+                g_value_set_enum(value, (int) self->state);
+                break;
+        case PROP_CLOSE_REASON:
+                g_value_set_enum(value, (int) self->close_reason);
+                break;
+        case PROP_IS_LOCAL:
+                g_value_set_boolean(value, tss_listener_get_is_local(self));
+                break;
+        default:
+                G_OBJECT_WARN_INVALID_PROPERTY_ID(object, id, pspec);
+        }
+}
+
+static void tss_listener_class_init(TssListenerClass *class) {
+        const GParamFlags flags = G_PARAM_READABLE | G_PARAM_STATIC_STRINGS | G_PARAM_EXPLICIT_NOTIFY;
+        GObjectClass *object_class = G_OBJECT_CLASS(class);
+
+        object_class->dispose = tss_listener_dispose;
+        object_class->finalize = tss_listener_finalize;
+        object_class->get_property = tss_listener_get_property;
+
+        /**
+         * TssListener:port: (getter get_port)
+         *
+         * The bound port.
+         */
+        properties[PROP_PORT] = g_param_spec_uint("port", NULL, NULL, 0, G_MAXUINT16, 0, flags);
+
+        /**
+         * TssListener:address: (getter get_address)
+         *
+         * The bound address, numeric.
+         */
+        properties[PROP_ADDRESS] = g_param_spec_string("address", NULL, NULL, NULL, flags);
+
+        /**
+         * TssListener:name: (getter get_name)
+         *
+         * The option [property@Tss.Options:name]; empty by default.
+         */
+        properties[PROP_NAME] = g_param_spec_string("name", NULL, NULL, NULL, flags);
+
+        /**
+         * TssListener:state: (getter get_state)
+         *
+         * Whether the listener accepts connections.
+         */
+        properties[PROP_STATE] = g_param_spec_enum("state", NULL, NULL, TSS_TYPE_LISTENER_STATE,
+                                                   TSS_LISTENER_STATE_CLOSED, flags);
+
+        /**
+         * TssListener:close-reason: (getter get_close_reason)
+         *
+         * The reason why the listener is closed; %TSS_CLOSE_REASON_NONE if it is not.
+         */
+        properties[PROP_CLOSE_REASON] = g_param_spec_enum("close-reason", NULL, NULL, TSS_TYPE_CLOSE_REASON,
+                                                          TSS_CLOSE_REASON_NONE, flags);
+
+        /**
+         * TssListener:is-local: (getter get_is_local)
+         *
+         * Whether the program has bound the port itself, because the service is not installed.
+         */
+        properties[PROP_IS_LOCAL] = g_param_spec_boolean("is-local", NULL, NULL, FALSE, flags);
+
+        g_object_class_install_properties(object_class, N_PROPERTIES, properties);
+
+        /**
+         * TssListener::incoming:
+         * @self: the listener
+         * @connection: the connection
+         *
+         * A peer has connected. Connections are accepted while the signal has a handler. The handler keeps a
+         * reference to the connection to use it later; otherwise it is closed.
+         */
+        signals[INCOMING] = g_signal_new("incoming", G_TYPE_FROM_CLASS(class), G_SIGNAL_RUN_LAST, 0, NULL,
+                                         NULL, NULL, G_TYPE_NONE, 1, G_TYPE_SOCKET_CONNECTION);
+
+        /**
+         * TssListener::closed:
+         * @self: the listener
+         * @reason: the reason
+         * @message: a translated sentence for the user of the program
+         *
+         * The listener is closed, also by [method@Tss.Listener.close_async]. Emitted once. Attached servers
+         * have stopped accepting from it. A program that uses [method@Tss.Listener.dup_fd] stops accepting in
+         * the handler: a second later, the socket is revoked, and stays readable for ever.
+         */
+        signals[CLOSED] = g_signal_new("closed", G_TYPE_FROM_CLASS(class), G_SIGNAL_RUN_LAST, 0, NULL, NULL,
+                                       NULL, G_TYPE_NONE, 2, TSS_TYPE_CLOSE_REASON, G_TYPE_STRING);
+}
+
+static void tss_listener_init(TssListener *self) {
+        self->state = TSS_LISTENER_STATE_CLOSED;
+        self->attached = g_ptr_array_new();
+        g_queue_init(&self->tasks);
+        g_queue_init(&self->close_tasks);
+        g_queue_init(&self->connections);
+}
+
+TssListener *tss_listener_new(GDBusConnection *bus, GMainContext *context) {
+        static const TssLinkEvents events = { .closed = on_link_closed, .connection = on_link_connection };
+        TssListener *self = g_object_new(TSS_TYPE_LISTENER, NULL);
+
+        self->context = context ? g_main_context_ref(context) : NULL;
+        if (bus)
+                self->link = tss_link_new(bus, G_OBJECT(self), &events);
+        return self;
+}
+
+TssLink *tss_listener_get_link(TssListener *self) {
+        return self->link;
+}
+
+gboolean tss_listener_open(TssListener *self, const TssListenerSetup *setup, GError **error) {
+        self->address = setup->address;
+        self->port = setup->port;
+        self->name = setup->name;
+        self->socket = setup->socket;
+        self->gate = setup->gate;
+        self->is_persistent = setup->persistent;
+
+        if (self->close_reason != TSS_CLOSE_REASON_NONE) {
+                set_closed_error(error);
+                return FALSE;
+        }
+
+        self->is_open = TRUE;
+        self->state = TSS_LISTENER_STATE_LISTENING;
+        tss_listener_start_source(self);
+        return TRUE;
+}
+
+/**
+ * tss_listener_get_port: (get-property port)
+ * @self: the listener
+ *
+ * Returns: the bound port
+ */
+guint16 tss_listener_get_port(TssListener *self) {
+        g_return_val_if_fail(TSS_IS_LISTENER(self), 0);
+
+        return self->port;
+}
+
+/**
+ * tss_listener_get_address: (get-property address)
+ * @self: the listener
+ *
+ * Returns: the bound address, numeric
+ */
+const char *tss_listener_get_address(TssListener *self) {
+        g_return_val_if_fail(TSS_IS_LISTENER(self), NULL);
+
+        return self->address;
+}
+
+/**
+ * tss_listener_get_name: (get-property name)
+ * @self: the listener
+ *
+ * Returns: the option [property@Tss.Options:name]; empty by default
+ */
+const char *tss_listener_get_name(TssListener *self) {
+        g_return_val_if_fail(TSS_IS_LISTENER(self), NULL);
+
+        return self->name;
+}
+
+/**
+ * tss_listener_get_state: (get-property state)
+ * @self: the listener
+ *
+ * Returns: whether the listener accepts connections
+ */
+TssListenerState tss_listener_get_state(TssListener *self) {
+        g_return_val_if_fail(TSS_IS_LISTENER(self), TSS_LISTENER_STATE_CLOSED);
+
+        return self->state;
+}
+
+/**
+ * tss_listener_get_close_reason: (get-property close-reason)
+ * @self: the listener
+ *
+ * Returns: the reason why the listener is closed; %TSS_CLOSE_REASON_NONE if it is not
+ */
+TssCloseReason tss_listener_get_close_reason(TssListener *self) {
+        g_return_val_if_fail(TSS_IS_LISTENER(self), TSS_CLOSE_REASON_NONE);
+
+        return self->is_open ? self->close_reason : TSS_CLOSE_REASON_NONE;
+}
+
+/**
+ * tss_listener_get_is_local: (get-property is-local)
+ * @self: the listener
+ *
+ * Returns: whether the program has bound the port itself, because the service is not installed
+ */
+gboolean tss_listener_get_is_local(TssListener *self) {
+        g_return_val_if_fail(TSS_IS_LISTENER(self), FALSE);
+
+        return !self->link;
+}
+
+/* ------------------------------------------------------------------------------------------- connections */
+
+static gboolean check_socket(TssListener *self, GError **error) {
+        if (!check_open(self, error))
+                return FALSE;
+        if (self->socket && !self->gate)
+                return TRUE;
+
+        g_set_error_literal(
+                        error, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED,
+                        _("The listening socket is not available with these options or this configuration of "
+                          "the service; the program has to accept connections by the library"));
+        return FALSE;
+}
+
+/**
+ * tss_listener_attach:
+ * @self: the listener
+ * @listener: a server
+ * @source_object: (nullable): an object that identifies the listener, as in
+ * [method@Gio.SocketListener.add_socket]
+ * @error: return location for an error
+ *
+ * Lets a server accept the connections.
+ *
+ * @listener keeps a reference to @self until @self is closed. It then continues with its other sockets.
+ *
+ * A [class@Gio.SocketService] works with all options. Another [class@Gio.SocketListener] needs the listening
+ * socket, as [method@Tss.Listener.get_socket] does.
+ *
+ * Returns: whether the server accepts the connections
+ */
+gboolean tss_listener_attach(TssListener *self,
+                             GSocketListener *listener,
+                             GObject *source_object,
+                             GError **error) {
+        Attached *attached;
+
+        g_return_val_if_fail(TSS_IS_LISTENER(self), FALSE);
+        g_return_val_if_fail(G_IS_SOCKET_LISTENER(listener), FALSE);
+        g_return_val_if_fail(!source_object || G_IS_OBJECT(source_object), FALSE);
+
+        if (!check_open(self, error))
+                return FALSE;
+        if (accepts_for_services(self) && !G_IS_SOCKET_SERVICE(listener))
+                return check_socket(self, error);
+        if (!accepts_for_services(self) &&
+            !g_socket_listener_add_socket(listener, tss_socket_get(self->socket), source_object, error))
+                return FALSE;
+
+        attached = g_new0(Attached, 1);
+        attached->self = g_object_ref(self);
+        attached->listener = listener;
+        (void) g_set_object(&attached->source_object, source_object);
+        attached->key = g_strdup_printf("tss-listener-%p", attached);
+        g_ptr_array_add(self->attached, attached);
+        g_object_set_data_full(G_OBJECT(listener), attached->key, attached, attached_free);
+        return TRUE;
+}
+
+/**
+ * tss_listener_get_socket:
+ * @self: the listener
+ * @error: return location for an error
+ *
+ * Returns the listening socket, for servers such as `SoupServer`, which has `soup_server_listen_socket()`.
+ *
+ * The socket becomes useless when the listener is closed: there are no more connections, but also no errors.
+ * [method@Tss.Listener.pause] does the same until [method@Tss.Listener.resume].
+ *
+ * Fails with %G_IO_ERROR_NOT_SUPPORTED if the program has to accept by the library: with the options
+ * [property@Tss.Options:allow-from] and [property@Tss.Options:accept-rate], and if the administrator does not
+ * let programs have listening sockets (`AllowSocketDelivery=no`). `soup_server_accept_iostream()` works then,
+ * in a handler of [signal@Tss.Listener::incoming].
+ *
+ * Returns: (transfer none): the socket, which belongs to the listener
+ */
+GSocket *tss_listener_get_socket(TssListener *self, GError **error) {
+        g_return_val_if_fail(TSS_IS_LISTENER(self), NULL);
+
+        return check_socket(self, error) ? tss_socket_get(self->socket) : NULL;
+}
+
+/**
+ * tss_listener_dup_fd:
+ * @self: the listener
+ * @error: return location for an error
+ *
+ * Returns a descriptor of the listening socket, for servers that do not use GIO, such as those of Python's
+ * asyncio. The program closes it, and has to do so in a handler of [signal@Tss.Listener::closed].
+ * [method@Tss.Listener.pause] has no effect on it.
+ *
+ * Fails as [method@Tss.Listener.get_socket] does.
+ *
+ * Returns: the descriptor, which is non-blocking and close-on-exec, or -1
+ */
+int tss_listener_dup_fd(TssListener *self, GError **error) {
+        int fd;
+
+        g_return_val_if_fail(TSS_IS_LISTENER(self), -1);
+
+        if (!check_socket(self, error))
+                return -1;
+
+        fd = fcntl(tss_socket_get_fd(self->socket), F_DUPFD_CLOEXEC, 3);
+        if (fd < 0) {
+                g_set_error_literal(error, G_IO_ERROR, (int) g_io_error_from_errno(errno), g_strerror(errno));
+                return -1;
+        }
+
+        self->is_shared = TRUE;
+        return fd;
+}
+
+/**
+ * tss_listener_accept_async:
+ * @self: the listener
+ * @cancellable: (nullable): a cancellable
+ * @callback: (scope async): called when there is a connection, or when the listener is closed
+ * @user_data: for @callback
+ *
+ * Waits for a connection. Several calls can wait, and are served in order.
+ */
+void tss_listener_accept_async(TssListener *self,
+                               GCancellable *cancellable,
+                               GAsyncReadyCallback callback,
+                               gpointer user_data) {
+        GError *error = NULL;
+        GTask *task;
+
+        g_return_if_fail(TSS_IS_LISTENER(self));
+
+        task = g_task_new(self, cancellable, callback, user_data);
+        g_task_set_source_tag(task, tss_listener_accept_async);
+        if (!check_open(self, &error) || g_cancellable_set_error_if_cancelled(cancellable, &error)) {
+                g_task_return_error(task, error);
+                g_object_unref(task);
+                return;
+        }
+
+        watch_cancellable(task);
+        g_queue_push_tail(&self->tasks, task);
+        g_main_context_wakeup(self->context);
+}
+
+/**
+ * tss_listener_accept_finish:
+ * @self: the listener
+ * @result: the result that the callback got
+ * @error: return location for an error, such as %G_IO_ERROR_CLOSED
+ *
+ * Returns: (transfer full): the connection
+ */
+GSocketConnection *tss_listener_accept_finish(TssListener *self, GAsyncResult *result, GError **error) {
+        g_return_val_if_fail(g_task_is_valid(result, self), NULL);
+
+        return g_task_propagate_pointer(G_TASK(result), error);
+}
+
+/* --------------------------------------------------------------------------------------- pause and resume */
+
+static void tss_listener_send_pause(TssListener *self);
+
+static void on_pause_answered(GObject *source, GAsyncResult *result, gpointer user_data) {
+        g_autoptr(TssListener) self = user_data;
+        g_autoptr(GVariant) reply = tss_bus_call_finish(result, NULL, NULL);
+
+        self->is_call_pending = FALSE;
+        tss_listener_send_pause(self);
+}
+
+/* With the delivery "call", the service accepts. */
+static void tss_listener_send_pause(TssListener *self) {
+        gboolean pause = self->state == TSS_LISTENER_STATE_PAUSED;
+
+        if (self->socket || self->is_call_pending || pause == self->is_pause_sent || !check_open(self, NULL))
+                return;
+
+        self->is_call_pending = TRUE;
+        self->is_pause_sent = pause;
+        tss_bus_call_async(tss_link_get_bus(self->link),
+                           &(TssCall) { .path = tss_link_get_path(self->link),
+                                        .interface = LISTENER_INTERFACE,
+                                        .method = pause ? "Pause" : "Resume",
+                                        .type = "()" },
+                           NULL, on_pause_answered, g_object_ref(self));
+}
+
+/**
+ * tss_listener_pause:
+ * @self: the listener
+ *
+ * Stops accepting. The port stays bound, and the kernel queues connections up to the backlog. Attached
+ * servers stop for this listener only. Does nothing if the listener is paused or closed.
+ */
+void tss_listener_pause(TssListener *self) {
+        g_return_if_fail(TSS_IS_LISTENER(self));
+
+        if (self->state != TSS_LISTENER_STATE_LISTENING)
+                return;
+
+        tss_listener_disable_socket(self);
+        set_state(self, TSS_LISTENER_STATE_PAUSED);
+        tss_listener_send_pause(self);
+}
+
+/**
+ * tss_listener_resume:
+ * @self: the listener
+ *
+ * Continues accepting, starting with the connections in the kernel's queue. Does nothing if the listener is
+ * not paused.
+ */
+void tss_listener_resume(TssListener *self) {
+        g_return_if_fail(TSS_IS_LISTENER(self));
+
+        if (self->state != TSS_LISTENER_STATE_PAUSED)
+                return;
+
+        tss_listener_enable_socket(self);
+        set_state(self, TSS_LISTENER_STATE_LISTENING);
+        tss_listener_send_pause(self);
+}
+
+/* ------------------------------------------------------------------------------------------------- close */
+
+/* Consumes the error of Close, or NULL. */
+static void tss_listener_finish_close(TssListener *self, GError *error) {
+        g_autoptr(GError) failure = NULL;
+        GTask *task;
+
+        /* Leaving the bus closes each listener that is not persistent. */
+        if (error && self->is_persistent && self->state == TSS_LISTENER_STATE_CLOSING &&
+            !tss_error_is_no_listener(error))
+                failure = tss_error_from_call(error);
+        else
+                g_clear_error(&error);
+
+        tss_listener_set_closed(self, failure ? TSS_CLOSE_REASON_ERROR : TSS_CLOSE_REASON_OWNER,
+                                failure ? failure->message : _("The program has closed the port"));
+        while ((task = g_queue_pop_head(&self->close_tasks))) {
+                if (failure)
+                        g_task_return_error(task, g_error_copy(failure));
+                else
+                        g_task_return_boolean(task, TRUE);
+                g_object_unref(task);
+        }
+}
+
+static void on_close_answered(GObject *source, GAsyncResult *result, gpointer user_data) {
+        g_autoptr(TssListener) self = user_data;
+        g_autoptr(GVariant) reply = NULL;
+        GError *error = NULL;
+
+        reply = tss_bus_call_finish(result, NULL, &error);
+        tss_listener_finish_close(self, error);
+}
+
+/**
+ * tss_listener_close_async:
+ * @self: the listener
+ * @cancellable: (nullable): a cancellable, which ends the wait, not the close
+ * @callback: (nullable) (scope async): called when the port is free
+ * @user_data: for @callback
+ *
+ * Closes the listener, which accepts nothing from now on. Connections stay open.
+ */
+void tss_listener_close_async(TssListener *self,
+                              GCancellable *cancellable,
+                              GAsyncReadyCallback callback,
+                              gpointer user_data) {
+        TssListenerState state;
+        GTask *task;
+
+        g_return_if_fail(TSS_IS_LISTENER(self));
+
+        state = self->state;
+        task = g_task_new(self, cancellable, callback, user_data);
+        g_task_set_source_tag(task, tss_listener_close_async);
+        if (state == TSS_LISTENER_STATE_CLOSED) {
+                g_task_return_boolean(task, TRUE);
+                g_object_unref(task);
+                return;
+        }
+
+        watch_cancellable(task);
+        g_queue_push_tail(&self->close_tasks, task);
+        if (state == TSS_LISTENER_STATE_CLOSING)
+                return;
+
+        tss_listener_stop(self);
+        set_state(self, TSS_LISTENER_STATE_CLOSING);
+        if (!self->link) {
+                tss_listener_finish_close(self, NULL);
+                return;
+        }
+
+        tss_bus_call_async(tss_link_get_bus(self->link),
+                           &(TssCall) { .path = tss_link_get_path(self->link),
+                                        .interface = LISTENER_INTERFACE,
+                                        .method = "Close",
+                                        .type = "()" },
+                           NULL, on_close_answered, g_object_ref(self));
+}
+
+/**
+ * tss_listener_close_finish:
+ * @self: the listener
+ * @result: the result that the callback got
+ * @error: return location for an error
+ *
+ * Returns: whether the listener is closed
+ */
+gboolean tss_listener_close_finish(TssListener *self, GAsyncResult *result, GError **error) {
+        g_return_val_if_fail(g_task_is_valid(result, self), FALSE);
+
+        return g_task_propagate_boolean(G_TASK(result), error);
+}
+
+static void on_result(GObject *source, GAsyncResult *result, gpointer user_data) {
+        *(GAsyncResult **) user_data = g_object_ref(result);
+}
+
+/**
+ * tss_listener_close_sync:
+ * @self: the listener
+ * @cancellable: (nullable): a cancellable, which ends the wait, not the close
+ * @error: return location for an error
+ *
+ * Closes the listener, and waits until the port is free.
+ *
+ * Returns: whether the listener is closed
+ */
+gboolean tss_listener_close_sync(TssListener *self, GCancellable *cancellable, GError **error) {
+        g_autoptr(GMainContext) context = g_main_context_new();
+        g_autoptr(GAsyncResult) result = NULL;
+
+        g_return_val_if_fail(TSS_IS_LISTENER(self), FALSE);
+
+        g_main_context_push_thread_default(context);
+        tss_listener_close_async(self, cancellable, on_result, &result);
+        while (!result)
+                (void) g_main_context_iteration(context, TRUE);
+        g_main_context_pop_thread_default(context);
+
+        return tss_listener_close_finish(self, result, error);
+}
