@@ -1,0 +1,727 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The client library: the ten scenarios that the bindings have, too (scenarios.py, .js, .vala), and faults.
+ */
+
+#include <gio/gio.h>
+
+#include "glib/listening.h"
+
+/* ------------------------------------------------------------------------------------- the ten scenarios */
+
+/* An active service has a reference to itself. */
+static void service_stop(GSocketService **service) {
+        g_socket_service_stop(*service);
+        g_object_unref(*service);
+}
+
+static gboolean on_service_incoming(GSocketService *service,
+                                    GSocketConnection *connection,
+                                    GObject *source_object,
+                                    gpointer user_data) {
+        g_assert_true(source_object == user_data);
+        serve(connection);
+        return TRUE;
+}
+
+static void assert_attached_serves(void) {
+        _cleanup_(service_stop) GSocketService *service = g_socket_service_new();
+        g_autoptr(GObject) source_object = G_OBJECT(tss_options_new());
+        g_autoptr(GError) error = NULL;
+        TssListener *listener = listen_with(NULL);
+        uint16_t port = tss_listener_get_port(listener);
+
+        (void) g_signal_connect(service, "incoming", G_CALLBACK(on_service_incoming), source_object);
+        g_assert_true(tss_listener_attach(listener, G_SOCKET_LISTENER(service), source_object, &error));
+        g_assert_no_error(error);
+        for (unsigned n = 0; n < 3; n++) {
+                _cleanup_close_ int peer = connect_peer(listener);
+
+                expect_greeting(peer);
+        }
+
+        /* The service has a reference. */
+        g_object_unref(listener);
+        loop_drain();
+        _cleanup_close_ int peer = test_connect("127.0.0.1", port);
+        test_send(peer, "?", 1);
+        expect_greeting(peer);
+}
+
+TEST_LISTENING("an attached GSocketService gets the connections") {
+        assert_attached_serves();
+}
+
+TEST_LISTENING_BY_CALL("an attached GSocketService does not notice that the service keeps its sockets") {
+        assert_attached_serves();
+}
+
+static gboolean on_run(GThreadedSocketService *service,
+                       GSocketConnection *connection,
+                       GObject *source_object,
+                       gpointer user_data) {
+        serve(connection);
+        return TRUE;
+}
+
+static void assert_threads_serve(void) {
+        _cleanup_(service_stop) GSocketService *service = g_threaded_socket_service_new(2);
+        g_autoptr(TssListener) listener = listen_with(NULL);
+        g_autoptr(GError) error = NULL;
+
+        (void) g_signal_connect(service, "run", G_CALLBACK(on_run), NULL);
+        g_assert_true(tss_listener_attach(listener, G_SOCKET_LISTENER(service), NULL, &error));
+        for (unsigned n = 0; n < 3; n++) {
+                _cleanup_close_ int peer = connect_peer(listener);
+
+                expect_greeting(peer);
+        }
+}
+
+TEST_LISTENING("an attached GThreadedSocketService gets the connections") {
+        assert_threads_serve();
+}
+
+TEST_LISTENING_BY_CALL(
+                "an attached GThreadedSocketService does not notice that the service keeps its sockets") {
+        assert_threads_serve();
+}
+
+static void assert_signal_serves(TssOptions *options) {
+        g_autoptr(TssListener) listener = listen_with(options);
+        _cleanup_close_ int early = connect_peer(listener);
+
+        /* Connections wait until there is a handler. */
+        loop_drain();
+        gulong handler = g_signal_connect(listener, "incoming", G_CALLBACK(on_incoming), NULL);
+        expect_greeting(early);
+        for (unsigned n = 0; n < 20; n++) {
+                _cleanup_close_ int peer = connect_peer(listener);
+
+                expect_greeting(peer);
+        }
+
+        g_signal_handler_disconnect(listener, handler);
+        _cleanup_close_ int late = connect_peer(listener);
+        loop_drain();
+        g_assert_false(test_has_input(late));
+}
+
+TEST_LISTENING("the signal gives connections") {
+        assert_signal_serves(NULL);
+}
+
+TEST_LISTENING_BY_CALL("the signal gives connections from a service that keeps its sockets") {
+        assert_signal_serves(NULL);
+}
+
+static void assert_accepts(TssOptions *options) {
+        g_autoptr(TssListener) listener = listen_with(options);
+        g_autoptr(GCancellable) cancellable = g_cancellable_new();
+        GAsyncResult *results[3] = {}, *cancelled = NULL;
+        g_autoptr(GError) error = NULL;
+        int peers[3];
+
+        tss_listener_accept_async(listener, cancellable, keep_result, &cancelled);
+        for (unsigned i = 0; i < 3; i++)
+                tss_listener_accept_async(listener, NULL, keep_result, &results[i]);
+        g_cancellable_cancel(cancellable);
+        loop_until(cancelled);
+        g_assert_null(tss_listener_accept_finish(listener, cancelled, &error));
+        g_assert_error(error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
+        g_object_unref(cancelled);
+
+        for (unsigned i = 0; i < 3; i++) {
+                g_autoptr(GSocketConnection) connection = NULL;
+
+                peers[i] = connect_peer(listener);
+                loop_until(results[i]);
+                connection = tss_listener_accept_finish(listener, results[i], NULL);
+                g_assert_nonnull(connection);
+                test_expect(g_socket_get_fd(g_socket_connection_get_socket(connection)), "?");
+                test_assert_connected(peers[i], g_socket_get_fd(g_socket_connection_get_socket(connection)));
+                close(peers[i]);
+                g_object_unref(results[i]);
+        }
+}
+
+TEST_LISTENING("accept gives connections, in the order of the calls") {
+        assert_accepts(NULL);
+}
+
+TEST_LISTENING_BY_CALL("accept gives connections from a service that keeps its sockets") {
+        assert_accepts(NULL);
+}
+
+TEST_LISTENING("a descriptor of the socket is for other servers") {
+        g_autoptr(TssListener) listener = listen_with(NULL);
+        g_autoptr(GError) error = NULL;
+        _cleanup_close_ int fd = tss_listener_dup_fd(listener, &error);
+        g_assert_no_error(error);
+        _cleanup_close_ int peer = connect_peer(listener);
+        _cleanup_close_ int accepted = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+
+        test_expect(accepted, "?");
+        test_assert_connected(peer, accepted);
+        g_assert_cmpint(fcntl(fd, F_GETFD) & FD_CLOEXEC, !=, 0);
+
+        GSocket *socket = tss_listener_get_socket(listener, &error);
+        g_assert_no_error(error);
+        _cleanup_close_ int second = connect_peer(listener);
+        g_autoptr(GSocket) connection = g_socket_accept(socket, NULL, &error);
+        g_assert_no_error(error);
+        test_expect(g_socket_get_fd(connection), "?");
+        test_assert_connected(second, g_socket_get_fd(connection));
+}
+
+TEST_LISTENING_BY_CALL("a service that keeps its sockets gives no descriptor of one") {
+        g_autoptr(TssListener) listener = listen_with(NULL);
+        g_autoptr(GSocketListener) plain = g_socket_listener_new();
+        g_autoptr(GError) error = NULL, again = NULL, third = NULL;
+
+        g_assert_cmpint(tss_listener_dup_fd(listener, &error), ==, -1);
+        g_assert_error(error, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED);
+        g_assert_null(tss_listener_get_socket(listener, &again));
+        g_assert_error(again, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED);
+        g_assert_false(tss_listener_attach(listener, plain, NULL, &third));
+        g_assert_error(third, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED);
+}
+
+TEST_LISTENING("options that the socket does not have are not noticed") {
+        static const char *const all[] = { "127.0.0.0/8", NULL }, *const none[] = { "192.0.2.1", NULL };
+        g_autoptr(TssOptions) options = g_object_new(TSS_TYPE_OPTIONS, "name", "Photos", "allow-from", all,
+                                                     "no-delay", TRUE, NULL);
+        g_autoptr(TssListener) refusing = NULL;
+
+        assert_signal_serves(options);
+        assert_accepts(options);
+
+        g_object_set(options, "allow-from", none, "local-address", "127.0.0.1", NULL);
+        refusing = listen_with(options);
+        g_assert_cmpstr(tss_listener_get_name(refusing), ==, "Photos");
+        g_assert_cmpstr(tss_listener_get_address(refusing), ==, "127.0.0.1");
+        (void) g_signal_connect(refusing, "incoming", G_CALLBACK(on_incoming), NULL);
+        _cleanup_close_ int peer = test_connect("127.0.0.1", tss_listener_get_port(refusing));
+        loop_until(test_has_ended(peer));
+}
+
+static void assert_pauses(TssOptions *options) {
+        g_autoptr(TssListener) listener = listen_with(options);
+        _cleanup_(service_stop) GSocketService *service = g_socket_service_new();
+
+        (void) g_signal_connect(service, "incoming", G_CALLBACK(on_service_incoming), NULL);
+        g_assert_true(tss_listener_attach(listener, G_SOCKET_LISTENER(service), NULL, NULL));
+        for (unsigned n = 0; n < 3; n++) {
+                tss_listener_pause(listener);
+                g_assert_cmpint(tss_listener_get_state(listener), ==, TSS_LISTENER_STATE_PAUSED);
+                _cleanup_close_ int peer = connect_peer(listener);
+                for (unsigned i = 0; i < 50; i++)
+                        (void) g_main_context_iteration(NULL, FALSE);
+                g_assert_false(test_has_input(peer));
+
+                tss_listener_resume(listener);
+                g_assert_cmpint(tss_listener_get_state(listener), ==, TSS_LISTENER_STATE_LISTENING);
+                expect_greeting(peer);
+        }
+}
+
+TEST_LISTENING("a paused listener keeps its connections") {
+        assert_pauses(NULL);
+}
+
+TEST_LISTENING_BY_CALL("a paused listener of a service that keeps its sockets keeps its connections") {
+        assert_pauses(NULL);
+}
+
+static void count_notify(GObject *object, GParamSpec *pspec, gpointer user_data) {
+        ++*(unsigned *) user_data;
+}
+
+static void assert_closes(void) {
+        _cleanup_(service_stop) GSocketService *service = g_socket_service_new();
+        g_autoptr(TssListener) listener = listen_with(NULL);
+        g_autoptr(GAsyncResult) first = NULL, second = NULL, accept = NULL;
+        g_autoptr(GError) error = NULL, closed_error = NULL;
+        uint16_t port = tss_listener_get_port(listener);
+        unsigned states = 0, reasons = 0;
+        Closed closed = {};
+
+        watch_closed(listener, &closed);
+        (void) g_signal_connect(listener, "notify::state", G_CALLBACK(count_notify), &states);
+        (void) g_signal_connect(listener, "notify::close-reason", G_CALLBACK(count_notify), &reasons);
+        g_assert_true(tss_listener_attach(listener, G_SOCKET_LISTENER(service), NULL, NULL));
+        tss_listener_accept_async(listener, NULL, keep_result, &accept);
+        tss_listener_close_async(listener, NULL, keep_result, &first);
+        tss_listener_close_async(listener, NULL, keep_result, &second);
+        if (!tss_listener_get_is_local(listener))
+                g_assert_cmpint(tss_listener_get_state(listener), ==, TSS_LISTENER_STATE_CLOSING);
+        loop_until(first && second && accept);
+        g_assert_cmpint(test_connect_fails("127.0.0.1", port), ==, ECONNREFUSED);
+        g_assert_true(tss_listener_close_finish(listener, first, &error));
+        g_assert_true(tss_listener_close_finish(listener, second, &error));
+        g_assert_null(tss_listener_accept_finish(listener, accept, &closed_error));
+        g_assert_error(closed_error, G_IO_ERROR, G_IO_ERROR_CLOSED);
+        g_assert_true(tss_listener_close_sync(listener, NULL, &error));
+        g_assert_no_error(error);
+        loop_drain();
+        g_assert_cmpuint(closed.n, ==, 1);
+        g_assert_cmpint(closed.reason, ==, TSS_CLOSE_REASON_OWNER);
+        g_assert_cmpuint(states, ==, 2);
+        g_assert_cmpuint(reasons, ==, 1);
+        g_assert_false(tss_listener_attach(listener, G_SOCKET_LISTENER(service), NULL, &error));
+        g_assert_error(error, G_IO_ERROR, G_IO_ERROR_CLOSED);
+        closed_done(&closed);
+}
+
+TEST_LISTENING("a closed listener frees its port, and says so once") {
+        assert_closes();
+}
+
+TEST_LISTENING_BY_CALL("a closed listener of a service that keeps its sockets frees its port") {
+        assert_closes();
+}
+
+TEST_LISTENING("close waits until the port is free") {
+        g_autoptr(TssListener) listener = listen_with(NULL);
+        g_autoptr(GError) error = NULL;
+        Closed closed = {};
+
+        watch_closed(listener, &closed);
+        g_assert_true(tss_listener_close_sync(listener, NULL, &error));
+        g_assert_no_error(error);
+        g_assert_cmpuint(closed.n, ==, 1);
+        g_assert_cmpint(test_connect_fails("127.0.0.1", tss_listener_get_port(listener)), ==, ECONNREFUSED);
+        closed_done(&closed);
+}
+
+TEST_LISTENING("the last reference is the port") {
+        TssListener *listener = listen_with(NULL);
+        uint16_t port = tss_listener_get_port(listener);
+
+        g_object_unref(listener);
+        loop_until(!test_service_is_listening(f->service, port));
+}
+
+TEST_LISTENING("errors have the codes of GIO and texts for people") {
+        g_autoptr(TssListener) listener = listen_with(NULL);
+        g_autofree char *text = g_strdup_printf("Port %u of :: is in use", tss_listener_get_port(listener));
+        g_autoptr(TssOptions) options = tss_options_new();
+        GError *error = NULL;
+
+        g_assert_null(tss_listen_sync(NULL, tss_listener_get_port(listener), TSS_LISTEN_FLAGS_NONE, NULL,
+                                      &error));
+        g_assert_error(error, G_IO_ERROR, G_IO_ERROR_ADDRESS_IN_USE);
+        g_assert_cmpstr(error->message, ==, text);
+        g_clear_error(&error);
+
+        g_object_set(options, "local-address", "198.51.100.1", NULL);
+        g_assert_null(tss_listen_sync(options, 0, TSS_LISTEN_FLAGS_NONE, NULL, &error));
+        g_assert_error(error, TSS_ERROR, TSS_ERROR_ADDRESS_NOT_AVAILABLE);
+        g_assert_cmpstr(error->message, ==, "This host does not have the address 198.51.100.1");
+        g_clear_error(&error);
+
+        g_object_set(options, "local-address", "localhost", NULL);
+        g_assert_null(tss_listen_sync(options, 0, TSS_LISTEN_FLAGS_NONE, NULL, &error));
+        g_assert_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT);
+        g_assert_cmpstr(error->message, ==, "Option localAddress is not an IP address");
+        g_clear_error(&error);
+}
+
+TEST_LISTENING("a persistent listener is found and adopted") {
+        g_autoptr(TssOptions)
+                        options = g_object_new(TSS_TYPE_OPTIONS, "persistent", TRUE, "name", "Share", NULL);
+        g_autoptr(GAsyncResult) listed = NULL, adopted = NULL, refused = NULL;
+        g_autoptr(TssListener) again = NULL;
+        g_autoptr(GError) error = NULL;
+        TssListener *listener = listen_with(options);
+        uint16_t port = tss_listener_get_port(listener);
+        TssListenerInfo *info;
+        GList *list;
+
+        g_clear_object(&listener);
+        _cleanup_close_ int peer = test_connect("127.0.0.1", port);
+        test_send(peer, "?", 1);
+        do {
+                g_clear_object(&listed);
+                tss_list_listeners_async(NULL, keep_result, &listed);
+                loop_until(listed);
+                list = tss_list_listeners_finish(listed, &error);
+                g_assert_no_error(error);
+                g_assert_cmpuint(g_list_length(list), ==, 1);
+                info = g_object_ref(list->data);
+                g_list_free_full(list, g_object_unref);
+                if (tss_listener_info_get_has_owner(info))
+                        g_clear_object(&info);
+        } while (!info);
+        g_assert_cmpuint(tss_listener_info_get_port(info), ==, port);
+        g_assert_cmpuint(tss_listener_info_get_user(info), ==, geteuid());
+        g_assert_cmpstr(tss_listener_info_get_name(info), ==, "Share");
+        g_assert_true(tss_listener_info_get_persistent(info));
+
+        tss_listener_adopt_async(info, NULL, keep_result, &adopted);
+        loop_until(adopted);
+        again = tss_listener_adopt_finish(adopted, &error);
+        g_assert_no_error(error);
+        g_assert_cmpuint(tss_listener_get_port(again), ==, port);
+        g_assert_cmpstr(tss_listener_get_name(again), ==, "Share");
+        (void) g_signal_connect(again, "incoming", G_CALLBACK(on_incoming), NULL);
+        expect_greeting(peer);
+
+        tss_listener_adopt_async(info, NULL, keep_result, &refused);
+        loop_until(refused);
+        g_assert_null(tss_listener_adopt_finish(refused, &error));
+        g_assert_error(error, TSS_ERROR, TSS_ERROR_HAS_OWNER);
+        g_assert_true(tss_listener_close_sync(again, NULL, NULL));
+        g_object_unref(info);
+}
+
+TEST_LISTENING("without the service, the program binds the port itself") {
+        static const char *const none[] = { "192.0.2.1", NULL };
+        g_autoptr(TssListener) listener = NULL, refusing = NULL;
+        g_autoptr(TssOptions) options = tss_options_new();
+        GError *error = NULL;
+        Closed closed = {};
+
+        g_clear_pointer(&f->service, test_service_free);
+        g_assert_null(tss_listen_sync(NULL, 0, TSS_LISTEN_FLAGS_SERVICE_ONLY, NULL, &error));
+        g_assert_error(error, TSS_ERROR, TSS_ERROR_SERVICE_NOT_FOUND);
+        g_assert_cmpstr(error->message, ==, "The service is not on the bus");
+        g_clear_error(&error);
+
+        assert_attached_serves();
+        assert_signal_serves(NULL);
+        assert_accepts(NULL);
+        assert_pauses(NULL);
+        assert_closes();
+
+        listener = listen_with(NULL);
+        watch_closed(listener, &closed);
+        g_assert_true(tss_listener_get_is_local(listener));
+        g_assert_cmpstr(tss_listener_get_address(listener), ==, "::");
+        g_assert_null(tss_listen_sync(NULL, tss_listener_get_port(listener), TSS_LISTEN_FLAGS_NONE, NULL,
+                                      &error));
+        g_assert_error(error, G_IO_ERROR, G_IO_ERROR_ADDRESS_IN_USE);
+        g_clear_error(&error);
+
+        g_object_set(options, "allow-from", none, "accept-rate", 100, NULL);
+        refusing = listen_with(options);
+        g_assert_cmpint(tss_listener_dup_fd(refusing, &error), ==, -1);
+        g_assert_error(error, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED);
+        g_clear_error(&error);
+        (void) g_signal_connect(refusing, "incoming", G_CALLBACK(on_incoming), NULL);
+        _cleanup_close_ int peer = test_connect("127.0.0.1", tss_listener_get_port(refusing));
+        loop_until(test_has_ended(peer));
+
+        g_object_set(options, "persistent", TRUE, NULL);
+        g_assert_null(tss_listen_sync(options, 0, TSS_LISTEN_FLAGS_NONE, NULL, &error));
+        g_assert_error(error, TSS_ERROR, TSS_ERROR_SERVICE_NOT_FOUND);
+        g_clear_error(&error);
+
+        g_assert_true(tss_listener_close_sync(listener, NULL, NULL));
+        g_assert_cmpuint(closed.n, ==, 1);
+        closed_done(&closed);
+        f->service = keeper_start(f->keeper, f->bus);
+}
+
+TEST_LISTENING("an administrator's close is told once, and stops the servers") {
+        _cleanup_(service_stop) GSocketService *service = g_socket_service_new();
+        /* Only root may close a listener of another bus connection that is not persistent. */
+        g_autoptr(TssOptions) options = g_object_new(TSS_TYPE_OPTIONS, "persistent", geteuid() != 0, NULL);
+        g_autoptr(TssListener) listener = listen_with(options), staying = listen_with(NULL);
+        g_autoptr(TestClient) administrator = test_client_new(f->bus, (uid_t) -1);
+        Closed closed = {};
+
+        (void) g_signal_connect(service, "incoming", G_CALLBACK(on_service_incoming), NULL);
+        watch_closed(listener, &closed);
+        g_assert_true(tss_listener_attach(listener, G_SOCKET_LISTENER(service), NULL, NULL));
+        g_assert_true(tss_listener_attach(staying, G_SOCKET_LISTENER(service), NULL, NULL));
+        uint64_t start = test_now();
+        g_autoptr(TestCall) close = test_call_start(
+                        administrator, test_message_new(administrator, TEST_MANAGER_PATH "/listener/1",
+                                                        TEST_LISTENER_INTERFACE, "Close"));
+        loop_until(closed.n > 0);
+        loop_until(test_call_is_done(close));
+        g_assert_null(test_call_error(close));
+        /* Not a second, as the library stops at once. */
+        g_assert_cmpuint(test_now() - start, <, 900 * 1000);
+        g_assert_cmpuint(closed.n, ==, 1);
+        g_assert_cmpint(closed.reason, ==,
+                        geteuid() == 0 ? TSS_CLOSE_REASON_ADMINISTRATOR : TSS_CLOSE_REASON_OWNER);
+        g_assert_cmpint(test_connect_fails("127.0.0.1", tss_listener_get_port(listener)), ==, ECONNREFUSED);
+
+        /* The other socket of the same service is served. */
+        _cleanup_close_ int peer = connect_peer(staying);
+        expect_greeting(peer);
+        closed_done(&closed);
+}
+
+/* ---------------------------------------------------------------------------------------------- the faults
+ */
+
+static void assert_restarts(Listening *f, TssOptions *options) {
+        g_autoptr(TssListener) listener = listen_with(options);
+        Closed closed = {};
+
+        watch_closed(listener, &closed);
+        gulong handler = g_signal_connect(listener, "incoming", G_CALLBACK(on_incoming), NULL);
+        for (unsigned n = 0; n < 3; n++) {
+                _cleanup_close_ int before = connect_peer(listener);
+                expect_greeting(before);
+                g_signal_handler_block(listener, handler);
+                _cleanup_close_ int waiting = connect_peer(listener);
+                for (unsigned i = 0; i < 50; i++)
+                        (void) g_main_context_iteration(NULL, FALSE);
+
+                listening_restart_service(f);
+                g_signal_handler_unblock(listener, handler);
+                expect_greeting(waiting);
+                _cleanup_close_ int after = connect_peer(listener);
+                expect_greeting(after);
+        }
+        loop_drain();
+        g_assert_cmpuint(closed.n, ==, 0);
+        g_assert_true(tss_listener_close_sync(listener, NULL, NULL));
+        g_assert_cmpuint(closed.n, ==, 1);
+        closed_done(&closed);
+}
+
+TEST_LISTENING("a restart of the service is not noticed") {
+        assert_restarts(f, NULL);
+}
+
+TEST_LISTENING("a restart of the service is not noticed with connections in calls") {
+        g_autoptr(TssOptions) options = g_object_new(TSS_TYPE_OPTIONS, "accept-rate", 10000, NULL);
+
+        assert_restarts(f, options);
+}
+
+TEST_LISTENING("a listener that the next service does not know is closed") {
+        g_autoptr(TssListener) listener = listen_with(NULL);
+        Closed closed = {};
+
+        watch_closed(listener, &closed);
+        (void) test_service_kill(f->service);
+        g_clear_pointer(&f->service, test_service_free);
+        f->service = test_service_new(f->bus, NULL);
+        loop_until(closed.n > 0);
+        g_assert_cmpint(closed.reason, ==, TSS_CLOSE_REASON_ERROR);
+        loop_drain();
+        g_assert_cmpuint(closed.n, ==, 1);
+        closed_done(&closed);
+}
+
+TEST_LISTENING("the stop of the service is told") {
+        g_autoptr(TssListener) listener = listen_with(NULL);
+        Closed closed = {};
+
+        watch_closed(listener, &closed);
+        g_assert_cmpint(test_service_stop(f->service), ==, 0);
+        loop_until(closed.n > 0);
+        g_assert_cmpint(closed.reason, ==, TSS_CLOSE_REASON_SHUTDOWN);
+        g_assert_cmpstr(closed.message, ==, "The service tcpserversocket was stopped");
+        closed_done(&closed);
+}
+
+TEST_LISTENING("the end of the bus is told once") {
+        g_autoptr(TssListener) listener = listen_with(NULL);
+        g_autoptr(GAsyncResult) accept = NULL;
+        g_autoptr(GError) error = NULL;
+        Closed closed = {};
+
+        watch_closed(listener, &closed);
+        tss_listener_accept_async(listener, NULL, keep_result, &accept);
+        test_bus_kill(f->bus);
+        loop_until(closed.n > 0 && accept);
+        g_assert_cmpint(closed.reason, ==, TSS_CLOSE_REASON_DISCONNECTED);
+        g_assert_null(tss_listener_accept_finish(listener, accept, &error));
+        g_assert_error(error, G_IO_ERROR, G_IO_ERROR_CLOSED);
+        loop_drain();
+        g_assert_cmpuint(closed.n, ==, 1);
+        g_assert_true(tss_listener_close_sync(listener, NULL, NULL));
+        g_assert_cmpuint(closed.n, ==, 1);
+        (void) test_service_kill(f->service);
+        closed_done(&closed);
+}
+
+static void on_closed_unref(TssListener *listener,
+                            TssCloseReason reason,
+                            const char *message,
+                            gpointer data) {
+        g_clear_object((TssListener **) data);
+}
+
+static void on_incoming_unref(TssListener *listener, GSocketConnection *connection, gpointer data) {
+        serve(connection);
+        g_clear_object((TssListener **) data);
+}
+
+static void on_accepted_unref(GObject *source, GAsyncResult *result, gpointer data) {
+        g_autoptr(GSocketConnection)
+                        connection = tss_listener_accept_finish(TSS_LISTENER(source), result, NULL);
+
+        serve(connection);
+        g_clear_object((TssListener **) data);
+}
+
+TEST_LISTENING("a listener may be dropped in its own callbacks") {
+        g_autoptr(TssOptions) options = g_object_new(TSS_TYPE_OPTIONS, "accept-rate", 10000, NULL);
+
+        for (unsigned i = 0; i < 2; i++) {
+                TssListener *listener = listen_with(i ? options : NULL);
+                (void) g_signal_connect(listener, "incoming", G_CALLBACK(on_incoming_unref), &listener);
+                _cleanup_close_ int a = connect_peer(listener);
+                expect_greeting(a);
+                g_assert_null(listener);
+
+                listener = listen_with(i ? options : NULL);
+                tss_listener_accept_async(listener, NULL, on_accepted_unref, &listener);
+                _cleanup_close_ int b = connect_peer(listener);
+                expect_greeting(b);
+                g_assert_null(listener);
+
+                listener = listen_with(i ? options : NULL);
+                (void) g_signal_connect(listener, "closed", G_CALLBACK(on_closed_unref), &listener);
+                tss_listener_close_async(listener, NULL, NULL, NULL);
+                loop_until(!listener);
+        }
+}
+
+static void on_incoming_close(TssListener *listener, GSocketConnection *connection, gpointer data) {
+        serve(connection);
+        tss_listener_close_async(listener, NULL, NULL, NULL);
+}
+
+TEST_LISTENING("a listener may be closed in its own callback") {
+        g_autoptr(TssListener) listener = listen_with(NULL);
+        Closed closed = {};
+
+        watch_closed(listener, &closed);
+        (void) g_signal_connect(listener, "incoming", G_CALLBACK(on_incoming_close), NULL);
+        _cleanup_close_ int a = connect_peer(listener), b = connect_peer(listener);
+        expect_greeting(a);
+        loop_until(closed.n == 1);
+        loop_until(test_has_ended(b));
+        closed_done(&closed);
+}
+
+TEST_LISTENING("a cancelled call leaves nothing behind") {
+        g_autoptr(GCancellable) cancelled = g_cancellable_new();
+        g_autoptr(TssOptions) options = g_object_new(TSS_TYPE_OPTIONS, "persistent", TRUE, NULL);
+        g_autoptr(TssListener) first = listen_with(options);
+
+        g_assert_true(tss_listener_close_sync(first, NULL, NULL));
+        unsigned fds = test_service_count_fds(f->service);
+        g_cancellable_cancel(cancelled);
+        for (unsigned i = 0; i < 40; i++) {
+                g_autoptr(GCancellable) cancellable = g_cancellable_new();
+                g_autoptr(GAsyncResult) result = NULL;
+                g_autoptr(GError) error = NULL;
+
+                tss_listen_async(i % 2 ? options : NULL, 0, TSS_LISTEN_FLAGS_NONE,
+                                 i ? cancellable : cancelled, keep_result, &result);
+                /* At each step of the call. */
+                for (unsigned n = 0; n < i; n++)
+                        (void) g_main_context_iteration(NULL, !result);
+                g_cancellable_cancel(cancellable);
+                loop_until(result);
+                g_autoptr(TssListener) listener = tss_listen_finish(result, &error);
+                if (listener)
+                        g_assert_true(tss_listener_close_sync(listener, NULL, NULL));
+                else
+                        g_assert_error(error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
+        }
+        loop_until(test_service_count_fds(f->service) <= fds);
+}
+
+static gpointer run_thread(gpointer data) {
+        g_autoptr(GMainContext) context = g_main_context_new();
+        g_autoptr(TssListener) listener = NULL;
+        g_autoptr(GAsyncResult) result = NULL;
+        Closed closed = {};
+
+        g_main_context_push_thread_default(context);
+        listener = listen_with(NULL);
+        watch_closed(listener, &closed);
+        tss_listener_accept_async(listener, NULL, keep_result, &result);
+        _cleanup_close_ int peer = connect_peer(listener);
+        while (!result)
+                (void) g_main_context_iteration(context, TRUE);
+        g_autoptr(GSocketConnection) connection = tss_listener_accept_finish(listener, result, NULL);
+        serve(connection);
+        g_clear_object(&result);
+        tss_listener_close_async(listener, NULL, keep_result, &result);
+        while (!result)
+                (void) g_main_context_iteration(context, TRUE);
+        g_assert_cmpuint(closed.n, ==, 1);
+        g_clear_object(&listener);
+        while (g_main_context_iteration(context, FALSE))
+                ;
+        g_main_context_pop_thread_default(context);
+        closed_done(&closed);
+        g_atomic_int_set((int *) data, 1);
+        g_main_context_wakeup(NULL);
+        return NULL;
+}
+
+TEST_LISTENING("another thread uses its own main context") {
+        int done = 0;
+        GThread *thread = g_thread_new("listener", run_thread, &done);
+
+        loop_until(g_atomic_int_get(&done));
+        (void) g_thread_join(thread);
+}
+
+TEST_LISTENING("a server that does not use GIO stops in the second before the socket is revoked") {
+        g_autoptr(TssOptions) options = g_object_new(TSS_TYPE_OPTIONS, "persistent", TRUE, NULL);
+        g_autoptr(TssListener) listener = listen_with(options);
+        g_autoptr(TestClient) administrator = test_client_new(f->bus, (uid_t) -1);
+        int fd = tss_listener_dup_fd(listener, NULL);
+        Closed closed = {};
+
+        watch_closed(listener, &closed);
+        g_autoptr(TestCall) close_call = test_call_start(
+                        administrator, test_message_new(administrator, TEST_MANAGER_PATH "/listener/1",
+                                                        TEST_LISTENER_INTERFACE, "Close"));
+        loop_until(closed.n > 0);
+        g_assert_false(test_has_input(fd));
+        close(fd);
+        loop_until(test_call_is_done(close_call));
+        closed_done(&closed);
+}
+
+/* --------------------------------------------------------------------------------------------- the number */
+
+#define CONNECTIONS 10000U
+
+static void count_and_serve(TssListener *listener, GSocketConnection *connection, gpointer user_data) {
+        serve(connection);
+        ++*(unsigned *) user_data;
+}
+
+static void assert_serves_many(TssOptions *options) {
+        g_autoptr(TssListener) listener = listen_with(options);
+        unsigned served = 0;
+        int peers[50];
+
+        (void) g_signal_connect(listener, "incoming", G_CALLBACK(count_and_serve), &served);
+        for (unsigned n = 0; n < CONNECTIONS; n += G_N_ELEMENTS(peers)) {
+                for (unsigned i = 0; i < G_N_ELEMENTS(peers); i++)
+                        peers[i] = connect_peer(listener);
+                for (unsigned i = 0; i < G_N_ELEMENTS(peers); i++) {
+                        expect_greeting(peers[i]);
+                        close(peers[i]);
+                }
+        }
+        g_assert_cmpuint(served, ==, CONNECTIONS);
+}
+
+TEST_LISTENING("ten thousand connections are served") {
+        assert_serves_many(NULL);
+}
+
+TEST_LISTENING("ten thousand connections are served by calls") {
+        static const char *const all[] = { "127.0.0.0/8", NULL };
+        g_autoptr(TssOptions) options = g_object_new(TSS_TYPE_OPTIONS, "allow-from", all, NULL);
+
+        assert_serves_many(options);
+}
