@@ -229,7 +229,10 @@ static void on_taken(GTask *task, GVariant *reply, GError *error) {
 static void request_take(GTask *task) {
         Request *r = g_task_get_task_data(task);
 
-        if (g_str_equal(r->delivery, "socket"))
+        if (g_str_equal(r->delivery, "call") && (r->adopted || tss_options_are_persistent(r->options)))
+                /* The program that had the listener before may have paused it. */
+                call_listener(task, "Resume", "()", g_task_get_cancellable(task), on_taken);
+        else if (g_str_equal(r->delivery, "socket"))
                 call_listener(task, "TakeSocket", "(h)", g_task_get_cancellable(task), on_taken);
         else
                 request_read_properties(task, on_properties);

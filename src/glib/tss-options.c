@@ -247,8 +247,9 @@ static void tss_options_class_init(TssOptionsClass *class) {
          * Whether the listener outlives the program.
          *
          * The service keeps the port until the user logs out, and the kernel queues connections. The next
-         * run of the program finds the listener with [func@Tss.list_listeners_async], and continues with
-         * [func@Tss.Listener.adopt_async].
+         * run of the program continues with the listener if it listens on the same address and port with the
+         * same options. Without knowing the port, it finds the listener with [func@Tss.list_listeners_async],
+         * and continues with [func@Tss.Listener.adopt_async].
          */
         properties[PROP_PERSISTENT] = g_param_spec_boolean("persistent", NULL, NULL, FALSE, flags);
 
@@ -317,8 +318,10 @@ GVariant *tss_options_to_variant(TssOptions *self, const char *delivery) {
                 g_variant_dict_insert(&dict, "noDelay", "b", TRUE);
         if (self->keep_alive)
                 g_variant_dict_insert(&dict, "keepAlive", "b", TRUE);
-        if (self->persistent)
+        if (self->persistent) {
                 g_variant_dict_insert(&dict, "persistent", "b", TRUE);
+                g_variant_dict_insert(&dict, "adopt", "b", TRUE);
+        }
 
         return g_variant_dict_end(&dict);
 }

@@ -367,12 +367,38 @@ TEST_LISTENING("a persistent listener is found and adopted") {
         (void) g_signal_connect(again, "incoming", G_CALLBACK(on_incoming), NULL);
         expect_greeting(peer);
 
+        g_assert_null(tss_listen_sync(options, port, TSS_LISTEN_FLAGS_NONE, NULL, &error));
+        g_assert_error(error, G_IO_ERROR, G_IO_ERROR_ADDRESS_IN_USE);
+        g_clear_error(&error);
         tss_listener_adopt_async(info, NULL, keep_result, &refused);
         loop_until(refused);
         g_assert_null(tss_listener_adopt_finish(refused, &error));
         g_assert_error(error, TSS_ERROR, TSS_ERROR_HAS_OWNER);
         g_assert_true(tss_listener_close_sync(again, NULL, NULL));
         g_object_unref(info);
+}
+
+TEST_LISTENING("the next run of a program continues with its persistent listener") {
+        g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
+
+        for (unsigned i = 0; i < 2; i++) {
+                g_autoptr(TssOptions) options = g_object_new(TSS_TYPE_OPTIONS, "persistent", TRUE,
+                                                             "accept-rate", i * 1000, NULL);
+                g_autofree char *path = g_strdup_printf(TEST_MANAGER_PATH "/listener/%u", i + 1);
+                TssListener *listener = listen_with(options);
+                uint16_t port = tss_listener_get_port(listener);
+                g_autoptr(TssListener) again = NULL;
+
+                tss_listener_pause(listener);
+                g_clear_object(&listener);
+                loop_until(!test_has_owner(other, path));
+                again = tss_listen_sync(options, port, TSS_LISTEN_FLAGS_NONE, NULL, NULL);
+                g_assert_nonnull(again);
+                (void) g_signal_connect(again, "incoming", G_CALLBACK(on_incoming), NULL);
+                _cleanup_close_ int peer = connect_peer(again);
+                expect_greeting(peer);
+                g_assert_true(tss_listener_close_sync(again, NULL, NULL));
+        }
 }
 
 TEST_LISTENING("without the service, the program binds the port itself") {
