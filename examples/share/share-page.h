@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* The web page for the other devices. */
+
+#include "share-item.h"
+
+/* A nonce for the script of one page. */
+char *share_page_create_nonce(void);
+/* The header Content-Security-Policy: nothing but that script runs, also not that of a shared file. */
+char *share_page_get_policy(const char *nonce);
+
+/* items: of ShareItem. */
+char *share_page_for_items(GListModel *items, gboolean uploads, const char *nonce);
+/* address: of the folder, with a slash at the end. */
+char *share_page_for_folder(const ShareFound *folder, const char *address, const char *nonce);

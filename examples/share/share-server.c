@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <glib/gi18n.h>
+#include <libsoup/soup.h>
+
+#include "share-download.h"
+#include "share-page.h"
+#include "share-server.h"
+#include "share-upload.h"
+
+#define MAX_TRANSFERS 50
+
+struct _ShareServer {
+        GObject parent_instance;
+
+        SoupServer *soup; /* NULL: stopped */
+        GListStore *items;
+        GListStore *transfers;
+        GFile *upload_folder;
+        gboolean uploads;
+        guint last_id;
+};
+
+G_DEFINE_TYPE(ShareServer, share_server, G_TYPE_OBJECT)
+
+static void share_server_dispose(GObject *object) {
+        ShareServer *self = SHARE_SERVER(object);
+
+        share_server_stop(self);
+        g_clear_object(&self->items);
+        g_clear_object(&self->transfers);
+        g_clear_object(&self->upload_folder);
+        G_OBJECT_CLASS(share_server_parent_class)->dispose(object);
+}
+
+static void share_server_class_init(ShareServerClass *class) {
+        G_OBJECT_CLASS(class)->dispose = share_server_dispose;
+}
+
+static void share_server_init(ShareServer *self) {
+        self->items = g_list_store_new(SHARE_TYPE_ITEM);
+        self->transfers = g_list_store_new(SHARE_TYPE_TRANSFER);
+        self->uploads = TRUE;
+}
+
+ShareServer *share_server_new(GFile *upload_folder) {
+        ShareServer *self = g_object_new(SHARE_TYPE_SERVER, NULL);
+
+        self->upload_folder = g_object_ref(upload_folder);
+        return self;
+}
+
+gboolean share_server_add_file(ShareServer *self, GFile *file, GError **error) {
+        guint n_items = g_list_model_get_n_items(G_LIST_MODEL(self->items));
+        g_autoptr(ShareItem) item = NULL;
+
+        for (guint i = 0; i < n_items; i++) {
+                g_autoptr(ShareItem) other = g_list_model_get_item(G_LIST_MODEL(self->items), i);
+
+                if (g_file_equal(share_item_get_file(other), file))
+                        return TRUE;
+        }
+        item = share_item_new(file, self->last_id + 1, error);
+        if (!item)
+                return FALSE;
+        self->last_id++;
+        g_list_store_append(self->items, item);
+        return TRUE;
+}
+
+void share_server_remove_item(ShareServer *self, ShareItem *item) {
+        guint position;
+
+        if (g_list_store_find(self->items, item, &position))
+                g_list_store_remove(self->items, position);
+}
+
+void share_server_set_uploads(ShareServer *self, gboolean uploads) {
+        self->uploads = uploads;
+}
+
+GListModel *share_server_get_items(ShareServer *self) {
+        return G_LIST_MODEL(self->items);
+}
+
+GListModel *share_server_get_transfers(ShareServer *self) {
+        return G_LIST_MODEL(self->transfers);
+}
+
+static ShareItem *find_item(ShareServer *self, guint64 id) {
+        guint n_items = g_list_model_get_n_items(G_LIST_MODEL(self->items));
+
+        for (guint i = 0; i < n_items; i++) {
+                g_autoptr(ShareItem) item = g_list_model_get_item(G_LIST_MODEL(self->items), i);
+
+                if (share_item_get_id(item) == id)
+                        return g_steal_pointer(&item);
+        }
+        return NULL;
+}
+
+/* Keeps the list short: the oldest transfers that have ended go first. */
+static GListStore *get_transfers(ShareServer *self) {
+        guint n = g_list_model_get_n_items(G_LIST_MODEL(self->transfers));
+
+        for (guint i = 0; n >= MAX_TRANSFERS && i < n; i++) {
+                g_autoptr(ShareTransfer) transfer = g_list_model_get_item(G_LIST_MODEL(self->transfers), i);
+
+                if (share_transfer_get_state(transfer) != SHARE_TRANSFER_ACTIVE) {
+                        g_list_store_remove(self->transfers, i);
+                        break;
+                }
+        }
+        return self->transfers;
+}
+
+static void send_page(SoupServerMessage *message, char *html, const char *nonce) {
+        SoupMessageHeaders *headers = soup_server_message_get_response_headers(message);
+        g_autofree char *policy = share_page_get_policy(nonce);
+
+        soup_message_headers_replace(headers, "Content-Security-Policy", policy);
+        soup_message_headers_replace(headers, "Cache-Control", "no-store");
+        soup_server_message_set_status(message, SOUP_STATUS_OK, NULL);
+        soup_server_message_set_response(message, "text/html; charset=utf-8", SOUP_MEMORY_TAKE, html,
+                                         strlen(html));
+}
+
+/* A web site that the user of this network visits can make its own name point to this host, and would then be
+ * allowed to read the files. Therefore only addresses and the names of this host are served. */
+static gboolean is_own_host(SoupServerMessage *message) {
+        const char *host = g_uri_get_host(soup_server_message_get_uri(message));
+        g_auto(GStrv) labels = g_strsplit(host ?: "", ".", 2);
+        g_auto(GStrv) own_labels = g_strsplit(g_get_host_name(), ".", 2);
+
+        if (!host)
+                return FALSE;
+        if (g_hostname_is_ip_address(host) || g_ascii_strcasecmp(host, "localhost") == 0)
+                return TRUE;
+        return g_ascii_strcasecmp(labels[0], own_labels[0]) == 0 &&
+               (!labels[1] || g_ascii_strcasecmp(labels[1], "local") == 0 ||
+                g_strcmp0(labels[1], own_labels[1]) == 0);
+}
+
+/* Returns FALSE after it has answered. */
+static gboolean check(SoupServerMessage *message, const char *method) {
+        const char *own_method = soup_server_message_get_method(message);
+
+        if (!is_own_host(message)) {
+                soup_server_message_set_status(message, SOUP_STATUS_MISDIRECTED_REQUEST, NULL);
+                return FALSE;
+        }
+        if (!g_str_equal(own_method, method) &&
+            !(g_str_equal(own_method, "HEAD") && g_str_equal(method, "GET"))) {
+                soup_server_message_set_status(message, SOUP_STATUS_METHOD_NOT_ALLOWED, NULL);
+                return FALSE;
+        }
+        return TRUE;
+}
+
+static void on_page(SoupServer *soup,
+                    SoupServerMessage *message,
+                    const char *path,
+                    GHashTable *query,
+                    gpointer data) {
+        ShareServer *self = data;
+        g_autofree char *nonce = NULL;
+
+        if (!check(message, "GET"))
+                return;
+        if (!g_str_equal(path, "/")) {
+                soup_server_message_set_status(message, SOUP_STATUS_NOT_FOUND, NULL);
+                return;
+        }
+        nonce = share_page_create_nonce();
+        send_page(message, share_page_for_items(G_LIST_MODEL(self->items), self->uploads, nonce), nonce);
+}
+
+typedef struct Request {
+        ShareServer *server;
+        SoupServer *soup;
+        SoupServerMessage *message;
+        char *path;
+        gboolean is_zip;
+} Request;
+
+static void request_free(Request *self) {
+        g_object_unref(self->server);
+        g_object_unref(self->soup);
+        g_object_unref(self->message);
+        g_free(self->path);
+        g_free(self);
+}
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Request, request_free)
+
+static void on_found(GObject *source, GAsyncResult *result, gpointer data) {
+        g_autoptr(Request) request = data;
+        g_autoptr(ShareFound) found = share_item_find_finish(SHARE_ITEM(source), result, NULL);
+        SoupServerMessage *message = request->message;
+
+        /* The sharing may have been stopped meanwhile. */
+        if (request->server->soup != request->soup)
+                return;
+
+        if (!found)
+                soup_server_message_set_status(message, SOUP_STATUS_NOT_FOUND, NULL);
+        else if (request->is_zip) {
+                g_autoptr(GPtrArray) files = g_ptr_array_new_with_free_func(g_object_unref);
+
+                g_ptr_array_add(files, g_object_ref(found->file));
+                share_download_zip(message, files, g_file_info_get_display_name(found->info),
+                                   get_transfers(request->server));
+                return;
+        } else if (!found->children) {
+                share_download_file(message, found, get_transfers(request->server));
+                return;
+        } else if (!g_str_has_suffix(request->path, "/")) {
+                g_autofree char *address = g_strconcat(request->path, "/", NULL);
+
+                soup_server_message_set_redirect(message, SOUP_STATUS_MOVED_PERMANENTLY, address);
+        } else {
+                g_autofree char *nonce = share_page_create_nonce();
+
+                send_page(message, share_page_for_folder(found, request->path, nonce), nonce);
+        }
+        soup_server_message_unpause(message);
+}
+
+/* path: "/files/ID/NAME…" or "/zip/ID/NAME…". */
+static void on_item(SoupServer *soup,
+                    SoupServerMessage *message,
+                    const char *path,
+                    GHashTable *query,
+                    gpointer data) {
+        ShareServer *self = data;
+        g_auto(GStrv) parts = g_strsplit(path, "/", 4); /* "", "files", ID, NAME… */
+        g_autoptr(ShareItem) item = NULL;
+        guint64 id;
+        Request *request;
+
+        if (!check(message, "GET"))
+                return;
+        if (g_strv_length(parts) == 4 && g_ascii_string_to_unsigned(parts[2], 10, 1, G_MAXUINT, &id, NULL))
+                item = find_item(self, id);
+        if (!item) {
+                soup_server_message_set_status(message, SOUP_STATUS_NOT_FOUND, NULL);
+                return;
+        }
+
+        request = g_new0(Request, 1);
+        request->server = g_object_ref(self);
+        request->soup = g_object_ref(soup);
+        request->message = g_object_ref(message);
+        request->path = g_strdup(path);
+        request->is_zip = g_str_equal(parts[1], "zip");
+        soup_server_message_pause(message);
+        share_item_find_async(item, parts[3], NULL, on_found, request);
+}
+
+static void on_zip(SoupServer *soup,
+                   SoupServerMessage *message,
+                   const char *path,
+                   GHashTable *query,
+                   gpointer data) {
+        ShareServer *self = data;
+        guint n_items = g_list_model_get_n_items(G_LIST_MODEL(self->items));
+        g_autoptr(GPtrArray) files = NULL;
+
+        if (!g_str_equal(path, "/zip")) {
+                on_item(soup, message, path, query, data);
+                return;
+        }
+        if (!check(message, "GET"))
+                return;
+
+        files = g_ptr_array_new_with_free_func(g_object_unref);
+        for (guint i = 0; i < n_items; i++) {
+                g_autoptr(ShareItem) item = g_list_model_get_item(G_LIST_MODEL(self->items), i);
+
+                g_ptr_array_add(files, g_object_ref(share_item_get_file(item)));
+        }
+        soup_server_message_pause(message);
+        share_download_zip(message, files, _("Shared Files"), get_transfers(self));
+}
+
+/* After the headers: the body is not read if this sets a status. */
+static void on_upload(SoupServer *soup,
+                      SoupServerMessage *message,
+                      const char *path,
+                      GHashTable *query,
+                      gpointer data) {
+        ShareServer *self = data;
+        g_autofree char *name = NULL;
+
+        /* Other web sites need the permission of this server for PUT, and do not get it. */
+        if (!check(message, "PUT"))
+                return;
+        if (!self->uploads) {
+                soup_server_message_set_status(message, SOUP_STATUS_FORBIDDEN, NULL);
+                return;
+        }
+        if (g_str_has_prefix(path, "/upload/"))
+                name = g_uri_unescape_string(path + strlen("/upload/"), "/");
+        if (!name || !share_upload_is_safe_name(name)) {
+                soup_server_message_set_status(message, SOUP_STATUS_BAD_REQUEST, NULL);
+                return;
+        }
+        share_upload_start(message, self->upload_folder, name, get_transfers(self));
+}
+
+static void on_uploaded(SoupServer *soup,
+                        SoupServerMessage *message,
+                        const char *path,
+                        GHashTable *query,
+                        gpointer data) {
+        share_upload_end(message);
+}
+
+gboolean share_server_listen(ShareServer *self, GSocket *socket, GError **error) {
+        g_autoptr(SoupServer) soup = NULL;
+
+        g_return_val_if_fail(!self->soup, FALSE);
+
+        soup = soup_server_new("server-header", "Share ", "raw-paths", TRUE, NULL);
+        soup_server_add_handler(soup, NULL, on_page, self, NULL);
+        soup_server_add_handler(soup, "/files", on_item, self, NULL);
+        soup_server_add_handler(soup, "/zip", on_zip, self, NULL);
+        soup_server_add_early_handler(soup, "/upload", on_upload, self, NULL);
+        soup_server_add_handler(soup, "/upload", on_uploaded, self, NULL);
+        if (!soup_server_listen_socket(soup, socket, 0, error))
+                return FALSE;
+
+        self->soup = g_steal_pointer(&soup);
+        return TRUE;
+}
+
+void share_server_stop(ShareServer *self) {
+        g_autoptr(SoupServer) soup = g_steal_pointer(&self->soup);
+
+        if (soup)
+                soup_server_disconnect(soup);
+        if (self->items)
+                g_list_store_remove_all(self->items);
+}

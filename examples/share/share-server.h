@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Shares files over HTTP, on a listening socket that it is given.
+ *
+ *     GET /                      a page with the items
+ *     GET /files/ID/NAME         a file, or a page with the files of a folder
+ *     GET /files/ID/NAME/…       the same for a file or folder in it
+ *     GET /zip/ID/NAME/…         a folder as a zip archive; GET /zip: all items
+ *     PUT /upload/NAME           saves a file
+ */
+
+#include "share-item.h"
+#include "share-transfer.h"
+
+#define SHARE_TYPE_SERVER (share_server_get_type())
+G_DECLARE_FINAL_TYPE(ShareServer, share_server, SHARE, SERVER, GObject)
+
+/* upload_folder: for files that peers send. */
+ShareServer *share_server_new(GFile *upload_folder);
+
+/* Does nothing for a file that is shared already. */
+gboolean share_server_add_file(ShareServer *self, GFile *file, GError **error);
+void share_server_remove_item(ShareServer *self, ShareItem *item);
+
+/* The default is TRUE. */
+void share_server_set_uploads(ShareServer *self, gboolean uploads);
+
+GListModel *share_server_get_items(ShareServer *self);     /* of ShareItem */
+GListModel *share_server_get_transfers(ShareServer *self); /* of ShareTransfer */
+
+gboolean share_server_listen(ShareServer *self, GSocket *socket, GError **error);
+/* Ends all transfers, and removes all items. */
+void share_server_stop(ShareServer *self);

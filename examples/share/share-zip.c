@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <archive.h>
+#include <archive_entry.h>
+#include <gio/gunixinputstream.h>
+#include <glib-unix.h>
+#include <unistd.h>
+
+#include "share-item.h"
+#include "share-zip.h"
+
+#define ATTRIBUTES \
+        G_FILE_ATTRIBUTE_STANDARD_NAME "," G_FILE_ATTRIBUTE_STANDARD_TYPE "," G_FILE_ATTRIBUTE_TIME_MODIFIED
+
+/* Shared by the stream and the thread that writes the archive into a pipe. */
+typedef struct Zip {
+        GPtrArray *files;
+        struct archive *archive;
+        int fd;
+        gint complete; /* atomic */
+} Zip;
+
+static void zip_clear(gpointer data) {
+        g_ptr_array_unref(((Zip *) data)->files);
+}
+
+static void zip_unref(gpointer data) {
+        g_atomic_rc_box_release_full(data, zip_clear);
+}
+
+static gboolean write_entry(Zip *zip, const char *path, GFileInfo *info) {
+        gboolean is_folder = g_file_info_get_file_type(info) == G_FILE_TYPE_DIRECTORY;
+        g_autoptr(GDateTime) time = g_file_info_get_modification_date_time(info);
+        struct archive_entry *entry = archive_entry_new();
+        int r;
+
+        /* Without a size, because the file may grow while it is read. */
+        archive_entry_set_pathname_utf8(entry, path);
+        archive_entry_set_filetype(entry, is_folder ? AE_IFDIR : AE_IFREG);
+        archive_entry_set_perm(entry, is_folder ? 0755 : 0644);
+        if (time)
+                archive_entry_set_mtime(entry, g_date_time_to_unix(time), 0);
+        r = archive_write_header(zip->archive, entry);
+        archive_entry_free(entry);
+        return r == ARCHIVE_OK;
+}
+
+static gboolean write_content(Zip *zip, GFile *file) {
+        g_autoptr(GFileInputStream) stream = g_file_read(file, NULL, NULL);
+        g_autofree char *buffer = g_malloc(65536);
+        gssize n;
+
+        if (!stream)
+                return FALSE;
+        while ((n = g_input_stream_read(G_INPUT_STREAM(stream), buffer, 65536, NULL, NULL)) > 0)
+                if (archive_write_data(zip->archive, buffer, (size_t) n) != n)
+                        return FALSE;
+        return n == 0;
+}
+
+static gboolean write_tree(Zip *zip, GFile *file, GFileInfo *info, const char *folder) {
+        g_autofree char *name = g_filename_display_name(g_file_info_get_name(info));
+        g_autofree char *path = g_strconcat(folder, name, NULL);
+        g_autofree char *prefix = g_strconcat(path, "/", NULL);
+        g_autoptr(GFileEnumerator) children = NULL;
+
+        if (g_file_info_get_file_type(info) == G_FILE_TYPE_REGULAR)
+                return write_entry(zip, path, info) && write_content(zip, file);
+
+        children = g_file_enumerate_children(file, ATTRIBUTES, G_FILE_QUERY_INFO_NOFOLLOW_SYMLINKS, NULL,
+                                             NULL);
+        if (!children || !write_entry(zip, prefix, info))
+                return FALSE;
+
+        for (;;) {
+                GFileInfo *child_info;
+                GFile *child;
+
+                if (!g_file_enumerator_iterate(children, &child_info, &child, NULL, NULL))
+                        return FALSE;
+                if (!child_info)
+                        return TRUE;
+                if (share_info_is_shared(child_info) && !write_tree(zip, child, child_info, prefix))
+                        return FALSE;
+        }
+}
+
+static gpointer write_archive(gpointer data) {
+        Zip *zip = data;
+        gboolean complete = TRUE;
+
+        /* The fastest compression: most large files are compressed already. */
+        zip->archive = archive_write_new();
+        archive_write_set_format_zip(zip->archive);
+        archive_write_set_options(zip->archive, "zip:compression-level=1,zip:hdrcharset=UTF-8");
+        archive_write_set_bytes_in_last_block(zip->archive, 1);
+        complete = archive_write_open_fd(zip->archive, zip->fd) == ARCHIVE_OK;
+
+        for (guint i = 0; complete && i < zip->files->len; i++) {
+                GFile *file = zip->files->pdata[i];
+                g_autoptr(GFileInfo) info = g_file_query_info(file, ATTRIBUTES, G_FILE_QUERY_INFO_NONE, NULL,
+                                                              NULL);
+
+                complete = info && write_tree(zip, file, info, "");
+        }
+        /* An archive without its end cannot be mistaken for a complete one. */
+        if (complete)
+                complete = archive_write_close(zip->archive) == ARCHIVE_OK;
+        else
+                archive_write_fail(zip->archive);
+        archive_write_free(zip->archive);
+
+        g_atomic_int_set(&zip->complete, complete);
+        close(zip->fd);
+        zip_unref(zip);
+        return NULL;
+}
+
+GInputStream *share_zip_open(GPtrArray *files, GError **error) {
+        GInputStream *stream;
+        GThread *thread;
+        Zip *zip;
+        int fds[2];
+
+        /* If the stream is closed early, write() fails with EPIPE; GSocket ignores the signal. */
+        if (!g_unix_open_pipe(fds, FD_CLOEXEC, error))
+                return NULL;
+
+        stream = g_unix_input_stream_new(fds[0], TRUE);
+        zip = g_atomic_rc_box_new0(Zip);
+        zip->files = g_ptr_array_ref(files);
+        zip->fd = fds[1];
+        g_object_set_data_full(G_OBJECT(stream), "zip", zip, zip_unref);
+
+        thread = g_thread_try_new("zip", write_archive, g_atomic_rc_box_acquire(zip), error);
+        if (!thread) {
+                close(fds[1]);
+                zip_unref(zip);
+                g_object_unref(stream);
+                return NULL;
+        }
+        g_thread_unref(thread);
+        return stream;
+}
+
+gboolean share_zip_is_complete(GInputStream *stream) {
+        return g_atomic_int_get(&((Zip *) g_object_get_data(G_OBJECT(stream), "zip"))->complete);
+}
