@@ -151,16 +151,20 @@ typedef struct Place {
 } Place;
 
 static void enter_place(void *data) {
+        const Place *place = data;
+        _cleanup_close_ int fd = open(place->group, O_WRONLY | O_CLOEXEC);
+
+        g_assert_no_errno(fd);
+        g_assert_no_errno(write(fd, "0", 1));
+        machine_become((void *) place->user);
+}
+
+static void enter_place_and_connect(void *data) {
         const struct sockaddr_un address = { .sun_family = AF_UNIX, .sun_path = BUS_SOCKET };
         const Place *place = data;
         int ready, fd;
 
-        fd = open(place->group, O_WRONLY | O_CLOEXEC);
-        g_assert_no_errno(fd);
-        g_assert_no_errno(write(fd, "0", 1));
-        close_fd(fd);
-        machine_become((void *) place->user);
-
+        enter_place(data);
         /* Not among the numbers that it gets next. */
         ready = fcntl(place->ready, F_DUPFD_CLOEXEC, 100);
         g_assert_no_errno(ready);
@@ -186,7 +190,7 @@ static char *find_group(pid_t pid) {
 static TestClient *client_new(const struct passwd *user, pid_t pid) {
         g_autofree char *group = find_group(pid);
         Place place = { .user = user, .group = group };
-        TestSpawn options = { .setup = enter_place, .data = &place };
+        TestSpawn options = { .setup = enter_place_and_connect, .data = &place };
         TestChild *child;
         int pair[2], fd;
 
@@ -209,4 +213,16 @@ TestClient *machine_client_new_of_uid_in(uid_t uid, pid_t pid) {
         const struct passwd user = { .pw_name = (char *) "", .pw_uid = uid, .pw_gid = (gid_t) uid };
 
         return client_new(&user, pid);
+}
+
+TestChild *machine_start_in(const char *user, pid_t pid, const char *log, const char *const *argv) {
+        const struct passwd *entry = machine_find_user(user);
+        g_autofree char *group = find_group(pid);
+        g_autofree char *home = g_strdup_printf("HOME=%s", entry->pw_dir),
+                        *runtime = g_strdup_printf("XDG_RUNTIME_DIR=/run/user/%u", (unsigned) entry->pw_uid);
+        const char *const environment[] = { home, runtime, "LC_ALL=C.UTF-8", NULL };
+        Place place = { .user = entry, .group = group };
+        TestSpawn options = { .environment = environment, .log = log, .setup = enter_place, .data = &place };
+
+        return test_child_new(argv, &options);
 }

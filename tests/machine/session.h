@@ -57,3 +57,6 @@ void machine_stop_unit(const char *name);
 TestClient *machine_client_new_in(const char *user, pid_t pid);
 /* The same for a uid without an account. */
 TestClient *machine_client_new_of_uid_in(uid_t uid, pid_t pid);
+
+/* As machine_start_as(), but in the cgroup of this process, with the environment of a session. */
+TestChild *machine_start_in(const char *user, pid_t pid, const char *log, const char *const *argv);

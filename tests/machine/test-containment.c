@@ -5,9 +5,13 @@
  * tests, the same attacks run on the service without the guard, where they must succeed.
  *
  * An attack is a function that runs in a process of its own, which has no privilege and no descriptor except
- * the socket. */
+ * the socket.
+ *
+ * With the argument "--sandbox", this program is the attacker in a sandbox, see attack_from_sandbox(). */
 
 #include <arpa/inet.h>
+#include <gio/gio.h>
+#include <gio/gunixfdlist.h>
 #include <grp.h>
 #include <linux/filter.h>
 #include <linux/if_packet.h>
@@ -203,18 +207,36 @@ static int connect_to(int fd, const char *address, uint16_t port) {
         return connect(fd, &any.sa, length) < 0 ? errno : have_reached(fd, port);
 }
 
-/* An ordinary client connects to this socket, and it is accepted. */
-static int serves(int fd) {
-        _cleanup_close_ int client = socket(get_domain(fd), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-        struct pollfd readable = { .fd = fd, .events = POLLIN };
-        Any any;
-        socklen_t length = sizeof(any);
+/* Without the network of the host, only the test outside can connect to a port. It reads the output. */
+static bool in_sandbox;
 
-        if (getsockname(fd, &any.sa, &length) < 0)
-                return errno;
-        length = make_address(&any, loopback(fd), ntohs(any.in4.sin_port));
+static int ask_for_peer(const char *address, uint16_t port) {
+        return result(dprintf(STDOUT_FILENO, "peer %s %u\n", address, port));
+}
+
+/* An ordinary client connects to this port. */
+static int visit(const char *address, uint16_t port, int *ret_client) {
+        _cleanup_close_ int client = -EBADF;
+        Any any;
+        socklen_t length = make_address(&any, address, port);
+
+        if (in_sandbox)
+                return ask_for_peer(address, port);
+        client = socket(any.sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
         if (connect(client, &any.sa, length) < 0 && errno != EINPROGRESS)
                 return errno;
+        *ret_client = TAKE_FD(client);
+        return 0;
+}
+
+/* An ordinary client connects to this socket, and it is accepted. */
+static int serves(int fd) {
+        _cleanup_close_ int client = -EBADF;
+        struct pollfd readable = { .fd = fd, .events = POLLIN };
+        int r = visit(loopback(fd), get_port(fd), &client);
+
+        if (r != 0)
+                return r;
         if (poll(&readable, 1, patience) <= 0)
                 return NO_EFFECT;
         return result(accept4(fd, NULL, NULL, SOCK_CLOEXEC));
@@ -391,6 +413,8 @@ static int serve_elsewhere_with_fast_open(int fd, const Scene *s) {
                 r = result(getsockname(fd, &any.sa, &length));
         if (r != 0)
                 return r;
+        if (in_sandbox)
+                return serves(fd);
         _cleanup_close_ int client = socket(get_domain(fd), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
         struct pollfd readable = { .fd = fd, .events = POLLIN };
         length = make_address(&any, loopback(fd), ntohs(any.in4.sin_port));
@@ -434,9 +458,10 @@ static int take_over_own_port(int fd, const Scene *s) {
         return choose_port(fd, s->port);
 }
 
-/* The server that listens there uses SO_REUSEPORT. */
+/* The server that listens there uses SO_REUSEPORT. The kernel distributes the peers. */
 static int share(int fd, uint16_t port) {
-        int r = disconnect(fd), own = 0;
+        struct pollfd readable = { .fd = fd, .events = POLLIN };
+        int r = disconnect(fd), clients[32];
         Any any;
         socklen_t length = make_address(&any, get_domain(fd) == AF_INET ? "0.0.0.0" : "::", port);
 
@@ -446,19 +471,11 @@ static int share(int fd, uint16_t port) {
                 r = result(bind(fd, &any.sa, length));
         if (r == 0)
                 r = result(listen(fd, 64));
+        for (size_t i = 0; r == 0 && i < ELEMENTS(clients); i++)
+                r = visit("127.0.0.1", port, &clients[i]);
         if (r != 0)
                 return r;
-        for (unsigned i = 0; i < 32; i++) {
-                _cleanup_close_ int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-                struct pollfd readable = { .fd = fd, .events = POLLIN };
-
-                (void) connect_to(client, "127.0.0.1", port);
-                if (poll(&readable, 1, 0) > 0) {
-                        close(accept(fd, NULL, NULL));
-                        own++;
-                }
-        }
-        return own > 0 ? 0 : NO_EFFECT;
+        return poll(&readable, 1, patience) > 0 ? 0 : NO_EFFECT;
 }
 
 static int share_port(int fd, const Scene *s) {
@@ -1051,14 +1068,21 @@ static const char *describe(int r) {
                                   : strerrorname_np(r);
 }
 
-/* Runs an attack, and shows its result. Returns whether that is another one than expected. */
-static bool run_attack(Machine *m, Scene *s, bool guarded) {
-        const Attack *attack = s->attack;
-        int r = scene_run(m, s), expected = guarded ? attack->guarded : attack->unguarded;
+static char *report(const Attack *attack, int r, bool guarded, bool *ret_wrong) {
+        int expected = guarded ? attack->guarded : attack->unguarded;
         bool wrong = r != expected && r != UNSUPPORTED && (r == 0 || r != attack->refused);
 
-        g_test_message("%-62s %s%s%s", attack->name, describe(r), wrong ? ", expected: " : "",
-                       wrong ? describe(expected) : "");
+        *ret_wrong = wrong;
+        return g_strdup_printf("%-62s %s%s%s", attack->name, describe(r), wrong ? ", expected: " : "",
+                               wrong ? describe(expected) : "");
+}
+
+/* Runs an attack, and shows its result. Returns whether that is another one than expected. */
+static bool run_attack(Machine *m, Scene *s, bool guarded) {
+        bool wrong;
+        g_autofree char *line = report(s->attack, scene_run(m, s), guarded, &wrong);
+
+        g_test_message("%s", line);
         return wrong;
 }
 
@@ -1514,9 +1538,134 @@ GUARDED_TEST("nginx has several workers, and reloads its configuration") {
         assert_goes_on(m, server, "http://127.0.0.1:8080/", 1);
 }
 
+/* ---- The attacker in a sandbox ---- */
+
+static GVariant *call(GDBusConnection *bus,
+                      const char *path,
+                      const char *interface,
+                      const char *method,
+                      GVariant *arguments,
+                      GUnixFDList **ret_fds) {
+        g_autoptr(GError) error = NULL;
+        GVariant *reply = g_dbus_connection_call_with_unix_fd_list_sync(
+                        bus, TEST_BUS_NAME, path, interface, method, arguments, NULL, G_DBUS_CALL_FLAGS_NONE,
+                        TEST_DEADLINE_MS, NULL, ret_fds, NULL, &error);
+
+        g_assert_no_error(error);
+        return reply;
+}
+
+static char *listen_in_sandbox(GDBusConnection *bus, const KindTraits *kind) {
+        const char *delivery = streq(kind->delivery, "socket") ? "socket" : "pull";
+        g_auto(GVariantDict) options = G_VARIANT_DICT_INIT(NULL);
+        char *listener;
+
+        g_variant_dict_insert(&options, "localAddress", "s", kind->address);
+        g_variant_dict_insert(&options, "delivery", "s", delivery);
+        if (kind->interface)
+                g_variant_dict_insert(&options, "interface", "s", kind->interface);
+        g_autoptr(GVariant) reply = call(
+                        bus, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE, "Listen",
+                        g_variant_new("(i@a{sv}i)", kind->port, g_variant_dict_end(&options), -1), NULL);
+        g_variant_get(reply, "(o)", &listener);
+        return listener;
+}
+
+/* The socket of the attack, as the service hands it over. */
+static int get_socket(GDBusConnection *bus, const Attack *attack, const char *listener) {
+        const KindTraits *kind = &kinds[attack->kind];
+        bool takes = streq(kind->delivery, "socket");
+        g_autoptr(GVariant) port = NULL, reply = NULL;
+        g_autoptr(GUnixFDList) fds = NULL;
+        g_autoptr(GError) error = NULL;
+        int fd;
+
+        g_autoptr(GVariant)
+                        property = call(bus, listener, "org.freedesktop.DBus.Properties", "Get",
+                                        g_variant_new("(ss)", TEST_LISTENER_INTERFACE, "LocalPort"), NULL);
+        g_variant_get(property, "(v)", &port);
+        if (kind->peer)
+                g_assert_cmpint(ask_for_peer(kind->peer, g_variant_get_uint16(port)), ==, 0);
+        reply = call(bus, listener, TEST_LISTENER_INTERFACE, takes ? "TakeSocket" : "Accept",
+                     takes ? NULL : g_variant_new("(uu)", 1, TEST_ACCEPT_TIMEOUT_MAX), &fds);
+        fd = g_unix_fd_list_get(fds, 0, &error);
+        g_assert_no_error(error);
+        if (attack->kind == CHILD4 || attack->kind == CHILD6) {
+                _cleanup_close_ int listening = fd;
+
+                fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
+                g_assert_no_errno(fd);
+        }
+        return fd;
+}
+
+/* In a process of its own, which has no thread of GDBus. Returns the result. */
+static int run_in_sandbox(const Attack *attack, int fd, uint16_t victim, uint16_t other) {
+        const Scene scene = { .attack = attack, .victim = victim, .other = other };
+        int r = 0, results[2];
+        pid_t pid;
+
+        g_assert_no_errno(pipe2(results, O_CLOEXEC));
+        pid = fork();
+        g_assert_no_errno(pid);
+        if (pid == 0) {
+                (void) alarm(60);
+                answer(results[1], attack->run(fd, &scene));
+                _exit(0);
+        }
+        close_fd(results[1]);
+        if (read(results[0], &r, sizeof(r)) != sizeof(r))
+                g_error("the attacker has ended: %s", attack->name);
+        close_fd(results[0]);
+        g_assert_no_errno(waitpid(pid, NULL, 0));
+        return r;
+}
+
+/* Without a socket of the service. */
+static int connect_own_socket(uint16_t victim) {
+        _cleanup_close_ int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+        return fd < 0 ? errno : connect_to(fd, "127.0.0.1", victim);
+}
+
+/* Runs all attacks that need neither a privilege nor an event. Its bus may be xdg-dbus-proxy, with which the
+ * sd-bus of the other tests does not work. The exit status is that of a test. */
+static int attack_from_sandbox(bool guarded, uint16_t victim, uint16_t other) {
+        g_autoptr(GError) error = NULL;
+        g_autoptr(GDBusConnection) bus = g_bus_get_sync(G_BUS_TYPE_SYSTEM, NULL, &error);
+        unsigned n = 0, failed = 0;
+
+        g_assert_no_error(error);
+        in_sandbox = true;
+        patience = guarded ? PATIENCE_GUARDED : TEST_DEADLINE_MS;
+        g_assert_cmpint(connect_own_socket(victim), !=, 0);
+        for (size_t i = 0; i < ELEMENTS(attacks); i++) {
+                const Attack *attack = &attacks[i];
+                bool wrong;
+
+                if (attack->prepare || attack->event || attack->judge || attack->user ||
+                    attack->kind == CHANNEL)
+                        continue;
+                g_autofree char *listener = listen_in_sandbox(bus, &kinds[attack->kind]);
+                _cleanup_close_ int fd = get_socket(bus, attack, listener);
+                g_autofree char *line = report(attack, run_in_sandbox(attack, fd, victim, other), guarded,
+                                               &wrong);
+
+                dprintf(STDOUT_FILENO, "%s\n", line);
+                g_variant_unref(call(bus, listener, TEST_LISTENER_INTERFACE, "Close", NULL, NULL));
+                failed += wrong;
+                n++;
+        }
+        dprintf(STDOUT_FILENO, "%u attacks, %u with another result than expected\n", n, failed);
+        return failed == 0 ? 0 : 1;
+}
+
 int main(int argc, char *argv[]) {
         if (argc == 3 && streq(argv[1], "--unit"))
                 return attack_from_unit((uint16_t) atoi(argv[2]));
+        if (argc == 5 && streq(argv[1], "--sandbox"))
+                return attack_from_sandbox(streq(argv[2], "guarded"), (uint16_t) atoi(argv[3]),
+                                           (uint16_t) atoi(argv[4]));
 
         machine_init(&argc, &argv);
         test_show_on_failure(SERVER_LOG);

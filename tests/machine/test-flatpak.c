@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The application in examples/flatpak, with the real flatpak and xdg-dbus-proxy, in the session of a desktop.
+ * It has no network. Nothing is downloaded, see install-flatpak. */
+
+#include <sys/stat.h>
+
+#include "machine/session.h"
+
+#define APPLICATION "org.example.Hello"
+#define OTHER_APPLICATION "org.example.Other"
+
+#define LOG "/run/test-flatpak.log"
+#define ATTACK_LOG "/run/test-flatpak-attack.log"
+#define INSTALL_LOG "/run/test-flatpak-install.log"
+
+/* Of the application. */
+static const char *const programs[] = { "hello.py", "hello.js" };
+
+static MachineSession *session;
+
+/* ------------------------------------------------------------------------------------ The application */
+
+static TestChild *start_in_session(const char *log, const char *const *argv) {
+        return machine_start_in(MACHINE_USER, machine_session_pid(session), log, argv);
+}
+
+static int run_in_session(const char *log, const char *const *argv) {
+        g_autoptr(TestChild) child = start_in_session(log, argv);
+
+        return test_child_wait(child);
+}
+
+/* In the home directory, which stays for all tests. */
+static void install(void) {
+        g_autofree char *self = g_file_read_link("/proc/self/exe", NULL);
+        g_autofree char *build = g_path_get_dirname(self);
+        g_autofree char *attacker = g_build_filename(build, "test-machine-containment", NULL);
+        g_autofree char *script = g_build_filename(g_getenv("TEST_SOURCE_ROOT"),
+                                                   "tests/machine/install-flatpak", NULL);
+
+        test_show_on_failure(INSTALL_LOG);
+        g_assert_cmpint(run_in_session(INSTALL_LOG,
+                                       WORDS("sh", "-c", "cd && mkdir build && cd build && exec \"$@\"", "sh",
+                                             script, g_getenv("TEST_SOURCE_ROOT"), attacker)),
+                        ==, 0);
+        test_forget(INSTALL_LOG);
+}
+
+static bool require_application(void) {
+        static const char *const needed[] = { "flatpak", "flatpak-builder", "bwrap", "gjs", "jq" };
+        static bool is_installed;
+
+        for (size_t i = 0; i < ELEMENTS(needed); i++)
+                if (!test_require_program(needed[i]))
+                        return false;
+        if (!machine_require_logind())
+                return false;
+        machine_start_logind();
+        session = machine_session_new(MACHINE_USER, MACHINE_SESSION_SEAT);
+        if (run_in_session("/dev/null", WORDS("bwrap", "--ro-bind", "/", "/", "--unshare-all", "true")) !=
+            0) {
+                g_test_skip("ordinary users cannot create user namespaces");
+                return false;
+        }
+        if (!is_installed)
+                install();
+        is_installed = true;
+        return true;
+}
+
+static void tear_down(Machine *m, const void *data) {
+        g_clear_pointer(&session, machine_session_free);
+        machine_tear_down(m, data);
+}
+
+#define FLATPAK_TEST(sentence) \
+        TEST_OF_IF(require_application(), sentence, Machine, m, machine_set_up, tear_down, NULL)
+
+/* Runs one of its programs. */
+static TestChild *start(const char *application, const char *program) {
+        g_autofree char *command = g_strdup_printf("--command=%s", program);
+
+        machine_write(LOG, "");
+        return start_in_session(LOG, WORDS("flatpak", "run", command, application, "8080"));
+}
+
+static void wait_until_ready(TestChild *child) {
+        test_wait_for(test_file_contains(LOG, "Listening on port 8080\n") || test_child_has_exited(child));
+        g_assert_false(test_child_has_exited(child));
+}
+
+/* It has said why it exits. */
+static void assert_exits(TestChild *child, int status, const char *text) {
+        g_assert_cmpint(test_child_wait(child), ==, status);
+        g_autofree char *log = test_read_file(LOG);
+        if (!strstr(log, text))
+                g_error("the application does not say \"%s\", but: %s", text, log);
+}
+
+static void stop(TestChild *child, const char *application) {
+        g_assert_cmpint(run_in_session("/dev/null", WORDS("flatpak", "kill", application)), ==, 0);
+        (void) test_child_wait(child);
+}
+
+/* ----------------------------------------------------------------------------------------- The service */
+
+static char *receive_all(int fd) {
+        GString *text = g_string_new(NULL);
+        char buffer[512];
+        ssize_t n;
+
+        do {
+                (void) test_wait_fd(fd, POLLIN);
+                n = read(fd, buffer, sizeof(buffer));
+                g_assert_no_errno((int) n);
+                g_string_append_len(text, buffer, n);
+        } while (n > 0);
+        return g_string_free(text, FALSE);
+}
+
+static void assert_answers(int fd, const char *greeting) {
+        static const char request[] = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        _cleanup_close_ int peer = fd;
+
+        test_send(peer, request, strlen(request));
+        g_autofree char *reply = receive_all(peer);
+        g_assert_true(g_str_has_prefix(reply, "HTTP/1.0 200 OK\r\n"));
+        g_assert_true(g_str_has_suffix(reply, greeting));
+}
+
+/* The default of a desktop: no rule, and no question. */
+FLATPAK_TEST("it serves HTTP to the host and to another network") {
+        machine_use_installed_rules();
+        if (!test_add_neighbour()) {
+                g_test_skip("needs ip(8)");
+                return;
+        }
+        for (size_t i = 0; i < ELEMENTS(programs); i++) {
+                g_autoptr(TestChild) child = start(APPLICATION, programs[i]);
+
+                wait_until_ready(child);
+                uint64_t since = test_now();
+                for (unsigned n = 0; n < 500; n++) {
+                        assert_answers(test_connect("127.0.0.1", 8080), "Hello, 127.0.0.1\n");
+                        assert_answers(test_connect_from_neighbour(TEST_IPV6, 8080),
+                                       "Hello, " TEST_NEIGHBOUR_IPV6 "\n");
+                }
+                g_test_message("%s: 1000 connections in %u ms", programs[i],
+                               (unsigned) ((test_now() - since) / 1000));
+                stop(child, APPLICATION);
+                test_wait_for(machine_count_listed(m->root) == 0);
+        }
+}
+
+FLATPAK_TEST("list shows the name of the application") {
+        g_autoptr(TestChild) child = start(APPLICATION, "hello.py");
+
+        wait_until_ready(child);
+        g_autofree char *list = machine_run("tcpserversocketctl", "list");
+        g_test_message("%s", list);
+        g_assert_nonnull(strstr(list, " " APPLICATION " "));
+        test_assert_text(machine_run("sh", "-c",
+                                     "tcpserversocketctl show 1 --json=short | jq -r .[].application"),
+                         APPLICATION);
+        stop(child, APPLICATION);
+}
+
+FLATPAK_TEST("it says that an administrator closes its port") {
+        for (size_t i = 0; i < ELEMENTS(programs); i++) {
+                g_autoptr(TestChild) child = start(APPLICATION, programs[i]);
+                _cleanup_close_ int idle = -EBADF;
+
+                wait_until_ready(child);
+                idle = test_connect("127.0.0.1", 8080);
+                g_free(machine_run("sh", "-c",
+                                   "tcpserversocketctl close $(tcpserversocketctl list --json=short | "
+                                   "jq -r .[].listener)"));
+                assert_exits(child, 0, "The port was closed: administrator\n");
+                g_assert_cmpint(test_connect_fails("127.0.0.1", 8080), ==, ECONNREFUSED);
+        }
+}
+
+/* ------------------------------------------------------------------------------------------- Forbidden */
+
+/* The application runs, and may not listen. */
+static void assert_is_forbidden(const char *application, const char *text) {
+        for (size_t i = 0; i < ELEMENTS(programs); i++) {
+                g_autoptr(TestChild) child = start(application, programs[i]);
+
+                assert_exits(child, 1, text);
+        }
+}
+
+static void assert_may_listen(const char *application) {
+        g_autoptr(TestChild) child = start(application, "hello.py");
+
+        wait_until_ready(child);
+        stop(child, application);
+}
+
+/* The example in tcpserversocketd(8). */
+FLATPAK_TEST("a rule forbids one application") {
+        machine_use_installed_rules();
+        machine_set_rule("polkit.addRule(function(action, subject) {\n"
+                         "    if (action.id.indexOf('org.example.TCPServerSocket.listen') == 0 &&\n"
+                         "        polkit.spawn(['cat', '/proc/' + subject.pid + '/cgroup'])\n"
+                         "            .indexOf('/app-flatpak-" APPLICATION "-') >= 0)\n"
+                         "        return polkit.Result.NO;\n"
+                         "});\n");
+        assert_is_forbidden(APPLICATION, "not authorized");
+        assert_may_listen(OTHER_APPLICATION);
+}
+
+FLATPAK_TEST("a rule forbids one user") {
+        machine_set_rule("polkit.addRule(function(action, subject) {\n"
+                         "    if (action.id == 'org.example.TCPServerSocket.listen' &&\n"
+                         "        subject.user == '" MACHINE_USER "')\n"
+                         "        return polkit.Result.NO;\n"
+                         "});\n");
+        assert_is_forbidden(APPLICATION, "not authorized");
+}
+
+FLATPAK_TEST("an override takes the permission away") {
+        g_assert_cmpint(run_in_session(LOG, WORDS("flatpak", "override", "--user",
+                                                  "--system-no-talk-name=" TEST_BUS_NAME, APPLICATION)),
+                        ==, 0);
+        assert_is_forbidden(APPLICATION, "ServiceUnknown");
+        assert_may_listen(OTHER_APPLICATION);
+        g_assert_cmpint(run_in_session(LOG, WORDS("flatpak", "override", "--user", "--reset", APPLICATION)),
+                        ==, 0);
+}
+
+/* --------------------------------------------------------------------------------------------- Attacks */
+
+static int server_new(const char *user) {
+        const struct sockaddr_in6 any = { .sin6_family = AF_INET6 };
+        int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1, r;
+
+        g_assert_no_errno(fd);
+        /* The kernel compares the users of sockets that share a port. */
+        g_assert_no_errno(fchown(fd, machine_uid(user), (gid_t) -1));
+        g_assert_no_errno(setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)));
+        r = bind(fd, (const struct sockaddr *) &any, sizeof(any));
+        g_assert_no_errno(r);
+        g_assert_no_errno(listen(fd, 4096));
+        return fd;
+}
+
+static size_t get_size(const char *path) {
+        struct stat status;
+
+        g_assert_no_errno(stat(path, &status));
+        return (size_t) status.st_size;
+}
+
+/* The attacker writes "peer ADDRESS PORT" where it needs a peer. */
+static void serve_attacker(TestChild *attacker, GArray *peers) {
+        size_t position = 0;
+
+        for (;;) {
+                bool has_exited = test_child_has_exited(attacker);
+                g_autofree char *log = test_read_file(ATTACK_LOG);
+                char *end;
+
+                for (char *line = log + position; (end = strchr(line, '\n')); line = end + 1) {
+                        g_auto(GStrv) words = NULL;
+
+                        position = (size_t) (end + 1 - log);
+                        *end = '\0';
+                        if (!g_str_has_prefix(line, "peer ")) {
+                                g_test_message("%s", line);
+                                continue;
+                        }
+                        words = g_strsplit(line, " ", -1);
+                        g_assert_cmpuint(g_strv_length(words), ==, 3);
+                        int fd = test_connect_start(NULL, words[1], (uint16_t) atoi(words[2]));
+                        g_array_append_val(peers, fd);
+                }
+                if (has_exited)
+                        return;
+                test_wait_for(test_child_has_exited(attacker) || get_size(ATTACK_LOG) > position);
+        }
+}
+
+static void attack(bool guarded) {
+        _cleanup_close_ int victim = server_new(MACHINE_USER), other = server_new(MACHINE_WEB_USER);
+        g_autofree char *victim_port = g_strdup_printf("%u", test_local_port(victim));
+        g_autofree char *other_port = g_strdup_printf("%u", test_local_port(other));
+        g_autoptr(GArray) peers = g_array_new(FALSE, FALSE, sizeof(int));
+
+        machine_set_rule("polkit.addRule(function(action, subject) { return polkit.Result.YES; });");
+        machine_write(ATTACK_LOG, "");
+        g_autoptr(TestChild) attacker = start_in_session(
+                        ATTACK_LOG, WORDS("flatpak", "run", "--command=attacker", APPLICATION, "--sandbox",
+                                          guarded ? "guarded" : "unguarded", victim_port, other_port));
+        serve_attacker(attacker, peers);
+        g_assert_cmpint(test_child_wait(attacker), ==, 0);
+        g_assert_true(test_has_input(victim) == !guarded);
+        for (unsigned i = 0; i < peers->len; i++)
+                close_fd(g_array_index(peers, int, i));
+}
+
+static bool has_guard(void) {
+        if (access("/usr/libexec/tcpserversocket-guard", X_OK) >= 0)
+                return true;
+        g_test_skip("the guard is not installed");
+        return false;
+}
+
+FLATPAK_TEST("with the guard, it can neither connect nor bind") {
+        if (has_guard())
+                attack(true);
+}
+
+FLATPAK_TEST("without the guard, it can connect and bind") {
+        machine_configure_unit("ExecStartPre=");
+        attack(false);
+}
+
+int main(int argc, char *argv[]) {
+        machine_init(&argc, &argv);
+        test_show_on_failure(LOG);
+        return test_run();
+}
