@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <glib/gi18n.h>
+#include <locale.h>
+
+#include "share-window.h"
+
+static GtkWindow *get_window(GtkApplication *application) {
+        const char *path = g_get_user_special_dir(G_USER_DIRECTORY_DOWNLOAD) ?: g_get_home_dir();
+        g_autoptr(GFile) folder = g_file_new_for_path(path);
+
+        return gtk_application_get_active_window(application)
+                               ?: GTK_WINDOW(share_window_new(application, folder));
+}
+
+static void on_activate(GtkApplication *application) {
+        gtk_window_present(get_window(application));
+}
+
+static void on_open(GtkApplication *application, GFile **files, int n_files, const char *hint) {
+        GtkWindow *window = get_window(application);
+
+        share_window_add_files(SHARE_WINDOW(window), files, (guint) n_files);
+        gtk_window_present(window);
+}
+
+static void show_about(GSimpleAction *action, GVariant *parameter, gpointer application) {
+        adw_show_about_window(gtk_application_get_active_window(application), "application-name", _("Share"),
+                              "application-icon", SHARE_ID, "developer-name", "TCPServerSocket", "version",
+                              SHARE_VERSION, "license-type", GTK_LICENSE_LGPL_2_1,
+                              /* Translators: your name, and your address if you like. */
+                              "translator-credits", _("translator-credits"), NULL);
+}
+
+static void quit(GSimpleAction *action, GVariant *parameter, gpointer application) {
+        GtkWindow *window = gtk_application_get_active_window(application);
+
+        /* The window ends the sharing. */
+        if (window)
+                gtk_window_close(window);
+        else
+                g_application_quit(application);
+}
+
+static void on_startup(GtkApplication *application) {
+        static const GActionEntry actions[] = {
+                { .name = "about", .activate = show_about },
+                { .name = "quit", .activate = quit },
+        };
+        static const struct {
+                const char *action;
+                const char *keys[2];
+        } keys[] = {
+                { "win.add-files", { "<Control>o" } },
+                { "win.add-folder", { "<Control><Shift>o" } },
+                { "win.copy-address", { "<Control><Shift>c" } },
+                { "win.stop", { "<Control>e" } },
+                { "window.close", { "<Control>w" } },
+                { "app.quit", { "<Control>q" } },
+        };
+
+        g_action_map_add_action_entries(G_ACTION_MAP(application), actions, G_N_ELEMENTS(actions),
+                                        application);
+        for (gsize i = 0; i < G_N_ELEMENTS(keys); i++)
+                gtk_application_set_accels_for_action(application, keys[i].action, keys[i].keys);
+}
+
+int main(int argc, char *argv[]) {
+        g_autoptr(AdwApplication) application = NULL;
+
+        setlocale(LC_ALL, "");
+        bindtextdomain(GETTEXT_PACKAGE, LOCALE_DIR);
+        bind_textdomain_codeset(GETTEXT_PACKAGE, "UTF-8");
+        textdomain(GETTEXT_PACKAGE);
+
+        application = adw_application_new(SHARE_ID, G_APPLICATION_HANDLES_OPEN);
+        g_signal_connect(application, "startup", G_CALLBACK(on_startup), NULL);
+        g_signal_connect(application, "activate", G_CALLBACK(on_activate), NULL);
+        g_signal_connect(application, "open", G_CALLBACK(on_open), NULL);
+        return g_application_run(G_APPLICATION(application), argc, argv);
+}
