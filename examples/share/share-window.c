@@ -66,19 +66,20 @@ static void show_address(ShareWindow *self) {
 
         gtk_label_set_label(self->address_label, self->url);
         gtk_picture_set_paintable(self->qr_code, GDK_PAINTABLE(texture));
-        gtk_picture_set_alternative_text(self->qr_code, description);
+        gtk_accessible_update_property(GTK_ACCESSIBLE(self->qr_code), GTK_ACCESSIBLE_PROPERTY_LABEL,
+                                       description, -1);
 }
 
 static void stop(ShareWindow *self) {
         GtkApplication *application = gtk_window_get_application(GTK_WINDOW(self));
+        g_autoptr(TssListener) listener = g_steal_pointer(&self->listener);
 
         g_cancellable_cancel(self->cancellable);
         g_clear_object(&self->cancellable);
         share_server_stop(self->server);
-        if (self->listener) {
-                g_signal_handlers_disconnect_by_data(self->listener, self);
-                tss_listener_close_async(self->listener, NULL, NULL, NULL);
-                g_clear_object(&self->listener);
+        if (listener) {
+                g_signal_handlers_disconnect_by_data(listener, self);
+                tss_listener_close_async(listener, NULL, NULL, NULL);
         }
         g_clear_pointer(&self->url, g_free);
         if (self->inhibit_cookie != 0 && application)

@@ -1,0 +1,449 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The window of the example Share on a display of its own, with the real service: files are dropped, keys are
+ * pressed, and peers download. TEST_SHARE_PICTURES: a directory for pictures of the window. */
+
+#include <glib-unix.h>
+#include <glib/gstdio.h>
+#include <gtk/gtk.h>
+#include <libsoup/soup.h>
+
+#include "bus/fixture.h"
+#include "share-address.h"
+#include "share-window.h"
+
+#define TEST_WINDOW(sentence) TEST_OF_IF(f->window, sentence, ShareFixture, f, set_up, tear_down, NULL)
+
+/* Runs the main loop until the condition is true. */
+#define loop_until(condition)                                                                      \
+        do {                                                                                       \
+                uint64_t _deadline = test_deadline(TEST_DEADLINE_MS);                              \
+                while (!(condition)) {                                                             \
+                        if (test_now() > _deadline)                                                \
+                                g_error("%s:%d: not in time: %s", __FILE__, __LINE__, #condition); \
+                        g_main_context_iteration(NULL, TRUE);                                      \
+                }                                                                                  \
+        } while (0)
+
+typedef struct ShareFixture {
+        TestBus *bus;
+        TestService *service;
+        char *folder;
+        GtkApplication *application;
+        ShareWindow *window; /* NULL: there is no display */
+} ShareFixture;
+
+static TestChild *xvfb;
+static char *no_display; /* why */
+
+/* The harness has an event loop of its own. */
+static gboolean run_harness(gpointer data) {
+        test_process_pending();
+        return G_SOURCE_CONTINUE;
+}
+
+static void start_display(void) {
+        g_autofree char *home = test_make_directory("home");
+        g_autofree char *log = g_build_filename(home, "xvfb", NULL);
+        g_autofree char *file = g_build_filename(home, "display", NULL);
+        g_autofree char *command = g_strdup_printf(
+                        "exec Xvfb -displayfd 3 -screen 0 800x900x24 -nolisten tcp 3>'%s'", file);
+        g_autofree char *path = g_find_program_in_path("Xvfb");
+        g_autofree char *number = NULL;
+        g_autofree char *display = NULL;
+
+        if (!path) {
+                no_display = g_strdup("no Xvfb");
+                return;
+        }
+        xvfb = test_child_new(WORDS("/bin/sh", "-c", command), &(TestSpawn) { .log = log });
+        test_wait_for(test_child_has_exited(xvfb) || test_file_contains(file, "\n"));
+        if (test_child_has_exited(xvfb)) {
+                no_display = g_strdup("Xvfb does not start");
+                return;
+        }
+
+        number = test_read_file(file);
+        display = g_strconcat(":", g_strstrip(number), NULL);
+        g_assert_true(g_setenv("DISPLAY", display, TRUE));
+        g_assert_true(g_setenv("HOME", home, TRUE));
+        g_assert_true(g_setenv("GDK_BACKEND", "x11", TRUE));
+        g_assert_true(g_setenv("GSK_RENDERER", "cairo", TRUE));
+        g_assert_true(g_setenv("GSETTINGS_BACKEND", "memory", TRUE));
+        /* Neither a portal nor the bus for accessibility of the user who runs the test. */
+        g_assert_true(g_setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nonexistent", TRUE));
+        g_assert_true(g_setenv("GTK_A11Y", "test", TRUE));
+        g_assert_true(g_setenv("ADW_DISABLE_PORTAL", "1", TRUE));
+        adw_init();
+        g_object_set(gtk_settings_get_default(), "gtk-enable-animations", FALSE, NULL);
+        g_timeout_add(20, run_harness, NULL);
+}
+
+static char *path_of(ShareFixture *f, const char *name) {
+        return g_build_filename(f->folder, name, NULL);
+}
+
+static void set_up(ShareFixture *f, const void *data) {
+        static const char *const names[] = { "Holiday.jpg", "Letter & more.txt" };
+        g_autofree char *folder = NULL;
+        g_autofree char *received = NULL;
+        g_autoptr(GFile) upload_folder = NULL;
+        g_autoptr(GError) error = NULL;
+
+        if (no_display) {
+                g_test_skip(no_display);
+                return;
+        }
+
+        f->bus = test_bus_new(NULL);
+        f->service = test_service_new(f->bus, NULL);
+        g_assert_true(g_setenv("DBUS_SYSTEM_BUS_ADDRESS", test_bus_address(f->bus), TRUE));
+
+        f->folder = test_make_directory("share");
+        for (gsize i = 0; i < G_N_ELEMENTS(names); i++) {
+                g_autofree char *path = path_of(f, names[i]);
+
+                g_assert_true(g_file_set_contents(path, "content", -1, NULL));
+        }
+        folder = path_of(f, "Music");
+        received = path_of(f, "Downloads");
+        g_assert_cmpint(g_mkdir(folder, 0755), ==, 0);
+        g_assert_cmpint(g_mkdir(received, 0755), ==, 0);
+        upload_folder = g_file_new_for_path(received);
+
+        f->application = GTK_APPLICATION(adw_application_new(NULL, G_APPLICATION_NON_UNIQUE));
+        g_assert_true(g_application_register(G_APPLICATION(f->application), NULL, &error));
+        f->window = share_window_new(f->application, upload_folder);
+        gtk_window_present(GTK_WINDOW(f->window));
+        loop_until(gtk_widget_get_width(GTK_WIDGET(f->window)) > 0);
+}
+
+static void tear_down(ShareFixture *f, const void *data) {
+        if (f->window)
+                gtk_window_destroy(GTK_WINDOW(f->window));
+        while (g_main_context_iteration(NULL, FALSE)) {}
+        g_clear_object(&f->application);
+        g_clear_pointer(&f->service, test_service_free);
+        g_clear_pointer(&f->bus, test_bus_free);
+        g_free(f->folder);
+}
+
+static gpointer child_of(ShareFixture *f, const char *name) {
+        GObject *child = gtk_widget_get_template_child(GTK_WIDGET(f->window), SHARE_TYPE_WINDOW, name);
+
+        g_assert_nonnull(child);
+        return child;
+}
+
+static bool is_sharing(ShareFixture *f) {
+        return g_str_equal(gtk_stack_get_visible_child_name(child_of(f, "stack")), "sharing");
+}
+
+static const char *get_url(ShareFixture *f) {
+        return gtk_label_get_label(child_of(f, "address_label"));
+}
+
+static guint16 get_port(ShareFixture *f) {
+        g_autoptr(GUri) uri = g_uri_parse(get_url(f), G_URI_FLAGS_NONE, NULL);
+
+        return (guint16) (g_uri_get_port(uri) == -1 ? 80 : g_uri_get_port(uri));
+}
+
+static GtkWidget *get_row(ShareFixture *f, const char *list, int i) {
+        return GTK_WIDGET(gtk_list_box_get_row_at_index(child_of(f, list), i));
+}
+
+static const char *get_title(GtkWidget *row) {
+        return adw_preferences_row_get_title(ADW_PREFERENCES_ROW(row));
+}
+
+/* As a file manager does. */
+static void drop(ShareFixture *f, const char *first, const char *second) {
+        g_autofree char *first_path = path_of(f, first);
+        g_autofree char *second_path = second ? path_of(f, second) : NULL;
+        GFile *files[] = { g_file_new_for_path(first_path),
+                           second ? g_file_new_for_path(second_path) : NULL };
+        GdkFileList *list = gdk_file_list_new_from_array(files, second ? 2 : 1);
+        g_autoptr(GListModel) controllers = gtk_widget_observe_controllers(GTK_WIDGET(f->window));
+        g_auto(GValue) value = G_VALUE_INIT;
+        gboolean accepted = FALSE;
+
+        g_value_init(&value, GDK_TYPE_FILE_LIST);
+        g_value_take_boxed(&value, list);
+        for (guint i = 0; i < g_list_model_get_n_items(controllers); i++) {
+                g_autoptr(GObject) controller = g_list_model_get_item(controllers, i);
+
+                if (GTK_IS_DROP_TARGET(controller))
+                        g_signal_emit_by_name(controller, "drop", &value, 10., 10., &accepted);
+        }
+        g_assert_true(accepted);
+        g_clear_object(&files[0]);
+        g_clear_object(&files[1]);
+}
+
+static void share(ShareFixture *f) {
+        drop(f, "Holiday.jpg", "Letter & more.txt");
+        loop_until(is_sharing(f));
+}
+
+/* By real key events of the display; there is no window manager to set the focus. */
+static void press(ShareFixture *f, const char *keys) {
+        g_autoptr(GSubprocess) xdotool = NULL;
+        g_autoptr(GError) error = NULL;
+
+        xdotool = g_subprocess_new(G_SUBPROCESS_FLAGS_STDOUT_SILENCE, &error, "xdotool", "search",
+                                   "--onlyvisible", "--name", "^Share$", "windowfocus", "--sync", "key", keys,
+                                   NULL);
+        g_assert_no_error(error);
+        g_assert_true(g_subprocess_wait_check(xdotool, NULL, &error));
+}
+
+static void save_picture(ShareFixture *f, const char *name) {
+        const char *directory = g_getenv("TEST_SHARE_PICTURES");
+        g_autofree char *path = g_build_filename(directory ?: f->folder, name, NULL);
+        g_autoptr(GdkPaintable) paintable = gtk_widget_paintable_new(GTK_WIDGET(f->window));
+        GtkSnapshot *snapshot = gtk_snapshot_new();
+        g_autoptr(GskRenderNode) node = NULL;
+        g_autoptr(GdkTexture) texture = NULL;
+
+        gdk_paintable_snapshot(paintable, snapshot, gdk_paintable_get_intrinsic_width(paintable),
+                               gdk_paintable_get_intrinsic_height(paintable));
+        node = gtk_snapshot_free_to_node(snapshot);
+        texture = gsk_renderer_render_texture(gtk_native_get_renderer(GTK_NATIVE(f->window)), node, NULL);
+        g_assert_true(gdk_texture_save_to_png(texture, path));
+}
+
+/* The brightness of the middle of the window, of 255. */
+static guint get_brightness(ShareFixture *f, const char *picture) {
+        g_autofree char *path = g_build_filename(g_getenv("TEST_SHARE_PICTURES") ?: f->folder, picture, NULL);
+        g_autoptr(GdkPixbuf) pixbuf = gdk_pixbuf_new_from_file(path, NULL);
+        const guint8 *pixels = gdk_pixbuf_read_pixels(pixbuf);
+
+        return pixels[gdk_pixbuf_get_rowstride(pixbuf) * gdk_pixbuf_get_height(pixbuf) / 2 +
+                      gdk_pixbuf_get_n_channels(pixbuf) * 30];
+}
+
+static void count_frame(GdkFrameClock *clock, guint *n) {
+        (*n)++;
+}
+
+/* The window is drawn with its changes; animations are off. */
+static void wait_for_frames(ShareFixture *f) {
+        GdkFrameClock *clock = gtk_widget_get_frame_clock(GTK_WIDGET(f->window));
+        guint n = 0;
+        gulong handler = g_signal_connect(clock, "after-paint", G_CALLBACK(count_frame), &n);
+
+        for (guint i = 1; i <= 3; i++) {
+                gtk_widget_queue_draw(GTK_WIDGET(f->window));
+                loop_until(n >= i);
+        }
+        g_signal_handler_disconnect(clock, handler);
+}
+
+typedef struct Reply {
+        GBytes *body;
+        gboolean done;
+} Reply;
+
+static void on_reply(GObject *source, GAsyncResult *result, gpointer data) {
+        Reply *reply = data;
+
+        reply->body = soup_session_send_and_read_finish(SOUP_SESSION(source), result, NULL);
+        reply->done = TRUE;
+}
+
+static char *request(ShareFixture *f, const char *method, const char *path, const char *content) {
+        g_autofree char *address = g_strdup_printf("http://127.0.0.1:%u%s", get_port(f), path);
+        g_autoptr(SoupSession) session = soup_session_new();
+        g_autoptr(SoupMessage) message = soup_message_new(method, address);
+        g_autoptr(GBytes) body = content ? g_bytes_new(content, strlen(content)) : NULL;
+        Reply reply = { 0 };
+        char *text = NULL;
+
+        if (body)
+                soup_message_set_request_body_from_bytes(message, NULL, body);
+        soup_session_send_and_read_async(session, message, G_PRIORITY_DEFAULT, NULL, on_reply, &reply);
+        loop_until(reply.done);
+        if (reply.body)
+                text = g_strndup(g_bytes_get_data(reply.body, NULL) ?: "", g_bytes_get_size(reply.body));
+        g_clear_pointer(&reply.body, g_bytes_unref);
+        return text;
+}
+
+static bool is_open(guint16 port) {
+        g_autoptr(GSocket) socket = g_socket_new(G_SOCKET_FAMILY_IPV4, G_SOCKET_TYPE_STREAM,
+                                                 G_SOCKET_PROTOCOL_TCP, NULL);
+        g_autoptr(GSocketAddress) address = g_inet_socket_address_new_from_string("127.0.0.1", port);
+
+        return g_socket_connect(socket, address, NULL, NULL);
+}
+
+TEST_WINDOW("dropped files are shared until the user stops") {
+        guint16 port;
+
+        g_assert_false(is_sharing(f));
+        share(f);
+        port = get_port(f);
+        if (test_require_private_network())
+                g_assert_cmpuint(port, ==, 80);
+
+        g_assert_cmpstr(get_title(get_row(f, "items", 0)), ==, "Holiday.jpg");
+        g_assert_cmpstr(get_title(get_row(f, "items", 1)), ==, "Letter & more.txt");
+        g_assert_null(get_row(f, "items", 2));
+        test_assert_text(request(f, "GET", "/files/1/Holiday.jpg", NULL), "content");
+
+        /* More files get the same address. */
+        drop(f, "Music", NULL);
+        g_assert_cmpstr(get_title(get_row(f, "items", 2)), ==, "Music");
+        g_assert_cmpuint(get_port(f), ==, port);
+
+        g_assert_true(gtk_widget_activate_action(GTK_WIDGET(f->window), "win.stop", NULL));
+        g_assert_false(is_sharing(f));
+        g_assert_null(get_row(f, "items", 0));
+        loop_until(!test_service_is_listening(f->service, port));
+        g_assert_false(is_open(port));
+
+        share(f);
+        test_assert_text(request(f, "GET", "/files/4/Holiday.jpg", NULL), "content");
+}
+
+TEST_WINDOW("another port is used if port 80 is not free") {
+        g_autoptr(GSocket) socket = g_socket_new(G_SOCKET_FAMILY_IPV4, G_SOCKET_TYPE_STREAM,
+                                                 G_SOCKET_PROTOCOL_TCP, NULL);
+        g_autoptr(GSocketAddress) address = g_inet_socket_address_new_from_string("127.0.0.1", 80);
+
+        if (!test_require_private_network())
+                return;
+        g_assert_true(g_socket_bind(socket, address, TRUE, NULL));
+        g_assert_true(g_socket_listen(socket, NULL));
+
+        share(f);
+        g_assert_cmpuint(get_port(f), !=, 80);
+        test_assert_text(request(f, "GET", "/files/1/Holiday.jpg", NULL), "content");
+}
+
+TEST_WINDOW("transfers are shown with their progress") {
+        GtkWidget *row;
+        g_autofree char *sent = NULL, *received = NULL, *path = path_of(f, "Downloads/Photo.jpg");
+
+        share(f);
+        g_assert_false(gtk_widget_get_visible(child_of(f, "transfers_group")));
+        sent = request(f, "GET", "/files/1/Holiday.jpg", NULL);
+        received = request(f, "PUT", "/upload/Photo.jpg", "photo");
+        g_assert_true(gtk_widget_get_visible(child_of(f, "transfers_group")));
+
+        row = get_row(f, "transfers", 0);
+        g_assert_cmpstr(get_title(row), ==, "Holiday.jpg");
+        loop_until(g_strcmp0(adw_action_row_get_icon_name(ADW_ACTION_ROW(row)), "object-select-symbolic") ==
+                   0);
+        g_assert_cmpstr(adw_action_row_get_subtitle(ADW_ACTION_ROW(row)), ==, "7 bytes to 127.0.0.1");
+        row = get_row(f, "transfers", 1);
+        g_assert_cmpstr(get_title(row), ==, "Photo.jpg");
+        loop_until(g_strcmp0(adw_action_row_get_icon_name(ADW_ACTION_ROW(row)), "object-select-symbolic") ==
+                   0);
+        g_assert_cmpstr(adw_action_row_get_subtitle(ADW_ACTION_ROW(row)), ==, "5 bytes from 127.0.0.1");
+        test_assert_text(test_read_file(path), "photo");
+
+        /* Then without uploads. */
+        adw_action_row_activate(child_of(f, "uploads_row"));
+        g_free(request(f, "PUT", "/upload/Other.jpg", "photo"));
+        g_assert_null(get_row(f, "transfers", 2));
+}
+
+TEST_WINDOW("the keyboard is enough") {
+        guint16 port;
+
+        if (!test_require_program("xdotool"))
+                return;
+
+        /* The button to choose files has the focus. */
+        g_assert_true(gtk_widget_has_focus(child_of(f, "choose_files_button")));
+        share(f);
+        port = get_port(f);
+        g_assert_true(gtk_window_get_focus(GTK_WINDOW(f->window)) == child_of(f, "stop_button"));
+        press(f, "Return");
+        loop_until(!is_sharing(f));
+        loop_until(!test_service_is_listening(f->service, port));
+}
+
+TEST_WINDOW("the port is closed with the window, and with the last file") {
+        g_autoptr(GtkWidget) row = NULL;
+        GtkWidget *button;
+        guint16 port;
+
+        drop(f, "Holiday.jpg", NULL);
+        loop_until(is_sharing(f));
+        port = get_port(f);
+        row = g_object_ref(get_row(f, "items", 0));
+        gtk_widget_child_focus(row, GTK_DIR_TAB_FORWARD);
+        gtk_widget_child_focus(row, GTK_DIR_TAB_FORWARD);
+        button = gtk_window_get_focus(GTK_WINDOW(f->window));
+        g_assert_true(GTK_IS_BUTTON(button));
+        g_assert_cmpstr(gtk_widget_get_tooltip_text(button), ==, "Stop sharing Holiday.jpg");
+        gtk_widget_activate(button);
+        loop_until(!is_sharing(f));
+        loop_until(!test_service_is_listening(f->service, port));
+
+        share(f);
+        port = get_port(f);
+        gtk_window_close(GTK_WINDOW(f->window));
+        f->window = NULL;
+        loop_until(!test_service_is_listening(f->service, port));
+}
+
+TEST_WINDOW("the window says so if the service ends the sharing") {
+        share(f);
+        test_service_stop(f->service);
+        loop_until(!is_sharing(f));
+        g_assert_null(get_row(f, "items", 0));
+        g_clear_pointer(&f->service, test_service_free);
+}
+
+TEST_WINDOW("a screen reader gets names") {
+        g_autofree char *expected = NULL;
+
+        share(f);
+        gtk_test_accessible_assert_role(child_of(f, "qr_code"), GTK_ACCESSIBLE_ROLE_IMG);
+        gtk_test_accessible_assert_role(child_of(f, "stop_button"), GTK_ACCESSIBLE_ROLE_BUTTON);
+        expected = g_strdup_printf("QR code of the address %s", get_url(f));
+        gtk_test_accessible_assert_property(child_of(f, "qr_code"), GTK_ACCESSIBLE_PROPERTY_LABEL, expected);
+}
+
+TEST_WINDOW("the window is light or dark, and the QR code can be read in both") {
+        static const AdwColorScheme schemes[] = { ADW_COLOR_SCHEME_FORCE_LIGHT, ADW_COLOR_SCHEME_FORCE_DARK };
+        static const char *const names[] = { "light.png", "dark.png" };
+        g_autofree char *zbarimg = g_find_program_in_path("zbarimg");
+        g_autofree char *sent = NULL;
+
+        share(f);
+        drop(f, "Music", NULL);
+        sent = request(f, "GET", "/files/1/Holiday.jpg", NULL);
+        for (gsize i = 0; i < G_N_ELEMENTS(schemes); i++) {
+                adw_style_manager_set_color_scheme(adw_style_manager_get_default(), schemes[i]);
+                wait_for_frames(f);
+                save_picture(f, names[i]);
+
+                if (zbarimg) {
+                        g_autofree char *path = g_build_filename(g_getenv("TEST_SHARE_PICTURES") ?: f->folder,
+                                                                 names[i], NULL);
+                        g_autofree char *expected = g_strconcat(get_url(f), "\n", NULL);
+                        g_autofree char *output = NULL;
+                        const char *argv[] = { zbarimg, "--quiet", "--nodbus", "--raw", path, NULL };
+
+                        g_assert_true(g_spawn_sync(NULL, (char **) argv, NULL, G_SPAWN_DEFAULT, NULL, NULL,
+                                                   &output, NULL, NULL, NULL));
+                        g_assert_cmpstr(output, ==, expected);
+                } else
+                        g_test_message("no zbarimg: the QR code is not read");
+        }
+        g_assert_cmpuint(get_brightness(f, "light.png"), >, 200);
+        g_assert_cmpuint(get_brightness(f, "dark.png"), <, 100);
+        adw_style_manager_set_color_scheme(adw_style_manager_get_default(), ADW_COLOR_SCHEME_DEFAULT);
+}
+
+int main(int argc, char *argv[]) {
+        test_init(&argc, &argv);
+        (void) test_enter_private_network();
+        start_display();
+        return test_run();
+}
