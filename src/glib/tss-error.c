@@ -13,7 +13,9 @@
 
 #define _(text) tss_gettext(text)
 
-G_DEFINE_QUARK(tss - error - quark, tss_error)
+GQuark tss_error_quark(void) {
+        return g_quark_from_static_string("tss-error-quark");
+}
 
 G_DEFINE_ENUM_TYPE(TssError,
                    tss_error,
@@ -148,4 +150,14 @@ GError *tss_error_from_call(GError *error) {
                                                    text);
 
         return g_error_new_literal(TSS_ERROR, TSS_ERROR_FAILED, text);
+}
+
+GError *tss_error_from_connect(GError *error) {
+        g_autoptr(GError) consumed = error;
+
+        if (g_error_matches(error, G_IO_ERROR, G_IO_ERROR_CANCELLED))
+                return tss_error_from_call(g_steal_pointer(&consumed));
+
+        return g_error_new(TSS_ERROR, TSS_ERROR_SERVICE_NOT_FOUND,
+                           _("Failed to connect to the system bus: %s"), error->message);
 }

@@ -14,6 +14,9 @@ char *tss_error_message_to_text(const char *message);
 /* Replaces an error of a D-Bus call. Consumes it. */
 GError *tss_error_from_call(GError *error);
 
+/* The same for an error of the connection to the bus. */
+GError *tss_error_from_connect(GError *error);
+
 /* The call was not answered because the service was restarted, and can be made again. */
 gboolean tss_error_is_no_reply(const GError *error);
 /* The service is neither running nor can be started. */

@@ -238,7 +238,7 @@ static void request_take(GTask *task) {
                 request_read_properties(task, on_properties);
 }
 
-/* Consumes the error of the bus. */
+/* Consumes the error, which is reported if the program must not bind the port itself. */
 static void request_bind(GTask *task, GError *error) {
         Request *r = g_task_get_task_data(task);
         TssListenerSetup setup = {};
@@ -246,7 +246,7 @@ static void request_bind(GTask *task, GError *error) {
         int fd;
 
         if ((r->flags & TSS_LISTEN_FLAGS_SERVICE_ONLY) || r->adopted) {
-                fail(task, tss_error_from_call(error));
+                fail(task, error);
                 return;
         }
         g_error_free(error);
@@ -280,7 +280,7 @@ static void on_listened(GTask *task, GVariant *reply, GError *error) {
                 return;
         }
         if (error && tss_error_is_no_service(error)) {
-                request_bind(task, error);
+                request_bind(task, tss_error_from_call(error));
                 return;
         }
         if (error) {
@@ -332,9 +332,9 @@ static void request_begin(GTask *task, GError *error, void (*begin)(GTask *task)
         if (r->listener)
                 begin(task);
         else if (is_cancelled(error))
-                fail(task, tss_error_from_call(error));
+                fail(task, tss_error_from_connect(error));
         else
-                request_bind(task, error);
+                request_bind(task, tss_error_from_connect(error));
 }
 
 static GTask *request_task_new(Request *r,

@@ -274,7 +274,7 @@ static void on_connected(GObject *source, GAsyncResult *result, gpointer user_da
 
         bus = tss_bus_connect_finish(result, &error);
         if (!bus) {
-                g_task_return_error(task, tss_error_from_call(error));
+                g_task_return_error(task, tss_error_from_connect(error));
                 return;
         }
 
