@@ -9,6 +9,7 @@
 #include <libsoup/soup.h>
 
 #include "bus/fixture.h"
+#include "display.h"
 #include "share-address.h"
 #include "share-window.h"
 
@@ -33,50 +34,12 @@ typedef struct ShareFixture {
         ShareWindow *window; /* NULL: there is no display */
 } ShareFixture;
 
-static TestChild *xvfb;
-static char *no_display; /* why */
+static const char *no_display; /* why */
 
 /* The harness has an event loop of its own. */
 static gboolean run_harness(gpointer data) {
         test_process_pending();
         return G_SOURCE_CONTINUE;
-}
-
-static void start_display(void) {
-        g_autofree char *home = test_make_directory("home");
-        g_autofree char *log = g_build_filename(home, "xvfb", NULL);
-        g_autofree char *file = g_build_filename(home, "display", NULL);
-        g_autofree char *command = g_strdup_printf(
-                        "exec Xvfb -displayfd 3 -screen 0 800x900x24 -nolisten tcp 3>'%s'", file);
-        g_autofree char *path = g_find_program_in_path("Xvfb");
-        g_autofree char *number = NULL;
-        g_autofree char *display = NULL;
-
-        if (!path) {
-                no_display = g_strdup("no Xvfb");
-                return;
-        }
-        xvfb = test_child_new(WORDS("/bin/sh", "-c", command), &(TestSpawn) { .log = log });
-        test_wait_for(test_child_has_exited(xvfb) || test_file_contains(file, "\n"));
-        if (test_child_has_exited(xvfb)) {
-                no_display = g_strdup("Xvfb does not start");
-                return;
-        }
-
-        number = test_read_file(file);
-        display = g_strconcat(":", g_strstrip(number), NULL);
-        g_assert_true(g_setenv("DISPLAY", display, TRUE));
-        g_assert_true(g_setenv("HOME", home, TRUE));
-        g_assert_true(g_setenv("GDK_BACKEND", "x11", TRUE));
-        g_assert_true(g_setenv("GSK_RENDERER", "cairo", TRUE));
-        g_assert_true(g_setenv("GSETTINGS_BACKEND", "memory", TRUE));
-        /* Neither a portal nor the bus for accessibility of the user who runs the test. */
-        g_assert_true(g_setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nonexistent", TRUE));
-        g_assert_true(g_setenv("GTK_A11Y", "test", TRUE));
-        g_assert_true(g_setenv("ADW_DISABLE_PORTAL", "1", TRUE));
-        adw_init();
-        g_object_set(gtk_settings_get_default(), "gtk-enable-animations", FALSE, NULL);
-        g_timeout_add(20, run_harness, NULL);
 }
 
 static char *path_of(ShareFixture *f, const char *name) {
@@ -444,6 +407,11 @@ TEST_WINDOW("the window is light or dark, and the QR code can be read in both") 
 int main(int argc, char *argv[]) {
         test_init(&argc, &argv);
         (void) test_enter_private_network();
-        start_display();
+        no_display = display_start();
+        if (!no_display) {
+                adw_init();
+                g_object_set(gtk_settings_get_default(), "gtk-enable-animations", FALSE, NULL);
+                g_timeout_add(20, run_harness, NULL);
+        }
         return test_run();
 }
