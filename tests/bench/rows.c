@@ -170,14 +170,27 @@ static void start_bare_call(Row *row, const Place *place) {
         start_bare(row, place, "take-calls", "send-calls");
 }
 
-static void start_delivery(Row *row, const Place *place) {
-        const char *const argv[] = { "bench-server", row->key, NULL };
+static void start_client(Row *row, const Place *place, const char *program) {
+        const char *const argv[] = { program, row->key, NULL };
 
         row->helper = helper_start(argv, place->bus, row->key);
         if (take_port(row, row->helper))
                 row->processes = (RowProcesses) { .service = test_service_pid(place->service),
                                                   .bus = rows_get_bus_pid(place->bus),
                                                   .client = row->helper->child->pid };
+}
+
+static void start_delivery(Row *row, const Place *place) {
+        start_client(row, place, "bench-server");
+}
+
+static void start_library(Row *row, const Place *place) {
+        g_autofree char *program = helper_find("bench-glib");
+
+        if (program)
+                start_client(row, place, "bench-glib");
+        else
+                miss(row, "built without the client library");
 }
 
 /* --- The forking servers, each set up for speed: no look-ups, no logs, no limits, a long queue --- */
@@ -274,7 +287,7 @@ static void start_xinetd(Row *row, const Place *place) {
 
 /* --- All of them --- */
 
-/* The key of a delivery is an argument of bench-server. */
+/* The key of a delivery is an argument of bench-server, or of bench-glib. */
 static const struct {
         const char *name;
         const char *key;
@@ -282,6 +295,7 @@ static const struct {
 } kinds[N_ROWS] = {
         [ROW_BARE_ACCEPT] = { "bare accept loop", "bare-accept", start_bare_accept },
         [ROW_SOCKET] = { "socket", "socket", start_delivery },
+        [ROW_GLIB_SOCKET] = { "client library, socket", "glib-socket", start_library },
         [ROW_CHANNEL] = { "channel", "channel", start_delivery },
         [ROW_CHANNEL_BATCH] = { "channel, 16 a packet", "channel-batch", start_delivery },
         [ROW_PULL] = { "pull, 16 a call", "pull", start_delivery },
@@ -289,6 +303,7 @@ static const struct {
         [ROW_SIGNAL] = { "signal", "signal", start_delivery },
         [ROW_BARE_CALL] = { "bare call", "bare-call", start_bare_call },
         [ROW_CALL] = { "call", "call", start_delivery },
+        [ROW_GLIB_CALL] = { "client library, call", "glib-call", start_library },
         [ROW_TCPSERVER] = { "tcpserver", "tcpserver", start_tcpserver },
         [ROW_SOCKET_ACTIVATE] = { "systemd-socket-activate", "socket-activate", start_socket_activate },
         [ROW_SOCAT] = { "socat", "socat", start_socat },

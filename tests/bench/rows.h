@@ -43,6 +43,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Helper, helper_free)
 typedef enum RowId {
         ROW_BARE_ACCEPT,
         ROW_SOCKET,
+        ROW_GLIB_SOCKET,
         ROW_CHANNEL,
         ROW_CHANNEL_BATCH,
         ROW_PULL,
@@ -50,6 +51,7 @@ typedef enum RowId {
         ROW_SIGNAL,
         ROW_BARE_CALL,
         ROW_CALL,
+        ROW_GLIB_CALL,
         ROW_TCPSERVER,
         ROW_SOCKET_ACTIVATE,
         ROW_SOCAT,
