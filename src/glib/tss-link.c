@@ -363,16 +363,12 @@ static GDBusInterfaceInfo *get_client_interface(void) {
                                   "<arg name='remoteAddress' type='s'/><arg name='remotePort' type='q'/>"
                                   "<arg name='details' type='a{sv}'/>"
                                   "</method></interface></node>";
-        static gsize info;
+        static GDBusNodeInfo *node;
 
-        if (g_once_init_enter(&info)) {
-                GDBusNodeInfo *node = g_dbus_node_info_new_for_xml(xml, NULL);
+        if (g_once_init_enter(&node))
+                g_once_init_leave(&node, g_dbus_node_info_new_for_xml(xml, NULL));
 
-                g_assert(node);
-                g_once_init_leave(&info, (gsize) node->interfaces[0]);
-        }
-
-        return (GDBusInterfaceInfo *) info;
+        return node->interfaces[0];
 }
 
 TssLink *tss_link_new(GDBusConnection *bus, GObject *owner, const TssLinkEvents *events) {

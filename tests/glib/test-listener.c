@@ -484,6 +484,13 @@ TEST_LISTENING("an administrator's close is told once, and stops the servers") {
 /* ---------------------------------------------------------------------------------------------- the faults
  */
 
+/* The service accepts: a connection that it has accepted but not saved is lost when it is killed. */
+static void wait_until_saved(Listening *f, const char *path, uint64_t accepted) {
+        g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
+
+        test_wait_for(test_get_u64(other, path, "Accepted") == accepted);
+}
+
 static void assert_restarts(Listening *f, TssOptions *options) {
         g_autoptr(TssListener) listener = listen_with(options);
         Closed closed = {};
@@ -495,6 +502,8 @@ static void assert_restarts(Listening *f, TssOptions *options) {
                 expect_greeting(before);
                 g_signal_handler_block(listener, handler);
                 _cleanup_close_ int waiting = connect_peer(listener);
+                if (options)
+                        wait_until_saved(f, TEST_MANAGER_PATH "/listener/1", 3 * n + 2);
                 for (unsigned i = 0; i < 50; i++)
                         (void) g_main_context_iteration(NULL, FALSE);
 
