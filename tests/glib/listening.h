@@ -14,7 +14,8 @@ typedef struct Listening {
         unsigned fds; /* open before the test */
 } Listening;
 
-/* data: the function that sets up the process of the service, or NULL. Without root, the test is skipped then. */
+/* data: the function that sets up the process of the service, or NULL. Without root, the test is skipped
+ * then. */
 void listening_set_up(Listening *f, const void *data);
 /* Fails if the test has left a descriptor open. */
 void listening_tear_down(Listening *f, const void *data);
