@@ -530,6 +530,46 @@ TEST_LISTENING("a restart of the service is not noticed with connections in call
         assert_restarts(f, options);
 }
 
+static int on_message(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        if (!sd_bus_message_is_method_call(message, TEST_BUS_NAME, NULL) &&
+            !sd_bus_message_is_method_call(message, TEST_LISTENER_INTERFACE, NULL))
+                return 0;
+
+        ++*(unsigned *) userdata;
+        return 1;
+}
+
+/* Takes the name of the service, and answers nothing. */
+static TestClient *mute_service_new(Listening *f, unsigned *calls) {
+        TestClient *client = test_client_new(f->bus, (uid_t) -1);
+
+        must(sd_bus_add_filter(test_client_bus(client), NULL, on_message, calls));
+        must(sd_bus_request_name(test_client_bus(client), TEST_BUS_NAME, 0));
+        return client;
+}
+
+TEST_LISTENING("calls that a service leaves unanswered are made again") {
+        g_autoptr(GAsyncResult) result = NULL;
+        g_autoptr(TssListener) listener = NULL;
+        g_autoptr(GError) error = NULL;
+        unsigned calls = 0;
+
+        g_clear_pointer(&f->service, test_service_free);
+        TestClient *mute = mute_service_new(f, &calls);
+        tss_listen_async(NULL, 0, TSS_LISTEN_FLAGS_SERVICE_ONLY, NULL, keep_result, &result);
+        loop_until(calls > 0);
+        test_client_free(mute);
+        f->service = keeper_start(f->keeper, f->bus);
+        loop_until(result);
+        listener = tss_listen_finish(result, &error);
+        g_assert_no_error(error);
+        g_clear_object(&result);
+
+        _cleanup_close_ int peer = connect_peer(listener);
+        (void) g_signal_connect(listener, "incoming", G_CALLBACK(on_incoming), NULL);
+        expect_greeting(peer);
+}
+
 TEST_LISTENING("a listener that the next service does not know is closed") {
         g_autoptr(TssListener) listener = listen_with(NULL);
         Closed closed = {};
