@@ -530,11 +530,15 @@ TEST_LISTENING("a restart of the service is not noticed with connections in call
         assert_restarts(f, options);
 }
 
+static unsigned interactive_calls;
+
 static int on_message(sd_bus_message *message, void *userdata, sd_bus_error *error) {
         if (!sd_bus_message_is_method_call(message, TEST_BUS_NAME, NULL) &&
             !sd_bus_message_is_method_call(message, TEST_LISTENER_INTERFACE, NULL))
                 return 0;
 
+        if (sd_bus_message_get_allow_interactive_authorization(message) > 0)
+                interactive_calls++;
         ++*(unsigned *) userdata;
         return 1;
 }
@@ -568,6 +572,31 @@ TEST_LISTENING("calls that a service leaves unanswered are made again") {
         _cleanup_close_ int peer = connect_peer(listener);
         (void) g_signal_connect(listener, "incoming", G_CALLBACK(on_incoming), NULL);
         expect_greeting(peer);
+}
+
+TEST_LISTENING("the question for a password is asked on request, and can be cancelled") {
+        unsigned calls = 0;
+
+        g_clear_pointer(&f->service, test_service_free);
+        TestClient *mute = mute_service_new(f, &calls);
+        for (unsigned i = 0; i < 2; i++) {
+                g_autoptr(GCancellable) cancellable = g_cancellable_new();
+                g_autoptr(GAsyncResult) result = NULL;
+                g_autoptr(GError) error = NULL;
+
+                interactive_calls = 0;
+                tss_listen_async(NULL, 80,
+                                 TSS_LISTEN_FLAGS_SERVICE_ONLY | (i ? TSS_LISTEN_FLAGS_INTERACTIVE : 0),
+                                 cancellable, keep_result, &result);
+                loop_until(calls == i + 1);
+                g_assert_cmpuint(interactive_calls, ==, i);
+                g_cancellable_cancel(cancellable);
+                loop_until(result);
+                g_assert_null(tss_listen_finish(result, &error));
+                g_assert_error(error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
+        }
+        test_client_free(mute);
+        f->service = keeper_start(f->keeper, f->bus);
 }
 
 TEST_LISTENING("a listener that the next service does not know is closed") {
