@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* The application in examples/flatpak, with the real flatpak and xdg-dbus-proxy, in the session of a desktop.
- * It has no network. Nothing is downloaded, see install-flatpak. */
+ * It has no network. Nothing is downloaded, see install-flatpak. Its programs run in other sandboxes, too. */
 
 #include <sys/stat.h>
 
@@ -229,6 +229,111 @@ FLATPAK_TEST("an override takes the permission away") {
         assert_may_listen(OTHER_APPLICATION);
         g_assert_cmpint(run_in_session(LOG, WORDS("flatpak", "override", "--user", "--reset", APPLICATION)),
                         ==, 0);
+}
+
+/* ------------------------------------------------------------------------------------------ Deliveries */
+
+static uint16_t wait_for_port(TestChild *child) {
+        test_wait_for(test_file_contains(LOG, "\n") || test_child_has_exited(child));
+        g_assert_false(test_child_has_exited(child));
+        g_autofree char *log = test_read_file(LOG);
+        return (uint16_t) strtoul(log, NULL, 10);
+}
+
+/* The programs of examples/clients. */
+FLATPAK_TEST("all deliveries pass xdg-dbus-proxy") {
+        static const char *const deliveries[] = { "signal", "call", "pull", "socket" };
+        const char *source = g_getenv("TEST_SOURCE_ROOT");
+        g_autofree char *files = g_strdup_printf("--filesystem=%s:ro", source);
+
+        for (size_t i = 0; i < ELEMENTS(deliveries); i++) {
+                g_autofree char *program = g_strdup_printf("%s/examples/clients/pygobject/serve-%s.py",
+                                                           source, deliveries[i]);
+
+                machine_write(LOG, "");
+                g_autoptr(TestChild) child = start_in_session(
+                                LOG,
+                                WORDS("flatpak", "run", files, "--command=python3", APPLICATION, program));
+                uint16_t port = wait_for_port(child);
+                for (unsigned n = 0; n < 100; n++) {
+                        _cleanup_close_ int peer = test_connect("::1", port);
+                        test_expect(peer, "!");
+                }
+                stop(child, APPLICATION);
+        }
+}
+
+/* -------------------------------------------------------------------------------------- Other sandboxes */
+
+/* A directory with the files of the runtime and of the application. */
+static char *make_root(void) {
+        static const char script[] =
+                        "set -e\n"
+                        "root=$(mktemp -d); cd $root; data=~/.local/share/flatpak\n"
+                        "cp -a $data/runtime/org.example.Platform/*/1/active/files usr\n"
+                        "cp -a $data/app/" APPLICATION "/current/active/files app\n"
+                        "ln -s usr/bin usr/lib usr/lib64 .\n"
+                        "mkdir -p dev etc proc run/dbus sys tmp var; ln -s ../run var; : >run/dbus/system_bus_socket\n"
+                        "echo $root\n";
+
+        machine_write(LOG, "");
+        g_assert_cmpint(run_in_session(LOG, WORDS("sh", "-c", script)), ==, 0);
+        return g_strchomp(test_read_file(LOG));
+}
+
+static void assert_serves(TestChild *child) {
+        wait_until_ready(child);
+        assert_answers(test_connect("127.0.0.1", 8080), "Hello, 127.0.0.1\n");
+}
+
+/* Other programs on the system bus are out of reach. */
+FLATPAK_TEST("a program in bubblewrap with xdg-dbus-proxy serves") {
+        static const char proxy_socket[] = "/tmp/test-flatpak-bus";
+        g_autofree char *root = make_root();
+        g_autoptr(TestChild) proxy = start_in_session(
+                        "/dev/null", WORDS("xdg-dbus-proxy", "unix:path=/run/dbus/system_bus_socket",
+                                           proxy_socket, "--filter", "--talk=" TEST_BUS_NAME));
+
+        test_wait_for(access(proxy_socket, F_OK) == 0);
+        machine_write(LOG, "");
+        g_autoptr(TestChild) child = start_in_session(
+                        LOG, WORDS("bwrap", "--ro-bind", root, "/", "--ro-bind", proxy_socket,
+                                   "/run/dbus/system_bus_socket", "--dev", "/dev", "--proc", "/proc",
+                                   "--unshare-all", "--die-with-parent", "/app/bin/hello.py", "8080"));
+        assert_serves(child);
+}
+
+FLATPAK_TEST("a unit without a network serves") {
+        g_autofree char *unit = g_strdup_printf("[Service]\n"
+                                                "ExecStart=%s/examples/flatpak/hello.py 8080\n"
+                                                "User=" MACHINE_USER "\n"
+                                                "PrivateNetwork=yes\n"
+                                                "RestrictAddressFamilies=AF_UNIX\n",
+                                                g_getenv("TEST_SOURCE_ROOT"));
+
+        machine_write("/run/systemd/system/hello.service", unit);
+        g_free(machine_run("systemctl", "daemon-reload"));
+        g_free(machine_run("systemctl", "start", "hello"));
+        test_wait_for(machine_count_listed(m->root) == 1);
+        assert_answers(test_connect("127.0.0.1", 8080), "Hello, 127.0.0.1\n");
+        g_free(machine_run("systemctl", "stop", "hello"));
+}
+
+/* Without keys and a limit of processes, because this machine does not permit them. */
+FLATPAK_TEST("a container of podman without a network serves") {
+        if (!test_require_program("podman"))
+                return;
+        g_autofree char *root = make_root();
+        machine_write("/etc/containers/containers.conf", "[containers]\nkeyring=false\n");
+        machine_write(LOG, "");
+        g_autoptr(TestChild) child = start_in_session(
+                        LOG,
+                        WORDS("podman", "run", "--rm", "--name=hello", "--pids-limit=0", "--network=none",
+                              "--volume=/run/dbus/system_bus_socket:/run/dbus/system_bus_socket", "--rootfs",
+                              root, "/app/bin/hello.py", "8080"));
+        assert_serves(child);
+        g_assert_cmpint(run_in_session("/dev/null", WORDS("podman", "stop", "--time=0", "hello")), ==, 0);
+        (void) test_child_wait(child);
 }
 
 /* --------------------------------------------------------------------------------------------- Attacks */
