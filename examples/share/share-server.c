@@ -315,7 +315,7 @@ static void on_uploaded(SoupServer *soup,
         share_upload_end(message);
 }
 
-gboolean share_server_listen(ShareServer *self, GSocket *socket, GError **error) {
+gboolean share_server_start(ShareServer *self, GSocket *socket, GError **error) {
         g_autoptr(SoupServer) soup = NULL;
 
         g_return_val_if_fail(!self->soup, FALSE);
@@ -326,11 +326,19 @@ gboolean share_server_listen(ShareServer *self, GSocket *socket, GError **error)
         soup_server_add_handler(soup, "/zip", on_zip, self, NULL);
         soup_server_add_early_handler(soup, "/upload", on_upload, self, NULL);
         soup_server_add_handler(soup, "/upload", on_uploaded, self, NULL);
-        if (!soup_server_listen_socket(soup, socket, 0, error))
+        if (socket && !soup_server_listen_socket(soup, socket, 0, error))
                 return FALSE;
 
         self->soup = g_steal_pointer(&soup);
         return TRUE;
+}
+
+void share_server_accept(ShareServer *self, GSocketConnection *connection) {
+        g_autoptr(GSocketAddress) local = g_socket_connection_get_local_address(connection, NULL);
+        g_autoptr(GSocketAddress) remote = g_socket_connection_get_remote_address(connection, NULL);
+
+        if (self->soup)
+                soup_server_accept_iostream(self->soup, G_IO_STREAM(connection), local, remote, NULL);
 }
 
 void share_server_stop(ShareServer *self) {

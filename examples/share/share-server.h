@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Shares files over HTTP, on a listening socket that it is given.
+/* Shares files over HTTP. The caller opens the port.
  *
  *     GET /                      a page with the items
  *     GET /files/ID/NAME         a file, or a page with the files of a folder
@@ -29,6 +29,8 @@ void share_server_set_uploads(ShareServer *self, gboolean uploads);
 GListModel *share_server_get_items(ShareServer *self);     /* of ShareItem */
 GListModel *share_server_get_transfers(ShareServer *self); /* of ShareTransfer */
 
-gboolean share_server_listen(ShareServer *self, GSocket *socket, GError **error);
+/* Serves the connections of a listening socket. socket: NULL: only those of share_server_accept(). */
+gboolean share_server_start(ShareServer *self, GSocket *socket, GError **error);
+void share_server_accept(ShareServer *self, GSocketConnection *connection);
 /* Ends all transfers, and removes all items. */
 void share_server_stop(ShareServer *self);

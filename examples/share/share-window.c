@@ -94,15 +94,22 @@ static void on_closed(TssListener *listener, TssCloseReason reason, const char *
         show_toast(self, message);
 }
 
+static void on_incoming(TssListener *listener, GSocketConnection *connection, ShareWindow *self) {
+        share_server_accept(self->server, connection);
+}
+
 /* Consumes the listener. */
 static gboolean start(ShareWindow *self, TssListener *listener, GError **error) {
-        GSocket *socket = tss_listener_get_socket(listener, error);
+        /* NULL: the administrator does not let programs have listening sockets. */
+        GSocket *socket = tss_listener_get_socket(listener, NULL);
 
         self->listener = listener;
-        if (!socket || !share_server_listen(self->server, socket, error))
+        if (!share_server_start(self->server, socket, error))
                 return FALSE;
+        if (!socket)
+                g_signal_connect_object(self->listener, "incoming", G_CALLBACK(on_incoming), self, 0);
 
-        g_signal_connect(self->listener, "closed", G_CALLBACK(on_closed), self);
+        g_signal_connect_object(self->listener, "closed", G_CALLBACK(on_closed), self, 0);
         self->inhibit_cookie = gtk_application_inhibit(gtk_window_get_application(GTK_WINDOW(self)),
                                                        GTK_WINDOW(self), GTK_APPLICATION_INHIBIT_SUSPEND,
                                                        _("Files are shared"));

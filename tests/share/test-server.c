@@ -92,7 +92,7 @@ static void set_up(Fixture *f, const void *data) {
 
         f->server = share_server_new(received);
         f->socket = listen_on_loopback(&f->port);
-        share_server_listen(f->server, f->socket, &error);
+        share_server_start(f->server, f->socket, &error);
         g_assert_no_error(error);
         f->session = soup_session_new();
 }
@@ -834,7 +834,7 @@ TEST("after a stop, transfers end and the port is closed") {
         /* It can be started again. The address of an item is never used again. */
         f->socket = listen_on_loopback(&port);
         f->port = port;
-        g_assert_true(share_server_listen(f->server, f->socket, NULL));
+        g_assert_true(share_server_start(f->server, f->socket, NULL));
         share(f, "shared/large.bin");
         assert_status(f, "/files/1/large.bin", 404);
         assert_status(f, "/files/2/large.bin", 200);

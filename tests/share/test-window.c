@@ -59,7 +59,7 @@ static void set_up(ShareFixture *f, const void *data) {
         }
 
         f->bus = test_bus_new(NULL);
-        f->service = test_service_new(f->bus, NULL);
+        f->service = test_service_new(f->bus, data);
         g_assert_true(g_setenv("DBUS_SYSTEM_BUS_ADDRESS", test_bus_address(f->bus), TRUE));
 
         f->folder = test_make_directory("share");
@@ -77,6 +77,7 @@ static void set_up(ShareFixture *f, const void *data) {
         f->application = GTK_APPLICATION(adw_application_new(NULL, G_APPLICATION_NON_UNIQUE));
         g_assert_true(g_application_register(G_APPLICATION(f->application), NULL, &error));
         f->window = share_window_new(f->application, upload_folder);
+        gtk_window_set_default_size(GTK_WINDOW(f->window), 480, 860);
         gtk_window_present(GTK_WINDOW(f->window));
         loop_until(gtk_widget_get_width(GTK_WIDGET(f->window)) > 0);
 }
@@ -233,6 +234,20 @@ static char *request(ShareFixture *f, const char *method, const char *path, cons
         return text;
 }
 
+/* A peer that reads nothing. */
+static GSocketConnection *start_download(ShareFixture *f, const char *path) {
+        g_autoptr(GSocketClient) client = g_socket_client_new();
+        GSocketConnection *connection = g_socket_client_connect_to_host(client, "127.0.0.1", get_port(f),
+                                                                        NULL, NULL);
+        g_autofree char *text = g_strdup_printf("GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", path);
+
+        g_assert_nonnull(connection);
+        g_assert_true(g_output_stream_write_all(g_io_stream_get_output_stream(G_IO_STREAM(connection)), text,
+                                                strlen(text), NULL, NULL, NULL));
+        loop_until(get_row(f, "transfers", 1));
+        return connection;
+}
+
 static bool is_open(guint16 port) {
         g_autoptr(GSocket) socket = g_socket_new(G_SOCKET_FAMILY_IPV4, G_SOCKET_TYPE_STREAM,
                                                  G_SOCKET_PROTOCOL_TCP, NULL);
@@ -283,6 +298,28 @@ TEST_WINDOW("another port is used if port 80 is not free") {
         share(f);
         g_assert_cmpuint(get_port(f), !=, 80);
         test_assert_text(request(f, "GET", "/files/1/Holiday.jpg", NULL), "content");
+}
+
+static void forbid_sockets(void *data) {
+        test_mount_configuration("AllowSocketDelivery=no");
+}
+
+static const TestServiceOptions without_sockets = { .setup = forbid_sockets };
+
+TEST_OF_IF(test_require_root() && f->window,
+           "files are shared if programs do not get listening sockets",
+           ShareFixture,
+           f,
+           set_up,
+           tear_down,
+           &without_sockets) {
+        guint16 port;
+
+        share(f);
+        port = get_port(f);
+        test_assert_text(request(f, "GET", "/files/1/Holiday.jpg", NULL), "content");
+        gtk_widget_activate_action(GTK_WIDGET(f->window), "win.stop", NULL);
+        loop_until(!test_service_is_listening(f->service, port));
 }
 
 TEST_WINDOW("transfers are shown with their progress") {
@@ -376,11 +413,16 @@ TEST_WINDOW("the window is light or dark, and the QR code can be read in both") 
         static const AdwColorScheme schemes[] = { ADW_COLOR_SCHEME_FORCE_LIGHT, ADW_COLOR_SCHEME_FORCE_DARK };
         static const char *const names[] = { "light.png", "dark.png" };
         g_autofree char *zbarimg = g_find_program_in_path("zbarimg");
-        g_autofree char *sent = NULL;
+        g_autofree char *film = path_of(f, "Holiday film.mp4");
+        g_autofree char *photo = g_strnfill(2345678, 'x');
+        g_autoptr(GSocketConnection) download = NULL;
 
-        share(f);
-        drop(f, "Music", NULL);
-        sent = request(f, "GET", "/files/1/Holiday.jpg", NULL);
+        g_assert_true(g_file_set_contents(film, "", 0, NULL));
+        g_assert_cmpint(truncate(film, 734003200), ==, 0);
+        drop(f, "Holiday film.mp4", "Music");
+        loop_until(is_sharing(f));
+        g_free(request(f, "PUT", "/upload/Photo.jpg", photo));
+        download = start_download(f, "/files/1/Holiday%20film.mp4");
         for (gsize i = 0; i < G_N_ELEMENTS(schemes); i++) {
                 adw_style_manager_set_color_scheme(adw_style_manager_get_default(), schemes[i]);
                 wait_for_frames(f);
