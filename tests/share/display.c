@@ -20,9 +20,10 @@ const char *display_start(void) {
         home = test_make_directory("home");
         file = g_build_filename(home, "display", NULL);
         /* No child of the test, which waits for its children before it exits. */
-        command = g_strdup_printf("exec 4<&0; { Xvfb -displayfd 3 -screen 0 800x900x24 -nolisten tcp 3>'%s' &"
-                                  " read -r line <&4; kill $!; } >/dev/null 2>&1 &",
-                                  file);
+        command = g_strdup_printf(
+                        "exec 4<&0; { Xvfb -displayfd 3 -screen 0 800x900x24 -nolisten tcp -noreset 3>'%s' &"
+                        " read -r line <&4; kill $!; } >/dev/null 2>&1 &",
+                        file);
         argv[2] = command;
         g_assert_true(g_spawn_async_with_pipes(NULL, (char **) argv, NULL, G_SPAWN_DO_NOT_REAP_CHILD, NULL,
                                                NULL, &shell, &lifeline, NULL, NULL, NULL));

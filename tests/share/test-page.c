@@ -196,7 +196,8 @@ static void set_up(Page *p, const void *data) {
         log = path_of(p, "share.log");
         p->share = test_child_new(WORDS(g_getenv("TEST_SHARE"), shared, letter), &(TestSpawn) { .log = log });
         test_show_on_failure(log);
-        test_wait_for(test_service_is_listening(p->service, 80));
+        test_wait_for(test_child_has_exited(p->share) || test_service_is_listening(p->service, 80));
+        g_assert_false(test_child_has_exited(p->share));
         start_browser(p);
 }
 
