@@ -1,0 +1,35 @@
+#!/usr/bin/gjs -m
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// A SocketService that greets each peer: gsocketservice.js PORT
+import Gio from 'gi://Gio';
+import GLib from 'gi://GLib';
+import System from 'system';
+import Tss from 'gi://Tss?version=1';
+
+const port = Number(ARGV[0]);
+const loop = new GLib.MainLoop(null, false);
+const service = new Gio.SocketService();
+
+service.connect('incoming', (_, connection) => {
+    connection.get_output_stream().write_all('Hello\n', null);
+    connection.close(null);
+    return true;
+});
+
+try {
+    // Without the library:
+    // service.add_inet_port(port, null);
+    const listener = Tss.listen_sync(null, port, Tss.ListenFlags.NONE, null);
+    listener.attach(service, null);
+
+    listener.connect('closed', (_, reason, text) => {
+        print(`The port was closed: ${text}`);
+        loop.quit();
+    });
+    print(`Listening on port ${listener.port}`);
+} catch (error) {
+    printerr(error.message);
+    System.exit(1);
+}
+loop.run();
