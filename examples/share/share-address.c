@@ -21,7 +21,8 @@ static char *get_address(GSocketFamily family, const char *elsewhere) {
                      : NULL;
 }
 
-/* Phones find a name with ".local" by multicast DNS. It is also what a sandbox without a network knows. */
+/* Phones resolve names that end with ".local" by multicast DNS. A sandbox without a network has no address,
+ * but the name of the host. */
 char *share_address_get_url(guint16 port) {
         g_autofree char *ipv4 = get_address(G_SOCKET_FAMILY_IPV4, "192.0.2.1");
         g_autofree char *ipv6 = ipv4 ? NULL : get_address(G_SOCKET_FAMILY_IPV6, "2001:db8::1");
