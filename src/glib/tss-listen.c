@@ -298,6 +298,7 @@ static void on_listened(GTask *task, GVariant *reply, GError *error) {
 static void request_listen(GTask *task) {
         Request *r = g_task_get_task_data(task);
 
+        r->must_close = FALSE;
         tss_link_set_path(tss_listener_get_link(r->listener), NULL);
         call(task,
              &(TssCall) { .path = MANAGER_PATH,
