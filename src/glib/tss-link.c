@@ -23,7 +23,6 @@
         (G_DBUS_CONNECTION_FLAGS_AUTHENTICATION_CLIENT | G_DBUS_CONNECTION_FLAGS_MESSAGE_BUS_CONNECTION)
 
 void tss_bus_connect_async(GCancellable *cancellable, GAsyncReadyCallback callback, gpointer user_data) {
-        g_autoptr(GTask) task = NULL;
         g_autofree char *address = NULL;
         GError *error = NULL;
 

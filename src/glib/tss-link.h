@@ -24,7 +24,7 @@ GDBusConnection *tss_bus_connect_finish(GAsyncResult *result, GError **error);
 GDBusConnection *tss_bus_connect_sync(GCancellable *cancellable, GError **error);
 
 /* Calls a method of the service. If a restart of the service leaves the call unanswered, it is made again.
- * timeout: in ms, or -1. type: of the reply. */
+ * type: of the reply. */
 typedef struct TssCall {
         const char *path;
         const char *interface;
