@@ -467,9 +467,10 @@ static void tss_listener_set_closed(TssListener *self, TssCloseReason reason, co
         if (self->state == TSS_LISTENER_STATE_CLOSED)
                 return;
 
-        tss_listener_stop(self);
+        /* First, as handlers of an attached service run in tss_listener_stop(). */
         self->state = TSS_LISTENER_STATE_CLOSED;
         self->close_reason = reason;
+        tss_listener_stop(self);
         tss_listener_detach_all(self);
         tss_listener_fail_tasks(self);
 
@@ -922,6 +923,8 @@ void tss_listener_accept_async(TssListener *self,
         g_return_if_fail(TSS_IS_LISTENER(self));
 
         task = g_task_new(self, cancellable, callback, user_data);
+        /* on_cancelled() reports it. Otherwise a connection that was accepted before that would be lost. */
+        g_task_set_check_cancellable(task, FALSE);
         g_task_set_source_tag(task, tss_listener_accept_async);
         if (!check_open(self, &error) || g_cancellable_set_error_if_cancelled(cancellable, &error)) {
                 g_task_return_error(task, error);
@@ -985,11 +988,14 @@ static void tss_listener_send_pause(TssListener *self) {
  * servers stop for this listener only. Does nothing if the listener is paused or closed.
  */
 void tss_listener_pause(TssListener *self) {
+        g_autoptr(TssListener) kept = NULL;
+
         g_return_if_fail(TSS_IS_LISTENER(self));
 
         if (self->state != TSS_LISTENER_STATE_LISTENING)
                 return;
 
+        kept = g_object_ref(self);
         tss_listener_disable_socket(self);
         set_state(self, TSS_LISTENER_STATE_PAUSED);
         tss_listener_send_pause(self);
@@ -1003,11 +1009,14 @@ void tss_listener_pause(TssListener *self) {
  * not paused.
  */
 void tss_listener_resume(TssListener *self) {
+        g_autoptr(TssListener) kept = NULL;
+
         g_return_if_fail(TSS_IS_LISTENER(self));
 
         if (self->state != TSS_LISTENER_STATE_PAUSED)
                 return;
 
+        kept = g_object_ref(self);
         tss_listener_enable_socket(self);
         set_state(self, TSS_LISTENER_STATE_LISTENING);
         tss_listener_send_pause(self);
@@ -1076,11 +1085,17 @@ void tss_listener_close_async(TssListener *self,
 
         watch_cancellable(task);
         g_queue_push_tail(&self->close_tasks, task);
-        if (state == TSS_LISTENER_STATE_CLOSING)
+        /* tss_listener_close_sync() does not run the context that gets the answer to an earlier call. */
+        if (state == TSS_LISTENER_STATE_CLOSING && g_task_get_context(task) == self->context)
                 return;
 
-        tss_listener_stop(self);
-        set_state(self, TSS_LISTENER_STATE_CLOSING);
+        if (state != TSS_LISTENER_STATE_CLOSING) {
+                set_state(self, TSS_LISTENER_STATE_CLOSING);
+                tss_listener_stop(self);
+        }
+        /* A handler of notify::state has closed the listener. */
+        if (self->state == TSS_LISTENER_STATE_CLOSED)
+                return;
         if (!self->link) {
                 tss_listener_finish_close(self, NULL);
                 return;

@@ -294,6 +294,24 @@ TEST_LISTENING("close waits until the port is free") {
         closed_done(&closed);
 }
 
+TEST_LISTENING("close waits for an earlier close") {
+        g_autoptr(TssListener) listener = listen_with(NULL);
+        g_autoptr(GAsyncResult) earlier = NULL;
+        g_autoptr(GError) error = NULL;
+        Closed closed = {};
+
+        watch_closed(listener, &closed);
+        tss_listener_close_async(listener, NULL, keep_result, &earlier);
+        g_assert_true(tss_listener_close_sync(listener, NULL, &error));
+        g_assert_no_error(error);
+        loop_until(earlier);
+        g_assert_true(tss_listener_close_finish(listener, earlier, &error));
+        g_assert_no_error(error);
+        loop_drain();
+        g_assert_cmpuint(closed.n, ==, 1);
+        closed_done(&closed);
+}
+
 TEST_LISTENING("the last reference is the port") {
         TssListener *listener = listen_with(NULL);
         uint16_t port = tss_listener_get_port(listener);
