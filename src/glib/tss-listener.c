@@ -3,20 +3,20 @@
 #include "glib/tss-listener.h"
 
 #include <fcntl.h>
-#include <sys/socket.h>
 
 #include "base/macros.h"
 #include "base/names.h"
-#include "base/socket.h"
 #include "glib/tss-error.h"
 
 #define _(text) tss_gettext(text)
 
-/* The connections that are accepted in one iteration of the main loop. */
-#define BATCH 32U
-
-/* After accept() has failed because of missing descriptors or memory. */
-#define EXHAUSTED_USEC (100 * G_TIME_SPAN_MILLISECOND)
+/* With connections in calls, the service accepts. */
+typedef enum RemoteState {
+        REMOTE_LISTENING,
+        REMOTE_PAUSING, /* Pause is not answered */
+        REMOTE_PAUSED,
+        REMOTE_RESUMING, /* Resume is not answered */
+} RemoteState;
 
 /**
  * TssListener:
@@ -46,29 +46,20 @@ struct _TssListener {
 
         GMainContext *context;
         TssLink *link; /* NULL: the program has bound the port itself */
-        TssListenerState state;
+        TssAcceptor *acceptor;
+        TssListenerState state; /* CLOSED also until it is opened */
         TssCloseReason close_reason;
-        gboolean is_open; /* since the function that created it has returned it */
+        RemoteState remote;
         gboolean is_persistent;
         gboolean is_shared; /* a copy of the listening socket is outside of the library */
-        gboolean is_pause_sent;
-        gboolean is_call_pending; /* of Pause or Resume */
 
         char *address;
         guint16 port;
         char *name;
 
-        TssSocket *socket; /* NULL: connections come in calls */
-        TssGate *gate;
-        GSource *source;
-        gint64 retry_time; /* of accept(), monotonic */
-
         GPtrArray *attached; /* of Attached */
         GQueue tasks;        /* of GTask: accept_async */
         GQueue close_tasks;  /* of GTask: close_async */
-        GQueue connections;  /* of Connection: calls without an answer */
-        guint64 last_serial;
-        guint64 seen; /* bit N: the connection with the serial last_serial - N came */
 };
 
 G_DEFINE_FINAL_TYPE(TssListener, tss_listener, G_TYPE_OBJECT)
@@ -102,24 +93,11 @@ typedef struct Attached {
         char *key;
 } Attached;
 
-/* A connection in a call of the service. */
-typedef struct Connection {
-        guint64 serial;
-        int fd;
-        GDBusMethodInvocation *invocation;
-} Connection;
-
-static void connection_free(Connection *connection) {
-        (void) close_fd(connection->fd);
-        g_clear_pointer(&connection->invocation, g_object_unref);
-        g_free(connection);
-}
-
 /* ---------------------------------------------------------------------------------------- the connections */
 
 /* The library accepts the connections of an attached service, instead of the service itself. */
 static gboolean accepts_for_services(TssListener *self) {
-        return !self->socket || self->gate;
+        return !tss_acceptor_get_socket(self->acceptor);
 }
 
 static Attached *find_active_service(TssListener *self) {
@@ -133,13 +111,16 @@ static Attached *find_active_service(TssListener *self) {
         return NULL;
 }
 
-static gboolean wants_connection(TssListener *self) {
+static gboolean wants_connection(gpointer owner) {
+        TssListener *self = owner;
+
         return self->state == TSS_LISTENER_STATE_LISTENING &&
                (!g_queue_is_empty(&self->tasks) || find_active_service(self) ||
                 g_signal_has_handler_pending(self, signals[INCOMING], 0, FALSE));
 }
 
-static void deliver(TssListener *self, GSocketConnection *connection) {
+static void deliver(gpointer owner, GSocketConnection *connection) {
+        TssListener *self = owner;
         Attached *attached;
         gboolean handled;
         GTask *task;
@@ -162,179 +143,6 @@ static void deliver(TssListener *self, GSocketConnection *connection) {
         }
 
         g_signal_emit(self, signals[INCOMING], 0, connection);
-}
-
-/* Consumes fd. */
-static GSocket *make_socket(int fd) {
-        g_autoptr(GError) error = NULL;
-        GSocket *socket = g_socket_new_from_fd(fd, &error);
-
-        if (!socket) {
-                g_debug("Failed to use a connection: %s", error->message);
-                (void) close_fd(fd);
-        }
-        return socket;
-}
-
-static void deliver_socket(TssListener *self, GSocket *socket) {
-        g_autoptr(GSocketConnection) connection = g_socket_connection_factory_create_connection(socket);
-
-        deliver(self, connection);
-}
-
-static void set_retry_time(TssListener *self, int error_number) {
-        switch (socket_classify_accept_error(error_number)) {
-
-        case ACCEPT_EXHAUSTED:
-                self->retry_time = g_get_monotonic_time() + EXHAUSTED_USEC;
-                break;
-
-        case ACCEPT_BROKEN:
-                /* The service has revoked the socket, and has sent a signal before that. */
-                self->retry_time = G_MAXINT64;
-                break;
-
-        default:
-                break;
-        }
-}
-
-/* Returns FALSE if there is no connection, or not now. The socket is NULL if the peer may not connect. */
-static gboolean accept_connection(TssListener *self, GSocket **ret) {
-        int fd, error_number;
-
-        do {
-                fd = accept4(tss_socket_get_fd(self->socket), NULL, NULL, SOCK_CLOEXEC);
-                error_number = errno;
-        } while (fd < 0 && socket_classify_accept_error(error_number) == ACCEPT_SKIP);
-
-        if (fd < 0) {
-                set_retry_time(self, error_number);
-                return FALSE;
-        }
-
-        *ret = make_socket(fd);
-        if (*ret && self->gate && !tss_gate_admit(self->gate, *ret))
-                g_clear_object(ret);
-        return TRUE;
-}
-
-static gint64 get_ready_time(TssListener *self) {
-        return MAX(self->retry_time, self->gate ? tss_gate_get_ready_time(self->gate) : 0);
-}
-
-static gboolean is_due(TssListener *self) {
-        return get_ready_time(self) <= g_get_monotonic_time();
-}
-
-static void deliver_called(TssListener *self) {
-        for (guint n = 0; n < BATCH && wants_connection(self) && !g_queue_is_empty(&self->connections); n++) {
-                Connection *connection = g_queue_pop_head(&self->connections);
-                g_autoptr(GSocket) socket = make_socket(TAKE_FD(connection->fd));
-
-                g_dbus_method_invocation_return_value(g_steal_pointer(&connection->invocation), NULL);
-                connection_free(connection);
-                if (socket)
-                        deliver_socket(self, socket);
-        }
-}
-
-static void deliver_accepted(TssListener *self) {
-        for (guint n = 0; n < BATCH && wants_connection(self) && is_due(self); n++) {
-                g_autoptr(GSocket) socket = NULL;
-
-                if (!accept_connection(self, &socket))
-                        return;
-                if (socket)
-                        deliver_socket(self, socket);
-        }
-}
-
-/* ------------------------------------------------------------------------------------------- the source */
-
-/* Accepts while there is a use for connections. A handler of the signal "incoming" is noticed here, as
- * GObject does not report that one is connected. */
-typedef struct AcceptSource {
-        GSource source;
-        GWeakRef listener;
-        gpointer tag; /* NULL: there is no socket to watch */
-        GIOCondition condition;
-} AcceptSource;
-
-static void source_watch(AcceptSource *s, GIOCondition condition) {
-        if (s->tag && s->condition != condition)
-                g_source_modify_unix_fd(&s->source, s->tag, condition);
-        s->condition = condition;
-}
-
-static int to_timeout(gint64 time) {
-        gint64 left = time - g_get_monotonic_time();
-
-        return time == G_MAXINT64 ? -1 : (int) CLAMP((left + 999) / 1000, 0, G_MAXINT);
-}
-
-static gboolean source_prepare(GSource *source, int *timeout) {
-        AcceptSource *s = (AcceptSource *) source;
-        g_autoptr(TssListener) self = g_weak_ref_get(&s->listener);
-        gboolean wants = self && wants_connection(self);
-
-        *timeout = -1;
-        if (!wants) {
-                source_watch(s, 0);
-                return FALSE;
-        }
-        if (!s->tag)
-                return !g_queue_is_empty(&self->connections);
-
-        if (!is_due(self)) {
-                *timeout = to_timeout(get_ready_time(self));
-                source_watch(s, 0);
-        } else
-                source_watch(s, G_IO_IN);
-        return FALSE;
-}
-
-static gboolean source_check(GSource *source) {
-        AcceptSource *s = (AcceptSource *) source;
-
-        return s->tag && s->condition != 0 && g_source_query_unix_fd(source, s->tag) != 0;
-}
-
-static gboolean source_dispatch(GSource *source, GSourceFunc callback, gpointer user_data) {
-        AcceptSource *s = (AcceptSource *) source;
-        g_autoptr(TssListener) self = g_weak_ref_get(&s->listener);
-
-        if (self && s->tag)
-                deliver_accepted(self);
-        else if (self)
-                deliver_called(self);
-        return G_SOURCE_CONTINUE;
-}
-
-static void source_finalize(GSource *source) {
-        g_weak_ref_clear(&((AcceptSource *) source)->listener);
-}
-
-static void tss_listener_start_source(TssListener *self) {
-        static GSourceFuncs functions = { .prepare = source_prepare,
-                                          .check = source_check,
-                                          .dispatch = source_dispatch,
-                                          .finalize = source_finalize };
-        AcceptSource *s;
-
-        self->source = g_source_new(&functions, sizeof(AcceptSource));
-        s = (AcceptSource *) self->source;
-        g_weak_ref_init(&s->listener, self);
-        if (self->socket)
-                s->tag = g_source_add_unix_fd(self->source, tss_socket_get_fd(self->socket), 0);
-        g_source_set_static_name(self->source, "TssListener");
-        g_source_attach(self->source, self->context);
-}
-
-static void tss_listener_stop_source(TssListener *self) {
-        if (self->source)
-                g_source_destroy(self->source);
-        g_clear_pointer(&self->source, g_source_unref);
 }
 
 /* -------------------------------------------------------------------------------------- attached servers */
@@ -363,8 +171,9 @@ static void tss_listener_detach_all(TssListener *self) {
  * moment, as it reports errors of accept() by a warning. */
 static void tss_listener_disable_socket(TssListener *self) {
         g_autoptr(GPtrArray) services = g_ptr_array_new_with_free_func(g_object_unref);
+        TssSocket *socket = tss_acceptor_get_socket(self->acceptor);
 
-        if (!self->socket || tss_socket_get_fd(self->socket) < 0)
+        if (!socket || tss_socket_get_fd(socket) < 0)
                 return;
 
         for (guint i = 0; i < self->attached->len; i++) {
@@ -376,15 +185,17 @@ static void tss_listener_disable_socket(TssListener *self) {
 
         for (guint i = 0; i < services->len; i++)
                 g_socket_service_stop(services->pdata[i]);
-        tss_socket_set_enabled(self->socket, FALSE);
+        tss_socket_set_enabled(socket, FALSE);
         for (guint i = 0; i < services->len; i++)
                 g_socket_service_start(services->pdata[i]);
 }
 
 /* Without a stop: a GSocketService that is stopped closes a connection that it accepts before it notices. */
 static void tss_listener_enable_socket(TssListener *self) {
-        if (self->socket)
-                tss_socket_set_enabled(self->socket, TRUE);
+        TssSocket *socket = tss_acceptor_get_socket(self->acceptor);
+
+        if (socket)
+                tss_socket_set_enabled(socket, TRUE);
 }
 
 /* --------------------------------------------------------------------------------------- cancelled tasks */
@@ -454,11 +265,8 @@ static void tss_listener_fail_tasks(TssListener *self) {
 
 /* Lets go of the socket, before the service revokes it. */
 static void tss_listener_stop(TssListener *self) {
-        tss_listener_stop_source(self);
         tss_listener_disable_socket(self);
-        if (self->socket)
-                tss_socket_revoke(self->socket);
-        g_queue_clear_full(&self->connections, (GDestroyNotify) connection_free);
+        tss_acceptor_stop(self->acceptor);
 }
 
 static void tss_listener_set_closed(TssListener *self, TssCloseReason reason, const char *message) {
@@ -489,59 +297,16 @@ static void tss_listener_set_closed(TssListener *self, TssCloseReason reason, co
 static void on_link_closed(gpointer owner, TssCloseReason reason, const char *message) {
         TssListener *self = owner;
 
-        if (self->is_open)
-                tss_listener_set_closed(self, reason, message);
+        if (self->state == TSS_LISTENER_STATE_CLOSED && self->close_reason == TSS_CLOSE_REASON_NONE)
+                self->close_reason = reason; /* tss_listener_open() fails */
         else
-                self->close_reason = reason;
-}
-
-/* After a restart of the service, calls that were not answered are made again. */
-static gboolean is_duplicate(TssListener *self, guint64 serial) {
-        guint64 distance;
-
-        if (serial > self->last_serial) {
-                distance = serial - self->last_serial;
-                self->seen = distance < 64 ? self->seen << distance | 1 : 1;
-                self->last_serial = serial;
-                return FALSE;
-        }
-
-        distance = self->last_serial - serial;
-        if (distance >= 64)
-                return FALSE;
-        if (self->seen & G_GUINT64_CONSTANT(1) << distance)
-                return TRUE;
-
-        self->seen |= G_GUINT64_CONSTANT(1) << distance;
-        return FALSE;
-}
-
-static Connection *find_connection(TssListener *self, guint64 serial) {
-        for (GList *l = self->connections.head; l; l = l->next)
-                if (((Connection *) l->data)->serial == serial)
-                        return l->data;
-
-        return NULL;
+                tss_listener_set_closed(self, reason, message);
 }
 
 static void on_link_connection(gpointer owner, guint64 serial, int fd, GDBusMethodInvocation *invocation) {
         TssListener *self = owner;
-        Connection *connection;
 
-        if (!is_duplicate(self, serial)) {
-                connection = g_new(Connection, 1);
-                *connection = (Connection) { serial, fd, invocation };
-                g_queue_push_tail(&self->connections, connection);
-                return;
-        }
-
-        (void) close_fd(fd);
-        connection = find_connection(self, serial);
-        if (connection) {
-                g_object_unref(connection->invocation);
-                connection->invocation = invocation;
-        } else
-                g_dbus_method_invocation_return_value(invocation, NULL);
+        tss_acceptor_add(self->acceptor, serial, fd, invocation);
 }
 
 /* ------------------------------------------------------------------------------------------- the object */
@@ -561,8 +326,7 @@ static void tss_listener_finalize(GObject *object) {
         TssListener *self = TSS_LISTENER(object);
 
         g_clear_pointer(&self->link, tss_link_unref);
-        g_clear_pointer(&self->socket, tss_socket_free);
-        g_clear_pointer(&self->gate, tss_gate_free);
+        tss_acceptor_unref(self->acceptor);
         g_ptr_array_unref(self->attached);
         g_clear_pointer(&self->context, g_main_context_unref);
         g_free(self->address);
@@ -678,11 +442,13 @@ static void tss_listener_class_init(TssListenerClass *class) {
 }
 
 static void tss_listener_init(TssListener *self) {
+        static const TssAcceptorEvents events = { .wants_connection = wants_connection, .deliver = deliver };
+
         self->state = TSS_LISTENER_STATE_CLOSED;
         self->attached = g_ptr_array_new();
         g_queue_init(&self->tasks);
         g_queue_init(&self->close_tasks);
-        g_queue_init(&self->connections);
+        self->acceptor = tss_acceptor_new(G_OBJECT(self), &events);
 }
 
 TssListener *tss_listener_new(GDBusConnection *bus, GMainContext *context) {
@@ -703,18 +469,15 @@ gboolean tss_listener_open(TssListener *self, const TssListenerSetup *setup, GEr
         self->address = setup->address;
         self->port = setup->port;
         self->name = setup->name;
-        self->socket = setup->socket;
-        self->gate = setup->gate;
         self->is_persistent = setup->persistent;
 
+        tss_acceptor_start(self->acceptor, self->context, setup->socket, setup->gate);
         if (self->close_reason != TSS_CLOSE_REASON_NONE) {
                 set_closed_error(error);
                 return FALSE;
         }
 
-        self->is_open = TRUE;
         self->state = TSS_LISTENER_STATE_LISTENING;
-        tss_listener_start_source(self);
         return TRUE;
 }
 
@@ -775,7 +538,7 @@ TssListenerState tss_listener_get_state(TssListener *self) {
 TssCloseReason tss_listener_get_close_reason(TssListener *self) {
         g_return_val_if_fail(TSS_IS_LISTENER(self), TSS_CLOSE_REASON_NONE);
 
-        return self->is_open ? self->close_reason : TSS_CLOSE_REASON_NONE;
+        return self->close_reason;
 }
 
 /**
@@ -795,7 +558,7 @@ gboolean tss_listener_get_is_local(TssListener *self) {
 static gboolean check_socket(TssListener *self, GError **error) {
         if (!check_open(self, error))
                 return FALSE;
-        if (self->socket && !self->gate)
+        if (tss_acceptor_get_socket(self->acceptor))
                 return TRUE;
 
         g_set_error_literal(
@@ -837,7 +600,8 @@ gboolean tss_listener_attach(TssListener *self,
         if (accepts_for_services(self) && !G_IS_SOCKET_SERVICE(listener))
                 return check_socket(self, error);
         if (!accepts_for_services(self) &&
-            !g_socket_listener_add_socket(listener, tss_socket_get(self->socket), source_object, error))
+            !g_socket_listener_add_socket(listener, tss_socket_get(tss_acceptor_get_socket(self->acceptor)),
+                                          source_object, error))
                 return FALSE;
 
         attached = g_new0(Attached, 1);
@@ -870,7 +634,7 @@ gboolean tss_listener_attach(TssListener *self,
 GSocket *tss_listener_get_socket(TssListener *self, GError **error) {
         g_return_val_if_fail(TSS_IS_LISTENER(self), NULL);
 
-        return check_socket(self, error) ? tss_socket_get(self->socket) : NULL;
+        return check_socket(self, error) ? tss_socket_get(tss_acceptor_get_socket(self->acceptor)) : NULL;
 }
 
 /**
@@ -894,7 +658,7 @@ int tss_listener_dup_fd(TssListener *self, GError **error) {
         if (!check_socket(self, error))
                 return -1;
 
-        fd = fcntl(tss_socket_get_fd(self->socket), F_DUPFD_CLOEXEC, 3);
+        fd = fcntl(tss_socket_get_fd(tss_acceptor_get_socket(self->acceptor)), F_DUPFD_CLOEXEC, 3);
         if (fd < 0) {
                 g_set_error_literal(error, G_IO_ERROR, (int) g_io_error_from_errno(errno), g_strerror(errno));
                 return -1;
@@ -959,19 +723,18 @@ static void on_pause_answered(GObject *source, GAsyncResult *result, gpointer us
         g_autoptr(TssListener) self = user_data;
         g_autoptr(GVariant) reply = tss_bus_call_finish(result, NULL, NULL);
 
-        self->is_call_pending = FALSE;
+        self->remote = self->remote == REMOTE_PAUSING ? REMOTE_PAUSED : REMOTE_LISTENING;
         tss_listener_send_pause(self);
 }
 
-/* With the delivery "call", the service accepts. */
 static void tss_listener_send_pause(TssListener *self) {
         gboolean pause = self->state == TSS_LISTENER_STATE_PAUSED;
 
-        if (self->socket || self->is_call_pending || pause == self->is_pause_sent || !check_open(self, NULL))
+        if (!self->link || tss_acceptor_get_socket(self->acceptor) || !check_open(self, NULL) ||
+            self->remote != (pause ? REMOTE_LISTENING : REMOTE_PAUSED))
                 return;
 
-        self->is_call_pending = TRUE;
-        self->is_pause_sent = pause;
+        self->remote = pause ? REMOTE_PAUSING : REMOTE_RESUMING;
         tss_bus_call_async(tss_link_get_bus(self->link),
                            &(TssCall) { .path = tss_link_get_path(self->link),
                                         .interface = LISTENER_INTERFACE,

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include "glib/tss-acceptor.h"
 #include "glib/tss-link.h"
-#include "glib/tss-local.h"
-#include "glib/tss-socket.h"
 
 /* Not open yet. Its signals come in the context, which is the thread-default one if there is a bus
  * connection. bus: consumed; NULL: the program binds the port itself. */
