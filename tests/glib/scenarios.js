@@ -9,6 +9,9 @@ import GLib from 'gi://GLib';
 import Tss from 'gi://Tss?version=1';
 import System from 'system';
 
+Gio._promisify(Tss, 'listen_async', 'listen_finish');
+Gio._promisify(Tss, 'list_listeners_async', 'list_listeners_finish');
+Gio._promisify(Tss.Listener, 'adopt_async', 'adopt_finish');
 Gio._promisify(Tss.Listener.prototype, 'accept_async', 'accept_finish');
 Gio._promisify(Tss.Listener.prototype, 'close_async', 'close_finish');
 Gio._promisify(Gio.InputStream.prototype, 'read_bytes_async', 'read_bytes_finish');
@@ -40,12 +43,14 @@ function serve(connection) {
 }
 
 function listen(options = null, port = 0) {
-    return Tss.listen_sync(options, port, Tss.ListenFlags.NONE, null);
+    const listener = Tss.listen_sync(options, port, Tss.ListenFlags.NONE, null);
+    assert(!listener.isLocal, 'the service');
+    return listener;
 }
 
-function fails(domain, code, run) {
+async function fails(domain, code, run) {
     try {
-        run();
+        await run();
     } catch (e) {
         assert(e.matches(domain, code), `the code of the error "${e.message}"`);
         assert(!e.message.includes('GDBus') && !e.message.includes('['), e.message);
@@ -57,13 +62,15 @@ function fails(domain, code, run) {
 const scenarios = {
     async attach() {
         const service = new Gio.SocketService();
-        service.connect('incoming', (_service, connection) => {
+        const sourceObject = new Gio.Cancellable();
+        service.connect('incoming', (_service, connection, source) => {
+            assert(source === sourceObject, 'the source object');
             serve(connection);
             return true;
         });
         const port = (() => {
             const listener = listen();
-            listener.attach(service, null);
+            listener.attach(service, sourceObject);
             return listener.port;
         })();
         System.gc(); // the service keeps the listener
@@ -83,11 +90,18 @@ const scenarios = {
 
     async accept() {
         const listener = listen();
-        for (let i = 0; i < 3; i++) {
-            const connection = peer(listener.port);
-            serve(await listener.accept_async(null));
-            await expectGreeting(connection);
+        const cancellable = new Gio.Cancellable();
+        const pending = [1, 2, 3].map(() => listener.accept_async(null));
+        const cancelled = listener.accept_async(cancellable);
+        const peers = pending.map(() => peer(listener.port));
+        const connections = await Promise.all(pending);
+        for (let i = 0; i < peers.length; i++) {
+            assert(connections[i].get_remote_address().port === peers[i].get_local_address().port, 'the order');
+            serve(connections[i]);
+            await expectGreeting(peers[i]);
         }
+        cancellable.cancel();
+        await fails(Gio.IOErrorEnum, Gio.IOErrorEnum.CANCELLED, () => cancelled);
     },
 
     async descriptor() {
@@ -105,8 +119,12 @@ const scenarios = {
             name: 'Photos', allowFrom: ['127.0.0.0/8'], noDelay: true, keepAlive: true, backlog: 16,
         }));
         assert(listener.name === 'Photos', 'the name');
-        fails(Gio.IOErrorEnum, Gio.IOErrorEnum.NOT_SUPPORTED, () => listener.dup_fd());
-        listener.connect('incoming', (_listener, connection) => serve(connection));
+        await fails(Gio.IOErrorEnum, Gio.IOErrorEnum.NOT_SUPPORTED, () => listener.dup_fd());
+        listener.connect('incoming', (_listener, connection) => {
+            assert(connection.get_socket().get_keepalive(), 'keep-alive');
+            assert(connection.get_socket().get_option(6 /* IPPROTO_TCP */, 1 /* TCP_NODELAY */)[1] !== 0, 'no-delay');
+            serve(connection);
+        });
         await expectGreeting(peer(listener.port));
 
         const refusing = listen(new Tss.Options({localAddress: '127.0.0.1', allowFrom: ['192.0.2.1']}));
@@ -143,16 +161,16 @@ const scenarios = {
         assert(reasons.join() === `${Tss.CloseReason.OWNER} The program has closed the port`, reasons.join());
         assert(states.join() === [Tss.ListenerState.CLOSING, Tss.ListenerState.CLOSED].join(), states.join());
         assert(listener.closeReason === Tss.CloseReason.OWNER, 'the reason');
-        fails(Gio.IOErrorEnum, Gio.IOErrorEnum.CONNECTION_REFUSED, () => peer(listener.port));
+        await fails(Gio.IOErrorEnum, Gio.IOErrorEnum.CONNECTION_REFUSED, () => peer(listener.port));
     },
 
     async errors() {
         const listener = listen();
-        const text = fails(Gio.IOErrorEnum, Gio.IOErrorEnum.ADDRESS_IN_USE, () => listen(null, listener.port));
+        const text = await fails(Gio.IOErrorEnum, Gio.IOErrorEnum.ADDRESS_IN_USE, () => listen(null, listener.port));
         assert(text === `Port ${listener.port} of :: is in use`, text);
-        fails(Tss.Error, Tss.Error.ADDRESS_NOT_AVAILABLE,
+        await fails(Tss.Error, Tss.Error.ADDRESS_NOT_AVAILABLE,
             () => listen(new Tss.Options({localAddress: '198.51.100.1'})));
-        fails(Gio.IOErrorEnum, Gio.IOErrorEnum.INVALID_ARGUMENT,
+        await fails(Gio.IOErrorEnum, Gio.IOErrorEnum.INVALID_ARGUMENT,
             () => listen(new Tss.Options({localAddress: 'localhost'})));
     },
 
@@ -161,45 +179,24 @@ const scenarios = {
         const port = (() => listen(new Tss.Options({persistent: true, name: 'Share'})).port)();
         System.gc();
         const connection = peer(port);
-        const list = () => new Promise((resolve, reject) => Tss.list_listeners_async(null, (_source, result) => {
-            try {
-                resolve(Tss.list_listeners_finish(result));
-            } catch (e) {
-                reject(e);
-            }
-        }));
         let infos;
         do {
             System.gc();
-            infos = await list();
-            assert(infos.length === 1 && infos[0].port === port && infos[0].name === 'Share', 'the list');
+            infos = await Tss.list_listeners_async(null);
+            assert(infos.length === 1 && infos[0].port === port && infos[0].name === 'Share' && infos[0].persistent, 'the list');
         } while (infos[0].hasOwner);
-        const listener = await new Promise((resolve, reject) =>
-            Tss.Listener.adopt_async(infos[0], null, (_source, result) => {
-                try {
-                    resolve(Tss.Listener.adopt_finish(result));
-                } catch (e) {
-                    reject(e);
-                }
-            }));
+        const listener = await Tss.Listener.adopt_async(infos[0], null);
         listener.connect('incoming', (_listener, incoming) => serve(incoming));
         await expectGreeting(connection);
         listener.close_sync(null);
     },
 
     async local() {
-        const listener = await new Promise((resolve, reject) =>
-            Tss.listen_async(null, 0, Tss.ListenFlags.NONE, null, (_source, result) => {
-                try {
-                    resolve(Tss.listen_finish(result));
-                } catch (e) {
-                    reject(e);
-                }
-            }));
+        const listener = await Tss.listen_async(null, 0, Tss.ListenFlags.NONE, null);
         assert(listener.isLocal, 'is-local');
         listener.connect('incoming', (_listener, connection) => serve(connection));
         await expectGreeting(peer(listener.port));
-        fails(Tss.Error, Tss.Error.SERVICE_NOT_FOUND,
+        await fails(Tss.Error, Tss.Error.SERVICE_NOT_FOUND,
             () => Tss.listen_sync(null, 0, Tss.ListenFlags.SERVICE_ONLY, null));
     },
 };

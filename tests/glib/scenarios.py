@@ -55,13 +55,21 @@ def serve(connection):
 
 
 def listen(options=None, port=0):
-    return Tss.listen_sync(options, port, Tss.ListenFlags.NONE, None)
+    listener = Tss.listen_sync(options, port, Tss.ListenFlags.NONE, None)
+    assert not listener.props.is_local
+    return listener
+
+
+def start(function, *arguments, cancellable=None):
+    """Starts an asynchronous function. The list has its result later."""
+    results = []
+    function(*arguments, cancellable, lambda source, result: results.append(result))
+    return results
 
 
 def call(function, *arguments):
     """Calls an asynchronous function, and returns its result."""
-    results = []
-    function(*arguments, None, lambda source, result: results.append(result))
+    results = start(function, *arguments)
     wait(lambda: results, function.__name__)
     return results[0]
 
@@ -78,13 +86,19 @@ def fails(domain, code, function, *arguments):
 
 def attach():
     service = Gio.SocketService.new()
-    service.connect('incoming', lambda service, connection, source: serve(connection) or True)
+    source_object = Gio.Cancellable()
     port = None
+
+    def on_incoming(service, connection, source):
+        assert source == source_object
+        serve(connection)
+        return True
+    service.connect('incoming', on_incoming)
 
     def add():
         nonlocal port
         listener = listen()
-        listener.attach(service, None)
+        listener.attach(service, source_object)
         port = listener.props.port
     add()  # the service keeps the listener
     for _ in range(3):
@@ -103,10 +117,19 @@ def incoming():
 
 def accept():
     listener = listen()
-    for _ in range(3):
-        s = peer(listener.get_port())
-        serve(listener.accept_finish(call(listener.accept_async)))
+    cancellable = Gio.Cancellable()
+    pending = [start(listener.accept_async) for _ in range(3)]
+    cancelled = start(listener.accept_async, cancellable=cancellable)
+    peers = [peer(listener.get_port()) for _ in pending]
+    for results, s in zip(pending, peers):
+        wait(lambda: results, 'a connection')
+        connection = listener.accept_finish(results[0])
+        assert connection.get_remote_address().get_port() == s.getsockname()[1]
+        serve(connection)
         expect_greeting(s)
+    cancellable.cancel()
+    wait(lambda: cancelled, 'the end of a cancelled call')
+    fails(Gio.io_error_quark(), Gio.IOErrorEnum.CANCELLED, listener.accept_finish, cancelled[0])
 
 
 def descriptor():
@@ -133,7 +156,12 @@ def options():
     listener = listen(all_options)
     assert listener.props.name == 'Photos'
     fails(Gio.io_error_quark(), Gio.IOErrorEnum.NOT_SUPPORTED, listener.dup_fd)
-    listener.connect('incoming', lambda listener, connection: serve(connection))
+
+    def on_incoming(listener, connection):
+        assert connection.get_socket().get_keepalive()
+        assert connection.get_socket().get_option(socket.IPPROTO_TCP, socket.TCP_NODELAY)[1] != 0
+        serve(connection)
+    listener.connect('incoming', on_incoming)
     expect_greeting(peer(listener.get_port()))
 
     refusing = listen(Tss.Options(local_address='127.0.0.1', allow_from=['192.0.2.1']))

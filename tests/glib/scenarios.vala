@@ -6,8 +6,6 @@
 
 // Their names would be those of C functions.
 namespace Scenarios {
-    Tss.Listener? kept = null;
-
     void check (bool condition, string what) {
         if (!condition)
             error ("assertion failed: %s", what);
@@ -38,7 +36,9 @@ namespace Scenarios {
     }
 
     Tss.Listener listen (Tss.Options? options = null, uint port = 0) throws Error {
-        return Tss.listen_sync (options, (uint16) port, Tss.ListenFlags.NONE);
+        var listener = Tss.listen_sync (options, (uint16) port, Tss.ListenFlags.NONE);
+        check (!listener.is_local, "the service");
+        return listener;
     }
 
     void check_error (Error e, Error expected) {
@@ -46,40 +46,75 @@ namespace Scenarios {
         check (!("GDBus" in e.message) && !("[" in e.message), e.message);
     }
 
-    uint add_listener (SocketService service) throws Error {
+    uint add_listener (SocketService service, Object source_object) throws Error {
         var listener = listen ();
-        listener.attach (service, null);
+        listener.attach (service, source_object);
         return listener.port;
     }
 
     async void attach () throws Error {
         var service = new SocketService ();
+        var source_object = new Cancellable ();
         service.incoming.connect ((connection, source) => {
+            check (source == source_object, "the source object");
             serve (connection);
             return true;
         });
-        var port = add_listener (service); // the service keeps the listener
+        var port = add_listener (service, source_object); // the service keeps the listener
         for (var i = 0; i < 3; i++)
             yield expect_greeting (peer (port));
         service.stop ();
     }
 
     async void incoming () throws Error {
-        kept = listen ();
-        var early = peer (kept.port);
-        kept.incoming.connect (serve);
+        var listener = listen ();
+        var early = peer (listener.port);
+        listener.incoming.connect (serve);
         yield expect_greeting (early);
         for (var i = 0; i < 20; i++)
-            yield expect_greeting (peer (kept.port));
+            yield expect_greeting (peer (listener.port));
+    }
+
+    class Accept : Object {
+        public SocketConnection? connection;
+        public Error? error;
+        public signal void done ();
+
+        public Accept (Tss.Listener listener, Cancellable? cancellable = null) {
+            listener.accept_async.begin (cancellable, (source, result) => {
+                try {
+                    connection = listener.accept_async.end (result);
+                } catch (Error e) {
+                    error = e;
+                }
+                done ();
+            });
+        }
+
+        public async void wait () {
+            if (connection != null || error != null)
+                return;
+            done.connect (() => wait.callback ());
+            yield;
+        }
     }
 
     async void accept () throws Error {
         var listener = listen ();
-        for (var i = 0; i < 3; i++) {
-            var connection = peer (listener.port);
-            serve (yield listener.accept_async (null));
-            yield expect_greeting (connection);
+        var cancellable = new Cancellable ();
+        Accept[] pending = { new Accept (listener), new Accept (listener), new Accept (listener) };
+        var cancelled = new Accept (listener, cancellable);
+        SocketConnection[] peers = { peer (listener.port), peer (listener.port), peer (listener.port) };
+        for (var i = 0; i < peers.length; i++) {
+            yield pending[i].wait ();
+            var remote = (InetSocketAddress) pending[i].connection.get_remote_address ();
+            check (remote.port == ((InetSocketAddress) peers[i].get_local_address ()).port, "the order");
+            serve (pending[i].connection);
+            yield expect_greeting (peers[i]);
         }
+        cancellable.cancel ();
+        yield cancelled.wait ();
+        check_error (cancelled.error, new IOError.CANCELLED (""));
     }
 
     async void descriptor () throws Error {
@@ -94,7 +129,9 @@ namespace Scenarios {
     }
 
     async void options () throws Error {
-        var all = new Tss.Options () { name = "Photos", allow_from = { "127.0.0.0/8" }, no_delay = true, backlog = 16 };
+        var all = new Tss.Options () {
+            name = "Photos", allow_from = { "127.0.0.0/8" }, no_delay = true, keep_alive = true, backlog = 16
+        };
         var listener = listen (all);
         check (listener.name == "Photos", "the name");
         try {
@@ -103,7 +140,17 @@ namespace Scenarios {
         } catch (Error e) {
             check_error (e, new IOError.NOT_SUPPORTED (""));
         }
-        listener.incoming.connect (serve);
+        listener.incoming.connect ((connection) => {
+            int no_delay = 0;
+            check (connection.socket.keepalive, "keep-alive");
+            try {
+                connection.socket.get_option (6 /* IPPROTO_TCP */, 1 /* TCP_NODELAY */, out no_delay);
+            } catch (Error e) {
+                error ("%s", e.message);
+            }
+            check (no_delay != 0, "no-delay");
+            serve (connection);
+        });
         yield expect_greeting (peer (listener.port));
 
         var refusing = listen (new Tss.Options () { local_address = "127.0.0.1", allow_from = { "192.0.2.1" } });
@@ -136,13 +183,17 @@ namespace Scenarios {
     async void close () throws Error {
         var listener = listen ();
         var n = 0;
+        Tss.ListenerState[] states = {};
+        listener.notify["state"].connect ((object, property) => states += ((Tss.Listener) object).state);
         listener.closed.connect ((reason, message) => {
             check (reason == Tss.CloseReason.OWNER && message == "The program has closed the port", message);
             n++;
         });
         check (yield listener.close_async (null), "the first close");
         check (listener.close_sync (), "the second close");
-        check (n == 1 && listener.state == Tss.ListenerState.CLOSED, "the signal");
+        check (n == 1, "the signal");
+        check (states.length == 2 && states[0] == Tss.ListenerState.CLOSING && states[1] == Tss.ListenerState.CLOSED,
+               "the states");
         check (listener.close_reason == Tss.CloseReason.OWNER, "the reason");
         try {
             peer (listener.port);
@@ -183,7 +234,8 @@ namespace Scenarios {
         List<Tss.ListenerInfo> infos = null;
         do {
             infos = yield Tss.list_listeners_async (null);
-            check (infos.length () == 1 && infos.data.port == port && infos.data.name == "Share", "the list");
+            check (infos.length () == 1 && infos.data.port == port && infos.data.name == "Share" &&
+                   infos.data.persistent, "the list");
         } while (infos.data.has_owner);
         listener = yield Tss.Listener.adopt_async (infos.data, null);
         listener.incoming.connect (serve);
@@ -221,6 +273,20 @@ namespace Scenarios {
     }
 }
 
+// GLib closes some descriptors in other threads, and in the main loop.
+bool has_socket () {
+    try {
+        var directory = Dir.open ("/proc/self/fd");
+        string? name;
+        while ((name = directory.read_name ()) != null)
+            if (FileUtils.read_link (@"/proc/self/fd/$name").has_prefix ("socket:"))
+                return true;
+    } catch (Error e) {
+        // The descriptor of the directory is closed now.
+    }
+    return false;
+}
+
 int main (string[] args) {
     var loop = new MainLoop ();
     Scenarios.run.begin (args[1], (source, result) => {
@@ -232,5 +298,12 @@ int main (string[] args) {
         loop.quit ();
     });
     loop.run ();
+
+    var deadline = get_monotonic_time () + 10 * TimeSpan.SECOND;
+    Timeout.add (20, () => Source.CONTINUE);
+    while (has_socket ()) {
+        Scenarios.check (get_monotonic_time () < deadline, "all sockets are closed");
+        MainContext.default ().iteration (true);
+    }
     return 0;
 }
