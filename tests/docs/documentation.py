@@ -411,7 +411,7 @@ def server_commands(sources):
 @check('size of README.md')
 def readme_size(sources):
     size = len(sources['README.md'].encode())
-    return [f'README.md has {size} bytes, more than 5000'] if size > 5000 else []
+    return [f'README.md has {size} bytes, more than 4096'] if size > 4096 else []
 
 
 @check('tests that SECURITY.md names')
