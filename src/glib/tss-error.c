@@ -91,10 +91,17 @@ gboolean tss_error_is_no_reply(const GError *error) {
         return g_error_matches(error, G_DBUS_ERROR, G_DBUS_ERROR_NO_REPLY);
 }
 
+/* From systemd, which has started no unit, and from a bus that starts programs itself. */
+static gboolean is_not_started(const GError *error) {
+        g_autofree char *name = g_dbus_error_get_remote_error(error);
+
+        return name && (g_str_has_prefix(name, "org.freedesktop.systemd1.") ||
+                        g_str_has_prefix(name, "org.freedesktop.DBus.Error.Spawn."));
+}
+
 gboolean tss_error_is_no_service(const GError *error) {
-        return g_error_matches(error, G_DBUS_ERROR, G_DBUS_ERROR_SERVICE_UNKNOWN) ||
-               g_error_matches(error, G_DBUS_ERROR, G_DBUS_ERROR_NAME_HAS_NO_OWNER) ||
-               g_error_matches(error, G_DBUS_ERROR, G_DBUS_ERROR_SPAWN_SERVICE_NOT_FOUND);
+        return is_not_started(error) || g_error_matches(error, G_DBUS_ERROR, G_DBUS_ERROR_SERVICE_UNKNOWN) ||
+               g_error_matches(error, G_DBUS_ERROR, G_DBUS_ERROR_NAME_HAS_NO_OWNER);
 }
 
 gboolean tss_error_is_no_listener(const GError *error) {
@@ -137,6 +144,11 @@ GError *tss_error_from_call(GError *error) {
         if (g_error_matches(error, G_IO_ERROR, G_IO_ERROR_CLOSED))
                 return g_error_new_literal(G_IO_ERROR, G_IO_ERROR_CLOSED,
                                            _("The connection to the bus is lost"));
+        if (is_not_started(error)) {
+                text = get_text(error);
+                return g_error_new(TSS_ERROR, TSS_ERROR_SERVICE_NOT_FOUND,
+                                   _("The service cannot be started: %s"), text);
+        }
         if (tss_error_is_no_service(error))
                 return g_error_new_literal(TSS_ERROR, TSS_ERROR_SERVICE_NOT_FOUND,
                                            _("The service is not on the bus"));
@@ -154,10 +166,21 @@ GError *tss_error_from_call(GError *error) {
 
 GError *tss_error_from_connect(GError *error) {
         g_autoptr(GError) consumed = error;
+        GQuark domain = TSS_ERROR;
+        int code = TSS_ERROR_FAILED;
 
         if (g_error_matches(error, G_IO_ERROR, G_IO_ERROR_CANCELLED))
                 return tss_error_from_call(g_steal_pointer(&consumed));
 
-        return g_error_new(TSS_ERROR, TSS_ERROR_SERVICE_NOT_FOUND,
-                           _("Failed to connect to the system bus: %s"), error->message);
+        (void) g_dbus_error_strip_remote_error(error);
+        /* There is no bus, or none any more. */
+        if (g_error_matches(error, G_IO_ERROR, G_IO_ERROR_NOT_FOUND) ||
+            g_error_matches(error, G_IO_ERROR, G_IO_ERROR_CONNECTION_REFUSED))
+                code = TSS_ERROR_SERVICE_NOT_FOUND;
+        else if (g_error_matches(error, G_IO_ERROR, G_IO_ERROR_PERMISSION_DENIED)) {
+                domain = G_IO_ERROR;
+                code = G_IO_ERROR_PERMISSION_DENIED;
+        }
+
+        return g_error_new(domain, code, _("Failed to connect to the system bus: %s"), error->message);
 }

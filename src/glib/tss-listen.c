@@ -222,6 +222,11 @@ static void on_taken(GTask *task, GVariant *reply, GError *error) {
                 fail(task, tss_error_from_call(error));
                 return;
         }
+        if (g_str_equal(r->delivery, "socket") && r->fd < 0) {
+                fail(task,
+                     g_error_new_literal(TSS_ERROR, TSS_ERROR_FAILED, _("The service has sent no socket")));
+                return;
+        }
 
         request_read_properties(task, on_properties);
 }
@@ -239,24 +244,31 @@ static void request_take(GTask *task) {
 }
 
 /* Consumes the error, which is reported if the program must not bind the port itself. */
-static void request_bind(GTask *task, GError *error) {
+static void bind_or_fail(GTask *task, GError *error) {
         Request *r = g_task_get_task_data(task);
+        g_autoptr(GError) cause = NULL;
         TssListenerSetup setup = {};
         GError *failure = NULL;
         int fd;
 
-        if ((r->flags & TSS_LISTEN_FLAGS_SERVICE_ONLY) || r->adopted) {
+        if ((r->flags & TSS_LISTEN_FLAGS_SERVICE_ONLY) || r->adopted ||
+            !g_error_matches(error, TSS_ERROR, TSS_ERROR_SERVICE_NOT_FOUND)) {
                 fail(task, error);
                 return;
         }
-        g_error_free(error);
 
+        cause = error;
         setup.gate = tss_gate_new(r->options, &failure);
         fd = failure ? -EBADF : tss_local_listen(r->options, r->port, &failure);
         if (fd >= 0)
                 setup.socket = tss_socket_new(fd, &failure);
         if (!setup.socket) {
                 g_clear_pointer(&setup.gate, tss_gate_free);
+                if (g_error_matches(failure, TSS_ERROR, TSS_ERROR_SERVICE_NOT_FOUND)) {
+                        g_prefix_error(&cause, "%s: ", failure->message);
+                        g_error_free(failure);
+                        failure = g_steal_pointer(&cause);
+                }
                 fail(task, failure);
                 return;
         }
@@ -279,12 +291,8 @@ static void on_listened(GTask *task, GVariant *reply, GError *error) {
                 request_listen(task);
                 return;
         }
-        if (error && tss_error_is_no_service(error)) {
-                request_bind(task, tss_error_from_call(error));
-                return;
-        }
         if (error) {
-                fail(task, tss_error_from_call(error));
+                bind_or_fail(task, tss_error_from_call(error));
                 return;
         }
 
@@ -316,10 +324,6 @@ static void request_listen(GTask *task) {
 
 /* ------------------------------------------------------------------------------------------------ connect */
 
-static gboolean is_cancelled(const GError *error) {
-        return g_error_matches(error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
-}
-
 /* Consumes the bus connection. In the context of the listener, where its signals come. */
 static void request_set_bus(Request *r, GDBusConnection *bus) {
         if (bus)
@@ -332,10 +336,8 @@ static void request_begin(GTask *task, GError *error, void (*begin)(GTask *task)
 
         if (r->listener)
                 begin(task);
-        else if (is_cancelled(error))
-                fail(task, tss_error_from_connect(error));
         else
-                request_bind(task, tss_error_from_connect(error));
+                bind_or_fail(task, tss_error_from_connect(error));
 }
 
 static GTask *request_task_new(Request *r,
@@ -370,8 +372,8 @@ static void on_connected_to_listen(GObject *source, GAsyncResult *result, gpoint
  *
  * Asks the service for a TCP port.
  *
- * If the service is not installed, and the program may bind the port itself, it does; see
- * [property@Tss.Listener:is-local] and %TSS_LISTEN_FLAGS_SERVICE_ONLY.
+ * If the service is not installed or cannot be started, or there is no system bus, and the program may bind
+ * the port itself, it does; see [property@Tss.Listener:is-local] and %TSS_LISTEN_FLAGS_SERVICE_ONLY.
  */
 void tss_listen_async(TssOptions *options,
                       guint16 port,

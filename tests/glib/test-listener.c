@@ -4,6 +4,7 @@
  */
 
 #include <gio/gio.h>
+#include <sys/un.h>
 
 #include "glib/listening.h"
 
@@ -548,40 +549,118 @@ TEST_LISTENING("a restart of the service is not noticed with connections in call
         assert_restarts(f, options);
 }
 
-static unsigned interactive_calls;
+/* Another program with the name of the service. It answers in the thread of GDBus. */
+typedef struct Fake {
+        GDBusConnection *bus;
+        const char *error; /* the answer to the next calls of Listen, Pause and Resume, or NULL: success */
+        int errors;        /* the number of these calls */
+        int calls;
+        int interactive_calls;
+        int pauses; /* answered */
+        int resumes;
+        gboolean is_mute;
+} Fake;
 
-static int on_message(sd_bus_message *message, void *userdata, sd_bus_error *error) {
-        if (!sd_bus_message_is_method_call(message, TEST_BUS_NAME, NULL) &&
-            !sd_bus_message_is_method_call(message, TEST_LISTENER_INTERFACE, NULL))
-                return 0;
+static GVariant *fake_answer(Fake *fake, const char *member) {
+        GVariantDict properties;
 
-        if (sd_bus_message_get_allow_interactive_authorization(message) > 0)
-                interactive_calls++;
-        ++*(unsigned *) userdata;
-        return 1;
+        if (g_str_equal(member, "Listen"))
+                return g_variant_new("(o)", TEST_MANAGER_PATH "/listener/1");
+        if (g_str_equal(member, "TakeSocket"))
+                return g_variant_new("(h)", 0); /* without a descriptor */
+        if (g_str_equal(member, "GetAll")) {
+                g_variant_dict_init(&properties, NULL);
+                g_variant_dict_insert(&properties, "LocalPort", "q", 1);
+                return g_variant_new("(@a{sv})", g_variant_dict_end(&properties));
+        }
+
+        if (g_str_equal(member, "Pause"))
+                g_atomic_int_inc(&fake->pauses);
+        else if (g_str_equal(member, "Resume"))
+                g_atomic_int_inc(&fake->resumes);
+        return g_variant_new("()");
 }
 
-/* Takes the name of the service, and answers nothing. */
-static TestClient *mute_service_new(Listening *f, unsigned *calls) {
-        TestClient *client = test_client_new(f->bus, (uid_t) -1);
+static gboolean fake_fails(Fake *fake, const char *member) {
+        return (g_str_equal(member, "Listen") || g_str_equal(member, "Pause") ||
+                g_str_equal(member, "Resume")) &&
+               g_atomic_int_get(&fake->errors) > 0 && g_atomic_int_add(&fake->errors, -1) > 0;
+}
 
-        must(sd_bus_add_filter(test_client_bus(client), NULL, on_message, calls));
-        must(sd_bus_request_name(test_client_bus(client), TEST_BUS_NAME, 0));
-        return client;
+static GDBusMessage *on_fake_message(GDBusConnection *bus,
+                                     GDBusMessage *message,
+                                     gboolean is_incoming,
+                                     gpointer user_data) {
+        const char *member = g_dbus_message_get_member(message);
+        g_autoptr(GDBusMessage) reply = NULL;
+        Fake *fake = user_data;
+
+        if (!is_incoming || g_dbus_message_get_message_type(message) != G_DBUS_MESSAGE_TYPE_METHOD_CALL)
+                return message;
+
+        if (g_dbus_message_get_flags(message) & G_DBUS_MESSAGE_FLAGS_ALLOW_INTERACTIVE_AUTHORIZATION)
+                g_atomic_int_inc(&fake->interactive_calls);
+        g_atomic_int_inc(&fake->calls);
+        if (!fake->is_mute) {
+                if (fake_fails(fake, member))
+                        reply = g_dbus_message_new_method_error_literal(message, fake->error, "No");
+                else {
+                        reply = g_dbus_message_new_method_reply(message);
+                        g_dbus_message_set_body(reply, fake_answer(fake, member));
+                }
+                (void) g_dbus_connection_send_message(bus, reply, G_DBUS_SEND_MESSAGE_FLAGS_NONE, NULL, NULL);
+        }
+        g_object_unref(message);
+        g_main_context_wakeup(NULL);
+        return NULL;
+}
+
+/* Instead of the service. */
+static Fake *fake_new(Listening *f) {
+        Fake *fake = g_new0(Fake, 1);
+        g_autoptr(GVariant) reply = NULL;
+        g_autoptr(GError) error = NULL;
+
+        g_clear_pointer(&f->service, test_service_free);
+        test_wait_for(!test_bus_service_owner(f->bus));
+        fake->bus = g_dbus_connection_new_for_address_sync(
+                        test_bus_address(f->bus),
+                        G_DBUS_CONNECTION_FLAGS_AUTHENTICATION_CLIENT |
+                                        G_DBUS_CONNECTION_FLAGS_MESSAGE_BUS_CONNECTION,
+                        NULL, NULL, &error);
+        g_assert_no_error(error);
+        g_dbus_connection_add_filter(fake->bus, on_fake_message, fake, NULL);
+        reply = g_dbus_connection_call_sync(fake->bus, "org.freedesktop.DBus", "/org/freedesktop/DBus",
+                                            "org.freedesktop.DBus", "RequestName",
+                                            g_variant_new("(su)", TEST_BUS_NAME, 0), NULL,
+                                            G_DBUS_CALL_FLAGS_NONE, -1, NULL, &error);
+        g_assert_no_error(error);
+        test_wait_for(test_bus_service_owner(f->bus));
+        return fake;
+}
+
+/* The service again. */
+static void fake_replace(Fake *fake, Listening *f) {
+        g_autoptr(GError) error = NULL;
+
+        (void) g_dbus_connection_close_sync(fake->bus, NULL, &error);
+        g_assert_no_error(error);
+        g_object_unref(fake->bus);
+        g_free(fake);
+        test_wait_for(!test_bus_service_owner(f->bus));
+        f->service = keeper_start(f->keeper, f->bus);
 }
 
 TEST_LISTENING("calls that a service leaves unanswered are made again") {
         g_autoptr(GAsyncResult) result = NULL;
         g_autoptr(TssListener) listener = NULL;
         g_autoptr(GError) error = NULL;
-        unsigned calls = 0;
+        Fake *fake = fake_new(f);
 
-        g_clear_pointer(&f->service, test_service_free);
-        TestClient *mute = mute_service_new(f, &calls);
+        fake->is_mute = TRUE;
         tss_listen_async(NULL, 0, TSS_LISTEN_FLAGS_SERVICE_ONLY, NULL, keep_result, &result);
-        loop_until(calls > 0);
-        test_client_free(mute);
-        f->service = keeper_start(f->keeper, f->bus);
+        loop_until(g_atomic_int_get(&fake->calls) > 0);
+        fake_replace(fake, f);
         loop_until(result);
         listener = tss_listen_finish(result, &error);
         g_assert_no_error(error);
@@ -593,28 +672,110 @@ TEST_LISTENING("calls that a service leaves unanswered are made again") {
 }
 
 TEST_LISTENING("the question for a password is asked on request, and can be cancelled") {
-        unsigned calls = 0;
+        Fake *fake = fake_new(f);
 
-        g_clear_pointer(&f->service, test_service_free);
-        TestClient *mute = mute_service_new(f, &calls);
-        for (unsigned i = 0; i < 2; i++) {
+        fake->is_mute = TRUE;
+        for (int i = 0; i < 2; i++) {
                 g_autoptr(GCancellable) cancellable = g_cancellable_new();
                 g_autoptr(GAsyncResult) result = NULL;
                 g_autoptr(GError) error = NULL;
 
-                interactive_calls = 0;
                 tss_listen_async(NULL, 80,
                                  TSS_LISTEN_FLAGS_SERVICE_ONLY | (i ? TSS_LISTEN_FLAGS_INTERACTIVE : 0),
                                  cancellable, keep_result, &result);
-                loop_until(calls == i + 1);
-                g_assert_cmpuint(interactive_calls, ==, i);
+                loop_until(g_atomic_int_get(&fake->calls) == i + 1);
+                g_assert_cmpint(g_atomic_int_get(&fake->interactive_calls), ==, i);
                 g_cancellable_cancel(cancellable);
                 loop_until(result);
                 g_assert_null(tss_listen_finish(result, &error));
                 g_assert_error(error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
         }
-        test_client_free(mute);
-        f->service = keeper_start(f->keeper, f->bus);
+        fake_replace(fake, f);
+}
+
+TEST_LISTENING("a service that gives no socket is an error") {
+        g_autoptr(GError) error = NULL;
+        Fake *fake = fake_new(f);
+
+        g_assert_null(tss_listen_sync(NULL, 0, TSS_LISTEN_FLAGS_NONE, NULL, &error));
+        g_assert_error(error, TSS_ERROR, TSS_ERROR_FAILED);
+        g_assert_cmpstr(error->message, ==, "The service has sent no socket");
+        fake_replace(fake, f);
+}
+
+TEST_LISTENING("a service that cannot be started is one that is not installed") {
+        static const char *const errors[] = { "org.freedesktop.systemd1.UnitMasked",
+                                              "org.freedesktop.systemd1.NoSuchUnit",
+                                              "org.freedesktop.DBus.Error.Spawn.ChildExited" };
+        Fake *fake = fake_new(f);
+
+        for (unsigned i = 0; i < G_N_ELEMENTS(errors); i++) {
+                g_autoptr(TssListener) listener = NULL;
+                g_autoptr(TssOptions) options = g_object_new(TSS_TYPE_OPTIONS, "persistent", TRUE, NULL);
+                g_autoptr(GError) error = NULL, persistent_error = NULL;
+
+                fake->error = errors[i];
+                g_atomic_int_set(&fake->errors, 3);
+                g_assert_null(tss_listen_sync(NULL, 0, TSS_LISTEN_FLAGS_SERVICE_ONLY, NULL, &error));
+                g_assert_error(error, TSS_ERROR, TSS_ERROR_SERVICE_NOT_FOUND);
+                g_assert_cmpstr(error->message, ==, "The service cannot be started: No");
+                listener = listen_with(NULL);
+                g_assert_true(tss_listener_get_is_local(listener));
+                g_assert_null(tss_listen_sync(options, 0, TSS_LISTEN_FLAGS_NONE, NULL, &persistent_error));
+                g_assert_error(persistent_error, TSS_ERROR, TSS_ERROR_SERVICE_NOT_FOUND);
+                g_assert_cmpstr(persistent_error->message, ==,
+                                "A persistent listener needs the service tcpserversocket: The service cannot "
+                                "be started: No");
+        }
+        fake_replace(fake, f);
+}
+
+TEST_LISTENING("the program binds the port itself only if there is no bus") {
+        g_autofree char *address = g_strdup(g_getenv("DBUS_SYSTEM_BUS_ADDRESS"));
+        g_autofree char *folder = g_dir_make_tmp("tss-XXXXXX", NULL);
+        g_autofree char *path = g_build_filename(folder, "bus", NULL);
+        g_autofree char *other = g_strdup_printf("unix:path=%s", path);
+        struct sockaddr_un name = { .sun_family = AF_UNIX };
+        g_autoptr(GAsyncResult) result = NULL;
+        GError *error = NULL;
+
+        (void) g_strlcpy(name.sun_path, path, sizeof(name.sun_path));
+        (void) g_setenv("DBUS_SYSTEM_BUS_ADDRESS", other, TRUE);
+        for (unsigned i = 0; i < 2; i++) {
+                g_autoptr(TssListener) listener = listen_with(NULL);
+
+                g_assert_true(tss_listener_get_is_local(listener));
+                g_assert_null(tss_listen_sync(NULL, 0, TSS_LISTEN_FLAGS_SERVICE_ONLY, NULL, &error));
+                g_assert_error(error, TSS_ERROR, TSS_ERROR_SERVICE_NOT_FOUND);
+                g_clear_error(&error);
+
+                /* The next one is refused. */
+                _cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+                if (i == 0)
+                        g_assert_no_errno(bind(fd, (struct sockaddr *) &name, sizeof(name)));
+        }
+
+        g_assert_no_errno(unlink(path));
+        _cleanup_close_ int bus = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        g_assert_no_errno(bind(bus, (struct sockaddr *) &name, sizeof(name)));
+        g_assert_no_errno(listen(bus, 1));
+        tss_listen_async(NULL, 0, TSS_LISTEN_FLAGS_NONE, NULL, keep_result, &result);
+        loop_until(test_has_input(bus));
+        close(accept4(bus, NULL, NULL, SOCK_CLOEXEC));
+        loop_until(result);
+        g_assert_null(tss_listen_finish(result, &error));
+        g_assert_error(error, TSS_ERROR, TSS_ERROR_FAILED);
+        g_assert_true(g_str_has_prefix(error->message, "Failed to connect to the system bus: "));
+        g_clear_error(&error);
+
+        (void) g_setenv("DBUS_SYSTEM_BUS_ADDRESS", "nonsense:", TRUE);
+        g_assert_null(tss_listen_sync(NULL, 0, TSS_LISTEN_FLAGS_NONE, NULL, &error));
+        g_assert_error(error, TSS_ERROR, TSS_ERROR_FAILED);
+        g_clear_error(&error);
+
+        (void) g_setenv("DBUS_SYSTEM_BUS_ADDRESS", address, TRUE);
+        g_assert_no_errno(unlink(path));
+        g_assert_no_errno(rmdir(folder));
 }
 
 TEST_LISTENING("a listener that the next service does not know is closed") {
