@@ -21,7 +21,7 @@ struct TssAcceptor {
 
         TssSocket *socket; /* NULL: connections come in calls */
         TssGate *gate;
-        gpointer tag; /* of the socket in the source */
+        gpointer tag; /* of the socket in the source; NULL: there is no working socket */
         GIOCondition condition;
         gint64 retry_time; /* of accept(), monotonic */
 
@@ -58,8 +58,9 @@ static void set_retry_time(TssAcceptor *self, int error_number) {
                 break;
 
         case ACCEPT_BROKEN:
-                /* The service has revoked the socket, and has sent a signal before that. */
-                self->retry_time = G_MAXINT64;
+                /* The service has revoked the socket, and has sent a signal before that. Without events,
+                 * poll() would still report the socket. */
+                g_source_remove_unix_fd(&self->source, g_steal_pointer(&self->tag));
                 break;
 
         default:
@@ -96,7 +97,8 @@ static gboolean is_due(TssAcceptor *self) {
 }
 
 static void deliver_accepted(TssAcceptor *self, gpointer owner) {
-        for (guint n = 0; n < BATCH && self->events->wants_connection(owner) && is_due(self); n++) {
+        for (guint n = 0; n < BATCH && self->tag && self->events->wants_connection(owner) && is_due(self);
+             n++) {
                 g_autoptr(GSocket) socket = NULL;
 
                 if (!accept_connection(self, &socket))
@@ -152,6 +154,12 @@ static Connection *find_connection(TssAcceptor *self, guint64 serial) {
 void tss_acceptor_add(TssAcceptor *self, guint64 serial, int fd, GDBusMethodInvocation *invocation) {
         Connection *connection;
 
+        if (g_source_is_destroyed(&self->source)) {
+                (void) close_fd(fd);
+                g_dbus_method_invocation_return_error_literal(invocation, G_IO_ERROR, G_IO_ERROR_CLOSED,
+                                                              "The listener is closed");
+                return;
+        }
         if (!is_duplicate(self, serial)) {
                 connection = g_new(Connection, 1);
                 *connection = (Connection) { serial, fd, invocation };
@@ -193,7 +201,7 @@ static void watch_socket(TssAcceptor *self, GIOCondition condition) {
 static int to_timeout(gint64 time) {
         gint64 left = time - g_get_monotonic_time();
 
-        return time == G_MAXINT64 ? -1 : (int) CLAMP((left + 999) / 1000, 0, G_MAXINT);
+        return (int) CLAMP((left + 999) / 1000, 0, G_MAXINT);
 }
 
 static gboolean acceptor_prepare(GSource *source, int *timeout) {
@@ -208,7 +216,7 @@ static gboolean acceptor_prepare(GSource *source, int *timeout) {
         if (!self->socket)
                 return !g_queue_is_empty(&self->connections);
 
-        if (!is_due(self)) {
+        if (self->tag && !is_due(self)) {
                 *timeout = to_timeout(get_ready_time(self));
                 watch_socket(self, 0);
         } else
@@ -271,6 +279,7 @@ void tss_acceptor_start(TssAcceptor *self, GMainContext *context, TssSocket *soc
 
 void tss_acceptor_stop(TssAcceptor *self) {
         g_source_destroy(&self->source);
+        self->tag = NULL;
         if (self->socket)
                 tss_socket_revoke(self->socket);
         g_queue_clear_full(&self->connections, (GDestroyNotify) connection_free);

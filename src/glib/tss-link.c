@@ -156,6 +156,7 @@ GVariant *tss_bus_call_finish(GAsyncResult *result, int *ret_fd, GError **error)
 
 struct TssLink {
         GDBusConnection *bus;
+        GCancellable *cancellable;
         GWeakRef owner;
         const TssLinkEvents *events;
         char *path;
@@ -176,6 +177,7 @@ static void link_free(gpointer data) {
         TssLink *self = data;
 
         g_clear_object(&self->bus);
+        g_object_unref(self->cancellable);
         g_weak_ref_clear(&self->owner);
         g_free(self->path);
         g_free(self->error);
@@ -197,6 +199,10 @@ static void link_closure_unref(gpointer data, GClosure *closure) {
 
 GDBusConnection *tss_link_get_bus(TssLink *self) {
         return self->bus;
+}
+
+GCancellable *tss_link_get_cancellable(TssLink *self) {
+        return self->cancellable;
 }
 
 const char *tss_link_get_path(TssLink *self) {
@@ -317,7 +323,7 @@ static void on_name_owner_changed(GDBusConnection *bus,
                                                 .arguments = g_variant_new("(ss)", LISTENER_INTERFACE,
                                                                            "LocalPort"),
                                                 .type = "(v)" },
-                                   NULL, on_checked, g_atomic_rc_box_acquire(self));
+                                   self->cancellable, on_checked, g_atomic_rc_box_acquire(self));
 }
 
 static int get_fd(GDBusMethodInvocation *invocation, gint32 index) {
@@ -375,6 +381,7 @@ TssLink *tss_link_new(GDBusConnection *bus, GObject *owner, const TssLinkEvents 
         TssLink *self = g_atomic_rc_box_new0(TssLink);
 
         self->bus = bus;
+        self->cancellable = g_cancellable_new();
         self->events = events;
         g_weak_ref_init(&self->owner, owner);
 
@@ -401,6 +408,7 @@ void tss_link_close(TssLink *self) {
         g_dbus_connection_signal_unsubscribe(self->bus, self->names);
         (void) g_dbus_connection_unregister_object(self->bus, self->object);
         g_signal_handler_disconnect(self->bus, self->closed_handler);
+        g_cancellable_cancel(self->cancellable);
 
         /* The last reference closes it, without the task of g_dbus_connection_close(), which a main context
          * that does not run any more would keep. */

@@ -44,9 +44,12 @@ GVariant *tss_bus_call_finish(GAsyncResult *result, int *ret_fd, GError **error)
 
 /* Consumes the bus connection. The owner is not referenced, and gets no event after its end. */
 TssLink *tss_link_new(GDBusConnection *bus, GObject *owner, const TssLinkEvents *events);
-/* Leaves the bus, as soon as calls that wait for an answer have ended. */
+/* Leaves the bus, as soon as the calls without the cancellable of the link have ended. */
 void tss_link_close(TssLink *self);
 void tss_link_unref(TssLink *self);
+
+/* For calls that end with tss_link_close(). Others keep the bus connection until they are answered. */
+GCancellable *tss_link_get_cancellable(TssLink *self);
 
 /* NULL after tss_link_close(). */
 GDBusConnection *tss_link_get_bus(TssLink *self);

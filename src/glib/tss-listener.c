@@ -10,11 +10,15 @@
 
 #define _(text) tss_gettext(text)
 
+/* After the service has refused to pause or to resume. */
+#define PAUSE_RETRY_MS 500U
+
 /* With connections in calls, the service accepts. */
 typedef enum RemoteState {
         REMOTE_LISTENING,
-        REMOTE_PAUSING, /* Pause is not answered */
         REMOTE_PAUSED,
+        REMOTE_UNKNOWN,  /* the last call failed */
+        REMOTE_PAUSING,  /* Pause is not answered */
         REMOTE_RESUMING, /* Resume is not answered */
 } RemoteState;
 
@@ -33,7 +37,8 @@ typedef enum RemoteState {
  * not use GIO.
  *
  * The port belongs to the object: when the program drops the last reference, the port is free, without a
- * signal. An attached server has a reference. A listener ends earlier if the program or an administrator
+ * signal. An attached server has a reference, and so has a call of [method@Tss.Listener.accept_async] or
+ * [method@Tss.Listener.close_async] that waits. A listener ends earlier if the program or an administrator
  * closes it, if the service is stopped, or if the connection to the bus is lost;
  * [signal@Tss.Listener::closed] is then emitted, once. A restart of the service, such as for an upgrade, does
  * not affect the listener.
@@ -49,6 +54,9 @@ struct _TssListener {
         TssAcceptor *acceptor;
         TssListenerState state; /* CLOSED also until it is opened */
         TssCloseReason close_reason;
+        char *close_message;
+        GError *close_error;    /* of close: the port may still be bound */
+        GSource *closed_source; /* waits for a handler of the signal "closed" */
         RemoteState remote;
         gboolean is_persistent;
         gboolean is_shared; /* a copy of the listening socket is outside of the library */
@@ -269,6 +277,51 @@ static void tss_listener_stop(TssListener *self) {
         tss_acceptor_stop(self->acceptor);
 }
 
+static void tss_listener_emit_closed(TssListener *self) {
+        g_signal_emit(self, signals[CLOSED], 0, self->close_reason, self->close_message);
+}
+
+typedef struct ClosedSource {
+        GSource source;
+        GWeakRef listener;
+} ClosedSource;
+
+static gboolean closed_prepare(GSource *source, int *timeout) {
+        g_autoptr(TssListener) self = g_weak_ref_get(&((ClosedSource *) source)->listener);
+
+        *timeout = -1;
+        return self && g_signal_has_handler_pending(self, signals[CLOSED], 0, TRUE);
+}
+
+static gboolean closed_dispatch(GSource *source, GSourceFunc callback, gpointer user_data) {
+        g_autoptr(TssListener) self = g_weak_ref_get(&((ClosedSource *) source)->listener);
+
+        if (self)
+                tss_listener_emit_closed(self);
+        return G_SOURCE_REMOVE;
+}
+
+static void closed_finalize(GSource *source) {
+        g_weak_ref_clear(&((ClosedSource *) source)->listener);
+}
+
+/* GObject does not report that a signal gets a handler, so each iteration of the main context looks for one.
+ * A program that awaits the listener connects its handler some iterations after the result. */
+static void tss_listener_tell_closed(TssListener *self) {
+        static GSourceFuncs functions = { .prepare = closed_prepare,
+                                          .dispatch = closed_dispatch,
+                                          .finalize = closed_finalize };
+
+        if (g_signal_has_handler_pending(self, signals[CLOSED], 0, TRUE)) {
+                tss_listener_emit_closed(self);
+                return;
+        }
+
+        self->closed_source = g_source_new(&functions, sizeof(ClosedSource));
+        g_weak_ref_init(&((ClosedSource *) self->closed_source)->listener, self);
+        (void) g_source_attach(self->closed_source, self->context);
+}
+
 static void tss_listener_set_closed(TssListener *self, TssCloseReason reason, const char *message) {
         g_autoptr(TssListener) kept = g_object_ref(self);
 
@@ -278,6 +331,11 @@ static void tss_listener_set_closed(TssListener *self, TssCloseReason reason, co
         /* First, as handlers of an attached service run in tss_listener_stop(). */
         self->state = TSS_LISTENER_STATE_CLOSED;
         self->close_reason = reason;
+        self->close_message = g_strdup(message);
+        if (self->is_persistent && reason == TSS_CLOSE_REASON_DISCONNECTED)
+                g_set_error_literal(
+                                &self->close_error, G_IO_ERROR, G_IO_ERROR_CLOSED,
+                                _("The connection to the bus is lost. The port may still be in use by the service"));
         tss_listener_stop(self);
         tss_listener_detach_all(self);
         tss_listener_fail_tasks(self);
@@ -286,7 +344,7 @@ static void tss_listener_set_closed(TssListener *self, TssCloseReason reason, co
         g_object_notify_by_pspec(G_OBJECT(self), properties[PROP_STATE]);
         g_object_notify_by_pspec(G_OBJECT(self), properties[PROP_CLOSE_REASON]);
         g_object_thaw_notify(G_OBJECT(self));
-        g_signal_emit(self, signals[CLOSED], 0, reason, message);
+        tss_listener_tell_closed(self);
 
         /* The service revokes the socket when its owner leaves the bus, or after a second. The program may
          * need that second to stop a server of its own. */
@@ -317,6 +375,9 @@ static void tss_listener_dispose(GObject *object) {
         self->state = TSS_LISTENER_STATE_CLOSED;
         tss_listener_stop(self);
         tss_listener_detach_all(self);
+        if (self->closed_source)
+                g_source_destroy(self->closed_source);
+        g_clear_pointer(&self->closed_source, g_source_unref);
         if (self->link)
                 tss_link_close(self->link);
         G_OBJECT_CLASS(tss_listener_parent_class)->dispose(object);
@@ -329,6 +390,8 @@ static void tss_listener_finalize(GObject *object) {
         tss_acceptor_unref(self->acceptor);
         g_ptr_array_unref(self->attached);
         g_clear_pointer(&self->context, g_main_context_unref);
+        g_free(self->close_message);
+        g_clear_error(&self->close_error);
         g_free(self->address);
         g_free(self->name);
         G_OBJECT_CLASS(tss_listener_parent_class)->finalize(object);
@@ -433,9 +496,10 @@ static void tss_listener_class_init(TssListenerClass *class) {
          * @reason: the reason
          * @message: a translated sentence for the user of the program
          *
-         * The listener is closed, also by [method@Tss.Listener.close_async]. Emitted once. Attached servers
-         * have stopped accepting from it. A program that uses [method@Tss.Listener.dup_fd] stops accepting in
-         * the handler: a second later, the socket is revoked, and stays readable for ever.
+         * The listener is closed, also by [method@Tss.Listener.close_async]. Emitted once: at once, or, if it
+         * has no handler then, after the first one is connected. Attached servers have stopped accepting from
+         * it. A program that uses [method@Tss.Listener.dup_fd] stops accepting in the handler: a second
+         * later, the socket is revoked, and stays readable for ever.
          */
         signals[CLOSED] = g_signal_new("closed", G_TYPE_FROM_CLASS(class), G_SIGNAL_RUN_LAST, 0, NULL, NULL,
                                        NULL, G_TYPE_NONE, 2, TSS_TYPE_CLOSE_REASON, G_TYPE_STRING);
@@ -719,19 +783,58 @@ GSocketConnection *tss_listener_accept_finish(TssListener *self, GAsyncResult *r
 
 static void tss_listener_send_pause(TssListener *self);
 
-static void on_pause_answered(GObject *source, GAsyncResult *result, gpointer user_data) {
-        g_autoptr(TssListener) self = user_data;
-        g_autoptr(GVariant) reply = tss_bus_call_finish(result, NULL, NULL);
+/* The listener is not referenced while it waits: the last reference of the program is the port. */
+static GWeakRef *weak_ref_new(TssListener *self) {
+        GWeakRef *ref = g_new(GWeakRef, 1);
 
-        self->remote = self->remote == REMOTE_PAUSING ? REMOTE_PAUSED : REMOTE_LISTENING;
-        tss_listener_send_pause(self);
+        g_weak_ref_init(ref, self);
+        return ref;
+}
+
+static void weak_ref_free(gpointer data) {
+        g_weak_ref_clear(data);
+        g_free(data);
+}
+
+static gboolean on_pause_retry(gpointer user_data) {
+        g_autoptr(TssListener) self = g_weak_ref_get(user_data);
+
+        if (self)
+                tss_listener_send_pause(self);
+        return G_SOURCE_REMOVE;
+}
+
+static void tss_listener_retry_pause(TssListener *self) {
+        g_autoptr(GSource) source = g_timeout_source_new(PAUSE_RETRY_MS);
+
+        g_source_set_callback(source, on_pause_retry, weak_ref_new(self), weak_ref_free);
+        (void) g_source_attach(source, self->context);
+}
+
+static void on_pause_answered(GObject *source, GAsyncResult *result, gpointer user_data) {
+        g_autoptr(GError) error = NULL;
+        g_autoptr(GVariant) reply = tss_bus_call_finish(result, NULL, &error);
+        g_autoptr(TssListener) self = g_weak_ref_get(user_data);
+
+        weak_ref_free(user_data);
+        if (!self)
+                return;
+
+        if (error) {
+                self->remote = REMOTE_UNKNOWN;
+                tss_listener_retry_pause(self);
+        } else {
+                self->remote = self->remote == REMOTE_PAUSING ? REMOTE_PAUSED : REMOTE_LISTENING;
+                tss_listener_send_pause(self);
+        }
 }
 
 static void tss_listener_send_pause(TssListener *self) {
         gboolean pause = self->state == TSS_LISTENER_STATE_PAUSED;
 
         if (!self->link || tss_acceptor_get_socket(self->acceptor) || !check_open(self, NULL) ||
-            self->remote != (pause ? REMOTE_LISTENING : REMOTE_PAUSED))
+            self->remote == REMOTE_PAUSING || self->remote == REMOTE_RESUMING ||
+            self->remote == (pause ? REMOTE_PAUSED : REMOTE_LISTENING))
                 return;
 
         self->remote = pause ? REMOTE_PAUSING : REMOTE_RESUMING;
@@ -740,7 +843,7 @@ static void tss_listener_send_pause(TssListener *self) {
                                         .interface = LISTENER_INTERFACE,
                                         .method = pause ? "Pause" : "Resume",
                                         .type = "()" },
-                           NULL, on_pause_answered, g_object_ref(self));
+                           tss_link_get_cancellable(self->link), on_pause_answered, weak_ref_new(self));
 }
 
 /**
@@ -787,27 +890,42 @@ void tss_listener_resume(TssListener *self) {
 
 /* ------------------------------------------------------------------------------------------------- close */
 
+static gboolean check_free(TssListener *self, GError **error) {
+        if (self->close_error)
+                g_propagate_error(error, g_error_copy(self->close_error));
+        return !self->close_error;
+}
+
+static void return_closed(TssListener *self, GTask *task) {
+        GError *error = NULL;
+
+        if (check_free(self, &error))
+                g_task_return_boolean(task, TRUE);
+        else
+                g_task_return_error(task, error);
+        g_object_unref(task);
+}
+
 /* Consumes the error of Close, or NULL. */
 static void tss_listener_finish_close(TssListener *self, GError *error) {
-        g_autoptr(GError) failure = NULL;
         GTask *task;
 
         /* Leaving the bus closes each listener that is not persistent. */
-        if (error && self->is_persistent && self->state == TSS_LISTENER_STATE_CLOSING &&
-            !tss_error_is_no_listener(error))
-                failure = tss_error_from_call(error);
-        else
+        if (!error || !self->is_persistent || self->state == TSS_LISTENER_STATE_CLOSED ||
+            tss_error_is_no_listener(error)) {
                 g_clear_error(&error);
+                tss_listener_set_closed(self, TSS_CLOSE_REASON_OWNER, _("The program has closed the port"));
+        } else if (g_error_matches(error, G_IO_ERROR, G_IO_ERROR_CLOSED)) {
+                g_autoptr(GError) failure = tss_error_from_call(error);
 
-        tss_listener_set_closed(self, failure ? TSS_CLOSE_REASON_ERROR : TSS_CLOSE_REASON_OWNER,
-                                failure ? failure->message : _("The program has closed the port"));
-        while ((task = g_queue_pop_head(&self->close_tasks))) {
-                if (failure)
-                        g_task_return_error(task, g_error_copy(failure));
-                else
-                        g_task_return_boolean(task, TRUE);
-                g_object_unref(task);
+                tss_listener_set_closed(self, TSS_CLOSE_REASON_DISCONNECTED, failure->message);
+        } else {
+                self->close_error = tss_error_from_call(error);
+                tss_listener_set_closed(self, TSS_CLOSE_REASON_ERROR, self->close_error->message);
         }
+
+        while ((task = g_queue_pop_head(&self->close_tasks)))
+                return_closed(self, task);
 }
 
 static void on_close_answered(GObject *source, GAsyncResult *result, gpointer user_data) {
@@ -817,6 +935,30 @@ static void on_close_answered(GObject *source, GAsyncResult *result, gpointer us
 
         reply = tss_bus_call_finish(result, NULL, &error);
         tss_listener_finish_close(self, error);
+}
+
+static void tss_listener_call_close(TssListener *self,
+                                    GCancellable *cancellable,
+                                    GAsyncReadyCallback callback,
+                                    gpointer user_data) {
+        tss_bus_call_async(tss_link_get_bus(self->link),
+                           &(TssCall) { .path = tss_link_get_path(self->link),
+                                        .interface = LISTENER_INTERFACE,
+                                        .method = "Close",
+                                        .type = "()" },
+                           cancellable, callback, user_data);
+}
+
+/* Returns whether the service has to close it. */
+static gboolean tss_listener_begin_close(TssListener *self) {
+        if (check_open(self, NULL)) {
+                set_state(self, TSS_LISTENER_STATE_CLOSING);
+                tss_listener_stop(self);
+        }
+        /* A handler of notify::state may have closed the listener. */
+        if (self->state == TSS_LISTENER_STATE_CLOSING && !self->link)
+                tss_listener_finish_close(self, NULL);
+        return self->state == TSS_LISTENER_STATE_CLOSING;
 }
 
 /**
@@ -832,44 +974,25 @@ void tss_listener_close_async(TssListener *self,
                               GCancellable *cancellable,
                               GAsyncReadyCallback callback,
                               gpointer user_data) {
-        TssListenerState state;
         GTask *task;
 
         g_return_if_fail(TSS_IS_LISTENER(self));
 
-        state = self->state;
         task = g_task_new(self, cancellable, callback, user_data);
         g_task_set_source_tag(task, tss_listener_close_async);
-        if (state == TSS_LISTENER_STATE_CLOSED) {
-                g_task_return_boolean(task, TRUE);
-                g_object_unref(task);
+        if (self->state == TSS_LISTENER_STATE_CLOSED) {
+                return_closed(self, task);
                 return;
         }
 
         watch_cancellable(task);
         g_queue_push_tail(&self->close_tasks, task);
-        /* tss_listener_close_sync() does not run the context that gets the answer to an earlier call. */
-        if (state == TSS_LISTENER_STATE_CLOSING && g_task_get_context(task) == self->context)
+        /* The answer to the earlier call is that of this one. */
+        if (self->state == TSS_LISTENER_STATE_CLOSING)
                 return;
 
-        if (state != TSS_LISTENER_STATE_CLOSING) {
-                set_state(self, TSS_LISTENER_STATE_CLOSING);
-                tss_listener_stop(self);
-        }
-        /* A handler of notify::state has closed the listener. */
-        if (self->state == TSS_LISTENER_STATE_CLOSED)
-                return;
-        if (!self->link) {
-                tss_listener_finish_close(self, NULL);
-                return;
-        }
-
-        tss_bus_call_async(tss_link_get_bus(self->link),
-                           &(TssCall) { .path = tss_link_get_path(self->link),
-                                        .interface = LISTENER_INTERFACE,
-                                        .method = "Close",
-                                        .type = "()" },
-                           NULL, on_close_answered, g_object_ref(self));
+        if (tss_listener_begin_close(self))
+                tss_listener_call_close(self, NULL, on_close_answered, g_object_ref(self));
 }
 
 /**
@@ -878,7 +1001,9 @@ void tss_listener_close_async(TssListener *self,
  * @result: the result that the callback got
  * @error: return location for an error
  *
- * Returns: whether the listener is closed
+ * Fails with %G_IO_ERROR_CLOSED if the connection to the bus was lost: a persistent listener may still exist.
+ *
+ * Returns: whether the port is free
  */
 gboolean tss_listener_close_finish(TssListener *self, GAsyncResult *result, GError **error) {
         g_return_val_if_fail(g_task_is_valid(result, self), FALSE);
@@ -896,21 +1021,40 @@ static void on_result(GObject *source, GAsyncResult *result, gpointer user_data)
  * @cancellable: (nullable): a cancellable, which ends the wait, not the close
  * @error: return location for an error
  *
- * Closes the listener, and waits until the port is free.
+ * Closes the listener, and waits until the port is free. Handlers of its signals run before the function
+ * returns; others do not run.
  *
- * Returns: whether the listener is closed
+ * Returns: whether the port is free
  */
 gboolean tss_listener_close_sync(TssListener *self, GCancellable *cancellable, GError **error) {
-        g_autoptr(GMainContext) context = g_main_context_new();
+        g_autoptr(TssListener) kept = NULL;
+        g_autoptr(GMainContext) context = NULL;
         g_autoptr(GAsyncResult) result = NULL;
+        g_autoptr(GVariant) reply = NULL;
+        GError *call_error = NULL;
 
         g_return_val_if_fail(TSS_IS_LISTENER(self), FALSE);
 
+        kept = g_object_ref(self);
+        if (!tss_listener_begin_close(self))
+                return check_free(self, error);
+
+        /* Only the call runs in this context, as it never runs again: handlers may start asynchronous calls.
+         */
+        context = g_main_context_new();
         g_main_context_push_thread_default(context);
-        tss_listener_close_async(self, cancellable, on_result, &result);
+        tss_listener_call_close(self, cancellable, on_result, &result);
         while (!result)
                 (void) g_main_context_iteration(context, TRUE);
         g_main_context_pop_thread_default(context);
 
-        return tss_listener_close_finish(self, result, error);
+        reply = tss_bus_call_finish(result, NULL, &call_error);
+        if (g_error_matches(call_error, G_IO_ERROR, G_IO_ERROR_CANCELLED)) {
+                tss_listener_call_close(self, NULL, on_close_answered, g_object_ref(self));
+                g_propagate_error(error, tss_error_from_call(call_error));
+                return FALSE;
+        }
+
+        tss_listener_finish_close(self, call_error);
+        return check_free(self, error);
 }

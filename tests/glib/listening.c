@@ -20,8 +20,7 @@ static gboolean on_timer(gpointer user_data) {
         return G_SOURCE_CONTINUE;
 }
 
-/* Without those that the harness holds for the service. */
-static unsigned count_fds(Listening *f) {
+unsigned listening_count_fds(Listening *f) {
         keeper_hear(f->keeper);
         return test_count_fds(getpid()) - keeper_count(f->keeper);
 }
@@ -58,11 +57,11 @@ void listening_set_up(Listening *f, const void *data) {
                 keeper_set_up_with(f->keeper, *(const TestChildSetup *) data);
         f->service = keeper_start(f->keeper, f->bus);
         (void) g_setenv("DBUS_SYSTEM_BUS_ADDRESS", test_bus_address(f->bus), TRUE);
-        f->fds = count_fds(f);
+        f->fds = listening_count_fds(f);
 }
 
 void listening_tear_down(Listening *f, const void *data) {
-        loop_until(count_fds(f) <= f->fds);
+        loop_until(listening_count_fds(f) <= f->fds);
         g_clear_pointer(&f->service, test_service_free);
         g_clear_pointer(&f->keeper, keeper_free);
         g_clear_pointer(&f->bus, test_bus_free);

@@ -20,6 +20,9 @@ void listening_set_up(Listening *f, const void *data);
 /* Fails if the test has left a descriptor open. */
 void listening_tear_down(Listening *f, const void *data);
 
+/* The descriptors of the test process, without those that the harness holds for the service. */
+unsigned listening_count_fds(Listening *f);
+
 /* The service does not give its listening sockets away. For data of listening_set_up(). */
 extern const TestChildSetup listening_forbid_sockets;
 

@@ -693,6 +693,142 @@ TEST_LISTENING("the question for a password is asked on request, and can be canc
         fake_replace(fake, f);
 }
 
+static void on_closed_listen(TssListener *listener,
+                             TssCloseReason reason,
+                             const char *message,
+                             gpointer data) {
+        tss_listen_async(NULL, 0, TSS_LISTEN_FLAGS_NONE, NULL, keep_result, data);
+}
+
+static void on_notify_listen(TssListener *listener, GParamSpec *pspec, gpointer data) {
+        if (tss_listener_get_state(listener) == TSS_LISTENER_STATE_CLOSED)
+                tss_listen_async(NULL, 0, TSS_LISTEN_FLAGS_NONE, NULL, keep_result, data);
+}
+
+TEST_LISTENING("a handler may listen again while close waits") {
+        GAsyncResult *results[2] = {};
+        g_autoptr(TssListener) listener = listen_with(NULL);
+
+        (void) g_signal_connect(listener, "closed", G_CALLBACK(on_closed_listen), &results[0]);
+        (void) g_signal_connect(listener, "notify::state", G_CALLBACK(on_notify_listen), &results[1]);
+        g_assert_true(tss_listener_close_sync(listener, NULL, NULL));
+        for (unsigned i = 0; i < 2; i++) {
+                g_autoptr(GError) error = NULL;
+                g_autoptr(TssListener) again = NULL;
+
+                loop_until(results[i]);
+                again = tss_listen_finish(results[i], &error);
+                g_assert_no_error(error);
+                g_object_unref(results[i]);
+        }
+}
+
+TEST_LISTENING("a cancelled wait for close does not stop the close") {
+        g_autoptr(TssListener) listener = listen_with(NULL);
+        g_autoptr(GCancellable) cancellable = g_cancellable_new();
+        g_autoptr(GAsyncResult) result = NULL;
+        g_autoptr(GError) error = NULL, again = NULL;
+        Closed closed = {};
+
+        watch_closed(listener, &closed);
+        g_cancellable_cancel(cancellable);
+        g_assert_false(tss_listener_close_sync(listener, cancellable, &error));
+        g_assert_error(error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
+        tss_listener_close_async(listener, cancellable, keep_result, &result);
+        loop_until(result);
+        g_assert_false(tss_listener_close_finish(listener, result, &again));
+        g_assert_error(again, G_IO_ERROR, G_IO_ERROR_CANCELLED);
+        loop_until(closed.n == 1);
+        closed_done(&closed);
+}
+
+TEST_LISTENING("close of a persistent listener fails if the bus ends before the answer") {
+        g_autoptr(TssOptions) options = g_object_new(TSS_TYPE_OPTIONS, "persistent", TRUE, NULL);
+        g_autoptr(TssListener) listener = listen_with(options);
+        g_autoptr(GAsyncResult) result = NULL;
+        g_autoptr(GError) error = NULL, again = NULL;
+        Closed closed = {};
+
+        watch_closed(listener, &closed);
+        g_assert_no_errno(kill(test_service_pid(f->service), SIGSTOP));
+        tss_listener_close_async(listener, NULL, keep_result, &result);
+        test_bus_kill(f->bus);
+        loop_until(result && closed.n == 1);
+        g_assert_false(tss_listener_close_finish(listener, result, &error));
+        g_assert_error(error, G_IO_ERROR, G_IO_ERROR_CLOSED);
+        g_assert_cmpstr(error->message, ==,
+                        "The connection to the bus is lost. The port may still be in use by the service");
+        g_assert_false(tss_listener_close_sync(listener, NULL, &again));
+        g_assert_error(again, G_IO_ERROR, G_IO_ERROR_CLOSED);
+        g_assert_cmpuint(closed.n, ==, 1);
+        (void) test_service_kill(f->service);
+        closed_done(&closed);
+}
+
+TEST_LISTENING("the end of a listener is told to a handler that is connected later") {
+        g_autoptr(TssListener) listener = listen_with(NULL), dropped = listen_with(NULL);
+        Closed closed = {}, second = {};
+
+        g_assert_cmpint(test_service_stop(f->service), ==, 0);
+        loop_until(tss_listener_get_state(listener) == TSS_LISTENER_STATE_CLOSED &&
+                   tss_listener_get_state(dropped) == TSS_LISTENER_STATE_CLOSED);
+        loop_drain();
+        watch_closed(listener, &closed);
+        loop_until(closed.n == 1);
+        g_assert_cmpint(closed.reason, ==, TSS_CLOSE_REASON_SHUTDOWN);
+        g_assert_cmpstr(closed.message, ==, "The service tcpserversocket was stopped");
+        watch_closed(listener, &second);
+        loop_drain();
+        g_assert_cmpuint(closed.n, ==, 1);
+        g_assert_cmpuint(second.n, ==, 0);
+        closed_done(&closed);
+}
+
+static TssOptions *options_for_calls(void) {
+        return g_object_new(TSS_TYPE_OPTIONS, "accept-rate", 10000, NULL);
+}
+
+TEST_LISTENING("pause and resume are tried again") {
+        g_autoptr(TssOptions) options = options_for_calls();
+        Fake *fake = fake_new(f);
+        TssListener *listener = listen_with(options);
+
+        fake->error = "org.freedesktop.DBus.Error.LimitsExceeded";
+        g_atomic_int_set(&fake->errors, 1);
+        tss_listener_pause(listener);
+        loop_until(g_atomic_int_get(&fake->pauses) == 1);
+        g_atomic_int_set(&fake->errors, 2);
+        tss_listener_resume(listener);
+        loop_until(g_atomic_int_get(&fake->resumes) == 1);
+
+        /* The last state counts. */
+        g_atomic_int_set(&fake->errors, 1);
+        tss_listener_pause(listener);
+        loop_until(g_atomic_int_get(&fake->errors) == 0);
+        tss_listener_resume(listener);
+        tss_listener_pause(listener);
+        tss_listener_resume(listener);
+        loop_until(g_atomic_int_get(&fake->resumes) == 2);
+        loop_drain();
+        g_assert_cmpint(g_atomic_int_get(&fake->pauses), ==, 1);
+        g_object_unref(listener);
+        fake_replace(fake, f);
+}
+
+TEST_LISTENING("the last reference is the port, also while the service does not answer") {
+        g_autoptr(TssOptions) options = options_for_calls();
+        TssListener *listener = listen_with(options);
+
+        g_assert_no_errno(kill(test_service_pid(f->service), SIGSTOP));
+        tss_listener_pause(listener);
+        uint64_t start = test_now();
+        g_object_unref(listener);
+        loop_until(listening_count_fds(f) <= f->fds);
+        /* A call of GDBus ends after 25 seconds. */
+        g_assert_cmpuint(test_now() - start, <, 20 * G_USEC_PER_SEC);
+        g_assert_no_errno(kill(test_service_pid(f->service), SIGCONT));
+}
+
 TEST_LISTENING("a service that gives no socket is an error") {
         g_autoptr(GError) error = NULL;
         Fake *fake = fake_new(f);
@@ -701,6 +837,33 @@ TEST_LISTENING("a service that gives no socket is an error") {
         g_assert_error(error, TSS_ERROR, TSS_ERROR_FAILED);
         g_assert_cmpstr(error->message, ==, "The service has sent no socket");
         fake_replace(fake, f);
+}
+
+static unsigned polls;
+
+static int count_polls(GPollFD *fds, guint n, int timeout) {
+        polls++;
+        return g_poll(fds, n, timeout);
+}
+
+static gboolean set_true(gpointer user_data) {
+        *(gboolean *) user_data = TRUE;
+        return G_SOURCE_REMOVE;
+}
+
+TEST_LISTENING("a revoked socket does not keep the main loop busy") {
+        g_autoptr(TssListener) listener = listen_with(NULL);
+        _cleanup_close_ int fd = tss_listener_dup_fd(listener, NULL);
+        gboolean is_over = FALSE;
+
+        (void) g_signal_connect(listener, "incoming", G_CALLBACK(on_incoming), NULL);
+        g_assert_no_errno(shutdown(fd, SHUT_RDWR));
+        g_main_context_set_poll_func(NULL, count_polls);
+        polls = 0;
+        (void) g_timeout_add(200, set_true, &is_over);
+        loop_until(is_over);
+        g_main_context_set_poll_func(NULL, NULL);
+        g_assert_cmpuint(polls, <, 100);
 }
 
 TEST_LISTENING("a service that cannot be started is one that is not installed") {
