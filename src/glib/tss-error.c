@@ -12,6 +12,7 @@
 #include "config.h"
 
 #define _(text) tss_gettext(text)
+#define N_(text) (text)
 
 GQuark tss_error_quark(void) {
         return g_quark_from_static_string("tss-error-quark");
@@ -46,7 +47,23 @@ static void remove_identifier(char *text) {
                 bracket[-1] = '\0';
 }
 
+/* Texts without the action of polkit, which the service names for the administrator. */
+static const struct {
+        ErrorId id;
+        const char *text;
+} texts[] = {
+        { ERROR_AUTHENTICATION_REQUIRED, N_("A password is needed to use this port") },
+        { ERROR_AUTHENTICATION_TIMED_OUT, N_("The password for this port was not entered in time") },
+        { ERROR_AUTHENTICATION_BUSY, N_("Earlier questions for a password were not answered") },
+        { ERROR_POLKIT_UNAVAILABLE, N_("The permission to use this port could not be checked") },
+        { ERROR_NOT_AUTHORIZED, N_("The user is not allowed to use this port") },
+};
+
 static char *translate(Error *e) {
+        for (size_t i = 0; i < G_N_ELEMENTS(texts); i++)
+                if (e->info == error_get_info(texts[i].id))
+                        return strdup(_(texts[i].text));
+
         for (size_t i = 0; i < ERROR_VALUES_MAX && e->info->values[i].type; i++)
                 if (g_str_equal(e->info->values[i].key, "reason")) {
                         char *reason = strdup(error_translate_reason(e->values[i], GETTEXT_PACKAGE));
