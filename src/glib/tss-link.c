@@ -19,8 +19,12 @@
 
 /* -------------------------------------------------------------------------------------------- the bus */
 
-#define BUS_FLAGS \
-        (G_DBUS_CONNECTION_FLAGS_AUTHENTICATION_CLIENT | G_DBUS_CONNECTION_FLAGS_MESSAGE_BUS_CONNECTION)
+/* The flags of g_bus_get(). With the last one, the bus takes the uid from the socket: in a container, the uid
+ * of the process is another one inside than outside. g_dbus_connection_new_for_address() of GLib 2.74 does
+ * not accept it. */
+#define BUS_FLAGS                                                                                         \
+        (G_DBUS_CONNECTION_FLAGS_AUTHENTICATION_CLIENT | G_DBUS_CONNECTION_FLAGS_MESSAGE_BUS_CONNECTION | \
+         G_DBUS_CONNECTION_FLAGS_CROSS_NAMESPACE)
 
 void tss_bus_connect_async(GCancellable *cancellable, GAsyncReadyCallback callback, gpointer user_data) {
         g_autofree char *address = NULL;
@@ -28,7 +32,8 @@ void tss_bus_connect_async(GCancellable *cancellable, GAsyncReadyCallback callba
 
         address = g_dbus_address_get_for_bus_sync(G_BUS_TYPE_SYSTEM, cancellable, &error);
         if (address) {
-                g_dbus_connection_new_for_address(address, BUS_FLAGS, NULL, cancellable, callback, user_data);
+                g_async_initable_new_async(G_TYPE_DBUS_CONNECTION, G_PRIORITY_DEFAULT, cancellable, callback,
+                                           user_data, "address", address, "flags", BUS_FLAGS, NULL);
                 return;
         }
 
@@ -45,7 +50,8 @@ GDBusConnection *tss_bus_connect_finish(GAsyncResult *result, GError **error) {
 GDBusConnection *tss_bus_connect_sync(GCancellable *cancellable, GError **error) {
         g_autofree char *address = g_dbus_address_get_for_bus_sync(G_BUS_TYPE_SYSTEM, cancellable, error);
 
-        return address ? g_dbus_connection_new_for_address_sync(address, BUS_FLAGS, NULL, cancellable, error)
+        return address ? g_initable_new(G_TYPE_DBUS_CONNECTION, cancellable, error, "address", address,
+                                        "flags", BUS_FLAGS, NULL)
                        : NULL;
 }
 
