@@ -5,6 +5,8 @@
 
 #include <gio/gio.h>
 
+#include "tss-version.h"
+
 G_BEGIN_DECLS
 
 #define TSS_EXPORT __attribute__((visibility("default")))

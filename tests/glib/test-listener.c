@@ -321,6 +321,11 @@ TEST_LISTENING("the last reference is the port") {
         loop_until(!test_service_is_listening(f->service, port));
 }
 
+G_STATIC_ASSERT(TSS_CHECK_VERSION(TSS_MAJOR_VERSION, TSS_MINOR_VERSION, TSS_MICRO_VERSION));
+G_STATIC_ASSERT(TSS_CHECK_VERSION(0, 0, 99));
+G_STATIC_ASSERT(!TSS_CHECK_VERSION(TSS_MAJOR_VERSION, TSS_MINOR_VERSION, TSS_MICRO_VERSION + 1));
+G_STATIC_ASSERT(!TSS_CHECK_VERSION(TSS_MAJOR_VERSION + 1, 0, 0));
+
 TEST_LISTENING("errors have the codes of GIO and texts for people") {
         g_autoptr(TssListener) listener = listen_with(NULL);
         g_autofree char *text = g_strdup_printf("Port %u of :: is in use", tss_listener_get_port(listener));
