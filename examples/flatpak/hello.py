@@ -1,13 +1,13 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# An HTTP server for a sandbox without a network: the service listens, and passes the listening socket.
+# An HTTP server for a sandbox without a network.
 import sys
 
-from gi.repository import Gio, GLib
+import gi
 
-NAME = 'org.example.TCPServerSocket'
-OBJECT = '/org/example/TCPServerSocket'
+gi.require_version('Tss', '1')
+from gi.repository import Gio, GLib, Tss  # noqa: E402
 
 
 def on_run(service, connection, source):
@@ -20,24 +20,19 @@ def on_run(service, connection, source):
     return False
 
 
-def on_closed(bus, sender, path, interface, signal, arguments):
-    service.stop()
-    print('The port was closed:', arguments.unpack()[1], flush=True)
+def on_closed(listener, reason, text):
+    print('The port was closed:', text, flush=True)
     loop.quit()
 
 
-try:
-    bus = Gio.bus_get_sync(Gio.BusType.SYSTEM)
-    bus.signal_subscribe(NAME, NAME, 'Closed', OBJECT, None, 0, on_closed)
-    manager = Gio.DBusProxy.new_sync(bus, 0, None, NAME, OBJECT, NAME)
-    path = manager.Listen('(ia{sv}i)', int(sys.argv[1]), {'delivery': GLib.Variant('s', 'socket')}, -1)
-    listener = Gio.DBusProxy.new_sync(bus, 0, None, NAME, path, NAME + '.Listener')
-    reply, fds = listener.call_with_unix_fd_list_sync('TakeSocket', None, 0, -1)
-except GLib.Error as error:
-    sys.exit(error.message)
+loop = GLib.MainLoop()
 service = Gio.ThreadedSocketService()
 service.connect('run', on_run)
-service.add_socket(Gio.Socket.new_from_fd(fds.get(0)))
-print('Listening on port', listener.get_cached_property('LocalPort').unpack(), flush=True)
-loop = GLib.MainLoop()
+try:
+    listener = Tss.listen_sync(None, int(sys.argv[1]), Tss.ListenFlags.NONE, None)
+    listener.connect('closed', on_closed)
+    listener.attach(service, None)
+except GLib.Error as error:
+    sys.exit(error.message)
+print('Listening on port', listener.get_port(), flush=True)
 loop.run()
