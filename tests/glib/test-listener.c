@@ -961,6 +961,16 @@ TEST_LISTENING("a listener that the next service does not know is closed") {
         closed_done(&closed);
 }
 
+/* GDBus answers more than the service asks it, and dbus-daemon logs each answer that it rejects. */
+TEST_LISTENING("the bus rejects nothing between the service and GDBus") {
+        g_autofree char *path = g_build_filename(test_bus_directory(f->bus), "bus.log", NULL), *log = NULL;
+        g_autoptr(TssListener) listener = listen_with(NULL);
+
+        g_assert_true(tss_listener_close_sync(listener, NULL, NULL));
+        g_assert_true(g_file_get_contents(path, &log, NULL, NULL));
+        g_assert_null(strstr(log, "Rejected"));
+}
+
 TEST_LISTENING("the stop of the service is told") {
         g_autoptr(TssListener) listener = listen_with(NULL);
         Closed closed = {};

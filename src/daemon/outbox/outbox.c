@@ -8,6 +8,7 @@
 #include "base/linger.h"
 #include "base/log.h"
 #include "base/macros.h"
+#include "base/names.h"
 #include "daemon/outbox/bus-driver.h"
 #include "daemon/outbox/handoff.h"
 #include "daemon/outbox/outbox.h"
@@ -579,9 +580,23 @@ static int on_support_answer(sd_bus_message *m, void *userdata, sd_bus_error *re
         return 0;
 }
 
-/* dbus-daemon reports a refusal even if the call expects no reply, and limits the calls without a reply.
- * dbus-broker reports it only if a reply is expected. */
-static int outbox_send_ping(Outbox *outbox) {
+/* dbus-daemon reports that it refuses a signal. A call would not do: GDBus answers calls that expect no
+ * reply, too, which dbus-daemon rejects and logs. */
+static int check_signal_new(Outbox *outbox, sd_bus_message **ret) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        int r;
+
+        r = sd_bus_message_new_signal(outbox->traffic->bus, &m, "/", CLIENT_INTERFACE, "CheckDescriptors");
+        if (r >= 0)
+                r = sd_bus_message_set_destination(m, outbox->destination);
+        if (r < 0)
+                return r;
+
+        *ret = TAKE_PTR(m);
+        return 0;
+}
+
+static int outbox_send_check(Outbox *outbox) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
         _cleanup_close_ int fd = -EBADF;
         int r;
@@ -592,20 +607,20 @@ static int outbox_send_ping(Outbox *outbox) {
         if (fd < 0)
                 return -errno;
 
-        r = sd_bus_message_new_method_call(outbox->traffic->bus, &m, outbox->destination, "/",
-                                           "org.freedesktop.DBus.Peer", "Ping");
+        /* dbus-broker reports a refusal only if a reply is expected. */
+        if (outbox->traffic->is_daemon)
+                r = check_signal_new(outbox, &m);
+        else
+                r = sd_bus_message_new_method_call(outbox->traffic->bus, &m, outbox->destination, "/",
+                                                   "org.freedesktop.DBus.Peer", "Ping");
         if (r >= 0)
                 r = sd_bus_message_append_basic(m, 'h', &fd);
         if (r < 0)
                 return r;
 
-        if (!outbox->traffic->is_daemon)
-                r = outbox_send_full(outbox, m, NULL, 1, &outbox->support_answer, on_support_answer, outbox);
-        else {
-                r = sd_bus_message_set_expect_reply(m, false);
-                if (r >= 0)
-                        r = outbox_send(outbox, m, NULL, 1);
-        }
+        r = outbox->traffic->is_daemon ? outbox_send(outbox, m, NULL, 1)
+                                       : outbox_send_full(outbox, m, NULL, 1, &outbox->support_answer,
+                                                          on_support_answer, outbox);
         if (r < 0)
                 return r;
 
@@ -620,7 +635,7 @@ static void outbox_send_support_message(Outbox *outbox) {
         if (outbox->retries || credit_request_room(&outbox->credit) == 0)
                 return; /* outbox_serve_waiters() follows */
 
-        r = outbox_send_ping(outbox);
+        r = outbox_send_check(outbox);
         if (r < 0) {
                 log_debug("Failed to send a descriptor to %s: %s", outbox->destination, strerror(-r));
                 outbox_retry_later(outbox);

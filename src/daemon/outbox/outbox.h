@@ -45,7 +45,7 @@ void outbox_set_max(Outbox *outbox, uint32_t max);
 sd_bus *outbox_get_bus(Outbox *outbox);
 const char *outbox_get_destination(Outbox *outbox);
 
-/* Finds out whether the client takes descriptors, once: sends it one, in a Ping that it need not answer. The
+/* Finds out whether the client takes descriptors, once: sends it one, in a message that it may ignore. The
  * bus refuses the message if the client did not negotiate descriptors when it connected. If this is not known
  * yet, queues the waiter, which is called later. */
 OutboxSupport outbox_request_support(Outbox *outbox, Waiter *waiter);
