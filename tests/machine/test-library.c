@@ -384,6 +384,10 @@ MACHINE_TEST("without the service, a program binds ports by itself") {
                           " && mv * " UNIT_FILE);
 }
 
+MACHINE_TEST("with a masked service, a program binds ports by itself") {
+        with_service_gone(m, "systemctl mask " MACHINE_UNIT, "systemctl unmask " MACHINE_UNIT);
+}
+
 /* ------------------------------------------------------------------------------ persistent listeners */
 
 static void test_next_run_adopts(Machine *m, const void *data) {
