@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# A server of asyncio that greets each peer: asyncio-server.py PORT
+# A server of asyncio that greets each peer: asyncio-server.py [PORT]
 import asyncio
 import socket
 import sys
@@ -19,8 +19,6 @@ async def greet(reader, writer):
 
 
 async def main(port):
-    # Without the library:
-    # server = await asyncio.start_server(greet, port=port)
     listener = Tss.listen_sync(None, port, Tss.ListenFlags.NONE, None)
     server = await asyncio.start_server(greet, sock=socket.socket(fileno=listener.dup_fd()))
 
@@ -30,12 +28,12 @@ async def main(port):
     listener.connect('closed', lambda _, reason, text: loop.call_soon_threadsafe(closed.set_result, text))
     threading.Thread(target=GLib.MainLoop().run, daemon=True).start()
 
-    print('Listening on port', listener.get_port(), flush=True)
+    print('Listening on port', port, flush=True)
     async with server:  # closes the socket
         print('The port was closed:', await closed, flush=True)
 
 
 try:
-    asyncio.run(main(int(sys.argv[1])))
+    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 8080))
 except GLib.Error as error:
     sys.exit(error.message)

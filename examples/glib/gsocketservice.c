@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A GSocketService that greets each peer: gsocketservice PORT
+/* A GSocketService that greets each peer: gsocketservice [PORT]
  *
  *     cc -o gsocketservice gsocketservice.c $(pkg-config --cflags --libs tcpserversocket-glib-1)
  */
@@ -23,13 +23,11 @@ static void on_closed(TssListener *listener, TssCloseReason reason, const char *
 }
 
 int main(int argc, char **argv) {
-        guint16 port = (guint16) atoi(argc > 1 ? argv[1] : "0");
+        guint16 port = (guint16) atoi(argc > 1 ? argv[1] : "8080");
         g_autoptr(GMainLoop) loop = g_main_loop_new(NULL, FALSE);
         g_autoptr(GSocketService) service = g_socket_service_new();
         g_autoptr(GError) error = NULL;
 
-        /* Without the library:
-         * if (!g_socket_listener_add_inet_port(G_SOCKET_LISTENER(service), port, NULL, &error)) */
         g_autoptr(TssListener) listener = tss_listen_sync(NULL, port, TSS_LISTEN_FLAGS_NONE, NULL, &error);
         if (!listener || !tss_listener_attach(listener, G_SOCKET_LISTENER(service), NULL, &error)) {
                 g_printerr("%s\n", error->message);
@@ -38,7 +36,7 @@ int main(int argc, char **argv) {
 
         g_signal_connect(service, "incoming", G_CALLBACK(on_incoming), NULL);
         g_signal_connect(listener, "closed", G_CALLBACK(on_closed), loop);
-        g_print("Listening on port %u\n", tss_listener_get_port(listener));
+        g_print("Listening on port %u\n", port);
         g_main_loop_run(loop);
         return EXIT_SUCCESS;
 }

@@ -1,13 +1,13 @@
 #!/usr/bin/gjs -m
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
-// A SocketService that greets each peer: gsocketservice.js PORT
+// A SocketService that greets each peer: gsocketservice.js [PORT]
 import Gio from 'gi://Gio';
 import GLib from 'gi://GLib';
 import System from 'system';
 import Tss from 'gi://Tss?version=1';
 
-const port = Number(ARGV[0]);
+const port = Number(ARGV[0] ?? 8080);
 const loop = new GLib.MainLoop(null, false);
 const service = new Gio.SocketService();
 
@@ -18,8 +18,6 @@ service.connect('incoming', (_, connection) => {
 });
 
 try {
-    // Without the library:
-    // service.add_inet_port(port, null);
     const listener = Tss.listen_sync(null, port, Tss.ListenFlags.NONE, null);
     listener.attach(service, null);
 
@@ -27,7 +25,7 @@ try {
         print(`The port was closed: ${text}`);
         loop.quit();
     });
-    print(`Listening on port ${listener.port}`);
+    print(`Listening on port ${port}`);
 } catch (error) {
     printerr(error.message);
     System.exit(1);

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# A SocketService that greets each peer: gsocketservice.py PORT
+# A SocketService that greets each peer: gsocketservice.py [PORT]
 import sys
 
 import gi
@@ -21,17 +21,15 @@ def on_closed(listener, reason, text):
     loop.quit()
 
 
-port = int(sys.argv[1])
+port = int(sys.argv[1]) if len(sys.argv) > 1 else 8080
 loop = GLib.MainLoop()
 service = Gio.SocketService()
 service.connect('incoming', on_incoming)
 try:
-    # Without the library:
-    # service.add_inet_port(port, None)
     listener = Tss.listen_sync(None, port, Tss.ListenFlags.NONE, None)
     listener.attach(service, None)
 except GLib.Error as error:
     sys.exit(error.message)
 listener.connect('closed', on_closed)
-print('Listening on port', listener.get_port(), flush=True)
+print('Listening on port', port, flush=True)
 loop.run()

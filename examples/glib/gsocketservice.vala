@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
-// A SocketService that greets each peer: gsocketservice PORT
+// A SocketService that greets each peer: gsocketservice [PORT]
 //
 //     valac --pkg tcpserversocket-glib-1 gsocketservice.vala
 
 int main (string[] args) {
-    var port = (uint16) int.parse (args[1] ?? "0");
+    var port = (uint16) int.parse (args[1] ?? "8080");
     var loop = new MainLoop ();
     var service = new SocketService ();
 
@@ -19,8 +19,6 @@ int main (string[] args) {
     });
 
     try {
-        // Without the library:
-        // service.add_inet_port (port, null);
         var listener = Tss.listen_sync (null, port, Tss.ListenFlags.NONE);
         listener.attach (service, null);
 
@@ -28,7 +26,7 @@ int main (string[] args) {
             print ("The port was closed: %s\n", text);
             loop.quit ();
         });
-        print ("Listening on port %u\n", listener.port);
+        print ("Listening on port %u\n", port);
     } catch (Error error) {
         printerr ("%s\n", error.message);
         return 1;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A SoupServer that greets each peer: soup-server PORT
+/* A SoupServer that greets each peer: soup-server [PORT]
  *
  *     cc -o soup-server soup-server.c $(pkg-config --cflags --libs libsoup-3.0 tcpserversocket-glib-1)
  */
@@ -24,13 +24,11 @@ static void on_closed(TssListener *listener, TssCloseReason reason, const char *
 }
 
 int main(int argc, char **argv) {
-        guint16 port = (guint16) atoi(argc > 1 ? argv[1] : "0");
+        guint16 port = (guint16) atoi(argc > 1 ? argv[1] : "8080");
         g_autoptr(GMainLoop) loop = g_main_loop_new(NULL, FALSE);
         g_autoptr(SoupServer) server = soup_server_new(NULL, NULL);
         g_autoptr(GError) error = NULL;
 
-        /* Without the library:
-         * if (!soup_server_listen_all(server, port, 0, &error)) */
         g_autoptr(TssListener) listener = tss_listen_sync(NULL, port, TSS_LISTEN_FLAGS_NONE, NULL, &error);
         GSocket *socket = listener ? tss_listener_get_socket(listener, &error) : NULL;
         if (!socket || !soup_server_listen_socket(server, socket, 0, &error)) {
@@ -40,7 +38,7 @@ int main(int argc, char **argv) {
 
         soup_server_add_handler(server, NULL, on_request, NULL, NULL);
         g_signal_connect(listener, "closed", G_CALLBACK(on_closed), loop);
-        g_print("Listening on port %u\n", tss_listener_get_port(listener));
+        g_print("Listening on port %u\n", port);
         g_main_loop_run(loop);
         return EXIT_SUCCESS;
 }
