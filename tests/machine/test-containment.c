@@ -261,11 +261,11 @@ static int call_uring(const struct io_uring_sqe *request) {
         if (rings == MAP_FAILED || entries == MAP_FAILED)
                 return errno;
         entries[0] = *request;
-        ((unsigned *) (rings + p.sq_off.array))[0] = 0;
-        __atomic_store_n((unsigned *) (rings + p.sq_off.tail), 1, __ATOMIC_RELEASE);
+        *(unsigned *) (void *) (rings + p.sq_off.array) = 0;
+        __atomic_store_n((unsigned *) (void *) (rings + p.sq_off.tail), 1, __ATOMIC_RELEASE);
         if (syscall(SYS_io_uring_enter, ring, 1, 1, IORING_ENTER_GETEVENTS, NULL, 0) < 0)
                 return errno;
-        return -((struct io_uring_cqe *) (rings + p.cq_off.cqes))->res;
+        return -((struct io_uring_cqe *) (void *) (rings + p.cq_off.cqes))->res;
 }
 
 /* ----------------------------------------------------------------------------------- Attacks: to reach a
@@ -599,12 +599,15 @@ static int route_by_option4(int fd, const Scene *s) {
 }
 
 static int route_by_segments6(int fd, const Scene *s) {
-        struct {
+        union {
+                unsigned char bytes[sizeof(struct ipv6_sr_hdr) + 2 * sizeof(struct in6_addr)];
                 struct ipv6_sr_hdr header;
-                struct in6_addr segments[2];
-        } route = { { .hdrlen = 4, .type = 4, .segments_left = 1, .first_segment = 1 } };
+        } route = {};
 
-        (void) inet_pton(AF_INET6, HOP6, &route.segments[1]);
+        route.header = (struct ipv6_sr_hdr) {
+                .hdrlen = 4, .type = 4, .segments_left = 1, .first_segment = 1
+        };
+        (void) inet_pton(AF_INET6, HOP6, route.bytes + sizeof(route) - sizeof(struct in6_addr));
         int r = result(setsockopt(fd, IPPROTO_IPV6, IPV6_RTHDR, &route, sizeof(route)));
         return r != 0 ? r : result((int) send(fd, "x", 1, MSG_NOSIGNAL));
 }
@@ -612,17 +615,21 @@ static int route_by_segments6(int fd, const Scene *s) {
 /* Of Mobile IPv6, with which not all kernels are built. */
 static int route_by_packet_options6(int fd, const Scene *s) {
         struct {
-                struct cmsghdr control;
                 struct ip6_rthdr header;
                 uint32_t reserved;
                 struct in6_addr home;
-        } route = {
-                { .cmsg_len = sizeof(route), .cmsg_level = IPPROTO_IPV6, .cmsg_type = IPV6_RTHDR },
-                { .ip6r_len = 2, .ip6r_type = 2, .ip6r_segleft = 1 },
+        } route = { { .ip6r_len = 2, .ip6r_type = 2, .ip6r_segleft = 1 } };
+        unsigned char options[CMSG_LEN(sizeof(route))];
+        struct cmsghdr control = {
+                .cmsg_len = sizeof(options),
+                .cmsg_level = IPPROTO_IPV6,
+                .cmsg_type = IPV6_RTHDR,
         };
 
         (void) inet_pton(AF_INET6, HOP6, &route.home);
-        int r = result(setsockopt(fd, IPPROTO_IPV6, IPV6_2292PKTOPTIONS, &route, sizeof(route)));
+        memcpy(options, &control, sizeof(control));
+        memcpy(options + sizeof(control), &route, sizeof(route));
+        int r = result(setsockopt(fd, IPPROTO_IPV6, IPV6_2292PKTOPTIONS, options, sizeof(options)));
         if (r == EINVAL)
                 return UNSUPPORTED;
         return r != 0 ? r : result((int) send(fd, "x", 1, MSG_NOSIGNAL));
@@ -633,16 +640,18 @@ static int route_by_packet_options6(int fd, const Scene *s) {
 static int join_group4(int fd, const Scene *s) {
         struct group_req request = { .gr_interface = if_nametoindex("lo") };
         Any group;
+        socklen_t length = make_address(&group, "239.1.2.3", 0);
 
-        memcpy(&request.gr_group, &group, make_address(&group, "239.1.2.3", 0));
+        memcpy(&request.gr_group, &group, length);
         return result(setsockopt(fd, IPPROTO_IP, MCAST_JOIN_GROUP, &request, sizeof(request)));
 }
 
 static int join_group6(int fd, const Scene *s) {
         struct group_req request = { .gr_interface = if_nametoindex("lo") };
         Any group;
+        socklen_t length = make_address(&group, "ff05::1234", 0);
 
-        memcpy(&request.gr_group, &group, make_address(&group, "ff05::1234", 0));
+        memcpy(&request.gr_group, &group, length);
         return result(setsockopt(fd, IPPROTO_IPV6, MCAST_JOIN_GROUP, &request, sizeof(request)));
 }
 
