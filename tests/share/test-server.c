@@ -210,15 +210,17 @@ static void assert_contains_not(Reply *reply, const char *text) {
                 g_error("\"%s\" is in: %s", text, body);
 }
 
-/* The peer saves the file under this name. */
+/* The peer saves the file under this name. libsoup 3.8 replaces characters that browsers replace as well. */
 static void assert_name(Reply *reply, const char *name) {
         g_autoptr(GHashTable) parameters = NULL;
-        g_autofree char *disposition = NULL;
+        g_autofree char *disposition = NULL, *expected = g_strdup(name);
 
         g_assert_true(soup_message_headers_get_content_disposition(
                         soup_message_get_response_headers(reply->message), &disposition, &parameters));
         g_assert_cmpstr(disposition, ==, "attachment");
-        g_assert_cmpstr(g_hash_table_lookup(parameters, "filename"), ==, name);
+        if (SOUP_CHECK_VERSION(3, 7, 0))
+                (void) g_strdelimit(expected, "\"\\?", '_');
+        g_assert_cmpstr(g_hash_table_lookup(parameters, "filename"), ==, expected);
 }
 
 static void assert_status(Fixture *f, const char *path, guint status) {
