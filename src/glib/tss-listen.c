@@ -13,6 +13,9 @@
 /* How often a listener is created anew, after a restart of the service between Listen and TakeSocket. */
 #define ATTEMPTS 5U
 
+/* How long a cancelled call of Listen for a persistent listener still waits for its answer. */
+#define CANCEL_MS 500U
+
 /* A call of tss_listen_async() or tss_listener_adopt_async(). */
 typedef struct Request {
         GMainContext *context; /* of the listener */
@@ -27,6 +30,8 @@ typedef struct Request {
         int fd;              /* the listening socket */
         gboolean must_close; /* a persistent listener would stay if the request fails */
         GError *failure;     /* reported when that is closed */
+        GCancellable *wait;  /* of the call of Listen for a persistent listener */
+        GSource *cancelled;  /* that the program's cancellable is, or has been for CANCEL_MS */
 } Request;
 
 static void request_free(gpointer data) {
@@ -37,6 +42,7 @@ static void request_free(gpointer data) {
         g_clear_object(&r->listener);
         g_free(r->adopted);
         g_clear_error(&r->failure);
+        g_clear_object(&r->wait);
         (void) close_fd(r->fd);
         g_free(r);
 }
@@ -280,10 +286,54 @@ static void bind_or_fail(GTask *task, GError *error) {
         finish(task, &setup);
 }
 
+/* The service may have created a persistent listener when the call is cancelled. If the answer comes soon,
+ * the listener is closed. If not, the user is asked for a password, and the service withdraws the question
+ * when the request leaves the bus. Listeners that are not persistent end then in any case. */
+
+static void request_stop_watching(Request *r) {
+        if (r->cancelled)
+                g_source_destroy(r->cancelled);
+        g_clear_pointer(&r->cancelled, g_source_unref);
+}
+
+static void request_watch(GTask *task, GSource *source, GSourceFunc callback) {
+        Request *r = g_task_get_task_data(task);
+
+        request_stop_watching(r);
+        r->cancelled = source;
+        g_task_attach_source(task, source, callback);
+}
+
+static gboolean on_cancel_time(gpointer user_data) {
+        Request *r = g_task_get_task_data(user_data);
+
+        g_cancellable_cancel(r->wait);
+        return G_SOURCE_REMOVE;
+}
+
+static gboolean on_cancelled(GCancellable *cancellable, gpointer user_data) {
+        request_watch(user_data, g_timeout_source_new(CANCEL_MS), on_cancel_time);
+        return G_SOURCE_REMOVE;
+}
+
+static GCancellable *request_get_cancellable(GTask *task) {
+        Request *r = g_task_get_task_data(task);
+        GCancellable *cancellable = g_task_get_cancellable(task);
+
+        if (!cancellable || !tss_options_are_persistent(r->options))
+                return cancellable;
+
+        if (!r->wait)
+                r->wait = g_cancellable_new();
+        request_watch(task, g_cancellable_source_new(cancellable), G_SOURCE_FUNC(on_cancelled));
+        return r->wait;
+}
+
 static void on_listened(GTask *task, GVariant *reply, GError *error) {
         Request *r = g_task_get_task_data(task);
         const char *path;
 
+        request_stop_watching(r);
         if (error && g_str_equal(r->delivery, "socket") &&
             tss_error_has_identifier(error, "delivery-not-allowed")) {
                 g_error_free(error);
@@ -317,9 +367,7 @@ static void request_listen(GTask *task) {
                                                      tss_options_get_backlog(r->options)),
                           .type = "(o)",
                           .interactive = (r->flags & TSS_LISTEN_FLAGS_INTERACTIVE) != 0 },
-             /* The service may have created a persistent listener when the call is cancelled, which is closed
-              * after the answer. Others end when the request leaves the bus. */
-             tss_options_are_persistent(r->options) ? NULL : g_task_get_cancellable(task), on_listened);
+             request_get_cancellable(task), on_listened);
 }
 
 /* ------------------------------------------------------------------------------------------------ connect */

@@ -677,15 +677,16 @@ TEST_LISTENING("calls that a service leaves unanswered are made again") {
 }
 
 TEST_LISTENING("the question for a password is asked on request, and can be cancelled") {
+        g_autoptr(TssOptions) persistent = g_object_new(TSS_TYPE_OPTIONS, "persistent", TRUE, NULL);
         Fake *fake = fake_new(f);
 
         fake->is_mute = TRUE;
-        for (int i = 0; i < 2; i++) {
+        for (int i = 0; i < 3; i++) {
                 g_autoptr(GCancellable) cancellable = g_cancellable_new();
                 g_autoptr(GAsyncResult) result = NULL;
                 g_autoptr(GError) error = NULL;
 
-                tss_listen_async(NULL, 80,
+                tss_listen_async(i == 2 ? persistent : NULL, 80,
                                  TSS_LISTEN_FLAGS_SERVICE_ONLY | (i ? TSS_LISTEN_FLAGS_INTERACTIVE : 0),
                                  cancellable, keep_result, &result);
                 loop_until(g_atomic_int_get(&fake->calls) == i + 1);

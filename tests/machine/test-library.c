@@ -207,6 +207,10 @@ MACHINE_TEST("a cancelled call closes the dialog") {
         assert_cancels(m, PROGRAM("--interactive", "attach", "80"));
 }
 
+MACHINE_TEST("a cancelled call for a persistent listener closes the dialog") {
+        assert_cancels(m, PROGRAM("--interactive", "--persistent", "attach", "80"));
+}
+
 /* ------------------------------------------------------------------------------------------- the deliveries
  */
 
