@@ -3,6 +3,7 @@
 #include <archive_entry.h>
 #include <gio/gunixinputstream.h>
 #include <glib-unix.h>
+#include <locale.h>
 #include <unistd.h>
 
 #include "share-item.h"
@@ -85,6 +86,8 @@ static gboolean write_tree(Zip *zip, GFile *file, GFileInfo *info, const char *f
 }
 
 static gpointer write_archive(gpointer data) {
+        /* libarchive 3.8 finds the charset of names in the locale. */
+        locale_t locale = newlocale(LC_CTYPE_MASK, "C.UTF-8", NULL), previous = uselocale(locale);
         Zip *zip = data;
         gboolean complete = TRUE;
 
@@ -108,6 +111,9 @@ static gpointer write_archive(gpointer data) {
         else
                 archive_write_fail(zip->archive);
         archive_write_free(zip->archive);
+        (void) uselocale(previous);
+        if (locale)
+                freelocale(locale);
 
         g_atomic_int_set(&zip->complete, complete);
         close(zip->fd);

@@ -400,7 +400,11 @@ TEST("an interrupted download can be resumed") {
         assert_range(f, "bytes=-2", NULL, 206, "lo", "bytes 3-4/5");
         assert_range(f, "bytes=3-100", NULL, 206, "lo", "bytes 3-4/5");
         assert_range(f, "bytes=0-0,4-4", NULL, 200, "hello", NULL);
-        assert_range(f, "bytes=5-", NULL, 416, NULL, "bytes */5");
+        /* libsoup 3.8 ignores a part that the file does not have. */
+        if (SOUP_CHECK_VERSION(3, 7, 0))
+                assert_range(f, "bytes=5-", NULL, 200, "hello", NULL);
+        else
+                assert_range(f, "bytes=5-", NULL, 416, NULL, "bytes */5");
         assert_range(f, "bytes=x", NULL, 200, "hello", NULL);
 }
 
