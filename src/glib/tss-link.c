@@ -171,6 +171,7 @@ struct TssLink {
         guint names;
         guint object;
         gulong closed_handler;
+        gboolean has_answered; /* a call of the service */
 
         /* The last signal Error, which explains some reasons. */
         char *error;
@@ -359,6 +360,7 @@ static void on_method_call(GDBusConnection *bus,
         g_variant_get(arguments, "(&oh&sq@a{sv})", NULL, &index, NULL, NULL, &details);
         (void) g_variant_lookup(details, "serial", "t", &serial);
 
+        self->has_answered = TRUE;
         fd = owner ? get_fd(invocation, index) : -EBADF;
         if (fd >= 0)
                 self->events->connection(owner, serial, fd, invocation);
@@ -406,7 +408,16 @@ TssLink *tss_link_new(GDBusConnection *bus, GObject *owner, const TssLinkEvents 
         return self;
 }
 
+static gpointer flush_and_unref(gpointer data) {
+        g_autoptr(GDBusConnection) bus = data;
+
+        (void) g_dbus_connection_flush_sync(bus, NULL, NULL);
+        return NULL;
+}
+
 void tss_link_close(TssLink *self) {
+        GThread *thread = NULL;
+
         if (!self->bus)
                 return;
 
@@ -417,6 +428,14 @@ void tss_link_close(TssLink *self) {
         g_cancellable_cancel(self->cancellable);
 
         /* The last reference closes it, without the task of g_dbus_connection_close(), which a main context
-         * that does not run any more would keep. */
+         * that does not run any more would keep. It drops messages that are not written yet: the service
+         * would deliver the connections of unanswered calls again, to the next owner of a persistent
+         * listener. */
+        if (self->has_answered)
+                thread = g_thread_try_new("tss-flush", flush_and_unref, g_object_ref(self->bus), NULL);
+        if (thread)
+                g_thread_unref(thread);
+        else if (self->has_answered)
+                g_object_unref(self->bus);
         g_clear_object(&self->bus);
 }

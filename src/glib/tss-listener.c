@@ -99,20 +99,19 @@ typedef struct Attached {
         GSocketListener *listener;
         GObject *source_object;
         char *key;
+        gulong active_handler; /* of a GSocketService */
 } Attached;
 
 /* ---------------------------------------------------------------------------------------- the connections */
 
-/* The library accepts the connections of an attached service, instead of the service itself. */
-static gboolean accepts_for_services(TssListener *self) {
-        return !tss_acceptor_get_socket(self->acceptor);
-}
-
+/* The library accepts for a GSocketService, which may lose a connection when it is stopped or gets another
+ * socket, and uses all of a processor when its socket is revoked. */
 static Attached *find_active_service(TssListener *self) {
-        for (guint i = 0; accepts_for_services(self) && i < self->attached->len; i++) {
+        for (guint i = 0; i < self->attached->len; i++) {
                 Attached *attached = self->attached->pdata[i];
 
-                if (g_socket_service_is_active(G_SOCKET_SERVICE(attached->listener)))
+                if (G_IS_SOCKET_SERVICE(attached->listener) &&
+                    g_socket_service_is_active(G_SOCKET_SERVICE(attached->listener)))
                         return attached;
         }
 
@@ -160,10 +159,23 @@ static void attached_free(gpointer data) {
         TssListener *self = attached->self;
 
         (void) g_ptr_array_remove(self->attached, attached);
+        /* It is gone if the service ends. */
+        if (attached->active_handler > 0 &&
+            g_signal_handler_is_connected(attached->listener, attached->active_handler))
+                g_signal_handler_disconnect(attached->listener, attached->active_handler);
         g_clear_object(&attached->source_object);
         g_free(attached->key);
         g_free(attached);
         g_object_unref(self);
+}
+
+/* A GThreadedSocketService starts again in one of its threads. */
+static void on_active(GSocketService *service, GParamSpec *pspec, gpointer context) {
+        g_main_context_wakeup(context);
+}
+
+static void unref_context(gpointer context, GClosure *closure) {
+        g_main_context_unref(context);
 }
 
 static void tss_listener_detach_all(TssListener *self) {
@@ -175,35 +187,12 @@ static void tss_listener_detach_all(TssListener *self) {
         }
 }
 
-/* Stops the servers that accept from the socket by themselves. An active GSocketService is stopped for a
- * moment, as it reports errors of accept() by a warning. */
-static void tss_listener_disable_socket(TssListener *self) {
-        g_autoptr(GPtrArray) services = g_ptr_array_new_with_free_func(g_object_unref);
-        TssSocket *socket = tss_acceptor_get_socket(self->acceptor);
-
-        if (!socket || tss_socket_get_fd(socket) < 0)
-                return;
-
-        for (guint i = 0; i < self->attached->len; i++) {
-                GSocketListener *listener = ((Attached *) self->attached->pdata[i])->listener;
-
-                if (G_IS_SOCKET_SERVICE(listener) && g_socket_service_is_active(G_SOCKET_SERVICE(listener)))
-                        g_ptr_array_add(services, g_object_ref(listener));
-        }
-
-        for (guint i = 0; i < services->len; i++)
-                g_socket_service_stop(services->pdata[i]);
-        tss_socket_set_enabled(socket, FALSE);
-        for (guint i = 0; i < services->len; i++)
-                g_socket_service_start(services->pdata[i]);
-}
-
-/* Without a stop: a GSocketService that is stopped closes a connection that it accepts before it notices. */
-static void tss_listener_enable_socket(TssListener *self) {
+/* For the servers that accept from the socket by themselves. */
+static void tss_listener_set_socket_enabled(TssListener *self, gboolean enabled) {
         TssSocket *socket = tss_acceptor_get_socket(self->acceptor);
 
         if (socket)
-                tss_socket_set_enabled(socket, TRUE);
+                tss_socket_set_enabled(socket, enabled);
 }
 
 /* --------------------------------------------------------------------------------------- cancelled tasks */
@@ -271,12 +260,6 @@ static void tss_listener_fail_tasks(TssListener *self) {
         }
 }
 
-/* Lets go of the socket, before the service revokes it. */
-static void tss_listener_stop(TssListener *self) {
-        tss_listener_disable_socket(self);
-        tss_acceptor_stop(self->acceptor);
-}
-
 static void tss_listener_emit_closed(TssListener *self) {
         g_signal_emit(self, signals[CLOSED], 0, self->close_reason, self->close_message);
 }
@@ -328,7 +311,6 @@ static void tss_listener_set_closed(TssListener *self, TssCloseReason reason, co
         if (self->state == TSS_LISTENER_STATE_CLOSED)
                 return;
 
-        /* First, as handlers of an attached service run in tss_listener_stop(). */
         self->state = TSS_LISTENER_STATE_CLOSED;
         self->close_reason = reason;
         self->close_message = g_strdup(message);
@@ -336,7 +318,7 @@ static void tss_listener_set_closed(TssListener *self, TssCloseReason reason, co
                 g_set_error_literal(
                                 &self->close_error, G_IO_ERROR, G_IO_ERROR_CLOSED,
                                 _("The connection to the bus is lost. The port may still be in use by the service"));
-        tss_listener_stop(self);
+        tss_acceptor_stop(self->acceptor);
         tss_listener_detach_all(self);
         tss_listener_fail_tasks(self);
 
@@ -373,8 +355,9 @@ static void tss_listener_dispose(GObject *object) {
         TssListener *self = TSS_LISTENER(object);
 
         self->state = TSS_LISTENER_STATE_CLOSED;
-        tss_listener_stop(self);
+        tss_acceptor_stop(self->acceptor);
         tss_listener_detach_all(self);
+        tss_listener_fail_tasks(self);
         if (self->closed_source)
                 g_source_destroy(self->closed_source);
         g_clear_pointer(&self->closed_source, g_source_unref);
@@ -644,8 +627,9 @@ static gboolean check_socket(TssListener *self, GError **error) {
  *
  * @listener keeps a reference to @self until @self is closed. It then continues with its other sockets.
  *
- * A [class@Gio.SocketService] works with all options. Another [class@Gio.SocketListener] needs the listening
- * socket, as [method@Tss.Listener.get_socket] does.
+ * A [class@Gio.SocketService] works with all options. While it is active, the library emits its signal
+ * [signal@Gio.SocketService::incoming], in the main context of @self. Another [class@Gio.SocketListener]
+ * needs the listening socket, as [method@Tss.Listener.get_socket] does.
  *
  * Returns: whether the server accepts the connections
  */
@@ -653,6 +637,7 @@ gboolean tss_listener_attach(TssListener *self,
                              GSocketListener *listener,
                              GObject *source_object,
                              GError **error) {
+        g_autoptr(GSocket) socket = NULL;
         Attached *attached;
 
         g_return_val_if_fail(TSS_IS_LISTENER(self), FALSE);
@@ -661,11 +646,12 @@ gboolean tss_listener_attach(TssListener *self,
 
         if (!check_open(self, error))
                 return FALSE;
-        if (accepts_for_services(self) && !G_IS_SOCKET_SERVICE(listener))
-                return check_socket(self, error);
-        if (!accepts_for_services(self) &&
-            !g_socket_listener_add_socket(listener, tss_socket_get(tss_acceptor_get_socket(self->acceptor)),
-                                          source_object, error))
+        /* Without a socket, a GSocketService cannot be stopped. */
+        if (G_IS_SOCKET_SERVICE(listener))
+                socket = tss_socket_new_inert(error);
+        else
+                (void) g_set_object(&socket, tss_listener_get_socket(self, error));
+        if (!socket || !g_socket_listener_add_socket(listener, socket, source_object, error))
                 return FALSE;
 
         attached = g_new0(Attached, 1);
@@ -673,8 +659,13 @@ gboolean tss_listener_attach(TssListener *self,
         attached->listener = listener;
         (void) g_set_object(&attached->source_object, source_object);
         attached->key = g_strdup_printf("tss-listener-%p", attached);
+        if (G_IS_SOCKET_SERVICE(listener))
+                attached->active_handler = g_signal_connect_data(
+                                listener, "notify::active", G_CALLBACK(on_active),
+                                g_main_context_ref(self->context), unref_context, 0);
         g_ptr_array_add(self->attached, attached);
         g_object_set_data_full(G_OBJECT(listener), attached->key, attached, attached_free);
+        g_main_context_wakeup(self->context);
         return TRUE;
 }
 
@@ -862,7 +853,7 @@ void tss_listener_pause(TssListener *self) {
                 return;
 
         kept = g_object_ref(self);
-        tss_listener_disable_socket(self);
+        tss_listener_set_socket_enabled(self, FALSE);
         set_state(self, TSS_LISTENER_STATE_PAUSED);
         tss_listener_send_pause(self);
 }
@@ -883,7 +874,7 @@ void tss_listener_resume(TssListener *self) {
                 return;
 
         kept = g_object_ref(self);
-        tss_listener_enable_socket(self);
+        tss_listener_set_socket_enabled(self, TRUE);
         set_state(self, TSS_LISTENER_STATE_LISTENING);
         tss_listener_send_pause(self);
 }
@@ -953,7 +944,7 @@ static void tss_listener_call_close(TssListener *self,
 static gboolean tss_listener_begin_close(TssListener *self) {
         if (check_open(self, NULL)) {
                 set_state(self, TSS_LISTENER_STATE_CLOSING);
-                tss_listener_stop(self);
+                tss_acceptor_stop(self->acceptor);
         }
         /* A handler of notify::state may have closed the listener. */
         if (self->state == TSS_LISTENER_STATE_CLOSING && !self->link)

@@ -10,9 +10,9 @@
 
 struct TssSocket {
         int fd;
-        int inert;       /* never readable, nor in an error state: nothing can be sent to it */
         int shared;      /* the descriptor of the GSocket */
         GSocket *socket; /* owns 'shared' */
+        GSocket *inert;
 };
 
 static gboolean fail(GError **error, int error_number) {
@@ -21,10 +21,25 @@ static gboolean fail(GError **error, int error_number) {
         return FALSE;
 }
 
+GSocket *tss_socket_new_inert(GError **error) {
+        int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        GSocket *inert;
+
+        if (fd < 0) {
+                (void) fail(error, errno);
+                return NULL;
+        }
+
+        inert = g_socket_new_from_fd(fd, error);
+        if (!inert)
+                (void) close_fd(fd);
+        return inert;
+}
+
 static gboolean open_descriptors(TssSocket *self, GError **error) {
-        self->inert = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        if (self->inert < 0)
-                return fail(error, errno);
+        self->inert = tss_socket_new_inert(error);
+        if (!self->inert)
+                return FALSE;
 
         self->shared = fcntl(self->fd, F_DUPFD_CLOEXEC, 3);
         if (self->shared < 0)
@@ -39,7 +54,7 @@ static gboolean open_descriptors(TssSocket *self, GError **error) {
 TssSocket *tss_socket_new(int fd, GError **error) {
         g_autoptr(TssSocket) self = g_new(TssSocket, 1);
 
-        *self = (TssSocket) { .fd = fd, .inert = -EBADF, .shared = -EBADF };
+        *self = (TssSocket) { .fd = fd, .shared = -EBADF };
         return open_descriptors(self, error) ? g_steal_pointer(&self) : NULL;
 }
 
@@ -47,7 +62,7 @@ void tss_socket_free(TssSocket *self) {
         if (self->socket)
                 tss_socket_revoke(self);
         g_clear_object(&self->socket);
-        (void) close_fd(self->inert);
+        g_clear_object(&self->inert);
         (void) close_fd(self->fd);
         g_free(self);
 }
@@ -64,7 +79,7 @@ void tss_socket_set_enabled(TssSocket *self, gboolean enabled) {
         if (self->fd < 0 || g_socket_is_closed(self->socket))
                 return;
 
-        if (dup3(enabled ? self->fd : self->inert, self->shared, O_CLOEXEC) < 0)
+        if (dup3(enabled ? self->fd : g_socket_get_fd(self->inert), self->shared, O_CLOEXEC) < 0)
                 g_critical("Failed to replace a descriptor: %s", g_strerror(errno));
 }
 

@@ -1125,12 +1125,15 @@ static gpointer run_thread(gpointer data) {
         return NULL;
 }
 
-TEST_LISTENING("another thread uses its own main context") {
-        int done = 0;
-        GThread *thread = g_thread_new("listener", run_thread, &done);
+TEST_LISTENING("two other threads use main contexts of their own") {
+        int done[2] = {};
+        GThread *threads[2];
 
-        loop_until(g_atomic_int_get(&done));
-        (void) g_thread_join(thread);
+        for (unsigned i = 0; i < 2; i++)
+                threads[i] = g_thread_new("listener", run_thread, &done[i]);
+        loop_until(g_atomic_int_get(&done[0]) && g_atomic_int_get(&done[1]));
+        for (unsigned i = 0; i < 2; i++)
+                (void) g_thread_join(threads[i]);
 }
 
 TEST_LISTENING("a server that does not use GIO stops in the second before the socket is revoked") {
@@ -1151,14 +1154,269 @@ TEST_LISTENING("a server that does not use GIO stops in the second before the so
         closed_done(&closed);
 }
 
-/* --------------------------------------------------------------------------------------------- the number */
-
-#define CONNECTIONS 10000U
+/* ------------------------------------------------------------------------------------------- the handlers */
 
 static void count_and_serve(TssListener *listener, GSocketConnection *connection, gpointer user_data) {
         serve(connection);
         ++*(unsigned *) user_data;
 }
+
+static void on_incoming_count_unref(TssListener *listener, GSocketConnection *connection, gpointer data) {
+        count_and_serve(listener, connection, data);
+        g_object_unref(listener);
+}
+
+TEST_LISTENING("a connection of a dropped persistent listener is not delivered again") {
+        g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
+        g_autoptr(TssOptions) options = g_object_new(TSS_TYPE_OPTIONS, "persistent", TRUE, "accept-rate",
+                                                     10000, NULL);
+        TssListener *listener = listen_with(options);
+        unsigned served = 0;
+
+        for (unsigned n = 1; n <= 30; n++) {
+                uint16_t port = tss_listener_get_port(listener);
+
+                (void) g_signal_connect(listener, "incoming", G_CALLBACK(on_incoming_count_unref), &served);
+                _cleanup_close_ int peer = connect_peer(listener);
+                expect_greeting(peer);
+                g_assert_cmpuint(served, ==, n);
+                loop_until(!test_has_owner(other, TEST_MANAGER_PATH "/listener/1"));
+                listener = tss_listen_sync(options, port, TSS_LISTEN_FLAGS_NONE, NULL, NULL);
+                g_assert_nonnull(listener);
+        }
+        g_assert_true(tss_listener_close_sync(listener, NULL, NULL));
+        g_object_unref(listener);
+}
+
+typedef struct Threaded {
+        GMutex mutex;
+        GCond changed;
+        unsigned running;
+        gboolean may_end;
+        GMainContext *context;
+        uint16_t port;
+        gboolean is_over;
+} Threaded;
+
+static gboolean on_run_wait(GThreadedSocketService *service,
+                            GSocketConnection *connection,
+                            GObject *source_object,
+                            gpointer user_data) {
+        Threaded *t = user_data;
+
+        g_mutex_lock(&t->mutex);
+        t->running++;
+        g_cond_broadcast(&t->changed);
+        while (!t->may_end)
+                g_cond_wait(&t->changed, &t->mutex);
+        t->running--;
+        t->may_end = FALSE;
+        g_cond_broadcast(&t->changed);
+        g_mutex_unlock(&t->mutex);
+        serve(connection);
+        return TRUE;
+}
+
+/* In a main context without any other source, which would wake it up. */
+static gpointer run_threaded(gpointer data) {
+        g_autoptr(GMainContext) context = g_main_context_new();
+        g_autoptr(TssOptions) options = options_for_calls();
+        g_autoptr(TssListener) listener = NULL;
+        GSocketService *service;
+        Threaded *t = data;
+
+        g_main_context_push_thread_default(context);
+        service = g_threaded_socket_service_new(1);
+        (void) g_signal_connect(service, "run", G_CALLBACK(on_run_wait), t);
+        listener = listen_with(options);
+        g_assert_true(tss_listener_attach(listener, G_SOCKET_LISTENER(service), NULL, NULL));
+        t->context = context;
+        t->port = tss_listener_get_port(listener);
+        g_mutex_lock(&t->mutex);
+        g_cond_broadcast(&t->changed);
+        g_mutex_unlock(&t->mutex);
+        while (!g_atomic_int_get(&t->is_over))
+                (void) g_main_context_iteration(context, TRUE);
+        g_assert_true(tss_listener_close_sync(listener, NULL, NULL));
+        service_stop(&service);
+        while (g_main_context_iteration(context, FALSE))
+                ;
+        g_main_context_pop_thread_default(context);
+        return NULL;
+}
+
+TEST_LISTENING("the maximum of threads of an attached service is kept") {
+        Threaded t = {};
+        g_mutex_init(&t.mutex);
+        g_cond_init(&t.changed);
+        GThread *thread = g_thread_new("threaded", run_threaded, &t);
+        int peers[3];
+
+        loop_until(t.port > 0);
+        for (unsigned i = 0; i < 3; i++) {
+                peers[i] = test_connect("127.0.0.1", t.port);
+                test_send(peers[i], "?", 1);
+        }
+        for (unsigned i = 0; i < 3; i++) {
+                loop_until(t.running == 1);
+                g_mutex_lock(&t.mutex);
+                t.may_end = TRUE;
+                g_cond_broadcast(&t.changed);
+                g_mutex_unlock(&t.mutex);
+                expect_greeting(peers[i]);
+                g_assert_cmpuint(t.running, <=, 1);
+                close(peers[i]);
+        }
+        g_atomic_int_set(&t.is_over, TRUE);
+        g_main_context_wakeup(t.context);
+        (void) g_thread_join(thread);
+}
+
+static void assert_stops(TssOptions *options) {
+        g_autoptr(TssListener) listener = listen_with(options);
+        GSocketService *service = g_socket_service_new();
+
+        (void) g_signal_connect(service, "incoming", G_CALLBACK(on_service_incoming), NULL);
+        g_socket_service_stop(service);
+        g_assert_true(tss_listener_attach(listener, G_SOCKET_LISTENER(service), NULL, NULL));
+        for (unsigned n = 0; n < 2; n++) {
+                _cleanup_close_ int peer = connect_peer(listener);
+
+                for (unsigned i = 0; i < 50; i++)
+                        (void) g_main_context_iteration(NULL, FALSE);
+                g_assert_false(test_has_input(peer));
+                g_socket_service_start(service);
+                expect_greeting(peer);
+                g_socket_service_stop(service);
+        }
+
+        /* The service ends. */
+        g_object_unref(service);
+        (void) g_signal_connect(listener, "incoming", G_CALLBACK(on_incoming), NULL);
+        _cleanup_close_ int peer = connect_peer(listener);
+        expect_greeting(peer);
+}
+
+TEST_LISTENING("an attached service is stopped, started and dropped by the program") {
+        g_autoptr(TssOptions) options = options_for_calls();
+
+        assert_stops(NULL);
+        assert_stops(options);
+}
+
+static void on_active_close(GSocketService *service, GParamSpec *pspec, gpointer data) {
+        tss_listener_close_async(data, NULL, NULL, NULL);
+}
+
+static void on_state_attach(TssListener *listener, GParamSpec *pspec, gpointer data) {
+        g_autoptr(GError) error = NULL;
+        gboolean is_open = tss_listener_get_state(listener) <= TSS_LISTENER_STATE_PAUSED;
+
+        g_assert_true(tss_listener_attach(listener, data, NULL, &error) == is_open);
+        if (!is_open)
+                g_assert_error(error, G_IO_ERROR, G_IO_ERROR_CLOSED);
+}
+
+static void on_closed_close(TssListener *listener,
+                            TssCloseReason reason,
+                            const char *message,
+                            gpointer data) {
+        g_assert_true(tss_listener_close_sync(listener, NULL, NULL));
+        tss_listener_close_async(listener, NULL, keep_result, data);
+        tss_listener_pause(listener);
+        tss_listener_resume(listener);
+        g_assert_cmpint(tss_listener_get_state(listener), ==, TSS_LISTENER_STATE_CLOSED);
+}
+
+static void on_state_close(TssListener *listener, GParamSpec *pspec, gpointer data) {
+        g_assert_true(tss_listener_close_sync(listener, NULL, NULL));
+}
+
+static void on_incoming_close_sync(TssListener *listener, GSocketConnection *connection, gpointer data) {
+        serve(connection);
+        g_assert_true(tss_listener_close_sync(listener, NULL, NULL));
+}
+
+static void on_incoming_pause(TssListener *listener, GSocketConnection *connection, gpointer data) {
+        tss_listener_pause(listener);
+        count_and_serve(listener, connection, data);
+}
+
+static void assert_is_reentrant(TssOptions *options) {
+        _cleanup_(service_stop) GSocketService *service = g_socket_service_new();
+        g_autoptr(TssListener) attached = listen_with(options), closing = listen_with(options);
+        g_autoptr(TssListener) serving = listen_with(options), pausing = listen_with(options);
+        g_autoptr(GAsyncResult) result = NULL;
+        unsigned served = 0;
+        Closed closed = {};
+
+        /* The state changes in handlers of the state, and of the attached service. */
+        (void) g_signal_connect(attached, "notify::state", G_CALLBACK(on_state_attach), service);
+        (void) g_signal_connect(service, "incoming", G_CALLBACK(on_service_incoming), NULL);
+        tss_listener_pause(attached);
+        tss_listener_resume(attached);
+        _cleanup_close_ int a = connect_peer(attached);
+        expect_greeting(a);
+        watch_closed(attached, &closed);
+        gulong handler = g_signal_connect(service, "notify::active", G_CALLBACK(on_active_close), attached);
+        g_socket_service_stop(service);
+        loop_until(closed.n == 1);
+        g_assert_cmpint(tss_listener_get_state(attached), ==, TSS_LISTENER_STATE_CLOSED);
+        g_signal_handler_disconnect(service, handler);
+        closed_done(&closed);
+
+        (void) g_signal_connect(closing, "closed", G_CALLBACK(on_closed_close), &result);
+        (void) g_signal_connect(closing, "notify::state", G_CALLBACK(on_state_close), NULL);
+        tss_listener_close_async(closing, NULL, NULL, NULL);
+        loop_until(result);
+
+        (void) g_signal_connect(serving, "incoming", G_CALLBACK(on_incoming_close_sync), NULL);
+        _cleanup_close_ int b = connect_peer(serving);
+        expect_greeting(b);
+        g_assert_cmpint(tss_listener_get_state(serving), ==, TSS_LISTENER_STATE_CLOSED);
+
+        (void) g_signal_connect(pausing, "incoming", G_CALLBACK(on_incoming_pause), &served);
+        _cleanup_close_ int c = connect_peer(pausing), d = connect_peer(pausing);
+        expect_greeting(c);
+        g_assert_cmpuint(served, ==, 1);
+        tss_listener_resume(pausing);
+        expect_greeting(d);
+}
+
+TEST_LISTENING("handlers change the listener") {
+        g_autoptr(TssOptions) options = options_for_calls();
+
+        assert_is_reentrant(NULL);
+        assert_is_reentrant(options);
+}
+
+TEST_LISTENING("handlers change a listener of the program itself") {
+        static const char *const all[] = { "127.0.0.0/8", NULL };
+        g_autoptr(TssOptions) options = g_object_new(TSS_TYPE_OPTIONS, "allow-from", all, NULL);
+
+        g_clear_pointer(&f->service, test_service_free);
+        assert_is_reentrant(NULL);
+        assert_is_reentrant(options);
+        f->service = keeper_start(f->keeper, f->bus);
+}
+
+TEST_LISTENING("a disposed listener ends the calls that wait") {
+        g_autoptr(TssListener) listener = listen_with(NULL);
+        g_autoptr(GAsyncResult) accept = NULL, close = NULL;
+        g_autoptr(GError) error = NULL;
+
+        tss_listener_accept_async(listener, NULL, keep_result, &accept);
+        tss_listener_close_async(listener, NULL, keep_result, &close);
+        g_object_run_dispose(G_OBJECT(listener));
+        loop_until(accept && close);
+        g_assert_null(tss_listener_accept_finish(listener, accept, &error));
+        g_assert_error(error, G_IO_ERROR, G_IO_ERROR_CLOSED);
+        g_assert_true(tss_listener_close_sync(listener, NULL, NULL));
+}
+
+/* --------------------------------------------------------------------------------------------- the number */
+
+#define CONNECTIONS 10000U
 
 static void assert_serves_many(TssOptions *options) {
         g_autoptr(TssListener) listener = listen_with(options);
