@@ -21,14 +21,13 @@ static char *get_address(GSocketFamily family, const char *elsewhere) {
                      : NULL;
 }
 
-/* Phones resolve names that end with ".local" by multicast DNS. A sandbox without a network has no address,
- * but the name of the host. */
-char *share_address_get_url(guint16 port) {
+char *share_address_get_url(guint16 port, gboolean *ret_is_name) {
         g_autofree char *ipv4 = get_address(G_SOCKET_FAMILY_IPV4, "192.0.2.1");
         g_autofree char *ipv6 = ipv4 ? NULL : get_address(G_SOCKET_FAMILY_IPV6, "2001:db8::1");
         g_auto(GStrv) labels = g_strsplit(g_get_host_name(), ".", 2);
         g_autofree char *name = g_strconcat(labels[0], ".local", NULL);
 
+        *ret_is_name = !ipv4 && !ipv6;
         return g_uri_join(G_URI_FLAGS_NONE, "http", NULL, ipv4 ?: ipv6 ?: name, port == 80 ? -1 : port, "/", NULL,
                           NULL);
 }

@@ -1,15 +1,24 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <glib/gi18n.h>
-#include <locale.h>
 
+#include "share-application.h"
 #include "share-window.h"
 
-static GtkWindow *get_window(GtkApplication *application) {
-        const char *path = g_get_user_special_dir(G_USER_DIRECTORY_DOWNLOAD) ?: g_get_home_dir();
-        g_autoptr(GFile) folder = g_file_new_for_path(path);
+/* Without a folder for downloads, xdg-user-dirs names the home directory. As browsers do, the first file that
+ * is received creates a folder in it. */
+static GFile *get_upload_folder(void) {
+        g_autoptr(GFile) home = g_file_new_for_path(g_get_home_dir());
+        const char *path = g_get_user_special_dir(G_USER_DIRECTORY_DOWNLOAD);
+        g_autoptr(GFile) folder = path ? g_file_new_for_path(path) : g_object_ref(home);
 
-        return gtk_application_get_active_window(application)
-                               ?: GTK_WINDOW(share_window_new(application, folder));
+        return g_file_equal(folder, home) ? g_file_get_child(home, _("Downloads")) : g_steal_pointer(&folder);
+}
+
+static GtkWindow *get_window(GtkApplication *application) {
+        GtkWindow *window = gtk_application_get_active_window(application);
+        g_autoptr(GFile) folder = window ? NULL : get_upload_folder();
+
+        return window ?: GTK_WINDOW(share_window_new(application, folder));
 }
 
 static void on_activate(GtkApplication *application) {
@@ -64,17 +73,11 @@ static void on_startup(GtkApplication *application) {
                 gtk_application_set_accels_for_action(application, keys[i].action, keys[i].keys);
 }
 
-int main(int argc, char *argv[]) {
-        g_autoptr(AdwApplication) application = NULL;
+GtkApplication *share_application_new(void) {
+        AdwApplication *application = adw_application_new(SHARE_ID, G_APPLICATION_HANDLES_OPEN);
 
-        setlocale(LC_ALL, "");
-        bindtextdomain(GETTEXT_PACKAGE, LOCALE_DIR);
-        bind_textdomain_codeset(GETTEXT_PACKAGE, "UTF-8");
-        textdomain(GETTEXT_PACKAGE);
-
-        application = adw_application_new(SHARE_ID, G_APPLICATION_HANDLES_OPEN);
         g_signal_connect(application, "startup", G_CALLBACK(on_startup), NULL);
         g_signal_connect(application, "activate", G_CALLBACK(on_activate), NULL);
         g_signal_connect(application, "open", G_CALLBACK(on_open), NULL);
-        return g_application_run(G_APPLICATION(application), argc, argv);
+        return GTK_APPLICATION(application);
 }

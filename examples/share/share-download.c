@@ -10,6 +10,7 @@ typedef struct Download {
         GInputStream *stream;
         GCancellable *cancellable;
         goffset left; /* bytes that the stream has to give; -1: until its end */
+        char *tag;    /* the version of the file; NULL: none */
         gboolean is_reading;
         gboolean has_written; /* everything */
         gboolean has_failed;
@@ -21,6 +22,7 @@ static void download_clear(gpointer data) {
         g_clear_object(&self->transfer);
         g_clear_object(&self->stream);
         g_clear_object(&self->cancellable);
+        g_free(self->tag);
 }
 
 static void download_unref(Download *self) {
@@ -37,9 +39,22 @@ static void complete(Download *self) {
 
 /* Ends the connection, so that the peer sees that the file is not complete. */
 static void fail(Download *self) {
+        g_autoptr(GIOStream) connection = NULL;
+
         self->has_failed = TRUE;
-        g_socket_shutdown(soup_server_message_get_socket(self->message), TRUE, TRUE, NULL);
-        complete(self);
+        connection = soup_server_message_steal_connection(self->message);
+        g_io_stream_close(connection, NULL, NULL);
+}
+
+/* Without the last block, the peer sees that it does not have the whole file. */
+static gboolean has_changed(Download *self) {
+        g_autoptr(GFileInfo) info = NULL;
+
+        if (!self->tag)
+                return FALSE;
+        info = g_file_input_stream_query_info(G_FILE_INPUT_STREAM(self->stream), G_FILE_ATTRIBUTE_ETAG_VALUE,
+                                              NULL, NULL);
+        return !info || g_strcmp0(g_file_info_get_etag(info), self->tag) != 0;
 }
 
 static void on_read(GObject *source, GAsyncResult *result, gpointer data) {
@@ -51,9 +66,9 @@ static void on_read(GObject *source, GAsyncResult *result, gpointer data) {
         if (!self->message)
                 return;
 
-        if (size > 0) {
-                if (self->left > 0)
-                        self->left -= (goffset) size;
+        if (self->left > 0)
+                self->left -= (goffset) size;
+        if (size > 0 && !(self->left == 0 && has_changed(self))) {
                 soup_message_body_append_bytes(soup_server_message_get_response_body(self->message), bytes);
                 soup_server_message_unpause(self->message);
         } else if (bytes && self->left < 0 && share_zip_is_complete(self->stream))
@@ -94,10 +109,11 @@ static void on_finished(SoupServerMessage *message, Download *self) {
         g_object_set_data(G_OBJECT(message), "download", NULL);
 }
 
-/* Consumes the stream. length: -1: until its end. */
+/* Consumes the stream. length: -1: until its end. tag: NULL: the content has no version. */
 static void start(SoupServerMessage *message,
                   GInputStream *stream,
                   goffset length,
+                  const char *tag,
                   const char *name,
                   GListStore *transfers) {
         SoupMessageHeaders *headers = soup_server_message_get_response_headers(message);
@@ -106,10 +122,11 @@ static void start(SoupServerMessage *message,
         self->message = message;
         self->stream = stream;
         self->left = length;
+        self->tag = g_strdup(tag);
         self->cancellable = g_cancellable_new();
         self->transfer = share_transfer_new(name, soup_server_message_get_remote_host(message), FALSE,
                                             length);
-        g_list_store_append(transfers, self->transfer);
+        g_list_store_insert(transfers, 0, self->transfer);
 
         if (length < 0)
                 soup_message_headers_set_encoding(headers, SOUP_ENCODING_CHUNKED);
@@ -143,6 +160,7 @@ static void set_headers(SoupServerMessage *message, const char *type, const char
         soup_message_headers_set_content_type(headers, type, NULL);
         soup_message_headers_set_content_disposition(headers, "attachment", parameters);
         soup_message_headers_replace(headers, "X-Content-Type-Options", "nosniff");
+        soup_message_headers_replace(headers, "Cross-Origin-Resource-Policy", "same-origin");
 }
 
 static gboolean is_head(SoupServerMessage *message) {
@@ -181,13 +199,14 @@ void share_download_file(SoupServerMessage *message, const ShareFound *found, GL
         const char *type = g_file_info_get_attribute_string(found->info,
                                                             G_FILE_ATTRIBUTE_STANDARD_FAST_CONTENT_TYPE);
         g_autofree char *mime = type ? g_content_type_get_mime_type(type) : NULL;
-        g_autofree char *tag = g_strdup_printf("\"%s\"", g_file_info_get_etag(found->info) ?: "");
+        const char *version = g_file_info_get_etag(found->info);
+        g_autofree char *tag = version ? g_strdup_printf("\"%s\"", version) : NULL;
         goffset size = g_file_info_get_size(found->info), first = 0, last = size - 1;
-        g_autoptr(GFileInputStream) stream = NULL;
 
         set_headers(message, mime ?: "application/octet-stream", name);
         soup_message_headers_replace(headers, "Accept-Ranges", "bytes");
-        soup_message_headers_replace(headers, "ETag", tag);
+        if (tag)
+                soup_message_headers_replace(headers, "ETag", tag);
 
         if (!get_range(message, size, tag, &first, &last))
                 soup_server_message_set_status(message, SOUP_STATUS_OK, NULL);
@@ -209,14 +228,14 @@ void share_download_file(SoupServerMessage *message, const ShareFound *found, GL
                 return;
         }
 
-        stream = g_file_read(found->file, NULL, NULL);
-        if (!stream || !g_seekable_seek(G_SEEKABLE(stream), first, G_SEEK_SET, NULL, NULL)) {
+        if (!g_seekable_seek(G_SEEKABLE(found->stream), first, G_SEEK_SET, NULL, NULL)) {
                 soup_message_headers_clear(headers);
-                soup_server_message_set_status(message, SOUP_STATUS_FORBIDDEN, NULL);
+                soup_server_message_set_status(message, SOUP_STATUS_INTERNAL_SERVER_ERROR, NULL);
                 soup_server_message_unpause(message);
                 return;
         }
-        start(message, G_INPUT_STREAM(g_steal_pointer(&stream)), last + 1 - first, name, transfers);
+        start(message, g_object_ref(G_INPUT_STREAM(found->stream)), last + 1 - first, version, name,
+              transfers);
 }
 
 void share_download_zip(SoupServerMessage *message,
@@ -239,5 +258,5 @@ void share_download_zip(SoupServerMessage *message,
                 soup_server_message_unpause(message);
                 return;
         }
-        start(message, stream, -1, file_name, transfers);
+        start(message, stream, -1, NULL, file_name, transfers);
 }

@@ -16,6 +16,7 @@ struct _ShareItem {
         guint id;
         char *basename; /* in the encoding of the file system */
         char *name;
+        GIcon *icon;
         gboolean is_folder;
         char *detail;
 };
@@ -26,6 +27,7 @@ static void share_item_finalize(GObject *object) {
         ShareItem *self = SHARE_ITEM(object);
 
         g_clear_object(&self->file);
+        g_clear_object(&self->icon);
         g_free(self->basename);
         g_free(self->name);
         g_free(self->detail);
@@ -52,7 +54,9 @@ static gboolean type_is_shared(GFileInfo *info) {
 }
 
 ShareItem *share_item_new(GFile *file, guint id, GError **error) {
-        g_autoptr(GFileInfo) info = g_file_query_info(file, ATTRIBUTES, G_FILE_QUERY_INFO_NONE, NULL, error);
+        g_autoptr(GFileInfo)
+                        info = g_file_query_info(file, ATTRIBUTES "," G_FILE_ATTRIBUTE_STANDARD_SYMBOLIC_ICON,
+                                                 G_FILE_QUERY_INFO_NONE, NULL, error);
         ShareItem *self;
 
         if (!info)
@@ -67,6 +71,7 @@ ShareItem *share_item_new(GFile *file, guint id, GError **error) {
         self->id = id;
         self->basename = g_file_get_basename(file);
         self->name = g_filename_display_name(self->basename);
+        g_set_object(&self->icon, g_file_info_get_symbolic_icon(info));
         self->is_folder = g_file_info_get_file_type(info) == G_FILE_TYPE_DIRECTORY;
         self->detail = self->is_folder ? g_strdup(_("Folder"))
                                        : g_format_size((guint64) g_file_info_get_size(info));
@@ -85,6 +90,10 @@ const char *share_item_get_name(ShareItem *self) {
         return self->name;
 }
 
+GIcon *share_item_get_icon(ShareItem *self) {
+        return self->icon;
+}
+
 gboolean share_item_is_folder(ShareItem *self) {
         return self->is_folder;
 }
@@ -96,6 +105,7 @@ const char *share_item_get_detail(ShareItem *self) {
 void share_found_free(ShareFound *self) {
         g_clear_object(&self->file);
         g_clear_object(&self->info);
+        g_clear_object(&self->stream);
         g_clear_pointer(&self->children, g_ptr_array_unref);
         g_free(self);
 }
@@ -182,16 +192,21 @@ static gboolean list(ShareFound *found, GCancellable *cancellable, GError **erro
         return TRUE;
 }
 
+static gboolean open_or_list(ShareFound *found, GCancellable *cancellable, GError **error) {
+        if (g_file_info_get_file_type(found->info) == G_FILE_TYPE_DIRECTORY)
+                return list(found, cancellable, error);
+        found->stream = g_file_read(found->file, cancellable, error);
+        return found->stream != NULL;
+}
+
 static void find(GTask *task, gpointer source, gpointer data, GCancellable *cancellable) {
         g_autoptr(ShareFound) found = g_new0(ShareFound, 1);
         GError *error = NULL;
 
-        if (!walk(source, data, found, cancellable, &error) ||
-            (g_file_info_get_file_type(found->info) == G_FILE_TYPE_DIRECTORY &&
-             !list(found, cancellable, &error)))
-                g_task_return_error(task, error);
-        else
+        if (walk(source, data, found, cancellable, &error) && open_or_list(found, cancellable, &error))
                 g_task_return_pointer(task, g_steal_pointer(&found), (GDestroyNotify) share_found_free);
+        else
+                g_task_return_error(task, error);
 }
 
 void share_item_find_async(ShareItem *self,

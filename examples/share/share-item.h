@@ -16,6 +16,7 @@ GFile *share_item_get_file(ShareItem *self);
 guint share_item_get_id(ShareItem *self);
 /* The name, in valid UTF-8. */
 const char *share_item_get_name(ShareItem *self);
+GIcon *share_item_get_icon(ShareItem *self);
 gboolean share_item_is_folder(ShareItem *self);
 /* "Folder", or the size of the file, translated. */
 const char *share_item_get_detail(ShareItem *self);
@@ -23,8 +24,9 @@ const char *share_item_get_detail(ShareItem *self);
 /* A file or folder that a peer asks for. */
 typedef struct ShareFound {
         GFile *file;
-        GFileInfo *info;     /* its name, type, size, content type, entity tag, time of modification */
-        GPtrArray *children; /* of GFileInfo, sorted by name; NULL: it is no folder */
+        GFileInfo *info;          /* its name, type, size, content type, entity tag */
+        GFileInputStream *stream; /* NULL: it is a folder */
+        GPtrArray *children;      /* of GFileInfo, sorted by name; NULL: it is no folder */
 } ShareFound;
 
 void share_found_free(ShareFound *self);

@@ -24,25 +24,41 @@ static void append_row(GString *rows,
         g_string_append(rows, "</span></a></li>\n");
 }
 
-/* Replaces each {{name}} in page.html. */
-static char *fill(const char *heading, GString *rows, const char *zip, gboolean uploads, const char *nonce) {
+/* The parts of a page that differ; {{name}} in page.html. */
+typedef struct Page {
+        const char *heading;
+        GString *rows;
+        const char *zip; /* address */
+        const char *downloads;
+        const char *upload; /* address; NULL: there is no form */
+        gboolean is_sent;
+        const char *nonce;
+} Page;
+
+static char *fill(const Page *page) {
         g_autoptr(GBytes) bytes = g_resources_lookup_data("/org/example/TCPServerSocket/Share/page.html",
                                                           G_RESOURCE_LOOKUP_FLAGS_NONE, NULL);
         g_auto(GStrv) parts = g_strsplit(g_bytes_get_data(bytes, NULL), "{{", -1);
         const struct {
                 const char *name, *text;
+                gboolean is_html;
         } texts[] = {
                 /* Translators: the code of your language, as in the attribute lang of HTML, such as "de". */
                 { "language", _("en") },
-                { "heading", heading },
-                { "nonce", nonce },
-                { "zip", zip },
-                { "zip-hidden", rows->len > 0 ? "" : "hidden" },
+                { "heading", page->heading },
+                { "nonce", page->nonce },
+                { "rows", page->rows->str, TRUE },
+                { "zip", page->zip },
+                { "zip-hidden", page->rows->len > 0 ? "" : "hidden" },
                 { "download-all", _("Download All as Zip Archive") },
-                { "empty", rows->len > 0 ? "" : _("Nothing is shared here.") },
-                { "upload-hidden", uploads ? "" : "hidden" },
+                { "downloads", page->downloads, TRUE },
+                { "empty", page->rows->len > 0 ? "" : _("Nothing is shared here.") },
+                { "upload", page->upload ?: "" },
+                { "upload-hidden", page->upload ? "" : "hidden" },
+                { "choose", _("Files to send") },
                 { "send", _("Send Files") },
-                { "send-hint", _("The files are saved on the other computer.") },
+                { "send-hint", page->is_sent ? _("The files were sent.")
+                                             : _("The files are saved on the other computer.") },
                 { "sending", _("Sending…") },
                 { "sent", _("Sent") },
                 { "failed", _("Not sent") },
@@ -53,11 +69,13 @@ static char *fill(const char *heading, GString *rows, const char *zip, gboolean 
                 const char *end = strstr(parts[i], "}}");
                 g_autofree char *name = g_strndup(parts[i], (gsize) (end - parts[i]));
 
-                if (g_str_equal(name, "rows"))
-                        g_string_append_len(html, rows->str, (gssize) rows->len);
                 for (guint j = 0; j < G_N_ELEMENTS(texts); j++)
-                        if (g_str_equal(name, texts[j].name))
-                                append_text(html, texts[j].text);
+                        if (g_str_equal(name, texts[j].name)) {
+                                if (texts[j].is_html)
+                                        g_string_append(html, texts[j].text);
+                                else
+                                        append_text(html, texts[j].text);
+                        }
                 g_string_append(html, end + strlen("}}"));
         }
         return g_string_free(html, FALSE);
@@ -70,11 +88,62 @@ char *share_page_create_nonce(void) {
 char *share_page_get_policy(const char *nonce) {
         return g_strdup_printf(
                         "default-src 'none'; style-src 'unsafe-inline'; script-src 'nonce-%s'; "
-                        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+                        "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
                         nonce);
 }
 
-char *share_page_for_items(GListModel *items, gboolean uploads, const char *nonce) {
+static void append_download(GString *rows, ShareTransfer *transfer) {
+        goffset size = share_transfer_get_size(transfer), done = share_transfer_get_done(transfer);
+        ShareTransferState state = share_transfer_get_state(transfer);
+        g_autofree char *done_text = g_format_size((guint64) done);
+        g_autofree char *size_text = size < 0 ? NULL : g_format_size((guint64) size);
+        g_autofree char *detail = NULL;
+
+        g_string_append(rows, "<li><div><span class=\"name\" dir=\"auto\">");
+        append_text(rows, share_transfer_get_name(transfer));
+        g_string_append(rows, "</span>");
+        if (state == SHARE_TRANSFER_ACTIVE) {
+                g_string_append(rows, "<progress aria-label=\"");
+                append_text(rows, share_transfer_get_name(transfer));
+                if (size > 0)
+                        g_string_append_printf(rows,
+                                               "\" value=\"%" G_GINT64_FORMAT "\" max=\"%" G_GINT64_FORMAT,
+                                               done, size);
+                g_string_append(rows, "\"></progress>");
+        }
+        if (state == SHARE_TRANSFER_FAILED)
+                detail = g_strdup(_("Interrupted"));
+        else if (state == SHARE_TRANSFER_DONE || size < 0)
+                detail = g_strdup(done_text);
+        else
+                /* Translators: two numbers of bytes, such as "3 MB of 10 MB". */
+                detail = g_strdup_printf(_("%s of %s"), done_text, size_text);
+        g_string_append(rows, "<span class=\"detail\">");
+        append_text(rows, detail);
+        g_string_append(rows, "</span></div></li>\n");
+}
+
+char *share_page_for_downloads(GListModel *transfers, const char *peer) {
+        g_autoptr(GString) rows = g_string_new(NULL);
+        guint n_transfers = g_list_model_get_n_items(transfers);
+
+        for (guint i = 0; i < n_transfers; i++) {
+                g_autoptr(ShareTransfer) transfer = g_list_model_get_item(transfers, i);
+
+                if (!share_transfer_get_is_upload(transfer) &&
+                    g_strcmp0(share_transfer_get_peer(transfer), peer) == 0)
+                        append_download(rows, transfer);
+        }
+        return rows->len == 0 ? g_strdup("")
+                              : g_strdup_printf("<h2>%s</h2>\n<ul>\n%s</ul>\n", _("Downloads"), rows->str);
+}
+
+char *share_page_for_items(GListModel *items,
+                           const char *downloads,
+                           const char *token,
+                           gboolean is_sent,
+                           const char *nonce) {
+        g_autofree char *upload = token ? g_strconcat("/upload?token=", token, NULL) : NULL;
         g_autoptr(GString) rows = g_string_new(NULL);
         guint n_items = g_list_model_get_n_items(items);
 
@@ -88,10 +157,13 @@ char *share_page_for_items(GListModel *items, gboolean uploads, const char *nonc
 
                 append_row(rows, address, share_item_get_name(item), share_item_get_detail(item), !is_folder);
         }
-        return fill(_("Shared Files"), rows, "/zip", uploads, nonce);
+        return fill(&(Page) { _("Shared Files"), rows, "/zip", downloads, upload, is_sent, nonce });
 }
 
-char *share_page_for_folder(const ShareFound *folder, const char *address, const char *nonce) {
+char *share_page_for_folder(const ShareFound *folder,
+                            const char *address,
+                            const char *downloads,
+                            const char *nonce) {
         g_autoptr(GString) rows = g_string_new(NULL);
         g_autofree char *zip = g_strconcat("/zip", address + strlen("/files"), NULL);
 
@@ -105,5 +177,6 @@ char *share_page_for_folder(const ShareFound *folder, const char *address, const
                 append_row(rows, child, g_file_info_get_display_name(info), is_folder ? _("Folder") : size,
                            !is_folder);
         }
-        return fill(g_file_info_get_display_name(folder->info), rows, zip, FALSE, nonce);
+        return fill(&(Page) { g_file_info_get_display_name(folder->info), rows, zip, downloads, NULL, FALSE,
+                              nonce });
 }

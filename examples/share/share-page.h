@@ -4,13 +4,24 @@
 /* The web page for the other devices. */
 
 #include "share-item.h"
+#include "share-transfer.h"
 
 /* A nonce for the script of one page. */
 char *share_page_create_nonce(void);
 /* The header Content-Security-Policy: nothing but that script runs, also not that of a shared file. */
 char *share_page_get_policy(const char *nonce);
 
-/* items: of ShareItem. */
-char *share_page_for_items(GListModel *items, gboolean uploads, const char *nonce);
+/* The downloads of this peer, a part of the pages. transfers: of ShareTransfer. */
+char *share_page_for_downloads(GListModel *transfers, const char *peer);
+/* items: of ShareItem. downloads: the part. token: of the form for uploads; NULL: there is none.
+ * is_sent: says that files were received. */
+char *share_page_for_items(GListModel *items,
+                           const char *downloads,
+                           const char *token,
+                           gboolean is_sent,
+                           const char *nonce);
 /* address: of the folder, with a slash at the end. */
-char *share_page_for_folder(const ShareFound *folder, const char *address, const char *nonce);
+char *share_page_for_folder(const ShareFound *folder,
+                            const char *address,
+                            const char *downloads,
+                            const char *nonce);

@@ -8,15 +8,23 @@
 #include "share-upload.h"
 
 #define MAX_TRANSFERS 50
+/* A browser has six connections to a server. */
+#define MAX_CONNECTIONS 128
+#define MAX_CONNECTIONS_PER_PEER 32
+#define TIMEOUT 60 /* s */
 
 struct _ShareServer {
         GObject parent_instance;
 
-        SoupServer *soup; /* NULL: stopped */
+        SoupServer *soup;          /* NULL: there was no connection since the start or stop */
+        GHashTable *n_connections; /* of a peer: char * → guint */
+        guint n_all_connections;
+        guint timeout; /* s, without progress of a connection */
         GListStore *items;
         GListStore *transfers;
         GFile *upload_folder;
         gboolean uploads;
+        char *token; /* in the form for uploads, so that other sites cannot send one */
         guint last_id;
 };
 
@@ -32,14 +40,26 @@ static void share_server_dispose(GObject *object) {
         G_OBJECT_CLASS(share_server_parent_class)->dispose(object);
 }
 
+static void share_server_finalize(GObject *object) {
+        ShareServer *self = SHARE_SERVER(object);
+
+        g_hash_table_unref(self->n_connections);
+        g_free(self->token);
+        G_OBJECT_CLASS(share_server_parent_class)->finalize(object);
+}
+
 static void share_server_class_init(ShareServerClass *class) {
         G_OBJECT_CLASS(class)->dispose = share_server_dispose;
+        G_OBJECT_CLASS(class)->finalize = share_server_finalize;
 }
 
 static void share_server_init(ShareServer *self) {
         self->items = g_list_store_new(SHARE_TYPE_ITEM);
         self->transfers = g_list_store_new(SHARE_TYPE_TRANSFER);
+        self->n_connections = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        self->timeout = TIMEOUT;
         self->uploads = TRUE;
+        self->token = g_uuid_string_random();
 }
 
 ShareServer *share_server_new(GFile *upload_folder) {
@@ -78,6 +98,10 @@ void share_server_set_uploads(ShareServer *self, gboolean uploads) {
         self->uploads = uploads;
 }
 
+void share_server_set_timeout(ShareServer *self, guint timeout) {
+        self->timeout = timeout;
+}
+
 GListModel *share_server_get_items(ShareServer *self) {
         return G_LIST_MODEL(self->items);
 }
@@ -102,26 +126,42 @@ static ShareItem *find_item(ShareServer *self, guint64 id) {
 static GListStore *get_transfers(ShareServer *self) {
         guint n = g_list_model_get_n_items(G_LIST_MODEL(self->transfers));
 
-        for (guint i = 0; n >= MAX_TRANSFERS && i < n; i++) {
-                g_autoptr(ShareTransfer) transfer = g_list_model_get_item(G_LIST_MODEL(self->transfers), i);
+        for (guint i = n; n >= MAX_TRANSFERS && i > 0; i--) {
+                g_autoptr(ShareTransfer)
+                                transfer = g_list_model_get_item(G_LIST_MODEL(self->transfers), i - 1);
 
                 if (share_transfer_get_state(transfer) != SHARE_TRANSFER_ACTIVE) {
-                        g_list_store_remove(self->transfers, i);
+                        g_list_store_remove(self->transfers, i - 1);
                         break;
                 }
         }
         return self->transfers;
 }
 
-static void send_page(SoupServerMessage *message, char *html, const char *nonce) {
-        SoupMessageHeaders *headers = soup_server_message_get_response_headers(message);
-        g_autofree char *policy = share_page_get_policy(nonce);
-
-        soup_message_headers_replace(headers, "Content-Security-Policy", policy);
-        soup_message_headers_replace(headers, "Cache-Control", "no-store");
+static void send_html(SoupServerMessage *message, char *html) {
+        soup_message_headers_replace(soup_server_message_get_response_headers(message), "Cache-Control",
+                                     "no-store");
         soup_server_message_set_status(message, SOUP_STATUS_OK, NULL);
         soup_server_message_set_response(message, "text/html; charset=utf-8", SOUP_MEMORY_TAKE, html,
                                          strlen(html));
+}
+
+/* found: NULL: the page with all items. */
+static void send_page(ShareServer *self,
+                      SoupServerMessage *message,
+                      const ShareFound *found,
+                      gboolean is_sent) {
+        SoupMessageHeaders *headers = soup_server_message_get_response_headers(message);
+        const char *peer = soup_server_message_get_remote_host(message);
+        g_autofree char *nonce = share_page_create_nonce();
+        g_autofree char *policy = share_page_get_policy(nonce);
+        g_autofree char *downloads = share_page_for_downloads(G_LIST_MODEL(self->transfers), peer);
+        const char *path = g_uri_get_path(soup_server_message_get_uri(message));
+
+        soup_message_headers_replace(headers, "Content-Security-Policy", policy);
+        send_html(message, found ? share_page_for_folder(found, path, downloads, nonce)
+                                 : share_page_for_items(G_LIST_MODEL(self->items), downloads,
+                                                        self->uploads ? self->token : NULL, is_sent, nonce));
 }
 
 /* A web site that the user of this network visits can make its own name point to this host, and would then be
@@ -140,20 +180,26 @@ static gboolean is_own_host(SoupServerMessage *message) {
                 g_strcmp0(labels[1], own_labels[1]) == 0);
 }
 
+/* libsoup closes the connection after a request whose body it has not read, and does not say so. */
+static void refuse(SoupServerMessage *message, guint status) {
+        soup_message_headers_replace(soup_server_message_get_response_headers(message), "Connection",
+                                     "close");
+        soup_server_message_set_status(message, status, NULL);
+}
+
 /* Returns FALSE after it has answered. */
 static gboolean check(SoupServerMessage *message, const char *method) {
         const char *own_method = soup_server_message_get_method(message);
+        gboolean is_allowed = g_str_equal(own_method, method) ||
+                              (g_str_equal(own_method, "HEAD") && g_str_equal(method, "GET"));
 
-        if (!is_own_host(message)) {
-                soup_server_message_set_status(message, SOUP_STATUS_MISDIRECTED_REQUEST, NULL);
-                return FALSE;
-        }
-        if (!g_str_equal(own_method, method) &&
-            !(g_str_equal(own_method, "HEAD") && g_str_equal(method, "GET"))) {
-                soup_server_message_set_status(message, SOUP_STATUS_METHOD_NOT_ALLOWED, NULL);
-                return FALSE;
-        }
-        return TRUE;
+        if (!is_own_host(message))
+                refuse(message, SOUP_STATUS_MISDIRECTED_REQUEST);
+        else if (!is_allowed)
+                refuse(message, SOUP_STATUS_METHOD_NOT_ALLOWED);
+        else
+                return TRUE;
+        return FALSE;
 }
 
 static void on_page(SoupServer *soup,
@@ -161,17 +207,25 @@ static void on_page(SoupServer *soup,
                     const char *path,
                     GHashTable *query,
                     gpointer data) {
-        ShareServer *self = data;
-        g_autofree char *nonce = NULL;
-
         if (!check(message, "GET"))
                 return;
-        if (!g_str_equal(path, "/")) {
+        if (g_str_equal(path, "/"))
+                send_page(data, message, NULL, query && g_hash_table_contains(query, "sent"));
+        else
                 soup_server_message_set_status(message, SOUP_STATUS_NOT_FOUND, NULL);
-                return;
-        }
-        nonce = share_page_create_nonce();
-        send_page(message, share_page_for_items(G_LIST_MODEL(self->items), self->uploads, nonce), nonce);
+}
+
+/* The script of the page asks for these while downloads run: the browser does not tell it their progress. */
+static void on_downloads(SoupServer *soup,
+                         SoupServerMessage *message,
+                         const char *path,
+                         GHashTable *query,
+                         gpointer data) {
+        ShareServer *self = data;
+
+        if (check(message, "GET"))
+                send_html(message, share_page_for_downloads(G_LIST_MODEL(self->transfers),
+                                                            soup_server_message_get_remote_host(message)));
 }
 
 typedef struct Request {
@@ -217,11 +271,8 @@ static void on_found(GObject *source, GAsyncResult *result, gpointer data) {
                 g_autofree char *address = g_strconcat(request->path, "/", NULL);
 
                 soup_server_message_set_redirect(message, SOUP_STATUS_MOVED_PERMANENTLY, address);
-        } else {
-                g_autofree char *nonce = share_page_create_nonce();
-
-                send_page(message, share_page_for_folder(found, request->path, nonce), nonce);
-        }
+        } else
+                send_page(request->server, message, found, FALSE);
         soup_server_message_unpause(message);
 }
 
@@ -282,29 +333,29 @@ static void on_zip(SoupServer *soup,
         share_download_zip(message, files, _("Shared Files"), get_transfers(self));
 }
 
-/* After the headers: the body is not read if this sets a status. */
+/* After the headers: the body is not read if this sets a status. PUT /upload/NAME, which browsers do not send
+ * for other web sites without our permission, or a form. */
 static void on_upload(SoupServer *soup,
                       SoupServerMessage *message,
                       const char *path,
                       GHashTable *query,
                       gpointer data) {
         ShareServer *self = data;
+        gboolean is_form = g_str_equal(path, "/upload");
         g_autofree char *name = NULL;
 
-        /* Other web sites need the permission of this server for PUT, and do not get it. */
-        if (!check(message, "PUT"))
+        if (!check(message, is_form ? "POST" : "PUT"))
                 return;
-        if (!self->uploads) {
-                soup_server_message_set_status(message, SOUP_STATUS_FORBIDDEN, NULL);
-                return;
-        }
-        if (g_str_has_prefix(path, "/upload/"))
-                name = g_uri_unescape_string(path + strlen("/upload/"), "/");
-        if (!name || !share_upload_is_safe_name(name)) {
-                soup_server_message_set_status(message, SOUP_STATUS_BAD_REQUEST, NULL);
+        if (!self->uploads ||
+            (is_form && (!query || g_strcmp0(g_hash_table_lookup(query, "token"), self->token) != 0))) {
+                refuse(message, SOUP_STATUS_FORBIDDEN);
                 return;
         }
-        share_upload_start(message, self->upload_folder, name, get_transfers(self));
+        if (!is_form)
+                name = g_uri_unescape_string(path + strlen("/upload/"), NULL);
+        if (!(is_form || name) ||
+            !share_upload_start(message, self->upload_folder, name, get_transfers(self)))
+                refuse(message, SOUP_STATUS_BAD_REQUEST);
 }
 
 static void on_uploaded(SoupServer *soup,
@@ -315,21 +366,59 @@ static void on_uploaded(SoupServer *soup,
         share_upload_end(message);
 }
 
-gboolean share_server_start(ShareServer *self, GSocket *socket, GError **error) {
-        g_autoptr(SoupServer) soup = NULL;
+static SoupServer *create_soup(ShareServer *self) {
+        SoupServer *soup = soup_server_new("server-header", "Share ", "raw-paths", TRUE, NULL);
 
-        g_return_val_if_fail(!self->soup, FALSE);
-
-        soup = soup_server_new("server-header", "Share ", "raw-paths", TRUE, NULL);
         soup_server_add_handler(soup, NULL, on_page, self, NULL);
+        soup_server_add_handler(soup, "/downloads", on_downloads, self, NULL);
         soup_server_add_handler(soup, "/files", on_item, self, NULL);
         soup_server_add_handler(soup, "/zip", on_zip, self, NULL);
         soup_server_add_early_handler(soup, "/upload", on_upload, self, NULL);
         soup_server_add_handler(soup, "/upload", on_uploaded, self, NULL);
-        if (socket && !soup_server_listen_socket(soup, socket, 0, error))
+        return soup;
+}
+
+typedef struct Place {
+        ShareServer *server;
+        char *peer;
+} Place;
+
+static guint count(ShareServer *self, const char *peer) {
+        return GPOINTER_TO_UINT(g_hash_table_lookup(self->n_connections, peer));
+}
+
+/* The connection is freed. */
+static void leave(gpointer data) {
+        Place *place = data;
+        guint n = count(place->server, place->peer) - 1;
+
+        place->server->n_all_connections--;
+        if (n > 0)
+                g_hash_table_replace(place->server->n_connections, g_strdup(place->peer),
+                                     GUINT_TO_POINTER(n));
+        else
+                g_hash_table_remove(place->server->n_connections, place->peer);
+        g_object_unref(place->server);
+        g_free(place->peer);
+        g_free(place);
+}
+
+/* Returns FALSE if there are too many connections. */
+static gboolean enter(ShareServer *self, GSocketConnection *connection, GSocketAddress *remote) {
+        GInetAddress *address = g_inet_socket_address_get_address(G_INET_SOCKET_ADDRESS(remote));
+        g_autofree char *peer = g_inet_address_to_string(address);
+        guint n = count(self, peer) + 1;
+        Place *place;
+
+        if (n > MAX_CONNECTIONS_PER_PEER || self->n_all_connections >= MAX_CONNECTIONS)
                 return FALSE;
 
-        self->soup = g_steal_pointer(&soup);
+        self->n_all_connections++;
+        g_hash_table_replace(self->n_connections, g_strdup(peer), GUINT_TO_POINTER(n));
+        place = g_new0(Place, 1);
+        place->server = g_object_ref(self);
+        place->peer = g_steal_pointer(&peer);
+        g_object_set_data_full(G_OBJECT(connection), "place", place, leave);
         return TRUE;
 }
 
@@ -337,8 +426,14 @@ void share_server_accept(ShareServer *self, GSocketConnection *connection) {
         g_autoptr(GSocketAddress) local = g_socket_connection_get_local_address(connection, NULL);
         g_autoptr(GSocketAddress) remote = g_socket_connection_get_remote_address(connection, NULL);
 
-        if (self->soup)
-                soup_server_accept_iostream(self->soup, G_IO_STREAM(connection), local, remote, NULL);
+        /* The peer may have left already. */
+        if (!local || !remote || !enter(self, connection, remote))
+                return;
+
+        g_socket_set_timeout(g_socket_connection_get_socket(connection), self->timeout);
+        if (!self->soup)
+                self->soup = create_soup(self);
+        soup_server_accept_iostream(self->soup, G_IO_STREAM(connection), local, remote, NULL);
 }
 
 void share_server_stop(ShareServer *self) {

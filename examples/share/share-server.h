@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Shares files over HTTP. The caller opens the port.
+/* Shares files over HTTP, with the connections that the caller accepts.
  *
  *     GET /                      a page with the items
  *     GET /files/ID/NAME         a file, or a page with the files of a folder
  *     GET /files/ID/NAME/…       the same for a file or folder in it
  *     GET /zip/ID/NAME/…         a folder as a zip archive; GET /zip: all items
+ *     GET /downloads             the progress of the downloads of this peer, for the page
  *     PUT /upload/NAME           saves a file
+ *     POST /upload               saves the files of a form
  */
 
 #include "share-item.h"
@@ -27,10 +29,12 @@ void share_server_remove_item(ShareServer *self, ShareItem *item);
 void share_server_set_uploads(ShareServer *self, gboolean uploads);
 
 GListModel *share_server_get_items(ShareServer *self);     /* of ShareItem */
-GListModel *share_server_get_transfers(ShareServer *self); /* of ShareTransfer */
+GListModel *share_server_get_transfers(ShareServer *self); /* of ShareTransfer, the newest first */
 
-/* Serves the connections of a listening socket. socket: NULL: only those of share_server_accept(). */
-gboolean share_server_start(ShareServer *self, GSocket *socket, GError **error);
+/* Closes the connection if there are too many, or too many of this peer. */
 void share_server_accept(ShareServer *self, GSocketConnection *connection);
-/* Ends all transfers, and removes all items. */
+/* Ends all connections, and removes all items. */
 void share_server_stop(ShareServer *self);
+
+/* In seconds: a connection without progress is closed. The default is a minute. */
+void share_server_set_timeout(ShareServer *self, guint timeout);

@@ -3,12 +3,14 @@
 #include <archive_entry.h>
 #include <gio/gunixinputstream.h>
 #include <glib-unix.h>
+#include <glib/gi18n.h>
 #include <locale.h>
 #include <unistd.h>
 
 #include "share-item.h"
 #include "share-zip.h"
 
+#define BLOCK 65536
 #define ATTRIBUTES \
         G_FILE_ATTRIBUTE_STANDARD_NAME "," G_FILE_ATTRIBUTE_STANDARD_TYPE "," G_FILE_ATTRIBUTE_TIME_MODIFIED
 
@@ -16,12 +18,16 @@
 typedef struct Zip {
         GPtrArray *files;
         struct archive *archive;
+        GString *missing; /* the names of files that cannot be read */
         int fd;
         gint complete; /* atomic */
 } Zip;
 
 static void zip_clear(gpointer data) {
-        g_ptr_array_unref(((Zip *) data)->files);
+        Zip *zip = data;
+
+        g_ptr_array_unref(zip->files);
+        g_string_free(zip->missing, TRUE);
 }
 
 static void zip_unref(gpointer data) {
@@ -45,51 +51,90 @@ static gboolean write_entry(Zip *zip, const char *path, GFileInfo *info) {
         return r == ARCHIVE_OK;
 }
 
-static gboolean write_content(Zip *zip, GFile *file) {
-        g_autoptr(GFileInputStream) stream = g_file_read(file, NULL, NULL);
-        g_autofree char *buffer = g_malloc(65536);
+static gboolean write_content(Zip *zip, GInputStream *stream) {
+        g_autofree char *buffer = g_malloc(BLOCK);
         gssize n;
 
-        if (!stream)
-                return FALSE;
-        while ((n = g_input_stream_read(G_INPUT_STREAM(stream), buffer, 65536, NULL, NULL)) > 0)
+        while ((n = g_input_stream_read(stream, buffer, BLOCK, NULL, NULL)) > 0)
                 if (archive_write_data(zip->archive, buffer, (size_t) n) != n)
                         return FALSE;
         return n == 0;
 }
 
-static gboolean write_tree(Zip *zip, GFile *file, GFileInfo *info, const char *folder) {
-        g_autofree char *name = g_filename_display_name(g_file_info_get_name(info));
-        g_autofree char *path = g_strconcat(folder, name, NULL);
-        g_autofree char *prefix = g_strconcat(path, "/", NULL);
-        g_autoptr(GFileEnumerator) children = NULL;
+static gboolean skip(Zip *zip, const char *path) {
+        g_string_append_printf(zip->missing, "%s\n", path);
+        return TRUE;
+}
 
-        if (g_file_info_get_file_type(info) == G_FILE_TYPE_REGULAR)
-                return write_entry(zip, path, info) && write_content(zip, file);
+/* Files and folders that cannot be opened are skipped. */
+static gboolean write_tree(Zip *zip, GFile *file, GFileInfo *info, const char *path) {
+        g_autoptr(GFileEnumerator) children = NULL;
+        g_autofree char *prefix = NULL;
+
+        if (g_file_info_get_file_type(info) == G_FILE_TYPE_REGULAR) {
+                g_autoptr(GFileInputStream) stream = g_file_read(file, NULL, NULL);
+
+                return stream ? write_entry(zip, path, info) && write_content(zip, G_INPUT_STREAM(stream))
+                              : skip(zip, path);
+        }
 
         children = g_file_enumerate_children(file, ATTRIBUTES, G_FILE_QUERY_INFO_NOFOLLOW_SYMLINKS, NULL,
                                              NULL);
-        if (!children || !write_entry(zip, prefix, info))
-                return FALSE;
+        if (!children)
+                return skip(zip, path);
 
+        prefix = g_strconcat(path, "/", NULL);
+        if (!write_entry(zip, prefix, info))
+                return FALSE;
         for (;;) {
                 GFileInfo *child_info;
                 GFile *child;
+                g_autofree char *name = NULL, *child_path = NULL;
 
                 if (!g_file_enumerator_iterate(children, &child_info, &child, NULL, NULL))
                         return FALSE;
                 if (!child_info)
                         return TRUE;
-                if (share_info_is_shared(child_info) && !write_tree(zip, child, child_info, prefix))
+                name = g_filename_display_name(g_file_info_get_name(child_info));
+                child_path = g_strconcat(prefix, name, NULL);
+                if (share_info_is_shared(child_info) && !write_tree(zip, child, child_info, child_path))
                         return FALSE;
         }
 }
 
+/* The files may have the same name, because they come from different folders. */
+static gboolean write_file(Zip *zip, GFile *file, GHashTable *names) {
+        g_autofree char *basename = g_file_get_basename(file);
+        g_autofree char *name = g_filename_display_name(basename);
+        g_autoptr(GFileInfo) info = g_file_query_info(file, ATTRIBUTES, G_FILE_QUERY_INFO_NONE, NULL, NULL);
+        g_autofree char *unique = g_strdup(name);
+
+        for (guint i = 2; g_hash_table_contains(names, unique); i++) {
+                g_free(unique);
+                unique = g_strdup_printf("%u %s", i, name);
+        }
+        g_hash_table_add(names, g_strdup(unique));
+        return info ? write_tree(zip, file, info, unique) : skip(zip, unique);
+}
+
+/* Tells the peer which files are missing. */
+static gboolean write_missing(Zip *zip) {
+        g_autofree char *path = g_strconcat(_("Files that could not be read"), ".txt", NULL);
+        g_autoptr(GInputStream) stream = g_memory_input_stream_new_from_data(
+                        zip->missing->str, (gssize) zip->missing->len, NULL);
+        g_autoptr(GFileInfo) info = g_file_info_new();
+
+        g_file_info_set_file_type(info, G_FILE_TYPE_REGULAR);
+        return zip->missing->len == 0 || (write_entry(zip, path, info) && write_content(zip, stream));
+}
+
 static gpointer write_archive(gpointer data) {
-        /* libarchive 3.8 finds the charset of names in the locale. */
-        locale_t locale = newlocale(LC_CTYPE_MASK, "C.UTF-8", NULL), previous = uselocale(locale);
+        /* libarchive 3.8 finds the charset of names in the locale. The messages stay translated. */
+        locale_t locale = newlocale(LC_CTYPE_MASK, "C.UTF-8", duplocale(LC_GLOBAL_LOCALE));
+        locale_t previous = uselocale(locale);
         Zip *zip = data;
-        gboolean complete = TRUE;
+        g_autoptr(GHashTable) names = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        gboolean complete;
 
         /* The fastest compression: most large files are compressed already. */
         zip->archive = archive_write_new();
@@ -98,13 +143,10 @@ static gpointer write_archive(gpointer data) {
         archive_write_set_bytes_in_last_block(zip->archive, 1);
         complete = archive_write_open_fd(zip->archive, zip->fd) == ARCHIVE_OK;
 
-        for (guint i = 0; complete && i < zip->files->len; i++) {
-                GFile *file = zip->files->pdata[i];
-                g_autoptr(GFileInfo) info = g_file_query_info(file, ATTRIBUTES, G_FILE_QUERY_INFO_NONE, NULL,
-                                                              NULL);
+        for (guint i = 0; complete && i < zip->files->len; i++)
+                complete = write_file(zip, zip->files->pdata[i], names);
+        complete = complete && write_missing(zip);
 
-                complete = info && write_tree(zip, file, info, "");
-        }
         /* An archive without its end cannot be mistaken for a complete one. */
         if (complete)
                 complete = archive_write_close(zip->archive) == ARCHIVE_OK;
@@ -134,6 +176,7 @@ GInputStream *share_zip_open(GPtrArray *files, GError **error) {
         stream = g_unix_input_stream_new(fds[0], TRUE);
         zip = g_atomic_rc_box_new0(Zip);
         zip->files = g_ptr_array_ref(files);
+        zip->missing = g_string_new(NULL);
         zip->fd = fds[1];
         g_object_set_data_full(G_OBJECT(stream), "zip", zip, zip_unref);
 

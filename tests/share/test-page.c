@@ -240,6 +240,10 @@ TEST_PAGE("a phone downloads and uploads a large file unchanged, and shows the p
         call_element(p, "a[href^='/files/1/']", "click", NULL);
         test_wait_for(g_file_test(downloaded, G_FILE_TEST_EXISTS));
         test_wait_for(have_same_content(shared, downloaded));
+        test_wait_for(script_says(p, "return document.querySelector('#downloads .name')?.textContent",
+                                  "Holiday film.mp4"));
+        test_wait_for(script_says(p, "return document.querySelector('#downloads .detail')?.textContent",
+                                  "104.9\u00A0MB"));
 
         write_large_file(sent, 2);
         g_free(run_script(
@@ -258,6 +262,121 @@ TEST_PAGE("a phone downloads and uploads a large file unchanged, and shows the p
         test_assert_text(run_script(p, "return document.querySelector('#uploads .detail').textContent"),
                          "Sent");
         save_picture(p, "page-sent.png");
+}
+
+/* Of a program on the phone that reads nothing. */
+static GSocketConnection *start_download(const char *path) {
+        g_autoptr(GSocketClient) client = g_socket_client_new();
+        g_autoptr(GError) error = NULL;
+        GSocketConnection *connection = g_socket_client_connect_to_host(client, TEST_IPV4, 80, NULL, &error);
+        g_autofree char *text = g_strdup_printf("GET %s HTTP/1.1\r\nHost: " TEST_IPV4 "\r\n\r\n", path);
+
+        g_assert_no_error(error);
+        g_assert_true(g_output_stream_write_all(g_io_stream_get_output_stream(G_IO_STREAM(connection)), text,
+                                                strlen(text), NULL, NULL, NULL));
+        return connection;
+}
+
+/* The result of a command of the DevTools; a string of JSON in it. */
+static char *ask(Page *p, const char *command, const char *parameters, const char *key) {
+        json_object *body = json_object_new_object();
+        json_object *result;
+        char *text;
+
+        json_object_object_add(body, "cmd", json_object_new_string(command));
+        json_object_object_add(body, "params", json_tokener_parse(parameters));
+        result = call(p, "POST", "/goog/cdp/execute", body);
+        text = g_strdup(json_object_to_json_string(key ? json_object_object_get(result, key) : result));
+        json_object_put(result);
+        return text;
+}
+
+TEST_PAGE("the page shows the progress of a download until it ends") {
+        g_autoptr(GSocketConnection) download = start_download("/files/1/Holiday%20film.mp4");
+        g_autofree char *long_name = g_strnfill(120, 'x');
+        g_autofree char *sent = path_of(p, long_name);
+        json_object *keys = json_object_new_object();
+
+        open_page(p, "http://" TEST_IPV4 "/");
+        test_wait_for(script_says(p,
+                                  "const bar = document.querySelector('#downloads progress');"
+                                  "return bar !== null && bar.value > 0 && bar.value < bar.max",
+                                  "true"));
+        g_assert_true(g_file_set_contents(sent, "letter", -1, NULL));
+        json_object_object_add(keys, "text", json_object_new_string(sent));
+        call_element(p, "#files", "value", keys);
+        test_wait_for(script_says(p, "return document.querySelector('#uploads [data-state]')?.dataset.state",
+                                  "sent"));
+        test_assert_text(run_script(p, "return document.documentElement.scrollWidth <= innerWidth"), "true");
+        save_picture(p, "page-transfers.png");
+        g_free(ask(p, "Emulation.setEmulatedMedia",
+                   "{\"features\": [{\"name\": \"prefers-color-scheme\", \"value\": \"dark\"}]}", NULL));
+        test_assert_text(run_script(p, "return getComputedStyle(document.body).backgroundColor"),
+                         "rgb(34, 34, 34)");
+        save_picture(p, "page-dark.png");
+
+        g_clear_object(&download);
+        test_wait_for(script_says(p, "return document.querySelector('#downloads .detail')?.textContent",
+                                  "Interrupted"));
+        test_assert_text(run_script(p, "return document.querySelector('#downloads progress')"), NULL);
+}
+
+/* Without scripts in the page, WebDriver cannot find elements. */
+static char *find_node(Page *p, const char *selector) {
+        g_autofree char *document = ask(p, "DOM.getDocument", "{\"depth\": 0}", "root");
+        json_object *root = json_tokener_parse(document);
+        g_autofree char *query = g_strdup_printf("{\"nodeId\": %d, \"selector\": \"%s\"}",
+                                                 json_object_get_int(json_object_object_get(root, "nodeId")),
+                                                 selector);
+        g_autofree char *id = ask(p, "DOM.querySelector", query, "nodeId");
+
+        json_object_put(root);
+        return g_strdup_printf("\"nodeId\": %s", id);
+}
+
+static void activate_node(Page *p, const char *selector) {
+        g_autofree char *node = find_node(p, selector), *query = g_strdup_printf("{%s}", node);
+
+        g_free(ask(p, "DOM.focus", query, NULL));
+        g_free(ask(p, "Input.dispatchKeyEvent",
+                   "{\"type\": \"keyDown\", \"key\": \"Enter\", \"code\": \"Enter\", \"text\": \"\\r\","
+                   " \"windowsVirtualKeyCode\": 13}",
+                   NULL));
+        g_free(ask(p, "Input.dispatchKeyEvent",
+                   "{\"type\": \"keyUp\", \"key\": \"Enter\", \"code\": \"Enter\", \"windowsVirtualKeyCode\": 13}",
+                   NULL));
+}
+
+static bool page_has(Page *p, const char *text) {
+        g_autofree char *node = find_node(p, "body"), *query = g_strdup_printf("{%s}", node);
+        g_autofree char *html = ask(p, "DOM.getOuterHTML", query, "outerHTML");
+
+        return strstr(html, text);
+}
+
+TEST_PAGE("the page works without JavaScript") {
+        g_autofree char *film = path_of(p, "Holiday film.mp4");
+        g_autofree char *downloaded = path_of(p, "phone/Holiday film.mp4");
+        g_autofree char *letter = path_of(p, "Letter.pdf");
+        g_autofree char *received = path_of(p, "computer/Letter.pdf");
+        g_autofree char *node = NULL, *choice = NULL;
+
+        open_page(p, "http://" TEST_IPV4 "/");
+        g_free(ask(p, "Emulation.setScriptExecutionDisabled", "{\"value\": true}", NULL));
+        g_free(ask(p, "Page.reload", "{}", NULL));
+        test_wait_for(page_has(p, "Files to send\\\">")); /* the script would hide it */
+        activate_node(p, "a[href^='/files/1/']");
+        test_wait_for(have_same_content(film, downloaded));
+
+        node = find_node(p, "#files");
+        choice = g_strdup_printf("{%s, \"files\": [\"%s\"]}", node, letter);
+        g_free(ask(p, "DOM.setFileInputFiles", choice, NULL));
+        activate_node(p, "#send");
+        test_wait_for(have_same_content(letter, received));
+        test_wait_for(page_has(p, "The files were sent."));
+        /* A reload shows the downloads. */
+        g_assert_true(page_has(p, "<h2>Downloads"));
+        g_free(ask(p, "Emulation.setScriptExecutionDisabled", "{\"value\": false}", NULL));
 }
 
 TEST_PAGE("the page shows that an upload has failed") {

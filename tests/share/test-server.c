@@ -2,10 +2,16 @@
 
 /* The web server of the example Share, with real requests over the loopback interface. */
 
+#include <fcntl.h>
 #include <glib/gstdio.h>
 #include <libsoup/soup.h>
 #include <locale.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "register.h"
@@ -17,8 +23,9 @@
 typedef struct Fixture {
         char *directory; /* with "shared" and "received" */
         ShareServer *server;
-        GSocket *socket;
+        GSocketService *service;
         guint16 port;
+        const char *source; /* of connect_to(); NULL: any */
         SoupSession *session;
 } Fixture;
 
@@ -63,24 +70,36 @@ static void share(Fixture *f, const char *name) {
         g_assert_no_error(error);
 }
 
-static GSocket *listen_on_loopback(guint16 *ret_port) {
-        g_autoptr(GError) error = NULL;
-        GSocket *socket = g_socket_new(G_SOCKET_FAMILY_IPV4, G_SOCKET_TYPE_STREAM, G_SOCKET_PROTOCOL_TCP,
-                                       &error);
+static gboolean on_incoming(GSocketService *service,
+                            GSocketConnection *connection,
+                            GObject *source,
+                            Fixture *f) {
+        share_server_accept(f->server, connection);
+        return TRUE;
+}
+
+static void listen_on_loopback(Fixture *f) {
         g_autoptr(GSocketAddress) any = g_inet_socket_address_new_from_string("127.0.0.1", 0);
         g_autoptr(GSocketAddress) address = NULL;
+        g_autoptr(GError) error = NULL;
 
+        f->service = g_socket_service_new();
+        g_socket_listener_set_backlog(G_SOCKET_LISTENER(f->service), 200);
+        g_socket_listener_add_address(G_SOCKET_LISTENER(f->service), any, G_SOCKET_TYPE_STREAM,
+                                      G_SOCKET_PROTOCOL_TCP, NULL, &address, &error);
         g_assert_no_error(error);
-        g_assert_true(g_socket_bind(socket, any, TRUE, &error));
-        g_assert_true(g_socket_listen(socket, &error));
-        address = g_socket_get_local_address(socket, NULL);
-        *ret_port = g_inet_socket_address_get_port(G_INET_SOCKET_ADDRESS(address));
-        return socket;
+        f->port = g_inet_socket_address_get_port(G_INET_SOCKET_ADDRESS(address));
+        g_signal_connect(f->service, "incoming", G_CALLBACK(on_incoming), f);
+}
+
+static void stop_listening(Fixture *f) {
+        g_socket_service_stop(f->service);
+        g_socket_listener_close(G_SOCKET_LISTENER(f->service));
+        g_clear_object(&f->service);
 }
 
 static void set_up(Fixture *f, const void *data) {
         g_autoptr(GFile) received = NULL;
-        g_autoptr(GError) error = NULL;
         g_autofree char *path = NULL;
 
         f->directory = g_dir_make_tmp("share-XXXXXX", NULL);
@@ -91,9 +110,7 @@ static void set_up(Fixture *f, const void *data) {
         write_file(f, "secret.txt", "secret");
 
         f->server = share_server_new(received);
-        f->socket = listen_on_loopback(&f->port);
-        share_server_start(f->server, f->socket, &error);
-        g_assert_no_error(error);
+        listen_on_loopback(f);
         f->session = soup_session_new();
 }
 
@@ -116,11 +133,11 @@ static void remove_tree(const char *path) {
 static void tear_down(Fixture *f, const void *data) {
         soup_session_abort(f->session);
         g_clear_object(&f->session);
+        stop_listening(f);
         share_server_stop(f->server);
         /* No transfer keeps the server. */
         while (g_main_context_iteration(NULL, FALSE)) {}
         g_assert_finalize_object(f->server);
-        g_clear_object(&f->socket);
         remove_tree(f->directory);
         g_free(f->directory);
 }
@@ -231,9 +248,7 @@ static void assert_status(Fixture *f, const char *path, guint status) {
 }
 
 static ShareTransfer *last_transfer(Fixture *f) {
-        GListModel *transfers = share_server_get_transfers(f->server);
-        g_autoptr(ShareTransfer)
-                        transfer = g_list_model_get_item(transfers, g_list_model_get_n_items(transfers) - 1);
+        g_autoptr(ShareTransfer) transfer = g_list_model_get_item(share_server_get_transfers(f->server), 0);
 
         return transfer; /* the list keeps it */
 }
@@ -246,9 +261,13 @@ static void wait_for_end(ShareTransfer *transfer) {
 /* A peer without libsoup. */
 static GSocketConnection *connect_to(Fixture *f) {
         g_autoptr(GSocketClient) client = g_socket_client_new();
+        g_autoptr(GSocketAddress) source = f->source ? g_inet_socket_address_new_from_string(f->source, 0)
+                                                     : NULL;
         g_autoptr(GError) error = NULL;
-        GSocketConnection *connection = g_socket_client_connect_to_host(client, "127.0.0.1", f->port, NULL,
-                                                                        &error);
+        GSocketConnection *connection;
+
+        g_socket_client_set_local_address(client, source);
+        connection = g_socket_client_connect_to_host(client, "127.0.0.1", f->port, NULL, &error);
 
         g_assert_no_error(error);
         return connection;
@@ -413,7 +432,7 @@ TEST("a folder is shown as a page, with its folders") {
         SoupMessage *message = new_message(f, "GET", "/files/1/shared");
 
         write_file(f, "shared/inner/deep.txt", "deep");
-        write_file(f, "shared/.hidden", "hidden");
+        write_file(f, "shared/.invisible", "x");
         share(f, "shared");
 
         reply = get(f, "/files/1/shared/");
@@ -421,8 +440,7 @@ TEST("a folder is shown as a page, with its folders") {
         assert_contains(reply, "href=\"/files/1/shared/hello.txt\" download");
         assert_contains(reply, "href=\"/files/1/shared/inner/\">");
         assert_contains(reply, "href=\"/zip/1/shared/\"");
-        assert_contains_not(reply, "hidden.");
-        assert_contains_not(reply, ".hidden");
+        assert_contains_not(reply, "invisible");
 
         deeper = get(f, "/files/1/shared/inner/");
         assert_contains(deeper, "href=\"/files/1/shared/inner/deep.txt\"");
@@ -574,18 +592,65 @@ TEST("a folder, and all files, can be downloaded as a zip archive") {
 }
 
 TEST("an archive that cannot be completed is cut off") {
-        g_autofree char *path = path_of(f, "shared/gone");
+        g_autoptr(GFile) file = g_file_new_for_path("/proc/self/mem"); /* read() fails */
         g_autoptr(Reply) reply = NULL;
 
-        write_file(f, "shared/gone", "x");
-        share(f, "shared/gone");
+        g_assert_true(share_server_add_file(f->server, file, NULL));
         share(f, "shared/hello.txt");
-        g_assert_cmpint(g_unlink(path), ==, 0);
-
         reply = get(f, "/zip");
         g_assert_null(reply->body);
         wait_for_end(last_transfer(f));
         g_assert_cmpint(share_transfer_get_state(last_transfer(f)), ==, SHARE_TRANSFER_FAILED);
+}
+
+TEST("an archive names the files that could not be read") {
+        g_autofree char *gone = path_of(f, "shared/gone");
+        g_autofree char *secret = path_of(f, "shared/secret");
+
+        write_file(f, "shared/gone", "x");
+        write_file(f, "shared/secret", "x");
+        share(f, "shared/gone");
+        share(f, "shared");
+        g_assert_cmpint(g_unlink(gone), ==, 0);
+        g_assert_cmpint(g_chmod(secret, 0), ==, 0);
+
+        if (geteuid() == 0) /* can read all files */
+                assert_archive(f, "/zip", "Shared Files.zip",
+                               "Files that could not be read.txt 5\nshared/ 0\nshared/hello.txt 5\nshared/secret 1");
+        else
+                assert_archive(f, "/zip", "Shared Files.zip",
+                               "Files that could not be read.txt 19\nshared/ 0\nshared/hello.txt 5");
+}
+
+TEST("files of the same name do not replace each other in an archive") {
+        write_file(f, "shared/inner/hello.txt", "other");
+        write_file(f, "hello.txt", "third one");
+        share(f, "shared/hello.txt");
+        share(f, "shared/inner/hello.txt");
+        share(f, "hello.txt");
+        assert_archive(f, "/zip", "Shared Files.zip", "2 hello.txt 5\n3 hello.txt 9\nhello.txt 5");
+}
+
+TEST("a folder may have thousands of files") {
+        g_autoptr(Reply) page = NULL, archive = NULL;
+        g_autofree char *text = NULL;
+        guint n = 0;
+
+        for (guint i = 0; i < 5000; i++) {
+                g_autofree char *name = g_strdup_printf("shared/%u.txt", i);
+
+                write_file(f, name, "x");
+        }
+        share(f, "shared");
+        page = get(f, "/files/1/shared/");
+        text = text_of(page);
+        for (const char *p = text; (p = strstr(p, "<li>")); p++)
+                n++;
+        g_assert_cmpuint(n, ==, 5001);
+
+        archive = get(f, "/zip/1/shared/");
+        wait_for_end(last_transfer(f));
+        g_assert_cmpint(share_transfer_get_state(last_transfer(f)), ==, SHARE_TRANSFER_DONE);
 }
 
 static char *received(Fixture *f, const char *name) {
@@ -652,36 +717,229 @@ TEST("a received file does not replace another") {
         g_assert_cmpstr(share_transfer_get_name(last_transfer(f)), ==, "link (2)");
 }
 
-TEST("a file cannot be saved under an unsafe name") {
-        const char *const names[] = {
-                "",      ".",     "..",    ".profile", "a%2Fb", "..%2Fsecret.txt", "a/b", "../secret.txt",
-                "a%5Cb", "a%00b", "a%0Ab", "a%C2%85b", "a%FF",
+TEST("a received file is not executable, and its folder is created if it is missing") {
+        g_autoptr(GBytes) content = g_bytes_new_static("#!/bin/sh", 9);
+        g_autofree char *folder = path_of(f, "received");
+        g_autofree char *path = path_of(f, "received/script.sh");
+        g_autoptr(Reply) reply = NULL;
+        struct stat st;
+
+        g_assert_cmpint(g_rmdir(folder), ==, 0);
+        reply = put(f, "script.sh", content);
+        g_assert_cmpuint(reply->status, ==, 201);
+        g_assert_cmpint(stat(path, &st), ==, 0);
+        g_assert_cmpint(st.st_mode & 0111, ==, 0);
+}
+
+TEST("an unsafe name is made safe") {
+        static const struct {
+                const char *name, *safe;
+        } cases[] = {
+                { "..%2Fsecret.txt", "_._secret.txt" },
+                { ".profile", "_profile" },
+                { "a%5Cb", "a_b" },
+                { "a%0D%0Ab%C2%85c", "a__b_c" },
+                { "photo%E2%80%AEgpj.exe", "photo_gpj.exe" }, /* would be shown as "photoexe.jpg" */
+                { "%E2%81%A7a", "_a" },
+                { "a%FFb", "a\357\277\275b" },
+                { "%D7%A9%E2%80%8F.txt", "ש\342\200\217.txt" }, /* a mark that Hebrew needs */
         };
+        static const char *const refused[] = { "", "a%00b", "a%2", "..", "%2E%2E", NULL };
         g_autoptr(GBytes) content = g_bytes_new_static("x", 1);
-        g_autofree char *long_name = g_strnfill(201, 'a');
+        g_autofree char *longest = g_strnfill(240, 'a'), *too_long = g_strnfill(241, 'a');
+        g_autoptr(Reply) first = NULL, second = NULL, third = NULL;
+
+        for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
+                g_autoptr(Reply) reply = put(f, cases[i].name, content);
+
+                g_test_message("%s", cases[i].name);
+                g_assert_cmpuint(reply->status, ==, 201);
+                test_assert_text(received(f, cases[i].safe), "x");
+                g_assert_cmpstr(share_transfer_get_name(last_transfer(f)), ==, cases[i].safe);
+        }
+        test_assert_text(received(f, "../secret.txt"), "secret");
+
+        for (gsize i = 0; refused[i]; i++) {
+                g_autofree char *path = g_strconcat("/upload/", refused[i], NULL);
+
+                g_assert_cmpuint(request_raw(f, "PUT", path), >=, 400);
+        }
+        first = put(f, longest, content);
+        second = put(f, longest, content);
+        third = put(f, too_long, content);
+        g_assert_cmpuint(first->status, ==, 201);
+        g_assert_cmpuint(second->status, ==, 201);
+        g_assert_cmpuint(third->status, ==, 400);
+        g_assert_cmpuint(count_received(f), ==, G_N_ELEMENTS(cases) + 2);
+}
+
+/* The address of the form on the page. */
+static char *get_form_address(Fixture *f) {
+        g_autoptr(Reply) page = get(f, "/");
+        g_autofree char *text = text_of(page);
+        const char *start = strstr(text, "action=\"");
+
+        g_assert_nonnull(start);
+        start += strlen("action=\"");
+        return g_strndup(start, strcspn(start, "\""));
+}
+
+static Reply *post(Fixture *f, const char *address, const char *form, gsize size) {
+        SoupMessage *message = new_message(f, "POST", address);
+        g_autoptr(GBytes) body = g_bytes_new(form, size);
+
+        soup_message_set_request_body_from_bytes(message, "multipart/form-data; boundary=\"-=x\"", body);
+        soup_message_add_flags(message, SOUP_MESSAGE_NO_REDIRECT);
+        return request(f, message);
+}
+
+#define PART(name) "---=x\r\nContent-Disposition: form-data; name=\"files\"; filename=\"" name "\"\r\n\r\n"
+
+TEST("a form without a script sends files") {
+        g_autofree char *address = get_form_address(f);
+        g_autoptr(GString) form = g_string_new("ignored\r\n---=x\r\n"
+                                               "Content-Disposition: form-data; name=\"a\"\r\n\r\nb\r\n");
+        /* Like the delimiter, but not the same. */
+        g_autofree char *like = g_strnfill(700000, '\n'), *received_like = NULL;
+        g_autoptr(Reply) reply = NULL, page = NULL;
+
+        for (gsize i = 0; i + 6 < 700000; i += 6)
+                memcpy(like + i, "\r\n---=", 6);
+        g_string_append(form, PART("../../a b.txt") "\r\n\r\n--\r\n---=\r\n");
+        g_string_append(form, PART("") "\r\n");
+        g_string_append_printf(form, PART(".large") "%s\r\n", like);
+        g_string_append(form, PART("größe.txt") "\r\n---=x--\r\nignored");
+        reply = post(f, address, form->str, form->len);
+
+        g_assert_cmpuint(reply->status, ==, 303);
+        page = get(f, "/?sent=1");
+        assert_contains(page, "The files were sent.");
+        test_assert_text(received(f, "a b.txt"), "\r\n\r\n--\r\n---=");
+        received_like = received(f, "_large");
+        g_assert_cmpstr(received_like, ==, like);
+        test_assert_text(received(f, "größe.txt"), "");
+        g_assert_cmpuint(count_received(f), ==, 3);
+        wait_for_end(last_transfer(f));
+        g_assert_cmpint(share_transfer_get_state(last_transfer(f)), ==, SHARE_TRANSFER_DONE);
+        g_assert_cmpstr(share_transfer_get_name(last_transfer(f)), ==, "Files");
+}
+
+TEST("a form of another site is refused") {
+        static const char form[] = PART("a") "x\r\n---=x--\r\n";
+        static const char *const addresses[] = { "/upload", "/upload?token=", "/upload?token=x" };
+
+        for (gsize i = 0; i < G_N_ELEMENTS(addresses); i++) {
+                g_autoptr(Reply) reply = post(f, addresses[i], form, strlen(form));
+
+                g_assert_cmpuint(reply->status, ==, 403);
+        }
+        g_assert_cmpuint(count_received(f), ==, 0);
+}
+
+TEST("a form that is not complete, or not a form, saves nothing") {
+        g_autofree char *address = get_form_address(f);
+        g_autofree char *long_header = g_strnfill(9000, 'a');
+        g_autofree char *too_long = g_strconcat("---=x\r\n", long_header, NULL);
+        g_autofree char *too_long_field = g_strconcat("---=x\r\nA: b\r\n\r\n", long_header, NULL);
+        const char *const forms[] = {
+                "",
+                "-",
+                "x",
+                "---=x",
+                "---=x\r",
+                "---=xx",
+                PART("a") "x",
+                PART("a") "x\r\n---=x",
+                PART("a") "x\r\n" PART("b") "y\r\n---=x-",
+                "---=x\r\nContent-Disposition: form-data; filename=\"a\"",
+                too_long,
+                too_long_field,
+        };
+        SoupMessage *message = new_message(f, "POST", address);
+        g_autoptr(GBytes) body = g_bytes_new_static("files=a", 7);
+        g_autoptr(Reply) other = NULL;
+
+        for (gsize i = 0; i < G_N_ELEMENTS(forms); i++) {
+                g_autoptr(Reply) reply = post(f, address, forms[i], strlen(forms[i]));
+
+                g_test_message("%" G_GSIZE_FORMAT, i);
+                g_assert_cmpuint(reply->status, >=, 400);
+                g_assert_cmpuint(count_received(f), ==, 0);
+        }
+        soup_message_set_request_body_from_bytes(message, "application/x-www-form-urlencoded", body);
+        other = request(f, message);
+        g_assert_cmpuint(other->status, ==, 400);
+}
+
+TEST("a form with too many files saves nothing") {
+        g_autofree char *address = get_form_address(f);
+        g_autoptr(GString) form = g_string_new(NULL);
         g_autoptr(Reply) reply = NULL;
 
-        for (gsize i = 0; i < G_N_ELEMENTS(names); i++) {
-                g_autofree char *path = g_strconcat("/upload/", names[i], NULL);
-                guint status = request_raw(f, "PUT", path);
-
-                g_assert_cmpuint(status, >=, 400);
-                g_assert_cmpuint(status, <, 500);
-        }
-        reply = put(f, long_name, content);
+        for (guint i = 0; i < 1001; i++)
+                g_string_append_printf(form, PART("%u") "x\r\n", i);
+        g_string_append(form, "---=x--\r\n");
+        reply = post(f, address, form->str, form->len);
         g_assert_cmpuint(reply->status, ==, 400);
         g_assert_cmpuint(count_received(f), ==, 0);
-        test_assert_text(received(f, "../secret.txt"), "secret");
+}
+
+/* Only this thread and those that it creates see it. */
+static bool mount_small_disk(const char *path) {
+        return unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+               mount("tmpfs", path, "tmpfs", 0, "size=8m") == 0;
+}
+
+TEST("an upload does not fill the disk") {
+        g_autoptr(GBytes) small = make_content(1000000), large = make_content(20000000);
+        g_autofree char *path = path_of(f, "received");
+        g_autoptr(Reply) first = NULL, second = NULL;
+        struct statvfs st;
+
+        if (!mount_small_disk(path)) {
+                g_test_skip("cannot mount a small disk");
+                return;
+        }
+        first = put(f, "small", small);
+        second = put(f, "large", large);
+        g_assert_cmpuint(first->status, ==, 201);
+        g_assert_cmpuint(second->status, ==, 507);
+        g_assert_cmpuint(count_received(f), ==, 1);
+        wait_for_end(last_transfer(f));
+        g_assert_cmpint(share_transfer_get_state(last_transfer(f)), ==, SHARE_TRANSFER_FAILED);
+
+        /* Nothing is saved that would leave less than a tenth. */
+        for (guint i = 0; i < 9; i++)
+                reply_free(put(f, "more", small));
+        g_assert_cmpint(statvfs(path, &st), ==, 0);
+        g_assert_cmpuint(st.f_bavail, >=, st.f_blocks / 20);
+        g_assert_cmpint(umount(path), ==, 0);
+}
+
+TEST("an upload that cannot be written is deleted") {
+        g_autoptr(GBytes) content = make_content(1000000);
+        struct rlimit old_limit, limit;
+        g_autoptr(Reply) reply = NULL;
+
+        g_assert_cmpint(getrlimit(RLIMIT_FSIZE, &old_limit), ==, 0);
+        limit = old_limit;
+        limit.rlim_cur = 300000;
+        signal(SIGXFSZ, SIG_IGN);
+        g_assert_cmpint(setrlimit(RLIMIT_FSIZE, &limit), ==, 0);
+        reply = put(f, "a", content);
+        g_assert_cmpint(setrlimit(RLIMIT_FSIZE, &old_limit), ==, 0);
+        g_assert_cmpuint(reply->status, ==, 500);
+        g_assert_cmpuint(count_received(f), ==, 0);
 }
 
 TEST("uploads can be switched off") {
         g_autoptr(GBytes) content = make_content(100000);
         g_autoptr(Reply) reply = NULL, with = get(f, "/"), without = NULL;
 
-        assert_contains(with, "<section >");
+        assert_contains(with, "action=\"/upload?token=");
         share_server_set_uploads(f->server, FALSE);
         without = get(f, "/");
-        assert_contains(without, "<section hidden>");
+        assert_contains(without, "action=\"\"");
         reply = put(f, "a", content);
         g_assert_cmpuint(reply->status, ==, 403);
         g_assert_cmpuint(count_received(f), ==, 0);
@@ -693,11 +951,11 @@ TEST("an upload to a folder that cannot be written fails") {
         g_autoptr(Reply) reply = NULL;
 
         g_assert_cmpint(g_rmdir(path), ==, 0);
+        write_file(f, "received", "a file");
         reply = put(f, "a", content);
         g_assert_cmpuint(reply->status, ==, 500);
         wait_for_end(last_transfer(f));
         g_assert_cmpint(share_transfer_get_state(last_transfer(f)), ==, SHARE_TRANSFER_FAILED);
-        g_assert_cmpint(g_mkdir(path, 0700), ==, 0);
 }
 
 TEST("other methods, and names of other hosts, are refused") {
@@ -708,6 +966,10 @@ TEST("other methods, and names of other hosts, are refused") {
                 { "POST", "/", NULL, 405 },
                 { "DELETE", "/files/1/hello.txt", NULL, 405 },
                 { "POST", "/upload/a", NULL, 405 },
+                { "PUT", "/upload", NULL, 405 },
+                { "POST", "/downloads", NULL, 405 },
+                { "GET", "/downloads", "attacker.example", 421 },
+                { "POST", "/upload", "attacker.example", 421 },
                 { "OPTIONS", "/upload/a", NULL, 405 },
                 { "PUT", "/files/1/hello.txt", NULL, 405 },
                 { "GET", "/", "attacker.example", 421 },
@@ -815,21 +1077,147 @@ TEST("a file that becomes shorter during its download is cut off") {
         g_assert_cmpint(share_transfer_get_state(last_transfer(f)), ==, SHARE_TRANSFER_FAILED);
 }
 
+TEST("a file that changes during its download is cut off") {
+        g_autoptr(GBytes) content = write_large_file(f, "shared/large.bin", 20 * 1024 * 1024);
+        g_autofree char *path = path_of(f, "shared/large.bin");
+        g_autoptr(Reply) reply = NULL;
+        int fd;
+
+        share(f, "shared/large.bin");
+        reply = start_request(f, new_message(f, "GET", "/files/1/large.bin"));
+        while (g_list_model_get_n_items(share_server_get_transfers(f->server)) == 0)
+                g_main_context_iteration(NULL, TRUE);
+        fd = g_open(path, O_WRONLY, 0);
+        g_assert_cmpint(pwrite(fd, "other", 5, 19 * 1024 * 1024), ==, 5);
+        g_close(fd, NULL);
+        wait_for(&reply->done);
+        g_assert_null(reply->body);
+        wait_for_end(last_transfer(f));
+        g_assert_cmpint(share_transfer_get_state(last_transfer(f)), ==, SHARE_TRANSFER_FAILED);
+}
+
+TEST("the page shows the downloads of its device") {
+        g_autoptr(GBytes) content = write_large_file(f, "shared/large.bin", 20 * 1024 * 1024);
+        g_autoptr(GSocketConnection) download = NULL;
+        g_autoptr(Reply) none = get(f, "/downloads"), running = NULL, page = NULL, done = NULL;
+
+        assert_contains_not(none, "<");
+        write_file(f, "shared/a <b>", "content");
+        share(f, "shared/large.bin");
+        share(f, "shared/a <b>");
+        download = start_download(f, "/files/1/large.bin");
+        running = get(f, "/downloads");
+        assert_contains(running, "max=\"20971520\"></progress>");
+        assert_contains(running, " of 21.0\u00A0MB");
+        page = get(f, "/");
+        assert_contains(page, "</progress>");
+
+        g_clear_object(&download);
+        wait_for_end(last_transfer(f));
+        reply_free(get(f, "/files/2/a%20%3Cb%3E"));
+        wait_for_end(last_transfer(f));
+        reply_free(put(f, "upload", content));
+        done = get(f, "/downloads");
+        assert_contains(done, "a &lt;b&gt;</span><span class=\"detail\">7 bytes<");
+        assert_contains(done, "Interrupted");
+        assert_contains_not(done, "progress");
+        assert_contains_not(done, "upload");
+
+        /* Not to other devices. */
+        f->source = "127.0.0.2";
+        g_assert_cmpuint(request_raw(f, "GET", "/files/2/a%20%3Cb%3E"), ==, 200);
+        wait_for_end(last_transfer(f));
+        g_assert_cmpstr(share_transfer_get_peer(last_transfer(f)), ==, "127.0.0.2");
+        f->source = NULL;
+        reply_free(g_steal_pointer(&done));
+        done = get(f, "/downloads");
+        {
+                g_autofree char *text = text_of(done);
+
+                g_assert_null(strstr(strstr(text, "7 bytes") + 1, "7 bytes"));
+        }
+}
+
+/* Reads until the other side has closed the connection. */
+static void on_read_end(GObject *source, GAsyncResult *result, gpointer data) {
+        *(gssize *) data = g_input_stream_read_finish(G_INPUT_STREAM(source), result, NULL);
+}
+
+static void wait_for_close(GSocketConnection *connection) {
+        GInputStream *stream = g_io_stream_get_input_stream(G_IO_STREAM(connection));
+        static char buffer[4096];
+        gssize n = 1;
+
+        while (n > 0) {
+                n = G_MAXSSIZE;
+                g_input_stream_read_async(stream, buffer, sizeof(buffer), G_PRIORITY_DEFAULT, NULL,
+                                          on_read_end, &n);
+                while (n == G_MAXSSIZE)
+                        g_main_context_iteration(NULL, TRUE);
+        }
+}
+
+TEST("a device cannot take all connections") {
+        g_autoptr(GPtrArray) connections = g_ptr_array_new_with_free_func(g_object_unref);
+        g_autoptr(GSocketConnection) refused = NULL;
+
+        for (guint i = 0; i < 32; i++)
+                g_ptr_array_add(connections, connect_to(f));
+        refused = connect_to(f);
+        wait_for_close(refused);
+
+        f->source = "127.0.0.2";
+        g_assert_cmpuint(request_raw(f, "GET", "/"), ==, 200);
+
+        /* All devices together neither. */
+        for (guint i = 2; i <= 4; i++) {
+                g_autofree char *source = g_strdup_printf("127.0.0.%u", i);
+
+                f->source = source;
+                for (guint j = 0; j < 32; j++)
+                        g_ptr_array_add(connections, connect_to(f));
+        }
+        f->source = "127.0.0.5";
+        g_clear_object(&refused);
+        refused = connect_to(f);
+        wait_for_close(refused);
+
+        g_clear_pointer(&connections, g_ptr_array_unref);
+        while (g_main_context_iteration(NULL, FALSE)) {}
+        f->source = NULL;
+        assert_status(f, "/", 200);
+}
+
+TEST("a device that does nothing is disconnected") {
+        g_autoptr(GBytes) content = write_large_file(f, "shared/large.bin", 20 * 1024 * 1024);
+        g_autoptr(GSocketConnection) silent = NULL, upload = NULL, download = NULL;
+
+        share_server_set_timeout(f->server, 1);
+        share(f, "shared/large.bin");
+        silent = connect_to(f);
+        upload = start_upload(f);
+        download = start_download(f, "/files/1/large.bin");
+        wait_for_close(silent);
+        wait_for_close(upload);
+        wait_for_end(last_transfer(f));
+        g_assert_cmpint(share_transfer_get_state(last_transfer(f)), ==, SHARE_TRANSFER_FAILED);
+        g_assert_cmpuint(count_received(f), ==, 0);
+}
+
 TEST("after a stop, transfers end and the port is closed") {
         g_autoptr(GBytes) content = write_large_file(f, "shared/large.bin", 20 * 1024 * 1024);
         g_autoptr(GSocketConnection) download = NULL, upload = NULL;
         g_autoptr(GSocketClient) client = g_socket_client_new();
         g_autoptr(GError) error = NULL;
         ShareTransfer *transfer;
-        guint16 port;
 
         share(f, "shared/large.bin");
         upload = start_upload(f);
         download = start_download(f, "/files/1/large.bin");
         transfer = last_transfer(f);
 
+        stop_listening(f);
         share_server_stop(f->server);
-        g_clear_object(&f->socket);
         wait_for_end(transfer);
         g_assert_cmpint(share_transfer_get_state(transfer), ==, SHARE_TRANSFER_FAILED);
         g_assert_cmpuint(count_received(f), ==, 0);
@@ -838,9 +1226,7 @@ TEST("after a stop, transfers end and the port is closed") {
         g_assert_error(error, G_IO_ERROR, G_IO_ERROR_CONNECTION_REFUSED);
 
         /* It can be started again. The address of an item is never used again. */
-        f->socket = listen_on_loopback(&port);
-        f->port = port;
-        g_assert_true(share_server_start(f->server, f->socket, NULL));
+        listen_on_loopback(f);
         share(f, "shared/large.bin");
         assert_status(f, "/files/1/large.bin", 404);
         assert_status(f, "/files/2/large.bin", 200);

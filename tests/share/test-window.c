@@ -8,9 +8,10 @@
 #include <gtk/gtk.h>
 #include <libsoup/soup.h>
 
+#include "bus/authority.h"
 #include "bus/fixture.h"
 #include "display.h"
-#include "share-address.h"
+#include "share-application.h"
 #include "share-window.h"
 
 #define TEST_WINDOW(sentence) TEST_OF_IF(f->window, sentence, ShareFixture, f, set_up, tear_down, NULL)
@@ -28,6 +29,9 @@
 
 typedef struct ShareFixture {
         TestBus *bus;
+        TestClient *polkit; /* NULL: there is none */
+        TestAnswer answer;  /* of polkit, for ports below 1024 */
+        unsigned n_questions;
         TestService *service;
         char *folder;
         GtkApplication *application;
@@ -46,6 +50,31 @@ static char *path_of(ShareFixture *f, const char *name) {
         return g_build_filename(f->folder, name, NULL);
 }
 
+static char *received_path(const char *name) {
+        return g_build_filename(display_get_home(), "Downloads", name, NULL);
+}
+
+static void delete_received(void) {
+        g_autofree char *folder = received_path(NULL);
+        g_autoptr(GDir) directory = g_dir_open(folder, 0, NULL);
+        const char *name;
+
+        while ((name = g_dir_read_name(directory))) {
+                g_autofree char *path = received_path(name);
+
+                g_assert_cmpint(g_unlink(path), ==, 0);
+        }
+}
+
+static TestAnswer answer(const TestQuestion *question, void *data) {
+        ShareFixture *f = data;
+
+        if (!g_str_has_suffix(question->action, "-privileged"))
+                return TEST_ANSWER_YES;
+        f->n_questions++;
+        return f->answer == TEST_ANSWER_CHALLENGE && question->interactive ? TEST_ANSWER_YES : f->answer;
+}
+
 static void set_up(ShareFixture *f, const void *data) {
         static const char *const names[] = { "Holiday.jpg", "Letter & more.txt" };
         g_autofree char *folder = NULL;
@@ -58,7 +87,9 @@ static void set_up(ShareFixture *f, const void *data) {
                 return;
         }
 
-        f->bus = test_bus_new(NULL);
+        f->bus = test_bus_new(geteuid() == 0 ? TEST_AUTHORITY_XML : NULL);
+        if (geteuid() == 0)
+                f->polkit = test_authority_new(f->bus, answer, f);
         f->service = test_service_new(f->bus, data);
         g_assert_true(g_setenv("DBUS_SYSTEM_BUS_ADDRESS", test_bus_address(f->bus), TRUE));
 
@@ -69,12 +100,14 @@ static void set_up(ShareFixture *f, const void *data) {
                 g_assert_true(g_file_set_contents(path, "content", -1, NULL));
         }
         folder = path_of(f, "Music");
-        received = path_of(f, "Downloads");
+        received = received_path(NULL);
         g_assert_cmpint(g_mkdir(folder, 0755), ==, 0);
-        g_assert_cmpint(g_mkdir(received, 0755), ==, 0);
+        (void) g_mkdir(received, 0755);
         upload_folder = g_file_new_for_path(received);
 
-        f->application = GTK_APPLICATION(adw_application_new(NULL, G_APPLICATION_NON_UNIQUE));
+        f->application = share_application_new();
+        g_application_set_flags(G_APPLICATION(f->application),
+                                G_APPLICATION_NON_UNIQUE | G_APPLICATION_HANDLES_OPEN);
         g_assert_true(g_application_register(G_APPLICATION(f->application), NULL, &error));
         f->window = share_window_new(f->application, upload_folder);
         gtk_window_set_default_size(GTK_WINDOW(f->window), 480, 860);
@@ -83,11 +116,16 @@ static void set_up(ShareFixture *f, const void *data) {
 }
 
 static void tear_down(ShareFixture *f, const void *data) {
+        if (f->polkit)
+                g_assert_cmpint(seteuid(0), ==, 0);
+        if (!no_display)
+                delete_received();
         if (f->window)
                 gtk_window_destroy(GTK_WINDOW(f->window));
         while (g_main_context_iteration(NULL, FALSE)) {}
         g_clear_object(&f->application);
         g_clear_pointer(&f->service, test_service_free);
+        g_clear_pointer(&f->polkit, test_client_free);
         g_clear_pointer(&f->bus, test_bus_free);
         g_free(f->folder);
 }
@@ -151,15 +189,48 @@ static void share(ShareFixture *f) {
 }
 
 /* By real key events of the display; there is no window manager to set the focus. */
-static void press(ShareFixture *f, const char *keys) {
+static void press_in(const char *title, const char *command, const char *keys) {
+        g_autofree char *pattern = g_strconcat("^", title, "$", NULL);
         g_autoptr(GSubprocess) xdotool = NULL;
         g_autoptr(GError) error = NULL;
 
         xdotool = g_subprocess_new(G_SUBPROCESS_FLAGS_STDOUT_SILENCE, &error, "xdotool", "search",
-                                   "--onlyvisible", "--name", "^Share$", "windowfocus", "--sync", "key", keys,
+                                   "--onlyvisible", "--name", pattern, "windowfocus", "--sync", command, keys,
                                    NULL);
         g_assert_no_error(error);
         g_assert_true(g_subprocess_wait_check(xdotool, NULL, &error));
+}
+
+static void press(ShareFixture *f, const char *keys) {
+        press_in("Share", "key", keys);
+}
+
+/* A visible window of the program with this title. */
+static GtkWindow *find_window(const char *title) {
+        GListModel *windows = gtk_window_get_toplevels();
+
+        for (guint i = 0; i < g_list_model_get_n_items(windows); i++) {
+                g_autoptr(GtkWindow) window = g_list_model_get_item(windows, i);
+
+                if (gtk_widget_get_mapped(GTK_WIDGET(window)) &&
+                    g_strcmp0(gtk_window_get_title(window), title) == 0)
+                        return window;
+        }
+        return NULL;
+}
+
+/* The first widget of this type, in the order of the tree. */
+static GtkWidget *find_widget(GtkWidget *parent, GType type) {
+        if (G_TYPE_CHECK_INSTANCE_TYPE(parent, type))
+                return parent;
+        for (GtkWidget *child = gtk_widget_get_first_child(parent); child;
+             child = gtk_widget_get_next_sibling(child)) {
+                GtkWidget *found = find_widget(child, type);
+
+                if (found)
+                        return found;
+        }
+        return NULL;
 }
 
 static void save_picture(ShareFixture *f, const char *name) {
@@ -169,12 +240,16 @@ static void save_picture(ShareFixture *f, const char *name) {
         GtkSnapshot *snapshot = gtk_snapshot_new();
         g_autoptr(GskRenderNode) node = NULL;
         g_autoptr(GdkTexture) texture = NULL;
+        uid_t uid = geteuid();
 
         gdk_paintable_snapshot(paintable, snapshot, gdk_paintable_get_intrinsic_width(paintable),
                                gdk_paintable_get_intrinsic_height(paintable));
         node = gtk_snapshot_free_to_node(snapshot);
         texture = gsk_renderer_render_texture(gtk_native_get_renderer(GTK_NATIVE(f->window)), node, NULL);
+        if (f->polkit)
+                g_assert_cmpint(seteuid(0), ==, 0);
         g_assert_true(gdk_texture_save_to_png(texture, path));
+        g_assert_cmpint(seteuid(uid), ==, 0);
 }
 
 /* The brightness of the middle of the window, of 255. */
@@ -260,6 +335,8 @@ TEST_WINDOW("dropped files are shared until the user stops") {
         guint16 port;
 
         g_assert_false(is_sharing(f));
+        wait_for_frames(f);
+        save_picture(f, "empty.png");
         share(f);
         port = get_port(f);
         if (test_require_private_network())
@@ -285,7 +362,13 @@ TEST_WINDOW("dropped files are shared until the user stops") {
         test_assert_text(request(f, "GET", "/files/4/Holiday.jpg", NULL), "content");
 }
 
-TEST_WINDOW("another port is used if port 80 is not free") {
+static bool shows_note(ShareFixture *f, const char *text) {
+        GtkLabel *label = child_of(f, "note_label");
+
+        return gtk_widget_get_visible(GTK_WIDGET(label)) && strstr(gtk_label_get_label(label), text);
+}
+
+TEST_WINDOW("another port is used if port 80 is not free, and the window says why") {
         g_autoptr(GSocket) socket = g_socket_new(G_SOCKET_FAMILY_IPV4, G_SOCKET_TYPE_STREAM,
                                                  G_SOCKET_PROTOCOL_TCP, NULL);
         g_autoptr(GSocketAddress) address = g_inet_socket_address_new_from_string("127.0.0.1", 80);
@@ -298,6 +381,85 @@ TEST_WINDOW("another port is used if port 80 is not free") {
         share(f);
         g_assert_cmpuint(get_port(f), !=, 80);
         test_assert_text(request(f, "GET", "/files/1/Holiday.jpg", NULL), "content");
+        g_assert_true(shows_note(f, "Another program uses port 80"));
+        g_assert_false(gtk_widget_get_visible(child_of(f, "port_button")));
+        wait_for_frames(f);
+        save_picture(f, "port-taken.png");
+
+        /* When it is free again, the next sharing uses it. */
+        g_assert_true(g_socket_close(socket, NULL));
+        gtk_widget_activate_action(GTK_WIDGET(f->window), "win.stop", NULL);
+        share(f);
+        g_assert_cmpuint(get_port(f), ==, 80);
+        g_assert_false(gtk_widget_get_visible(child_of(f, "note_label")));
+}
+
+/* The toast on the window, or NULL. */
+static const char *get_toast(ShareFixture *f) {
+        GType type = g_type_from_name("AdwToastWidget");
+        GtkWidget *toast = type ? find_widget(GTK_WIDGET(f->window), type) : NULL;
+        GtkWidget *label = toast ? find_widget(toast, GTK_TYPE_LABEL) : NULL;
+
+        return label ? gtk_label_get_label(GTK_LABEL(label)) : NULL;
+}
+
+/* As an ordinary user, for whom the service asks polkit, until the end of the test. */
+static void share_as_user(ShareFixture *f) {
+        g_autoptr(GFile) file = g_file_new_for_path("/etc/passwd");
+
+        g_assert_cmpint(seteuid(65534), ==, 0);
+        share_window_add_files(f->window, &file, 1);
+        loop_until(is_sharing(f) || get_toast(f));
+        g_assert_cmpstr(get_toast(f), ==, NULL);
+}
+
+static bool can_ask(ShareFixture *f) {
+        return f->window && test_require_root() && test_require_private_network();
+}
+
+#define TEST_POLKIT(sentence) TEST_OF_IF(can_ask(f), sentence, ShareFixture, f, set_up, tear_down, NULL)
+
+TEST_POLKIT("another port is used if the user may not use port 80, and the window says so") {
+        f->answer = TEST_ANSWER_NO;
+        share_as_user(f);
+        g_assert_cmpuint(f->n_questions, >, 0);
+        g_assert_cmpuint(get_port(f), >=, 1024);
+        g_assert_true(shows_note(f, "You are not allowed to use port 80"));
+        g_assert_false(gtk_widget_get_visible(child_of(f, "port_button")));
+        wait_for_frames(f);
+        save_picture(f, "port-forbidden.png");
+}
+
+TEST_POLKIT("the user can enter a password for port 80") {
+        guint16 port;
+
+        f->answer = TEST_ANSWER_CHALLENGE;
+        share_as_user(f);
+        port = get_port(f);
+        g_assert_cmpuint(port, >=, 1024);
+        g_assert_true(shows_note(f, "Port 80 needs a password"));
+        g_assert_true(gtk_widget_get_visible(child_of(f, "port_button")));
+        wait_for_frames(f);
+        save_picture(f, "port-password.png");
+
+        /* The user dismisses the question. */
+        f->answer = TEST_ANSWER_NO;
+        f->n_questions = 0;
+        gtk_widget_activate(child_of(f, "port_button"));
+        loop_until(f->n_questions > 0);
+        loop_until(shows_note(f, "You are not allowed to use port 80"));
+        g_assert_true(gtk_widget_get_visible(child_of(f, "port_button")));
+        g_assert_cmpuint(get_port(f), ==, port);
+        g_assert_true(is_open(port));
+
+        f->answer = TEST_ANSWER_CHALLENGE;
+        gtk_widget_activate(child_of(f, "port_button"));
+        loop_until(get_port(f) == 80);
+        g_assert_false(gtk_widget_get_visible(child_of(f, "note_label")));
+        g_assert_false(gtk_widget_get_visible(child_of(f, "port_button")));
+        loop_until(!test_service_is_listening(f->service, port));
+        g_free(request(f, "GET", "/files/1/passwd", NULL));
+        g_assert_nonnull(get_row(f, "transfers", 0));
 }
 
 static void forbid_sockets(void *data) {
@@ -324,7 +486,7 @@ TEST_OF_IF(test_require_root() && f->window,
 
 TEST_WINDOW("transfers are shown with their progress") {
         GtkWidget *row;
-        g_autofree char *sent = NULL, *received = NULL, *path = path_of(f, "Downloads/Photo.jpg");
+        g_autofree char *sent = NULL, *received = NULL, *path = received_path("Photo.jpg");
 
         share(f);
         g_assert_false(gtk_widget_get_visible(child_of(f, "transfers_group")));
@@ -332,12 +494,12 @@ TEST_WINDOW("transfers are shown with their progress") {
         received = request(f, "PUT", "/upload/Photo.jpg", "photo");
         g_assert_true(gtk_widget_get_visible(child_of(f, "transfers_group")));
 
-        row = get_row(f, "transfers", 0);
+        row = get_row(f, "transfers", 1);
         g_assert_cmpstr(get_title(row), ==, "Holiday.jpg");
         loop_until(g_strcmp0(adw_action_row_get_icon_name(ADW_ACTION_ROW(row)), "object-select-symbolic") ==
                    0);
         g_assert_cmpstr(adw_action_row_get_subtitle(ADW_ACTION_ROW(row)), ==, "7 bytes to 127.0.0.1");
-        row = get_row(f, "transfers", 1);
+        row = get_row(f, "transfers", 0);
         g_assert_cmpstr(get_title(row), ==, "Photo.jpg");
         loop_until(g_strcmp0(adw_action_row_get_icon_name(ADW_ACTION_ROW(row)), "object-select-symbolic") ==
                    0);
@@ -345,12 +507,35 @@ TEST_WINDOW("transfers are shown with their progress") {
         test_assert_text(test_read_file(path), "photo");
 
         /* Then without uploads. */
+        wait_for_frames(f);
         adw_action_row_activate(child_of(f, "uploads_row"));
         g_free(request(f, "PUT", "/upload/Other.jpg", "photo"));
         g_assert_null(get_row(f, "transfers", 2));
 }
 
+static bool clipboard_has(ShareFixture *f, const char *text) {
+        GdkContentProvider *content = gdk_clipboard_get_content(
+                        gtk_widget_get_clipboard(GTK_WIDGET(f->window)));
+        g_auto(GValue) value = G_VALUE_INIT;
+
+        g_value_init(&value, G_TYPE_STRING);
+        return content && gdk_content_provider_get_value(content, &value, NULL) &&
+               g_strcmp0(g_value_get_string(&value), text) == 0;
+}
+
+static void choose(ShareFixture *f, const char *keys, const char *title, const char *path) {
+        press(f, keys);
+        loop_until(find_window(title));
+        wait_for_frames(f);
+        press_in(title, "type", path);
+        while (g_main_context_iteration(NULL, FALSE)) {}
+        press_in(title, "key", "Return");
+        loop_until(!find_window(title));
+}
+
 TEST_WINDOW("the keyboard is enough") {
+        g_autofree char *file = path_of(f, "Holiday.jpg"), *folder = path_of(f, "Music");
+        GtkMenuButton *menu_button;
         guint16 port;
 
         if (!test_require_program("xdotool"))
@@ -358,12 +543,140 @@ TEST_WINDOW("the keyboard is enough") {
 
         /* The button to choose files has the focus. */
         g_assert_true(gtk_widget_has_focus(child_of(f, "choose_files_button")));
-        share(f);
-        port = get_port(f);
-        g_assert_true(gtk_window_get_focus(GTK_WINDOW(f->window)) == child_of(f, "stop_button"));
         press(f, "Return");
+        loop_until(find_window("Share Files"));
+        press_in("Share Files", "key", "Escape");
+        loop_until(!find_window("Share Files"));
+        g_assert_false(is_sharing(f));
+
+        choose(f, "ctrl+o", "Share Files", file);
+        loop_until(is_sharing(f));
+        port = get_port(f);
+        choose(f, "ctrl+shift+o", "Share a Folder", folder);
+        loop_until(get_row(f, "items", 1));
+        g_assert_cmpstr(get_title(get_row(f, "items", 0)), ==, "Holiday.jpg");
+        g_assert_cmpstr(get_title(get_row(f, "items", 1)), ==, "Music");
+
+        /* An accidental second press of Return does not stop. */
+        g_assert_true(gtk_window_get_focus(GTK_WINDOW(f->window)) == child_of(f, "copy_button"));
+        press(f, "ctrl+shift+c");
+        loop_until(clipboard_has(f, get_url(f)));
+
+        press(f, "ctrl+question");
+        loop_until(find_window("Keyboard Shortcuts"));
+        wait_for_frames(f);
+        press_in("Keyboard Shortcuts", "key", "Escape");
+        loop_until(!find_window("Keyboard Shortcuts"));
+
+        menu_button = GTK_MENU_BUTTON(find_widget(GTK_WIDGET(f->window), GTK_TYPE_MENU_BUTTON));
+        press(f, "F10");
+        loop_until(gtk_widget_get_mapped(GTK_WIDGET(gtk_menu_button_get_popover(menu_button))));
+        wait_for_frames(f);
+        press(f, "Escape");
+        loop_until(!gtk_widget_get_mapped(GTK_WIDGET(gtk_menu_button_get_popover(menu_button))));
+
+        wait_for_frames(f);
+        press(f, "ctrl+e");
         loop_until(!is_sharing(f));
         loop_until(!test_service_is_listening(f->service, port));
+        g_assert_false(is_open(port));
+}
+
+static void on_finalized(gpointer data, GObject *object) {
+        *(ShareWindow **) data = NULL;
+}
+
+static void end_by_keys(ShareFixture *f, const char *keys) {
+        guint16 port;
+
+        if (!test_require_program("xdotool"))
+                return;
+        share(f);
+        port = get_port(f);
+        g_object_weak_ref(G_OBJECT(f->window), on_finalized, &f->window);
+        press(f, keys);
+        loop_until(!f->window);
+        loop_until(!test_service_is_listening(f->service, port));
+}
+
+TEST_WINDOW("Ctrl+Q ends the program and the sharing") {
+        end_by_keys(f, "ctrl+q");
+}
+
+TEST_WINDOW("Ctrl+W closes the window and ends the sharing") {
+        end_by_keys(f, "ctrl+w");
+}
+
+/* The text of the focused button or row, or the tooltip around it. */
+static const char *get_focus_name(ShareFixture *f) {
+        GtkWidget *focus = gtk_window_get_focus(GTK_WINDOW(f->window));
+
+        if (GTK_IS_BUTTON(focus) && gtk_button_get_label(GTK_BUTTON(focus)))
+                return gtk_button_get_label(GTK_BUTTON(focus));
+        for (GtkWidget *widget = focus; widget; widget = gtk_widget_get_parent(widget)) {
+                if (gtk_widget_get_tooltip_text(widget))
+                        return gtk_widget_get_tooltip_text(widget);
+                if (ADW_IS_PREFERENCES_ROW(widget))
+                        return get_title(widget);
+        }
+        return G_OBJECT_TYPE_NAME(gtk_widget_get_parent(focus));
+}
+
+TEST_WINDOW("Tab visits all buttons in order") {
+        g_autoptr(GString) order = g_string_new(NULL);
+
+        share(f);
+        for (;;) {
+                const char *name = get_focus_name(f);
+
+                if (order->len > 0 && g_str_has_prefix(order->str, name))
+                        break;
+                g_string_append_printf(order, "%s%s", order->len > 0 ? ", " : "", name);
+                gtk_widget_child_focus(GTK_WIDGET(f->window), GTK_DIR_TAB_FORWARD);
+        }
+        g_assert_cmpstr(order->str, ==,
+                        "Copy Address, _Stop Sharing, Holiday.jpg, Stop sharing Holiday.jpg, Letter & more.txt, "
+                        "Stop sharing Letter & more.txt, Receive Files, Open Received Files, Receive Files, "
+                        "Add Files, Main Menu");
+}
+
+TEST_WINDOW("files that another program opens are added") {
+        g_autofree char *path = path_of(f, "Holiday.jpg");
+        g_autoptr(GFile) file = g_file_new_for_path(path);
+
+        gtk_application_add_window(f->application, GTK_WINDOW(f->window));
+        g_application_open(G_APPLICATION(f->application), &file, 1, "");
+        loop_until(is_sharing(f));
+        g_assert_cmpstr(get_title(get_row(f, "items", 0)), ==, "Holiday.jpg");
+}
+
+TEST_WINDOW("the user is told about a received file, and about a file that cannot be shared") {
+        g_autoptr(GFile) missing = g_file_new_for_path("/nonexistent/<b>");
+
+        share(f);
+        for (guint i = 0; i < 20; i++)
+                g_free(request(f, "PUT", "/upload/Photo%20%3Cb%3E.jpg", "photo"));
+        loop_until(g_strcmp0(get_toast(f), "Photo &lt;b&gt; (20).jpg received") == 0);
+        wait_for_frames(f);
+        save_picture(f, "received.png");
+        share_window_add_files(f->window, &missing, 1);
+        loop_until(get_toast(f) && strstr(get_toast(f), "&lt;b&gt;"));
+        g_assert_true(is_sharing(f));
+}
+
+TEST_WINDOW("long names do not make the window wider") {
+        g_autofree char *name = g_strnfill(200, 'x');
+        g_autofree char *path = path_of(f, name), *upload = g_strconcat("/upload/", name, NULL);
+        int width = gtk_widget_get_width(GTK_WIDGET(f->window));
+
+        g_assert_true(g_file_set_contents(path, "content", -1, NULL));
+        drop(f, name, "Music");
+        loop_until(is_sharing(f));
+        g_free(request(f, "PUT", upload, "photo"));
+        gtk_window_set_default_size(GTK_WINDOW(f->window), 360, 860);
+        wait_for_frames(f);
+        save_picture(f, "long.png");
+        g_assert_cmpint(gtk_widget_get_width(GTK_WIDGET(f->window)), <=, width);
 }
 
 TEST_WINDOW("the port is closed with the window, and with the last file") {
@@ -400,11 +713,19 @@ TEST_WINDOW("the window says so if the service ends the sharing") {
 }
 
 TEST_WINDOW("a screen reader gets names") {
+        GtkWidget *button;
         g_autofree char *expected = NULL;
 
         share(f);
         gtk_test_accessible_assert_role(child_of(f, "qr_code"), GTK_ACCESSIBLE_ROLE_IMG);
-        gtk_test_accessible_assert_role(child_of(f, "stop_button"), GTK_ACCESSIBLE_ROLE_BUTTON);
+        gtk_test_accessible_assert_role(child_of(f, "copy_button"), GTK_ACCESSIBLE_ROLE_BUTTON);
+        gtk_test_accessible_assert_property(child_of(f, "copy_button"), GTK_ACCESSIBLE_PROPERTY_LABEL,
+                                            "Copy Address");
+        gtk_test_accessible_assert_property(child_of(f, "add_button"), GTK_ACCESSIBLE_PROPERTY_LABEL,
+                                            "Add Files");
+        button = find_widget(get_row(f, "items", 0), GTK_TYPE_BUTTON);
+        gtk_test_accessible_assert_property(GTK_ACCESSIBLE(button), GTK_ACCESSIBLE_PROPERTY_LABEL,
+                                            "Stop sharing Holiday.jpg");
         expected = g_strdup_printf("QR code of the address %s", get_url(f));
         gtk_test_accessible_assert_property(child_of(f, "qr_code"), GTK_ACCESSIBLE_PROPERTY_LABEL, expected);
 }
