@@ -1439,9 +1439,99 @@ TEST_LISTENING("ten thousand connections are served") {
         assert_serves_many(NULL);
 }
 
-TEST_LISTENING("ten thousand connections are served by calls") {
+/* The service accepts, at any rate. */
+static TssOptions *options_for_all(void) {
         static const char *const all[] = { "127.0.0.0/8", NULL };
-        g_autoptr(TssOptions) options = g_object_new(TSS_TYPE_OPTIONS, "allow-from", all, NULL);
+
+        return g_object_new(TSS_TYPE_OPTIONS, "allow-from", all, NULL);
+}
+
+TEST_LISTENING("ten thousand connections are served by calls") {
+        g_autoptr(TssOptions) options = options_for_all();
 
         assert_serves_many(options);
+}
+
+/* How often each connection came. The peer sends its number. */
+static void count_number(TssListener *listener, GSocketConnection *connection, gpointer user_data) {
+        GInputStream *in = g_io_stream_get_input_stream(G_IO_STREAM(connection));
+        g_autoptr(GError) error = NULL;
+        uint32_t number;
+
+        (void) g_input_stream_read_all(in, &number, sizeof(number), NULL, NULL, &error);
+        g_assert_no_error(error);
+        g_assert_cmpuint(number, <, CONNECTIONS);
+        ((uint8_t *) user_data)[number]++;
+        serve(connection);
+}
+
+/* Without a wait for the next process: the main loop serves in the meantime. */
+static void kill_service(Listening *f) {
+        loop_until(test_bus_service_owner(f->bus));
+        (void) test_service_kill(f->service);
+        test_process_pending();
+        keeper_hear(f->keeper);
+        g_clear_pointer(&f->service, test_service_free);
+        loop_until(!test_bus_service_owner(f->bus));
+        f->service = keeper_spawn(f->keeper, f->bus);
+}
+
+/* Returns how many peers lost their connection. */
+static unsigned serve_many_with_kills(Listening *f, TssOptions *options, unsigned *ret_kills) {
+        g_autofree uint8_t *seen = g_new0(uint8_t, CONNECTIONS);
+        g_autoptr(TssListener) listener = listen_with(options);
+        unsigned lost = 0, kills = 0;
+        Closed closed = {};
+        int peers[50];
+
+        watch_closed(listener, &closed);
+        (void) g_signal_connect(listener, "incoming", G_CALLBACK(count_number), seen);
+        for (uint32_t n = 0; n < CONNECTIONS; n += G_N_ELEMENTS(peers)) {
+                for (uint32_t i = 0; i < G_N_ELEMENTS(peers); i++) {
+                        uint32_t number = n + i;
+
+                        peers[i] = test_connect("127.0.0.1", tss_listener_get_port(listener));
+                        test_send(peers[i], (const char *) &number, sizeof(number));
+                        test_send(peers[i], "?", 1);
+                }
+                /* At another one of these 50 each time. */
+                if (n % 500 == 0) {
+                        loop_until(test_has_input(peers[kills * 3 % G_N_ELEMENTS(peers)]));
+                        kill_service(f);
+                        kills++;
+                }
+                for (unsigned i = 0; i < G_N_ELEMENTS(peers); i++) {
+                        char greeting;
+
+                        loop_until(test_has_input(peers[i]));
+                        if (recv(peers[i], &greeting, 1, 0) != 1)
+                                lost++;
+                        close(peers[i]);
+                }
+        }
+
+        for (unsigned i = 0; i < CONNECTIONS; i++)
+                g_assert_cmpuint(seen[i], <=, 1);
+        g_assert_cmpuint(closed.n, ==, 0);
+        loop_until(test_bus_service_owner(f->bus));
+        g_assert_true(tss_listener_close_sync(listener, NULL, NULL));
+        closed_done(&closed);
+        *ret_kills = kills;
+        return lost;
+}
+
+TEST_LISTENING("ten thousand connections are served while the service is killed") {
+        unsigned kills;
+
+        g_assert_cmpuint(serve_many_with_kills(f, NULL, &kills), ==, 0);
+        g_assert_cmpuint(kills, ==, 20);
+}
+
+TEST_LISTENING("ten thousand connections are served by calls while the service is killed") {
+        g_autoptr(TssOptions) options = options_for_all();
+        unsigned kills, lost = serve_many_with_kills(f, options, &kills);
+
+        /* A kill may lose one, which was accepted and not stored yet. */
+        g_test_message("%u kills, %u connections lost", kills, lost);
+        g_assert_cmpuint(lost, <=, kills);
 }
