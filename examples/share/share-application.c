@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <glib-unix.h>
 #include <glib/gi18n.h>
 
 #include "share-application.h"
@@ -50,6 +51,12 @@ static void quit(GSimpleAction *action, GVariant *parameter, gpointer applicatio
                 g_application_quit(application);
 }
 
+/* Deletes files that are not complete. */
+static gboolean on_signal(gpointer application) {
+        g_action_group_activate_action(application, "quit", NULL);
+        return G_SOURCE_REMOVE;
+}
+
 static void on_startup(GtkApplication *application) {
         static const GActionEntry actions[] = {
                 { .name = "about", .activate = show_about },
@@ -71,6 +78,8 @@ static void on_startup(GtkApplication *application) {
                                         application);
         for (gsize i = 0; i < G_N_ELEMENTS(keys); i++)
                 gtk_application_set_accels_for_action(application, keys[i].action, keys[i].keys);
+        g_unix_signal_add(SIGTERM, on_signal, application);
+        g_unix_signal_add(SIGINT, on_signal, application);
 }
 
 GtkApplication *share_application_new(void) {

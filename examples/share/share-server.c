@@ -16,10 +16,9 @@
 struct _ShareServer {
         GObject parent_instance;
 
-        SoupServer *soup;          /* NULL: there was no connection since the start or stop */
-        GHashTable *n_connections; /* of a peer: char * → guint */
-        guint n_all_connections;
-        guint timeout; /* s, without progress of a connection */
+        SoupServer *soup;       /* NULL: there was no connection since the start or stop */
+        GPtrArray *connections; /* of Connection */
+        guint timeout;          /* s, without progress of a connection */
         GListStore *items;
         GListStore *transfers;
         GFile *upload_folder;
@@ -43,7 +42,7 @@ static void share_server_dispose(GObject *object) {
 static void share_server_finalize(GObject *object) {
         ShareServer *self = SHARE_SERVER(object);
 
-        g_hash_table_unref(self->n_connections);
+        g_ptr_array_unref(self->connections);
         g_free(self->token);
         G_OBJECT_CLASS(share_server_parent_class)->finalize(object);
 }
@@ -56,7 +55,7 @@ static void share_server_class_init(ShareServerClass *class) {
 static void share_server_init(ShareServer *self) {
         self->items = g_list_store_new(SHARE_TYPE_ITEM);
         self->transfers = g_list_store_new(SHARE_TYPE_TRANSFER);
-        self->n_connections = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        self->connections = g_ptr_array_new();
         self->timeout = TIMEOUT;
         self->uploads = TRUE;
         self->token = g_uuid_string_random();
@@ -378,47 +377,40 @@ static SoupServer *create_soup(ShareServer *self) {
         return soup;
 }
 
-typedef struct Place {
+typedef struct Connection {
         ShareServer *server;
         char *peer;
-} Place;
+} Connection;
 
-static guint count(ShareServer *self, const char *peer) {
-        return GPOINTER_TO_UINT(g_hash_table_lookup(self->n_connections, peer));
-}
+static void connection_free(gpointer data) {
+        Connection *self = data;
 
-/* The connection is freed. */
-static void leave(gpointer data) {
-        Place *place = data;
-        guint n = count(place->server, place->peer) - 1;
-
-        place->server->n_all_connections--;
-        if (n > 0)
-                g_hash_table_replace(place->server->n_connections, g_strdup(place->peer),
-                                     GUINT_TO_POINTER(n));
-        else
-                g_hash_table_remove(place->server->n_connections, place->peer);
-        g_object_unref(place->server);
-        g_free(place->peer);
-        g_free(place);
+        g_ptr_array_remove_fast(self->server->connections, self);
+        g_object_unref(self->server);
+        g_free(self->peer);
+        g_free(self);
 }
 
 /* Returns FALSE if there are too many connections. */
-static gboolean enter(ShareServer *self, GSocketConnection *connection, GSocketAddress *remote) {
+static gboolean add_connection(ShareServer *self, GSocketConnection *stream, GSocketAddress *remote) {
         GInetAddress *address = g_inet_socket_address_get_address(G_INET_SOCKET_ADDRESS(remote));
         g_autofree char *peer = g_inet_address_to_string(address);
-        guint n = count(self, peer) + 1;
-        Place *place;
+        Connection *connection;
+        guint n = 0;
 
-        if (n > MAX_CONNECTIONS_PER_PEER || self->n_all_connections >= MAX_CONNECTIONS)
+        for (guint i = 0; i < self->connections->len; i++) {
+                Connection *other = self->connections->pdata[i];
+
+                n += g_str_equal(other->peer, peer);
+        }
+        if (n >= MAX_CONNECTIONS_PER_PEER || self->connections->len >= MAX_CONNECTIONS)
                 return FALSE;
 
-        self->n_all_connections++;
-        g_hash_table_replace(self->n_connections, g_strdup(peer), GUINT_TO_POINTER(n));
-        place = g_new0(Place, 1);
-        place->server = g_object_ref(self);
-        place->peer = g_steal_pointer(&peer);
-        g_object_set_data_full(G_OBJECT(connection), "place", place, leave);
+        connection = g_new0(Connection, 1);
+        connection->server = g_object_ref(self);
+        connection->peer = g_steal_pointer(&peer);
+        g_ptr_array_add(self->connections, connection);
+        g_object_set_data_full(G_OBJECT(stream), "connection", connection, connection_free);
         return TRUE;
 }
 
@@ -427,7 +419,7 @@ void share_server_accept(ShareServer *self, GSocketConnection *connection) {
         g_autoptr(GSocketAddress) remote = g_socket_connection_get_remote_address(connection, NULL);
 
         /* The peer may have left already. */
-        if (!local || !remote || !enter(self, connection, remote))
+        if (!local || !remote || !add_connection(self, connection, remote))
                 return;
 
         g_socket_set_timeout(g_socket_connection_get_socket(connection), self->timeout);

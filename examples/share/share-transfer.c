@@ -14,33 +14,7 @@ struct _ShareTransfer {
 
 G_DEFINE_TYPE(ShareTransfer, share_transfer, G_TYPE_OBJECT)
 
-enum {
-        PROP_0,
-        PROP_NAME,
-        PROP_DONE,
-        PROP_STATE,
-        N_PROPS,
-};
-
-static GParamSpec *props[N_PROPS];
-
-static void share_transfer_get_property(GObject *object, guint id, GValue *value, GParamSpec *spec) {
-        ShareTransfer *self = SHARE_TRANSFER(object);
-
-        switch (id) {
-        case PROP_NAME:
-                g_value_set_string(value, self->name);
-                break;
-        case PROP_DONE:
-                g_value_set_int64(value, self->done);
-                break;
-        case PROP_STATE:
-                g_value_set_int(value, self->state);
-                break;
-        default:
-                G_OBJECT_WARN_INVALID_PROPERTY_ID(object, id, spec);
-        }
-}
+static guint changed_signal;
 
 static void share_transfer_finalize(GObject *object) {
         ShareTransfer *self = SHARE_TRANSFER(object);
@@ -51,19 +25,10 @@ static void share_transfer_finalize(GObject *object) {
 }
 
 static void share_transfer_class_init(ShareTransferClass *class) {
-        GObjectClass *object_class = G_OBJECT_CLASS(class);
+        G_OBJECT_CLASS(class)->finalize = share_transfer_finalize;
 
-        object_class->get_property = share_transfer_get_property;
-        object_class->finalize = share_transfer_finalize;
-
-        props[PROP_NAME] = g_param_spec_string("name", NULL, NULL, NULL,
-                                               G_PARAM_READABLE | G_PARAM_STATIC_STRINGS);
-        props[PROP_DONE] = g_param_spec_int64("done", NULL, NULL, 0, G_MAXINT64, 0,
-                                              G_PARAM_READABLE | G_PARAM_STATIC_STRINGS);
-        props[PROP_STATE] = g_param_spec_int("state", NULL, NULL, SHARE_TRANSFER_ACTIVE,
-                                             SHARE_TRANSFER_FAILED, SHARE_TRANSFER_ACTIVE,
-                                             G_PARAM_READABLE | G_PARAM_STATIC_STRINGS);
-        g_object_class_install_properties(object_class, N_PROPS, props);
+        changed_signal = g_signal_new("changed", G_TYPE_FROM_CLASS(class), G_SIGNAL_RUN_LAST, 0, NULL, NULL,
+                                      NULL, G_TYPE_NONE, 0);
 }
 
 static void share_transfer_init(ShareTransfer *self) {
@@ -105,18 +70,18 @@ ShareTransferState share_transfer_get_state(ShareTransfer *self) {
 
 void share_transfer_add_done(ShareTransfer *self, gsize length) {
         self->done += (goffset) length;
-        g_object_notify_by_pspec(G_OBJECT(self), props[PROP_DONE]);
+        g_signal_emit(self, changed_signal, 0);
 }
 
 void share_transfer_set_name(ShareTransfer *self, const char *name) {
         g_free(self->name);
         self->name = g_strdup(name);
-        g_object_notify_by_pspec(G_OBJECT(self), props[PROP_NAME]);
+        g_signal_emit(self, changed_signal, 0);
 }
 
 void share_transfer_finish(ShareTransfer *self, gboolean success) {
         g_return_if_fail(self->state == SHARE_TRANSFER_ACTIVE);
 
         self->state = success ? SHARE_TRANSFER_DONE : SHARE_TRANSFER_FAILED;
-        g_object_notify_by_pspec(G_OBJECT(self), props[PROP_STATE]);
+        g_signal_emit(self, changed_signal, 0);
 }

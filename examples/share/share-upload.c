@@ -59,7 +59,8 @@ static gboolean is_safe(gunichar c) {
                !(c >= 0x2066 && c <= 0x2069);
 }
 
-char *share_upload_get_safe_name(const char *name) {
+/* NULL if the name is empty or too long. */
+static char *get_safe_name(const char *name) {
         g_autofree char *valid = g_utf8_make_valid(name, -1);
         g_autoptr(GString) safe = g_string_new(NULL);
 
@@ -153,7 +154,7 @@ static char *get_numbered_name(const char *name, guint i) {
 
 /* Never replaces a file, and does not follow a link. */
 static GOutputStream *create_file(Upload *self, const char *name, GError **error) {
-        g_autofree char *safe_name = share_upload_get_safe_name(name);
+        g_autofree char *safe_name = get_safe_name(name);
 
         if (!safe_name) {
                 g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_INVALID_FILENAME, "The name is too long");
@@ -257,23 +258,24 @@ static gpointer run(gpointer data) {
 
 /* Main loop */
 
+static guint get_status(const GError *error) {
+        if (!error)
+                return SOUP_STATUS_CREATED;
+        if (g_error_matches(error, G_IO_ERROR, G_IO_ERROR_NO_SPACE))
+                return SOUP_STATUS_INSUFFICIENT_STORAGE;
+        if (g_error_matches(error, G_IO_ERROR, G_IO_ERROR_PARTIAL_INPUT) ||
+            g_error_matches(error, G_IO_ERROR, G_IO_ERROR_INVALID_DATA) ||
+            g_error_matches(error, G_IO_ERROR, G_IO_ERROR_INVALID_FILENAME))
+                return SOUP_STATUS_BAD_REQUEST;
+        return SOUP_STATUS_INTERNAL_SERVER_ERROR;
+}
+
 static void reply(Upload *self) {
-        guint status = SOUP_STATUS_CREATED;
-
-        if (g_error_matches(self->error, G_IO_ERROR, G_IO_ERROR_NO_SPACE))
-                status = SOUP_STATUS_INSUFFICIENT_STORAGE;
-        else if (g_error_matches(self->error, G_IO_ERROR, G_IO_ERROR_PARTIAL_INPUT) ||
-                 g_error_matches(self->error, G_IO_ERROR, G_IO_ERROR_INVALID_DATA) ||
-                 g_error_matches(self->error, G_IO_ERROR, G_IO_ERROR_INVALID_FILENAME))
-                status = SOUP_STATUS_BAD_REQUEST;
-        else if (self->error)
-                status = SOUP_STATUS_INTERNAL_SERVER_ERROR;
-        else if (!self->name)
-                /* Instead of the form, which a reload would send again. */
+        /* A page that is the reply to a form would send it again when it is reloaded. */
+        if (!self->error && self->delimiter)
                 soup_server_message_set_redirect(self->message, SOUP_STATUS_SEE_OTHER, "/?sent=1");
-
-        if (self->error || self->name)
-                soup_server_message_set_status(self->message, status, NULL);
+        else
+                soup_server_message_set_status(self->message, get_status(self->error), NULL);
         soup_server_message_unpause(self->message);
 }
 
@@ -347,7 +349,7 @@ gboolean share_upload_start(SoupServerMessage *message,
                             GListStore *transfers) {
         SoupMessageHeaders *headers = soup_server_message_get_request_headers(message);
         gboolean has_size = soup_message_headers_get_encoding(headers) == SOUP_ENCODING_CONTENT_LENGTH;
-        g_autofree char *safe_name = name ? share_upload_get_safe_name(name) : g_strdup(_("Files"));
+        g_autofree char *safe_name = name ? get_safe_name(name) : g_strdup(_("Files"));
         g_autofree char *delimiter = name ? NULL : get_delimiter(headers);
         Upload *self;
 

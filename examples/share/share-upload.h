@@ -1,18 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Saves files that a peer sends. None replaces another: if the name is taken, the file gets a similar one. */
+/* Saves files that a peer sends, without paths, leading dots, control characters, and characters that reverse
+ * the text after them in the name. None replaces another: if the name is taken, the file gets a similar one.
+ */
 
 #include <libsoup/soup.h>
 
 #include "share-transfer.h"
 
-/* The name without path, leading dot, control characters and characters that reverse the text after them; or
- * NULL if it is empty or too long. */
-char *share_upload_get_safe_name(const char *name);
-
-/* After the headers. name: of the file that is the body; NULL: the body is a form with files.
- * transfers: gets a ShareTransfer. Fails if there is no usable name, or no form. */
+/* After the headers. name: of the file that is the body, with any characters; NULL: the body is a form with
+ * files. transfers: gets a ShareTransfer. Fails if the name is empty or too long, or there is no form. */
 gboolean share_upload_start(SoupServerMessage *message,
                             GFile *folder,
                             const char *name,

@@ -325,7 +325,7 @@ static GtkWidget *create_item_row(gpointer data, gpointer unused) {
         return row;
 }
 
-static void update_transfer_row(GtkWidget *row, GParamSpec *spec, ShareTransfer *transfer) {
+static void update_transfer_row(GtkWidget *row, ShareTransfer *transfer) {
         GtkWidget *bar = g_object_get_data(G_OBJECT(row), "bar");
         goffset size = share_transfer_get_size(transfer), done = share_transfer_get_done(transfer);
         ShareTransferState state = share_transfer_get_state(transfer);
@@ -369,8 +369,8 @@ static GtkWidget *create_transfer_row(gpointer data, gpointer unused) {
                                        share_transfer_get_name(transfer), -1);
         adw_action_row_add_suffix(ADW_ACTION_ROW(row), bar);
         g_object_set_data(G_OBJECT(row), "bar", bar);
-        g_signal_connect_object(transfer, "notify", G_CALLBACK(update_transfer_row), row, G_CONNECT_SWAPPED);
-        update_transfer_row(row, NULL, transfer);
+        g_signal_connect_object(transfer, "changed", G_CALLBACK(update_transfer_row), row, G_CONNECT_SWAPPED);
+        update_transfer_row(row, transfer);
         return row;
 }
 
@@ -384,7 +384,7 @@ static void on_items_changed(GListModel *items,
                 gtk_widget_activate_action(GTK_WIDGET(self), "win.stop", NULL);
 }
 
-static void on_transfer_ended(ShareTransfer *transfer, GParamSpec *spec, ShareWindow *self) {
+static void on_transfer_changed(ShareTransfer *transfer, ShareWindow *self) {
         GtkApplication *application = gtk_window_get_application(GTK_WINDOW(self));
         g_autofree char *text = NULL;
 
@@ -412,7 +412,7 @@ static void on_transfers_changed(GListModel *transfers,
         for (guint i = position; i < position + added; i++) {
                 g_autoptr(ShareTransfer) transfer = g_list_model_get_item(transfers, i);
 
-                g_signal_connect_object(transfer, "notify::state", G_CALLBACK(on_transfer_ended), self, 0);
+                g_signal_connect_object(transfer, "changed", G_CALLBACK(on_transfer_changed), self, 0);
         }
 }
 

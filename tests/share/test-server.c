@@ -16,7 +16,6 @@
 
 #include "register.h"
 #include "share-server.h"
-#include "share-upload.h"
 
 #define TEST(sentence) TEST_OF(sentence, Fixture, f, set_up, tear_down, NULL)
 
@@ -135,9 +134,11 @@ static void tear_down(Fixture *f, const void *data) {
         g_clear_object(&f->session);
         stop_listening(f);
         share_server_stop(f->server);
-        /* No transfer keeps the server. */
-        while (g_main_context_iteration(NULL, FALSE)) {}
-        g_assert_finalize_object(f->server);
+        /* No transfer or connection keeps the server. */
+        g_object_add_weak_pointer(G_OBJECT(f->server), (gpointer *) &f->server);
+        g_object_unref(f->server);
+        while (f->server)
+                g_main_context_iteration(NULL, TRUE);
         remove_tree(f->directory);
         g_free(f->directory);
 }
@@ -629,6 +630,23 @@ TEST("files of the same name do not replace each other in an archive") {
         share(f, "shared/inner/hello.txt");
         share(f, "hello.txt");
         assert_archive(f, "/zip", "Shared Files.zip", "2 hello.txt 5\n3 hello.txt 9\nhello.txt 5");
+}
+
+static bool is_slow(void) {
+        if (!g_test_slow())
+                g_test_skip("only with -m slow");
+        return g_test_slow();
+}
+
+TEST_OF_IF(is_slow(), "an archive may have files of more than 4 GiB", Fixture, f, set_up, tear_down, NULL) {
+        g_autofree char *path = path_of(f, "shared/film.mp4");
+
+        write_file(f, "shared/film.mp4", "");
+        g_assert_cmpint(truncate(path, 4294967297), ==, 0);
+        write_file(f, "shared/z.txt", "after it");
+        share(f, "shared");
+        assert_archive(f, "/zip/1/shared/", "shared.zip",
+                       "shared/ 0\nshared/film.mp4 4294967297\nshared/hello.txt 5\nshared/z.txt 8");
 }
 
 TEST("a folder may have thousands of files") {

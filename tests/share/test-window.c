@@ -7,6 +7,7 @@
 #include <glib/gstdio.h>
 #include <gtk/gtk.h>
 #include <libsoup/soup.h>
+#include <sched.h>
 
 #include "bus/authority.h"
 #include "bus/fixture.h"
@@ -662,6 +663,33 @@ TEST_WINDOW("the user is told about a received file, and about a file that canno
         share_window_add_files(f->window, &missing, 1);
         loop_until(get_toast(f) && strstr(get_toast(f), "&lt;b&gt;"));
         g_assert_true(is_sharing(f));
+}
+
+TEST_POLKIT("the address follows the network, and is the name of the computer without one") {
+        g_autofree char *url = NULL, *name = g_strdup_printf("http://%s.local/", g_get_host_name());
+        int network = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+
+        share(f);
+        url = g_strdup(get_url(f));
+        g_assert_cmpint(unshare(CLONE_NEWNET), ==, 0);
+        g_signal_emit_by_name(g_network_monitor_get_default(), "network-changed", FALSE);
+        g_assert_cmpstr(get_url(f), ==, name);
+        g_assert_true(shows_note(f, "This computer does not know its address in the network"));
+        wait_for_frames(f);
+        save_picture(f, "no-network.png");
+
+        g_assert_cmpint(setns(network, CLONE_NEWNET), ==, 0);
+        g_assert_cmpint(close(network), ==, 0);
+        g_signal_emit_by_name(g_network_monitor_get_default(), "network-changed", TRUE);
+        g_assert_cmpstr(get_url(f), ==, url);
+        g_assert_false(gtk_widget_get_visible(child_of(f, "note_label")));
+}
+
+TEST_WINDOW("without a folder for downloads, received files do not clutter the home directory") {
+        gtk_window_destroy(GTK_WINDOW(f->window));
+        g_application_activate(G_APPLICATION(f->application));
+        f->window = SHARE_WINDOW(gtk_application_get_active_window(f->application));
+        g_assert_cmpstr(adw_action_row_get_subtitle(child_of(f, "uploads_row")), ==, "~/Downloads");
 }
 
 TEST_WINDOW("long names do not make the window wider") {
