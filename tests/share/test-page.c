@@ -264,16 +264,19 @@ TEST_PAGE("a phone downloads and uploads a large file unchanged, and shows the p
         save_picture(p, "page-sent.png");
 }
 
-/* Of a program on the phone that reads nothing. */
-static GSocketConnection *start_download(const char *path) {
+/* Of a program on the phone that reads this many bytes. */
+static GSocketConnection *start_download(const char *path, gsize size) {
         g_autoptr(GSocketClient) client = g_socket_client_new();
         g_autoptr(GError) error = NULL;
         GSocketConnection *connection = g_socket_client_connect_to_host(client, TEST_IPV4, 80, NULL, &error);
         g_autofree char *text = g_strdup_printf("GET %s HTTP/1.1\r\nHost: " TEST_IPV4 "\r\n\r\n", path);
+        g_autofree char *buffer = g_malloc(size);
 
         g_assert_no_error(error);
         g_assert_true(g_output_stream_write_all(g_io_stream_get_output_stream(G_IO_STREAM(connection)), text,
                                                 strlen(text), NULL, NULL, NULL));
+        g_assert_true(g_input_stream_read_all(g_io_stream_get_input_stream(G_IO_STREAM(connection)), buffer,
+                                              size, NULL, NULL, NULL));
         return connection;
 }
 
@@ -291,29 +294,42 @@ static char *ask(Page *p, const char *command, const char *parameters, const cha
         return text;
 }
 
-TEST_PAGE("the page shows the progress of a download until it ends") {
-        g_autoptr(GSocketConnection) download = start_download("/files/1/Holiday%20film.mp4");
-        g_autofree char *long_name = g_strnfill(120, 'x');
-        g_autofree char *sent = path_of(p, long_name);
+static void send_file(Page *p, const char *path) {
         json_object *keys = json_object_new_object();
 
+        json_object_object_add(keys, "text", json_object_new_string(path));
+        call_element(p, "#files", "value", keys);
+}
+
+static void wait_for_uploads(Page *p, const char *n) {
+        test_wait_for(script_says(p, "return document.querySelectorAll('#uploads [data-state=sent]').length",
+                                  n));
+}
+
+TEST_PAGE("the page shows the progress of a download until it ends") {
+        g_autoptr(GSocketConnection) download = start_download("/files/1/Holiday%20film.mp4", SIZE / 2);
+        g_autofree char *long_name = g_strnfill(120, 'x');
+        g_autofree char *photo = path_of(p, "Photo.jpg"), *long_path = path_of(p, long_name);
+
+        g_assert_true(g_file_set_contents(photo, "photo", -1, NULL));
+        g_assert_true(g_file_set_contents(long_path, "letter", -1, NULL));
         open_page(p, "http://" TEST_IPV4 "/");
         test_wait_for(script_says(p,
                                   "const bar = document.querySelector('#downloads progress');"
                                   "return bar !== null && bar.value > 0 && bar.value < bar.max",
                                   "true"));
-        g_assert_true(g_file_set_contents(sent, "letter", -1, NULL));
-        json_object_object_add(keys, "text", json_object_new_string(sent));
-        call_element(p, "#files", "value", keys);
-        test_wait_for(script_says(p, "return document.querySelector('#uploads [data-state]')?.dataset.state",
-                                  "sent"));
-        test_assert_text(run_script(p, "return document.documentElement.scrollWidth <= innerWidth"), "true");
-        save_picture(p, "page-transfers.png");
+        send_file(p, photo);
+        wait_for_uploads(p, "1");
+        save_picture(p, "page-light.png");
         g_free(ask(p, "Emulation.setEmulatedMedia",
                    "{\"features\": [{\"name\": \"prefers-color-scheme\", \"value\": \"dark\"}]}", NULL));
         test_assert_text(run_script(p, "return getComputedStyle(document.body).backgroundColor"),
                          "rgb(34, 34, 34)");
         save_picture(p, "page-dark.png");
+
+        send_file(p, long_path);
+        wait_for_uploads(p, "2");
+        test_assert_text(run_script(p, "return document.documentElement.scrollWidth <= innerWidth"), "true");
 
         g_clear_object(&download);
         test_wait_for(script_says(p, "return document.querySelector('#downloads .detail')?.textContent",
