@@ -129,7 +129,7 @@ static gboolean wants_connection(gpointer owner) {
 static void deliver(gpointer owner, GSocketConnection *connection) {
         TssListener *self = owner;
         Attached *attached;
-        gboolean handled;
+        gboolean handled = FALSE;
         GTask *task;
 
         task = g_queue_pop_head(&self->tasks);
@@ -766,6 +766,7 @@ void tss_listener_accept_async(TssListener *self,
  */
 GSocketConnection *tss_listener_accept_finish(TssListener *self, GAsyncResult *result, GError **error) {
         g_return_val_if_fail(g_task_is_valid(result, self), NULL);
+        g_return_val_if_fail(g_async_result_is_tagged(result, tss_listener_accept_async), NULL);
 
         return g_task_propagate_pointer(G_TASK(result), error);
 }
@@ -998,6 +999,7 @@ void tss_listener_close_async(TssListener *self,
  */
 gboolean tss_listener_close_finish(TssListener *self, GAsyncResult *result, GError **error) {
         g_return_val_if_fail(g_task_is_valid(result, self), FALSE);
+        g_return_val_if_fail(g_async_result_is_tagged(result, tss_listener_close_async), FALSE);
 
         return g_task_propagate_boolean(G_TASK(result), error);
 }

@@ -4,6 +4,7 @@
  */
 
 #include <gio/gio.h>
+#include <sys/resource.h>
 #include <sys/un.h>
 
 #include "glib/listening.h"
@@ -351,22 +352,15 @@ TEST_LISTENING("errors have the codes of GIO and texts for people") {
         g_clear_error(&error);
 }
 
-TEST_LISTENING("a persistent listener is found and adopted") {
-        g_autoptr(TssOptions)
-                        options = g_object_new(TSS_TYPE_OPTIONS, "persistent", TRUE, "name", "Share", NULL);
-        g_autoptr(GAsyncResult) listed = NULL, adopted = NULL, refused = NULL;
-        g_autoptr(TssListener) again = NULL;
-        g_autoptr(GError) error = NULL;
-        TssListener *listener = listen_with(options);
-        uint16_t port = tss_listener_get_port(listener);
+/* The only listener, once no program uses it. */
+static TssListenerInfo *wait_for_orphan(void) {
         TssListenerInfo *info;
-        GList *list;
 
-        g_clear_object(&listener);
-        _cleanup_close_ int peer = test_connect("127.0.0.1", port);
-        test_send(peer, "?", 1);
         do {
-                g_clear_object(&listed);
+                g_autoptr(GAsyncResult) listed = NULL;
+                g_autoptr(GError) error = NULL;
+                GList *list;
+
                 tss_list_listeners_async(NULL, keep_result, &listed);
                 loop_until(listed);
                 list = tss_list_listeners_finish(listed, &error);
@@ -377,6 +371,24 @@ TEST_LISTENING("a persistent listener is found and adopted") {
                 if (tss_listener_info_get_has_owner(info))
                         g_clear_object(&info);
         } while (!info);
+
+        return info;
+}
+
+TEST_LISTENING("a persistent listener is found and adopted") {
+        g_autoptr(TssOptions)
+                        options = g_object_new(TSS_TYPE_OPTIONS, "persistent", TRUE, "name", "Share", NULL);
+        g_autoptr(GAsyncResult) adopted = NULL, refused = NULL;
+        g_autoptr(TssListener) again = NULL;
+        g_autoptr(GError) error = NULL;
+        TssListener *listener = listen_with(options);
+        uint16_t port = tss_listener_get_port(listener);
+        TssListenerInfo *info;
+
+        g_clear_object(&listener);
+        _cleanup_close_ int peer = test_connect("127.0.0.1", port);
+        test_send(peer, "?", 1);
+        info = wait_for_orphan();
         g_assert_cmpuint(tss_listener_info_get_port(info), ==, port);
         g_assert_cmpuint(tss_listener_info_get_user(info), ==, geteuid());
         g_assert_cmpstr(tss_listener_info_get_name(info), ==, "Share");
@@ -872,6 +884,31 @@ TEST_LISTENING("a revoked socket does not keep the main loop busy") {
         g_assert_cmpuint(polls, <, 100);
 }
 
+TEST_LISTENING("a connection waits until the program has descriptors again") {
+        struct rlimit all, none;
+        gboolean is_over = FALSE;
+
+        /* It sends descriptors to the harness. */
+        g_clear_pointer(&f->service, test_service_free);
+        g_autoptr(TssListener) listener = listen_with(NULL);
+        _cleanup_close_ int peer = connect_peer(listener);
+        g_assert_no_errno(getrlimit(RLIMIT_NOFILE, &all));
+        none = all;
+        none.rlim_cur = (rlim_t) dup(peer);
+        close((int) none.rlim_cur);
+        (void) g_signal_connect(listener, "incoming", G_CALLBACK(on_incoming), NULL);
+        g_assert_no_errno(setrlimit(RLIMIT_NOFILE, &none));
+        g_main_context_set_poll_func(NULL, count_polls);
+        polls = 0;
+        (void) g_timeout_add(200, set_true, &is_over);
+        loop_until(is_over);
+        g_main_context_set_poll_func(NULL, NULL);
+        g_assert_no_errno(setrlimit(RLIMIT_NOFILE, &all));
+        g_assert_cmpuint(polls, <, 100);
+        expect_greeting(peer);
+        f->service = keeper_start(f->keeper, f->bus);
+}
+
 TEST_LISTENING("a service that cannot be started is one that is not installed") {
         static const char *const errors[] = { "org.freedesktop.systemd1.UnitMasked",
                                               "org.freedesktop.systemd1.NoSuchUnit",
@@ -1093,6 +1130,41 @@ TEST_LISTENING("a cancelled call leaves nothing behind") {
                         g_assert_error(error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
         }
         loop_until(test_service_count_fds(f->service) <= fds);
+}
+
+TEST_LISTENING("a cancelled adoption leaves the listener to the next program") {
+        g_autoptr(TssOptions) options = g_object_new(TSS_TYPE_OPTIONS, "persistent", TRUE, NULL);
+        TssListener *listener = listen_with(options);
+        uint16_t port = tss_listener_get_port(listener);
+
+        for (unsigned i = 0; i < 30; i++) {
+                g_autoptr(GCancellable) cancellable = g_cancellable_new();
+                g_autoptr(GAsyncResult) result = NULL, listed = NULL;
+                g_autoptr(TssListenerInfo) info = NULL;
+                g_autoptr(GError) error = NULL;
+
+                g_clear_object(&listener);
+                info = wait_for_orphan();
+                tss_listener_adopt_async(info, cancellable, keep_result, &result);
+                tss_list_listeners_async(cancellable, keep_result, &listed);
+                for (unsigned n = 0; n < i; n++)
+                        (void) g_main_context_iteration(NULL, !result);
+                g_cancellable_cancel(cancellable);
+                loop_until(result && listed);
+                listener = tss_listener_adopt_finish(result, &error);
+                if (listener)
+                        g_assert_cmpuint(tss_listener_get_port(listener), ==, port);
+                else
+                        g_assert_error(error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
+                g_list_free_full(tss_list_listeners_finish(listed, NULL), g_object_unref);
+        }
+
+        g_clear_object(&listener);
+        g_object_unref(wait_for_orphan());
+        listener = tss_listen_sync(options, port, TSS_LISTEN_FLAGS_NONE, NULL, NULL);
+        g_assert_nonnull(listener);
+        g_assert_true(tss_listener_close_sync(listener, NULL, NULL));
+        g_object_unref(listener);
 }
 
 static gpointer run_thread(gpointer data) {
@@ -1342,6 +1414,43 @@ static void on_incoming_pause(TssListener *listener, GSocketConnection *connecti
         count_and_serve(listener, connection, data);
 }
 
+typedef struct Dropped {
+        GSocketService *service;
+        TssListener *listener;
+} Dropped;
+
+static gboolean on_service_drop(GSocketService *service,
+                                GSocketConnection *connection,
+                                GObject *source_object,
+                                gpointer user_data) {
+        Dropped *d = user_data;
+
+        serve(connection);
+        g_clear_object(&d->listener);
+        service_stop(&d->service);
+        g_clear_object(&source_object);
+        return FALSE;
+}
+
+static void on_gone(gpointer data, GObject *object) {
+        *(gboolean *) data = TRUE;
+}
+
+/* In its handler, the program drops all that it has. */
+static void assert_drops(TssOptions *options) {
+        Dropped d = { g_socket_service_new(), listen_with(options) };
+        GObject *source_object = G_OBJECT(tss_options_new());
+        gboolean is_gone = FALSE, is_service_gone = FALSE;
+
+        g_object_weak_ref(G_OBJECT(d.listener), on_gone, &is_gone);
+        g_object_weak_ref(G_OBJECT(d.service), on_gone, &is_service_gone);
+        (void) g_signal_connect(d.service, "incoming", G_CALLBACK(on_service_drop), &d);
+        g_assert_true(tss_listener_attach(d.listener, G_SOCKET_LISTENER(d.service), source_object, NULL));
+        _cleanup_close_ int peer = connect_peer(d.listener);
+        expect_greeting(peer);
+        loop_until(is_gone && is_service_gone);
+}
+
 static void assert_is_reentrant(TssOptions *options) {
         _cleanup_(service_stop) GSocketService *service = g_socket_service_new();
         g_autoptr(TssListener) attached = listen_with(options), closing = listen_with(options);
@@ -1388,6 +1497,8 @@ TEST_LISTENING("handlers change the listener") {
 
         assert_is_reentrant(NULL);
         assert_is_reentrant(options);
+        assert_drops(NULL);
+        assert_drops(options);
 }
 
 TEST_LISTENING("handlers change a listener of the program itself") {
