@@ -17,6 +17,9 @@
 #define RETRIES 100U
 #define RETRY_MS 100U
 
+/* After the service has refused to pause or to resume. */
+#define PAUSE_RETRY_MS 500U
+
 /* -------------------------------------------------------------------------------------------- the bus */
 
 /* The flags of g_bus_get(). With the last one, the bus takes the uid from the socket: in a container, the uid
@@ -160,9 +163,18 @@ GVariant *tss_bus_call_finish(GAsyncResult *result, int *ret_fd, GError **error)
 /* ------------------------------------------------------------------------------------------------ the link
  */
 
+/* What the service does with connections. */
+typedef enum RemoteState {
+        REMOTE_LISTENING,
+        REMOTE_PAUSED,
+        REMOTE_UNKNOWN,  /* the last call failed */
+        REMOTE_PAUSING,  /* Pause is not answered */
+        REMOTE_RESUMING, /* Resume is not answered */
+} RemoteState;
+
 struct TssLink {
         GDBusConnection *bus;
-        GCancellable *cancellable;
+        GCancellable *cancellable; /* of calls that must not keep the bus connection */
         GWeakRef owner;
         const TssLinkEvents *events;
         char *path;
@@ -172,6 +184,9 @@ struct TssLink {
         guint object;
         gulong closed_handler;
         gboolean has_answered; /* a call of the service */
+
+        gboolean is_paused; /* by the program */
+        RemoteState remote;
 
         /* The last signal Error, which explains some reasons. */
         char *error;
@@ -206,10 +221,6 @@ static void link_closure_unref(gpointer data, GClosure *closure) {
 
 GDBusConnection *tss_link_get_bus(TssLink *self) {
         return self->bus;
-}
-
-GCancellable *tss_link_get_cancellable(TssLink *self) {
-        return self->cancellable;
 }
 
 const char *tss_link_get_path(TssLink *self) {
@@ -406,6 +417,52 @@ TssLink *tss_link_new(GDBusConnection *bus, GObject *owner, const TssLinkEvents 
         self->closed_handler = g_signal_connect_data(bus, "closed", G_CALLBACK(on_bus_closed),
                                                      g_atomic_rc_box_acquire(self), link_closure_unref, 0);
         return self;
+}
+
+static void link_send_pause(TssLink *self);
+
+static gboolean on_pause_retry(gpointer user_data) {
+        link_send_pause(user_data);
+        return G_SOURCE_REMOVE;
+}
+
+static void on_pause_answered(GObject *source, GAsyncResult *result, gpointer user_data) {
+        g_autoptr(TssLink) self = user_data;
+        g_autoptr(GError) error = NULL;
+        g_autoptr(GVariant) reply = tss_bus_call_finish(result, NULL, &error);
+        g_autoptr(GSource) retry = NULL;
+
+        if (!self->bus)
+                return;
+        if (reply) {
+                self->remote = self->remote == REMOTE_PAUSING ? REMOTE_PAUSED : REMOTE_LISTENING;
+                link_send_pause(self);
+                return;
+        }
+
+        self->remote = REMOTE_UNKNOWN;
+        retry = g_timeout_source_new(PAUSE_RETRY_MS);
+        g_source_set_callback(retry, on_pause_retry, g_atomic_rc_box_acquire(self), link_unref);
+        (void) g_source_attach(retry, g_task_get_context(G_TASK(result)));
+}
+
+static void link_send_pause(TssLink *self) {
+        if (!self->bus || self->remote == REMOTE_PAUSING || self->remote == REMOTE_RESUMING ||
+            self->remote == (self->is_paused ? REMOTE_PAUSED : REMOTE_LISTENING))
+                return;
+
+        self->remote = self->is_paused ? REMOTE_PAUSING : REMOTE_RESUMING;
+        tss_bus_call_async(self->bus,
+                           &(TssCall) { .path = self->path,
+                                        .interface = LISTENER_INTERFACE,
+                                        .method = self->is_paused ? "Pause" : "Resume",
+                                        .type = "()" },
+                           self->cancellable, on_pause_answered, g_atomic_rc_box_acquire(self));
+}
+
+void tss_link_set_paused(TssLink *self, gboolean paused) {
+        self->is_paused = paused;
+        link_send_pause(self);
 }
 
 static gpointer flush_and_unref(gpointer data) {

@@ -44,12 +44,9 @@ GVariant *tss_bus_call_finish(GAsyncResult *result, int *ret_fd, GError **error)
 
 /* Consumes the bus connection. The owner is not referenced, and gets no event after its end. */
 TssLink *tss_link_new(GDBusConnection *bus, GObject *owner, const TssLinkEvents *events);
-/* Leaves the bus, as soon as the calls without the cancellable of the link have ended. */
+/* Leaves the bus, as soon as the calls of tss_bus_call_async() have ended. */
 void tss_link_close(TssLink *self);
 void tss_link_unref(TssLink *self);
-
-/* For calls that end with tss_link_close(). Others keep the bus connection until they are answered. */
-GCancellable *tss_link_get_cancellable(TssLink *self);
 
 /* NULL after tss_link_close(). */
 GDBusConnection *tss_link_get_bus(TssLink *self);
@@ -57,5 +54,8 @@ GDBusConnection *tss_link_get_bus(TssLink *self);
 /* The path of the listener, once it is known; events of other listeners are ignored. */
 void tss_link_set_path(TssLink *self, const char *path);
 const char *tss_link_get_path(TssLink *self);
+
+/* Calls Pause or Resume, and tries it again until the service has succeeded, or the link is closed. */
+void tss_link_set_paused(TssLink *self, gboolean paused);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(TssLink, tss_link_unref)

@@ -10,18 +10,6 @@
 
 #define _(text) tss_gettext(text)
 
-/* After the service has refused to pause or to resume. */
-#define PAUSE_RETRY_MS 500U
-
-/* With connections in calls, the service accepts. */
-typedef enum RemoteState {
-        REMOTE_LISTENING,
-        REMOTE_PAUSED,
-        REMOTE_UNKNOWN,  /* the last call failed */
-        REMOTE_PAUSING,  /* Pause is not answered */
-        REMOTE_RESUMING, /* Resume is not answered */
-} RemoteState;
-
 /**
  * TssListener:
  *
@@ -57,7 +45,6 @@ struct _TssListener {
         char *close_message;
         GError *close_error;    /* of close: the port may still be bound */
         GSource *closed_source; /* waits for a handler of the signal "closed" */
-        RemoteState remote;
         gboolean is_persistent;
         gboolean is_shared; /* a copy of the listening socket is outside of the library */
 
@@ -773,69 +760,10 @@ GSocketConnection *tss_listener_accept_finish(TssListener *self, GAsyncResult *r
 
 /* --------------------------------------------------------------------------------------- pause and resume */
 
-static void tss_listener_send_pause(TssListener *self);
-
-/* The listener is not referenced while it waits: the last reference of the program is the port. */
-static GWeakRef *weak_ref_new(TssListener *self) {
-        GWeakRef *ref = g_new(GWeakRef, 1);
-
-        g_weak_ref_init(ref, self);
-        return ref;
-}
-
-static void weak_ref_free(gpointer data) {
-        g_weak_ref_clear(data);
-        g_free(data);
-}
-
-static gboolean on_pause_retry(gpointer user_data) {
-        g_autoptr(TssListener) self = g_weak_ref_get(user_data);
-
-        if (self)
-                tss_listener_send_pause(self);
-        return G_SOURCE_REMOVE;
-}
-
-static void tss_listener_retry_pause(TssListener *self) {
-        g_autoptr(GSource) source = g_timeout_source_new(PAUSE_RETRY_MS);
-
-        g_source_set_callback(source, on_pause_retry, weak_ref_new(self), weak_ref_free);
-        (void) g_source_attach(source, self->context);
-}
-
-static void on_pause_answered(GObject *source, GAsyncResult *result, gpointer user_data) {
-        g_autoptr(GError) error = NULL;
-        g_autoptr(GVariant) reply = tss_bus_call_finish(result, NULL, &error);
-        g_autoptr(TssListener) self = g_weak_ref_get(user_data);
-
-        weak_ref_free(user_data);
-        if (!self)
-                return;
-
-        if (error) {
-                self->remote = REMOTE_UNKNOWN;
-                tss_listener_retry_pause(self);
-        } else {
-                self->remote = self->remote == REMOTE_PAUSING ? REMOTE_PAUSED : REMOTE_LISTENING;
-                tss_listener_send_pause(self);
-        }
-}
-
+/* With connections in calls, the service accepts. */
 static void tss_listener_send_pause(TssListener *self) {
-        gboolean pause = self->state == TSS_LISTENER_STATE_PAUSED;
-
-        if (!self->link || tss_acceptor_get_socket(self->acceptor) || !check_open(self, NULL) ||
-            self->remote == REMOTE_PAUSING || self->remote == REMOTE_RESUMING ||
-            self->remote == (pause ? REMOTE_PAUSED : REMOTE_LISTENING))
-                return;
-
-        self->remote = pause ? REMOTE_PAUSING : REMOTE_RESUMING;
-        tss_bus_call_async(tss_link_get_bus(self->link),
-                           &(TssCall) { .path = tss_link_get_path(self->link),
-                                        .interface = LISTENER_INTERFACE,
-                                        .method = pause ? "Pause" : "Resume",
-                                        .type = "()" },
-                           tss_link_get_cancellable(self->link), on_pause_answered, weak_ref_new(self));
+        if (self->link && !tss_acceptor_get_socket(self->acceptor) && check_open(self, NULL))
+                tss_link_set_paused(self->link, self->state == TSS_LISTENER_STATE_PAUSED);
 }
 
 /**
