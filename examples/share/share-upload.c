@@ -184,15 +184,20 @@ static gboolean save_file(Upload *self, const char *name, GError **error) {
                g_output_stream_close(stream, NULL, error);
 }
 
-/* Fails if there is more than fits. */
+/* Fails if the text is too long. */
 static gboolean read_text(Upload *self,
                           const char *delimiter,
                           char text[static MAX_HEADERS],
                           GError **error) {
         g_autoptr(GOutputStream) stream = g_memory_output_stream_new(text, MAX_HEADERS - 1, NULL, NULL);
         gboolean success = read_until(self, delimiter, stream, error);
+        gsize size = g_memory_output_stream_get_data_size(G_MEMORY_OUTPUT_STREAM(stream));
 
-        text[g_memory_output_stream_get_data_size(G_MEMORY_OUTPUT_STREAM(stream))] = '\0';
+        text[size] = '\0';
+        if (!success && size == MAX_HEADERS - 1) {
+                g_clear_error(error);
+                g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_INVALID_DATA, "A part is too long");
+        }
         return success;
 }
 
