@@ -14,6 +14,11 @@ import gi
 gi.require_version('Tss', '1')
 from gi.repository import Gio, GLib, Tss  # noqa: E402
 
+try:
+    from gi.events import GLibEventLoopPolicy
+except ImportError:
+    GLibEventLoopPolicy = None  # its functions cannot be awaited
+
 context = GLib.MainContext.default()
 
 
@@ -60,18 +65,22 @@ def listen(options=None, port=0):
     return listener
 
 
-def start(function, *arguments, cancellable=None):
-    """Starts an asynchronous function. The list has its result later."""
+def start(function, finish, *arguments, cancellable=None):
+    """Starts an asynchronous function. Returns a function that waits for its end, and returns the result."""
+    if GLibEventLoopPolicy:
+        async def call():
+            return await function(*arguments, cancellable)
+        loop = GLibEventLoopPolicy().get_event_loop()
+        task = loop.create_task(call())
+        return lambda: loop.run_until_complete(task)
+
     results = []
     function(*arguments, cancellable, lambda source, result: results.append(result))
-    return results
 
-
-def call(function, *arguments):
-    """Calls an asynchronous function, and returns its result."""
-    results = start(function, *arguments)
-    wait(lambda: results, function.__name__)
-    return results[0]
+    def end():
+        wait(lambda: results, function.__name__)
+        return finish(results[0])
+    return end
 
 
 def fails(domain, code, function, *arguments):
@@ -118,18 +127,16 @@ def incoming():
 def accept():
     listener = listen()
     cancellable = Gio.Cancellable()
-    pending = [start(listener.accept_async) for _ in range(3)]
-    cancelled = start(listener.accept_async, cancellable=cancellable)
+    pending = [start(listener.accept_async, listener.accept_finish) for _ in range(3)]
+    cancelled = start(listener.accept_async, listener.accept_finish, cancellable=cancellable)
     peers = [peer(listener.get_port()) for _ in pending]
-    for results, s in zip(pending, peers):
-        wait(lambda: results, 'a connection')
-        connection = listener.accept_finish(results[0])
+    for end, s in zip(pending, peers):
+        connection = end()
         assert connection.get_remote_address().get_port() == s.getsockname()[1]
         serve(connection)
         expect_greeting(s)
     cancellable.cancel()
-    wait(lambda: cancelled, 'the end of a cancelled call')
-    fails(Gio.io_error_quark(), Gio.IOErrorEnum.CANCELLED, listener.accept_finish, cancelled[0])
+    fails(Gio.io_error_quark(), Gio.IOErrorEnum.CANCELLED, cancelled)
 
 
 def descriptor():
@@ -200,7 +207,7 @@ def close():
     listener, reasons, states = listen(), [], []
     listener.connect('closed', lambda listener, reason, message: reasons.append((reason, message)))
     listener.connect('notify::state', lambda listener, pspec: states.append(listener.props.state))
-    assert listener.close_finish(call(listener.close_async))
+    assert start(listener.close_async, listener.close_finish)()
     assert listener.close_sync(None)
     assert reasons == [(Tss.CloseReason.OWNER, 'The program has closed the port')], reasons
     assert states == [Tss.ListenerState.CLOSING, Tss.ListenerState.CLOSED], states
@@ -227,18 +234,18 @@ def persistent():
     del listener
     s = peer(port)
     while True:
-        infos = Tss.list_listeners_finish(call(Tss.list_listeners_async))
+        infos = start(Tss.list_listeners_async, Tss.list_listeners_finish)()
         assert [(info.props.port, info.props.name, info.props.persistent) for info in infos] == [(port, 'Share', True)]
         if not infos[0].props.has_owner:
             break
-    listener = Tss.Listener.adopt_finish(call(Tss.Listener.adopt_async, infos[0]))
+    listener = start(Tss.Listener.adopt_async, Tss.Listener.adopt_finish, infos[0])()
     listener.connect('incoming', lambda listener, connection: serve(connection))
     expect_greeting(s)
     listener.close_sync(None)
 
 
 def local():
-    listener = Tss.listen_finish(call(Tss.listen_async, None, 0, Tss.ListenFlags.NONE))
+    listener = start(Tss.listen_async, Tss.listen_finish, None, 0, Tss.ListenFlags.NONE)()
     assert listener.props.is_local
     listener.connect('incoming', lambda listener, connection: serve(connection))
     expect_greeting(peer(listener.get_port()))
