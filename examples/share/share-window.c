@@ -142,6 +142,7 @@ static void on_closed(TssListener *listener, TssCloseReason reason, const char *
         stop(self);
         show_state(self);
         show_toast(self, message);
+        adw_toast_set_timeout(self->toast, 0); /* the user may be away */
 }
 
 static void on_incoming(TssListener *listener, GSocketConnection *connection, ShareWindow *self) {
@@ -238,6 +239,9 @@ static void on_chosen(GtkNativeDialog *dialog, int response, ShareWindow *self) 
 }
 
 static void choose(ShareWindow *self, GtkFileChooserAction action, const char *title) {
+        /* The dialog of a portal leaves the keys of this window usable. */
+        if (self->chooser)
+                return;
         self->chooser = gtk_file_chooser_native_new(title, GTK_WINDOW(self), action, _("_Share"), NULL);
         gtk_file_chooser_set_select_multiple(GTK_FILE_CHOOSER(self->chooser), TRUE);
         gtk_native_dialog_set_modal(GTK_NATIVE_DIALOG(self->chooser), TRUE);

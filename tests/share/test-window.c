@@ -676,6 +676,21 @@ TEST_WINDOW("the user is told about a received file, and about a file that canno
         g_assert_true(is_sharing(f));
 }
 
+TEST_WINDOW("many files fit") {
+        for (guint i = 0; i < 40; i++) {
+                g_autofree char *name = g_strdup_printf("%u.pdf", i);
+                g_autofree char *path = path_of(f, name);
+
+                g_assert_true(g_file_set_contents(path, "content", -1, NULL));
+                drop(f, name, NULL);
+        }
+        loop_until(is_sharing(f));
+        g_assert_nonnull(get_row(f, "items", 39));
+        wait_for_frames(f);
+        save_picture(f, "many.png");
+        test_assert_text(request(f, "GET", "/files/40/39.pdf", NULL), "content");
+}
+
 TEST_POLKIT("the address follows the network, and is the name of the computer without one") {
         g_autofree char *url = NULL, *name = g_strdup_printf("http://%s.local/", g_get_host_name());
         int network = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
@@ -748,6 +763,9 @@ TEST_WINDOW("the window says so if the service ends the sharing") {
         test_service_stop(f->service);
         loop_until(!is_sharing(f));
         g_assert_null(get_row(f, "items", 0));
+        loop_until(get_toast(f));
+        wait_for_frames(f);
+        save_picture(f, "ended.png");
         g_clear_pointer(&f->service, test_service_free);
 }
 
