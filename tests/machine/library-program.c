@@ -5,7 +5,7 @@
  *     library-program [OPTION…] attach|incoming|accept PORT
  *     library-program peers PORT NUMBER
  *
- * The first is a server, which returns the number that a peer sends, and reports what happens, one line each:
+ * The first is a server, which returns the number that a peer sends, and reports events, one line each:
  *
  *     listening PORT by the service|by itself
  *     error NAME: TEXT

@@ -185,6 +185,15 @@ void machine_use_installed_rules(void) {
 
 /* ----------------------------------------------------------------------------------------------- bus */
 
+void machine_connect_again(Machine *m) {
+        g_clear_pointer(&m->user, test_client_free);
+        g_clear_pointer(&m->root, test_client_free);
+        g_clear_pointer(&m->bus, test_bus_free);
+        m->bus = test_bus_new_system();
+        m->user = machine_client_new(m, MACHINE_USER);
+        m->root = machine_client_new(m, NULL);
+}
+
 TestClient *machine_client_new(Machine *m, const char *user) {
         return test_client_new(m->bus, user ? machine_uid(user) : (uid_t) -1);
 }

@@ -40,6 +40,8 @@ void machine_tear_down(Machine *m, const void *data);
 void machine_add_full(const char *path, MachineTest test, const void *data);
 
 TestClient *machine_client_new(Machine *m, const char *user);
+/* After a restart of the bus: all connections of the fixture are new. */
+void machine_connect_again(Machine *m);
 struct passwd *machine_find_user(const char *name);
 uid_t machine_uid(const char *user);
 

@@ -142,16 +142,6 @@ MACHINE_TEST("900 listeners outlive a restart") {
         }
 }
 
-/* To a bus that knows none of us. */
-static void connect_again(Machine *m) {
-        g_clear_pointer(&m->user, test_client_free);
-        g_clear_pointer(&m->root, test_client_free);
-        g_clear_pointer(&m->bus, test_bus_free);
-        m->bus = test_bus_new_system();
-        m->user = machine_client_new(m, MACHINE_USER);
-        m->root = machine_client_new(m, NULL);
-}
-
 /* After a restart of the bus, its clients are gone, and persistent listeners stay. */
 MACHINE_TEST("the service starts with the new bus") {
         g_autofree char *end = machine_journal_end(), *owned = NULL, *persistent = NULL, *restarts = NULL;
@@ -168,7 +158,7 @@ MACHINE_TEST("the service starts with the new bus") {
         test_wait_for(test_client_is_disconnected(m->user));
         _cleanup_close_ int peer = test_connect("::1", persistent_port);
 
-        connect_again(m);
+        machine_connect_again(m);
 
         g_assert_false(test_has_owner(m->user, persistent));
         g_assert_cmpint(test_connect_fails("::1", owned_port), ==, ECONNREFUSED);
@@ -206,7 +196,7 @@ MACHINE_TEST("the service starts with each new bus") {
                 g_free(machine_run("systemctl", "reset-failed", "dbus.service", "dbus.socket", NULL));
                 ends[round % ELEMENTS(ends)]();
                 test_wait_for(machine_process_is_gone(pid));
-                connect_again(m);
+                machine_connect_again(m);
 
                 _cleanup_close_ int peer = test_connect("::1", port);
                 test_listener_call(m->user, persistent, "Adopt");

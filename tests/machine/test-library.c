@@ -276,16 +276,6 @@ static void test_service_stops(Machine *m, const void *data) {
         expect_closed("shutdown");
 }
 
-/* To a bus that knows none of us. */
-static void connect_again(Machine *m) {
-        g_clear_pointer(&m->user, test_client_free);
-        g_clear_pointer(&m->root, test_client_free);
-        g_clear_pointer(&m->bus, test_bus_free);
-        m->bus = test_bus_new_system();
-        m->user = machine_client_new(m, MACHINE_USER);
-        m->root = machine_client_new(m, NULL);
-}
-
 static void test_bus_stops(Machine *m, const void *data) {
         choose_delivery(data);
         g_autoptr(TestChild) program = start_program("attach", "0");
@@ -295,7 +285,7 @@ static void test_bus_stops(Machine *m, const void *data) {
         g_free(machine_run("systemctl", "restart", "dbus.service"));
         expect_closed("disconnected");
         test_wait_for(test_client_is_disconnected(m->user));
-        connect_again(m);
+        machine_connect_again(m);
         test_client_sync_service(m->user);
         assert_is_closed(port);
         end_program(program);
