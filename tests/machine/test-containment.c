@@ -91,6 +91,7 @@ typedef struct Attack {
 /* One attack, in progress. */
 struct Scene {
         const Attack *attack;
+        GDBusConnection *bus; /* in a sandbox */
         char *listener;
         uint16_t port;   /* of the listener */
         uint16_t victim; /* the port of a server of the same user, at all addresses */
@@ -724,19 +725,56 @@ static int take_name(int fd, const Scene *s) {
 /* --------------------------------------------------------------------------------------- Events, and results
  */
 
+/* From a sandbox: by GDBus, because xdg-dbus-proxy may not understand sd-bus. */
+static GVariant *call(GDBusConnection *bus,
+                      const char *path,
+                      const char *interface,
+                      const char *method,
+                      GVariant *arguments,
+                      GUnixFDList **ret_fds) {
+        g_autoptr(GError) error = NULL;
+        GVariant *reply = g_dbus_connection_call_with_unix_fd_list_sync(
+                        bus, TEST_BUS_NAME, path, interface, method, arguments, NULL, G_DBUS_CALL_FLAGS_NONE,
+                        TEST_DEADLINE_MS, NULL, ret_fds, NULL, &error);
+
+        g_assert_no_error(error);
+        return reply;
+}
+
 static void drop_own_copy(Scene *s) {
         s->fd = close_fd(s->fd);
 }
 
 static void close_listener(Machine *m, Scene *s) {
         drop_own_copy(s);
-        test_listener_call(m->user, s->listener, "Close");
+        if (s->bus)
+                g_variant_unref(call(s->bus, s->listener, TEST_LISTENER_INTERFACE, "Close", NULL, NULL));
+        else
+                test_listener_call(m->user, s->listener, "Close");
         g_clear_pointer(&s->listener, g_free);
 }
 
-/* Root's next listener needs the port. */
+static int port_is_taken_in_sandbox(Scene *s, const char *address) {
+        g_auto(GVariantDict) options = G_VARIANT_DICT_INIT(NULL);
+        g_autoptr(GError) error = NULL;
+
+        g_variant_dict_insert(&options, "localAddress", "s", address);
+        g_autoptr(GVariant) reply = g_dbus_connection_call_sync(
+                        s->bus, TEST_BUS_NAME, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE, "Listen",
+                        g_variant_new("(i@a{sv}i)", s->port, g_variant_dict_end(&options), -1), NULL,
+                        G_DBUS_CALL_FLAGS_NONE, TEST_DEADLINE_MS, NULL, &error);
+        if (g_error_matches(error, G_DBUS_ERROR, G_DBUS_ERROR_ADDRESS_IN_USE))
+                return 0;
+        g_assert_no_error(error);
+        g_variant_get(reply, "(o)", &s->listener);
+        return NO_EFFECT;
+}
+
+/* The next listener needs the port. */
 static int port_is_taken(Machine *m, Scene *s) {
         const char *address = s->attack->kind == ACCEPTED4 || s->attack->kind == TAKEN4 ? "127.0.0.1" : "::";
+        if (s->bus)
+                return port_is_taken_in_sandbox(s, address);
         sd_bus_message *message = test_message_new(m->root, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE,
                                                    "Listen");
 
@@ -902,7 +940,8 @@ static void attacker_main(const Scene *s) {
         char command;
 
         (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
-        become(s->attack->user ?: MACHINE_USER);
+        if (!in_sandbox)
+                become(s->attack->user ?: MACHINE_USER);
         (void) alarm(60);
         if (s->attack->kind == CHILD4 || s->attack->kind == CHILD6)
                 fd = accept(fd, NULL, NULL);
@@ -1051,12 +1090,16 @@ static int scene_run(Machine *m, Scene *s) {
         return r;
 }
 
-static void scene_free(Machine *m, Scene *s) {
+static void scene_end_attacker(Scene *s) {
         g_assert_no_errno(kill(s->attacker, SIGKILL));
         g_assert_no_errno(waitpid(s->attacker, NULL, 0));
         close_fd(s->commands);
         close_fd(s->results);
         close_fd(s->fd);
+}
+
+static void scene_free(Machine *m, Scene *s) {
+        scene_end_attacker(s);
         close_fd(s->peer);
         close_fd(s->sniffer);
         if (s->listener) {
@@ -1549,85 +1592,37 @@ GUARDED_TEST("nginx has several workers, and reloads its configuration") {
 
 /* ---- The attacker in a sandbox ---- */
 
-static GVariant *call(GDBusConnection *bus,
-                      const char *path,
-                      const char *interface,
-                      const char *method,
-                      GVariant *arguments,
-                      GUnixFDList **ret_fds) {
-        g_autoptr(GError) error = NULL;
-        GVariant *reply = g_dbus_connection_call_with_unix_fd_list_sync(
-                        bus, TEST_BUS_NAME, path, interface, method, arguments, NULL, G_DBUS_CALL_FLAGS_NONE,
-                        TEST_DEADLINE_MS, NULL, ret_fds, NULL, &error);
-
-        g_assert_no_error(error);
-        return reply;
-}
-
-static char *listen_in_sandbox(GDBusConnection *bus, const KindTraits *kind) {
-        const char *delivery = streq(kind->delivery, "socket") ? "socket" : "pull";
-        g_auto(GVariantDict) options = G_VARIANT_DICT_INIT(NULL);
-        char *listener;
-
-        g_variant_dict_insert(&options, "localAddress", "s", kind->address);
-        g_variant_dict_insert(&options, "delivery", "s", delivery);
-        if (kind->interface)
-                g_variant_dict_insert(&options, "interface", "s", kind->interface);
-        g_autoptr(GVariant) reply = call(
-                        bus, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE, "Listen",
-                        g_variant_new("(i@a{sv}i)", kind->port, g_variant_dict_end(&options), -1), NULL);
-        g_variant_get(reply, "(o)", &listener);
-        return listener;
-}
-
 /* The socket of the attack, as the service hands it over. */
-static int get_socket(GDBusConnection *bus, const Attack *attack, const char *listener) {
-        const KindTraits *kind = &kinds[attack->kind];
-        bool takes = streq(kind->delivery, "socket");
+static void scene_get_socket(Scene *s) {
+        const KindTraits *kind = &kinds[s->attack->kind];
+        bool accepts = streq(kind->delivery, "signal"), is_channel = streq(kind->delivery, "channel");
+        g_auto(GVariantDict) options = G_VARIANT_DICT_INIT(NULL);
         g_autoptr(GVariant) port = NULL, reply = NULL;
         g_autoptr(GUnixFDList) fds = NULL;
         g_autoptr(GError) error = NULL;
-        int fd;
 
+        g_variant_dict_insert(&options, "localAddress", "s", kind->address);
+        g_variant_dict_insert(&options, "delivery", "s", accepts ? "pull" : kind->delivery);
+        if (kind->interface)
+                g_variant_dict_insert(&options, "interface", "s", kind->interface);
+        g_autoptr(GVariant) path = call(
+                        s->bus, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE, "Listen",
+                        g_variant_new("(i@a{sv}i)", kind->port, g_variant_dict_end(&options), -1), NULL);
+        g_variant_get(path, "(o)", &s->listener);
         g_autoptr(GVariant)
-                        property = call(bus, listener, "org.freedesktop.DBus.Properties", "Get",
+                        property = call(s->bus, s->listener, "org.freedesktop.DBus.Properties", "Get",
                                         g_variant_new("(ss)", TEST_LISTENER_INTERFACE, "LocalPort"), NULL);
         g_variant_get(property, "(v)", &port);
+        s->port = g_variant_get_uint16(port);
         if (kind->peer)
-                g_assert_cmpint(ask_for_peer(kind->peer, g_variant_get_uint16(port)), ==, 0);
-        reply = call(bus, listener, TEST_LISTENER_INTERFACE, takes ? "TakeSocket" : "Accept",
-                     takes ? NULL : g_variant_new("(uu)", 1, TEST_ACCEPT_TIMEOUT_MAX), &fds);
-        fd = g_unix_fd_list_get(fds, 0, &error);
+                g_assert_cmpint(ask_for_peer(kind->peer, s->port), ==, 0);
+        reply = call(s->bus, s->listener, TEST_LISTENER_INTERFACE,
+                     accepts      ? "Accept"
+                     : is_channel ? "OpenChannel"
+                                  : "TakeSocket",
+                     accepts ? g_variant_new("(uu)", 1, TEST_ACCEPT_TIMEOUT_MAX) : NULL, &fds);
+        s->fd = g_unix_fd_list_get(fds, 0, &error);
         g_assert_no_error(error);
-        if (attack->kind == CHILD4 || attack->kind == CHILD6) {
-                _cleanup_close_ int listening = fd;
-
-                fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
-                g_assert_no_errno(fd);
-        }
-        return fd;
-}
-
-/* In a process of its own, which has no thread of GDBus. Returns the result. */
-static int run_in_sandbox(const Attack *attack, int fd, uint16_t victim, uint16_t other) {
-        const Scene scene = { .attack = attack, .victim = victim, .other = other };
-        int r = 0, results[2];
-        pid_t pid;
-
-        g_assert_no_errno(pipe2(results, O_CLOEXEC));
-        pid = fork();
-        g_assert_no_errno(pid);
-        if (pid == 0) {
-                (void) alarm(60);
-                answer(results[1], attack->run(fd, &scene));
-                _exit(0);
-        }
-        close_fd(results[1]);
-        if (read(results[0], &r, sizeof(r)) != sizeof(r))
-                g_error("the attacker has ended: %s", attack->name);
-        close_fd(results[0]);
-        g_assert_no_errno(waitpid(pid, NULL, 0));
-        return r;
 }
 
 /* Without a socket of the service. */
@@ -1637,8 +1632,21 @@ static int connect_own_socket(uint16_t victim) {
         return fd < 0 ? errno : connect_to(fd, "127.0.0.1", victim);
 }
 
-/* Runs all attacks that need neither a privilege nor an event. Its bus may be xdg-dbus-proxy, with which the
- * sd-bus of the other tests does not work. The exit status is that of a test. */
+static int serve_with_own_socket(void) {
+        _cleanup_close_ int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        Any any;
+        socklen_t length = make_address(&any, "0.0.0.0", 0);
+
+        return fd < 0 || bind(fd, &any.sa, length) < 0 ? errno : listen_and_serve(fd);
+}
+
+/* With a privilege, a packet socket, or a peer of its own. */
+static bool needs_host(const Attack *attack) {
+        return attack->user || attack->prepare == clear_reuse_and_accept ||
+               attack->prepare == lock_and_defer || attack->judge == packet_was_diverted;
+}
+
+/* The exit status is that of a test. */
 static int attack_from_sandbox(bool guarded, uint16_t victim, uint16_t other) {
         g_autoptr(GError) error = NULL;
         g_autoptr(GDBusConnection) bus = g_bus_get_sync(G_BUS_TYPE_SYSTEM, NULL, &error);
@@ -1646,22 +1654,27 @@ static int attack_from_sandbox(bool guarded, uint16_t victim, uint16_t other) {
 
         g_assert_no_error(error);
         in_sandbox = true;
-        patience = guarded ? PATIENCE_GUARDED : TEST_DEADLINE_MS;
+        patience = PATIENCE_GUARDED;
         g_assert_cmpint(connect_own_socket(victim), !=, 0);
+        g_assert_cmpint(serve_with_own_socket(), !=, 0);
+        patience = guarded ? PATIENCE_GUARDED : TEST_DEADLINE_MS;
         for (size_t i = 0; i < ELEMENTS(attacks); i++) {
-                const Attack *attack = &attacks[i];
+                Scene s = { .attack = &attacks[i], .bus = bus, .victim = victim, .other = other };
                 bool wrong;
 
-                if (attack->prepare || attack->event || attack->judge || attack->user ||
-                    attack->kind == CHANNEL)
+                if (needs_host(s.attack))
                         continue;
-                g_autofree char *listener = listen_in_sandbox(bus, &kinds[attack->kind]);
-                _cleanup_close_ int fd = get_socket(bus, attack, listener);
-                g_autofree char *line = report(attack, run_in_sandbox(attack, fd, victim, other), guarded,
-                                               &wrong);
+                scene_get_socket(&s);
+                scene_start_attacker(&s);
+                s.prepared = scene_receive(&s);
+                g_autofree char *line = report(s.attack, scene_run(NULL, &s), guarded, &wrong);
+                scene_end_attacker(&s);
 
                 dprintf(STDOUT_FILENO, "%s\n", line);
-                g_variant_unref(call(bus, listener, TEST_LISTENER_INTERFACE, "Close", NULL, NULL));
+                /* A channel ends its listener. */
+                if (s.listener && s.attack->kind != CHANNEL)
+                        g_variant_unref(call(bus, s.listener, TEST_LISTENER_INTERFACE, "Close", NULL, NULL));
+                g_free(s.listener);
                 failed += wrong;
                 n++;
         }
