@@ -37,10 +37,11 @@ static void install(void) {
                                                    "tests/machine/install-flatpak", NULL);
 
         test_show_on_failure(INSTALL_LOG);
-        g_assert_cmpint(run_in_session(INSTALL_LOG,
-                                       WORDS("sh", "-c", "cd && mkdir build && cd build && exec \"$@\"", "sh",
-                                             script, g_getenv("TEST_SOURCE_ROOT"))),
-                        ==, 0);
+        g_autoptr(TestChild) child = start_in_session(
+                        INSTALL_LOG, WORDS("sh", "-c", "cd && mkdir build && cd build && exec \"$@\"", "sh",
+                                           script, g_getenv("TEST_SOURCE_ROOT")));
+        test_wait_for_within(10 * TEST_DEADLINE_MS, test_child_has_exited(child));
+        g_assert_cmpint(test_child_wait(child), ==, 0);
         test_forget(INSTALL_LOG);
 }
 
@@ -100,6 +101,12 @@ static void assert_exits(TestChild *child, int status, const char *text) {
 static void stop(TestChild *child, const char *application) {
         g_assert_cmpint(run_in_session("/dev/null", WORDS("flatpak", "kill", application)), ==, 0);
         (void) test_child_wait(child);
+}
+
+FLATPAK_TEST("its only permission is to call the service") {
+        g_assert_cmpint(run_in_session(LOG, WORDS("flatpak", "info", "--show-permissions", APPLICATION)), ==,
+                        0);
+        test_assert_text(g_strstrip(test_read_file(LOG)), "[System Bus Policy]\n" TEST_BUS_NAME "=talk");
 }
 
 /* ----------------------------------------------------------------------------------------- The service */
@@ -191,7 +198,7 @@ static void assert_fails(const char *program, const char *text) {
 /* The application runs, and may not listen. */
 static void assert_is_forbidden(void) {
         for (size_t i = 0; i < ELEMENTS(programs); i++)
-                assert_fails(programs[i], "not authorized");
+                assert_fails(programs[i], "The user is not allowed to use this port");
 }
 
 static void assert_may_listen(const char *application) {
@@ -230,6 +237,12 @@ FLATPAK_TEST("an override takes the permission away") {
         for (size_t i = 0; i < ELEMENTS(programs); i++)
                 assert_fails(programs[i], "The program has no network");
         assert_may_listen(OTHER_APPLICATION);
+        machine_write(LOG, "");
+        g_autoptr(TestChild) child = start_in_session(
+                        LOG,
+                        WORDS("flatpak", "run", "--system-talk-name=" TEST_BUS_NAME, APPLICATION, "8080"));
+        wait_until_ready(child);
+        stop(child, APPLICATION);
         g_assert_cmpint(run_in_session(LOG, WORDS("flatpak", "override", "--user", "--reset", APPLICATION)),
                         ==, 0);
 }
@@ -272,7 +285,7 @@ FLATPAK_TEST("all deliveries pass xdg-dbus-proxy") {
 static char *make_root(void) {
         static const char script[] =
                         "set -e\n"
-                        "root=$(mktemp -d); cd $root; data=~/.local/share/flatpak\n"
+                        "root=$(mktemp -d); chmod 755 $root; cd $root; data=~/.local/share/flatpak\n"
                         "cp -a $data/runtime/org.example.Platform/*/1/active/files usr\n"
                         "cp -a $data/app/" APPLICATION "/current/active/files app\n"
                         "ln -s usr/bin usr/lib usr/lib64 .\n"
@@ -289,9 +302,16 @@ static void assert_serves(TestChild *child) {
         assert_answers(test_connect("127.0.0.1", 8080), "Hello, 127.0.0.1\n");
 }
 
+static bool proxy_is_newer_than(const char *version) {
+        g_autofree char *text = machine_run("xdg-dbus-proxy", "--version");
+
+        return strverscmp(strrchr(text, ' ') + 1, version) > 0;
+}
+
 /* Other programs on the system bus are out of reach. */
 FLATPAK_TEST("a program in bubblewrap with xdg-dbus-proxy serves") {
         static const char proxy_socket[] = "/tmp/test-flatpak-bus";
+        int status;
         g_autofree char *root = make_root();
         g_autoptr(TestChild) proxy = start_in_session(
                         "/dev/null", WORDS("xdg-dbus-proxy", "unix:path=/run/dbus/system_bus_socket",
@@ -306,15 +326,21 @@ FLATPAK_TEST("a program in bubblewrap with xdg-dbus-proxy serves") {
                                    "/app/lib/girepository-1.0", "--unshare-all", "--die-with-parent",
                                    "/app/bin/hello.py", "8080"));
         assert_serves(child);
+
+        /* The tool uses sd-bus. */
+        g_free(machine_run_as(MACHINE_USER, &status, "env",
+                              "DBUS_SYSTEM_BUS_ADDRESS=unix:path=/tmp/test-flatpak-bus", "timeout", "10",
+                              "tcpserversocketctl", "list"));
+        g_assert_true((status == 0) == proxy_is_newer_than("0.1.5"));
 }
 
-FLATPAK_TEST("a unit without a network serves") {
+static void assert_unit_serves(Machine *m, const char *lines) {
         g_autofree char *unit = g_strdup_printf("[Service]\n"
-                                                "ExecStart=%s/examples/flatpak/hello.py 8080\n"
                                                 "User=" MACHINE_USER "\n"
                                                 "PrivateNetwork=yes\n"
-                                                "RestrictAddressFamilies=AF_UNIX\n",
-                                                g_getenv("TEST_SOURCE_ROOT"));
+                                                "RestrictAddressFamilies=AF_UNIX\n"
+                                                "%s",
+                                                lines);
 
         machine_write("/run/systemd/system/hello.service", unit);
         g_free(machine_run("systemctl", "daemon-reload"));
@@ -322,24 +348,90 @@ FLATPAK_TEST("a unit without a network serves") {
         test_wait_for(machine_count_listed(m->root) == 1);
         assert_answers(test_connect("127.0.0.1", 8080), "Hello, 127.0.0.1\n");
         g_free(machine_run("systemctl", "stop", "hello"));
+        test_wait_for(machine_count_listed(m->root) == 0);
+}
+
+FLATPAK_TEST("a unit without a network serves") {
+        g_autofree char *lines = g_strdup_printf("ExecStart=%s/examples/flatpak/hello.py 8080\n",
+                                                 g_getenv("TEST_SOURCE_ROOT"));
+
+        assert_unit_serves(m, lines);
+}
+
+FLATPAK_TEST("a unit with another root serves") {
+        g_autofree char *root = make_root();
+        g_autofree char *lines = g_strdup_printf(
+                        "ExecStart=/app/bin/hello.py 8080\n"
+                        "Environment=LD_LIBRARY_PATH=/app/lib GI_TYPELIB_PATH=/app/lib/girepository-1.0\n"
+                        "RootDirectory=%s\n"
+                        "BindReadOnlyPaths=/run/dbus\n",
+                        root);
+
+        assert_unit_serves(m, lines);
 }
 
 /* Without keys and a limit of processes, because this machine does not permit them. */
-FLATPAK_TEST("a container of podman without a network serves") {
+#define PODMAN(...)                                                                                \
+        WORDS("podman", "run", "--rm", "--name=hello", "--pids-limit=0", "--network=none",         \
+              "--volume=/run/dbus/system_bus_socket:/run/dbus/system_bus_socket",                  \
+              "--env=LD_LIBRARY_PATH=/app/lib", "--env=GI_TYPELIB_PATH=/app/lib/girepository-1.0", \
+              __VA_ARGS__)
+
+#define DBUS_SEND                                                                             \
+        "dbus-send", "--system", "--print-reply", "--dest=" TEST_BUS_NAME, TEST_MANAGER_PATH, \
+                        TEST_MANAGER_INTERFACE ".ListListeners"
+
+static bool require_podman(void) {
         if (!test_require_program("podman"))
-                return;
-        g_autofree char *root = make_root();
+                return false;
         machine_write("/etc/containers/containers.conf", "[containers]\nkeyring=false\n");
         machine_write(LOG, "");
+        return true;
+}
+
+static void assert_container_serves(const char *user_namespace, const char *root) {
         g_autoptr(TestChild) child = start_in_session(
-                        LOG,
-                        WORDS("podman", "run", "--rm", "--name=hello", "--pids-limit=0", "--network=none",
-                              "--volume=/run/dbus/system_bus_socket:/run/dbus/system_bus_socket",
-                              "--env=LD_LIBRARY_PATH=/app/lib",
-                              "--env=GI_TYPELIB_PATH=/app/lib/girepository-1.0", "--rootfs", root,
-                              "/app/bin/hello.py", "8080"));
+                        LOG, PODMAN(user_namespace, "--rootfs", root, "/app/bin/hello.py", "8080"));
+
         assert_serves(child);
         g_assert_cmpint(run_in_session("/dev/null", WORDS("podman", "stop", "--time=0", "hello")), ==, 0);
+        (void) test_child_wait(child);
+}
+
+FLATPAK_TEST("a container of podman without a network serves") {
+        g_autofree char *root = make_root();
+
+        if (!require_podman())
+                return;
+        assert_container_serves("--userns=host", root);
+        machine_write(LOG, "");
+        assert_container_serves("--userns=keep-id", root);
+}
+
+/* It sends the user ID that it has in the container. */
+FLATPAK_TEST("libdbus in a container needs the user ID of the host") {
+        g_autofree char *root = make_root();
+
+        if (!require_podman())
+                return;
+        g_assert_cmpint(run_in_session(LOG, PODMAN("--userns=host", "--rootfs", root, DBUS_SEND)), ==, 1);
+        g_assert_cmpint(run_in_session(LOG, PODMAN("--userns=keep-id", "--rootfs", root, DBUS_SEND)), ==, 0);
+}
+
+/* For all ports. Without a cgroup of its own, which this machine does not permit. */
+FLATPAK_TEST("a container of root is root for the service") {
+        g_autofree char *root = make_root();
+
+        if (!require_podman())
+                return;
+        machine_use_installed_rules();
+        g_autoptr(TestChild) child = machine_start_as(
+                        "root", LOG,
+                        PODMAN("--cgroups=disabled", "--rootfs", root, "/app/bin/hello.py", "80"));
+        test_wait_for(test_file_contains(LOG, "Listening on port 80\n") || test_child_has_exited(child));
+        g_assert_false(test_child_has_exited(child));
+        assert_answers(test_connect("127.0.0.1", 80), "Hello, 127.0.0.1\n");
+        g_free(machine_run("podman", "stop", "--time=0", "hello"));
         (void) test_child_wait(child);
 }
 
