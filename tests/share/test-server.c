@@ -885,8 +885,9 @@ TEST("a form of another site is refused") {
 TEST("a form that is not complete, or not a form, saves nothing") {
         g_autofree char *address = get_form_address(f);
         g_autofree char *long_header = g_strnfill(9000, 'a');
-        g_autofree char *too_long = g_strconcat("---=x\r\n", long_header, NULL);
-        g_autofree char *too_long_field = g_strconcat("---=x\r\nA: b\r\n\r\n", long_header, NULL);
+        g_autofree char *too_long = g_strconcat("---=x\r\nA: ", long_header, "\r\n\r\n\r\n---=x--", NULL);
+        g_autofree char *too_long_field = g_strconcat("---=x\r\nA: b\r\n\r\n", long_header, "\r\n---=x--",
+                                                      NULL);
         const char *const forms[] = {
                 "",
                 "-",
