@@ -428,6 +428,21 @@ TEST("an interrupted download can be resumed") {
         assert_range(f, "bytes=x", NULL, 200, "hello", NULL);
 }
 
+TEST("HEAD has no body, and starts no transfer") {
+        static const char *const paths[] = {
+                "/", "/downloads", "/zip", "/zip/1/shared/", "/files/1/shared/", "/files/1/shared/hello.txt"
+        };
+
+        share(f, "shared");
+        for (gsize i = 0; i < G_N_ELEMENTS(paths); i++) {
+                g_autoptr(Reply) reply = request(f, new_message(f, "HEAD", paths[i]));
+
+                g_assert_cmpuint(reply->status, ==, 200);
+                g_assert_cmpuint(g_bytes_get_size(reply->body), ==, 0);
+        }
+        g_assert_cmpuint(g_list_model_get_n_items(share_server_get_transfers(f->server)), ==, 0);
+}
+
 TEST("a folder is shown as a page, with its folders") {
         g_autoptr(Reply) reply = NULL, deeper = NULL, file = NULL, redirect = NULL;
         SoupMessage *message = new_message(f, "GET", "/files/1/shared");
