@@ -485,9 +485,9 @@ void tss_link_close(TssLink *self) {
         g_cancellable_cancel(self->cancellable);
 
         /* The last reference closes it, without the task of g_dbus_connection_close(), which a main context
-         * that does not run any more would keep. It drops messages that are not written yet: the service
-         * would deliver the connections of unanswered calls again, to the next owner of a persistent
-         * listener. */
+         * that does not run any more would keep. This drops answers that are not written yet, and the service
+         * would deliver their connections again, to the next owner of a persistent listener: a thread writes
+         * them before. */
         if (self->has_answered)
                 thread = g_thread_try_new("tss-flush", flush_and_unref, g_object_ref(self->bus), NULL);
         if (thread)

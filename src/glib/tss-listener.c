@@ -633,7 +633,7 @@ gboolean tss_listener_attach(TssListener *self,
 
         if (!check_open(self, error))
                 return FALSE;
-        /* Without a socket, a GSocketService cannot be stopped. */
+        /* A GSocketService without a socket waits for ever, also after it was stopped, and is never freed. */
         if (G_IS_SOCKET_SERVICE(listener))
                 socket = tss_socket_new_inert(error);
         else

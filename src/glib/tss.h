@@ -21,7 +21,7 @@ G_BEGIN_DECLS
 /**
  * TssError:
  * @TSS_ERROR_FAILED: another error
- * @TSS_ERROR_SERVICE_NOT_FOUND: the service is not installed, or cannot be started
+ * @TSS_ERROR_SERVICE_NOT_FOUND: the service is not installed, or cannot be started, or there is no system bus
  * @TSS_ERROR_ADDRESS_NOT_AVAILABLE: this host does not have the address or the network interface, or not yet
  * @TSS_ERROR_LIMIT_EXCEEDED: a limit of the service is reached; the message names it
  * @TSS_ERROR_AUTHENTICATION_REQUIRED: the user has to enter a password; try again with
