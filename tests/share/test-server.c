@@ -848,7 +848,8 @@ TEST("a form without a script sends files") {
         page = get(f, "/?sent=1");
         assert_contains(page, "The files were sent.");
         test_assert_text(received(f, "a b.txt"), "\r\n\r\n--\r\n---=");
-        received_like = received(f, "_large");
+        /* libsoup 3.8 removes the dot itself. */
+        received_like = received(f, SOUP_CHECK_VERSION(3, 7, 0) ? "large" : "_large");
         g_assert_cmpstr(received_like, ==, like);
         test_assert_text(received(f, "größe.txt"), "");
         g_assert_cmpuint(count_received(f), ==, 3);
