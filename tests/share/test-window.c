@@ -731,6 +731,7 @@ TEST_WINDOW("long names do not make the window wider") {
         wait_for_frames(f);
         save_picture(f, "long.png");
         g_assert_cmpint(gtk_widget_get_width(GTK_WIDGET(f->window)), <=, width);
+        g_assert_cmpint(gtk_widget_get_height(get_row(f, "items", 0)), <, 100);
 }
 
 TEST_WINDOW("the port is closed with the window, and with the last file") {
