@@ -77,33 +77,52 @@ bool test_can_filter_socket(void) {
 #endif
 }
 
-static void set_variables(const char *const *environment) {
-        for (; environment && *environment; environment++) {
-                g_auto(GStrv) pair = g_strsplit(*environment, "=", 2);
+/* Variables of a service manager that are meant for the runner of the test. */
+static const char *const manager_variables[] = {
+        "NOTIFY_SOCKET",  "JOURNAL_STREAM", "INVOCATION_ID", "LISTEN_FDS",       "LISTEN_PID",
+        "LISTEN_FDNAMES", "WATCHDOG_USEC",  "WATCHDOG_PID",  "SYSTEMD_EXEC_PID", NULL
+};
+
+/* The child writes its process id into it. */
+#define LISTEN_PID_ROOM "0000000000"
+
+static char **set_variables(char **environment, const char *const *variables) {
+        for (; variables && *variables; variables++) {
+                g_auto(GStrv) pair = g_strsplit(*variables, "=", 2);
 
                 if (pair[1])
-                        g_setenv(pair[0], pair[1], true);
+                        environment = g_environ_setenv(environment, pair[0], pair[1], true);
                 else
-                        g_unsetenv(pair[0]);
+                        environment = g_environ_unsetenv(environment, pair[0]);
         }
+        return environment;
 }
 
-static void pass_listen_fd(int fd) {
-        char pid[16];
+/* Before fork(): another thread of the test may hold a lock of GLib or of malloc(), for ever in the child. */
+static char **make_environment(const TestSpawn *options) {
+        char **environment = set_variables(g_get_environ(), manager_variables);
 
+        environment = set_variables(environment, options->environment);
+        if (options->listen_fd > 0)
+                environment = set_variables(environment,
+                                            WORDS("LISTEN_FDS=1", "LISTEN_PID=" LISTEN_PID_ROOM));
+        return environment;
+}
+
+static void pass_listen_fd(int fd, char **environment) {
         /* dup2() onto itself would keep the flag. */
         if (fd == LISTEN_FD)
                 g_assert_no_errno(fcntl(fd, F_SETFD, 0));
         else
                 g_assert_no_errno(dup2(fd, LISTEN_FD));
 
-        g_snprintf(pid, sizeof(pid), "%d", (int) getpid());
-        g_setenv("LISTEN_PID", pid, true);
-        g_setenv("LISTEN_FDS", "1", true);
+        for (; *environment; environment++)
+                if (g_str_has_prefix(*environment, "LISTEN_PID="))
+                        g_snprintf(*environment + strlen("LISTEN_PID="), sizeof(LISTEN_PID_ROOM), "%d",
+                                   (int) getpid());
 }
 
-static void child_main(const char *const *argv, const TestSpawn *options) {
-        /* Variables of a service manager that are meant for the runner of the test. */
+static void child_main(const char *const *argv, const TestSpawn *options, char **environment) {
         sigset_t none;
         int out = STDERR_FILENO;
 
@@ -122,11 +141,9 @@ static void child_main(const char *const *argv, const TestSpawn *options) {
         /* Standard output is the test's own, for TAP. */
         g_assert_no_errno(dup2(out, STDOUT_FILENO));
 
-        set_variables(WORDS("NOTIFY_SOCKET", "JOURNAL_STREAM", "INVOCATION_ID", "LISTEN_FDS", "LISTEN_PID",
-                            "LISTEN_FDNAMES", "WATCHDOG_USEC", "WATCHDOG_PID", "SYSTEMD_EXEC_PID"));
-        set_variables(options->environment);
+        environ = environment;
         if (options->listen_fd > 0)
-                pass_listen_fd(options->listen_fd);
+                pass_listen_fd(options->listen_fd, environment);
         if (options->setup)
                 options->setup(options->data);
 
@@ -140,13 +157,14 @@ static void child_main(const char *const *argv, const TestSpawn *options) {
 TestChild *test_child_new(const char *const *argv, const TestSpawn *options) {
         static const TestSpawn none;
         TestChild *child = g_new0(TestChild, 1);
+        g_auto(GStrv) environment = make_environment(options ?: &none);
 
         /* exec() or _exit() must not find output in buffers of stdio, which would be written twice. */
         fflush(NULL);
         child->pid = fork();
         g_assert_no_errno(child->pid);
         if (child->pid == 0)
-                child_main(argv, options ?: &none);
+                child_main(argv, options ?: &none, environment);
 
         child->pidfd = (int) syscall(SYS_pidfd_open, child->pid, 0);
         g_assert_no_errno(child->pidfd);
