@@ -113,12 +113,12 @@ static void deliver_accepted(TssAcceptor *self, gpointer owner) {
 typedef struct Connection {
         guint64 serial;
         int fd;
-        GDBusMethodInvocation *invocation;
+        GSList *invocations; /* of each process of the service that has made the call */
 } Connection;
 
 static void connection_free(Connection *connection) {
         (void) close_fd(connection->fd);
-        g_clear_pointer(&connection->invocation, g_object_unref);
+        g_slist_free_full(connection->invocations, g_object_unref);
         g_free(connection);
 }
 
@@ -162,17 +162,17 @@ void tss_acceptor_add(TssAcceptor *self, guint64 serial, int fd, GDBusMethodInvo
         }
         if (!is_duplicate(self, serial)) {
                 connection = g_new(Connection, 1);
-                *connection = (Connection) { serial, fd, invocation };
+                *connection = (Connection) { serial, fd, g_slist_prepend(NULL, invocation) };
                 g_queue_push_tail(&self->connections, connection);
                 return;
         }
 
         (void) close_fd(fd);
         connection = find_connection(self, serial);
-        if (connection) {
-                g_object_unref(connection->invocation);
-                connection->invocation = invocation;
-        } else
+        /* The bus may deliver the call of the earlier process later. */
+        if (connection)
+                connection->invocations = g_slist_prepend(connection->invocations, invocation);
+        else
                 g_dbus_method_invocation_return_value(invocation, NULL);
 }
 
@@ -183,7 +183,8 @@ static void deliver_called(TssAcceptor *self, gpointer owner) {
                 Connection *connection = g_queue_pop_head(&self->connections);
                 g_autoptr(GSocket) socket = make_socket(TAKE_FD(connection->fd));
 
-                g_dbus_method_invocation_return_value(g_steal_pointer(&connection->invocation), NULL);
+                for (GSList *l = connection->invocations; l; l = l->next)
+                        g_dbus_method_invocation_return_value(g_object_ref(l->data), NULL);
                 connection_free(connection);
                 if (socket)
                         deliver_socket(self, owner, socket);

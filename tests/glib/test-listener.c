@@ -4,6 +4,7 @@
  */
 
 #include <gio/gio.h>
+#include <gio/gunixfdlist.h>
 #include <sys/resource.h>
 #include <sys/un.h>
 
@@ -576,6 +577,7 @@ typedef struct Fake {
         int pauses; /* answered */
         int resumes;
         gboolean is_mute;
+        char *client; /* that has called it last */
 } Fake;
 
 static GVariant *fake_answer(Fake *fake, const char *member) {
@@ -617,6 +619,8 @@ static GDBusMessage *on_fake_message(GDBusConnection *bus,
 
         if (g_dbus_message_get_flags(message) & G_DBUS_MESSAGE_FLAGS_ALLOW_INTERACTIVE_AUTHORIZATION)
                 g_atomic_int_inc(&fake->interactive_calls);
+        g_free(fake->client);
+        fake->client = g_strdup(g_dbus_message_get_sender(message));
         g_atomic_int_inc(&fake->calls);
         if (!fake->is_mute) {
                 if (fake_fails(fake, member))
@@ -663,6 +667,7 @@ static void fake_replace(Fake *fake, Listening *f) {
         (void) g_dbus_connection_close_sync(fake->bus, NULL, &error);
         g_assert_no_error(error);
         g_object_unref(fake->bus);
+        g_free(fake->client);
         g_free(fake);
         test_wait_for(!test_bus_service_owner(f->bus));
         f->service = keeper_start(f->keeper, f->bus);
@@ -845,6 +850,57 @@ TEST_LISTENING("the last reference is the port, also while the service does not 
         /* A call of GDBus ends after 25 seconds. */
         g_assert_cmpuint(test_now() - start, <, 20 * G_USEC_PER_SEC);
         g_assert_no_errno(kill(test_service_pid(f->service), SIGCONT));
+}
+
+static void count_only(TssListener *listener, GSocketConnection *connection, gpointer user_data) {
+        ++*(unsigned *) user_data;
+}
+
+/* fds: NULL: without a descriptor, which is answered by an error. */
+static void fake_call_accept(Fake *fake, GUnixFDList *fds, GAsyncResult **ret) {
+        GVariantDict details;
+
+        g_variant_dict_init(&details, NULL);
+        g_variant_dict_insert(&details, "serial", "t", G_GUINT64_CONSTANT(1));
+        g_dbus_connection_call_with_unix_fd_list(
+                        fake->bus, fake->client, TEST_MANAGER_PATH "/Client", TEST_CLIENT_INTERFACE,
+                        "AcceptSocket",
+                        g_variant_new("(ohsq@a{sv})", TEST_MANAGER_PATH "/listener/1", 0, "::1", 1,
+                                      g_variant_dict_end(&details)),
+                        NULL, G_DBUS_CALL_FLAGS_NONE, -1, fds, NULL, keep_result, ret);
+}
+
+TEST_LISTENING("each call with the same connection is answered") {
+        g_autoptr(TssOptions) options = options_for_calls();
+        Fake *fake = fake_new(f);
+        TssListener *listener = listen_with(options);
+        g_autoptr(GUnixFDList) fds = g_unix_fd_list_new();
+        GAsyncResult *results[3] = {}, *last = NULL;
+        _cleanup_close_ int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        unsigned n = 0;
+
+        (void) g_unix_fd_list_append(fds, fd, NULL);
+        fake_call_accept(fake, fds, &results[0]);
+        fake_call_accept(fake, fds, &results[1]);
+        fake_call_accept(fake, NULL, &last);
+        loop_until(last);
+        g_object_unref(last);
+        g_assert_null(results[0]);
+        (void) g_signal_connect(listener, "incoming", G_CALLBACK(count_only), &n);
+        loop_until(results[0] && results[1]);
+        fake_call_accept(fake, fds, &results[2]);
+        loop_until(results[2]);
+        g_assert_cmpuint(n, ==, 1);
+        for (unsigned i = 0; i < G_N_ELEMENTS(results); i++) {
+                g_autoptr(GError) error = NULL;
+                g_autoptr(GVariant) reply = g_dbus_connection_call_with_unix_fd_list_finish(
+                                fake->bus, NULL, results[i], &error);
+
+                g_assert_no_error(error);
+                g_object_unref(results[i]);
+        }
+        g_object_unref(listener);
+        fake_replace(fake, f);
 }
 
 TEST_LISTENING("a service that gives no socket is an error") {
