@@ -23,6 +23,8 @@ typedef struct Kept {
 struct Keeper {
         int socket;
         GStrv environment;
+        GStrv child_environment; /* with the variables of the kept descriptors */
+        int *high;               /* for pass_kept() */
         TestChildSetup more;
         sd_event_source *source;
         GPtrArray *kept; /* Kept */
@@ -144,6 +146,8 @@ void keeper_free(Keeper *keeper) {
         g_ptr_array_unref(keeper->kept);
         close(keeper->socket);
         g_strfreev(keeper->environment);
+        g_strfreev(keeper->child_environment);
+        g_free(keeper->high);
         g_free(keeper);
 }
 
@@ -166,33 +170,17 @@ void keeper_set_deaf(Keeper *keeper, bool deaf) {
 }
 
 /* In the child: all that is kept, from FIRST_FD on. */
-static void pass_kept(void *data) {
-        Keeper *keeper = data;
-        GString *names = g_string_new(NULL);
-        g_autofree char *pid = g_strdup_printf("%d", (int) getpid());
-        g_autofree char *number = g_strdup_printf("%u", keeper->kept->len);
-        g_autofree int *high = g_new0(int, keeper->kept->len);
-
-        if (keeper->kept->len == 0) {
-                g_string_free(names, true);
-                return;
-        }
-
+static void pass_kept(Keeper *keeper) {
         for (unsigned i = 0; i < keeper->kept->len; i++) {
                 Kept *kept = keeper->kept->pdata[i];
 
-                high[i] = fcntl(kept->fd, F_DUPFD, FIRST_FD + (int) keeper->kept->len);
-                g_assert_no_errno(high[i]);
-                g_string_append_printf(names, "%s%s", i > 0 ? ":" : "", kept->name);
+                keeper->high[i] = fcntl(kept->fd, F_DUPFD, FIRST_FD + (int) keeper->kept->len);
+                g_assert_no_errno(keeper->high[i]);
         }
         for (unsigned i = 0; i < keeper->kept->len; i++) {
-                g_assert_no_errno(dup2(high[i], FIRST_FD + (int) i));
-                close(high[i]);
+                g_assert_no_errno(dup2(keeper->high[i], FIRST_FD + (int) i));
+                close(keeper->high[i]);
         }
-        g_setenv("LISTEN_PID", pid, true);
-        g_setenv("LISTEN_FDS", number, true);
-        g_setenv("LISTEN_FDNAMES", names->str, true);
-        g_string_free(names, true);
 }
 
 static void set_up(void *data) {
@@ -203,9 +191,32 @@ static void set_up(void *data) {
                 keeper->more(NULL);
 }
 
+/* All that the child needs is made before fork(). */
+static void prepare_child(Keeper *keeper) {
+        g_autoptr(GString) names = g_string_new("LISTEN_FDNAMES=");
+        g_autofree char *number = g_strdup_printf("LISTEN_FDS=%u", keeper->kept->len);
+        GStrvBuilder *builder = g_strv_builder_new();
+
+        for (unsigned i = 0; i < keeper->kept->len; i++)
+                g_string_append_printf(names, "%s%s", i > 0 ? ":" : "",
+                                       ((Kept *) keeper->kept->pdata[i])->name);
+
+        g_strv_builder_addv(builder, (const char **) keeper->environment);
+        if (keeper->kept->len > 0)
+                g_strv_builder_addv(builder, (const char **) WORDS(TEST_LISTEN_PID, number, names->str));
+        g_strfreev(keeper->child_environment);
+        keeper->child_environment = g_strv_builder_end(builder);
+        g_strv_builder_unref(builder);
+
+        g_free(keeper->high);
+        keeper->high = g_new0(int, keeper->kept->len);
+}
+
 static TestServiceOptions get_options(Keeper *keeper) {
+        keeper_hear(keeper); /* the last messages of the process before */
+        prepare_child(keeper);
         return (TestServiceOptions) {
-                .environment = (const char *const *) keeper->environment,
+                .environment = (const char *const *) keeper->child_environment,
                 .setup = set_up,
                 .data = keeper,
         };
@@ -214,13 +225,11 @@ static TestServiceOptions get_options(Keeper *keeper) {
 TestService *keeper_start(Keeper *keeper, TestBus *bus) {
         TestServiceOptions options = get_options(keeper);
 
-        keeper_hear(keeper); /* the last messages of the process before */
         return test_service_new(bus, &options);
 }
 
 TestService *keeper_spawn(Keeper *keeper, TestBus *bus) {
         TestServiceOptions options = get_options(keeper);
 
-        keeper_hear(keeper);
         return test_service_spawn(bus, &options);
 }

@@ -83,9 +83,6 @@ static const char *const manager_variables[] = {
         "LISTEN_FDNAMES", "WATCHDOG_USEC",  "WATCHDOG_PID",  "SYSTEMD_EXEC_PID", NULL
 };
 
-/* The child writes its process id into it. */
-#define LISTEN_PID_ROOM "0000000000"
-
 static char **set_variables(char **environment, const char *const *variables) {
         for (; variables && *variables; variables++) {
                 g_auto(GStrv) pair = g_strsplit(*variables, "=", 2);
@@ -104,22 +101,22 @@ static char **make_environment(const TestSpawn *options) {
 
         environment = set_variables(environment, options->environment);
         if (options->listen_fd > 0)
-                environment = set_variables(environment,
-                                            WORDS("LISTEN_FDS=1", "LISTEN_PID=" LISTEN_PID_ROOM));
+                environment = set_variables(environment, WORDS("LISTEN_FDS=1", TEST_LISTEN_PID));
         return environment;
 }
 
-static void pass_listen_fd(int fd, char **environment) {
+static void write_listen_pid(char **environment) {
+        for (; *environment; environment++)
+                if (streq(*environment, TEST_LISTEN_PID))
+                        g_snprintf(*environment, sizeof(TEST_LISTEN_PID), "LISTEN_PID=%d", (int) getpid());
+}
+
+static void pass_listen_fd(int fd) {
         /* dup2() onto itself would keep the flag. */
         if (fd == LISTEN_FD)
                 g_assert_no_errno(fcntl(fd, F_SETFD, 0));
         else
                 g_assert_no_errno(dup2(fd, LISTEN_FD));
-
-        for (; *environment; environment++)
-                if (g_str_has_prefix(*environment, "LISTEN_PID="))
-                        g_snprintf(*environment + strlen("LISTEN_PID="), sizeof(LISTEN_PID_ROOM), "%d",
-                                   (int) getpid());
 }
 
 static void child_main(const char *const *argv, const TestSpawn *options, char **environment) {
@@ -141,9 +138,10 @@ static void child_main(const char *const *argv, const TestSpawn *options, char *
         /* Standard output is the test's own, for TAP. */
         g_assert_no_errno(dup2(out, STDOUT_FILENO));
 
+        write_listen_pid(environment);
         environ = environment;
         if (options->listen_fd > 0)
-                pass_listen_fd(options->listen_fd, environment);
+                pass_listen_fd(options->listen_fd);
         if (options->setup)
                 options->setup(options->data);
 

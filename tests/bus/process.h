@@ -27,6 +27,9 @@ int test_filter_call(int call, unsigned action, unsigned flags);
 int test_filter_socket(int family);
 bool test_can_filter_socket(void);
 
+/* In an environment: the child writes its process id there. */
+#define TEST_LISTEN_PID "LISTEN_PID=0000000000"
+
 typedef struct TestSpawn {
         const char *const *environment; /* "VARIABLE=VALUE" to set, "VARIABLE" to unset; NULL-terminated or
                                            NULL */
