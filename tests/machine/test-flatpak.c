@@ -418,6 +418,19 @@ FLATPAK_TEST("libdbus in a container needs the user ID of the host") {
         g_assert_cmpint(run_in_session(LOG, PODMAN("--userns=keep-id", "--rootfs", root, DBUS_SEND)), ==, 0);
 }
 
+/* It has no account on the host. */
+FLATPAK_TEST("dbus-daemon refuses other users of a container") {
+        g_autofree char *root = make_root();
+
+        if (!require_podman())
+                return;
+        g_assert_cmpint(run_in_session(LOG,
+                                       PODMAN("--userns=host", "--user=1", "--rootfs", root, "python3", "-c",
+                                              "from gi.repository import Gio\n"
+                                              "Gio.bus_get_sync(Gio.BusType.SYSTEM)\n")),
+                        ==, test_bus_is_broker() ? 0 : 1);
+}
+
 /* For all ports. Without a cgroup of its own, which this machine does not permit. */
 FLATPAK_TEST("a container of root is root for the service") {
         g_autofree char *root = make_root();
