@@ -581,7 +581,8 @@ TEST_WINDOW("the keyboard is enough") {
         loop_until(!find_window("Keyboard Shortcuts"));
 
         menu_button = GTK_MENU_BUTTON(find_widget(GTK_WIDGET(f->window), GTK_TYPE_MENU_BUTTON));
-        press(f, "F10");
+        /* The code of F10: new keymaps have this symbol with Alt, too, and xdotool would press both. */
+        press(f, "76");
         loop_until(gtk_widget_get_mapped(GTK_WIDGET(gtk_menu_button_get_popover(menu_button))));
         wait_for_frames(f);
         press(f, "Escape");
@@ -638,6 +639,7 @@ TEST_WINDOW("Tab visits all buttons in order") {
         g_autoptr(GString) order = g_string_new(NULL);
 
         share(f);
+        wait_for_frames(f); /* the order is that of the layout */
         for (;;) {
                 const char *name = get_focus_name(f);
 
@@ -826,8 +828,21 @@ TEST_WINDOW("the window is light or dark, and the QR code can be read in both") 
         adw_style_manager_set_color_scheme(adw_style_manager_get_default(), ADW_COLOR_SCHEME_DEFAULT);
 }
 
+/* GDK 4.24 warns of each frame of a popover on X11; all other warnings end the test. */
+static GLogWriterOutput write_log(GLogLevelFlags level,
+                                  const GLogField *fields,
+                                  gsize n_fields,
+                                  gpointer data) {
+        g_autofree char *text = g_log_writer_format_fields(level, fields, n_fields, FALSE);
+
+        return strstr(text, "gdk_frame_timings_submitted() called on submitted frame")
+                               ? G_LOG_WRITER_HANDLED
+                               : g_log_writer_default(level, fields, n_fields, data);
+}
+
 int main(int argc, char *argv[]) {
         test_init(&argc, &argv);
+        g_log_set_writer_func(write_log, NULL, NULL);
         (void) test_enter_private_network();
         no_display = display_start();
         if (!no_display) {
