@@ -30,8 +30,7 @@ typedef struct Page {
         GString *rows;
         const char *zip; /* address */
         const char *downloads;
-        const char *upload; /* address; NULL: there is no form */
-        gboolean is_sent;
+        gboolean uploads; /* are allowed */
         const char *nonce;
 } Page;
 
@@ -53,12 +52,9 @@ static char *fill(const Page *page) {
                 { "download-all", _("Download All as Zip Archive") },
                 { "downloads", page->downloads, TRUE },
                 { "empty", page->rows->len > 0 ? "" : _("Nothing is shared here.") },
-                { "upload", page->upload ?: "" },
-                { "upload-hidden", page->upload ? "" : "hidden" },
-                { "choose", _("Files to send") },
+                { "uploads", page->uploads ? "allowed" : "" },
                 { "send", _("Send Files") },
-                { "send-hint", page->is_sent ? _("The files were sent.")
-                                             : _("The files are saved on the other computer.") },
+                { "send-hint", _("The files are saved on the other computer.") },
                 { "sending", _("Sending…") },
                 { "sent", _("Sent") },
                 { "failed", _("Not sent") },
@@ -138,12 +134,7 @@ char *share_page_for_downloads(GListModel *transfers, const char *peer) {
                               : g_strdup_printf("<h2>%s</h2>\n<ul>\n%s</ul>\n", _("Downloads"), rows->str);
 }
 
-char *share_page_for_items(GListModel *items,
-                           const char *downloads,
-                           const char *token,
-                           gboolean is_sent,
-                           const char *nonce) {
-        g_autofree char *upload = token ? g_strconcat("/upload?token=", token, NULL) : NULL;
+char *share_page_for_items(GListModel *items, const char *downloads, gboolean uploads, const char *nonce) {
         g_autoptr(GString) rows = g_string_new(NULL);
         guint n_items = g_list_model_get_n_items(items);
 
@@ -157,7 +148,7 @@ char *share_page_for_items(GListModel *items,
 
                 append_row(rows, address, share_item_get_name(item), share_item_get_detail(item), !is_folder);
         }
-        return fill(&(Page) { _("Shared Files"), rows, "/zip", downloads, upload, is_sent, nonce });
+        return fill(&(Page) { _("Shared Files"), rows, "/zip", downloads, uploads, nonce });
 }
 
 char *share_page_for_folder(const ShareFound *folder,
@@ -177,6 +168,6 @@ char *share_page_for_folder(const ShareFound *folder,
                 append_row(rows, child, g_file_info_get_display_name(info), is_folder ? _("Folder") : size,
                            !is_folder);
         }
-        return fill(&(Page) { g_file_info_get_display_name(folder->info), rows, zip, downloads, NULL, FALSE,
+        return fill(&(Page) { g_file_info_get_display_name(folder->info), rows, zip, downloads, FALSE,
                               nonce });
 }

@@ -13,13 +13,8 @@ char *share_page_get_policy(const char *nonce);
 
 /* The downloads of this peer, a part of the pages. transfers: of ShareTransfer. */
 char *share_page_for_downloads(GListModel *transfers, const char *peer);
-/* items: of ShareItem. downloads: the part. token: of the form for uploads; NULL: there is none.
- * is_sent: says that files were received. */
-char *share_page_for_items(GListModel *items,
-                           const char *downloads,
-                           const char *token,
-                           gboolean is_sent,
-                           const char *nonce);
+/* items: of ShareItem. downloads: the part. uploads: are allowed. */
+char *share_page_for_items(GListModel *items, const char *downloads, gboolean uploads, const char *nonce);
 /* address: of the folder, with a slash at the end. */
 char *share_page_for_folder(const ShareFound *folder,
                             const char *address,

@@ -23,7 +23,6 @@ struct _ShareServer {
         GListStore *transfers;
         GFile *upload_folder;
         gboolean uploads;
-        char *token; /* in the form for uploads, so that other sites cannot send one */
         guint last_id;
 };
 
@@ -43,7 +42,6 @@ static void share_server_finalize(GObject *object) {
         ShareServer *self = SHARE_SERVER(object);
 
         g_ptr_array_unref(self->connections);
-        g_free(self->token);
         G_OBJECT_CLASS(share_server_parent_class)->finalize(object);
 }
 
@@ -58,7 +56,6 @@ static void share_server_init(ShareServer *self) {
         self->connections = g_ptr_array_new();
         self->timeout = TIMEOUT;
         self->uploads = TRUE;
-        self->token = g_uuid_string_random();
 }
 
 ShareServer *share_server_new(GFile *upload_folder) {
@@ -146,10 +143,7 @@ static void send_html(SoupServerMessage *message, char *html) {
 }
 
 /* found: NULL: the page with all items. */
-static void send_page(ShareServer *self,
-                      SoupServerMessage *message,
-                      const ShareFound *found,
-                      gboolean is_sent) {
+static void send_page(ShareServer *self, SoupServerMessage *message, const ShareFound *found) {
         SoupMessageHeaders *headers = soup_server_message_get_response_headers(message);
         const char *peer = soup_server_message_get_remote_host(message);
         g_autofree char *nonce = share_page_create_nonce();
@@ -158,9 +152,9 @@ static void send_page(ShareServer *self,
         const char *path = g_uri_get_path(soup_server_message_get_uri(message));
 
         soup_message_headers_replace(headers, "Content-Security-Policy", policy);
-        send_html(message, found ? share_page_for_folder(found, path, downloads, nonce)
-                                 : share_page_for_items(G_LIST_MODEL(self->items), downloads,
-                                                        self->uploads ? self->token : NULL, is_sent, nonce));
+        send_html(message,
+                  found ? share_page_for_folder(found, path, downloads, nonce)
+                        : share_page_for_items(G_LIST_MODEL(self->items), downloads, self->uploads, nonce));
 }
 
 /* A web site that the user of this network visits can make its own name point to this host, and would then be
@@ -209,7 +203,7 @@ static void on_page(SoupServer *soup,
         if (!check(message, "GET"))
                 return;
         if (g_str_equal(path, "/"))
-                send_page(data, message, NULL, query && g_hash_table_contains(query, "sent"));
+                send_page(data, message, NULL);
         else
                 soup_server_message_set_status(message, SOUP_STATUS_NOT_FOUND, NULL);
 }
@@ -271,7 +265,7 @@ static void on_found(GObject *source, GAsyncResult *result, gpointer data) {
 
                 soup_server_message_set_redirect(message, SOUP_STATUS_MOVED_PERMANENTLY, address);
         } else
-                send_page(request->server, message, found, FALSE);
+                send_page(request->server, message, found);
         soup_server_message_unpause(message);
 }
 
@@ -332,28 +326,23 @@ static void on_zip(SoupServer *soup,
         share_download_zip(message, files, _("Shared Files"), get_transfers(self));
 }
 
-/* After the headers: the body is not read if this sets a status. PUT /upload/NAME, which browsers do not send
- * for other web sites without our permission, or a form. */
+/* After the headers: the body is not read if this sets a status. Browsers do not send PUT for other web sites
+ * without our permission. */
 static void on_upload(SoupServer *soup,
                       SoupServerMessage *message,
                       const char *path,
                       GHashTable *query,
                       gpointer data) {
         ShareServer *self = data;
-        gboolean is_form = g_str_equal(path, "/upload");
-        g_autofree char *name = NULL;
+        g_autofree char *name = g_str_has_prefix(path, "/upload/")
+                                                ? g_uri_unescape_string(path + strlen("/upload/"), NULL)
+                                                : NULL;
 
-        if (!check(message, is_form ? "POST" : "PUT"))
+        if (!check(message, "PUT"))
                 return;
-        if (!self->uploads ||
-            (is_form && (!query || g_strcmp0(g_hash_table_lookup(query, "token"), self->token) != 0))) {
+        if (!self->uploads)
                 refuse(message, SOUP_STATUS_FORBIDDEN);
-                return;
-        }
-        if (!is_form)
-                name = g_uri_unescape_string(path + strlen("/upload/"), NULL);
-        if (!(is_form || name) ||
-            !share_upload_start(message, self->upload_folder, name, get_transfers(self)))
+        else if (!name || !share_upload_start(message, self->upload_folder, name, get_transfers(self)))
                 refuse(message, SOUP_STATUS_BAD_REQUEST);
 }
 

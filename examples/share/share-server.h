@@ -9,7 +9,6 @@
  *     GET /zip/ID/NAME/…         a folder as a zip archive; GET /zip: all items
  *     GET /downloads             the progress of the downloads of this peer, for the page
  *     PUT /upload/NAME           saves a file
- *     POST /upload               saves the files of a form
  */
 
 #include "share-item.h"

@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Saves files that a peer sends, without paths, leading dots, control characters, and characters that reverse
- * the text after them in the name. None replaces another: if the name is taken, the file gets a similar one.
- */
+/* Saves a file that a peer sends, without paths, leading dots, control characters, and characters that
+ * reverse the text after them in the name. It replaces no other: if the name is taken, it gets a number. */
 
 #include <libsoup/soup.h>
 
 #include "share-transfer.h"
 
-/* After the headers. name: of the file that is the body, with any characters; NULL: the body is a form with
- * files. transfers: gets a ShareTransfer. Fails if the name is empty or too long, or there is no form. */
+/* After the headers. name: with any characters. transfers: gets a ShareTransfer. Fails if the name is empty
+ * or too long. */
 gboolean share_upload_start(SoupServerMessage *message,
                             GFile *folder,
                             const char *name,
