@@ -53,9 +53,9 @@ static Request *request_new(TssOptions *options, guint16 port, TssListenFlags fl
         *r = (Request) { .port = port,
                          .flags = flags,
                          .context = g_main_context_ref_thread_default(),
+                         .options = options ? tss_options_copy(options) : NULL,
                          .delivery = tss_options_need_accept(options) ? "call" : "socket",
                          .fd = -EBADF };
-        (void) g_set_object(&r->options, options);
         return r;
 }
 

@@ -270,6 +270,20 @@ TssOptions *tss_options_new(void) {
         return g_object_new(TSS_TYPE_OPTIONS, NULL);
 }
 
+TssOptions *tss_options_copy(TssOptions *self) {
+        TssOptions *copy = tss_options_new();
+
+        for (guint id = PROP_0 + 1; id < N_PROPERTIES; id++) {
+                const char *name = g_param_spec_get_name(properties[id]);
+                g_auto(GValue) value = G_VALUE_INIT;
+
+                g_object_get_property(G_OBJECT(self), name, &value);
+                g_object_set_property(G_OBJECT(copy), name, &value);
+        }
+
+        return copy;
+}
+
 gboolean tss_options_need_accept(TssOptions *self) {
         return self && ((self->allow_from && self->allow_from[0]) || self->accept_rate > 0);
 }

@@ -4,6 +4,9 @@
 #include "base/socket.h"
 #include "glib/tss.h"
 
+/* The program may change its object during an asynchronous call. */
+TssOptions *tss_options_copy(TssOptions *self);
+
 /* What the listening socket of the program itself cannot do: such connections have to be accepted by the
  * service, or by the library. */
 gboolean tss_options_need_accept(TssOptions *self);

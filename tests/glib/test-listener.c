@@ -208,6 +208,26 @@ TEST_LISTENING("options that the socket does not have are not noticed") {
         loop_until(test_has_ended(peer));
 }
 
+TEST_LISTENING("options that are changed after the call do not affect it") {
+        static const char *const none[] = { "192.0.2.1", NULL };
+        g_autoptr(TssOptions)
+                        options = g_object_new(TSS_TYPE_OPTIONS, "name", "First", "no-delay", TRUE, NULL);
+        g_autoptr(GAsyncResult) result = NULL;
+        g_autoptr(TssListener) listener = NULL;
+        g_autoptr(GError) error = NULL;
+
+        tss_listen_async(options, 0, TSS_LISTEN_FLAGS_NONE, NULL, keep_result, &result);
+        g_object_set(options, "name", "Second", "local-address", "localhost", "allow-from", none,
+                     "persistent", TRUE, NULL);
+        loop_until(result);
+        listener = tss_listen_finish(result, &error);
+        g_assert_no_error(error);
+        g_assert_cmpstr(tss_listener_get_name(listener), ==, "First");
+        g_assert_cmpstr(tss_listener_get_address(listener), ==, "::");
+        g_assert_nonnull(tss_listener_get_socket(listener, &error));
+        g_assert_no_error(error);
+}
+
 static void assert_pauses(TssOptions *options) {
         g_autoptr(TssListener) listener = listen_with(options);
         _cleanup_(service_stop) GSocketService *service = g_socket_service_new();
