@@ -80,10 +80,12 @@ enum {
 
 static guint signals[N_SIGNALS];
 
-/* A GSocketListener, which has a reference to the TssListener. */
+/* A GSocketListener, which has a reference to the TssListener. A GThreadedSocketService may be finalized in
+ * one of its threads. */
 typedef struct Attached {
         TssListener *self;
-        GSocketListener *listener;
+        GWeakRef listener;
+        GThread *thread; /* that uses the TssListener */
         GObject *source_object;
         char *key;
         gulong active_handler; /* of a GSocketService */
@@ -92,30 +94,41 @@ typedef struct Attached {
 /* ---------------------------------------------------------------------------------------- the connections */
 
 /* The library accepts for a GSocketService, which may lose a connection when it is stopped or gets another
- * socket, and uses all of a processor when its socket is revoked. */
-static Attached *find_active_service(TssListener *self) {
+ * socket, and uses all of a processor when its socket is revoked. Returns a reference. */
+static GSocketListener *find_active_service(TssListener *self, GObject **ret_source_object) {
         for (guint i = 0; i < self->attached->len; i++) {
                 Attached *attached = self->attached->pdata[i];
+                g_autoptr(GSocketListener) listener = g_weak_ref_get(&attached->listener);
 
-                if (G_IS_SOCKET_SERVICE(attached->listener) &&
-                    g_socket_service_is_active(G_SOCKET_SERVICE(attached->listener)))
-                        return attached;
+                if (listener && G_IS_SOCKET_SERVICE(listener) &&
+                    g_socket_service_is_active(G_SOCKET_SERVICE(listener))) {
+                        (void) g_set_object(ret_source_object, attached->source_object);
+                        return g_steal_pointer(&listener);
+                }
         }
 
         return NULL;
+}
+
+static gboolean has_active_service(TssListener *self) {
+        g_autoptr(GObject) source_object = NULL;
+        g_autoptr(GSocketListener) service = find_active_service(self, &source_object);
+
+        return service != NULL;
 }
 
 static gboolean wants_connection(gpointer owner) {
         TssListener *self = owner;
 
         return self->state == TSS_LISTENER_STATE_LISTENING &&
-               (!g_queue_is_empty(&self->tasks) || find_active_service(self) ||
+               (!g_queue_is_empty(&self->tasks) || has_active_service(self) ||
                 g_signal_has_handler_pending(self, signals[INCOMING], 0, FALSE));
 }
 
 static void deliver(gpointer owner, GSocketConnection *connection) {
         TssListener *self = owner;
-        Attached *attached;
+        g_autoptr(GSocketListener) service = NULL;
+        g_autoptr(GObject) source_object = NULL;
         gboolean handled = FALSE;
         GTask *task;
 
@@ -126,34 +139,47 @@ static void deliver(gpointer owner, GSocketConnection *connection) {
                 return;
         }
 
-        attached = find_active_service(self);
-        if (attached) {
-                g_autoptr(GSocketListener) service = g_object_ref(attached->listener);
-                g_autoptr(GObject) source_object = NULL;
-
-                (void) g_set_object(&source_object, attached->source_object);
+        service = find_active_service(self, &source_object);
+        if (service)
                 g_signal_emit_by_name(service, "incoming", connection, source_object, &handled);
-                return;
-        }
-
-        g_signal_emit(self, signals[INCOMING], 0, connection);
+        else
+                g_signal_emit(self, signals[INCOMING], 0, connection);
 }
 
 /* -------------------------------------------------------------------------------------- attached servers */
 
-static void attached_free(gpointer data) {
-        Attached *attached = data;
-        TssListener *self = attached->self;
+static void attached_free(Attached *attached) {
+        g_autoptr(TssListener) self = attached->self;
+        g_autoptr(GObject) listener = g_weak_ref_get(&attached->listener);
 
         (void) g_ptr_array_remove(self->attached, attached);
-        /* It is gone if the service ends. */
-        if (attached->active_handler > 0 &&
-            g_signal_handler_is_connected(attached->listener, attached->active_handler))
-                g_signal_handler_disconnect(attached->listener, attached->active_handler);
+        if (listener && attached->active_handler > 0)
+                g_signal_handler_disconnect(listener, attached->active_handler);
+        g_weak_ref_clear(&attached->listener);
         g_clear_object(&attached->source_object);
         g_free(attached->key);
         g_free(attached);
-        g_object_unref(self);
+}
+
+static gboolean on_ended(gpointer attached) {
+        attached_free(attached);
+        return G_SOURCE_REMOVE;
+}
+
+/* The server ends, or is detached. */
+static void attached_end(gpointer data) {
+        g_autoptr(GSource) source = NULL;
+        Attached *attached = data;
+
+        if (attached->thread == g_thread_self()) {
+                attached_free(attached);
+                return;
+        }
+
+        source = g_idle_source_new();
+        g_source_set_priority(source, G_PRIORITY_DEFAULT);
+        g_source_set_callback(source, on_ended, attached, NULL);
+        (void) g_source_attach(source, attached->self->context);
 }
 
 /* A GThreadedSocketService starts again in one of its threads. */
@@ -167,10 +193,12 @@ static void unref_context(gpointer context, GClosure *closure) {
 
 static void tss_listener_detach_all(TssListener *self) {
         while (self->attached->len > 0) {
-                Attached *attached = self->attached->pdata[0];
+                Attached *attached = g_ptr_array_steal_index(self->attached, 0);
+                g_autoptr(GObject) listener = g_weak_ref_get(&attached->listener);
                 g_autofree char *key = g_strdup(attached->key);
 
-                g_object_set_data(G_OBJECT(attached->listener), key, NULL);
+                if (listener)
+                        g_object_set_data(listener, key, NULL);
         }
 }
 
@@ -643,7 +671,8 @@ gboolean tss_listener_attach(TssListener *self,
 
         attached = g_new0(Attached, 1);
         attached->self = g_object_ref(self);
-        attached->listener = listener;
+        attached->thread = g_thread_self();
+        g_weak_ref_init(&attached->listener, listener);
         (void) g_set_object(&attached->source_object, source_object);
         attached->key = g_strdup_printf("tss-listener-%p", attached);
         if (G_IS_SOCKET_SERVICE(listener))
@@ -651,7 +680,7 @@ gboolean tss_listener_attach(TssListener *self,
                                 listener, "notify::active", G_CALLBACK(on_active),
                                 g_main_context_ref(self->context), unref_context, 0);
         g_ptr_array_add(self->attached, attached);
-        g_object_set_data_full(G_OBJECT(listener), attached->key, attached, attached_free);
+        g_object_set_data_full(G_OBJECT(listener), attached->key, attached, attached_end);
         g_main_context_wakeup(self->context);
         return TRUE;
 }

@@ -1420,6 +1420,38 @@ TEST_LISTENING("the maximum of threads of an attached service is kept") {
         (void) g_thread_join(thread);
 }
 
+static void on_end(gpointer data, GObject *object) {
+        g_atomic_pointer_set((GThread **) data, g_thread_self());
+}
+
+TEST_LISTENING("a thread of an attached service does not end the listener") {
+        GSocketService *service = g_threaded_socket_service_new(2);
+        TssListener *listener = listen_with(NULL);
+        GThread *end = NULL;
+        Threaded t = {};
+
+        g_mutex_init(&t.mutex);
+        g_cond_init(&t.changed);
+        (void) g_signal_connect(service, "run", G_CALLBACK(on_run_wait), &t);
+        g_object_weak_ref(G_OBJECT(listener), on_end, &end);
+        g_assert_true(tss_listener_attach(listener, G_SOCKET_LISTENER(service), NULL, NULL));
+        _cleanup_close_ int peer = connect_peer(listener);
+        loop_until(t.running == 1);
+
+        /* The thread has the last reference to the service, which has that to the listener. */
+        g_object_unref(listener);
+        service_stop(&service);
+        loop_drain();
+        g_assert_null(g_atomic_pointer_get(&end));
+        g_mutex_lock(&t.mutex);
+        t.may_end = TRUE;
+        g_cond_broadcast(&t.changed);
+        g_mutex_unlock(&t.mutex);
+        expect_greeting(peer);
+        loop_until(g_atomic_pointer_get(&end));
+        g_assert_true(end == g_thread_self());
+}
+
 static void assert_stops(TssOptions *options) {
         g_autoptr(TssListener) listener = listen_with(options);
         GSocketService *service = g_socket_service_new();
