@@ -447,6 +447,7 @@ void tss_listen_async(TssOptions *options,
  */
 TssListener *tss_listen_finish(GAsyncResult *result, GError **error) {
         g_return_val_if_fail(g_task_is_valid(result, NULL), NULL);
+        g_return_val_if_fail(g_async_result_is_tagged(result, tss_listen_async), NULL);
 
         return g_task_propagate_pointer(G_TASK(result), error);
 }
@@ -484,7 +485,7 @@ TssListener *tss_listen_sync(TssOptions *options,
         request_set_bus(r, tss_bus_connect_sync(cancellable, &bus_error));
 
         g_main_context_push_thread_default(context);
-        task = request_task_new(r, tss_listen_sync, cancellable, on_result, &result);
+        task = request_task_new(r, tss_listen_async, cancellable, on_result, &result);
         request_begin(task, bus_error, request_listen);
         while (!result)
                 (void) g_main_context_iteration(context, TRUE);
@@ -594,6 +595,7 @@ void tss_listener_adopt_async(TssListenerInfo *info,
  */
 TssListener *tss_listener_adopt_finish(GAsyncResult *result, GError **error) {
         g_return_val_if_fail(g_task_is_valid(result, NULL), NULL);
+        g_return_val_if_fail(g_async_result_is_tagged(result, tss_listener_adopt_async), NULL);
 
         return g_task_propagate_pointer(G_TASK(result), error);
 }

@@ -310,6 +310,7 @@ void tss_list_listeners_async(GCancellable *cancellable, GAsyncReadyCallback cal
  */
 GList *tss_list_listeners_finish(GAsyncResult *result, GError **error) {
         g_return_val_if_fail(g_task_is_valid(result, NULL), NULL);
+        g_return_val_if_fail(g_async_result_is_tagged(result, tss_list_listeners_async), NULL);
 
         return g_task_propagate_pointer(G_TASK(result), error);
 }

@@ -373,6 +373,24 @@ TEST_LISTENING("errors have the codes of GIO and texts for people") {
         g_clear_error(&error);
 }
 
+/* A list is no TssListener. */
+TEST_LISTENING("each result has its own function to finish") {
+        GAsyncResult *listed = NULL, *listened = NULL;
+
+        tss_list_listeners_async(NULL, keep_result, &listed);
+        tss_listen_async(NULL, 0, TSS_LISTEN_FLAGS_NONE, NULL, keep_result, &listened);
+        loop_until(listed && listened);
+        for (unsigned i = 0; i < 4; i++)
+                g_test_expect_message("Tss", G_LOG_LEVEL_CRITICAL, "*g_async_result_is_tagged*failed");
+        g_assert_null(tss_listen_finish(listed, NULL));
+        g_assert_null(tss_listener_adopt_finish(listed, NULL));
+        g_assert_null(tss_listener_adopt_finish(listened, NULL));
+        g_assert_null(tss_list_listeners_finish(listened, NULL));
+        g_test_assert_expected_messages();
+        g_object_unref(listed);
+        g_object_unref(listened);
+}
+
 /* The only listener, once no program uses it. */
 static TssListenerInfo *wait_for_orphan(void) {
         TssListenerInfo *info;
