@@ -160,6 +160,13 @@ GVariant *tss_bus_call_finish(GAsyncResult *result, int *ret_fd, GError **error)
         return reply;
 }
 
+char *tss_bus_get_string(GVariant *properties, const char *name) {
+        const char *text = "";
+
+        (void) g_variant_lookup(properties, name, "&s", &text);
+        return g_strdup(text);
+}
+
 /* ------------------------------------------------------------------------------------------------ the link
  */
 
@@ -231,7 +238,8 @@ static TssCloseReason reason_from_text(const char *reason) {
         g_autoptr(GEnumClass) class = g_type_class_ref(TSS_TYPE_CLOSE_REASON);
         GEnumValue *value = g_enum_get_value_by_nick(class, reason);
 
-        return value ? (TssCloseReason) value->value : TSS_CLOSE_REASON_OTHER;
+        return value && value->value != TSS_CLOSE_REASON_NONE ? (TssCloseReason) value->value
+                                                              : TSS_CLOSE_REASON_OTHER;
 }
 
 static const char *describe(TssCloseReason reason) {

@@ -42,6 +42,9 @@ void tss_bus_call_async(GDBusConnection *bus,
 /* Returns the reply, or NULL and the error of the call. ret_fd: the descriptor in the reply, or NULL. */
 GVariant *tss_bus_call_finish(GAsyncResult *result, int *ret_fd, GError **error);
 
+/* A property of a listener; empty if another version of the service does not have it. */
+char *tss_bus_get_string(GVariant *properties, const char *name);
+
 /* Consumes the bus connection. The owner is not referenced, and gets no event after its end. */
 TssLink *tss_link_new(GDBusConnection *bus, GObject *owner, const TssLinkEvents *events);
 /* Leaves the bus, as soon as the calls of tss_bus_call_async() have ended. */

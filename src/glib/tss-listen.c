@@ -184,9 +184,9 @@ static void on_properties(GTask *task, GVariant *reply, GError *error) {
         }
 
         g_variant_get(reply, "(@a{sv})", &properties);
-        (void) g_variant_lookup(properties, "LocalAddress", "s", &setup.address);
+        setup.address = tss_bus_get_string(properties, "LocalAddress");
+        setup.name = tss_bus_get_string(properties, "Name");
         (void) g_variant_lookup(properties, "LocalPort", "q", &setup.port);
-        (void) g_variant_lookup(properties, "Name", "s", &setup.name);
         (void) g_variant_lookup(properties, "Persistent", "b", &persistent);
         setup.persistent = persistent;
         finish(task, &setup);

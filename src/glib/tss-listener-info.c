@@ -232,9 +232,9 @@ static TssListenerInfo *listener_info_new(const char *id, GVariant *dict) {
         const char *owner = "";
 
         self->id = g_strdup(id);
-        (void) g_variant_lookup(dict, "LocalAddress", "s", &self->address);
+        self->address = tss_bus_get_string(dict, "LocalAddress");
+        self->name = tss_bus_get_string(dict, "Name");
         (void) g_variant_lookup(dict, "LocalPort", "q", &self->port);
-        (void) g_variant_lookup(dict, "Name", "s", &self->name);
         (void) g_variant_lookup(dict, "OwnerUID", "u", &self->user);
         (void) g_variant_lookup(dict, "Persistent", "b", &self->persistent);
         (void) g_variant_lookup(dict, "Owner", "&s", &owner);

@@ -941,6 +941,41 @@ TEST_LISTENING("each call with the same connection is answered") {
         fake_replace(fake, f);
 }
 
+static void fake_emit(Fake *fake, const char *signal, GVariant *arguments) {
+        g_autoptr(GError) error = NULL;
+
+        (void) g_dbus_connection_emit_signal(fake->bus, fake->client, TEST_MANAGER_PATH,
+                                             TEST_MANAGER_INTERFACE, signal, arguments, &error);
+        g_assert_no_error(error);
+}
+
+TEST_LISTENING("a service with other signals and properties does no harm") {
+        static const char path[] = TEST_MANAGER_PATH "/listener/1", other[] = TEST_MANAGER_PATH "/listener/2";
+        g_autoptr(TssOptions) options = options_for_calls();
+        Fake *fake = fake_new(f);
+        g_autoptr(TssListener) listener = listen_with(options);
+        Closed closed = {};
+
+        /* The service has sent a port only. */
+        g_assert_cmpstr(tss_listener_get_address(listener), ==, "");
+        g_assert_cmpstr(tss_listener_get_name(listener), ==, "");
+        watch_closed(listener, &closed);
+        fake_emit(fake, "Closed", g_variant_new("(s)", path));
+        fake_emit(fake, "Closed", g_variant_new("(os)", other, "owner"));
+        fake_emit(fake, "Error", g_variant_new("(oss)", path, "", ""));
+        fake_emit(fake, "Later", NULL);
+        fake_emit(fake, "Closed", g_variant_new("(os)", path, "none"));
+        loop_until(closed.n > 0);
+        g_assert_cmpint(closed.reason, ==, TSS_CLOSE_REASON_OTHER);
+        g_assert_cmpstr(closed.message, ==, "The service tcpserversocket has closed the port");
+        fake_emit(fake, "Closed", g_variant_new("(os)", path, "owner"));
+        loop_drain();
+        g_assert_cmpuint(closed.n, ==, 1);
+        g_clear_object(&listener);
+        closed_done(&closed);
+        fake_replace(fake, f);
+}
+
 TEST_LISTENING("a service that gives no socket is an error") {
         g_autoptr(GError) error = NULL;
         Fake *fake = fake_new(f);
@@ -1090,6 +1125,68 @@ TEST_LISTENING("a listener that the next service does not know is closed") {
         g_assert_cmpint(closed.reason, ==, TSS_CLOSE_REASON_ERROR);
         loop_drain();
         g_assert_cmpuint(closed.n, ==, 1);
+        closed_done(&closed);
+}
+
+static void forge_signal(TestClient *attacker,
+                         const char *client,
+                         const char *path,
+                         const char *interface,
+                         const char *member,
+                         const char *types,
+                         ...) {
+        g_autoptr(sd_bus_message) m = NULL;
+        va_list arguments;
+
+        must(sd_bus_message_new_signal(test_client_bus(attacker), &m, path, interface, member));
+        va_start(arguments, types);
+        must(sd_bus_message_appendv(m, types, arguments));
+        va_end(arguments);
+        must(sd_bus_message_set_destination(m, client));
+        must(sd_bus_send(test_client_bus(attacker), m, NULL));
+}
+
+static void assert_call_is_refused(TestClient *attacker, const char *client, int fd) {
+        sd_bus_message *m = NULL;
+
+        must(sd_bus_message_new_method_call(test_client_bus(attacker), &m, client,
+                                            TEST_MANAGER_PATH "/Client", TEST_CLIENT_INTERFACE,
+                                            "AcceptSocket"));
+        must(sd_bus_message_append(m, "ohsqa{sv}", TEST_MANAGER_PATH "/listener/1", fd, "::1", 1, 1, "serial",
+                                   "t", UINT64_C(1)));
+        g_autoptr(TestCall) call = test_call_start(attacker, m);
+        loop_until(test_call_is_done(call));
+        g_assert_cmpstr(test_call_error(call), ==, "org.freedesktop.DBus.Error.AccessDenied");
+}
+
+TEST_OF_IF(test_require_root(),
+           "no other program can close a listener, nor give it connections",
+           Listening,
+           f,
+           listening_set_up,
+           listening_tear_down,
+           NULL) {
+        g_autoptr(TssOptions) options = options_for_calls();
+        g_autoptr(TssListener) listener = listen_with(options);
+        g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
+        g_autoptr(TestClient) attacker = test_client_new(f->bus, test_other_uid(0));
+        g_autofree char *client = test_get_string(other, TEST_MANAGER_PATH "/listener/1", "Owner");
+        _cleanup_close_ int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        unsigned n = 0;
+        Closed closed = {};
+
+        watch_closed(listener, &closed);
+        (void) g_signal_connect(listener, "incoming", G_CALLBACK(count_only), &n);
+        forge_signal(attacker, client, TEST_MANAGER_PATH, TEST_MANAGER_INTERFACE, "Closed", "os",
+                     TEST_MANAGER_PATH "/listener/1", "owner");
+        forge_signal(attacker, client, "/org/freedesktop/DBus", "org.freedesktop.DBus", "NameOwnerChanged",
+                     "sss", TEST_BUS_NAME, "", test_client_name(attacker));
+        assert_call_is_refused(attacker, client, fd);
+        _cleanup_close_ int peer = test_connect("127.0.0.1", tss_listener_get_port(listener));
+        loop_until(n == 1);
+        loop_drain();
+        g_assert_cmpuint(n, ==, 1);
+        g_assert_cmpuint(closed.n, ==, 0);
         closed_done(&closed);
 }
 
