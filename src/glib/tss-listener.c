@@ -776,7 +776,10 @@ void tss_listener_accept_async(TssListener *self,
  * tss_listener_accept_finish:
  * @self: the listener
  * @result: the result that the callback got
- * @error: return location for an error, such as %G_IO_ERROR_CLOSED
+ * @error: return location for an error
+ *
+ * Fails with %G_IO_ERROR_CLOSED when the listener is closed, for the reason that
+ * [property@Tss.Listener:close-reason] has.
  *
  * Returns: (transfer full): the connection
  */

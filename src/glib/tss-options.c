@@ -14,8 +14,9 @@
  *
  * Options of a new listener.
  *
- * All of them are properties, with the defaults that a server usually wants. The object can be used for
- * several listeners. Values that contradict each other are reported by [func@Tss.listen_async].
+ * All of them are properties. By default, those that are boolean are false, and the others have no effect:
+ * each peer may connect, to any address of this host. The object can be used for several listeners. Values
+ * that contradict each other are reported by [func@Tss.listen_async].
  *
  * ```c
  * g_autoptr(TssOptions) options = g_object_new(TSS_TYPE_OPTIONS, "name", "Photos", "no-delay", TRUE, NULL);
@@ -181,7 +182,8 @@ static void tss_options_class_init(TssOptionsClass *class) {
         /**
          * TssOptions:allow-from:
          *
-         * The peers that may connect, as addresses and prefixes such as `192.0.2.0/24`; %NULL for all.
+         * The peers that may connect, as addresses and prefixes such as `192.0.2.0/24`; %NULL or empty for
+         * all.
          *
          * The socket itself cannot do this, so that [method@Tss.Listener.get_socket] and
          * [method@Tss.Listener.dup_fd] fail.
@@ -216,7 +218,7 @@ static void tss_options_class_init(TssOptionsClass *class) {
         /**
          * TssOptions:ipv6-only:
          *
-         * Whether an IPv6 address accepts IPv6 connections only.
+         * Whether an IPv6 address accepts IPv6 connections only. If it is false, `::` accepts IPv4, too.
          */
         properties[PROP_IPV6_ONLY] = g_param_spec_boolean("ipv6-only", NULL, NULL, FALSE, flags);
 

@@ -46,7 +46,8 @@ typedef enum {
 /**
  * TssListenFlags:
  * @TSS_LISTEN_FLAGS_NONE: no flags
- * @TSS_LISTEN_FLAGS_INTERACTIVE: the user may be asked for a password, which can take minutes
+ * @TSS_LISTEN_FLAGS_INTERACTIVE: the user may be asked for a password, which can take minutes. Without a
+ * polkit agent, which a desktop has, this fails with %G_IO_ERROR_PERMISSION_DENIED
  * @TSS_LISTEN_FLAGS_SERVICE_ONLY: do not bind the port in the program itself if the service is not installed
  *
  * Flags of [func@Tss.listen_async].
