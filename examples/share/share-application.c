@@ -29,7 +29,8 @@ static void on_activate(GtkApplication *application) {
 static void on_open(GtkApplication *application, GFile **files, int n_files, const char *hint) {
         GtkWindow *window = get_window(application);
 
-        share_window_add_files(SHARE_WINDOW(window), files, (guint) n_files);
+        for (int i = 0; i < n_files; i++)
+                share_window_add_file(SHARE_WINDOW(window), files[i]);
         gtk_window_present(window);
 }
 

@@ -53,14 +53,9 @@ static gboolean type_is_shared(GFileInfo *info) {
         return type == G_FILE_TYPE_REGULAR || type == G_FILE_TYPE_DIRECTORY;
 }
 
-ShareItem *share_item_new(GFile *file, guint id, GError **error) {
-        g_autoptr(GFileInfo)
-                        info = g_file_query_info(file, ATTRIBUTES "," G_FILE_ATTRIBUTE_STANDARD_SYMBOLIC_ICON,
-                                                 G_FILE_QUERY_INFO_NONE, NULL, error);
+ShareItem *share_item_new(GFile *file, GFileInfo *info, guint id, GError **error) {
         ShareItem *self;
 
-        if (!info)
-                return NULL;
         if (!type_is_shared(info)) {
                 fail_not_shared(error);
                 return NULL;

@@ -8,8 +8,12 @@
 #define SHARE_TYPE_ITEM (share_item_get_type())
 G_DECLARE_FINAL_TYPE(ShareItem, share_item, SHARE, ITEM, GObject)
 
-/* Fails if the file cannot be read, or is neither a file nor a folder. */
-ShareItem *share_item_new(GFile *file, guint id, GError **error);
+#define SHARE_ITEM_ATTRIBUTES                                             \
+        G_FILE_ATTRIBUTE_STANDARD_TYPE "," G_FILE_ATTRIBUTE_STANDARD_SIZE \
+                                       "," G_FILE_ATTRIBUTE_STANDARD_SYMBOLIC_ICON
+
+/* info: with SHARE_ITEM_ATTRIBUTES. Fails if the file is neither a file nor a folder. */
+ShareItem *share_item_new(GFile *file, GFileInfo *info, guint id, GError **error);
 
 GFile *share_item_get_file(ShareItem *self);
 /* The number in the addresses of its files, which no other item gets. */

@@ -23,6 +23,7 @@ struct _ShareServer {
         GListStore *transfers;
         GFile *upload_folder;
         gboolean uploads;
+        GCancellable *cancellable; /* of files that are being added */
         guint last_id;
 };
 
@@ -42,6 +43,7 @@ static void share_server_finalize(GObject *object) {
         ShareServer *self = SHARE_SERVER(object);
 
         g_ptr_array_unref(self->connections);
+        g_clear_object(&self->cancellable);
         G_OBJECT_CLASS(share_server_parent_class)->finalize(object);
 }
 
@@ -54,6 +56,7 @@ static void share_server_init(ShareServer *self) {
         self->items = g_list_store_new(SHARE_TYPE_ITEM);
         self->transfers = g_list_store_new(SHARE_TYPE_TRANSFER);
         self->connections = g_ptr_array_new();
+        self->cancellable = g_cancellable_new();
         self->timeout = TIMEOUT;
         self->uploads = TRUE;
 }
@@ -65,22 +68,56 @@ ShareServer *share_server_new(GFile *upload_folder) {
         return self;
 }
 
-gboolean share_server_add_file(ShareServer *self, GFile *file, GError **error) {
+static gboolean is_shared(ShareServer *self, GFile *file) {
         guint n_items = g_list_model_get_n_items(G_LIST_MODEL(self->items));
-        g_autoptr(ShareItem) item = NULL;
 
         for (guint i = 0; i < n_items; i++) {
-                g_autoptr(ShareItem) other = g_list_model_get_item(G_LIST_MODEL(self->items), i);
+                g_autoptr(ShareItem) item = g_list_model_get_item(G_LIST_MODEL(self->items), i);
 
-                if (g_file_equal(share_item_get_file(other), file))
+                if (g_file_equal(share_item_get_file(item), file))
                         return TRUE;
         }
-        item = share_item_new(file, self->last_id + 1, error);
-        if (!item)
-                return FALSE;
-        self->last_id++;
-        g_list_store_append(self->items, item);
-        return TRUE;
+        return FALSE;
+}
+
+static int compare_ids(gconstpointer a, gconstpointer b, gpointer data) {
+        guint id_a = share_item_get_id((gpointer) a), id_b = share_item_get_id((gpointer) b);
+
+        return (id_a > id_b) - (id_a < id_b);
+}
+
+static void on_info(GObject *source, GAsyncResult *result, gpointer data) {
+        GFile *file = G_FILE(source);
+        g_autoptr(GTask) task = data;
+        ShareServer *self = g_task_get_source_object(task);
+        guint id = GPOINTER_TO_UINT(g_task_get_task_data(task));
+        GError *error = NULL;
+        g_autoptr(GFileInfo) info = g_file_query_info_finish(file, result, &error);
+        g_autoptr(ShareItem) item = info ? share_item_new(file, info, id, &error) : NULL;
+
+        if (!item) {
+                g_task_return_error(task, error);
+                return;
+        }
+        /* The answers for several files may come in any order. */
+        if (!is_shared(self, file))
+                g_list_store_insert_sorted(self->items, item, compare_ids, NULL);
+        g_task_return_boolean(task, TRUE);
+}
+
+void share_server_add_file_async(ShareServer *self,
+                                 GFile *file,
+                                 GAsyncReadyCallback callback,
+                                 gpointer user_data) {
+        GTask *task = g_task_new(self, self->cancellable, callback, user_data);
+
+        g_task_set_task_data(task, GUINT_TO_POINTER(++self->last_id), NULL);
+        g_file_query_info_async(file, SHARE_ITEM_ATTRIBUTES, G_FILE_QUERY_INFO_NONE, G_PRIORITY_DEFAULT,
+                                self->cancellable, on_info, task);
+}
+
+gboolean share_server_add_file_finish(ShareServer *self, GAsyncResult *result, GError **error) {
+        return g_task_propagate_boolean(G_TASK(result), error);
 }
 
 void share_server_remove_item(ShareServer *self, ShareItem *item) {
@@ -420,6 +457,9 @@ void share_server_accept(ShareServer *self, GSocketConnection *connection) {
 void share_server_stop(ShareServer *self) {
         g_autoptr(SoupServer) soup = g_steal_pointer(&self->soup);
 
+        g_cancellable_cancel(self->cancellable);
+        g_object_unref(self->cancellable);
+        self->cancellable = g_cancellable_new();
         if (soup)
                 soup_server_disconnect(soup);
         if (self->items)

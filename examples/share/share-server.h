@@ -20,8 +20,13 @@ G_DECLARE_FINAL_TYPE(ShareServer, share_server, SHARE, SERVER, GObject)
 /* upload_folder: for files that peers send. */
 ShareServer *share_server_new(GFile *upload_folder);
 
-/* Does nothing for a file that is shared already. */
-gboolean share_server_add_file(ShareServer *self, GFile *file, GError **error);
+/* Does nothing for a file that is shared already. Is cancelled by share_server_stop(). */
+void share_server_add_file_async(ShareServer *self,
+                                 GFile *file,
+                                 GAsyncReadyCallback callback,
+                                 gpointer user_data);
+/* Fails if the file cannot be read, or is neither a file nor a folder. */
+gboolean share_server_add_file_finish(ShareServer *self, GAsyncResult *result, GError **error);
 void share_server_remove_item(ShareServer *self, ShareItem *item);
 
 /* The default is TRUE. */

@@ -200,26 +200,29 @@ static void open_port(ShareWindow *self, guint16 port, TssListenFlags flags) {
 
 /* Files */
 
-void share_window_add_files(ShareWindow *self, GFile **files, guint n_files) {
-        for (guint i = 0; i < n_files; i++) {
-                g_autoptr(GError) error = NULL;
+static void on_added(GObject *source, GAsyncResult *result, gpointer data) {
+        g_autoptr(ShareWindow) self = data;
+        g_autoptr(GError) error = NULL;
 
-                if (!share_server_add_file(self->server, files[i], &error))
+        if (!share_server_add_file_finish(SHARE_SERVER(source), result, &error)) {
+                if (!g_error_matches(error, G_IO_ERROR, G_IO_ERROR_CANCELLED))
                         show_toast(self, error->message);
-        }
-
-        if (!self->cancellable && g_list_model_get_n_items(share_server_get_items(self->server)) > 0) {
+        } else if (!self->cancellable) {
                 self->cancellable = g_cancellable_new();
                 /* Without asking for a password. The address needs no number with this port. */
                 open_port(self, 80, TSS_LISTEN_FLAGS_NONE);
         }
 }
 
+void share_window_add_file(ShareWindow *self, GFile *file) {
+        share_server_add_file_async(self->server, file, on_added, g_object_ref(self));
+}
+
 static gboolean on_drop(GtkDropTarget *target, const GValue *value, double x, double y, ShareWindow *self) {
         GSList *files = gdk_file_list_get_files(g_value_get_boxed(value));
 
         for (GSList *l = files; l; l = l->next)
-                share_window_add_files(self, (GFile **) &l->data, 1);
+                share_window_add_file(self, l->data);
         g_slist_free(files);
         return TRUE;
 }
@@ -232,7 +235,7 @@ static void on_chosen(GtkNativeDialog *dialog, int response, ShareWindow *self) 
                 for (guint i = 0; i < g_list_model_get_n_items(files); i++) {
                         g_autoptr(GFile) file = g_list_model_get_item(files, i);
 
-                        share_window_add_files(self, &file, 1);
+                        share_window_add_file(self, file);
                 }
         }
         g_clear_object(&self->chooser);

@@ -12,4 +12,4 @@ G_DECLARE_FINAL_TYPE(ShareWindow, share_window, SHARE, WINDOW, AdwApplicationWin
 ShareWindow *share_window_new(GtkApplication *application, GFile *upload_folder);
 
 /* Starts to share, if it does not yet. */
-void share_window_add_files(ShareWindow *self, GFile **files, guint n_files);
+void share_window_add_file(ShareWindow *self, GFile *file);

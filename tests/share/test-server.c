@@ -60,12 +60,25 @@ static GBytes *write_large_file(Fixture *f, const char *name, gsize size) {
         return content;
 }
 
+static void on_added(GObject *source, GAsyncResult *result, gpointer data) {
+        *(GAsyncResult **) data = g_object_ref(result);
+}
+
+static gboolean add_file(Fixture *f, GFile *file, GError **error) {
+        g_autoptr(GAsyncResult) result = NULL;
+
+        share_server_add_file_async(f->server, file, on_added, &result);
+        while (!result)
+                g_main_context_iteration(NULL, TRUE);
+        return share_server_add_file_finish(f->server, result, error);
+}
+
 static void share(Fixture *f, const char *name) {
         g_autofree char *path = path_of(f, name);
         g_autoptr(GFile) file = g_file_new_for_path(path);
         g_autoptr(GError) error = NULL;
 
-        share_server_add_file(f->server, file, &error);
+        add_file(f, file, &error);
         g_assert_no_error(error);
 }
 
@@ -315,7 +328,7 @@ TEST("the page has a link to each file") {
         assert_contains(reply, "href=\"/files/1/a%20%26%20%3Cb%3E.txt\"");
         assert_contains(reply, "a &amp; &lt;b&gt;.txt");
         assert_contains(reply, "href=\"/files/2/hello.txt\" download");
-        assert_contains(reply, "href=\"/files/3/shared/\">");
+        assert_contains(reply, "href=\"/files/4/shared/\">");
         assert_contains_not(reply, "{{");
         g_assert_nonnull(strstr(header(reply, "Content-Security-Policy"), "default-src 'none'"));
 }
@@ -611,7 +624,7 @@ TEST("an archive that cannot be completed is cut off") {
         g_autoptr(GFile) file = g_file_new_for_path("/proc/self/mem"); /* read() fails */
         g_autoptr(Reply) reply = NULL;
 
-        g_assert_true(share_server_add_file(f->server, file, NULL));
+        g_assert_true(add_file(f, file, NULL));
         share(f, "shared/hello.txt");
         reply = get(f, "/zip");
         g_assert_null(reply->body);
@@ -1172,10 +1185,35 @@ TEST("a file that does not exist, or is none, cannot be shared") {
         g_autoptr(GFile) device = g_file_new_for_path("/dev/null");
         g_autoptr(GError) error = NULL, other_error = NULL;
 
-        g_assert_false(share_server_add_file(f->server, missing, &error));
+        g_assert_false(add_file(f, missing, &error));
         g_assert_error(error, G_IO_ERROR, G_IO_ERROR_NOT_FOUND);
-        g_assert_false(share_server_add_file(f->server, device, &other_error));
+        g_assert_false(add_file(f, device, &other_error));
         g_assert_nonnull(other_error);
+}
+
+TEST("files keep their order, and a stop forgets those that are being added") {
+        g_autoptr(GFile) root = g_file_new_for_path(f->directory);
+        g_autoptr(GFile) first = g_file_get_child(root, "secret.txt");
+        g_autoptr(GFile) second = g_file_get_child(root, "shared");
+        g_autoptr(GAsyncResult) first_result = NULL, second_result = NULL, third_result = NULL;
+        g_autoptr(GError) error = NULL;
+        g_autoptr(ShareItem) item = NULL;
+
+        share_server_add_file_async(f->server, first, on_added, &first_result);
+        share_server_add_file_async(f->server, second, on_added, &second_result);
+        while (!first_result || !second_result)
+                g_main_context_iteration(NULL, TRUE);
+        item = g_list_model_get_item(share_server_get_items(f->server), 1);
+        g_assert_true(g_file_equal(share_item_get_file(item), second));
+
+        share_server_stop(f->server);
+        share_server_add_file_async(f->server, first, on_added, &third_result);
+        share_server_stop(f->server);
+        while (!third_result)
+                g_main_context_iteration(NULL, TRUE);
+        g_assert_false(share_server_add_file_finish(f->server, third_result, &error));
+        g_assert_error(error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
+        g_assert_cmpuint(g_list_model_get_n_items(share_server_get_items(f->server)), ==, 0);
 }
 
 TEST("the list of transfers stays short") {
