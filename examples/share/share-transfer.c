@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "share-transfer.h"
 
+/* Rows are not drawn for each block. */
+#define CHANGE_INTERVAL 100000 /* µs */
+
 struct _ShareTransfer {
         GObject parent_instance;
 
@@ -10,6 +13,7 @@ struct _ShareTransfer {
         goffset size;
         goffset done;
         ShareTransferState state;
+        gint64 changed; /* when, for the last time, in µs */
 };
 
 G_DEFINE_TYPE(ShareTransfer, share_transfer, G_TYPE_OBJECT)
@@ -69,7 +73,12 @@ ShareTransferState share_transfer_get_state(ShareTransfer *self) {
 }
 
 void share_transfer_add_done(ShareTransfer *self, gsize length) {
+        gint64 now = g_get_monotonic_time();
+
         self->done += (goffset) length;
+        if (now < self->changed + CHANGE_INTERVAL)
+                return;
+        self->changed = now;
         g_signal_emit(self, changed_signal, 0);
 }
 

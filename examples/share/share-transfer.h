@@ -25,7 +25,7 @@ goffset share_transfer_get_size(ShareTransfer *self);
 goffset share_transfer_get_done(ShareTransfer *self);
 ShareTransferState share_transfer_get_state(ShareTransfer *self);
 
-/* These emit the signal "changed". */
+/* These emit the signal "changed", add_done() ten times a second at most. */
 void share_transfer_add_done(ShareTransfer *self, gsize length);
 void share_transfer_set_name(ShareTransfer *self, const char *name);
 void share_transfer_finish(ShareTransfer *self, gboolean success);

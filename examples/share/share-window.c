@@ -280,7 +280,8 @@ static void open_received(GtkWidget *widget, const char *name, GVariant *paramet
 static void use_port_80(GtkWidget *widget, const char *name, GVariant *parameter) {
         ShareWindow *self = SHARE_WINDOW(widget);
 
-        gtk_widget_set_visible(self->port_button, FALSE);
+        g_clear_error(&self->port_80_error);
+        show_address(self);
         open_port(self, 80, TSS_LISTEN_FLAGS_INTERACTIVE);
 }
 
