@@ -391,9 +391,15 @@ static void on_uploaded(SoupServer *soup,
         share_upload_end(message);
 }
 
+/* Otherwise, libsoup keeps the whole body in memory, which a peer may send with any request. */
+static void on_request_started(SoupServer *soup, SoupServerMessage *message, gpointer data) {
+        soup_message_body_set_accumulate(soup_server_message_get_request_body(message), FALSE);
+}
+
 static SoupServer *create_soup(ShareServer *self) {
         SoupServer *soup = soup_server_new("server-header", "Share ", "raw-paths", TRUE, NULL);
 
+        g_signal_connect(soup, "request-started", G_CALLBACK(on_request_started), NULL);
         soup_server_add_handler(soup, NULL, on_page, self, NULL);
         soup_server_add_handler(soup, "/downloads", on_downloads, self, NULL);
         soup_server_add_handler(soup, "/files", on_item, self, NULL);

@@ -274,7 +274,6 @@ gboolean share_upload_start(SoupServerMessage *message,
         self->thread = g_thread_new("upload", run, g_atomic_rc_box_acquire(self));
         g_list_store_insert(transfers, 0, self->transfer);
 
-        soup_message_body_set_accumulate(soup_server_message_get_request_body(message), FALSE);
         g_object_set_data_full(G_OBJECT(message), "upload", self, end);
         g_signal_connect(message, "got-chunk", G_CALLBACK(on_got_chunk), self);
         g_signal_connect(message, "finished", G_CALLBACK(on_finished), self);

@@ -8,8 +8,8 @@
 
 #include "share-transfer.h"
 
-/* After the headers. name: with any characters. transfers: gets a ShareTransfer. Fails if the name is empty
- * or too long. */
+/* After the headers of a message that does not collect its body. name: with any characters. transfers: gets a
+ * ShareTransfer. Fails if the name is empty or too long. */
 gboolean share_upload_start(SoupServerMessage *message,
                             GFile *folder,
                             const char *name,

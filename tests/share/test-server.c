@@ -1191,6 +1191,35 @@ TEST("a file that does not exist, or is none, cannot be shared") {
         g_assert_nonnull(other_error);
 }
 
+static gsize get_memory(void) {
+        g_autofree char *text = NULL;
+
+        g_assert_true(g_file_get_contents("/proc/self/statm", &text, NULL, NULL));
+        return strtoul(strchr(text, ' '), NULL, 10) * (gsize) sysconf(_SC_PAGESIZE);
+}
+
+TEST("the body of a request that needs none does not fill the memory") {
+        gsize size = 100000000, before = get_memory();
+        g_autofree char *body = g_strnfill(1000000, 'x');
+        g_autoptr(GSocketConnection) connection = connect_to(f);
+        GOutputStream *stream = g_io_stream_get_output_stream(G_IO_STREAM(connection));
+        g_autofree char *head = g_strdup_printf(
+                        "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %" G_GSIZE_FORMAT "\r\n\r\n",
+                        size);
+
+        g_assert_true(g_output_stream_write_all(stream, head, strlen(head), NULL, NULL, NULL));
+        g_socket_set_blocking(g_socket_connection_get_socket(connection), FALSE);
+        for (gsize sent = 0; sent < size - 1;) {
+                gssize n = g_pollable_output_stream_write_nonblocking(G_POLLABLE_OUTPUT_STREAM(stream), body,
+                                                                      MIN(1000000, size - 1 - sent), NULL,
+                                                                      NULL);
+
+                sent += n > 0 ? (gsize) n : 0;
+                g_main_context_iteration(NULL, FALSE);
+        }
+        g_assert_cmpuint(get_memory() - before, <, size / 4);
+}
+
 TEST("files keep their order, and a stop forgets those that are being added") {
         g_autoptr(GFile) root = g_file_new_for_path(f->directory);
         g_autoptr(GFile) first = g_file_get_child(root, "secret.txt");
