@@ -5,6 +5,8 @@
 
 #include <gio/gio.h>
 #include <gio/gunixfdlist.h>
+#include <libintl.h>
+#include <locale.h>
 #include <sys/resource.h>
 #include <sys/un.h>
 
@@ -1210,6 +1212,40 @@ TEST_LISTENING("the stop of the service is told") {
         g_assert_cmpint(closed.reason, ==, TSS_CLOSE_REASON_SHUTDOWN);
         g_assert_cmpstr(closed.message, ==, "The service tcpserversocket was stopped");
         closed_done(&closed);
+}
+
+static char *get_listen_error(TssListener *other) {
+        g_autoptr(GError) error = NULL;
+
+        g_assert_null(tss_listen_sync(NULL, tss_listener_get_port(other), TSS_LISTEN_FLAGS_NONE, NULL,
+                                      &error));
+        return g_strdup(error->message);
+}
+
+TEST_LISTENING("texts are in the language of the program") {
+        g_autofree char *locale = g_strdup(setlocale(LC_MESSAGES, NULL));
+        g_autoptr(TssListener) listener = listen_with(NULL);
+        /* The library chooses its catalogue with its first text. */
+        g_autofree char *original = get_listen_error(listener);
+        g_autofree char *german = g_strdup_printf("Der Port %u von :: ist belegt",
+                                                  tss_listener_get_port(listener));
+        Closed closed = {};
+
+        watch_closed(listener, &closed);
+        g_assert_true(g_str_has_suffix(original, "is in use"));
+        if (!setlocale(LC_MESSAGES, "C.UTF-8")) {
+                g_test_skip("needs the locale C.UTF-8");
+                return;
+        }
+        (void) g_setenv("LANGUAGE", "de", TRUE);
+        (void) bindtextdomain(GETTEXT_PACKAGE, g_getenv("TEST_LOCALE_DIR"));
+        test_assert_text(get_listen_error(listener), german);
+        g_assert_cmpint(test_service_stop(f->service), ==, 0);
+        loop_until(closed.n > 0);
+        g_assert_cmpstr(closed.message, ==, "Der Dienst tcpserversocket wurde angehalten");
+        closed_done(&closed);
+        g_unsetenv("LANGUAGE");
+        (void) setlocale(LC_MESSAGES, locale);
 }
 
 TEST_LISTENING("the end of the bus is told once") {
