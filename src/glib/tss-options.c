@@ -114,6 +114,19 @@ static void tss_options_get_property(GObject *object, guint id, GValue *value, G
         }
 }
 
+/* Strings of D-Bus are UTF-8, but the name may be that of a file. Consumes text. */
+static char *make_utf8(char *text) {
+        g_autofree char *consumed = text;
+
+        return text ? g_utf8_make_valid(text, -1) : NULL;
+}
+
+static GStrv make_all_utf8(GStrv texts) {
+        for (char **text = texts; text && *text; text++)
+                *text = make_utf8(*text);
+        return texts;
+}
+
 static void tss_options_set_property(GObject *object, guint id, const GValue *value, GParamSpec *pspec) {
         gpointer member = get_member(TSS_OPTIONS(object), id);
 
@@ -121,7 +134,7 @@ static void tss_options_set_property(GObject *object, guint id, const GValue *va
 
         case G_TYPE_STRING:
                 g_free(*(char **) member);
-                *(char **) member = g_value_dup_string(value);
+                *(char **) member = make_utf8(g_value_dup_string(value));
                 break;
         case G_TYPE_BOOLEAN:
                 *(gboolean *) member = g_value_get_boolean(value);
@@ -134,7 +147,7 @@ static void tss_options_set_property(GObject *object, guint id, const GValue *va
                 break;
         default:
                 g_strfreev(*(GStrv *) member);
-                *(GStrv *) member = g_value_dup_boxed(value);
+                *(GStrv *) member = make_all_utf8(g_value_dup_boxed(value));
         }
 }
 

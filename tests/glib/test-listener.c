@@ -375,6 +375,26 @@ TEST_LISTENING("errors have the codes of GIO and texts for people") {
         g_clear_error(&error);
 }
 
+TEST_LISTENING("options that are not UTF-8 do no harm") {
+        static const char *const prefixes[] = { "192.0.2.1\xff", NULL };
+        static const char *const names[] = { "local-address", "interface" };
+        g_autoptr(TssOptions) options = g_object_new(TSS_TYPE_OPTIONS, "name", "Photos\xff", NULL);
+        g_autoptr(TssListener) listener = listen_with(options);
+
+        g_assert_cmpstr(tss_listener_get_name(listener), ==, "Photos\uFFFD");
+        for (unsigned i = 0; i <= G_N_ELEMENTS(names); i++) {
+                g_autoptr(TssOptions) invalid = tss_options_new();
+                g_autoptr(GError) error = NULL;
+
+                if (i < G_N_ELEMENTS(names))
+                        g_object_set(invalid, names[i], "\xff", NULL);
+                else
+                        g_object_set(invalid, "allow-from", prefixes, NULL);
+                g_assert_null(tss_listen_sync(invalid, 0, TSS_LISTEN_FLAGS_NONE, NULL, &error));
+                g_assert_true(g_utf8_validate(error->message, -1, NULL));
+        }
+}
+
 /* A list is no TssListener. */
 TEST_LISTENING("each result has its own function to finish") {
         GAsyncResult *listed = NULL, *listened = NULL;
