@@ -1455,6 +1455,35 @@ TEST_LISTENING("two other threads use main contexts of their own") {
                 (void) g_thread_join(threads[i]);
 }
 
+static gpointer listen_in_thread(gpointer data) {
+        return listen_with(NULL);
+}
+
+static gboolean listen_in_loop(gpointer data) {
+        *(TssListener **) data = listen_with(NULL);
+        return G_SOURCE_REMOVE;
+}
+
+TEST_LISTENING("a listener of a thread without a main context belongs to the main loop") {
+        g_autoptr(TssListener) threads = g_thread_join(g_thread_new("listen", listen_in_thread, NULL));
+        g_autoptr(TssListener) loops = NULL;
+        Closed closed = {};
+
+        (void) g_idle_add(listen_in_loop, &loops);
+        loop_until(loops);
+        for (unsigned i = 0; i < 2; i++) {
+                TssListener *listener = i == 0 ? threads : loops;
+
+                watch_closed(listener, &closed);
+                (void) g_signal_connect(listener, "incoming", G_CALLBACK(on_incoming), NULL);
+                _cleanup_close_ int peer = connect_peer(listener);
+                expect_greeting(peer);
+        }
+        g_assert_cmpint(test_service_stop(f->service), ==, 0);
+        loop_until(closed.n == 2);
+        closed_done(&closed);
+}
+
 TEST_LISTENING("a server that does not use GIO stops in the second before the socket is revoked") {
         g_autoptr(TssOptions) options = g_object_new(TSS_TYPE_OPTIONS, "persistent", TRUE, NULL);
         g_autoptr(TssListener) listener = listen_with(options);

@@ -214,6 +214,29 @@ MACHINE_TEST("a cancelled call for a persistent listener closes the dialog") {
 /* ------------------------------------------------------------------------------------------- the deliveries
  */
 
+/* Not even root, or another program of the same user. */
+MACHINE_TEST("only the service may give a program connections") {
+        TestClient *const others[] = { m->root, m->user };
+
+        machine_configure("AllowSocketDelivery=no");
+        g_autoptr(TestChild) program = start_program("incoming", "0");
+        uint16_t port = expect_listening("by the service");
+        g_autofree char *name = test_get_string(m->root, TEST_MANAGER_PATH "/listener/1", "Owner");
+
+        for (size_t i = 0; i < ELEMENTS(others); i++) {
+                sd_bus_message *message;
+
+                must(sd_bus_message_new_method_call(test_client_bus(others[i]), &message, name,
+                                                    TEST_MANAGER_PATH "/Client", TEST_CLIENT_INTERFACE,
+                                                    "AcceptSocket"));
+                g_autoptr(TestCall) call = test_call_start(others[i], message);
+                test_wait_for(test_call_is_done(call));
+                g_assert_cmpstr(test_call_error(call), ==, "org.freedesktop.DBus.Error.AccessDenied");
+        }
+        assert_serves(port);
+        end_program(program);
+}
+
 MACHINE_TEST("connections come in calls if the administrator forbids sockets") {
         machine_configure("AllowSocketDelivery=no");
         for (size_t i = 0; i < ELEMENTS(modes); i++) {
