@@ -368,6 +368,22 @@ TEST_ALONE("a refusal shows the rule of polkit that would allow the call") {
         sd_bus_slot_unref(slot);
 }
 
+static int on_masked_list(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return sd_bus_error_set(error, "org.freedesktop.systemd1.UnitMasked", "Unit a.service is masked.");
+}
+
+TEST_ALONE("a message of systemd has one full stop") {
+        g_autoptr(TestBus) bus = test_bus_new(NULL);
+        g_autoptr(TestClient) service = test_client_new(bus, (uid_t) -1);
+        sd_bus_slot *slot = NULL;
+
+        must(sd_bus_add_object(test_client_bus(service), &slot, TEST_MANAGER_PATH, on_masked_list, NULL));
+        test_call_driver(service, "RequestName", "su", TEST_BUS_NAME, 0);
+        g_autoptr(ToolResult) result = tool_run(bus, "list");
+        g_assert_cmpstr(result->err, ==, "Failed to list listeners: Unit a.service is masked.\n");
+        sd_bus_slot_unref(slot);
+}
+
 static bool require_user_namespaces(const char *user) {
         if (!test_require_root())
                 return false;

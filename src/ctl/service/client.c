@@ -271,11 +271,20 @@ static char *explain_address(const Endpoint *endpoint, const sd_bus_error *error
 /* Returns a new string, or NULL. The errors of the bus have no identifier; their names do for the usual ones.
  */
 static char *translate(const sd_bus_error *error) {
+        char *text;
+        size_t length;
+
         if (sd_bus_error_has_name(error, SD_BUS_ERROR_SERVICE_UNKNOWN) ||
             sd_bus_error_has_name(error, SD_BUS_ERROR_NAME_HAS_NO_OWNER))
                 return strdup(_("The service is not on the bus"));
 
-        return error->message ? client_translate_error(error->message) : NULL;
+        text = error->message ? client_translate_error(error->message) : NULL;
+
+        /* systemd's messages end with a full stop, as the sentence around them does. */
+        length = text ? strlen(text) : 0;
+        if (length > 0 && text[length - 1] == '.')
+                text[length - 1] = '\0';
+        return text;
 }
 
 typedef struct Failure {
