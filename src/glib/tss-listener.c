@@ -156,6 +156,7 @@ static void attached_free(Attached *attached) {
         if (listener && attached->active_handler > 0)
                 g_signal_handler_disconnect(listener, attached->active_handler);
         g_weak_ref_clear(&attached->listener);
+        g_thread_unref(attached->thread);
         g_clear_object(&attached->source_object);
         g_free(attached->key);
         g_free(attached);
@@ -671,7 +672,7 @@ gboolean tss_listener_attach(TssListener *self,
 
         attached = g_new0(Attached, 1);
         attached->self = g_object_ref(self);
-        attached->thread = g_thread_self();
+        attached->thread = g_thread_ref(g_thread_self());
         g_weak_ref_init(&attached->listener, listener);
         (void) g_set_object(&attached->source_object, source_object);
         attached->key = g_strdup_printf("tss-listener-%p", attached);
