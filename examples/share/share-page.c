@@ -77,10 +77,6 @@ static char *fill(const Page *page) {
         return g_string_free(html, FALSE);
 }
 
-char *share_page_create_nonce(void) {
-        return g_uuid_string_random();
-}
-
 char *share_page_get_policy(const char *nonce) {
         return g_strdup_printf(
                         "default-src 'none'; style-src 'unsafe-inline'; script-src 'nonce-%s'; "

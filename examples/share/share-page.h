@@ -6,9 +6,8 @@
 #include "share-item.h"
 #include "share-transfer.h"
 
-/* A nonce for the script of one page. */
-char *share_page_create_nonce(void);
-/* The header Content-Security-Policy: nothing but that script runs, also not that of a shared file. */
+/* The header Content-Security-Policy: only the script of the page with this nonce runs, not that of a shared
+ * file. */
 char *share_page_get_policy(const char *nonce);
 
 /* The downloads of this peer, a part of the pages. transfers: of ShareTransfer. */

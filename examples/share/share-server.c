@@ -183,7 +183,7 @@ static void send_html(SoupServerMessage *message, char *html) {
 static void send_page(ShareServer *self, SoupServerMessage *message, const ShareFound *found) {
         SoupMessageHeaders *headers = soup_server_message_get_response_headers(message);
         const char *peer = soup_server_message_get_remote_host(message);
-        g_autofree char *nonce = share_page_create_nonce();
+        g_autofree char *nonce = g_uuid_string_random();
         g_autofree char *policy = share_page_get_policy(nonce);
         g_autofree char *downloads = share_page_for_downloads(G_LIST_MODEL(self->transfers), peer);
         const char *path = g_uri_get_path(soup_server_message_get_uri(message));

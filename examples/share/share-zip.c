@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <archive.h>
 #include <archive_entry.h>
+#include <errno.h>
 #include <gio/gunixinputstream.h>
 #include <glib-unix.h>
 #include <glib/gi18n.h>
@@ -20,7 +21,8 @@ typedef struct Zip {
         struct archive *archive;
         GString *missing; /* the names of files that cannot be read */
         int fd;
-        gint complete; /* atomic */
+        gboolean has_failed; /* what is written then goes nowhere */
+        gint complete;       /* atomic */
 } Zip;
 
 static void zip_clear(gpointer data) {
@@ -32,6 +34,23 @@ static void zip_clear(gpointer data) {
 
 static void zip_unref(gpointer data) {
         g_atomic_rc_box_release_full(data, zip_clear);
+}
+
+/* libarchive only frees the memory of an archive, 280 kB, when it has written its end. Therefore, this does
+ * not tell it that the peer has left. */
+static la_ssize_t write_block(struct archive *archive, void *data, const void *block, size_t length) {
+        Zip *zip = data;
+        const char *next = block, *end = next + length;
+
+        while (!zip->has_failed && next < end) {
+                ssize_t n = write(zip->fd, next, (size_t) (end - next));
+
+                if (n >= 0)
+                        next += n;
+                else if (errno != EINTR)
+                        zip->has_failed = TRUE;
+        }
+        return (la_ssize_t) length;
 }
 
 static gboolean write_entry(Zip *zip, const char *path, GFileInfo *info) {
@@ -48,7 +67,7 @@ static gboolean write_entry(Zip *zip, const char *path, GFileInfo *info) {
                 archive_entry_set_mtime(entry, g_date_time_to_unix(time), 0);
         r = archive_write_header(zip->archive, entry);
         archive_entry_free(entry);
-        return r == ARCHIVE_OK;
+        return r == ARCHIVE_OK && !zip->has_failed;
 }
 
 static gboolean write_content(Zip *zip, GInputStream *stream) {
@@ -56,7 +75,7 @@ static gboolean write_content(Zip *zip, GInputStream *stream) {
         gssize n;
 
         while ((n = g_input_stream_read(stream, buffer, BLOCK, NULL, NULL)) > 0)
-                if (archive_write_data(zip->archive, buffer, (size_t) n) != n)
+                if (archive_write_data(zip->archive, buffer, (size_t) n) != n || zip->has_failed)
                         return FALSE;
         return n == 0;
 }
@@ -141,17 +160,14 @@ static gpointer write_archive(gpointer data) {
         archive_write_set_format_zip(zip->archive);
         archive_write_set_options(zip->archive, "zip:compression-level=1,zip:hdrcharset=UTF-8");
         archive_write_set_bytes_in_last_block(zip->archive, 1);
-        complete = archive_write_open_fd(zip->archive, zip->fd) == ARCHIVE_OK;
+        complete = archive_write_open(zip->archive, zip, NULL, write_block, NULL) == ARCHIVE_OK;
 
         for (guint i = 0; complete && i < zip->files->len; i++)
                 complete = write_file(zip, zip->files->pdata[i], names);
-        complete = complete && write_missing(zip);
-
         /* An archive without its end cannot be mistaken for a complete one. */
-        if (complete)
-                complete = archive_write_close(zip->archive) == ARCHIVE_OK;
-        else
-                archive_write_fail(zip->archive);
+        if (!complete || !write_missing(zip))
+                zip->has_failed = TRUE;
+        complete = archive_write_close(zip->archive) == ARCHIVE_OK && !zip->has_failed;
         archive_write_free(zip->archive);
         (void) uselocale(previous);
         if (locale)

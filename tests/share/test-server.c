@@ -1191,15 +1191,16 @@ TEST("a file that does not exist, or is none, cannot be shared") {
         g_assert_nonnull(other_error);
 }
 
-static gsize get_memory(void) {
+static gint64 get_memory(void) {
         g_autofree char *text = NULL;
 
         g_assert_true(g_file_get_contents("/proc/self/statm", &text, NULL, NULL));
-        return strtoul(strchr(text, ' '), NULL, 10) * (gsize) sysconf(_SC_PAGESIZE);
+        return strtol(strchr(text, ' '), NULL, 10) * sysconf(_SC_PAGESIZE);
 }
 
 TEST("the body of a request that needs none does not fill the memory") {
-        gsize size = 100000000, before = get_memory();
+        gsize size = 100000000;
+        gint64 before = get_memory();
         g_autofree char *body = g_strnfill(1000000, 'x');
         g_autoptr(GSocketConnection) connection = connect_to(f);
         GOutputStream *stream = g_io_stream_get_output_stream(G_IO_STREAM(connection));
@@ -1217,7 +1218,21 @@ TEST("the body of a request that needs none does not fill the memory") {
                 sent += n > 0 ? (gsize) n : 0;
                 g_main_context_iteration(NULL, FALSE);
         }
-        g_assert_cmpuint(get_memory() - before, <, size / 4);
+        g_assert_cmpint(get_memory() - before, <, 75000000); /* AddressSanitizer keeps some blocks */
+}
+
+TEST("archives that a peer does not read to the end do not fill the memory") {
+        gint64 before;
+
+        g_bytes_unref(write_large_file(f, "shared/large", 3000000));
+        share(f, "shared");
+        before = get_memory();
+        for (guint i = 0; i < 300; i++) {
+                g_object_unref(start_download(f, "/zip"));
+                wait_for_end(last_transfer(f));
+                g_list_store_remove_all(G_LIST_STORE(share_server_get_transfers(f->server)));
+        }
+        g_assert_cmpint(get_memory() - before, <, 40000000);
 }
 
 TEST("files keep their order, and a stop forgets those that are being added") {
