@@ -97,11 +97,12 @@ gboolean tss_error_has_name(const GError *error, const char *name) {
         return g_strcmp0(remote, name) == 0;
 }
 
+/* Values may follow the identifier. */
 gboolean tss_error_has_identifier(const GError *error, const char *identifier) {
-        const char *bracket = strrchr(error->message, '[');
+        const char *start = strrchr(error->message, '[');
 
-        return bracket && g_str_has_prefix(bracket + 1, identifier) &&
-               strchr(" ]", bracket[1 + strlen(identifier)]);
+        return start && g_str_has_suffix(start, "]") && strlen(identifier) == strcspn(start + 1, " ]") &&
+               g_str_has_prefix(start + 1, identifier);
 }
 
 gboolean tss_error_is_no_reply(const GError *error) {

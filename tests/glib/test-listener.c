@@ -631,6 +631,7 @@ TEST_LISTENING("a restart of the service is not noticed with connections in call
 typedef struct Fake {
         GDBusConnection *bus;
         const char *error; /* the answer to the next calls of Listen, Pause and Resume, or NULL: success */
+        const char *text;  /* of this error, or NULL */
         int errors;        /* the number of these calls */
         int calls;
         int interactive_calls;
@@ -684,7 +685,8 @@ static GDBusMessage *on_fake_message(GDBusConnection *bus,
         g_atomic_int_inc(&fake->calls);
         if (!fake->is_mute) {
                 if (fake_fails(fake, member))
-                        reply = g_dbus_message_new_method_error_literal(message, fake->error, "No");
+                        reply = g_dbus_message_new_method_error_literal(message, fake->error,
+                                                                        fake->text ?: "No");
                 else {
                         reply = g_dbus_message_new_method_reply(message);
                         g_dbus_message_set_body(reply, fake_answer(fake, member));
@@ -1005,6 +1007,23 @@ TEST_LISTENING("a service that gives no socket is an error") {
         g_assert_null(tss_listen_sync(NULL, 0, TSS_LISTEN_FLAGS_NONE, NULL, &error));
         g_assert_error(error, TSS_ERROR, TSS_ERROR_FAILED);
         g_assert_cmpstr(error->message, ==, "The service has sent no socket");
+        fake_replace(fake, f);
+}
+
+TEST_LISTENING("only an identifier of the service is one") {
+        static const char *const texts[] = { "No [delivery-not-allowed", "No [delivery-not-allowed-here]",
+                                             "No [", "[", "No [delivery-not-allowed] today" };
+        Fake *fake = fake_new(f);
+
+        fake->error = "org.freedesktop.DBus.Error.AccessDenied";
+        for (unsigned i = 0; i < G_N_ELEMENTS(texts); i++) {
+                g_autoptr(GError) error = NULL;
+
+                fake->text = texts[i];
+                g_atomic_int_set(&fake->errors, 1);
+                g_assert_null(tss_listen_sync(NULL, 0, TSS_LISTEN_FLAGS_NONE, NULL, &error));
+                g_assert_error(error, G_IO_ERROR, G_IO_ERROR_PERMISSION_DENIED);
+        }
         fake_replace(fake, f);
 }
 
