@@ -210,7 +210,7 @@ static gboolean is_own_host(SoupServerMessage *message) {
                 g_strcmp0(labels[1], own_labels[1]) == 0);
 }
 
-/* libsoup closes the connection after a request whose body it has not read, and does not say so. */
+/* If libsoup has not read the body of a request, it closes the connection, but does not tell the peer. */
 static void refuse(SoupServerMessage *message, guint status) {
         soup_message_headers_replace(soup_server_message_get_response_headers(message), "Connection",
                                      "close");

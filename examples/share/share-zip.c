@@ -21,7 +21,7 @@ typedef struct Zip {
         struct archive *archive;
         GString *missing; /* the names of files that cannot be read */
         int fd;
-        gboolean has_failed; /* what is written then goes nowhere */
+        gboolean has_failed; /* the rest of the output is dropped */
         gint complete;       /* atomic */
 } Zip;
 
