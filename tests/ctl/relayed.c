@@ -39,11 +39,15 @@ int target_accept(const Target *t) {
         return fd;
 }
 
-Relayed relay_start(Fixture *f, Target target, const char *option) {
+Relayed relay_start_at(Fixture *f, const char *endpoint, Target target, const char *option) {
         Relayed r = { .target = target };
 
-        r.tool = serving_start(f->bus, &r.port, WORDS("relay", "0", target.name, option));
+        r.tool = serving_start(f->bus, &r.port, WORDS("relay", endpoint, target.name, option));
         return r;
+}
+
+Relayed relay_start(Fixture *f, Target target, const char *option) {
+        return relay_start_at(f, "0", target, option);
 }
 
 void relay_end(Relayed *r) {

@@ -23,6 +23,8 @@ int target_accept(const Target *t);
 
 /* Consumes the target. option may be NULL. */
 Relayed relay_start(Fixture *f, Target target, const char *option);
+/* endpoint: the address and the port of the relay. */
+Relayed relay_start_at(Fixture *f, const char *endpoint, Target target, const char *option);
 /* By SIGTERM. */
 void relay_end(Relayed *r);
 /* Waits for its end, which must have this status, and frees it. */
