@@ -47,35 +47,190 @@ static void remove_identifier(char *text) {
                 bracket[-1] = '\0';
 }
 
-/* Texts without the action of polkit, which the service names for the administrator. */
+/* What a text names. */
+typedef enum Value {
+        VALUE_NONE,
+        VALUE_PORT,
+        VALUE_ADDRESS,
+        VALUE_SCOPE, /* the network interface in the address */
+        VALUE_INTERFACE,
+        VALUE_PREFIX, /* the entry of allow-from with this number */
+        VALUE_OPTION, /* the second value of the message */
+        VALUE_FIRST,  /* the first one */
+} Value;
+
+/* The texts of the service are for users of D-Bus: they name paths, options of Listen and actions of polkit.
+ */
 static const struct {
         ErrorId id;
         const char *text;
+        Value values[2];
+        const char *any_port; /* for a port that the kernel chooses */
 } texts[] = {
-        { ERROR_AUTHENTICATION_REQUIRED, N_("A password is needed to use this port") },
-        { ERROR_AUTHENTICATION_TIMED_OUT, N_("The password for this port was not entered in time") },
-        { ERROR_AUTHENTICATION_BUSY, N_("Earlier questions for a password were not answered") },
-        { ERROR_POLKIT_UNAVAILABLE, N_("The permission to use this port could not be checked") },
-        { ERROR_NOT_AUTHORIZED, N_("The user is not allowed to use this port") },
+        { ERROR_AUTHENTICATION_REQUIRED,
+          N_("Port %s needs a password"),
+          { VALUE_PORT },
+          N_("A password is needed to use a port") },
+        { ERROR_AUTHENTICATION_TIMED_OUT,
+          N_("The password for port %s was not entered in time"),
+          { VALUE_PORT },
+          N_("The password for a port was not entered in time") },
+        { ERROR_AUTHENTICATION_BUSY, N_("Earlier questions for a password were not answered"), {}, NULL },
+        { ERROR_POLKIT_UNAVAILABLE,
+          N_("The permission to use port %s could not be checked"),
+          { VALUE_PORT },
+          N_("The permission to use a port could not be checked") },
+        { ERROR_NOT_AUTHORIZED,
+          N_("Not authorized to use port %s"),
+          { VALUE_PORT },
+          N_("Not authorized to use a port") },
+        { ERROR_NOT_OWNER,
+          N_("Not authorized to use port %s"),
+          { VALUE_PORT },
+          N_("Not authorized to use a port") },
+        { ERROR_OPTION_DIFFERS,
+          N_("A persistent listener on port %s exists already, with other options (%s)"),
+          { VALUE_PORT, VALUE_OPTION },
+          NULL },
+        { ERROR_INVALID_LOCAL_ADDRESS, N_("The address \"%s\" is not numeric"), { VALUE_ADDRESS }, NULL },
+        { ERROR_NO_SUCH_SCOPE,
+          N_("This host does not have the network interface %s"),
+          { VALUE_SCOPE },
+          NULL },
+        { ERROR_INVALID_INTERFACE,
+          N_("This host does not have the network interface %s"),
+          { VALUE_INTERFACE },
+          NULL },
+        { ERROR_MISSING_SCOPE,
+          N_("The address %s is link-local and needs its interface, as in fe80::1%%eth0"),
+          { VALUE_ADDRESS },
+          NULL },
+        { ERROR_INTERFACE_CONTRADICTS_SCOPE,
+          N_("The address %s is not on the network interface %s"),
+          { VALUE_ADDRESS, VALUE_INTERFACE },
+          NULL },
+        { ERROR_IPV6_ONLY_CONTRADICTS_ADDRESS,
+          N_("The address %s is an IPv4 address, which the option ipv6-only excludes"),
+          { VALUE_ADDRESS },
+          NULL },
+        { ERROR_TOO_MANY_PREFIXES,
+          N_("The option allow-from has more than %s prefixes"),
+          { VALUE_FIRST },
+          NULL },
+        { ERROR_INVALID_PREFIX,
+          N_("\"%s\" is not an address prefix such as 192.0.2.0/24 or 2001:db8::/32"),
+          { VALUE_PREFIX },
+          NULL },
+        { ERROR_NO_SUCH_LISTENER,
+          N_("The listener on port %s is closed"),
+          { VALUE_PORT },
+          N_("The port is closed") },
+        { ERROR_LISTENER_CLOSED,
+          N_("The listener on port %s is closed"),
+          { VALUE_PORT },
+          N_("The port is closed") },
+        { ERROR_HAS_OWNER,
+          N_("Another program uses the persistent listener on port %s"),
+          { VALUE_PORT },
+          NULL },
+        { ERROR_ALREADY_TAKEN, N_("The service has sent no socket"), {}, NULL },
+        { ERROR_NO_HANDLER, N_("The service tcpserversocket has closed the port"), {}, NULL },
+        { ERROR_CALL_NOT_ANSWERED, N_("The service tcpserversocket has closed the port"), {}, NULL },
 };
 
-static char *translate(Error *e) {
-        for (size_t i = 0; i < G_N_ELEMENTS(texts); i++)
-                if (e->info == error_get_info(texts[i].id))
-                        return strdup(_(texts[i].text));
+/* The library's own name: "localAddress" is the option local-address. */
+static char *get_option(const char *key) {
+        g_autoptr(GString) name = NULL;
+
+        if (g_str_equal(key, "delivery"))
+                return g_strdup("allow-from, accept-rate");
+
+        name = g_string_new(NULL);
+        for (; *key; key++) {
+                if (g_ascii_isupper(*key))
+                        (void) g_string_append_c(name, '-');
+                (void) g_string_append_c(name, g_ascii_tolower(*key));
+        }
+        return g_strdup(name->str);
+}
+
+static char *get_scope(const char *address) {
+        const char *percent = address ? strchr(address, '%') : NULL;
+
+        return percent ? g_strdup(percent + 1) : NULL;
+}
+
+static char *get_prefix(const TssSubject *subject, const char *number) {
+        g_auto(GStrv) prefixes = NULL;
+        guint64 i = g_ascii_strtoull(number, NULL, 10);
+
+        g_object_get(subject->options, "allow-from", &prefixes, NULL);
+        return prefixes && i > 0 && i <= g_strv_length(prefixes) ? g_strdup(prefixes[i - 1]) : NULL;
+}
+
+/* Returns a new string, or NULL if the request has no such value. */
+static char *get_value(Value value, const Error *e, const TssSubject *subject) {
+        g_autofree char *address = NULL, *interface = NULL;
+
+        if (value == VALUE_FIRST)
+                return g_strdup(e->values[0]);
+        if (value == VALUE_OPTION)
+                return get_option(e->values[1]);
+        if (value == VALUE_PORT)
+                return subject && subject->port > 0 ? g_strdup_printf("%u", (unsigned) subject->port) : NULL;
+        if (!subject || !subject->options)
+                return NULL;
+        if (value == VALUE_PREFIX)
+                return get_prefix(subject, e->values[0]);
+
+        g_object_get(subject->options, "local-address", &address, "interface", &interface, NULL);
+        if (value == VALUE_SCOPE)
+                return get_scope(address);
+        return value == VALUE_ADDRESS ? g_steal_pointer(&address) : g_steal_pointer(&interface);
+}
+
+/* The library's own text for an error of the service, or NULL. */
+static char *format_own(const Error *e, const TssSubject *subject) {
+        _cleanup_(error_done) Error own = {};
+        size_t i = 0;
+
+        while (i < G_N_ELEMENTS(texts) && e->info != error_get_info(texts[i].id))
+                i++;
+        if (i == G_N_ELEMENTS(texts))
+                return NULL;
+        if (texts[i].any_port && (!subject || subject->port == 0))
+                return strdup(_(texts[i].any_port));
+
+        for (size_t k = 0; k < G_N_ELEMENTS(texts[i].values) && texts[i].values[k] != VALUE_NONE; k++) {
+                own.values[k] = get_value(texts[i].values[k], e, subject);
+                if (!own.values[k])
+                        return NULL;
+        }
+        return error_format(&own, _(texts[i].text));
+}
+
+static void replace_value(char **value, char *text) {
+        free(*value);
+        *value = text;
+}
+
+static char *translate(Error *e, const TssSubject *subject) {
+        char *text = format_own(e, subject);
+
+        if (text)
+                return text;
 
         for (size_t i = 0; i < ERROR_VALUES_MAX && e->info->values[i].type; i++)
-                if (g_str_equal(e->info->values[i].key, "reason")) {
-                        char *reason = strdup(error_translate_reason(e->values[i], GETTEXT_PACKAGE));
-
-                        free(e->values[i]);
-                        e->values[i] = reason;
-                }
+                if (g_str_equal(e->info->values[i].key, "reason"))
+                        replace_value(&e->values[i],
+                                      strdup(error_translate_reason(e->values[i], GETTEXT_PACKAGE)));
+                else if (g_str_equal(e->info->values[i].key, "option"))
+                        replace_value(&e->values[i], get_option(e->values[i]));
 
         return error_format(e, _(e->info->text));
 }
 
-char *tss_error_message_to_text(const char *message) {
+char *tss_error_message_to_text(const char *message, const TssSubject *subject) {
         _cleanup_(error_done) Error e = {};
         char *translated, *text;
 
@@ -85,7 +240,7 @@ char *tss_error_message_to_text(const char *message) {
                 return text;
         }
 
-        translated = translate(&e);
+        translated = translate(&e, subject);
         text = g_strdup(translated ?: message);
         free(translated);
         return text;
@@ -143,13 +298,37 @@ static const struct {
         { ERROR_NAME_HAS_OWNER, FALSE, TSS_ERROR_HAS_OWNER },
 };
 
-/* The error's message, without the prefix that GDBus adds. */
-static char *get_text(GError *error) {
-        (void) g_dbus_error_strip_remote_error(error);
-        return tss_error_message_to_text(error->message);
+/* An error of the bus, or of a library that the service uses, names programs and paths. */
+static char *describe_bus_error(const char *name, const char *message, const TssSubject *subject) {
+        Error e = {};
+
+        if (g_str_has_suffix(message, "]"))
+                return NULL;
+        if (g_strcmp0(name, "org.freedesktop.DBus.Error.AccessDenied") == 0)
+                e.info = error_get_info(ERROR_NOT_AUTHORIZED);
+        else if (g_strcmp0(name, "org.freedesktop.DBus.Error.UnknownObject") == 0)
+                e.info = error_get_info(ERROR_NO_SUCH_LISTENER);
+
+        return e.info ? format_own(&e, subject) : NULL;
 }
 
-GError *tss_error_from_call(GError *error) {
+static GError *error_new_no_service(GError *error) {
+        char *end;
+
+        if (!is_not_started(error))
+                return g_error_new_literal(TSS_ERROR, TSS_ERROR_SERVICE_NOT_FOUND,
+                                           _("The service tcpserversocket is not on the bus"));
+
+        /* Messages of systemd end with a full stop. */
+        (void) g_dbus_error_strip_remote_error(error);
+        end = error->message + strlen(error->message);
+        if (end > error->message && end[-1] == '.')
+                end[-1] = '\0';
+        return g_error_new(TSS_ERROR, TSS_ERROR_SERVICE_NOT_FOUND,
+                           _("The service tcpserversocket cannot be started: %s"), error->message);
+}
+
+GError *tss_error_from_call(GError *error, const TssSubject *subject) {
         g_autoptr(GError) consumed = error;
         g_autofree char *name = g_dbus_error_get_remote_error(error), *text = NULL;
 
@@ -158,22 +337,21 @@ GError *tss_error_from_call(GError *error) {
                                            _("The operation was cancelled"));
         if (g_error_matches(error, G_IO_ERROR, G_IO_ERROR_TIMED_OUT))
                 return g_error_new_literal(G_IO_ERROR, G_IO_ERROR_TIMED_OUT,
-                                           _("The service does not answer"));
+                                           _("The service tcpserversocket does not answer"));
         if (g_error_matches(error, G_IO_ERROR, G_IO_ERROR_CLOSED))
                 return g_error_new_literal(G_IO_ERROR, G_IO_ERROR_CLOSED,
                                            _("The connection to the bus is lost"));
-        if (is_not_started(error)) {
-                text = get_text(error);
-                return g_error_new(TSS_ERROR, TSS_ERROR_SERVICE_NOT_FOUND,
-                                   _("The service cannot be started: %s"), text);
-        }
-        if (tss_error_is_no_service(error))
-                return g_error_new_literal(TSS_ERROR, TSS_ERROR_SERVICE_NOT_FOUND,
-                                           _("The service is not on the bus"));
         if (tss_error_is_no_reply(error))
-                return g_error_new_literal(TSS_ERROR, TSS_ERROR_FAILED, _("The service does not answer"));
+                return g_error_new_literal(TSS_ERROR, TSS_ERROR_FAILED,
+                                           _("The service tcpserversocket does not answer"));
 
-        text = get_text(error);
+        if (tss_error_is_no_service(error))
+                return error_new_no_service(error);
+
+        (void) g_dbus_error_strip_remote_error(error);
+        text = describe_bus_error(name, error->message, subject);
+        if (!text)
+                text = tss_error_message_to_text(error->message, subject);
         for (size_t i = 0; i < G_N_ELEMENTS(names); i++)
                 if (g_strcmp0(name, names[i].name) == 0)
                         return g_error_new_literal(names[i].is_gio ? G_IO_ERROR : TSS_ERROR, names[i].code,
@@ -188,7 +366,7 @@ GError *tss_error_from_connect(GError *error) {
         int code = TSS_ERROR_FAILED;
 
         if (g_error_matches(error, G_IO_ERROR, G_IO_ERROR_CANCELLED))
-                return tss_error_from_call(g_steal_pointer(&consumed));
+                return tss_error_from_call(g_steal_pointer(&consumed), NULL);
 
         (void) g_dbus_error_strip_remote_error(error);
         /* There is no bus, or none any more. */

@@ -8,11 +8,17 @@
 /* Translates with the catalogue of the project, not with that of the program. */
 const char *tss_gettext(const char *text) G_GNUC_FORMAT(1);
 
-/* The text of a message of the service, translated, without the identifier in brackets. */
-char *tss_error_message_to_text(const char *message);
+/* The port and the options that a text names. */
+typedef struct TssSubject {
+        guint16 port;        /* 0: any */
+        TssOptions *options; /* or NULL */
+} TssSubject;
 
-/* Replaces an error of a D-Bus call. Consumes it. */
-GError *tss_error_from_call(GError *error);
+/* The text of a message of the service, translated, without the identifier in brackets. subject: or NULL. */
+char *tss_error_message_to_text(const char *message, const TssSubject *subject);
+
+/* Replaces an error of a D-Bus call. Consumes it. subject: or NULL. */
+GError *tss_error_from_call(GError *error, const TssSubject *subject);
 
 /* The same for an error of the connection to the bus. */
 GError *tss_error_from_connect(GError *error);

@@ -267,7 +267,7 @@ static const char *describe(TssCloseReason reason) {
 static void link_tell_closed(TssLink *self, TssCloseReason reason) {
         g_autoptr(GObject) owner = g_weak_ref_get(&self->owner);
         gboolean has_error = reason == TSS_CLOSE_REASON_ERROR || reason == TSS_CLOSE_REASON_INTERFACE;
-        g_autofree char *text = has_error && self->error ? tss_error_message_to_text(self->error)
+        g_autofree char *text = has_error && self->error ? tss_error_message_to_text(self->error, NULL)
                                                          : g_strdup(describe(reason));
 
         if (owner)

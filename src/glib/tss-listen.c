@@ -106,6 +106,11 @@ static void call_listener(GTask *task,
              cancellable, step);
 }
 
+/* Consumes the error of a call. */
+static GError *request_error(Request *r, GError *error) {
+        return tss_error_from_call(error, &(TssSubject) { .port = r->port, .options = r->options });
+}
+
 static void return_error(GTask *task, GError *error) {
         Request *r = g_task_get_task_data(task);
 
@@ -137,13 +142,14 @@ static void fail(GTask *task, GError *error) {
 }
 
 static gboolean fail_if_cancelled(GTask *task) {
+        Request *r = g_task_get_task_data(task);
         GError *error = NULL;
 
         if (!g_cancellable_is_cancelled(g_task_get_cancellable(task)))
                 return FALSE;
 
         (void) g_cancellable_set_error_if_cancelled(g_task_get_cancellable(task), &error);
-        fail(task, tss_error_from_call(error));
+        fail(task, request_error(r, error));
         return TRUE;
 }
 
@@ -172,7 +178,7 @@ static void on_properties(GTask *task, GVariant *reply, GError *error) {
         gboolean persistent = FALSE;
 
         if (error) {
-                fail(task, tss_error_from_call(error));
+                fail(task, request_error(r, error));
                 return;
         }
         if (r->fd >= 0) {
@@ -225,7 +231,7 @@ static void on_taken(GTask *task, GVariant *reply, GError *error) {
                 return;
         }
         if (error) {
-                fail(task, tss_error_from_call(error));
+                fail(task, request_error(r, error));
                 return;
         }
         if (g_str_equal(r->delivery, "socket") && r->fd < 0) {
@@ -342,7 +348,7 @@ static void on_listened(GTask *task, GVariant *reply, GError *error) {
                 return;
         }
         if (error) {
-                bind_or_fail(task, tss_error_from_call(error));
+                bind_or_fail(task, request_error(r, error));
                 return;
         }
 
@@ -509,7 +515,7 @@ static void on_adopted(GTask *task, GVariant *reply, GError *error) {
         Request *r = g_task_get_task_data(task);
 
         if (error && !is_own(r, error)) {
-                fail(task, tss_error_from_call(error));
+                fail(task, request_error(r, error));
                 return;
         }
 
@@ -524,7 +530,7 @@ static void on_examined(GTask *task, GVariant *reply, GError *error) {
         const char *delivery = "";
 
         if (error) {
-                fail(task, tss_error_from_call(error));
+                fail(task, request_error(r, error));
                 return;
         }
 
@@ -535,10 +541,9 @@ static void on_examined(GTask *task, GVariant *reply, GError *error) {
         else if (g_str_equal(delivery, "call"))
                 r->delivery = "call";
         else {
-                fail(task,
-                     g_error_new(G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED,
-                                 _("The listener was created by another kind of program (delivery \"%s\")"),
-                                 delivery));
+                fail(task, g_error_new(G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED,
+                                       _("The listener on port %u was created by another kind of program"),
+                                       (unsigned) r->port));
                 return;
         }
 
@@ -579,7 +584,7 @@ void tss_listener_adopt_async(TssListenerInfo *info,
 
         g_return_if_fail(TSS_IS_LISTENER_INFO(info));
 
-        r = request_new(NULL, 0, TSS_LISTEN_FLAGS_NONE);
+        r = request_new(NULL, tss_listener_info_get_port(info), TSS_LISTEN_FLAGS_NONE);
         r->adopted = g_strdup(tss_listener_info_get_id(info));
         tss_bus_connect_async(
                         cancellable, on_connected_to_adopt,

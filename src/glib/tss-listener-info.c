@@ -257,7 +257,7 @@ static void on_listed(GObject *source, GAsyncResult *result, gpointer user_data)
 
         reply = tss_bus_call_finish(result, NULL, &error);
         if (!reply) {
-                g_task_return_error(task, tss_error_from_call(error));
+                g_task_return_error(task, tss_error_from_call(error, NULL));
                 return;
         }
 

@@ -252,15 +252,17 @@ static void set_state(TssListener *self, TssListenerState state) {
         g_object_notify_by_pspec(G_OBJECT(self), properties[PROP_STATE]);
 }
 
-static void set_closed_error(GError **error) {
-        g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_CLOSED, _("The port is closed"));
+/* The program may have no handler of "closed". */
+static void set_closed_error(TssListener *self, GError **error) {
+        g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_CLOSED,
+                            self->close_message ?: _("The program has closed the port"));
 }
 
 static gboolean check_open(TssListener *self, GError **error) {
         if (self->state != TSS_LISTENER_STATE_CLOSING && self->state != TSS_LISTENER_STATE_CLOSED)
                 return TRUE;
 
-        set_closed_error(error);
+        set_closed_error(self, error);
         return FALSE;
 }
 
@@ -270,7 +272,7 @@ static void tss_listener_fail_tasks(TssListener *self) {
         while ((task = g_queue_pop_head(&self->tasks))) {
                 GError *error = NULL;
 
-                set_closed_error(&error);
+                set_closed_error(self, &error);
                 g_task_return_error(task, error);
                 g_object_unref(task);
         }
@@ -353,9 +355,11 @@ static void tss_listener_set_closed(TssListener *self, TssCloseReason reason, co
 static void on_link_closed(gpointer owner, TssCloseReason reason, const char *message) {
         TssListener *self = owner;
 
-        if (self->state == TSS_LISTENER_STATE_CLOSED && self->close_reason == TSS_CLOSE_REASON_NONE)
-                self->close_reason = reason; /* tss_listener_open() fails */
-        else
+        if (self->state == TSS_LISTENER_STATE_CLOSED && self->close_reason == TSS_CLOSE_REASON_NONE) {
+                /* tss_listener_open() fails. */
+                self->close_reason = reason;
+                self->close_message = g_strdup(message);
+        } else
                 tss_listener_set_closed(self, reason, message);
 }
 
@@ -536,7 +540,7 @@ gboolean tss_listener_open(TssListener *self, const TssListenerSetup *setup, GEr
 
         tss_acceptor_start(self->acceptor, self->context, setup->socket, setup->gate);
         if (self->close_reason != TSS_CLOSE_REASON_NONE) {
-                set_closed_error(error);
+                set_closed_error(self, error);
                 return FALSE;
         }
 
@@ -627,7 +631,7 @@ static gboolean check_socket(TssListener *self, GError **error) {
         g_set_error_literal(
                         error, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED,
                         _("The listening socket is not available with these options or this configuration of "
-                          "the service; the program has to accept connections by the library"));
+                          "the service; the program has to accept connections with the library"));
         return FALSE;
 }
 
@@ -869,11 +873,11 @@ static void tss_listener_finish_close(TssListener *self, GError *error) {
                 g_clear_error(&error);
                 tss_listener_set_closed(self, TSS_CLOSE_REASON_OWNER, _("The program has closed the port"));
         } else if (g_error_matches(error, G_IO_ERROR, G_IO_ERROR_CLOSED)) {
-                g_autoptr(GError) failure = tss_error_from_call(error);
+                g_autoptr(GError) failure = tss_error_from_call(error, &(TssSubject) { .port = self->port });
 
                 tss_listener_set_closed(self, TSS_CLOSE_REASON_DISCONNECTED, failure->message);
         } else {
-                self->close_error = tss_error_from_call(error);
+                self->close_error = tss_error_from_call(error, &(TssSubject) { .port = self->port });
                 tss_listener_set_closed(self, TSS_CLOSE_REASON_ERROR, self->close_error->message);
         }
 
@@ -1005,7 +1009,8 @@ gboolean tss_listener_close_sync(TssListener *self, GCancellable *cancellable, G
         reply = tss_bus_call_finish(result, NULL, &call_error);
         if (g_error_matches(call_error, G_IO_ERROR, G_IO_ERROR_CANCELLED)) {
                 tss_listener_call_close(self, NULL, on_close_answered, g_object_ref(self));
-                g_propagate_error(error, tss_error_from_call(call_error));
+                g_propagate_error(error,
+                                  tss_error_from_call(call_error, &(TssSubject) { .port = self->port }));
                 return FALSE;
         }
 

@@ -51,7 +51,7 @@ static void set_listen_error(GError **error, int error_number, guint16 port, con
         case EACCES:
         case EPERM:
                 g_set_error(error, TSS_ERROR, TSS_ERROR_SERVICE_NOT_FOUND,
-                            _("Port %u needs the service tcpserversocket"), (unsigned) port);
+                            _("The program may not listen on port %u itself"), (unsigned) port);
                 break;
 
         case EADDRNOTAVAIL:
@@ -73,12 +73,12 @@ int tss_local_listen(TssOptions *options, guint16 port, GError **error) {
 
         if (tss_options_are_persistent(options)) {
                 g_set_error_literal(error, TSS_ERROR, TSS_ERROR_SERVICE_NOT_FOUND,
-                                    _("A persistent listener needs the service tcpserversocket"));
+                                    _("The program cannot create a persistent listener itself"));
                 return -1;
         }
         if (!has_network()) {
                 g_set_error_literal(error, TSS_ERROR, TSS_ERROR_SERVICE_NOT_FOUND,
-                                    _("The program has no network and needs the service tcpserversocket"));
+                                    _("The program has no network"));
                 return -1;
         }
         if (!tss_options_to_settings(options, &settings, error))

@@ -369,8 +369,16 @@ gboolean tss_options_to_settings(TssOptions *self, SocketSettings *ret, GError *
                 settings.defer_accept = self->defer_accept;
         }
         if (self && self->local_address) {
+                int r = address_parse(self->local_address, &settings.address);
+
                 settings.fall_back_to_ipv4 = FALSE;
-                if (address_parse(self->local_address, &settings.address) < 0) {
+                if (r == -ENODEV) {
+                        g_set_error(error, TSS_ERROR, TSS_ERROR_ADDRESS_NOT_AVAILABLE,
+                                    _("This host does not have the network interface %s"),
+                                    strchr(self->local_address, '%') + 1);
+                        return FALSE;
+                }
+                if (r < 0) {
                         g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
                                     _("The address \"%s\" is not numeric"), self->local_address);
                         return FALSE;

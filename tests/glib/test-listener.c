@@ -286,6 +286,7 @@ static void assert_closes(void) {
         g_assert_true(tss_listener_close_finish(listener, second, &error));
         g_assert_null(tss_listener_accept_finish(listener, accept, &closed_error));
         g_assert_error(closed_error, G_IO_ERROR, G_IO_ERROR_CLOSED);
+        g_assert_cmpstr(closed_error->message, ==, "The program has closed the port");
         g_assert_true(tss_listener_close_sync(listener, NULL, &error));
         g_assert_no_error(error);
         loop_drain();
@@ -371,7 +372,7 @@ TEST_LISTENING("errors have the codes of GIO and texts for people") {
         g_object_set(options, "local-address", "localhost", NULL);
         g_assert_null(tss_listen_sync(options, 0, TSS_LISTEN_FLAGS_NONE, NULL, &error));
         g_assert_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT);
-        g_assert_cmpstr(error->message, ==, "Option localAddress is not an IP address");
+        g_assert_cmpstr(error->message, ==, "The address \"localhost\" is not numeric");
         g_clear_error(&error);
 }
 
@@ -439,11 +440,14 @@ static TssListenerInfo *wait_for_orphan(void) {
 TEST_LISTENING("a persistent listener is found and adopted") {
         g_autoptr(TssOptions)
                         options = g_object_new(TSS_TYPE_OPTIONS, "persistent", TRUE, "name", "Share", NULL);
-        g_autoptr(GAsyncResult) adopted = NULL, refused = NULL;
+        g_autoptr(GAsyncResult) adopted = NULL, refused = NULL, late = NULL;
         g_autoptr(TssListener) again = NULL;
         g_autoptr(GError) error = NULL;
         TssListener *listener = listen_with(options);
         uint16_t port = tss_listener_get_port(listener);
+        g_autofree char *owned = g_strdup_printf("Another program uses the persistent listener on port %u",
+                                                 port);
+        g_autofree char *closed = g_strdup_printf("The listener on port %u is closed", port);
         TssListenerInfo *info;
 
         g_clear_object(&listener);
@@ -471,8 +475,37 @@ TEST_LISTENING("a persistent listener is found and adopted") {
         loop_until(refused);
         g_assert_null(tss_listener_adopt_finish(refused, &error));
         g_assert_error(error, TSS_ERROR, TSS_ERROR_HAS_OWNER);
+        g_assert_cmpstr(error->message, ==, owned);
+        g_clear_error(&error);
         g_assert_true(tss_listener_close_sync(again, NULL, NULL));
+
+        tss_listener_adopt_async(info, NULL, keep_result, &late);
+        loop_until(late);
+        g_assert_null(tss_listener_adopt_finish(late, &error));
+        g_assert_error(error, G_IO_ERROR, G_IO_ERROR_NOT_FOUND);
+        g_assert_cmpstr(error->message, ==, closed);
         g_object_unref(info);
+}
+
+TEST_LISTENING("the next run of a program with other options fails, and names them") {
+        g_autoptr(TestClient) other = test_client_new(f->bus, (uid_t) -1);
+        g_autoptr(TssOptions) options = g_object_new(TSS_TYPE_OPTIONS, "persistent", TRUE, NULL);
+        TssListener *listener = listen_with(options);
+        uint16_t port = tss_listener_get_port(listener);
+
+        g_clear_object(&listener);
+        loop_until(!test_has_owner(other, TEST_MANAGER_PATH "/listener/1"));
+        for (unsigned i = 0; i < 2; i++) {
+                g_autofree char *text = g_strdup_printf(
+                                "A persistent listener on port %u exists already, with other options (%s)",
+                                port, i == 0 ? "ipv6-only" : "allow-from, accept-rate");
+                g_autoptr(GError) error = NULL;
+
+                g_object_set(options, "ipv6-only", i == 0, "accept-rate", i, NULL);
+                g_assert_null(tss_listen_sync(options, port, TSS_LISTEN_FLAGS_NONE, NULL, &error));
+                g_assert_error(error, G_IO_ERROR, G_IO_ERROR_ADDRESS_IN_USE);
+                g_assert_cmpstr(error->message, ==, text);
+        }
 }
 
 TEST_LISTENING("the next run of a program continues with its persistent listener") {
@@ -508,8 +541,20 @@ TEST_LISTENING("without the service, the program binds the port itself") {
         g_clear_pointer(&f->service, test_service_free);
         g_assert_null(tss_listen_sync(NULL, 0, TSS_LISTEN_FLAGS_SERVICE_ONLY, NULL, &error));
         g_assert_error(error, TSS_ERROR, TSS_ERROR_SERVICE_NOT_FOUND);
-        g_assert_cmpstr(error->message, ==, "The service is not on the bus");
+        g_assert_cmpstr(error->message, ==, "The service tcpserversocket is not on the bus");
         g_clear_error(&error);
+        g_object_set(options, "persistent", TRUE, NULL);
+        g_assert_null(tss_listen_sync(options, 0, TSS_LISTEN_FLAGS_NONE, NULL, &error));
+        g_assert_cmpstr(error->message, ==,
+                        "The program cannot create a persistent listener itself: The service tcpserversocket "
+                        "is not on the bus");
+        g_clear_error(&error);
+        g_object_set(options, "persistent", FALSE, "local-address", "fe80::1%none", NULL);
+        g_assert_null(tss_listen_sync(options, 0, TSS_LISTEN_FLAGS_NONE, NULL, &error));
+        g_assert_error(error, TSS_ERROR, TSS_ERROR_ADDRESS_NOT_AVAILABLE);
+        g_assert_cmpstr(error->message, ==, "This host does not have the network interface none");
+        g_clear_error(&error);
+        g_object_set(options, "local-address", NULL, NULL);
 
         assert_attached_serves();
         assert_signal_serves(NULL);
@@ -1010,6 +1055,76 @@ TEST_LISTENING("a service that gives no socket is an error") {
         fake_replace(fake, f);
 }
 
+static void expect_text(TssOptions *options, guint16 port, const char *text) {
+        g_autoptr(GError) error = NULL;
+
+        g_assert_null(tss_listen_sync(options, port, TSS_LISTEN_FLAGS_SERVICE_ONLY, NULL, &error));
+        g_assert_cmpstr(error->message, ==, text);
+}
+
+TEST_LISTENING("texts name the port and the options of the program") {
+        static const char *const peers[] = { "192.0.2.0/24", "photos", NULL };
+        static const struct {
+                const char *answer, *text, *any_port;
+        } texts[] = {
+                { "User 1000 is not authorized for org.example.TCPServerSocket.listen [not-authorized user=1000 "
+                  "action=org.example.TCPServerSocket.listen]",
+                  "Not authorized to use port 80", "Not authorized to use a port" },
+                { "Rejected send message, 2 matched rules; type=\"method_call\", sender=\":1.15\"",
+                  "Not authorized to use port 80", "Not authorized to use a port" },
+                { "No [authentication-required action=a]", "Port 80 needs a password",
+                  "A password is needed to use a port" },
+                { "No [authentication-timed-out action=a]",
+                  "The password for port 80 was not entered in time",
+                  "The password for a port was not entered in time" },
+                { "No [authentication-busy action=a]", "Earlier questions for a password were not answered",
+                  NULL },
+                { "No [polkit-unavailable user=1000 action=a]",
+                  "The permission to use port 80 could not be checked",
+                  "The permission to use a port could not be checked" },
+                { "No [not-owner listener=/listener/1]", "Not authorized to use port 80",
+                  "Not authorized to use a port" },
+                { "No [listener-closed listener=/listener/1]", "The listener on port 80 is closed",
+                  "The port is closed" },
+                { "No [already-taken member=TakeSocket listener=/listener/1]",
+                  "The service has sent no socket", NULL },
+                { "No [unknown-option option=freeBind]", "There is no option free-bind", NULL },
+                { "No [option-out-of-range option=acceptRate minimum=0 maximum=9]",
+                  "Option accept-rate is not between 0 and 9", NULL },
+                { "No [no-such-scope]", "This host does not have the network interface eth9", NULL },
+                { "No [invalid-interface maximum=15]", "This host does not have the network interface eth8",
+                  NULL },
+                { "No [missing-scope]",
+                  "The address fe80::1%eth9 is link-local and needs its interface, as in fe80::1%eth0",
+                  NULL },
+                { "No [interface-contradicts-scope]",
+                  "The address fe80::1%eth9 is not on the network interface eth8", NULL },
+                { "No [ipv6-only-contradicts-address]",
+                  "The address fe80::1%eth9 is an IPv4 address, which the option ipv6-only excludes", NULL },
+                { "No [too-many-prefixes maximum=64]", "The option allow-from has more than 64 prefixes",
+                  NULL },
+                { "No [invalid-prefix entry=2]",
+                  "\"photos\" is not an address prefix such as 192.0.2.0/24 or 2001:db8::/32", NULL },
+        };
+        g_autoptr(TssOptions) options = g_object_new(TSS_TYPE_OPTIONS, "local-address", "fe80::1%eth9",
+                                                     "interface", "eth8", "allow-from", peers, NULL);
+        Fake *fake = fake_new(f);
+
+        fake->error = "org.freedesktop.DBus.Error.AccessDenied";
+        for (unsigned i = 0; i < G_N_ELEMENTS(texts); i++) {
+                fake->text = texts[i].answer;
+                g_atomic_int_set(&fake->errors, 2);
+                expect_text(options, 80, texts[i].text);
+                expect_text(options, 0, texts[i].any_port ?: texts[i].text);
+        }
+
+        /* A service that asks for a value that the program has not given. */
+        fake->text = "No [invalid-local-address]";
+        g_atomic_int_set(&fake->errors, 1);
+        expect_text(NULL, 80, "Option localAddress is not an IP address");
+        fake_replace(fake, f);
+}
+
 TEST_LISTENING("only an identifier of the service is one") {
         static const char *const texts[] = { "No [delivery-not-allowed", "No [delivery-not-allowed-here]",
                                              "No [", "[", "No [delivery-not-allowed] today" };
@@ -1091,17 +1206,18 @@ TEST_LISTENING("a service that cannot be started is one that is not installed") 
                 g_autoptr(GError) error = NULL, persistent_error = NULL;
 
                 fake->error = errors[i];
+                fake->text = "No.";
                 g_atomic_int_set(&fake->errors, 3);
                 g_assert_null(tss_listen_sync(NULL, 0, TSS_LISTEN_FLAGS_SERVICE_ONLY, NULL, &error));
                 g_assert_error(error, TSS_ERROR, TSS_ERROR_SERVICE_NOT_FOUND);
-                g_assert_cmpstr(error->message, ==, "The service cannot be started: No");
+                g_assert_cmpstr(error->message, ==, "The service tcpserversocket cannot be started: No");
                 listener = listen_with(NULL);
                 g_assert_true(tss_listener_get_is_local(listener));
                 g_assert_null(tss_listen_sync(options, 0, TSS_LISTEN_FLAGS_NONE, NULL, &persistent_error));
                 g_assert_error(persistent_error, TSS_ERROR, TSS_ERROR_SERVICE_NOT_FOUND);
                 g_assert_cmpstr(persistent_error->message, ==,
-                                "A persistent listener needs the service tcpserversocket: The service cannot "
-                                "be started: No");
+                                "The program cannot create a persistent listener itself: The service "
+                                "tcpserversocket cannot be started: No");
         }
         fake_replace(fake, f);
 }
@@ -1300,6 +1416,7 @@ TEST_LISTENING("the end of the bus is told once") {
         g_assert_cmpint(closed.reason, ==, TSS_CLOSE_REASON_DISCONNECTED);
         g_assert_null(tss_listener_accept_finish(listener, accept, &error));
         g_assert_error(error, G_IO_ERROR, G_IO_ERROR_CLOSED);
+        g_assert_cmpstr(error->message, ==, closed.message);
         loop_drain();
         g_assert_cmpuint(closed.n, ==, 1);
         g_assert_true(tss_listener_close_sync(listener, NULL, NULL));

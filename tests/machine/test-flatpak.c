@@ -198,7 +198,7 @@ static void assert_fails(const char *program, const char *text) {
 /* The application runs, and may not listen. */
 static void assert_is_forbidden(void) {
         for (size_t i = 0; i < ELEMENTS(programs); i++)
-                assert_fails(programs[i], "The user is not allowed to use this port");
+                assert_fails(programs[i], "Not authorized to use port 8080");
 }
 
 static void assert_may_listen(const char *application) {
