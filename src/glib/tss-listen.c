@@ -387,8 +387,12 @@ static void request_set_bus(Request *r, GDBusConnection *bus) {
 /* Consumes the error of the connection to the bus. */
 static void request_begin(GTask *task, GError *error, void (*begin)(GTask *task)) {
         Request *r = g_task_get_task_data(task);
+        GError *invalid = NULL;
 
-        if (r->listener)
+        if (!tss_options_check(r->options, &invalid)) {
+                g_clear_error(&error);
+                fail(task, invalid);
+        } else if (r->listener)
                 begin(task);
         else
                 bind_or_fail(task, tss_error_from_connect(error));

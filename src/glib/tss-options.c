@@ -195,8 +195,9 @@ static void tss_options_class_init(TssOptionsClass *class) {
         /**
          * TssOptions:allow-from:
          *
-         * The peers that may connect, as addresses and prefixes such as `192.0.2.0/24`; %NULL or empty for
-         * all.
+         * The peers that may connect, as addresses and prefixes such as `192.0.2.0/24`; %NULL for all. An
+         * empty list is an error, %G_IO_ERROR_INVALID_ARGUMENT: a program that computes the list does not let
+         * all peers in by mistake.
          *
          * The socket itself cannot do this, so that [method@Tss.Listener.get_socket] and
          * [method@Tss.Listener.dup_fd] fail.
@@ -300,7 +301,16 @@ TssOptions *tss_options_copy(TssOptions *self) {
 }
 
 gboolean tss_options_need_accept(TssOptions *self) {
-        return self && ((self->allow_from && self->allow_from[0]) || self->accept_rate > 0);
+        return self && (self->allow_from || self->accept_rate > 0);
+}
+
+gboolean tss_options_check(TssOptions *self, GError **error) {
+        if (!self || !self->allow_from || self->allow_from[0])
+                return TRUE;
+
+        g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
+                            _("The option allow-from is an empty list"));
+        return FALSE;
 }
 
 gboolean tss_options_are_persistent(TssOptions *self) {
@@ -333,7 +343,7 @@ GVariant *tss_options_to_variant(TssOptions *self, const char *delivery) {
                 g_variant_dict_insert(&dict, "localAddress", "s", self->local_address);
         if (self->interface)
                 g_variant_dict_insert(&dict, "interface", "s", self->interface);
-        if (self->allow_from && self->allow_from[0])
+        if (self->allow_from)
                 g_variant_dict_insert(&dict, "allowFrom", "^as", self->allow_from);
         if (self->accept_rate > 0)
                 g_variant_dict_insert(&dict, "acceptRate", "u", self->accept_rate);
@@ -400,7 +410,7 @@ gboolean tss_options_to_settings(TssOptions *self, SocketSettings *ret, GError *
 gboolean tss_options_get_masks(TssOptions *self, GPtrArray **ret, GError **error) {
         g_autoptr(GPtrArray) masks = NULL;
 
-        if (self && self->allow_from && self->allow_from[0])
+        if (self && self->allow_from)
                 masks = g_ptr_array_new_with_free_func(g_object_unref);
 
         for (guint i = 0; masks && self->allow_from[i]; i++) {

@@ -11,6 +11,9 @@ TssOptions *tss_options_copy(TssOptions *self);
  * service, or by the library. */
 gboolean tss_options_need_accept(TssOptions *self);
 
+/* Refuses an empty list of peers, which could mean all of them or none. */
+gboolean tss_options_check(TssOptions *self, GError **error);
+
 gboolean tss_options_are_persistent(TssOptions *self);
 
 /* The argument "options" of Listen, floating. self: NULL for the defaults. */

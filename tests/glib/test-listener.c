@@ -376,6 +376,25 @@ TEST_LISTENING("errors have the codes of GIO and texts for people") {
         g_clear_error(&error);
 }
 
+/* An empty list that the program has computed must not let all peers in. */
+TEST_LISTENING("an empty list of peers is an error") {
+        static const char *const none[] = { NULL };
+        g_autoptr(TssOptions) options = g_object_new(TSS_TYPE_OPTIONS, "allow-from", none, NULL);
+
+        for (unsigned i = 0; i < 2; i++) {
+                g_autoptr(GAsyncResult) result = NULL;
+                g_autoptr(GError) error = NULL;
+
+                tss_listen_async(options, 0, TSS_LISTEN_FLAGS_NONE, NULL, keep_result, &result);
+                loop_until(result);
+                g_assert_null(tss_listen_finish(result, &error));
+                g_assert_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT);
+                g_assert_cmpstr(error->message, ==, "The option allow-from is an empty list");
+                /* Then without the service. */
+                g_clear_pointer(&f->service, test_service_free);
+        }
+}
+
 TEST_LISTENING("options that are not UTF-8 do no harm") {
         static const char *const prefixes[] = { "192.0.2.1\xff", NULL };
         static const char *const names[] = { "local-address", "interface" };
