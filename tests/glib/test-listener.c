@@ -110,6 +110,9 @@ static void assert_signal_serves(TssOptions *options) {
         _cleanup_close_ int late = connect_peer(listener);
         loop_drain();
         g_assert_false(test_has_input(late));
+
+        /* GDBus can leak the descriptor of a call that it reads while the last reference is dropped. */
+        g_assert_true(tss_listener_close_sync(listener, NULL, NULL));
 }
 
 TEST_LISTENING("the signal gives connections") {
