@@ -325,6 +325,7 @@ static void tss_listener_tell_closed(TssListener *self) {
 
 static void tss_listener_set_closed(TssListener *self, TssCloseReason reason, const char *message) {
         g_autoptr(TssListener) kept = g_object_ref(self);
+        gboolean is_own = self->state == TSS_LISTENER_STATE_CLOSING;
 
         if (self->state == TSS_LISTENER_STATE_CLOSED)
                 return;
@@ -348,7 +349,7 @@ static void tss_listener_set_closed(TssListener *self, TssCloseReason reason, co
 
         /* The service revokes the socket when its owner leaves the bus, or after a second. The program may
          * need that second to stop a server of its own. */
-        if (self->link && (!self->is_shared || reason == TSS_CLOSE_REASON_OWNER))
+        if (self->link && (!self->is_shared || is_own))
                 tss_link_close(self->link);
 }
 
@@ -359,7 +360,10 @@ static void on_link_closed(gpointer owner, TssCloseReason reason, const char *me
                 /* tss_listener_open() fails. */
                 self->close_reason = reason;
                 self->close_message = g_strdup(message);
-        } else
+        } else if (reason == TSS_CLOSE_REASON_OWNER && self->state != TSS_LISTENER_STATE_CLOSING)
+                /* It is persistent, and each program of its user may close it. */
+                tss_listener_set_closed(self, reason, _("Another program of the user has closed the port"));
+        else
                 tss_listener_set_closed(self, reason, message);
 }
 

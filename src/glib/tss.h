@@ -77,7 +77,7 @@ typedef enum {
 /**
  * TssCloseReason:
  * @TSS_CLOSE_REASON_NONE: the listener is not closed
- * @TSS_CLOSE_REASON_OWNER: the program closed it
+ * @TSS_CLOSE_REASON_OWNER: the program closed it, or another program of the user if it is persistent
  * @TSS_CLOSE_REASON_LIFELINE: the last copy of its lifeline was closed
  * @TSS_CLOSE_REASON_ADMINISTRATOR: an administrator closed it
  * @TSS_CLOSE_REASON_INTERFACE: its network interface is gone
