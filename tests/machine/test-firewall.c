@@ -2,6 +2,7 @@
 
 /* The tool tells whether the real firewalld lets a port in. A neighbour shows that it is right. */
 
+#include <netinet/in.h>
 #include <stdio.h>
 #include <sys/syscall.h>
 
@@ -158,13 +159,27 @@ static void assert_advice_opens(const char *const *argv) {
         firewall("--remove-port=" PORT "/tcp");
 }
 
+/* The target of "relay". A target that refuses connections would reset the neighbour's. */
+static int listen_as_target(void) {
+        struct sockaddr_in in = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+        g_assert_no_errno(fd);
+        g_assert_no_errno(bind(fd, (const struct sockaddr *) &in, sizeof(in)));
+        g_assert_no_errno(listen(fd, 16));
+        return fd;
+}
+
 MACHINE_TEST("the command in the message lets a neighbour in") {
         if (!start_firewall())
                 return;
 
+        _cleanup_close_ int target = listen_as_target();
+        g_autofree char *target_name = g_strdup_printf("127.0.0.1:%u", test_local_port(target));
+
         assert_advice_opens(WORDS(TOOL, "listen", PORT, "--", "sleep", "infinity"));
         assert_advice_opens(WORDS(TOOL, "listen", "--accept", PORT, "--", "true"));
-        assert_advice_opens(WORDS(TOOL, "relay", PORT, "127.0.0.1:9"));
+        assert_advice_opens(WORDS(TOOL, "relay", PORT, target_name));
         assert_advice_opens(WORDS(TOOL, "run", "--port=" PORT, "python3", "-m", "http.server", PORT));
 }
 
